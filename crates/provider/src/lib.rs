@@ -1,1 +1,50 @@
-//! provider
+//! The vocabulary that adapters and the router share: a [`Provider`] answers a [`Request`] with a [`Reply`] or an [`Error`].
+//!
+//! Nothing here performs I/O, knows HTTP or reads files, so that routing can be tested without any of them. A whole reply
+//! is a stream of one [`Frame`]: one code path serves streamed and whole answers.
+
+mod capacity;
+mod error;
+mod head;
+mod id;
+mod json;
+mod price;
+mod reply;
+mod request;
+
+use std::sync::Arc;
+
+pub use capacity::{Capacity, Quota};
+pub use error::{Error, ErrorKind, Phase};
+pub use head::{Features, Head, InvalidRequest, Limits, Nested};
+pub use id::{ModelId, RequestId, UpstreamId};
+pub use json::{Object, Rewrite};
+pub use price::{NanoUsd, ParsePriceError, PicoUsd, Price, Tariff};
+pub use reply::{Frame, FrameKind, Frames, Reply, ReplyHead, Usage};
+pub use request::{Operation, Request};
+use tokio::time::Instant;
+
+/// What an adapter needs to know about one attempt beyond the request itself.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// The request's id, as sent to the client.
+    pub request_id: RequestId,
+    /// When the client's patience ends; shared by retries and fallbacks.
+    pub deadline: Instant,
+}
+
+/// One configured upstream, behind whatever API its provider speaks.
+#[async_trait::async_trait]
+pub trait Provider: Send + Sync {
+    /// Sends `request` once. Returns when the head of the reply is known; the frames follow as a stream.
+    ///
+    /// Dropping the future or the frames cancels the call upstream.
+    async fn call(&self, request: &Request, call: &Call) -> Result<Reply, Error>;
+
+    /// What the upstream says of its workers and queue. Unknown fields stay `None`; an upstream that cannot be asked
+    /// answers [`Capacity::default`].
+    async fn capacity(&self) -> Result<Capacity, Error>;
+}
+
+/// Compile-time check that the trait stays object-safe.
+const _: Option<Arc<dyn Provider>> = None;

@@ -1,0 +1,172 @@
+//! The one error of an attempt, and the one place that decides what it means for retries and for health.
+
+use std::{fmt, time::Duration};
+
+/// Which limit a timed-out attempt ran into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Before the first token.
+    FirstToken,
+    /// Between two events of a stream.
+    Gap,
+    /// The request's own deadline.
+    Deadline,
+}
+
+/// What kind of failure an attempt met. Chosen once, by the adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The client's request is wrong; no upstream will do better.
+    InvalidRequest,
+    /// The prompt does not fit this upstream's context; a larger one may do.
+    ContextOverflow,
+    /// This upstream cannot do what was asked (tools, embeddings, …); another may.
+    Unsupported,
+    /// Our credentials were refused, or the account has no balance.
+    Auth,
+    /// The upstream, or the model on it, does not exist.
+    NotFound,
+    /// Our allowance is used up until it resets.
+    RateLimited,
+    /// The upstream has no room at this moment: its queue is full or no worker is available.
+    Overloaded,
+    /// No connection; nothing was sent.
+    Connect,
+    /// Too slow, in the given phase.
+    Timeout(Phase),
+    /// A server error (5xx, failed job).
+    Unavailable,
+    /// The connection broke after the request was sent.
+    Interrupted,
+    /// The answer is not what the protocol promises.
+    Protocol,
+}
+
+impl ErrorKind {
+    /// Whether another upstream may succeed where this one failed.
+    pub const fn moves_on(self) -> bool {
+        match self {
+            Self::InvalidRequest | Self::Timeout(Phase::Deadline) => false,
+            Self::ContextOverflow
+            | Self::Unsupported
+            | Self::Auth
+            | Self::NotFound
+            | Self::RateLimited
+            | Self::Overloaded
+            | Self::Connect
+            | Self::Timeout(Phase::FirstToken | Phase::Gap)
+            | Self::Unavailable
+            | Self::Interrupted
+            | Self::Protocol => true,
+        }
+    }
+
+    /// Whether the same upstream may succeed a little later.
+    pub const fn repeats_here(self) -> bool {
+        match self {
+            Self::InvalidRequest
+            | Self::ContextOverflow
+            | Self::Unsupported
+            | Self::Auth
+            | Self::NotFound
+            | Self::Timeout(_) => false,
+            Self::RateLimited
+            | Self::Overloaded
+            | Self::Connect
+            | Self::Unavailable
+            | Self::Interrupted
+            | Self::Protocol => true,
+        }
+    }
+
+    /// Whether the failure says that the upstream is broken, so that its breaker counts it.
+    pub const fn counts_against_health(self) -> bool {
+        match self {
+            Self::InvalidRequest
+            | Self::ContextOverflow
+            | Self::Unsupported
+            | Self::RateLimited
+            | Self::Overloaded
+            | Self::Timeout(Phase::Deadline) => false,
+            Self::Auth
+            | Self::NotFound
+            | Self::Connect
+            | Self::Timeout(Phase::FirstToken | Phase::Gap)
+            | Self::Unavailable
+            | Self::Interrupted
+            | Self::Protocol => true,
+        }
+    }
+
+    /// How much the error tells the client about its own request: when several upstreams fail, the most telling error is
+    /// the one to answer with.
+    pub const fn tells(self) -> u8 {
+        match self {
+            Self::InvalidRequest => 5,
+            Self::ContextOverflow => 4,
+            Self::Unsupported => 3,
+            Self::RateLimited | Self::Overloaded => 2,
+            Self::Unavailable | Self::Timeout(_) | Self::Interrupted | Self::Protocol => 1,
+            Self::Connect | Self::Auth | Self::NotFound => 0,
+        }
+    }
+
+    /// The name used in metrics, logs and headers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::ContextOverflow => "context_overflow",
+            Self::Unsupported => "unsupported",
+            Self::Auth => "auth",
+            Self::NotFound => "not_found",
+            Self::RateLimited => "rate_limited",
+            Self::Overloaded => "overloaded",
+            Self::Connect => "connect",
+            Self::Timeout(Phase::FirstToken) => "timeout_first_token",
+            Self::Timeout(Phase::Gap) => "timeout_gap",
+            Self::Timeout(Phase::Deadline) => "deadline",
+            Self::Unavailable => "unavailable",
+            Self::Interrupted => "interrupted",
+            Self::Protocol => "protocol",
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why an attempt failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{kind}: {message}")]
+pub struct Error {
+    /// The kind, which decides everything.
+    pub kind: ErrorKind,
+    /// What the upstream said, fit for the client: no secrets, no addresses.
+    pub message: String,
+    /// The request field that the upstream blamed.
+    pub param: Option<String>,
+    /// The upstream's error code, in OpenAI's vocabulary.
+    pub code: Option<String>,
+    /// The HTTP status that the upstream meant, recovered from the body if need be.
+    pub status: Option<u16>,
+    /// How long the upstream asked us to stay away.
+    pub retry_after: Option<Duration>,
+}
+
+impl Error {
+    /// An error of `kind` that says `message`.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), param: None, code: None, status: None, retry_after: None }
+    }
+
+    /// Whether the request itself may be to blame although the upstream answered as if it were broken.
+    ///
+    /// A real vLLM answers some bad input with 500 (an invalid JSON schema, for one), so a 500 is charged to an upstream's
+    /// health only once it is known how the request fared elsewhere.
+    pub fn may_be_poison(&self) -> bool {
+        self.kind == ErrorKind::Unavailable && matches!(self.status, Some(500 | 501))
+    }
+}

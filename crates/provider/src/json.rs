@@ -1,0 +1,279 @@
+//! Splicing raw JSON objects: where the members of an object lie, and new text made of the old one without re-serialising.
+//!
+//! Positions come from the addresses of borrowed keys, so one ordinary `serde_json` pass yields them; no second parser.
+
+use std::{borrow::Cow, fmt, ops::Range};
+
+use bytes::Bytes;
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, IgnoredAny, MapAccess, Visitor},
+};
+
+/// One member of an object, as byte ranges of the text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Member {
+    /// The key without its quotes.
+    key: Range<usize>,
+    /// The value, trimmed.
+    value: Range<usize>,
+}
+
+/// The members of a JSON object within its text.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Object {
+    members: Vec<Member>,
+}
+
+impl Object {
+    /// Finds the members of the object that `text` is.
+    ///
+    /// # Errors
+    /// If `text` is not one JSON object, or a key of it is written with escapes.
+    pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let keys = deserializer.deserialize_map(Keys { text })?;
+        deserializer.end()?;
+        Ok(Self::from_keys(text, keys))
+    }
+
+    /// Completes the members from the ranges of their keys, in order.
+    pub(crate) fn from_keys(text: &str, keys: Vec<Range<usize>>) -> Self {
+        let close = text.trim_end().len().saturating_sub(1);
+        let mut ends = keys.iter().skip(1).map(|next| next.start - 1).collect::<Vec<_>>();
+        ends.push(close);
+        let is_space = |c: char| c.is_ascii_whitespace();
+        let members = keys.into_iter().zip(ends).map(|(key, end)| {
+            // The value lies between the colon and the next key, a comma or the closing brace.
+            let tail = text[..end].trim_end_matches(is_space);
+            let tail = tail.strip_suffix(',').unwrap_or(tail).trim_end_matches(is_space);
+            let after_quote = &text[key.end + 1..];
+            let after_colon = after_quote.trim_start_matches(is_space).trim_start_matches(':');
+            let start = text.len() - after_colon.trim_start_matches(is_space).len();
+            Member { key, value: start..tail.len() }
+        });
+        Self { members: members.collect() }
+    }
+
+    /// The keys, in order.
+    pub fn keys<'a>(&'a self, text: &'a str) -> impl Iterator<Item = &'a str> {
+        self.members.iter().map(|member| &text[member.key.clone()])
+    }
+
+    /// The raw value of `key`.
+    pub fn get<'a>(&self, text: &'a str, key: &str) -> Option<&'a str> {
+        self.find(text, key).map(|at| &text[self.members[at].value.clone()])
+    }
+
+    fn find(&self, text: &str, key: &str) -> Option<usize> {
+        self.members.iter().position(|member| &text[member.key.clone()] == key)
+    }
+}
+
+/// Where `part`, borrowed from `text`, lies in it.
+pub(crate) fn range_of(text: &str, part: &str) -> Range<usize> {
+    let start = part.as_ptr().addr() - text.as_ptr().addr();
+    start..start + part.len()
+}
+
+/// Collects the ranges of an object's keys and skips its values.
+struct Keys<'a> {
+    text: &'a str,
+}
+
+impl<'de> Visitor<'de> for Keys<'de> {
+    type Value = Vec<Range<usize>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut keys = Vec::with_capacity(16);
+        while let Some(key) = map.next_key::<Text<'de>>()? {
+            keys.push(range_of(self.text, borrowed(key)?));
+            map.next_value::<IgnoredAny>()?;
+        }
+        Ok(keys)
+    }
+}
+
+/// A string that is borrowed from the text if it has no escapes (serde's own `Cow` never borrows here).
+pub(crate) struct Text<'a>(pub(crate) Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(TextVisitor)
+    }
+}
+
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Text<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Text(Cow::Owned(text.to_owned())))
+    }
+}
+
+/// Insists on a key without escapes, whose address tells its place.
+pub(crate) fn borrowed<E: de::Error>(key: Text<'_>) -> Result<&str, E> {
+    match key.0 {
+        Cow::Borrowed(key) => Ok(key),
+        Cow::Owned(key) => Err(E::custom(format_args!("write the field name {key:?} without escapes"))),
+    }
+}
+
+/// Changes to an object, applied in one copy.
+pub struct Rewrite<'a> {
+    text: &'a str,
+    object: &'a Object,
+    removed: Vec<usize>,
+    replaced: Vec<(Range<usize>, Cow<'a, str>)>,
+    added: Vec<(&'a str, Cow<'a, str>)>,
+}
+
+impl<'a> Rewrite<'a> {
+    /// No changes yet.
+    pub fn new(text: &'a str, object: &'a Object) -> Self {
+        Self { text, object, removed: Vec::new(), replaced: Vec::new(), added: Vec::new() }
+    }
+
+    /// Gives `key` the raw JSON `value`, adding the member if it is missing.
+    pub fn set(&mut self, key: &'a str, value: impl Into<Cow<'a, str>>) -> &mut Self {
+        match self.object.find(self.text, key) {
+            Some(at) => self.replaced.push((self.object.members[at].value.clone(), value.into())),
+            None => self.added.push((key, value.into())),
+        }
+        self
+    }
+
+    /// Renames `key`, if it is there.
+    pub fn rename(&mut self, key: &str, name: &'a str) -> &mut Self {
+        if let Some(at) = self.object.find(self.text, key) {
+            self.replaced.push((self.object.members[at].key.clone(), name.into()));
+        }
+        self
+    }
+
+    /// Removes `key`, if it is there.
+    pub fn remove(&mut self, key: &str) -> &mut Self {
+        if let Some(at) = self.object.find(self.text, key) {
+            self.removed.push(at);
+        }
+        self
+    }
+
+    /// Replaces a range inside a value.
+    pub fn replace(&mut self, range: Range<usize>, text: impl Into<Cow<'a, str>>) -> &mut Self {
+        self.replaced.push((range, text.into()));
+        self
+    }
+
+    /// The new text.
+    pub fn finish(mut self) -> Bytes {
+        self.replaced.sort_unstable_by_key(|(range, _)| range.start);
+        let grown: usize = self.replaced.iter().map(|(_, new)| new.len()).sum::<usize>()
+            + self.added.iter().map(|(key, value)| key.len() + value.len() + 4).sum::<usize>();
+        let mut out = Vec::with_capacity(self.text.len() + grown + 2);
+        out.push(b'{');
+        let mut replaced = self.replaced.iter().peekable();
+        for (at, member) in self.object.members.iter().enumerate() {
+            let end = member.value.end;
+            if self.removed.contains(&at) {
+                while replaced.next_if(|(range, _)| range.start < end).is_some() {}
+                continue;
+            }
+            if out.len() > 1 {
+                out.push(b',');
+            }
+            let mut from = member.key.start - 1;
+            while let Some((range, new)) = replaced.next_if(|(range, _)| range.start < end) {
+                out.extend_from_slice(&self.text.as_bytes()[from..range.start]);
+                out.extend_from_slice(new.as_bytes());
+                from = range.end;
+            }
+            out.extend_from_slice(&self.text.as_bytes()[from..end]);
+        }
+        for (key, value) in &self.added {
+            if out.len() > 1 {
+                out.push(b',');
+            }
+            out.push(b'"');
+            out.extend_from_slice(key.as_bytes());
+            out.extend_from_slice(b"\":");
+            out.extend_from_slice(value.as_bytes());
+        }
+        out.push(b'}');
+        Bytes::from(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rewrite(text: &str, change: impl FnOnce(&mut Rewrite<'_>)) -> String {
+        let object = Object::parse(text).expect("an object");
+        let mut rewrite = Rewrite::new(text, &object);
+        change(&mut rewrite);
+        String::from_utf8(rewrite.finish().to_vec()).expect("text")
+    }
+
+    const TEXT: &str = " { \"a\" : [1, {\"a\":2}] ,\n\"b\":\"x,}\" , \"c\" :null } ";
+
+    #[test]
+    fn values_are_found_whatever_the_spacing() {
+        let object = Object::parse(TEXT).expect("an object");
+        assert_eq!(object.keys(TEXT).collect::<Vec<_>>(), ["a", "b", "c"]);
+        assert_eq!(object.get(TEXT, "a"), Some("[1, {\"a\":2}]"));
+        assert_eq!(object.get(TEXT, "b"), Some("\"x,}\""));
+        assert_eq!(object.get(TEXT, "c"), Some("null"));
+        assert_eq!(object.get(TEXT, "d"), None);
+    }
+
+    #[test]
+    fn members_are_set_renamed_removed_and_added() {
+        let out = rewrite(TEXT, |rewrite| {
+            rewrite.set("b", "1").rename("a", "z").remove("c").set("new", "true");
+        });
+        let value: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+        assert_eq!(value, serde_json::json!({"z": [1, {"a": 2}], "b": 1, "new": true}));
+    }
+
+    #[test]
+    fn the_last_and_the_only_member_can_go() {
+        assert_eq!(
+            rewrite("{\"a\":1}", |rewrite| {
+                rewrite.remove("a");
+            }),
+            "{}"
+        );
+        assert_eq!(
+            rewrite("{}", |rewrite| {
+                rewrite.set("a", "1");
+            }),
+            "{\"a\":1}"
+        );
+        assert_eq!(
+            rewrite("{\"a\":1,\"b\":2}", |rewrite| {
+                rewrite.remove("a").set("a2", "3");
+            }),
+            "{\"b\":2,\"a2\":3}"
+        );
+    }
+
+    #[test]
+    fn escaped_keys_are_refused() {
+        assert!(Object::parse("{\"\\u0061\":1}").is_err());
+    }
+}

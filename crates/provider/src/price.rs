@@ -1,0 +1,155 @@
+//! Money in integers: rates in pico-dollars, costs in nano-dollars, rounded once per attempt. Unknown is `None`, never 0.
+
+use std::{fmt, iter::Sum, ops::Add, time::Duration};
+
+use crate::Usage;
+
+/// A rate in pico-dollars (10⁻¹² USD) per token or per second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct PicoUsd(pub u64);
+
+/// An amount in nano-dollars (10⁻⁹ USD).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct NanoUsd(pub u64);
+
+/// Why a decimal amount was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ParsePriceError {
+    /// Not a plain decimal number.
+    #[error("expected a decimal number of US dollars such as \"0.10\"")]
+    NotDecimal,
+    /// Finer than the smallest unit.
+    #[error("finer than a pico-dollar: use fewer decimals")]
+    TooFine,
+    /// Larger than any price should be.
+    #[error("too large for a price")]
+    TooLarge,
+}
+
+impl PicoUsd {
+    /// Reads US dollars per million tokens, exactly: `"0.10"` is 100,000 pico-dollars per token.
+    pub fn from_usd_per_million(text: &str) -> Result<Self, ParsePriceError> {
+        decimal(text, 6).map(Self)
+    }
+
+    /// Reads US dollars per second, exactly: `"0.00019"` is 190,000,000 pico-dollars per second.
+    pub fn from_usd_per_second(text: &str) -> Result<Self, ParsePriceError> {
+        decimal(text, 12).map(Self)
+    }
+}
+
+/// `text` × 10^`digits` as an integer.
+fn decimal(text: &str, digits: usize) -> Result<u64, ParsePriceError> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let all_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || !all_digits(whole) || !all_digits(fraction) || text.ends_with('.') {
+        return Err(ParsePriceError::NotDecimal);
+    }
+    let fraction = fraction.trim_end_matches('0');
+    if fraction.len() > digits {
+        return Err(ParsePriceError::TooFine);
+    }
+    format!("{whole}{fraction:0<digits$}").parse().map_err(|_| ParsePriceError::TooLarge)
+}
+
+impl Add for NanoUsd {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+}
+
+impl Sum for NanoUsd {
+    fn sum<I: Iterator<Item = Self>>(iter: I) -> Self {
+        iter.fold(Self::default(), Add::add)
+    }
+}
+
+/// Writes US dollars with nine decimals: `0.000012300`.
+impl fmt::Display for NanoUsd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:09}", self.0 / 1_000_000_000, self.0 % 1_000_000_000)
+    }
+}
+
+/// What a token costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Price {
+    /// Per prompt token.
+    pub input: PicoUsd,
+    /// Per completion token.
+    pub output: PicoUsd,
+}
+
+impl Price {
+    /// What `usage` costs, rounded half up to a nano-dollar.
+    pub fn cost(&self, usage: &Usage) -> NanoUsd {
+        let pico = u128::from(self.input.0) * u128::from(usage.prompt_tokens)
+            + u128::from(self.output.0) * u128::from(usage.completion_tokens);
+        NanoUsd(u64::try_from((pico + 500) / 1_000).unwrap_or(u64::MAX))
+    }
+}
+
+/// How an upstream charges.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tariff {
+    /// By the token.
+    Tokens(Price),
+    /// By the second of a running GPU, idle tail included.
+    GpuSeconds {
+        /// Per second of a running worker.
+        per_second: PicoUsd,
+        /// How long a worker runs on after its last request.
+        idle_timeout: Duration,
+        /// The price per token that comparisons use, if one is given.
+        list: Option<Price>,
+    },
+}
+
+impl Tariff {
+    /// The price per token, if the tariff has one.
+    pub fn list_price(&self) -> Option<Price> {
+        match self {
+            Self::Tokens(price) => Some(*price),
+            Self::GpuSeconds { list, .. } => *list,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimal_prices_are_read_exactly() {
+        assert_eq!(PicoUsd::from_usd_per_million("0.10"), Ok(PicoUsd(100_000)));
+        assert_eq!(PicoUsd::from_usd_per_million("0.02"), Ok(PicoUsd(20_000)));
+        assert_eq!(PicoUsd::from_usd_per_million("12"), Ok(PicoUsd(12_000_000)));
+        assert_eq!(PicoUsd::from_usd_per_second("0.00019"), Ok(PicoUsd(190_000_000)));
+    }
+
+    #[test]
+    fn prices_that_cannot_be_exact_are_refused() {
+        for text in ["", ".", "-1", "1e3", "0.1x", "1.", " 1"] {
+            assert_eq!(PicoUsd::from_usd_per_million(text), Err(ParsePriceError::NotDecimal), "{text}");
+        }
+        assert_eq!(PicoUsd::from_usd_per_million("0.0000001"), Err(ParsePriceError::TooFine));
+        assert_eq!(PicoUsd::from_usd_per_million("99999999999999999999"), Err(ParsePriceError::TooLarge));
+    }
+
+    #[test]
+    fn ten_million_tokens_cost_what_the_list_says() {
+        let usage = Usage { prompt_tokens: 6_000_000, completion_tokens: 4_000_000, cached_tokens: None };
+        let price = |usd| PicoUsd::from_usd_per_million(usd).map(|rate| Price { input: rate, output: rate });
+        assert_eq!(price("0.02").expect("price").cost(&usage).to_string(), "0.200000000");
+        assert_eq!(price("0.10").expect("price").cost(&usage).to_string(), "1.000000000");
+    }
+
+    #[test]
+    fn a_cost_is_rounded_once_and_half_up() {
+        let price = Price { input: PicoUsd(1_499), output: PicoUsd(1_500) };
+        assert_eq!(price.cost(&Usage { prompt_tokens: 1, completion_tokens: 0, cached_tokens: None }), NanoUsd(1));
+        assert_eq!(price.cost(&Usage { prompt_tokens: 0, completion_tokens: 1, cached_tokens: None }), NanoUsd(2));
+    }
+}

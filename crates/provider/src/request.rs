@@ -1,0 +1,100 @@
+//! A client's request: what was asked, the head that routing reads, and the body as it came.
+
+use bytes::Bytes;
+
+use crate::{Head, InvalidRequest, Limits, Object, Rewrite, head};
+
+/// What the client asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// `POST /v1/chat/completions`
+    Chat,
+    /// `POST /v1/completions`
+    Completions,
+    /// `POST /v1/embeddings`
+    Embeddings,
+}
+
+impl Operation {
+    /// Every operation.
+    pub const ALL: [Self; 3] = [Self::Chat, Self::Completions, Self::Embeddings];
+
+    /// The path below an OpenAI base URL.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Chat => "chat/completions",
+            Self::Completions => "completions",
+            Self::Embeddings => "embeddings",
+        }
+    }
+
+    /// The name used in configuration, metrics and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::Completions => "completions",
+            Self::Embeddings => "embeddings",
+        }
+    }
+}
+
+/// A validated request. The body is kept as it came and forwarded with small splices.
+pub struct Request {
+    /// What is asked for.
+    pub operation: Operation,
+    /// What routing reads of the body.
+    pub head: Head,
+    body: Bytes,
+    object: Object,
+}
+
+impl Request {
+    /// Reads the head of `body` in one pass and checks it.
+    pub fn parse(operation: Operation, body: Bytes, limits: Limits) -> Result<Self, InvalidRequest> {
+        let text = std::str::from_utf8(&body).map_err(|_| InvalidRequest::body("the body is not valid UTF-8"))?;
+        let (head, object) = head::parse(operation, text, limits)?;
+        Ok(Self { operation, head, body, object })
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> &str {
+        // Checked in `parse`; an empty text is the harmless answer to the impossible.
+        std::str::from_utf8(&self.body).unwrap_or_default()
+    }
+
+    /// The size of the body in bytes.
+    pub fn body_bytes(&self) -> usize {
+        self.body.len()
+    }
+
+    /// The names of the top-level fields, in order.
+    pub fn fields(&self) -> impl Iterator<Item = &str> {
+        self.object.keys(self.text())
+    }
+
+    /// The raw value of a top-level field.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.object.get(self.text(), name)
+    }
+
+    /// Starts a rewrite of the body.
+    pub fn rewrite(&self) -> Rewrite<'_> {
+        Rewrite::new(self.text(), &self.object)
+    }
+
+    /// A rough count of the prompt's tokens, from its size: good enough to order upstreams, never to refuse.
+    pub fn estimated_prompt_tokens(&self) -> u64 {
+        self.body.len() as u64 / 4 + 1
+    }
+}
+
+/// Says nothing of the prompt.
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request")
+            .field("operation", &self.operation)
+            .field("model", &self.head.model)
+            .field("body_bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
