@@ -4,13 +4,18 @@
 //! read. So only the fields below are looked at; everything else is skipped and forwarded as it came. What a real vLLM
 //! accepts without a word (an unknown role) or answers with 500 is checked here, where the client can be told what to change.
 
+mod messages;
+mod scalar;
+
 use std::{borrow::Cow, fmt, ops::Range};
+
+use messages::Messages;
+use scalar::Scalar;
 
 use serde::{
     Deserialize,
-    de::{self, DeserializeSeed, Deserializer as _, MapAccess, SeqAccess, Visitor},
+    de::{self, Deserializer as _, MapAccess, Visitor},
 };
-use serde_json::value::RawValue;
 
 use crate::{
     Object, Operation,
@@ -327,233 +332,6 @@ struct StreamOptions {
 struct ResponseFormat<'a> {
     #[serde(rename = "type", borrow)]
     kind: Cow<'a, str>,
-}
-
-/// A value of any type; arrays and objects are skipped, at most 128 levels deep (`serde_json`'s own limit, which its
-/// `IgnoredAny` does not keep).
-enum Scalar<'a> {
-    Null,
-    Bool(bool),
-    Unsigned(u64),
-    Number(f64),
-    Text(Cow<'a, str>),
-    Array(usize),
-    Object,
-}
-
-impl<'de> Deserialize<'de> for Scalar<'de> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ScalarVisitor)
-    }
-}
-
-struct ScalarVisitor;
-
-impl<'de> Visitor<'de> for ScalarVisitor {
-    type Value = Scalar<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Scalar::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
-        Ok(Scalar::Bool(value))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(Scalar::Unsigned(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
-        #[expect(clippy::cast_precision_loss, reason = "only compared with small bounds")]
-        Ok(Scalar::Number(value as f64))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
-        Ok(Scalar::Number(value))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Self::Value, E> {
-        Ok(Scalar::Text(Cow::Owned(value.to_owned())))
-    }
-
-    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Self::Value, E> {
-        Ok(Scalar::Text(Cow::Borrowed(value)))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut length = 0;
-        while seq.next_element::<Scalar<'de>>()?.is_some() {
-            length += 1;
-        }
-        Ok(Scalar::Array(length))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        while map.next_entry::<Text<'de>, Scalar<'de>>()?.is_some() {}
-        Ok(Scalar::Object)
-    }
-}
-
-/// Walks the messages of a chat.
-struct Messages<'s, 'a>(&'s mut State<'a>);
-
-impl<'de> DeserializeSeed<'de> for Messages<'_, 'de> {
-    type Value = ();
-
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Messages<'_, 'de> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of messages")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        let mut count = 0;
-        while seq.next_element_seed(Message { state: self.0, index: count })?.is_some() {
-            count += 1;
-            if count > self.0.limits.max_messages {
-                let max = self.0.limits.max_messages;
-                return Err(self
-                    .0
-                    .fail(format!("'messages' has more than {max} entries: shorten or summarise the conversation")));
-            }
-        }
-        if count == 0 {
-            return Err(self.0.fail("'messages' is empty: send at least one message"));
-        }
-        Ok(())
-    }
-}
-
-/// One message: its role is checked, its content only looked at for images.
-struct Message<'s, 'a> {
-    state: &'s mut State<'a>,
-    index: usize,
-}
-
-impl Message<'_, '_> {
-    fn fail<E: de::Error>(&mut self, field: &str, message: impl fmt::Display) -> E {
-        let path = format!("messages[{}]{field}", self.index);
-        self.state.invalid = Some(InvalidRequest::field(&path, format!("'{path}' {message}")));
-        E::custom("invalid message")
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Message<'_, 'de> {
-    type Value = ();
-
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Message<'_, 'de> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "messages[{}] to be an object with 'role' and 'content'", self.index)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        let mut has_role = false;
-        while let Some(Text(key)) = map.next_key::<Text<'de>>()? {
-            match &*key {
-                "role" => {
-                    let Scalar::Text(role) = map.next_value()? else {
-                        return Err(self.fail(".role", format_args!("must be one of {}", ROLES.join(", "))));
-                    };
-                    if !ROLES.contains(&&*role) {
-                        return Err(self.fail(".role", format_args!("is {role:?}: use one of {}", ROLES.join(", "))));
-                    }
-                    if let (Cow::Borrowed(role), "developer") = (&role, &*role) {
-                        self.state.head.nested.push(Nested::DeveloperRole(range_of(self.state.text, role)));
-                    }
-                    has_role = true;
-                }
-                "content" => match map.next_value::<Content>()? {
-                    Content::Plain => {}
-                    Content::Images => self.state.head.features.images = true,
-                    Content::Wrong => return Err(self.fail(".content", "must be a string, an array of parts or null")),
-                },
-                "reasoning_content" => {
-                    if let Cow::Borrowed(key) = key {
-                        self.state.head.nested.push(Nested::ReasoningContentKey(range_of(self.state.text, key)));
-                    }
-                    map.next_value::<Scalar<'de>>()?;
-                }
-                _ => drop(map.next_value::<Scalar<'de>>()?),
-            }
-        }
-        if !has_role {
-            return Err(self.fail(".role", format_args!("is missing: use one of {}", ROLES.join(", "))));
-        }
-        Ok(())
-    }
-}
-
-/// A message's content.
-enum Content {
-    Plain,
-    Images,
-    Wrong,
-}
-
-impl<'de> Deserialize<'de> for Content {
-    /// Skips the text, which is most of any request, without unescaping it; only parts are read.
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = <&RawValue>::deserialize(deserializer)?.get();
-        match raw.as_bytes().first() {
-            Some(b'"' | b'n') => Ok(Self::Plain),
-            Some(b'[') => {
-                let parts: Vec<Part<'_>> = serde_json::from_str(raw).map_err(de::Error::custom)?;
-                let images = parts.iter().any(|part| part.kind.as_deref() == Some("image_url"));
-                Ok(if images { Self::Images } else { Self::Plain })
-            }
-            _ => Ok(Self::Wrong),
-        }
-    }
-}
-
-/// One part of a message's content.
-struct Part<'a> {
-    kind: Option<Cow<'a, str>>,
-}
-
-impl<'de> Deserialize<'de> for Part<'de> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(PartVisitor)
-    }
-}
-
-struct PartVisitor;
-
-impl<'de> Visitor<'de> for PartVisitor {
-    type Value = Part<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a content part: an object with a 'type'")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut kind = None;
-        while let Some(Text(key)) = map.next_key::<Text<'de>>()? {
-            match (&*key, map.next_value::<Scalar<'de>>()?) {
-                ("type", Scalar::Text(text)) => kind = Some(text),
-                _ => {}
-            }
-        }
-        Ok(Part { kind })
-    }
 }
 
 #[cfg(test)]

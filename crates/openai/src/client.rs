@@ -1,0 +1,152 @@
+//! One pooled HTTP client per worker thread.
+//!
+//! A pooled connection is driven by the runtime that opened it. Actix runs one current-thread runtime per worker, so with
+//! one client for all, most requests would travel over a connection that another thread drives, at the price of two thread
+//! wake-ups per read. HTTP/1.1 only: an HTTP/2 pool would put all streams on one connection and queue what exceeds its limit
+//! of streams. Redirects are not followed and proxies from the environment not used: the key goes to the configured host.
+
+use std::{sync::Once, time::Duration};
+
+use bytes::Bytes;
+use provider::{Error, ErrorKind, Reply, ReplyHead, Request};
+use reqwest::{
+    Url,
+    header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+};
+use secrecy::{ExposeSecret, SecretString};
+use thread_local::ThreadLocal;
+
+use crate::{
+    classify::{Dialect, Failure},
+    reply,
+};
+
+/// Largest body of a failed call that is read, in bytes.
+const MAX_ERROR_BODY: usize = 64 << 10;
+
+/// Where and how to reach an upstream.
+pub struct Settings {
+    /// Where the OpenAI paths live, such as `https://api.cerebras.ai/v1`.
+    pub base_url: String,
+    /// Sent as a bearer token.
+    pub api_key: Option<SecretString>,
+    /// Longest wait for a connection, TLS included.
+    pub connect_timeout: Duration,
+    /// Further headers of every call.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// Why a client could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The base URL is not one.
+    #[error("{0:?} is not a URL")]
+    Url(String),
+    /// The key cannot be sent in a header.
+    #[error("the API key holds characters that cannot be sent in a header")]
+    Key,
+    /// TLS or the pool could not be set up.
+    #[error("the HTTP client could not be set up: {0}")]
+    Http(reqwest::Error),
+}
+
+/// HTTP to one upstream.
+pub struct Client {
+    per_thread: ThreadLocal<reqwest::Client>,
+    prototype: reqwest::Client,
+    connect_timeout: Duration,
+    base_url: Url,
+    headers: HeaderMap,
+}
+
+impl Client {
+    /// Makes a client.
+    pub fn new(settings: &Settings) -> Result<Self, BuildError> {
+        let base = format!("{}/", settings.base_url.trim_end_matches('/'));
+        let base_url = Url::parse(&base).map_err(|_| BuildError::Url(settings.base_url.clone()))?;
+        let mut headers: HeaderMap = settings.headers.iter().cloned().collect();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if let Some(key) = &settings.api_key {
+            let bearer = format!("Bearer {}", key.expose_secret());
+            let mut bearer = HeaderValue::try_from(bearer).map_err(|_| BuildError::Key)?;
+            bearer.set_sensitive(true);
+            headers.insert(AUTHORIZATION, bearer);
+        }
+        let prototype = build(settings.connect_timeout).map_err(BuildError::Http)?;
+        Ok(Self {
+            per_thread: ThreadLocal::new(),
+            prototype,
+            connect_timeout: settings.connect_timeout,
+            base_url,
+            headers,
+        })
+    }
+
+    /// Sends `body` for `request` and reads the reply as `dialect` has it. `head` says what was changed in the body.
+    pub async fn send(
+        &self,
+        request: &Request,
+        body: Bytes,
+        mut head: ReplyHead,
+        dialect: &'static dyn Dialect,
+    ) -> Result<Reply, Error> {
+        let url =
+            self.base_url.join(request.operation.path()).map_err(|_| Error::new(ErrorKind::Connect, "bad URL"))?;
+        let call = self.http().post(url).headers(self.headers.clone()).body(body);
+        let response = call.send().await.map_err(|error| transport(&error))?;
+        if !response.status().is_success() {
+            return Err(failure(response, dialect).await);
+        }
+        head.quota = crate::quota(response.headers());
+        Ok(Reply { head, frames: reply::frames(response, request, dialect) })
+    }
+
+    /// Fetches a small JSON document, with the same key.
+    pub async fn get_json(&self, url: Url, dialect: &'static dyn Dialect) -> Result<serde_json::Value, Error> {
+        let response =
+            self.http().get(url).headers(self.headers.clone()).send().await.map_err(|error| transport(&error))?;
+        if !response.status().is_success() {
+            return Err(failure(response, dialect).await);
+        }
+        let body = reply::read(response, MAX_ERROR_BODY * 16).await?;
+        serde_json::from_slice(&body).map_err(|_| Error::new(ErrorKind::Protocol, "the upstream's answer is not JSON"))
+    }
+
+    fn http(&self) -> &reqwest::Client {
+        // Building worked once already; the prototype is merely slower from another thread.
+        self.per_thread.get_or(|| build(self.connect_timeout).unwrap_or_else(|_| self.prototype.clone()))
+    }
+}
+
+fn build(connect_timeout: Duration) -> Result<reqwest::Client, reqwest::Error> {
+    static CRYPTO: Once = Once::new();
+    CRYPTO.call_once(|| {
+        // An error means that the process has chosen a provider already, which is as good.
+        drop(rustls::crypto::ring::default_provider().install_default());
+    });
+    reqwest::Client::builder()
+        .no_proxy()
+        .http1_only()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(connect_timeout)
+        .pool_idle_timeout(Duration::from_secs(30))
+        .pool_max_idle_per_host(4096)
+        .tcp_nodelay(true)
+        .build()
+}
+
+async fn failure(response: reqwest::Response, dialect: &dyn Dialect) -> Error {
+    let status = response.status().as_u16();
+    let headers = response.headers().clone();
+    let body = reply::read(response, MAX_ERROR_BODY).await.unwrap_or_default();
+    dialect.classify(&Failure { status, headers: &headers, body: &body })
+}
+
+/// What a transport error means. The messages name no address, because they may reach the client.
+pub(crate) fn transport(error: &reqwest::Error) -> Error {
+    if error.is_connect() || error.is_builder() {
+        return Error::new(ErrorKind::Connect, "the upstream could not be reached");
+    }
+    Error::new(ErrorKind::Interrupted, "the connection to the upstream broke")
+}

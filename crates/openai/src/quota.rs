@@ -1,0 +1,103 @@
+//! What is left of our allowance, from rate-limit headers.
+//!
+//! Names are read by their parts, because providers put the window last (`x-ratelimit-remaining-tokens-minute`) or leave
+//! it out (`x-ratelimit-remaining-tokens`), and add windows as they like. Resets are seconds (`33011.38`) or durations
+//! (`6m0s`, `20ms`).
+
+use std::time::Duration;
+
+use provider::Quota;
+use reqwest::header::HeaderMap;
+
+/// Reads the quota headers of a reply.
+pub fn quota(headers: &HeaderMap) -> Quota {
+    let mut quota = Quota::default();
+    for (name, value) in headers {
+        let Some(window) = name.as_str().strip_prefix("x-ratelimit-remaining-") else { continue };
+        let Some(left) = value.to_str().ok().and_then(|text| text.trim().parse::<f64>().ok()) else { continue };
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a count first")]
+        let left = left.clamp(0.0, 1e15) as u64;
+        let lowest = if window.starts_with("requests") {
+            &mut quota.requests
+        } else if window.starts_with("tokens") {
+            &mut quota.tokens
+        } else {
+            continue;
+        };
+        *lowest = Some(lowest.map_or(left, |known| known.min(left)));
+        if left == 0 {
+            let header = headers.get(format!("x-ratelimit-reset-{window}"));
+            let reset = header.and_then(|value| duration(value.to_str().ok()?));
+            quota.exhausted_for = quota.exhausted_for.max(reset);
+        }
+    }
+    quota
+}
+
+/// Reads seconds or a duration such as `1h2m3.5s`.
+pub(crate) fn duration(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = rest[..digits].parse().ok()?;
+        let tail = &rest[digits..];
+        let letters = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
+        let scale = match &tail[..letters] {
+            "d" => 86_400.0,
+            "h" => 3_600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 1e-3,
+            "us" | "µs" => 1e-6,
+            _ => return None,
+        };
+        total += Duration::try_from_secs_f64(number * scale).ok()?;
+        rest = &tail[letters..];
+    }
+    (!text.is_empty()).then_some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn the_tightest_window_counts() {
+        let quota = quota(&headers(&[
+            ("x-ratelimit-remaining-requests-day", "1439"),
+            ("x-ratelimit-remaining-requests-minute", "3"),
+            ("x-ratelimit-remaining-tokens-minute", "0"),
+            ("x-ratelimit-reset-tokens-minute", "12.5"),
+            ("x-ratelimit-remaining-tokens-day", "0"),
+            ("x-ratelimit-reset-tokens-day", "6m0s"),
+        ]));
+        assert_eq!(
+            (quota.requests, quota.tokens, quota.exhausted_for),
+            (Some(3), Some(0), Some(Duration::from_mins(6)))
+        );
+    }
+
+    #[test]
+    fn unknown_stays_unknown() {
+        assert_eq!(quota(&headers(&[("x-ratelimit-remaining-tokens-minute", "many")])), Quota::default());
+    }
+
+    #[test]
+    fn resets_are_seconds_or_durations() {
+        assert_eq!(duration("33011.38"), Some(Duration::from_secs_f64(33011.38)));
+        assert_eq!(duration("1h2m3.5s"), Some(Duration::from_millis(3_723_500)));
+        assert_eq!(duration("20ms"), Some(Duration::from_millis(20)));
+        assert_eq!((duration("soon"), duration(""), duration("-3"), duration("3x")), (None, None, None, None));
+    }
+}
