@@ -1,0 +1,100 @@
+//! One TOML file and the environment become a [`Config`] that needs no further checks, or a list of everything wrong.
+//!
+//! Serde stops at the first error, and a newcomer with five mistakes would need five starts. So the `config` crate reads
+//! the file into untyped values, a small reader takes the known keys out of each table (what remains is unknown), and
+//! every fault is gathered with its path. Secrets come from the environment or from files and are never printed; the
+//! environment is an argument, so that tests touch none.
+
+mod cost;
+mod env;
+mod keys;
+mod models;
+mod problem;
+mod reader;
+mod scalars;
+mod types;
+mod upstreams;
+mod url;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+pub use env::{Env, process_env, unknown_overrides};
+pub use problem::{Problem, Problems};
+pub use types::{
+    AccessLog, AuthMode, Config, EndpointType, Key, KeyLimits, Log, LogFormat, Model, ProviderSettings, Server,
+    Strategy, Target, Timeouts, Upstream,
+};
+
+use reader::{Context, Table};
+
+/// Whether a secret that cannot be found is a problem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Secrets {
+    /// Every secret must be there: what serving needs.
+    Required,
+    /// A missing secret passes, for checking a file where the secrets are not at hand. Upstreams then have no key, and
+    /// client keys that live in the environment are left out.
+    Optional,
+}
+
+/// Reads and validates the file at `path`; a missing secret is a problem.
+pub fn load(path: &Path, env: Env<'_>) -> Result<Config, Problems> {
+    load_with(path, env, Secrets::Required)
+}
+
+/// Reads and validates the file at `path`.
+pub fn load_with(path: &Path, env: Env<'_>, secrets: Secrets) -> Result<Config, Problems> {
+    let origin = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => parse_with(&text, &origin, env, secrets),
+        Err(error) => {
+            let fault = format!("cannot be read: {error}");
+            let problem = Problem::new("", fault, "a TOML file").hint("config/ holds examples to start from");
+            Err(Problems { origin, list: vec![problem] })
+        }
+    }
+}
+
+/// Validates `text`; a missing secret is a problem. `origin` names the file in reports.
+pub fn parse(text: &str, origin: &str, env: Env<'_>) -> Result<Config, Problems> {
+    parse_with(text, origin, env, Secrets::Required)
+}
+
+/// Validates `text`. `origin` names the file in reports.
+pub fn parse_with(text: &str, origin: &str, env: Env<'_>, secrets: Secrets) -> Result<Config, Problems> {
+    let fail = |list| Problems { origin: origin.to_owned(), list };
+    let context = Context::new(env, secrets);
+    let entries = ::config::Config::builder()
+        .add_source(::config::File::from_str(text, ::config::FileFormat::Toml))
+        .add_source(env::overrides(env))
+        .build()
+        .and_then(|raw| raw.cache.into_table())
+        .map_err(|error| fail(vec![problem::syntax(&error)]))?;
+    let config = read(Table::root(&context, entries));
+    let problems = context.into_problems();
+    match config {
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => Err(fail(problems)),
+    }
+}
+
+/// Reads every section. A part that is missing or wrong has been reported, so its stand-in never leaves this module.
+fn read(mut root: Table<'_>) -> Option<Config> {
+    let server = scalars::server(&mut root);
+    let log = scalars::log(&mut root);
+    let auth = scalars::auth(&mut root, &server);
+    let keys = keys::read(&mut root, auth);
+    let upstreams = upstreams::read(&mut root);
+    let models = models::read(&mut root, &upstreams);
+    for section in ["tasks", "ensembles"] {
+        if let Some(item) = root.take(section) {
+            item.refuse_hidden("not supported by this version", "no such section", Some("remove the section".into()));
+        }
+    }
+    root.finish();
+    let upstreams = upstreams.into_iter().map(|entry| entry.upstream).collect::<Option<_>>()?;
+    Some(Config { server, log, auth, keys, upstreams, models })
+}

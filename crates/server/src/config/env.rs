@@ -1,0 +1,107 @@
+//! The environment: overrides of scalar settings, `${VAR}` in strings, and secrets.
+
+use ::config::{ConfigError, Map, Source, Value, ValueKind};
+
+use super::{problem::Problem, problem::did_you_mean, scalars};
+
+/// Looks a variable up; a function, so that tests need no process environment.
+pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+const PREFIX: &str = "LLM_ROUTER__";
+
+/// The environment of this process.
+#[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]
+pub fn process_env(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The names that look like overrides but override nothing, such as `LLM_ROUTER__SERVER__LISTN`.
+///
+/// Apart from [`parse`](super::parse) because [`Env`] can be asked but not listed.
+pub fn unknown_overrides(names: impl IntoIterator<Item = String>) -> Vec<Problem> {
+    let known: Vec<String> = names_of_overrides().map(|(name, ..)| name).collect();
+    let mut unknown: Vec<String> =
+        names.into_iter().filter(|name| name.starts_with(PREFIX) && !known.contains(name)).collect();
+    unknown.sort();
+    let problem = |name: String| {
+        let hint = did_you_mean(&name, known.iter().map(String::as_str));
+        let expected = "LLM_ROUTER__SECTION__KEY for a key of [server], [log] or [auth]";
+        Problem { hint, ..Problem::new(name, "overrides no setting", expected) }
+    };
+    unknown.into_iter().map(problem).collect()
+}
+
+/// Whether `name` can name a variable. Capitals only: it keeps a key that was put in a name's place from being one.
+pub(super) fn is_variable_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    name.bytes().all(allowed) && name.bytes().next().is_some_and(|first| !first.is_ascii_digit())
+}
+
+/// Where a value came from, if it came from an override.
+pub(super) fn overridden_by(value: &Value) -> Option<&str> {
+    value.origin().filter(|origin| origin.starts_with(PREFIX))
+}
+
+/// Why `${…}` could not be replaced.
+pub(super) enum ExpandError {
+    /// No closing brace, or not a name between the braces.
+    Malformed,
+    /// This variable is unset or empty.
+    Unset(String),
+}
+
+/// Replaces `${VAR}` in `text`; `$${` stands for a literal `${`.
+pub(super) fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<String, ExpandError> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("${") {
+        let (before, from) = rest.split_at(at);
+        if let Some(before) = before.strip_suffix('$') {
+            out.push_str(before);
+            out.push_str("${");
+            rest = &from[2..];
+            continue;
+        }
+        out.push_str(before);
+        let (name, after) = from[2..].split_once('}').ok_or(ExpandError::Malformed)?;
+        if !is_variable_name(name) {
+            return Err(ExpandError::Malformed);
+        }
+        out.push_str(&lookup(name).ok_or_else(|| ExpandError::Unset(name.to_owned()))?);
+        rest = after;
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+/// The overrides that are set, as a source for the `config` crate.
+pub(super) fn overrides(env: Env<'_>) -> Overrides {
+    let set = names_of_overrides().filter_map(|(name, section, key)| {
+        let text = env(&name)?;
+        let kind = text.parse().map_or(ValueKind::String(text), ValueKind::I64);
+        Some((format!("{section}.{key}"), Value::new(Some(&name), kind)))
+    });
+    Overrides(set.collect())
+}
+
+/// A source of values for the `config` crate.
+#[derive(Debug, Clone)]
+pub(super) struct Overrides(Map<String, Value>);
+
+impl Source for Overrides {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
+        Ok(self.0.clone())
+    }
+}
+
+/// Variable, section and key of everything that can be overridden.
+fn names_of_overrides() -> impl Iterator<Item = (String, &'static str, &'static str)> {
+    scalars::KEYS.iter().flat_map(|(section, keys)| {
+        keys.iter()
+            .map(move |key| (format!("{PREFIX}{}__{}", section.to_uppercase(), key.to_uppercase()), *section, *key))
+    })
+}

@@ -1,0 +1,132 @@
+//! The sections of single values: `[server]`, `[log]` and `[auth]`. The environment may override each.
+
+use std::{net::SocketAddr, path::PathBuf, thread, time::Duration};
+
+use provider::Limits;
+use tracing_subscriber::EnvFilter;
+
+use super::{
+    problem::did_you_mean,
+    reader::{Table, Text, any_of},
+    types::{AccessLog, AuthMode, Log, LogFormat, Server},
+};
+
+/// Every key that `LLM_ROUTER__SECTION__KEY` can override, by section.
+pub(super) const KEYS: [(&str, &[&str]); 3] = [
+    (
+        "server",
+        &[
+            "listen",
+            "admin_listen",
+            "workers",
+            "max_body_bytes",
+            "max_messages",
+            "max_in_flight",
+            "drain_s",
+            "keep_alive_comment_s",
+            "body_read_s",
+            "max_connections",
+        ],
+    ),
+    ("log", &["level", "access", "format"]),
+    ("auth", &["mode"]),
+];
+
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+pub(super) fn server(root: &mut Table<'_>) -> Server {
+    let mut table = section(root, "server");
+    let listen = table.text("listen").and_then(|text| socket(&text)).unwrap_or_else(|| ([127, 0, 0, 1], 8080).into());
+    let admin = table.text("admin_listen");
+    let admin_listen = admin.as_ref().and_then(socket).unwrap_or_else(|| ([127, 0, 0, 1], 8081).into());
+    if let Some(text) = admin.filter(|_| admin_listen == listen && listen.port() != 0) {
+        text.refuse::<()>("is the address of listen", "an address of its own", None);
+    }
+    let workers = match table.int("workers", 0..=1024) {
+        None | Some(0) => thread::available_parallelism().map_or(1, usize::from),
+        Some(workers) => workers,
+    };
+    let server = Server {
+        listen,
+        admin_listen,
+        workers,
+        max_body_bytes: table.int("max_body_bytes", 1..=1 << 30).unwrap_or(8 << 20),
+        limits: Limits { max_messages: table.int("max_messages", 1..=1_000_000).unwrap_or(2048) },
+        max_in_flight: table.int("max_in_flight", 1..=1_000_000).unwrap_or(4096),
+        drain: table.seconds("drain_s", 0).unwrap_or(Duration::from_secs(30)),
+        keep_alive_comment: table.seconds("keep_alive_comment_s", 1).unwrap_or(Duration::from_secs(15)),
+        body_read: table.seconds("body_read_s", 1).unwrap_or(Duration::from_secs(10)),
+        max_connections: table.int("max_connections", 1..=1_000_000).unwrap_or(25_000),
+    };
+    table.finish();
+    server
+}
+
+pub(super) fn log(root: &mut Table<'_>) -> Log {
+    let mut table = section(root, "log");
+    let formats = [("json", LogFormat::Json), ("pretty", LogFormat::Pretty)];
+    let log = Log {
+        level: table.text("level").and_then(filter).unwrap_or_else(|| "info".to_owned()),
+        access: table.text("access").and_then(|text| access(&text)).unwrap_or(AccessLog::Stdout),
+        format: table.text("format").and_then(|text| text.choice("a log format", &formats)).unwrap_or(LogFormat::Json),
+    };
+    table.finish();
+    log
+}
+
+pub(super) fn auth(root: &mut Table<'_>, server: &Server) -> AuthMode {
+    let mut table = section(root, "auth");
+    let modes = [("keys", AuthMode::Keys), ("none", AuthMode::None)];
+    let text = table.text("mode");
+    let mode = text.as_ref().and_then(|text| text.choice("a way to authenticate", &modes)).unwrap_or(AuthMode::Keys);
+    if let Some(text) = text.filter(|_| mode == AuthMode::None && !server.listen.ip().is_loopback()) {
+        let fault = format!("leaves {} open to the network", server.listen);
+        let hint = "set server.listen to 127.0.0.1, or mode = \"keys\" and add a [[keys]]".to_owned();
+        text.refuse::<()>(fault, "\"none\" on a loopback address only", Some(hint));
+    }
+    table.finish();
+    mode
+}
+
+fn section<'a>(root: &mut Table<'a>, name: &'static str) -> Table<'a> {
+    let context = root.context;
+    root.table(name).unwrap_or_else(|| Table::root(context, std::collections::HashMap::new()))
+}
+
+fn socket(text: &Text<'_>) -> Option<SocketAddr> {
+    if let Ok(address) = text.value.parse() {
+        return Some(address);
+    }
+    let (host, port) = text.value.rsplit_once(':').unwrap_or((text.value.as_str(), "8080"));
+    let host = match host {
+        "" | "*" => "0.0.0.0",
+        "localhost" => "127.0.0.1",
+        host => host,
+    };
+    let guess: Option<SocketAddr> = format!("{host}:{port}").parse().ok();
+    let hint = guess.map(|guess| format!("did you mean \"{guess}\"?"));
+    text.refuse("is not an address to listen on", "IP address and port, such as \"127.0.0.1:8080\"", hint)
+}
+
+/// A filter of the log. A bare word that is no level would pass as a module's name and silence everything else.
+fn filter(text: Text<'_>) -> Option<String> {
+    let bare = |part: &&str| !part.contains(['=', '[']) && !LEVELS.contains(&part.to_lowercase().as_str());
+    let wrong = text.value.split(',').map(str::trim).find(bare);
+    if wrong.is_none() && EnvFilter::try_new(&text.value).is_ok() {
+        return Some(text.value);
+    }
+    let expected = format!("{}, or a list such as \"info,router=debug\"", any_of(&LEVELS));
+    text.refuse("is not a log filter", expected, wrong.and_then(|wrong| did_you_mean(wrong, LEVELS)))
+}
+
+fn access(text: &Text<'_>) -> Option<AccessLog> {
+    match text.value.as_str() {
+        "stdout" => Some(AccessLog::Stdout),
+        "off" => Some(AccessLog::Off),
+        path if path.contains('/') && !path.ends_with('/') => Some(AccessLog::File(PathBuf::from(path))),
+        other => {
+            let expected = "stdout, off, or the path of a file with a slash in it";
+            text.refuse("is no place for the access log", expected, did_you_mean(other, ["stdout", "off"]))
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Each mistake is reported at its place.

@@ -1,0 +1,251 @@
+//! What a configuration says, once it is known to be right.
+
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
+
+use provider::{Features, Limits, ModelId, Operation, Tariff, UpstreamId};
+use secrecy::SecretString;
+
+/// A validated configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Addresses and limits of the service.
+    pub server: Server,
+    /// What is logged, and where.
+    pub log: Log,
+    /// Whether clients need a key.
+    pub auth: AuthMode,
+    /// Client keys, with distinct ids and hashes; at least one under [`AuthMode::Keys`].
+    pub keys: Vec<Key>,
+    /// Upstreams, at least one, with distinct ids.
+    pub upstreams: Vec<Upstream>,
+    /// Models, at least one, with distinct names; all their references resolve.
+    pub models: Vec<Model>,
+}
+
+/// Addresses and limits of the service.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// Where operators connect.
+    pub admin_listen: SocketAddr,
+    /// Worker threads, at least one.
+    pub workers: usize,
+    /// The largest request body.
+    pub max_body_bytes: usize,
+    /// Limits on the content of a request.
+    pub limits: Limits,
+    /// Most requests in progress in the whole process.
+    pub max_in_flight: u32,
+    /// How long a shutdown waits for streams.
+    pub drain: Duration,
+    /// How often a silent stream gets a comment line, so that proxies keep it open.
+    pub keep_alive_comment: Duration,
+    /// How long a client may take to send its body.
+    pub body_read: Duration,
+    /// Most open connections.
+    pub max_connections: usize,
+}
+
+/// What is logged, and where.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// A `tracing` filter that parses, such as `info` or `info,router=debug`.
+    pub level: String,
+    /// Where the access log goes.
+    pub access: AccessLog,
+    /// How log lines are written.
+    pub format: LogFormat,
+}
+
+/// Where the access log goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccessLog {
+    /// To standard output.
+    Stdout,
+    /// Nowhere.
+    Off,
+    /// To this file.
+    File(PathBuf),
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Pretty,
+}
+
+/// Whether clients need a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthMode {
+    /// Every request carries a configured key.
+    Keys,
+    /// Anyone may call; on a loopback address only.
+    None,
+}
+
+/// A client key.
+#[derive(Debug, Clone)]
+pub struct Key {
+    /// The name of the key in logs and metrics.
+    pub id: String,
+    /// Who pays.
+    pub team: String,
+    /// SHA-256 of the key.
+    pub sha256: [u8; 32],
+    /// What the key may use.
+    pub limits: KeyLimits,
+}
+
+/// What a key may use; `None` is unlimited.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct KeyLimits {
+    /// Requests a minute.
+    pub requests_per_minute: Option<NonZeroU32>,
+    /// Requests at the same time.
+    pub concurrent: Option<NonZeroU32>,
+}
+
+/// One place that serves one model.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// The name in logs, metrics and targets.
+    pub id: UpstreamId,
+    /// Whose API it is.
+    pub provider: ProviderSettings,
+    /// The model's name there.
+    pub model: String,
+    /// Where the OpenAI paths live, without a trailing slash.
+    pub base_url: String,
+    /// What goes into the `Authorization` header.
+    pub api_key: Option<SecretString>,
+    /// What can be asked of it, at least one operation.
+    pub operations: Vec<Operation>,
+    /// What its model can do.
+    pub features: Features,
+    /// The length of its context, if known.
+    pub context_tokens: Option<u64>,
+    /// The limit sent when the client names none.
+    pub default_max_tokens: Option<u64>,
+    /// Most requests in progress there.
+    pub max_in_flight: u32,
+    /// When to give up.
+    pub timeouts: Timeouts,
+    /// How it charges, if known.
+    pub tariff: Option<Tariff>,
+    /// How often its workers are counted.
+    pub capacity_poll: Duration,
+}
+
+/// Whose API an upstream speaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProviderSettings {
+    /// RunPod Serverless with a vLLM worker.
+    Runpod {
+        /// The endpoint's id; absent when only a base URL is given.
+        endpoint_id: Option<String>,
+        /// What stands before the workers.
+        endpoint_type: EndpointType,
+        /// Where workers are counted, if anywhere.
+        capacity_url: Option<String>,
+    },
+    /// Cerebras Inference.
+    Cerebras,
+    /// Any other OpenAI-compatible API.
+    OpenAi,
+}
+
+impl ProviderSettings {
+    /// The name used in configuration, metrics and logs.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Runpod { .. } => "runpod",
+            Self::Cerebras => "cerebras",
+            Self::OpenAi => "openai",
+        }
+    }
+}
+
+/// What stands before the workers of a RunPod endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndpointType {
+    /// RunPod's queue.
+    Queue,
+    /// A load balancer that connects straight to a worker.
+    LoadBalancer,
+}
+
+/// When to give up on an upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For the connection.
+    pub connect: Duration,
+    /// From the request to the first token.
+    pub first_token: Duration,
+    /// Between two pieces of a stream.
+    pub gap: Duration,
+}
+
+/// A model as clients see it.
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// The name that clients ask for.
+    pub name: ModelId,
+    /// How targets are ordered.
+    pub strategy: Strategy,
+    /// The promised time to the first token.
+    pub slo_ttft: Option<Duration>,
+    /// The upstream that savings are measured against; it has a price per token.
+    pub baseline: Option<UpstreamId>,
+    /// How long a request may take, retries included.
+    pub deadline: Duration,
+    /// Whether a stream's head is sent before the first token is there.
+    pub early_headers: bool,
+    /// Where requests go, at least one; shares sum to 1.
+    pub targets: Vec<Target>,
+}
+
+/// How targets are ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strategy {
+    /// By share alone.
+    Weighted,
+    /// By share, bent by latency and load.
+    Balanced,
+    /// Cheapest first.
+    Cost,
+    /// Fastest first.
+    Latency,
+}
+
+impl Strategy {
+    /// Every strategy.
+    pub const ALL: [Self; 4] = [Self::Weighted, Self::Balanced, Self::Cost, Self::Latency];
+
+    /// The name used in configuration, metrics and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Weighted => "weighted",
+            Self::Balanced => "balanced",
+            Self::Cost => "cost",
+            Self::Latency => "latency",
+        }
+    }
+
+    /// The strategy called `name`.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|strategy| strategy.as_str() == name)
+    }
+}
+
+/// A part of a model's traffic.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Where it goes.
+    pub upstream: UpstreamId,
+    /// How much of it, from 0 (only when others fail) to 1.
+    pub share: f64,
+}

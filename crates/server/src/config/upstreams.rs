@@ -1,0 +1,297 @@
+//! `[[upstreams]]`: where requests go.
+
+use std::time::Duration;
+
+use provider::{Features, Operation, UpstreamId};
+use secrecy::SecretString;
+
+use super::{
+    Secrets, cost,
+    env::is_variable_name,
+    problem::Problem,
+    reader::{Item, Table, Text},
+    types::{EndpointType, ProviderSettings, Timeouts, Upstream},
+    url,
+};
+
+/// An upstream that may have failed, with the id that models refer to.
+pub(super) struct Entry {
+    pub(super) id: Option<String>,
+    /// `None` if a problem was reported.
+    pub(super) upstream: Option<Upstream>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Runpod,
+    Cerebras,
+    OpenAi,
+}
+
+const KINDS: [(&str, Kind); 3] = [("runpod", Kind::Runpod), ("cerebras", Kind::Cerebras), ("openai", Kind::OpenAi)];
+const ENDPOINT_TYPES: [(&str, EndpointType); 2] =
+    [("queue", EndpointType::Queue), ("load_balancer", EndpointType::LoadBalancer)];
+
+pub(super) fn read(root: &mut Table<'_>) -> Vec<Entry> {
+    let context = root.context;
+    let tables = root.tables("upstreams");
+    if tables.is_empty() {
+        context.report(Problem::new("upstreams", "no upstream", "at least one [[upstreams]]"));
+    }
+    let mut entries: Vec<Entry> = Vec::new();
+    for table in tables {
+        let path = table.at("id");
+        let entry = upstream(table);
+        if let Some(id) = &entry.id
+            && entries.iter().any(|other| other.id.as_ref() == Some(id))
+        {
+            let problem = Problem::new(path, "is the id of another upstream too", "an id of its own");
+            context.report(problem.value(format!("{id:?}")));
+        }
+        entries.push(entry);
+    }
+    entries
+}
+
+fn upstream(mut table: Table<'_>) -> Entry {
+    let id = table.required("id", "a name for targets, logs and metrics").and_then(Text::name);
+    let kind =
+        table.required("provider", "runpod, cerebras or openai").and_then(|text| text.choice("a provider", &KINDS));
+    // What has provider-specific defaults is read with those of `openai` while the provider is unknown.
+    let guess = kind.unwrap_or(Kind::OpenAi);
+    let given = table.text("base_url").and_then(|text| url::address(&text));
+    let (provider, own) = match kind {
+        Some(Kind::Runpod) => runpod(&mut table, given.as_deref()),
+        Some(Kind::Cerebras) => foreign(&mut table, ProviderSettings::Cerebras, "https://api.cerebras.ai/v1"),
+        Some(Kind::OpenAi) => foreign(&mut table, ProviderSettings::OpenAi, "https://api.openai.com/v1"),
+        None => (None, None),
+    };
+    let own_address = given.is_none();
+    let base_url = given.or(own);
+    let model = model(&mut table, guess);
+    let api_key = api_key(&mut table, kind, own_address);
+    let operations = operations(&mut table, guess);
+    let features = features(&mut table, guess);
+    let default_max_tokens = match guess {
+        Kind::Runpod | Kind::Cerebras => Some(4096),
+        Kind::OpenAi => None,
+    };
+    let queue = matches!(provider, Some(ProviderSettings::Runpod { endpoint_type: EndpointType::Queue, .. }));
+    let context_tokens = table.int("context_tokens", 1..=1 << 40);
+    let default_max_tokens = table.int("default_max_tokens", 1..=1 << 40).or(default_max_tokens);
+    let max_in_flight = table.int("max_in_flight", 1..=1_000_000).unwrap_or(if queue { 400 } else { 1000 });
+    let timeouts = timeouts(table.table("timeouts"));
+    let tariff = table.table("cost").and_then(cost::read);
+    let capacity_poll = table.seconds("capacity_poll_s", 1).unwrap_or(Duration::from_secs(5));
+    if kind.is_none() {
+        for key in ["endpoint_id", "endpoint_type", "capacity_url"] {
+            table.take(key);
+        }
+    }
+    table.finish();
+    let build = || {
+        Some(Upstream {
+            id: UpstreamId::from(id.as_deref()?),
+            provider: provider?,
+            model: model?,
+            base_url: base_url?,
+            api_key,
+            operations,
+            features,
+            context_tokens,
+            default_max_tokens,
+            max_in_flight,
+            timeouts,
+            tariff,
+            capacity_poll,
+        })
+    };
+    Entry { upstream: build(), id }
+}
+
+/// The settings and the base URL of a RunPod endpoint.
+fn runpod(table: &mut Table<'_>, given: Option<&str>) -> (Option<ProviderSettings>, Option<String>) {
+    let endpoint_type = table.text("endpoint_type").and_then(|text| text.choice("an endpoint type", &ENDPOINT_TYPES));
+    let endpoint_type = endpoint_type.unwrap_or(EndpointType::Queue);
+    let has_base_url = given.is_some();
+    let endpoint_id = if table.has("endpoint_id") {
+        table.text("endpoint_id").and_then(Text::name)
+    } else {
+        table.text("endpoint_id");
+        let id = if has_base_url { None } else { table.context.var("RUNPOD_VLLM_ENDPOINT_ID") };
+        if id.is_none() && !has_base_url {
+            let expected = "the id of a RunPod endpoint, here or in RUNPOD_VLLM_ENDPOINT_ID";
+            table.context.report(Problem::new(table.at("endpoint_id"), "missing", expected));
+        }
+        id
+    };
+    let (own, own_capacity) = match (&endpoint_id, endpoint_type) {
+        (None, _) => (None, None),
+        (Some(id), EndpointType::Queue) => (
+            Some(format!("https://api.runpod.ai/v2/{id}/openai/v1")),
+            Some(format!("https://api.runpod.ai/v2/{id}/health")),
+        ),
+        (Some(id), EndpointType::LoadBalancer) => (
+            Some(format!("https://{id}.api.runpod.ai/v1")),
+            Some(format!("https://api.runpod.io/v2/serverless/{id}/workers")),
+        ),
+    };
+    let capacity_url = match (table.text("capacity_url"), given, endpoint_type) {
+        (Some(text), ..) if text.value == "none" => None,
+        (Some(text), ..) => url::address(&text),
+        (None, None, _) => own_capacity,
+        (None, Some(base), EndpointType::Queue) => base.strip_suffix("/openai/v1").map(|root| format!("{root}/health")),
+        (None, Some(_), EndpointType::LoadBalancer) => None,
+    };
+    (Some(ProviderSettings::Runpod { endpoint_id, endpoint_type, capacity_url }), own)
+}
+
+/// The settings and the base URL of a provider that has one address for all.
+fn foreign(table: &mut Table<'_>, settings: ProviderSettings, own: &str) -> (Option<ProviderSettings>, Option<String>) {
+    for key in ["endpoint_id", "endpoint_type", "capacity_url"] {
+        if let Some(item) = table.take(key) {
+            let fault = format!("is set for provider = {:?}", settings.as_str());
+            item.refuse::<()>(fault, "this key with provider = \"runpod\" only", Some("remove it".to_owned()));
+        }
+    }
+    (Some(settings), Some(own.to_owned()))
+}
+
+fn model(table: &mut Table<'_>, kind: Kind) -> Option<String> {
+    if !table.has("model")
+        && kind == Kind::Runpod
+        && let Some(model) = table.context.var("RUNPOD_DEFAULT_MODEL")
+    {
+        table.text("model");
+        return Some(model);
+    }
+    let expected = match kind {
+        Kind::Runpod => "the model's name there, here or in RUNPOD_DEFAULT_MODEL",
+        Kind::Cerebras | Kind::OpenAi => "the model's name there",
+    };
+    let text = table.required("model", expected)?;
+    if text.value.trim().is_empty() {
+        return text.refuse("is empty", expected, None);
+    }
+    Some(text.value)
+}
+
+/// The key for the upstream. `None` if it needs none, if secrets are optional, or if a problem was reported.
+fn api_key(table: &mut Table<'_>, kind: Option<Kind>, own_address: bool) -> Option<SecretString> {
+    let context = table.context;
+    let found = match (table.text("api_key_env"), table.text("api_key_file")) {
+        (Some(_), Some(file)) => {
+            return file.refuse("stands beside api_key_env", "one of the two", Some("keep one of them".to_owned()));
+        }
+        (Some(text), None) if text.value == "none" => {
+            if own_address {
+                let hint = "\"none\" is for a base_url of your own".to_owned();
+                return text.refuse("leaves a public API without a key", "the name of a variable", Some(hint));
+            }
+            return None;
+        }
+        (Some(text), None) if !is_variable_name(&text.value) => {
+            let hint = "write the variable's name here, not the key";
+            return text.refuse_hidden("is not the name of a variable", "capitals, digits and underscores", hint);
+        }
+        (Some(text), None) => (text.value.clone(), context.var(&text.value).ok_or(Some(text))),
+        (None, Some(file)) => match std::fs::read_to_string(&file.value) {
+            Ok(key) => (file.value.clone(), Some(key).filter(|key| !key.trim().is_empty()).ok_or(Some(file))),
+            Err(_) if context.secrets == Secrets::Optional => return None,
+            Err(error) => {
+                return file.refuse(format!("cannot be read: {error}"), "a file that holds the key", None);
+            }
+        },
+        (None, None) => {
+            let name = match kind? {
+                Kind::Runpod => "RUNPOD_API_KEY",
+                Kind::Cerebras => "CEREBRAS_API_KEY",
+                Kind::OpenAi => "OPENAI_API_KEY",
+            };
+            (name.to_owned(), context.var(name).ok_or(None))
+        }
+    };
+    match found {
+        (_, Ok(key)) if key.trim().bytes().all(|byte| byte.is_ascii_graphic()) => Some(key.trim().to_owned().into()),
+        (name, Ok(_)) => {
+            let problem =
+                Problem::new(table.at("api_key_env"), "holds characters that no header takes", "a key in ASCII");
+            context.report(problem.value(name));
+            None
+        }
+        (_, Err(_)) if context.secrets == Secrets::Optional => None,
+        (name, Err(None)) => {
+            let fault = format!("missing, and {name} is not set in the environment");
+            let expected = format!("the key in {name}, or api_key_env or api_key_file to say where it is");
+            let hint = if own_address {
+                format!("export {name}=…")
+            } else {
+                format!("export {name}=…, or write api_key_env = \"none\" if the upstream takes no key")
+            };
+            context.report(Problem::new(table.at("api_key_env"), fault, expected).hint(hint));
+            None
+        }
+        (name, Err(Some(text))) if is_variable_name(&name) => text.refuse(
+            "is not set in the environment",
+            "a variable that holds the key",
+            Some(format!("export {name}=…")),
+        ),
+        (_, Err(Some(text))) => text.refuse("is empty", "a file that holds the key", None),
+    }
+}
+
+fn operations(table: &mut Table<'_>, kind: Kind) -> Vec<Operation> {
+    let choices = Operation::ALL.map(|operation| (operation.as_str(), operation));
+    let expected = "an array of chat, completions and embeddings";
+    let Some(item) = table.take("supports") else {
+        return match kind {
+            Kind::Runpod | Kind::Cerebras => vec![Operation::Chat, Operation::Completions],
+            Kind::OpenAi => Operation::ALL.to_vec(),
+        };
+    };
+    let Some(items) = item.list(expected) else { return Vec::new() };
+    if items.is_empty() {
+        table.context.report(Problem::new(table.at("supports"), "is empty", expected));
+    }
+    let mut operations = Vec::new();
+    for text in items.into_iter().filter_map(Item::text) {
+        match text.choice("an operation", &choices) {
+            Some(operation) if operations.contains(&operation) => {
+                text.refuse::<()>("is listed twice", "each operation once", None);
+            }
+            Some(operation) => operations.push(operation),
+            None => {}
+        }
+    }
+    operations
+}
+
+fn features(table: &mut Table<'_>, kind: Kind) -> Features {
+    let default = Features { tools: kind != Kind::Runpod, images: false, json_schema: true };
+    let Some(mut table) = table.table("features") else { return default };
+    let features = Features {
+        tools: table.flag("tools", default.tools),
+        images: table.flag("images", default.images),
+        json_schema: table.flag("json_schema", default.json_schema),
+    };
+    table.finish();
+    features
+}
+
+fn timeouts(table: Option<Table<'_>>) -> Timeouts {
+    let mut timeouts = Timeouts {
+        connect: Duration::from_secs(2),
+        first_token: Duration::from_secs(10),
+        gap: Duration::from_secs(30),
+    };
+    let Some(mut table) = table else { return timeouts };
+    for (key, timeout) in [
+        ("connect_ms", &mut timeouts.connect),
+        ("first_token_ms", &mut timeouts.first_token),
+        ("gap_ms", &mut timeouts.gap),
+    ] {
+        *timeout = table.millis(key).unwrap_or(*timeout);
+    }
+    table.finish();
+    timeouts
+}

@@ -1,0 +1,36 @@
+//! Addresses of upstreams.
+
+use actix_web::http::Uri;
+
+use super::reader::Text;
+
+/// An `http` or `https` address without a trailing slash.
+pub(super) fn address(text: &Text<'_>) -> Option<String> {
+    let expected = "an address such as \"https://host/v1\"";
+    let value = text.value.trim_end_matches('/');
+    if value.contains('@') {
+        return text.refuse_hidden(
+            "has credentials in it",
+            expected,
+            "put the key in the environment, see api_key_env",
+        );
+    }
+    let Ok(uri) = value.parse::<Uri>() else {
+        return text.refuse("is not an address", expected, None);
+    };
+    match uri.scheme_str() {
+        Some("http" | "https") => {}
+        Some(_) => return text.refuse("is neither http nor https", expected, None),
+        None => {
+            let hint = Some(format!("write \"https://{}\"", text.raw().trim_start_matches('/')));
+            return text.refuse("has no http:// or https:// in front", expected, hint);
+        }
+    }
+    if uri.host().is_none_or(str::is_empty) {
+        return text.refuse("names no host", expected, None);
+    }
+    if value.contains(['?', '#']) {
+        return text.refuse("has a query", expected, Some("end the address with its path".to_owned()));
+    }
+    Some(value.to_owned())
+}
