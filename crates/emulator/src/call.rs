@@ -1,0 +1,280 @@
+//! One inference request, from the books to the last byte: fault, key, checks, quota, worker, answer.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use actix_web::{
+    HttpResponse,
+    http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap},
+};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    answer::{Answer, Style},
+    ask::{Ask, Route},
+    books::{Entry, Usage},
+    cerebras,
+    face::Face,
+    fault::Fault,
+    jobs, outage,
+    player::{Player, Source, token_time},
+    reply::{Reply, quote},
+    script::{Dialect, Script},
+    seat::Seat,
+    socket::Socket,
+    state::{Profile, Shared, State},
+    vllm,
+};
+
+/// A request as it came in.
+#[derive(Debug)]
+pub(crate) struct Incoming<'a> {
+    pub(crate) path: &'a str,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) socket: Option<Arc<Socket>>,
+}
+
+/// Serves an inference request.
+pub(crate) async fn serve(state: &Shared, face: Face, route: Route, incoming: Incoming<'_>) -> HttpResponse {
+    let mut entry = Entry::open(state, face, incoming.path, incoming.headers, &incoming.body);
+    let fault = state.pick(face, false);
+    if fault.breaks_connection() {
+        return sever(&fault, incoming.socket.as_deref(), Some(&mut entry)).await;
+    }
+    if let Err(reply) = authorize(face, &state.face(face).profile, incoming.headers) {
+        entry.refuse();
+        return reply.into_response();
+    }
+    if let Some(reply) = outage::reply(state, face, &fault) {
+        entry.break_off();
+        return metered(state, face, reply, None).into_response();
+    }
+    let content_type = incoming.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let ask = match admit(state, face, route, content_type, &incoming.body) {
+        Ok(ask) => ask,
+        Err(reply) => {
+            entry.refuse();
+            return surfaced(state, face, reply).into_response();
+        }
+    };
+    let Some(seat) = Seat::take(state, face).await else {
+        entry.refuse();
+        let status = state.face(face).profile.no_worker_status;
+        return Reply::json(status, &json!({"error": "no workers available"})).into_response();
+    };
+    answer(state, face, &ask, Work { fault, entry, seat, socket: incoming.socket }).await
+}
+
+/// Does a job's request without the HTTP around it: refusals and answers as the server inside the worker gives them.
+pub(crate) async fn perform(state: &Shared, face: Face, route: Route, body: &Bytes) -> Reply {
+    let ask = match admit(state, face, route, Some("application/json"), body) {
+        Ok(ask) => ask,
+        Err(reply) => return reply,
+    };
+    let Some(seat) = Seat::take(state, face).await else {
+        return vllm::error(503, "InternalServerError", "no workers available", None);
+    };
+    if route == Route::Embeddings {
+        return Reply::ok(embeddings(&ask, state.id()));
+    }
+    let latency = state.face(face).profile.latency;
+    let script = script(state, face, &Ask { stream: false, ..ask }, false);
+    let due = Instant::now() + state.first_token(latency) + whole_time(&seat, &script, latency, 1.0);
+    sleep_until(due).await;
+    Reply::ok(script.whole())
+}
+
+/// Checks the key of a request.
+pub(crate) fn authorize(face: Face, profile: &Profile, headers: &HeaderMap) -> Result<(), Reply> {
+    let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let key = header.strip_prefix("Bearer ").unwrap_or_default().trim();
+    let right = profile.api_key.as_ref().is_none_or(|wanted| wanted == key);
+    if !key.is_empty() && right {
+        return Ok(());
+    }
+    Err(match face {
+        Face::Cerebras => cerebras::unauthorized(key.is_empty()),
+        Face::RunpodLb | Face::RunpodQueue => Reply::json(401, &json!({"error": "Unauthorized"})),
+    })
+}
+
+/// Plays a fault of the connection. The response it returns is written to a connection that is gone.
+pub(crate) async fn sever(fault: &Fault, socket: Option<&Socket>, entry: Option<&mut Entry>) -> HttpResponse {
+    match (fault, socket) {
+        (Fault::HangBefore, _) | (_, None) => std::future::pending::<()>().await,
+        (Fault::CutHead, Some(socket)) => socket.close_after(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-str"),
+        (Fault::ResetBefore, Some(socket)) => socket.reset_on_close(),
+        (_, Some(socket)) => socket.close(),
+    }
+    if let Some(entry) = entry {
+        entry.break_off();
+    }
+    // A body that fails at once makes the server drop the connection before it has written the head.
+    HttpResponse::Ok().streaming(futures_util::stream::iter([Err::<Bytes, _>(crate::player::Cut)]))
+}
+
+/// Adds the quota headers of a face that has a quota, without touching those already there.
+pub(crate) fn metered(state: &State, face: Face, mut reply: Reply, wanted: Option<f64>) -> Reply {
+    for (name, value) in quota_headers(state, face, wanted) {
+        if reply.headers.iter().all(|(present, _)| *present != name) {
+            reply.headers.push((name, value));
+        }
+    }
+    reply
+}
+
+fn quota_headers(state: &State, face: Face, wanted: Option<f64>) -> Vec<(&'static str, String)> {
+    let quota = state.face(face).quota.as_ref();
+    quota.map(|quota| quota.lock().headers(wanted, Instant::now())).unwrap_or_default()
+}
+
+/// Reads and checks a request, and takes it out of the quota.
+fn admit(state: &State, face: Face, route: Route, content_type: Option<&str>, body: &[u8]) -> Result<Ask, Reply> {
+    let this = state.face(face);
+    let default_model = this.profile.models.first().map_or("", String::as_str);
+    if face != Face::Cerebras {
+        let body = vllm::parse(content_type, body)?;
+        vllm::check(route, &body, &this.profile)?;
+        let mut ask = Ask::read(route, &body, default_model);
+        if route == Route::Completions {
+            ask.limit = ask.limit.or(Some(16));
+        }
+        return Ok(ask);
+    }
+    let body: Value = cerebras::parse(body).map_err(|reply| metered(state, face, reply, None))?;
+    cerebras::check(route, &body, &this.profile).map_err(|reply| metered(state, face, reply, None))?;
+    let ask = Ask::read(route, &body, default_model);
+    let Some(quota) = &this.quota else { return Ok(ask) };
+    // The provider reckons with the whole of what may be generated before it starts.
+    let tokens = ask.prompt_tokens + ask.limit.unwrap_or(this.profile.answer_tokens as u64);
+    #[expect(clippy::cast_precision_loss, reason = "a request has far fewer than 2^52 tokens")]
+    let tokens = tokens as f64;
+    let taken = quota.lock().take(tokens, Instant::now());
+    match taken {
+        Ok(()) => Ok(ask),
+        Err(limit) => Err(metered(state, face, cerebras::rate_limited(limit), Some(tokens))),
+    }
+}
+
+/// How a refusal of the server inside the worker reaches the client.
+fn surfaced(state: &State, face: Face, reply: Reply) -> Reply {
+    match face {
+        Face::RunpodQueue => jobs::failed(state, face, &reply),
+        Face::RunpodLb | Face::Cerebras => reply,
+    }
+}
+
+/// What an admitted request holds.
+struct Work {
+    fault: Fault,
+    entry: Entry,
+    seat: Seat,
+    socket: Option<Arc<Socket>>,
+}
+
+async fn answer(state: &Shared, face: Face, ask: &Ask, work: Work) -> HttpResponse {
+    let Work { fault, mut entry, seat, socket } = work;
+    let latency = state.face(face).profile.latency;
+    let slowdown = if let Fault::Brownout { factor } = fault { factor } else { 1.0 };
+    let first_token = state.first_token(latency).mul_f64(slowdown.max(0.0));
+    let worker = seat.worker;
+    let mut due = Instant::now() + first_token;
+    if ask.route == Route::Embeddings {
+        sleep_until(due).await;
+        entry.complete(Some(Usage { prompt: ask.prompt_tokens, completion: 0 }));
+        return dressed(state, face, worker, Reply::ok(embeddings(ask, state.id())));
+    }
+    let foreign = matches!(fault, Fault::SplitUtf8);
+    let script = script(state, face, ask, foreign);
+    let source = if ask.stream {
+        Source::Events(script)
+    } else {
+        due += whole_time(&seat, &script, latency, slowdown);
+        let whole = script.whole();
+        if let Some(reply) = spoilt(&fault, &whole) {
+            sleep_until(due).await;
+            entry.break_off();
+            return dressed(state, face, worker, reply);
+        }
+        if !matches!(fault, Fault::HangAmid { .. } | Fault::ResetAmid { .. } | Fault::EndAmid { .. }) {
+            sleep_until(due).await;
+            entry.emit(script.tokens());
+            entry.complete(script.reported(false));
+            return dressed(state, face, worker, Reply::ok(whole));
+        }
+        let whole = Bytes::from(whole);
+        Source::Halves([whole.slice(..whole.len() / 2), whole.slice(whole.len() / 2..)], script)
+    };
+    let kind = if ask.stream { "text/event-stream; charset=utf-8" } else { "application/json" };
+    let fault = if ask.stream { fault } else { after_first_half(fault) };
+    let seat = Some(seat);
+    let player = Player { face, source, fault, entry, seat, socket, latency, slowdown, due, next: 0, spare: VecDeque::new(), over: false };
+    let mut response = HttpResponse::Ok();
+    response.insert_header((CONTENT_TYPE, kind));
+    for header in extra_headers(state, face, worker) {
+        response.insert_header(header);
+    }
+    response.streaming(player.play())
+}
+
+fn script(state: &State, face: Face, ask: &Ask, foreign: bool) -> Script {
+    let dialect = if face == Face::Cerebras { Dialect::Cerebras } else { Dialect::Vllm };
+    let reasons = dialect == Dialect::Cerebras && ask.route == Route::Chat && ask.model.contains("gpt-oss");
+    let answer = Answer::compose(ask, Style { tokens: state.face(face).profile.answer_tokens, foreign, reasons });
+    Script::new(dialect, ask, answer, state.id(), state.created())
+}
+
+fn whole_time(seat: &Seat, script: &Script, latency: crate::settings::Latency, slowdown: f64) -> Duration {
+    token_time(seat, latency, slowdown) * u32::try_from(script.tokens()).unwrap_or(u32::MAX)
+}
+
+/// A whole answer spoilt by a fault that is meant for events.
+fn spoilt(fault: &Fault, whole: &str) -> Option<Reply> {
+    match fault {
+        Fault::Garbage { .. } => Some(Reply::new(200, "text/html", "<html><body>It works!</body></html>")),
+        Fault::ErrorEvent { .. } => Some(vllm::error(500, "InternalServerError", "EngineCore encountered an issue.", None)),
+        Fault::InvalidUtf8 { .. } => {
+            let mut bytes = whole.as_bytes().to_vec();
+            let middle = bytes.len() / 2;
+            bytes[middle] = 0xff;
+            Some(Reply::ok(bytes))
+        }
+        _ => None,
+    }
+}
+
+fn after_first_half(fault: Fault) -> Fault {
+    match fault {
+        Fault::HangAmid { .. } => Fault::HangAmid { after_events: 1 },
+        Fault::ResetAmid { .. } => Fault::ResetAmid { after_events: 1 },
+        Fault::EndAmid { .. } => Fault::EndAmid { after_events: 1 },
+        other => other,
+    }
+}
+
+fn dressed(state: &State, face: Face, worker: usize, mut reply: Reply) -> HttpResponse {
+    reply.headers.extend(extra_headers(state, face, worker));
+    reply.into_response()
+}
+
+fn extra_headers(state: &State, face: Face, worker: usize) -> Vec<(&'static str, String)> {
+    match face {
+        Face::RunpodLb => vec![("x-runpod-worker-id", format!("worker{worker}")), ("server", "uvicorn".into())],
+        Face::RunpodQueue => vec![("server", "cloudflare".into())],
+        Face::Cerebras => quota_headers(state, face, None),
+    }
+}
+
+/// Vectors made from the length of the input; nobody looks at them.
+fn embeddings(ask: &Ask, id: u64) -> String {
+    let vector: Vec<String> = (0..8_u64).map(|at| format!("0.0{}", (ask.prompt_tokens * 7 + at * 13) % 97 + 1)).collect();
+    format!(
+        "{{\"id\":\"embd-{id:016x}\",\"object\":\"list\",\"created\":0,\"model\":{},\"data\":[{{\"index\":0,\"object\":\"embedding\",\"embedding\":[{}]}}],\
+         \"usage\":{{\"prompt_tokens\":{tokens},\"total_tokens\":{tokens},\"completion_tokens\":0,\"prompt_tokens_details\":null}}}}",
+        quote(&ask.model),
+        vector.join(","),
+        tokens = ask.prompt_tokens
+    )
+}

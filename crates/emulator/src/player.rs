@@ -1,0 +1,233 @@
+//! Plays an answer to the client at the model's pace, with the fault of the request in it. It is a stream and nothing runs besides it: when the client hangs up it is dropped, and with it go the seat at
+//! the worker and the open line in the books.
+
+use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::{
+    books::{Entry, Usage},
+    face::Face,
+    fault::Fault,
+    script::Script,
+    seat::Seat,
+    settings::Latency,
+    socket::Socket,
+};
+
+/// Time for the bytes before a cut to reach the client.
+const SETTLE: Duration = Duration::from_millis(20);
+/// Time between the parts of a split event, so that they are not joined again.
+const APART: Duration = Duration::from_millis(1);
+/// Events to a write under [`Fault::Merged`].
+const MERGED: usize = 4;
+
+/// Ends a body without its end, which makes the server drop the connection.
+#[derive(Debug)]
+pub(crate) struct Cut;
+
+impl fmt::Display for Cut {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("connection cut by a fault")
+    }
+}
+
+impl std::error::Error for Cut {}
+
+/// What is played.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// The events of a stream.
+    Events(Script),
+    /// A whole answer in two halves.
+    Halves([Bytes; 2], Script),
+}
+
+impl Source {
+    fn len(&self) -> usize {
+        match self {
+            Self::Events(script) => script.len(),
+            Self::Halves(..) => 2,
+        }
+    }
+
+    fn part(&self, at: usize) -> (Bytes, u64) {
+        match self {
+            Self::Events(script) => (script.event(at), script.tokens_in(at)),
+            Self::Halves(halves, script) => (halves[at].clone(), if at == 1 { script.tokens() } else { 0 }),
+        }
+    }
+
+    fn reported(&self) -> Option<Usage> {
+        match self {
+            Self::Events(script) => script.reported(true),
+            Self::Halves(_, script) => script.reported(false),
+        }
+    }
+}
+
+/// An answer under way.
+#[derive(Debug)]
+pub(crate) struct Player {
+    pub(crate) face: Face,
+    pub(crate) source: Source,
+    pub(crate) fault: Fault,
+    pub(crate) entry: Entry,
+    pub(crate) seat: Option<Seat>,
+    pub(crate) socket: Option<Arc<Socket>>,
+    pub(crate) latency: Latency,
+    /// How many times slower than usual.
+    pub(crate) slowdown: f64,
+    /// When the next event is due.
+    pub(crate) due: Instant,
+    pub(crate) next: usize,
+    pub(crate) spare: VecDeque<Bytes>,
+    pub(crate) over: bool,
+}
+
+/// A step of the player.
+enum Turn {
+    Send(Bytes),
+    Cut,
+    End,
+}
+
+impl Player {
+    /// The body to send.
+    pub(crate) fn play(self) -> impl Stream<Item = Result<Bytes, Cut>> + 'static {
+        stream::unfold(Box::new(self), |mut player| async move {
+            match player.turn().await {
+                Turn::Send(bytes) => Some((Ok(bytes), player)),
+                Turn::Cut => Some((Err(Cut), player)),
+                Turn::End => None,
+            }
+        })
+    }
+
+    async fn turn(&mut self) -> Turn {
+        if let Some(bytes) = self.spare.pop_front() {
+            sleep(APART).await;
+            return Turn::Send(bytes);
+        }
+        if self.over {
+            return Turn::End;
+        }
+        if let Some(turn) = self.strike().await {
+            return turn;
+        }
+        let first = self.advance().await;
+        match self.fault {
+            Fault::Merged => Turn::Send(self.merge(first).await),
+            Fault::Split => self.split(&first, [first.len() / 3, first.len() * 2 / 3]),
+            Fault::SplitUtf8 => {
+                // The second byte of a multi-byte character starts with the bits 10.
+                let inside = first.iter().position(|byte| byte & 0xc0 == 0x80);
+                inside.map_or_else(|| Turn::Send(first.clone()), |at| self.split(&first, [at, at]))
+            }
+            _ => Turn::Send(first),
+        }
+    }
+
+    /// The fault, if this is its moment.
+    async fn strike(&mut self) -> Option<Turn> {
+        let after = match self.fault {
+            Fault::HangAmid { after_events }
+            | Fault::ResetAmid { after_events }
+            | Fault::EndAmid { after_events }
+            | Fault::Garbage { after_events }
+            | Fault::InvalidUtf8 { after_events }
+            | Fault::ErrorEvent { after_events } => after_events.min(self.source.len() - 1),
+            _ => return None,
+        };
+        if after != self.next {
+            return None;
+        }
+        let turn = match std::mem::take(&mut self.fault) {
+            Fault::HangAmid { .. } => std::future::pending().await,
+            Fault::ResetAmid { .. } => {
+                if let Some(socket) = &self.socket {
+                    socket.reset_on_close();
+                }
+                sleep(SETTLE).await;
+                self.break_off();
+                Turn::Cut
+            }
+            Fault::EndAmid { .. } => {
+                self.break_off();
+                Turn::End
+            }
+            Fault::Garbage { .. } => Turn::Send(Bytes::from_static(b"data: {\"id\":\"chatcmpl-<html>oops\n\n")),
+            Fault::InvalidUtf8 { .. } => Turn::Send(Bytes::from_static(b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\xff\xfe\xc3\"},\"finish_reason\":null}]}\n\n")),
+            Fault::ErrorEvent { .. } => {
+                self.spare.push_back(Bytes::from_static(b"data: [DONE]\n\n"));
+                self.break_off();
+                Turn::Send(error_event(self.face))
+            }
+            _ => return None,
+        };
+        Some(turn)
+    }
+
+    /// The next event, once it is due.
+    async fn advance(&mut self) -> Bytes {
+        if self.due > Instant::now() {
+            sleep_until(self.due).await;
+        }
+        let (bytes, tokens) = self.source.part(self.next);
+        self.next += 1;
+        self.entry.emit(tokens);
+        if tokens > 0 {
+            self.due += self.gap();
+        }
+        if self.next == self.source.len() {
+            self.over = true;
+            self.entry.complete(self.source.reported());
+            self.seat = None;
+        }
+        bytes
+    }
+
+    fn gap(&self) -> Duration {
+        self.seat.as_ref().map_or(Duration::ZERO, |seat| token_time(seat, self.latency, self.slowdown))
+    }
+
+    async fn merge(&mut self, first: Bytes) -> Bytes {
+        let mut joined = first.to_vec();
+        for _ in 1..MERGED {
+            if self.over {
+                break;
+            }
+            joined.extend_from_slice(&self.advance().await);
+        }
+        joined.into()
+    }
+
+    fn split(&mut self, bytes: &Bytes, at: [usize; 2]) -> Turn {
+        let rest = [bytes.slice(at[0]..at[1]), bytes.slice(at[1]..)];
+        self.spare.extend(rest.into_iter().filter(|part| !part.is_empty()));
+        Turn::Send(bytes.slice(..at[0]))
+    }
+
+    fn break_off(&mut self) {
+        self.over = true;
+        self.entry.break_off();
+        self.seat = None;
+    }
+}
+
+/// How long one token takes at this moment.
+pub(crate) fn token_time(seat: &Seat, latency: Latency, slowdown: f64) -> Duration {
+    let others = f64::from(seat.load().saturating_sub(1));
+    seat.state().scaled(slowdown * (1.0 + latency.crowding * others) / latency.tokens_per_s)
+}
+
+fn error_event(face: Face) -> Bytes {
+    Bytes::from_static(match face {
+        Face::RunpodLb | Face::RunpodQueue => b"data: {\"error\":{\"message\":\"EngineCore encountered an issue.\",\"type\":\"InternalServerError\",\"param\":null,\"code\":500}}\n\n",
+        Face::Cerebras => {
+            b"data: {\"error\":{\"message\":\"Encountered a server error, please try again.\",\"type\":\"server_error\",\"param\":\"\",\"code\":\"\",\"id\":\"\"},\"status_code\":503}\n\n"
+        }
+    })
+}

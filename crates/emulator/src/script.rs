@@ -1,0 +1,293 @@
+//! An answer as it goes over the wire: the events of a stream, rendered one by one as they are due, or a whole body. Field order and the many nulls are those of recorded answers.
+
+use std::fmt::Write;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::{
+    answer::{Answer, Finish},
+    ask::{Ask, Route},
+    books::Usage,
+    reply::quote,
+};
+
+const VLLM: &str = "vllm-0.27.1-f5f8b4ee";
+const CEREBRAS: &str = "fp_8ccc6b3a43d0a6d2c1f5";
+
+/// Whose wire format.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Dialect {
+    Vllm,
+    Cerebras,
+}
+
+/// One event of a stream; the first number is a piece, the last one a choice.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Role(usize),
+    Thought(usize, usize),
+    Piece(usize, usize),
+    Tool(usize),
+    Finish(usize),
+    Usage,
+    Done,
+}
+
+/// An answer ready to be sent.
+#[derive(Debug)]
+pub(crate) struct Script {
+    dialect: Dialect,
+    route: Route,
+    answer: Answer,
+    choices: usize,
+    include_usage: bool,
+    continuous_usage: bool,
+    usage: Usage,
+    created: u64,
+    open: String,
+    steps: Vec<Step>,
+}
+
+impl Script {
+    pub(crate) fn new(dialect: Dialect, ask: &Ask, answer: Answer, id: u64, created: u64) -> Self {
+        let (prefix, object) = match (ask.route, ask.stream) {
+            (Route::Chat, true) => ("chatcmpl", "chat.completion.chunk"),
+            (Route::Chat, false) => ("chatcmpl", "chat.completion"),
+            (Route::Completions | Route::Embeddings, _) => ("cmpl", "text_completion"),
+        };
+        let open = format!("{{\"id\":\"{prefix}-{id:016x}\",\"object\":\"{object}\",\"created\":{created},\"model\":{},\"choices\":[", quote(&ask.model));
+        let usage = Usage { prompt: ask.prompt_tokens, completion: answer.tokens() * ask.choices as u64 };
+        let (choices, include_usage) = (ask.choices, ask.include_usage);
+        let mut script = Self {
+            dialect,
+            route: ask.route,
+            answer,
+            choices,
+            include_usage,
+            continuous_usage: ask.continuous_usage,
+            usage,
+            created,
+            open,
+            steps: Vec::new(),
+        };
+        script.plan();
+        script
+    }
+
+    /// Number of events.
+    pub(crate) fn len(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// What the answer reports; `None` when it reports nothing.
+    pub(crate) fn reported(&self, stream: bool) -> Option<Usage> {
+        (!stream || self.include_usage || self.dialect == Dialect::Cerebras).then_some(self.usage)
+    }
+
+    /// Completion tokens of the answer, reported or not.
+    pub(crate) const fn tokens(&self) -> u64 {
+        self.usage.completion
+    }
+
+    /// Tokens an event carries.
+    pub(crate) fn tokens_in(&self, at: usize) -> u64 {
+        match self.steps[at] {
+            Step::Thought(..) | Step::Piece(..) => 1,
+            Step::Tool(_) => self.answer.tokens(),
+            Step::Finish(_) if self.last_piece().is_some() => 1,
+            Step::Role(_) | Step::Finish(_) | Step::Usage | Step::Done => 0,
+        }
+    }
+
+    /// One event of the stream.
+    pub(crate) fn event(&self, at: usize) -> Bytes {
+        let step = self.steps[at];
+        if matches!(step, Step::Done) {
+            return Bytes::from_static(b"data: [DONE]\n\n");
+        }
+        let mut out = String::with_capacity(self.open.len() + 160);
+        out.push_str("data: ");
+        out.push_str(&self.open);
+        match self.dialect {
+            Dialect::Vllm => self.vllm_event(&mut out, step),
+            Dialect::Cerebras => self.cerebras_event(&mut out, step),
+        }
+        out.push_str("}\n\n");
+        out.into()
+    }
+
+    /// The whole answer.
+    pub(crate) fn whole(&self) -> String {
+        let mut out = self.open.clone();
+        for choice in 0..self.choices {
+            if choice > 0 {
+                out.push(',');
+            }
+            self.whole_choice(&mut out, choice);
+        }
+        let Usage { prompt, completion } = self.usage;
+        let total = prompt + completion;
+        match (self.dialect, self.route) {
+            (Dialect::Cerebras, _) => {
+                let _ = write!(out, "],\"system_fingerprint\":\"{CEREBRAS}\",{}}}", self.cerebras_tail());
+            }
+            (Dialect::Vllm, route) => {
+                let chat = if route == Route::Chat { "\"prompt_logprobs\":null,\"prompt_token_ids\":null,\"prompt_text\":null," } else { "" };
+                let _ = write!(
+                    out,
+                    "],\"service_tier\":null,\"system_fingerprint\":\"{VLLM}\",\"usage\":{{\"prompt_tokens\":{prompt},\"total_tokens\":{total},\"completion_tokens\":{completion},\
+                     \"prompt_tokens_details\":null}},{chat}\"kv_transfer_params\":null,\"ec_transfer_params\":null,\"metrics\":null}}"
+                );
+            }
+        }
+        out
+    }
+
+    fn plan(&mut self) {
+        let each = 0..self.choices;
+        let mut steps = Vec::with_capacity(self.choices * (self.answer.pieces.len() + 2) + 2);
+        if self.route == Route::Chat {
+            steps.extend(each.clone().map(Step::Role));
+        }
+        for at in 0..self.answer.reasoning.len() {
+            steps.extend(each.clone().map(|choice| Step::Thought(at, choice)));
+        }
+        let with_finish = usize::from(self.last_piece().is_some());
+        for at in 0..self.answer.pieces.len() - with_finish {
+            steps.extend(each.clone().map(|choice| Step::Piece(at, choice)));
+        }
+        if self.answer.tool.is_some() {
+            steps.extend(each.clone().map(Step::Tool));
+        }
+        steps.extend(each.map(Step::Finish));
+        if self.dialect == Dialect::Vllm && self.include_usage {
+            steps.push(Step::Usage);
+        }
+        steps.push(Step::Done);
+        self.steps = steps;
+    }
+
+    /// vLLM sends the last piece of an answer that hit the limit together with the finish reason.
+    fn last_piece(&self) -> Option<&String> {
+        let joined = self.dialect == Dialect::Vllm && self.answer.finish == Finish::Length;
+        self.answer.pieces.last().filter(|_| joined)
+    }
+
+    fn vllm_event(&self, out: &mut String, step: Step) {
+        let (text_open, text_close) = if self.route == Route::Chat { ("\"delta\":{\"content\":", "}") } else { ("\"text\":", "") };
+        let stop = self.answer.stopped_at.as_deref().map_or_else(|| "null".to_owned(), quote);
+        let sent = match step {
+            Step::Role(choice) => {
+                let _ = write!(out, "{{\"index\":{choice},\"delta\":{{\"role\":\"assistant\",\"content\":\"\"}},\"logprobs\":null,\"finish_reason\":null}}]");
+                0
+            }
+            Step::Thought(at, choice) => {
+                let text = quote(&self.answer.reasoning[at]);
+                let _ = write!(out, "{{\"index\":{choice},\"delta\":{{\"reasoning\":{text}}},\"logprobs\":null,\"finish_reason\":null,\"token_ids\":null}}]");
+                at + 1
+            }
+            Step::Piece(at, choice) => {
+                let text = quote(&self.answer.pieces[at]);
+                let more = if self.route == Route::Chat { "" } else { "\"stop_reason\":null,\"prompt_token_ids\":null," };
+                let _ = write!(out, "{{\"index\":{choice},{text_open}{text}{text_close},\"logprobs\":null,\"finish_reason\":null,{more}\"token_ids\":null}}]");
+                at + 1
+            }
+            Step::Tool(choice) => {
+                let _ = write!(out, "{{\"index\":{choice},\"delta\":{{\"tool_calls\":[{}]}},\"logprobs\":null,\"finish_reason\":null,\"token_ids\":null}}]", self.tool_call(Some(0)));
+                2
+            }
+            Step::Finish(choice) => {
+                let text = quote(self.last_piece().map_or("", String::as_str));
+                let finish = self.answer.finish.name();
+                let more = if self.route == Route::Chat { "" } else { "\"prompt_token_ids\":null," };
+                let _ = write!(out, "{{\"index\":{choice},{text_open}{text}{text_close},\"logprobs\":null,\"finish_reason\":\"{finish}\",\"stop_reason\":{stop},{more}\"token_ids\":null}}]");
+                usize::MAX
+            }
+            Step::Usage | Step::Done => {
+                out.push(']');
+                usize::MAX
+            }
+        };
+        if matches!(step, Step::Usage) || self.continuous_usage {
+            let completion = self.usage.completion.min(sent as u64);
+            let total = self.usage.prompt + completion;
+            let _ = write!(out, ",\"usage\":{{\"prompt_tokens\":{},\"total_tokens\":{total},\"completion_tokens\":{completion}}}", self.usage.prompt);
+        }
+        match step {
+            Step::Role(_) => out.push_str(",\"prompt_token_ids\":null,\"prompt_text\":null"),
+            Step::Finish(_) if self.include_usage => {}
+            Step::Finish(_) | Step::Usage => {
+                let _ = write!(out, ",\"system_fingerprint\":\"{VLLM}\"");
+            }
+            Step::Thought(..) | Step::Piece(..) | Step::Tool(_) | Step::Done => {}
+        }
+    }
+
+    fn cerebras_event(&self, out: &mut String, step: Step) {
+        let (choice, inner) = match step {
+            Step::Role(choice) => (choice, "\"delta\":{\"role\":\"assistant\"}".to_owned()),
+            Step::Thought(at, choice) => (choice, format!("\"delta\":{{\"reasoning\":{}}}", quote(&self.answer.reasoning[at]))),
+            Step::Piece(at, choice) => {
+                let text = quote(&self.answer.pieces[at]);
+                (choice, if self.route == Route::Chat { format!("\"delta\":{{\"content\":{text}}}") } else { format!("\"text\":{text}") })
+            }
+            Step::Tool(choice) => (choice, format!("\"delta\":{{\"tool_calls\":[{}]}}", self.tool_call(Some(0)))),
+            Step::Finish(choice) => {
+                let text = if self.route == Route::Chat { "\"delta\":{}" } else { "\"text\":\"\"" };
+                (choice, format!("{text},\"finish_reason\":\"{}\"", self.answer.finish.name()))
+            }
+            Step::Usage | Step::Done => return,
+        };
+        let _ = write!(out, "{{\"index\":{choice},{inner}}}],\"system_fingerprint\":\"{CEREBRAS}\"");
+        if matches!(step, Step::Finish(choice) if choice + 1 == self.choices) {
+            let _ = write!(out, ",{}", self.cerebras_tail());
+        }
+    }
+
+    fn cerebras_tail(&self) -> String {
+        let Usage { prompt, completion } = self.usage;
+        let reasoning = self.answer.reasoning.len() * self.choices;
+        format!(
+            "\"usage\":{{\"prompt_tokens\":{prompt},\"completion_tokens\":{completion},\"total_tokens\":{},\"prompt_tokens_details\":{{\"cached_tokens\":0}},\
+             \"completion_tokens_details\":{{\"accepted_prediction_tokens\":0,\"rejected_prediction_tokens\":0,\"reasoning_tokens\":{reasoning}}}}},\
+             \"time_info\":{{\"queue_time\":0.000124,\"prompt_time\":0.00216,\"completion_time\":0.016,\"total_time\":0.0213,\"created\":{}}}",
+            prompt + completion,
+            self.created
+        )
+    }
+
+    fn whole_choice(&self, out: &mut String, choice: usize) {
+        let finish = self.answer.finish.name();
+        let text = if self.answer.tool.is_some() { "null".to_owned() } else { quote(&self.answer.text()) };
+        let reasoning = self.answer.reasoning.concat();
+        let tools = if self.answer.tool.is_some() { format!(",\"tool_calls\":[{}]", self.tool_call(None)) } else { String::new() };
+        let stop = self.answer.stopped_at.as_deref().map_or_else(|| "null".to_owned(), quote);
+        let _ = match (self.dialect, self.route) {
+            (Dialect::Vllm, Route::Chat) => write!(
+                out,
+                "{{\"index\":{choice},\"message\":{{\"role\":\"assistant\",\"content\":{text},\"refusal\":null,\"annotations\":null,\"audio\":null,\"function_call\":null{tools},\"reasoning\":null}},\
+                 \"logprobs\":null,\"finish_reason\":\"{finish}\",\"stop_reason\":{stop},\"token_ids\":null,\"routed_experts\":null}}"
+            ),
+            (Dialect::Vllm, _) => write!(
+                out,
+                "{{\"index\":{choice},\"text\":{text},\"logprobs\":null,\"finish_reason\":\"{finish}\",\"stop_reason\":{stop},\"token_ids\":null,\"prompt_logprobs\":null,\"prompt_token_ids\":null,\
+                 \"routed_experts\":null}}"
+            ),
+            (Dialect::Cerebras, Route::Chat) => {
+                let thoughts = if reasoning.is_empty() { String::new() } else { format!(",\"reasoning\":{}", quote(&reasoning)) };
+                write!(out, "{{\"index\":{choice},\"finish_reason\":\"{finish}\",\"message\":{{\"role\":\"assistant\",\"content\":{text}{thoughts}{tools}}}}}")
+            }
+            (Dialect::Cerebras, _) => write!(out, "{{\"index\":{choice},\"finish_reason\":\"{finish}\",\"text\":{text}}}"),
+        };
+    }
+
+    fn tool_call(&self, index: Option<usize>) -> Value {
+        let name = self.answer.tool.as_deref().unwrap_or_default();
+        let mut call = json!({"id": format!("call_{}", self.created), "type": "function", "function": {"name": name, "arguments": "{}"}});
+        if let Some(index) = index {
+            call["index"] = index.into();
+        }
+        call
+    }
+}

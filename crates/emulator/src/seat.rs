@@ -1,0 +1,78 @@
+//! A request's place at a worker: the waiting around [`crate::fleet`]. Dropping a seat, or the wait for one, gives the place back.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    face::Face,
+    fleet::Place,
+    state::{Shared, State},
+};
+
+/// A place at a worker.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    ticket: Ticket,
+    pub(crate) worker: usize,
+    load: Arc<AtomicU32>,
+}
+
+impl Seat {
+    /// Waits for a worker, at most as long as the face allows; `None` when that time is over.
+    pub(crate) async fn take(state: &Shared, face: Face) -> Option<Self> {
+        let this = state.face(face);
+        let ticket = Ticket { state: Arc::clone(state), face, number: this.fleet.lock().enter() };
+        let deadline = this.profile.max_wait.map(|wait| Instant::now() + wait);
+        loop {
+            let changed = this.changed.notified();
+            let mut changed = std::pin::pin!(changed);
+            // Listening starts before the look, or a change between the two would be missed.
+            changed.as_mut().enable();
+            let now = Instant::now();
+            let place = this.fleet.lock().poll(ticket.number, now);
+            let wake = match place {
+                Place::At(worker, load) => return Some(Self { ticket, worker, load }),
+                Place::Waiting(_) if deadline.is_some_and(|deadline| deadline <= now) => return None,
+                Place::Waiting(wake) => [wake, deadline].into_iter().flatten().min(),
+            };
+            let Some(wake) = wake else {
+                changed.await;
+                continue;
+            };
+            tokio::select! {
+                () = changed => {}
+                () = sleep_until(wake) => {}
+            }
+        }
+    }
+
+    /// Requests at the same worker, this one included.
+    pub(crate) fn load(&self) -> u32 {
+        self.load.load(Ordering::Relaxed)
+    }
+
+    pub(crate) const fn state(&self) -> &Arc<State> {
+        &self.ticket.state
+    }
+}
+
+#[derive(Debug)]
+struct Ticket {
+    state: Shared,
+    face: Face,
+    number: u64,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let this = self.state.face(self.face);
+        let others_wait = this.fleet.lock().leave(self.number, Instant::now());
+        if others_wait {
+            this.changed.notify_waiters();
+        }
+    }
+}

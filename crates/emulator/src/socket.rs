@@ -1,0 +1,43 @@
+//! A second handle on a client's socket. Handlers have no say over the connection, so the faults that cut it act on this handle, which is made as the connection is accepted.
+
+use std::{
+    any::Any,
+    io::Write,
+    net::{Shutdown, TcpStream},
+    os::fd::AsFd,
+    sync::Arc,
+    time::Duration,
+};
+
+use actix_web::{dev::Extensions, rt::net};
+
+/// A handle on a client's connection.
+#[derive(Debug)]
+pub(crate) struct Socket(TcpStream);
+
+impl Socket {
+    /// Keeps a handle of a new connection with its requests. Out of descriptors, the connection goes without; faults then spare it.
+    pub(crate) fn keep(connection: &dyn Any, extensions: &mut Extensions) {
+        let Some(stream) = connection.downcast_ref::<net::TcpStream>() else { return };
+        if let Ok(copy) = stream.as_fd().try_clone_to_owned() {
+            extensions.insert(Arc::new(Self(TcpStream::from(copy))));
+        }
+    }
+
+    /// Closes the connection in order, now.
+    pub(crate) fn close(&self) {
+        // A connection already gone is what was wanted.
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
+
+    /// Sends bytes past the server and closes the connection.
+    pub(crate) fn close_after(&self, bytes: &[u8]) {
+        let _ = (&self.0).write_all(bytes);
+        self.close();
+    }
+
+    /// Makes the coming close a reset instead of an orderly end.
+    pub(crate) fn reset_on_close(&self) {
+        let _ = socket2::SockRef::from(&self.0).set_linger(Some(Duration::ZERO));
+    }
+}

@@ -1,0 +1,280 @@
+//! Everything the threads of an emulator share.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
+use tokio::{sync::Notify, time::Instant};
+
+use crate::{
+    books::{Books, FaceBooks, Ledger},
+    face::Face,
+    fault::{Fault, Rule, Rules},
+    fleet::{Fleet, Size},
+    jobs::Jobs,
+    quota::Quota,
+    settings::{CerebrasSettings, Latency, RunpodSettings, Settings, Workers},
+};
+
+/// The time the emulator claims to have started at; `created` counts from there, so that answers do not depend on the wall clock.
+const EPOCH: u64 = 1_795_500_000;
+
+/// What a face is like, the same for all three.
+#[derive(Clone, Debug)]
+pub(crate) struct Profile {
+    pub(crate) api_key: Option<String>,
+    pub(crate) models: Vec<String>,
+    pub(crate) embedding_models: Vec<String>,
+    pub(crate) context: u64,
+    pub(crate) answer_tokens: usize,
+    pub(crate) tool_parser: bool,
+    pub(crate) latency: Latency,
+    pub(crate) max_wait: Option<Duration>,
+    pub(crate) no_worker_status: u16,
+    pub(crate) failed_job_status: u16,
+}
+
+/// One face.
+#[derive(Debug)]
+pub(crate) struct FaceState {
+    pub(crate) profile: Profile,
+    pub(crate) fleet: Mutex<Fleet>,
+    /// Rung when a waiting request should look at the fleet again.
+    pub(crate) changed: Notify,
+    pub(crate) quota: Option<Mutex<Quota>>,
+    pub(crate) ledger: Ledger,
+    rules: Mutex<Rules>,
+    workers: Workers,
+    quota_settings: Option<crate::settings::Quota>,
+}
+
+/// The whole emulator.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) jobs: Mutex<Jobs>,
+    faces: [FaceState; 3],
+    rng: Mutex<SmallRng>,
+    speed: f64,
+    start: Instant,
+    next_id: AtomicU64,
+}
+
+impl State {
+    pub(crate) fn new(settings: Settings) -> Self {
+        let start = Instant::now();
+        let speed = settings.speed.max(0.0);
+        let scale = |seconds| scaled(seconds, speed);
+        let lb_wait = settings.runpod_lb.max_wait_s.unwrap_or(120.0);
+        let faces = [
+            FaceState::runpod(settings.runpod_lb, Some(fault_time(lb_wait, speed)), scale, start),
+            {
+                let wait = settings.runpod_queue.max_wait_s.map(|wait| fault_time(wait, speed));
+                FaceState::runpod(settings.runpod_queue, wait, scale, start)
+            },
+            FaceState::cerebras(settings.cerebras, scale, start),
+        ];
+        Self { jobs: Mutex::default(), faces, rng: Mutex::new(SmallRng::seed_from_u64(settings.seed)), speed, start, next_id: AtomicU64::new(settings.seed << 32) }
+    }
+
+    pub(crate) const fn face(&self, face: Face) -> &FaceState {
+        &self.faces[face.index()]
+    }
+
+    pub(crate) fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Seconds of the calendar, as the emulator counts them.
+    pub(crate) fn created(&self) -> u64 {
+        EPOCH + self.start.elapsed().as_secs()
+    }
+
+    /// A number no other answer has.
+    pub(crate) fn id(&self) -> u64 {
+        self.next_id.fetch_add(1, Relaxed)
+    }
+
+    pub(crate) const fn speed(&self) -> f64 {
+        self.speed
+    }
+
+    /// How long something takes that would take this many seconds in life.
+    pub(crate) fn scaled(&self, seconds: f64) -> Duration {
+        scaled(seconds, self.speed)
+    }
+
+    /// The fault of a request.
+    pub(crate) fn pick(&self, face: Face, probe: bool) -> Fault {
+        self.face(face).rules.lock().pick(probe, || self.rng.lock().random::<f64>())
+    }
+
+    /// Draws a time to first token.
+    pub(crate) fn first_token(&self, latency: Latency) -> Duration {
+        if self.speed == 0.0 {
+            return Duration::ZERO;
+        }
+        let (angle, radius) = {
+            let mut rng = self.rng.lock();
+            (rng.random::<f64>(), rng.random::<f64>())
+        };
+        // Box and Muller's transform; 1 minus a number below 1 is never 0.
+        let normal = (-2.0 * (1.0 - radius).ln()).sqrt() * (std::f64::consts::TAU * angle).cos();
+        self.scaled(latency.first_token_ms / 1000.0 * (latency.spread * normal).exp())
+    }
+
+    pub(crate) fn rules(&self, face: Face) -> Vec<Rule> {
+        self.face(face).rules.lock().list().to_vec()
+    }
+
+    /// Replaces the rules of a face and brings its workers into the state they ask for.
+    pub(crate) fn set_rules(&self, face: Face, rules: Vec<Rule>) {
+        let now = Instant::now();
+        let this = self.face(face);
+        let mut fleet = this.fleet.lock();
+        fleet.set_throttled(rules.iter().any(|rule| rule.fault == Fault::Throttled));
+        for rule in &rules {
+            if let Fault::Cold { start_s } = rule.fault {
+                fleet.cool(fault_time(start_s, self.speed), now);
+            }
+        }
+        drop(fleet);
+        this.rules.lock().set(rules);
+        this.changed.notify_waiters();
+    }
+
+    /// Changes the workers that are only reported.
+    pub(crate) fn report_workers(&self, face: Face, throttled: usize, unhealthy: usize) {
+        self.face(face).fleet.lock().report(throttled, unhealthy);
+    }
+
+    /// Takes all faults away and gives every face the workers and quota it started with. Books are kept.
+    pub(crate) fn reset(&self) {
+        let now = Instant::now();
+        for face in Face::ALL {
+            let this = self.face(face);
+            self.set_rules(face, Vec::new());
+            this.fleet.lock().renew(size(this.workers, |seconds| self.scaled(seconds)), now);
+            if let (Some(quota), Some(settings)) = (&this.quota, this.quota_settings) {
+                *quota.lock() = Quota::new(settings, now);
+            }
+            this.changed.notify_waiters();
+        }
+    }
+
+    pub(crate) fn books(&self) -> Books {
+        let of = |face| self.face(face).books();
+        Books { runpod_lb: of(Face::RunpodLb), runpod_queue: of(Face::RunpodQueue), cerebras: of(Face::Cerebras) }
+    }
+}
+
+impl FaceState {
+    fn runpod(settings: RunpodSettings, max_wait: Option<Duration>, scale: impl Fn(f64) -> Duration, now: Instant) -> Self {
+        let workers = settings.workers;
+        let profile = Profile {
+            api_key: settings.api_key,
+            models: settings.models,
+            embedding_models: settings.embedding_models,
+            context: settings.context,
+            answer_tokens: settings.answer_tokens,
+            tool_parser: settings.tool_parser,
+            latency: settings.latency,
+            max_wait,
+            no_worker_status: settings.no_worker_status,
+            failed_job_status: settings.failed_job_status,
+        };
+        Self::new(profile, workers, None, scale, now)
+    }
+
+    /// Cerebras shows no workers; behind it stands one that is never full.
+    fn cerebras(settings: CerebrasSettings, scale: impl Fn(f64) -> Duration, now: Instant) -> Self {
+        let workers = Workers { min: 1, max: 1, concurrency: u32::MAX, cold_start_s: 0.0, ..Workers::default() };
+        let profile = Profile {
+            api_key: settings.api_key,
+            models: settings.models,
+            embedding_models: Vec::new(),
+            context: settings.context,
+            answer_tokens: settings.answer_tokens,
+            tool_parser: true,
+            latency: settings.latency,
+            max_wait: None,
+            no_worker_status: 503,
+            failed_job_status: 500,
+        };
+        Self::new(profile, workers, Some(settings.quota), scale, now)
+    }
+
+    fn new(profile: Profile, workers: Workers, quota: Option<crate::settings::Quota>, scale: impl Fn(f64) -> Duration, now: Instant) -> Self {
+        Self {
+            profile,
+            fleet: Mutex::new(Fleet::new(size(workers, scale), now)),
+            changed: Notify::new(),
+            quota: quota.map(|settings| Mutex::new(Quota::new(settings, now))),
+            ledger: Ledger::default(),
+            rules: Mutex::default(),
+            workers,
+            quota_settings: quota,
+        }
+    }
+
+    fn books(&self) -> FaceBooks {
+        let now = Instant::now();
+        let (worker_seconds, workers) = {
+            let mut fleet = self.fleet.lock();
+            (fleet.billed(now).as_secs_f64(), fleet.counts(now))
+        };
+        let ledger = &self.ledger;
+        let lists = ledger.lists.lock();
+        let [completed, refused, broken, cancelled] = [&ledger.completed, &ledger.refused, &ledger.broken, &ledger.cancelled].map(|count| count.load(Relaxed));
+        let received = ledger.received.load(Relaxed);
+        FaceBooks {
+            received,
+            completed,
+            refused,
+            broken,
+            cancelled,
+            in_flight: received.saturating_sub(completed + refused + broken + cancelled),
+            probes: ledger.probes.load(Relaxed),
+            prompt_tokens: ledger.prompt_tokens.load(Relaxed),
+            completion_tokens: ledger.completion_tokens.load(Relaxed),
+            tokens_emitted: ledger.tokens_emitted.load(Relaxed),
+            worker_seconds,
+            workers,
+            cancellations: lists.cancellations.iter().cloned().collect(),
+            requests: lists.requests.iter().map(crate::books::Raw::readable).collect(),
+        }
+    }
+}
+
+fn size(workers: Workers, scale: impl Fn(f64) -> Duration) -> Size {
+    Size {
+        min: workers.min.min(workers.max),
+        max: workers.max,
+        concurrency: workers.concurrency.max(1),
+        cold_start: scale(workers.cold_start_s),
+        idle_timeout: scale(workers.idle_timeout_s),
+        throttled: workers.throttled,
+        unhealthy: workers.unhealthy,
+    }
+}
+
+fn scaled(seconds: f64, speed: f64) -> Duration {
+    if speed == 0.0 { Duration::ZERO } else { duration(seconds / speed) }
+}
+
+/// Times a caller names himself stay what they are when the model runs without delays.
+fn fault_time(seconds: f64, speed: f64) -> Duration {
+    if speed == 0.0 { duration(seconds) } else { duration(seconds / speed) }
+}
+
+fn duration(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::ZERO)
+}
+
+/// Shared by handlers.
+pub(crate) type Shared = Arc<State>;

@@ -1,0 +1,73 @@
+//! The emulator over HTTP, as the router will meet it.
+
+mod faces;
+mod faults;
+mod pace;
+
+use std::time::Duration;
+
+use reqwest::{Client, RequestBuilder, Response};
+use serde_json::{Value, json};
+
+use crate::{Emulator, FaceBooks, Settings};
+
+const MODEL: &str = "meta-llama/Llama-3.1-8B-Instruct";
+
+fn start() -> Emulator {
+    Emulator::start(Settings::instant()).unwrap()
+}
+
+fn client() -> Client {
+    // Reqwest is built without a crypto provider and wants one even for plain HTTP; a second test finds it installed.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder().no_proxy().build().unwrap()
+}
+
+fn chat(base: &str, body: &Value) -> RequestBuilder {
+    let request = client().post(format!("{base}/chat/completions")).bearer_auth("key");
+    request.header("content-type", "application/json").body(body.to_string())
+}
+
+fn ask(model: &str) -> Value {
+    json!({"model": model, "messages": [{"role": "user", "content": "hello there"}]})
+}
+
+fn streamed(model: &str) -> Value {
+    with(ask(model), json!({"stream": true}))
+}
+
+fn with(mut body: Value, more: Value) -> Value {
+    let Value::Object(more) = more else { panic!("fields wanted") };
+    body.as_object_mut().unwrap().extend(more);
+    body
+}
+
+async fn read(request: RequestBuilder) -> (u16, Value) {
+    let response = request.send().await.unwrap();
+    let status = response.status().as_u16();
+    let text = response.text().await.unwrap();
+    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}
+
+/// The `data:` values of a stream.
+async fn events(response: Response) -> Vec<String> {
+    let text = response.text().await.unwrap();
+    text.split("\n\n").filter(|event| !event.is_empty()).map(|event| event.strip_prefix("data: ").unwrap().to_owned()).collect()
+}
+
+fn contents(events: &[String]) -> String {
+    let parsed = events.iter().filter_map(|event| serde_json::from_str::<Value>(event).ok());
+    parsed.filter_map(|event| event["choices"][0]["delta"]["content"].as_str().map(str::to_owned)).collect()
+}
+
+/// Waits until the books say so; a hang-up takes a moment to be noticed.
+async fn eventually(books: impl Fn() -> FaceBooks, holds: impl Fn(&FaceBooks) -> bool) -> FaceBooks {
+    for _ in 0..200 {
+        let now = books();
+        if holds(&now) {
+            return now;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the books never got there: {:?}", books());
+}
