@@ -12,9 +12,11 @@ mod models;
 mod problem;
 mod reader;
 mod scalars;
+mod secret;
 mod types;
 mod upstreams;
 mod url;
+mod value;
 
 #[cfg(test)]
 mod tests;
@@ -73,7 +75,7 @@ pub fn parse_with(text: &str, origin: &str, env: Env<'_>, secrets: Secrets) -> R
         .build()
         .and_then(|raw| raw.cache.into_table())
         .map_err(|error| fail(vec![problem::syntax(&error)]))?;
-    let config = read(Table::root(&context, entries));
+    let config = read(Table::new(&context, String::new(), entries));
     let problems = context.into_problems();
     match config {
         Some(config) if problems.is_empty() => Ok(config),

@@ -35,10 +35,11 @@ pub(super) fn read(mut table: Table<'_>) -> Option<Tariff> {
 
 type Parse = fn(&str) -> Result<PicoUsd, ParsePriceError>;
 
+const UNKNOWN: &str = "leave out the whole cost if it is not known: unknown is better than zero";
+
 fn required(table: &mut Table<'_>, key: &'static str, parse: Parse) -> Option<PicoUsd> {
     if !table.has(key) {
-        let hint = "leave out the whole cost if it is not known: unknown is better than zero";
-        table.context.report(Problem::new(table.at(key), "missing", "US dollars, such as \"0.10\"").hint(hint));
+        table.context.report(Problem::new(table.at(key), "missing", "US dollars, such as \"0.10\"").hint(UNKNOWN));
     }
     amount(table, key, parse)
 }
@@ -46,6 +47,9 @@ fn required(table: &mut Table<'_>, key: &'static str, parse: Parse) -> Option<Pi
 fn amount(table: &mut Table<'_>, key: &'static str, parse: Parse) -> Option<PicoUsd> {
     let text = table.take(key)?.amount()?;
     match parse(&text.value) {
+        Ok(PicoUsd(0)) if key == "usd_per_second" => {
+            text.refuse("is zero", "a price above zero", Some(UNKNOWN.to_owned()))
+        }
         Ok(amount) => Some(amount),
         Err(error) => {
             let (fault, expected) = match error {

@@ -77,7 +77,7 @@ pub(super) fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> Res
 /// The overrides that are set, as a source for the `config` crate.
 pub(super) fn overrides(env: Env<'_>) -> Overrides {
     let set = names_of_overrides().filter_map(|(name, section, key)| {
-        let text = env(&name)?;
+        let text = env(&name).filter(|text| !text.trim().is_empty())?;
         let kind = text.parse().map_or(ValueKind::String(text), ValueKind::I64);
         Some((format!("{section}.{key}"), Value::new(Some(&name), kind)))
     });

@@ -8,8 +8,9 @@ use super::{
     Secrets,
     env::is_variable_name,
     problem::Problem,
-    reader::{Table, Text},
+    reader::Table,
     types::{AuthMode, Key, KeyLimits},
+    value::Text,
 };
 
 pub(super) fn read(root: &mut Table<'_>, auth: AuthMode) -> Vec<Key> {
@@ -50,10 +51,12 @@ pub(super) fn read(root: &mut Table<'_>, auth: AuthMode) -> Vec<Key> {
 fn secret(table: &mut Table<'_>) -> Option<[u8; 32]> {
     let context = table.context;
     let expected = "either sha256 or env";
+    let given = table.has("sha256") || table.has("env");
     match (table.text("sha256"), table.text("env")) {
         (Some(_), Some(env)) => env.refuse("stands beside sha256", expected, Some("keep one of them".to_owned())),
         (Some(sha256), None) => hex(&sha256),
         (None, Some(env)) => from_variable(&env, table),
+        (None, None) if given => None,
         (None, None) => {
             let hint = "printf %s \"$KEY\" | sha256sum";
             context.report(Problem::new(table.at("sha256"), "missing", expected).hint(hint));
@@ -63,21 +66,20 @@ fn secret(table: &mut Table<'_>) -> Option<[u8; 32]> {
 }
 
 fn hex(text: &Text<'_>) -> Option<[u8; 32]> {
-    let digits: Option<Vec<u8>> =
-        text.value.chars().map(|c| Some(u8::try_from(c.to_digit(16)?).unwrap_or(0))).collect();
-    let bytes: Option<Vec<u8>> = digits.map(|digits| digits.chunks(2).map(pair).collect());
-    match bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()).filter(|_| text.value.len() == 64) {
-        Some(hash) => Some(hash),
-        None => text.refuse_hidden(
-            "is not a SHA-256 hash",
-            "64 hexadecimal digits",
-            "the key itself does not belong here: write what printf %s \"$KEY\" | sha256sum prints",
-        ),
+    let hash = decode(&text.value);
+    if hash.is_some() {
+        return hash;
     }
+    let hint = "the key itself does not belong here: write what printf %s \"$KEY\" | sha256sum prints";
+    text.refuse_hidden("is not a SHA-256 hash", "64 hexadecimal digits", hint)
 }
 
-fn pair(digits: &[u8]) -> u8 {
-    digits.iter().fold(0, |byte, digit| byte << 4 | digit)
+fn decode(text: &str) -> Option<[u8; 32]> {
+    let digits: Option<Vec<u32>> = text.chars().map(|digit| digit.to_digit(16)).collect();
+    let digits = digits.filter(|digits| digits.len() == 64)?;
+    let byte = |pair: &[u32]| pair.iter().fold(0, |byte, digit| byte << 4 | digit);
+    let bytes: Option<Vec<u8>> = digits.chunks(2).map(|pair| u8::try_from(byte(pair)).ok()).collect();
+    bytes?.try_into().ok()
 }
 
 fn from_variable(env: &Text<'_>, table: &Table<'_>) -> Option<[u8; 32]> {

@@ -6,9 +6,10 @@ use provider::{ModelId, UpstreamId};
 
 use super::{
     problem::{Problem, did_you_mean},
-    reader::{Table, Text},
+    reader::Table,
     types::{Model, Strategy, Target},
     upstreams::Entry,
+    value::{Item, Text},
 };
 
 pub(super) fn read(root: &mut Table<'_>, upstreams: &[Entry]) -> Vec<Model> {
@@ -117,7 +118,7 @@ fn targets(table: &mut Table<'_>, upstreams: &[Entry]) -> Vec<Target> {
         let text = table.required("upstream", "the id of one of [[upstreams]]");
         let share = table.take("share");
         let given = share.is_some();
-        let share = share.and_then(super::reader::Item::fraction);
+        let share = share.and_then(Item::fraction);
         wrong |= given && share.is_none();
         shares.extend(share);
         if let Some(text) = text

@@ -1,14 +1,15 @@
 //! The sections of single values: `[server]`, `[log]` and `[auth]`. The environment may override each.
 
-use std::{net::SocketAddr, path::PathBuf, thread, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, path::PathBuf, thread, time::Duration};
 
 use provider::Limits;
 use tracing_subscriber::EnvFilter;
 
 use super::{
     problem::did_you_mean,
-    reader::{Table, Text, any_of},
+    reader::Table,
     types::{AccessLog, AuthMode, Log, LogFormat, Server},
+    value::{Text, any_of},
 };
 
 /// Every key that `LLM_ROUTER__SECTION__KEY` can override, by section.
@@ -90,7 +91,7 @@ pub(super) fn auth(root: &mut Table<'_>, server: &Server) -> AuthMode {
 
 fn section<'a>(root: &mut Table<'a>, name: &'static str) -> Table<'a> {
     let context = root.context;
-    root.table(name).unwrap_or_else(|| Table::root(context, std::collections::HashMap::new()))
+    root.table(name).unwrap_or_else(|| Table::new(context, name.to_owned(), HashMap::new()))
 }
 
 fn socket(text: &Text<'_>) -> Option<SocketAddr> {

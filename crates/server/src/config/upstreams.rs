@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use provider::{Features, Operation, UpstreamId};
-use secrecy::SecretString;
 
 use super::{
-    Secrets, cost,
-    env::is_variable_name,
+    cost,
     problem::Problem,
-    reader::{Item, Table, Text},
+    reader::Table,
+    secret,
     types::{EndpointType, ProviderSettings, Timeouts, Upstream},
     url,
+    value::{Item, Text},
 };
 
 /// An upstream that may have failed, with the id that models refer to.
@@ -41,7 +41,11 @@ pub(super) fn read(root: &mut Table<'_>) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::new();
     for table in tables {
         let path = table.at("id");
-        let entry = upstream(table);
+        let before = context.problems();
+        let mut entry = upstream(table);
+        if context.problems() > before {
+            entry.upstream = None;
+        }
         if let Some(id) = &entry.id
             && entries.iter().any(|other| other.id.as_ref() == Some(id))
         {
@@ -59,17 +63,22 @@ fn upstream(mut table: Table<'_>) -> Entry {
         table.required("provider", "runpod, cerebras or openai").and_then(|text| text.choice("a provider", &KINDS));
     // What has provider-specific defaults is read with those of `openai` while the provider is unknown.
     let guess = kind.unwrap_or(Kind::OpenAi);
+    let own_address = !table.has("base_url");
     let given = table.text("base_url").and_then(|text| url::address(&text));
     let (provider, own) = match kind {
-        Some(Kind::Runpod) => runpod(&mut table, given.as_deref()),
+        Some(Kind::Runpod) => runpod(&mut table, own_address, given.as_deref()),
         Some(Kind::Cerebras) => foreign(&mut table, ProviderSettings::Cerebras, "https://api.cerebras.ai/v1"),
         Some(Kind::OpenAi) => foreign(&mut table, ProviderSettings::OpenAi, "https://api.openai.com/v1"),
         None => (None, None),
     };
-    let own_address = given.is_none();
     let base_url = given.or(own);
     let model = model(&mut table, guess);
-    let api_key = api_key(&mut table, kind, own_address);
+    let usual = kind.map(|kind| match kind {
+        Kind::Runpod => "RUNPOD_API_KEY",
+        Kind::Cerebras => "CEREBRAS_API_KEY",
+        Kind::OpenAi => "OPENAI_API_KEY",
+    });
+    let api_key = secret::api_key(&mut table, usual, own_address);
     let operations = operations(&mut table, guess);
     let features = features(&mut table, guess);
     let default_max_tokens = match guess {
@@ -110,16 +119,15 @@ fn upstream(mut table: Table<'_>) -> Entry {
 }
 
 /// The settings and the base URL of a RunPod endpoint.
-fn runpod(table: &mut Table<'_>, given: Option<&str>) -> (Option<ProviderSettings>, Option<String>) {
+fn runpod(table: &mut Table<'_>, own_address: bool, given: Option<&str>) -> (Option<ProviderSettings>, Option<String>) {
     let endpoint_type = table.text("endpoint_type").and_then(|text| text.choice("an endpoint type", &ENDPOINT_TYPES));
     let endpoint_type = endpoint_type.unwrap_or(EndpointType::Queue);
-    let has_base_url = given.is_some();
     let endpoint_id = if table.has("endpoint_id") {
         table.text("endpoint_id").and_then(Text::name)
     } else {
         table.text("endpoint_id");
-        let id = if has_base_url { None } else { table.context.var("RUNPOD_VLLM_ENDPOINT_ID") };
-        if id.is_none() && !has_base_url {
+        let id = if own_address { table.context.var("RUNPOD_VLLM_ENDPOINT_ID") } else { None };
+        if id.is_none() && own_address {
             let expected = "the id of a RunPod endpoint, here or in RUNPOD_VLLM_ENDPOINT_ID";
             table.context.report(Problem::new(table.at("endpoint_id"), "missing", expected));
         }
@@ -174,70 +182,6 @@ fn model(table: &mut Table<'_>, kind: Kind) -> Option<String> {
         return text.refuse("is empty", expected, None);
     }
     Some(text.value)
-}
-
-/// The key for the upstream. `None` if it needs none, if secrets are optional, or if a problem was reported.
-fn api_key(table: &mut Table<'_>, kind: Option<Kind>, own_address: bool) -> Option<SecretString> {
-    let context = table.context;
-    let found = match (table.text("api_key_env"), table.text("api_key_file")) {
-        (Some(_), Some(file)) => {
-            return file.refuse("stands beside api_key_env", "one of the two", Some("keep one of them".to_owned()));
-        }
-        (Some(text), None) if text.value == "none" => {
-            if own_address {
-                let hint = "\"none\" is for a base_url of your own".to_owned();
-                return text.refuse("leaves a public API without a key", "the name of a variable", Some(hint));
-            }
-            return None;
-        }
-        (Some(text), None) if !is_variable_name(&text.value) => {
-            let hint = "write the variable's name here, not the key";
-            return text.refuse_hidden("is not the name of a variable", "capitals, digits and underscores", hint);
-        }
-        (Some(text), None) => (text.value.clone(), context.var(&text.value).ok_or(Some(text))),
-        (None, Some(file)) => match std::fs::read_to_string(&file.value) {
-            Ok(key) => (file.value.clone(), Some(key).filter(|key| !key.trim().is_empty()).ok_or(Some(file))),
-            Err(_) if context.secrets == Secrets::Optional => return None,
-            Err(error) => {
-                return file.refuse(format!("cannot be read: {error}"), "a file that holds the key", None);
-            }
-        },
-        (None, None) => {
-            let name = match kind? {
-                Kind::Runpod => "RUNPOD_API_KEY",
-                Kind::Cerebras => "CEREBRAS_API_KEY",
-                Kind::OpenAi => "OPENAI_API_KEY",
-            };
-            (name.to_owned(), context.var(name).ok_or(None))
-        }
-    };
-    match found {
-        (_, Ok(key)) if key.trim().bytes().all(|byte| byte.is_ascii_graphic()) => Some(key.trim().to_owned().into()),
-        (name, Ok(_)) => {
-            let problem =
-                Problem::new(table.at("api_key_env"), "holds characters that no header takes", "a key in ASCII");
-            context.report(problem.value(name));
-            None
-        }
-        (_, Err(_)) if context.secrets == Secrets::Optional => None,
-        (name, Err(None)) => {
-            let fault = format!("missing, and {name} is not set in the environment");
-            let expected = format!("the key in {name}, or api_key_env or api_key_file to say where it is");
-            let hint = if own_address {
-                format!("export {name}=…")
-            } else {
-                format!("export {name}=…, or write api_key_env = \"none\" if the upstream takes no key")
-            };
-            context.report(Problem::new(table.at("api_key_env"), fault, expected).hint(hint));
-            None
-        }
-        (name, Err(Some(text))) if is_variable_name(&name) => text.refuse(
-            "is not set in the environment",
-            "a variable that holds the key",
-            Some(format!("export {name}=…")),
-        ),
-        (_, Err(Some(text))) => text.refuse("is empty", "a file that holds the key", None),
-    }
 }
 
 fn operations(table: &mut Table<'_>, kind: Kind) -> Vec<Operation> {

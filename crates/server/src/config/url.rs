@@ -2,7 +2,7 @@
 
 use actix_web::http::Uri;
 
-use super::reader::Text;
+use super::value::Text;
 
 /// An `http` or `https` address without a trailing slash.
 pub(super) fn address(text: &Text<'_>) -> Option<String> {
@@ -15,16 +15,15 @@ pub(super) fn address(text: &Text<'_>) -> Option<String> {
             "put the key in the environment, see api_key_env",
         );
     }
+    if !value.contains("://") {
+        let hint = Some(format!("write \"https://{}\"", text.raw().trim_start_matches('/')));
+        return text.refuse("has no http:// or https:// in front", expected, hint);
+    }
     let Ok(uri) = value.parse::<Uri>() else {
         return text.refuse("is not an address", expected, None);
     };
-    match uri.scheme_str() {
-        Some("http" | "https") => {}
-        Some(_) => return text.refuse("is neither http nor https", expected, None),
-        None => {
-            let hint = Some(format!("write \"https://{}\"", text.raw().trim_start_matches('/')));
-            return text.refuse("has no http:// or https:// in front", expected, hint);
-        }
+    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        return text.refuse("is neither http nor https", expected, None);
     }
     if uri.host().is_none_or(str::is_empty) {
         return text.refuse("names no host", expected, None);

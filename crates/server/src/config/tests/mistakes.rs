@@ -1,0 +1,340 @@
+//! One valid file, broken in one place at a time: each mistake is reported once, at its place, with its hint.
+
+use super::*;
+
+/// The problems of the valid file after replacing `from`, which must be there once, with `to`.
+fn broken(from: &str, to: &str) -> Vec<Problem> {
+    assert_eq!(VALID.matches(from).count(), 1, "{from:?} does not name one place");
+    match parse(&VALID.replace(from, to), "x.toml", &env) {
+        Ok(_) => panic!("{to:?} instead of {from:?} is not noticed"),
+        Err(problems) => problems.list,
+    }
+}
+
+/// What is replaced, by what; where the problem is, what is said of it, and a part of the hint ("" for none).
+type Case = (&'static str, &'static str, &'static str, &'static str, &'static str);
+
+#[track_caller]
+fn check(cases: &[Case]) {
+    for (from, to, path, said, hint) in cases {
+        let problems = broken(from, to);
+        let [problem] = problems.as_slice() else { panic!("{to:?}: not one problem but {problems:#?}") };
+        assert_eq!(problem.path, *path, "{to:?}: {problem}");
+        let line = format!("{} {}", problem.value.as_deref().unwrap_or_default(), problem.fault);
+        assert_eq!(line.trim_start(), *said, "{to:?}: {problem}");
+        assert!(!problem.message.is_empty(), "{to:?}: {problem}");
+        let found = problem.hint.as_deref().unwrap_or_default();
+        assert!(found.contains(hint) && hint.is_empty() == found.is_empty(), "{to:?}: {problem}");
+    }
+}
+
+#[test]
+fn mistakes_in_the_shape_are_reported() {
+    check(&[
+        ("drain_s = 30", "drane_s = 30", "server.drane_s", "unknown key", "did you mean \"drain_s\"?"),
+        ("drain_s = 30", "max-in-flight = 3", "server.max-in-flight", "unknown key", "\"max_in_flight\""),
+        ("drain_s = 30", "purple = 30", "server.purple", "unknown key", ""),
+        ("[log]", "[logs]", "logs", "unknown key", "did you mean \"log\"?"),
+        ("workers = 2", "workers = \"2\"", "server.workers", "\"2\" is not a whole number", "no quotes"),
+        ("workers = 2", "workers = 2.5", "server.workers", "2.5 is not a whole number", ""),
+        ("workers = 2", "workers = -1", "server.workers", "-1 is out of range", ""),
+        ("workers = 2", "max_in_flight = 0", "server.max_in_flight", "0 is out of range", ""),
+        ("level = \"info,router=debug\"", "level = 3", "log.level", "3 is not a string", ""),
+        ("tools = true", "tools = \"yes\"", "upstreams[0].features.tools", "\"yes\" is neither true nor false", ""),
+        ("timeouts = { connect_ms = 500 }", "timeouts = 500", "upstreams[0].timeouts", "500 is not a table", ""),
+        ("[\"chat\"]", "\"chat\"", "upstreams[0].supports", "\"chat\" is not an array", ""),
+        ("[auth]", "[tasks]\n[auth]", "tasks", "not supported by this version", "remove the section"),
+        ("[auth]", "[[ensembles]]\n[auth]", "ensembles", "not supported by this version", "remove the section"),
+    ]);
+}
+
+#[test]
+fn mistakes_in_server_log_and_auth_are_reported() {
+    let listen = "listen = \"127.0.0.1:8080\"";
+    let level = "\"info,router=debug\"";
+    check(&[
+        (
+            listen,
+            "listen = \"localhost:80\"",
+            "server.listen",
+            "\"localhost:80\" is not an address to listen on",
+            "\"127.0.0.1:80\"",
+        ),
+        (listen, "listen = \":80\"", "server.listen", "\":80\" is not an address to listen on", "\"0.0.0.0:80\""),
+        (
+            listen,
+            "listen = \"10.0.0.1\"",
+            "server.listen",
+            "\"10.0.0.1\" is not an address to listen on",
+            "\"10.0.0.1:8080\"",
+        ),
+        (
+            listen,
+            "listen = \"127.0.0.1:8081\"\nadmin_listen = \"127.0.0.1:8081\"",
+            "server.admin_listen",
+            "\"127.0.0.1:8081\" is the address of listen",
+            "",
+        ),
+        (level, "\"verbose\"", "log.level", "\"verbose\" is not a log filter", ""),
+        (level, "\"wran\"", "log.level", "\"wran\" is not a log filter", "\"warn\""),
+        (level, "\"info\"\nformat = \"jsn\"", "log.format", "\"jsn\" is not a log format", "\"json\""),
+        (level, "\"info\"\naccess = \"stdot\"", "log.access", "\"stdot\" is no place for the access log", "\"stdout\""),
+        ("mode = \"keys\"", "mode = \"key\"", "auth.mode", "\"key\" is not a way to authenticate", "\"keys\""),
+    ]);
+    let open = VALID.replace("mode = \"keys\"", "mode = \"none\"");
+    assert!(parse(&open, "x.toml", &env).is_ok());
+    let problems = parse(&open.replace("127.0.0.1", "0.0.0.0"), "x.toml", &env).expect_err("open to the network").list;
+    assert_eq!(problems[0].path, "auth.mode");
+    assert_eq!(problems[0].fault, "leaves 0.0.0.0:8080 open to the network");
+}
+
+#[test]
+fn mistakes_in_keys_are_reported() {
+    let hash = "sha256 = \"2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b\"";
+    let batch = "env = \"BATCH_KEY\"";
+    check(&[
+        ("\"batch\"", "\"web\"", "keys[1].id", "\"web\" is the id of another key too", ""),
+        (batch, hash, "keys[1]", "the same key as \"web\"", ""),
+        (hash, "sha256 = \"hunter2\"", "keys[0].sha256", "the value is not a SHA-256 hash", "sha256sum"),
+        (hash, "", "keys[0].sha256", "missing", "sha256sum"),
+        (hash, "key = \"hunter2\"\nenv = \"X\"", "keys[0].key", "a secret does not belong in this file", "env = "),
+        (batch, "env = \"BATCH_KEY\"\nsha256 = \"0\"", "keys[1].env", "\"BATCH_KEY\" stands beside sha256", "keep one"),
+        (batch, "env = \"UNSET\"", "keys[1].env", "\"UNSET\" is not set in the environment", "export UNSET="),
+        (batch, "env = \"sk-hunter2\"", "keys[1].env", "the value is not the name of a variable", "not the key"),
+        ("concurrent = 50", "concurrent = 0", "keys[0].limits.concurrent", "0 is out of range", ""),
+        ("concurrent = 50", "parallel = 1", "keys[0].limits.parallel", "unknown key", ""),
+        ("id = \"web\"", "id = \"a b\"", "keys[0].id", "\"a b\" is not a plain name", ""),
+        ("id = \"web\"", "", "keys[0].id", "missing", ""),
+    ]);
+    let none = "[[upstreams]]\nid = \"a\"\nprovider = \"cerebras\"\nmodel = \"m\"\n[[models]]\nname = \"m\"\n\
+                strategy = \"cost\"\ntargets = [{ upstream = \"a\" }]";
+    let problems = parse(none, "x.toml", &env).expect_err("no keys").list;
+    assert_eq!((problems.len(), problems[0].path.as_str()), (1, "keys"));
+}
+
+#[test]
+fn mistakes_in_upstreams_are_reported() {
+    let fast = "id = \"fast\"";
+    let id = "endpoint_id = \"${RUNPOD_VLLM_ENDPOINT_ID}\"";
+    let model = "model = \"llama3.1-8b\"";
+    check(&[
+        (
+            "provider = \"cerebras\"",
+            "provider = \"cerebra\"",
+            "upstreams[1].provider",
+            "\"cerebra\" is not a provider",
+            "\"cerebras\"",
+        ),
+        (
+            "\"load_balancer\"",
+            "\"loadbalancer\"",
+            "upstreams[0].endpoint_type",
+            "\"loadbalancer\" is not an endpoint type",
+            "\"load_balancer\"",
+        ),
+        (
+            fast,
+            "id = \"fast\"\nendpoint_id = \"x\"",
+            "upstreams[1].endpoint_id",
+            "\"x\" is set for provider = \"cerebras\"",
+            "remove",
+        ),
+        (fast, "id = \"fast\"\nsupports = []", "upstreams[1].supports", "is empty", ""),
+        ("[\"chat\"]", "[\"chats\"]", "upstreams[0].supports[0]", "\"chats\" is not an operation", "\"chat\""),
+        ("[\"chat\"]", "[\"chat\", \"chat\"]", "upstreams[0].supports[1]", "\"chat\" is listed twice", ""),
+        ("connect_ms = 500", "connect_ms = 0", "upstreams[0].timeouts.connect_ms", "0 is out of range", ""),
+        (model, "", "upstreams[1].model", "missing", ""),
+        (model, "model = \"\"", "upstreams[1].model", "\"\" is empty", ""),
+        (id, "endpoint_id = \"a/b\"", "upstreams[0].endpoint_id", "\"a/b\" is not a plain name", ""),
+    ]);
+}
+
+#[test]
+fn mistakes_in_addresses_and_keys_of_upstreams_are_reported() {
+    let fast = "id = \"fast\"";
+    check(&[
+        (
+            fast,
+            "id = \"fast\"\nbase_url = \"ftp://x\"",
+            "upstreams[1].base_url",
+            "\"ftp://x\" is neither http nor https",
+            "",
+        ),
+        (
+            fast,
+            "id = \"fast\"\nbase_url = \"host/v1\"",
+            "upstreams[1].base_url",
+            "\"host/v1\" has no http:// or https:// in front",
+            "\"https://host/v1\"",
+        ),
+        (
+            fast,
+            "id = \"fast\"\nbase_url = \"http://h?a=1\"",
+            "upstreams[1].base_url",
+            "\"http://h?a=1\" has a query",
+            "path",
+        ),
+        (
+            fast,
+            "id = \"fast\"\nbase_url = \"${USER_INFO}\"",
+            "upstreams[1].base_url",
+            "the value has credentials in it",
+            "api_key_env",
+        ),
+        (
+            fast,
+            "id = \"fast\"\nbase_url = \"${UNSET}/v1\"",
+            "upstreams[1].base_url",
+            "\"${UNSET}/v1\" names the environment variable UNSET, which is not set",
+            "export UNSET",
+        ),
+        (
+            fast,
+            "id = \"fast\"\nbase_url = \"${EMPTY}/v1\"",
+            "upstreams[1].base_url",
+            "\"${EMPTY}/v1\" names the environment variable EMPTY, which is not set",
+            "export EMPTY",
+        ),
+        (
+            fast,
+            "id = \"fast\"\nbase_url = \"${oops/v1\"",
+            "upstreams[1].base_url",
+            "\"${oops/v1\" has a malformed ${VAR}",
+            "$${",
+        ),
+        (
+            fast,
+            "id = \"fast\"\napi_key = \"csk-hunter2\"",
+            "upstreams[1].api_key",
+            "a secret does not belong in this file",
+            "api_key_env",
+        ),
+        (
+            fast,
+            "id = \"fast\"\napi_key_env = \"csk-hunter2\"",
+            "upstreams[1].api_key_env",
+            "the value is not the name of a variable",
+            "not the key",
+        ),
+        (
+            fast,
+            "id = \"fast\"\napi_key_env = \"UNSET\"",
+            "upstreams[1].api_key_env",
+            "\"UNSET\" is not set in the environment",
+            "export UNSET",
+        ),
+        (
+            fast,
+            "id = \"fast\"\napi_key_env = \"none\"",
+            "upstreams[1].api_key_env",
+            "\"none\" leaves a public API without a key",
+            "base_url",
+        ),
+        (
+            fast,
+            "id = \"fast\"\napi_key_env = \"A\"\napi_key_file = \"b\"",
+            "upstreams[1].api_key_file",
+            "\"b\" stands beside api_key_env",
+            "keep one",
+        ),
+        (
+            fast,
+            "id = \"fast\"\napi_key_file = \"/nonexistent\"",
+            "upstreams[1].api_key_file",
+            "\"/nonexistent\" cannot be read: No such file or directory (os error 2)",
+            "",
+        ),
+        (fast, "id = \"fast\"\napi_key_env = 3", "upstreams[1].api_key_env", "3 is not a string", ""),
+    ]);
+}
+
+#[test]
+fn mistakes_in_costs_are_reported() {
+    let kind = "kind = \"tokens\"";
+    let input = "input_usd_per_million = \"0.10\"";
+    let second = "usd_per_second = \"0.00019\"";
+    check(&[
+        (
+            kind,
+            "kind = \"token\"",
+            "upstreams[1].cost.kind",
+            "\"token\" is not a kind of cost",
+            "did you mean \"tokens\"?",
+        ),
+        (
+            input,
+            "input_usd_per_million = 0.10",
+            "upstreams[1].cost.input_usd_per_million",
+            "0.1 is a number",
+            "put it in quotes",
+        ),
+        (
+            input,
+            "input_usd_per_million = \"ten\"",
+            "upstreams[1].cost.input_usd_per_million",
+            "\"ten\" is not a price",
+            "",
+        ),
+        (
+            input,
+            "input_usd_per_million = \"0.0000001\"",
+            "upstreams[1].cost.input_usd_per_million",
+            "\"0.0000001\" is finer than a pico-dollar",
+            "",
+        ),
+        (second, "usd_per_second = \"0\"", "upstreams[0].cost.usd_per_second", "\"0\" is zero", "leave out"),
+        ("output_usd_per_million = \"0.20\"", "", "upstreams[1].cost.output_usd_per_million", "missing", "leave out"),
+    ]);
+}
+
+#[test]
+fn mistakes_in_models_are_reported() {
+    let name = "name = \"llama-3.1-8b\"";
+    let second = "{ upstream = \"fast\", share = 0.2 }";
+    let baseline = "baseline = \"fast\"";
+    let list = ", list_usd_per_million = \"0.02\" }";
+    check(&[
+        ("\"balanced\"", "\"balance\"", "models[0].strategy", "\"balance\" is not a strategy", "\"balanced\""),
+        (
+            second,
+            "{ upstream = \"fsat\", share = 0.2 }",
+            "models[0].targets[1].upstream",
+            "\"fsat\" is not the id of an upstream",
+            "\"fast\"",
+        ),
+        (
+            second,
+            "{ upstream = \"pod\", share = 0.2 }",
+            "models[0].targets[1].upstream",
+            "\"pod\" is a target twice",
+            "",
+        ),
+        (second, "{ upstream = \"fast\", share = 0.3 }", "models[0].targets", "shares sum to 1.1", "0.7273, 0.2727"),
+        (second, "{ upstream = \"fast\" }", "models[0].targets", "some targets have a share and some have not", ""),
+        (second, "{ upstream = \"fast\", share = 1.2 }", "models[0].targets[1].share", "1.2 is not a share", ""),
+        (baseline, "baseline = \"quick\"", "models[0].baseline", "\"quick\" is not the id of an upstream", ""),
+        ("ttft_ms = 2000", "ttft_ms = 0", "models[0].slo.ttft_ms", "0 is out of range", ""),
+        (name, "name = \"task/chat\"", "models[0].name", "\"task/chat\" is reserved", ""),
+        (name, "name = \"ensemble/a\"", "models[0].name", "\"ensemble/a\" is reserved", ""),
+        (name, "name = \"pod/llama\"", "models[0].name", "\"pod/llama\" already means the upstream of that id", ""),
+        (name, "name = \"a b\"", "models[0].name", "\"a b\" is not a model's name", ""),
+        (
+            "targets = [ { upstream = \"pod\", share = 0.8 }, { upstream = \"fast\", share = 0.2 } ]",
+            "",
+            "models[0].targets",
+            "no target",
+            "",
+        ),
+    ]);
+    let unpriced = VALID.replace(baseline, "baseline = \"pod\"").replace(list, " }");
+    let problems = parse(&unpriced, "x.toml", &env).expect_err("the baseline has no price").list;
+    assert_eq!(
+        (problems[0].path.as_str(), problems[0].fault.as_str()),
+        ("models[0].baseline", "has no price per token")
+    );
+    let twice = format!(
+        "{VALID}[[models]]\nname = \"llama-3.1-8b\"\nstrategy = \"cost\"\ntargets = [{{ upstream = \"pod\" }}]"
+    );
+    let problems = parse(&twice, "x.toml", &env).expect_err("the name is taken").list;
+    assert_eq!((problems[0].path.as_str(), problems.len()), ("models[1].name", 1));
+}

@@ -1,0 +1,197 @@
+//! Single values: what type they have, and whether they say something that makes sense.
+
+use std::{fmt::Display, ops::RangeInclusive};
+
+use ::config::{Value, ValueKind};
+
+use super::{
+    env::{self, ExpandError},
+    problem::{Problem, did_you_mean},
+    reader::{Context, Table},
+};
+
+/// A value of yet unknown type.
+pub(super) struct Item<'a> {
+    context: &'a Context<'a>,
+    path: String,
+    kind: ValueKind,
+}
+
+impl<'a> Item<'a> {
+    pub(super) fn new(context: &'a Context<'a>, path: String, value: Value) -> Self {
+        Self { context, path, kind: value.kind }
+    }
+
+    /// Reports the value and shows it.
+    pub(super) fn refuse<T>(
+        &self,
+        fault: impl Into<String>,
+        expected: impl Display,
+        hint: Option<String>,
+    ) -> Option<T> {
+        let value = match &self.kind {
+            ValueKind::String(text) => quoted(text),
+            ValueKind::Table(_) => "a table".to_owned(),
+            ValueKind::Array(_) => "an array".to_owned(),
+            ValueKind::Float(number) => format!("{number:?}"),
+            other => other.to_string(),
+        };
+        let problem = Problem::new(&self.path, fault, expected.to_string()).value(value);
+        self.context.report(Problem { hint, ..problem });
+        None
+    }
+
+    /// Reports the key without its value.
+    pub(super) fn refuse_hidden(&self, fault: &str, expected: &str, hint: Option<String>) {
+        self.context.report(Problem { hint, ..Problem::new(&self.path, fault, expected) });
+    }
+
+    /// A string, with `${VAR}` replaced.
+    pub(super) fn text(self) -> Option<Text<'a>> {
+        let ValueKind::String(raw) = &self.kind else {
+            return self.refuse("is not a string", "a string in quotes", None);
+        };
+        let value = match env::expand(raw, |name| self.context.var(name)) {
+            Ok(value) => value,
+            Err(ExpandError::Malformed) => {
+                let hint = Some("write $${ for a literal ${".to_owned());
+                return self.refuse("has a malformed ${VAR}", "${VAR} with the name of a variable in capitals", hint);
+            }
+            Err(ExpandError::Unset(name)) => {
+                let fault = format!("names the environment variable {name}, which is not set");
+                return self.refuse(fault, "a variable with a value", Some(format!("export {name}=…")));
+            }
+        };
+        Some(Text { context: self.context, path: self.path, raw: raw.clone(), value })
+    }
+
+    /// An amount of money, which must be a string to be exact.
+    pub(super) fn amount(self) -> Option<Text<'a>> {
+        match &self.kind {
+            ValueKind::Float(_) | ValueKind::I64(_) => {
+                let hint = "put it in quotes: a price is kept exact, and a TOML float is not".to_owned();
+                self.refuse("is a number", "a price as a string, such as \"0.10\"", Some(hint))
+            }
+            _ => self.text(),
+        }
+    }
+
+    pub(super) fn int<T: TryFrom<u64>>(self, range: &RangeInclusive<u64>) -> Option<T> {
+        let (least, most) = (range.start(), range.end());
+        let expected = format!("a whole number from {least} to {most}");
+        let ValueKind::I64(number) = self.kind else {
+            let hint = matches!(self.kind, ValueKind::String(_)).then(|| "numbers take no quotes".to_owned());
+            return self.refuse("is not a whole number", expected, hint);
+        };
+        let number = u64::try_from(number).ok().filter(|number| range.contains(number));
+        match number.and_then(|number| T::try_from(number).ok()) {
+            Some(number) => Some(number),
+            None => self.refuse("is out of range", expected, None),
+        }
+    }
+
+    /// A number from 0 to 1.
+    pub(super) fn fraction(self) -> Option<f64> {
+        let number = match self.kind {
+            ValueKind::Float(number) => number,
+            ValueKind::I64(0) => 0.0,
+            ValueKind::I64(1) => 1.0,
+            _ => -1.0,
+        };
+        if (0.0..=1.0).contains(&number) {
+            return Some(number);
+        }
+        self.refuse("is not a share", "a number from 0 to 1", None)
+    }
+
+    pub(super) fn flag(self) -> Option<bool> {
+        match self.kind {
+            ValueKind::Boolean(flag) => Some(flag),
+            _ => self.refuse("is neither true nor false", "true or false, without quotes", None),
+        }
+    }
+
+    pub(super) fn list(self, expected: &str) -> Option<Vec<Item<'a>>> {
+        let ValueKind::Array(values) = self.kind else {
+            return self.refuse("is not an array", expected, None);
+        };
+        let item = |(index, value)| Self::new(self.context, format!("{}[{index}]", self.path), value);
+        Some(values.into_iter().enumerate().map(item).collect())
+    }
+
+    pub(super) fn table(self) -> Option<Table<'a>> {
+        let ValueKind::Table(entries) = self.kind else {
+            return self.refuse("is not a table", "a table", None);
+        };
+        Some(Table::new(self.context, self.path, entries))
+    }
+}
+
+/// A string. Reports show it as written: what `${VAR}` stands for may be confidential.
+pub(super) struct Text<'a> {
+    context: &'a Context<'a>,
+    path: String,
+    raw: String,
+    pub(super) value: String,
+}
+
+impl Text<'_> {
+    /// The string as written in the file.
+    pub(super) fn raw(&self) -> &str {
+        &self.raw
+    }
+
+    /// Reports the string and shows it.
+    pub(super) fn refuse<T>(
+        &self,
+        fault: impl Into<String>,
+        expected: impl Into<String>,
+        hint: Option<String>,
+    ) -> Option<T> {
+        let problem = Problem::new(&self.path, fault, expected).value(quoted(&self.raw));
+        self.context.report(Problem { hint, ..problem });
+        None
+    }
+
+    /// Reports the string without showing it: it may be a secret.
+    pub(super) fn refuse_hidden<T>(&self, fault: &str, expected: &str, hint: &str) -> Option<T> {
+        self.context.report(Problem::new(&self.path, fault, expected).value("the value").hint(hint));
+        None
+    }
+
+    /// The choice with this name; `what` completes "is not ".
+    pub(super) fn choice<T: Copy>(&self, what: &str, choices: &[(&'static str, T)]) -> Option<T> {
+        if let Some((_, choice)) = choices.iter().find(|(name, _)| *name == self.value) {
+            return Some(*choice);
+        }
+        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+        self.refuse(format!("is not {what}"), any_of(&names), did_you_mean(&self.value, names))
+    }
+
+    /// A name fit for logs, metric labels and URLs.
+    pub(super) fn name(self) -> Option<String> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if (1..=64).contains(&self.value.len()) && self.value.bytes().all(allowed) {
+            return Some(self.value);
+        }
+        self.refuse("is not a plain name", "1 to 64 letters, digits, dots, dashes and underscores", None)
+    }
+}
+
+/// `a, b or c`
+pub(super) fn any_of(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [only] => (*only).to_owned(),
+        [first @ .., last] => format!("{} or {last}", first.join(", ")),
+    }
+}
+
+/// `text` in quotes, shortened.
+pub(super) fn quoted(text: &str) -> String {
+    if text.chars().count() <= 80 {
+        return format!("{text:?}");
+    }
+    let head: String = text.chars().take(77).collect();
+    format!("{:?}", head + "…")
+}
