@@ -15,6 +15,9 @@ pub(super) fn address(text: &Text<'_>) -> Option<String> {
             "put the key in the environment, see api_key_env",
         );
     }
+    if value.contains(['?', '#']) {
+        return text.refuse_hidden("has a query", expected, "end the address with its path");
+    }
     if !value.contains("://") {
         let hint = Some(format!("write \"https://{}\"", text.raw().trim_start_matches('/')));
         return text.refuse("has no http:// or https:// in front", expected, hint);
@@ -27,9 +30,6 @@ pub(super) fn address(text: &Text<'_>) -> Option<String> {
     }
     if uri.host().is_none_or(str::is_empty) {
         return text.refuse("names no host", expected, None);
-    }
-    if value.contains(['?', '#']) {
-        return text.refuse("has a query", expected, Some("end the address with its path".to_owned()));
     }
     Some(value.to_owned())
 }

@@ -167,13 +167,7 @@ fn mistakes_in_addresses_and_keys_of_upstreams_are_reported() {
             "\"host/v1\" has no http:// or https:// in front",
             "\"https://host/v1\"",
         ),
-        (
-            fast,
-            "id = \"fast\"\nbase_url = \"http://h?a=1\"",
-            "upstreams[1].base_url",
-            "\"http://h?a=1\" has a query",
-            "path",
-        ),
+        (fast, "id = \"fast\"\nbase_url = \"http://h?a=1\"", "upstreams[1].base_url", "the value has a query", "path"),
         (
             fast,
             "id = \"fast\"\nbase_url = \"${USER_INFO}\"",
