@@ -1,1 +1,142 @@
-//! router
+//! Decides which upstream serves a request, and survives when it does not.
+//!
+//! Knows no HTTP, no files, no metrics: requests and replies come and go in the words of `provider`, and what happens is told
+//! as events. A request crosses into this crate once, at [`Router::call`].
+
+mod answer;
+mod attempt;
+mod breaker;
+mod budget;
+mod candidate;
+mod error;
+mod event;
+mod fallback;
+mod journey;
+mod load;
+mod share;
+mod strategy;
+mod table;
+mod upstream;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+pub use answer::Answer;
+use arc_swap::ArcSwap;
+pub use breaker::BreakerState;
+pub use candidate::Candidate;
+pub use error::RouterError;
+pub use event::{AttemptEnded, Event, Observer, Outcome, Reason, RequestEnded, RequestOutcome, Subject};
+use journey::Journey;
+use provider::{Call, NanoUsd, ReplyHead, Request, RequestId, UpstreamId};
+use rand::{SeedableRng, rngs::SmallRng};
+pub use strategy::{Strategy, StrategyName};
+pub use table::{ModelSpec, Table, TableError};
+use tokio::time::Instant;
+pub use upstream::{Blocked, Snapshot, Timeouts, Upstream, UpstreamSpec};
+
+/// Who calls, beyond the request itself.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The request's id.
+    pub request_id: RequestId,
+    /// The client key's id.
+    pub key: Option<Arc<str>>,
+    /// The client key's team.
+    pub team: Option<Arc<str>>,
+}
+
+/// A reply that is on its way.
+pub struct Served {
+    /// The upstream that serves it.
+    pub upstream: UpstreamId,
+    /// The kind of provider behind it.
+    pub provider: &'static str,
+    /// How many attempts it took.
+    pub attempts: u32,
+    /// Why this upstream was chosen.
+    pub reason: Reason,
+    /// Its list price, where it is known before the body: for whole answers.
+    pub cost: Option<NanoUsd>,
+    /// What was changed in the request.
+    pub head: ReplyHead,
+    /// The answer.
+    pub answer: Answer,
+}
+
+impl Served {
+    pub(crate) fn new(head: ReplyHead, answer: Answer) -> Self {
+        let attempt = answer.attempt();
+        Self {
+            upstream: attempt.upstream.spec.id.clone(),
+            provider: attempt.upstream.spec.provider_name,
+            attempts: answer.attempts(),
+            reason: attempt.reason,
+            cost: answer.whole().and_then(|_| attempt.cost()),
+            head,
+            answer,
+        }
+    }
+}
+
+/// The router.
+pub struct Router {
+    table: ArcSwap<Table>,
+    observer: Arc<dyn Observer>,
+    /// The seed of the next request's random numbers.
+    seed: AtomicU64,
+}
+
+impl Router {
+    /// A router over `table` that tells `observer` what happens; `seed` makes its random choices repeatable.
+    pub fn new(table: Table, observer: Arc<dyn Observer>, seed: u64) -> Self {
+        Self { table: ArcSwap::from_pointee(table), observer, seed: AtomicU64::new(seed) }
+    }
+
+    /// Serves `request`, from whichever upstream can.
+    pub async fn call(&self, request: &Request, caller: Caller) -> Result<Served, RouterError> {
+        let now = Instant::now();
+        let table = self.table.load_full();
+        let model = table.model(&request.head.model).cloned();
+        let call_id = caller.request_id.clone();
+        let subject = Arc::new(Subject {
+            request_id: caller.request_id,
+            operation: request.operation,
+            stream: request.head.stream,
+            model: model.as_ref().map(|model| model.spec.name.clone()),
+            key: caller.key,
+            team: caller.team,
+        });
+        let rng = SmallRng::seed_from_u64(self.seed.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed));
+        let mut journey = Journey::new(subject, self.observer.clone(), model.clone(), rng, now);
+        let Some(model) = model else {
+            let error = RouterError::NoSuchModel(request.head.model.clone());
+            drop(journey.end(error.outcome(), None, now));
+            return Err(error);
+        };
+        let call = Call { request_id: call_id, deadline: now + model.spec.deadline };
+        fallback::serve(&model, request, &call, journey).await.map_err(|(error, mut journey)| {
+            drop(journey.end(error.outcome(), None, Instant::now()));
+            error
+        })
+    }
+
+    /// The table in force.
+    pub fn table(&self) -> Arc<Table> {
+        self.table.load_full()
+    }
+
+    /// Puts another table in force. Requests under way finish under the old one.
+    pub fn replace_table(&self, table: Table) {
+        self.table.store(Arc::new(table));
+    }
+
+    /// Asks every upstream for its capacity whose turn it is. To be called about once a second.
+    pub async fn poll_capacity(&self) {
+        let table = self.table.load_full();
+        let now = Instant::now();
+        futures_util::future::join_all(table.upstreams().map(|upstream| upstream.poll_capacity(now))).await;
+    }
+}

@@ -1,0 +1,166 @@
+//! A committed reply on its way to the client: relays the frames, keeps the time, and settles before the last one.
+
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::{Stream, future::BoxFuture};
+use provider::{Error, ErrorKind, Frame, Frames, Phase};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::{
+    attempt::Attempt,
+    event::{Outcome, RequestOutcome},
+    journey::Journey,
+};
+
+/// Longest wait for the books before a complete answer is released all the same.
+const LONGEST_SETTLEMENT: Duration = Duration::from_secs(2);
+
+/// The frames of a committed reply. Dropping it before the end cancels the call upstream.
+pub struct Answer {
+    /// Frames that came before the reply was committed, and those of the commit.
+    held: VecDeque<Frame>,
+    frames: Frames,
+    attempt: Attempt,
+    journey: Journey,
+    deadline: Instant,
+    gap: Duration,
+    last_frame: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+    stage: Stage,
+}
+
+enum Stage {
+    Relaying,
+    /// The last frame waits for the books.
+    Settling(Frame, BoxFuture<'static, ()>),
+    Ended,
+}
+
+impl Answer {
+    pub(crate) fn new(
+        held: VecDeque<Frame>,
+        frames: Frames,
+        attempt: Attempt,
+        journey: Journey,
+        deadline: Instant,
+        now: Instant,
+    ) -> Self {
+        let gap = attempt.upstream.spec.timeouts.gap;
+        Self { held, frames, attempt, journey, deadline, gap, last_frame: now, timer: None, stage: Stage::Relaying }
+    }
+
+    pub(crate) fn attempt(&self) -> &Attempt {
+        &self.attempt
+    }
+
+    pub(crate) fn attempts(&self) -> u32 {
+        self.journey.attempts
+    }
+
+    /// The whole answer, if it is one: a reply of a single frame is sent with its length, not streamed.
+    pub fn whole(&self) -> Option<&Frame> {
+        self.held.front().filter(|frame| frame.kind == provider::FrameKind::Whole)
+    }
+
+    fn relay(&mut self, frame: Frame) -> Poll<Option<Result<Frame, Error>>> {
+        if frame.usage.is_some() {
+            self.attempt.usage = frame.usage;
+        }
+        if !frame.kind.is_last() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        let now = Instant::now();
+        self.attempt.upstream.succeeded(self.attempt.probe, now);
+        self.attempt.end(Outcome::Served, now);
+        let Some(settlement) = self.journey.end(RequestOutcome::Served, Some(&self.attempt), now) else {
+            self.stage = Stage::Ended;
+            return Poll::Ready(Some(Ok(frame)));
+        };
+        let bounded = async move {
+            if tokio::time::timeout(LONGEST_SETTLEMENT, settlement).await.is_err() {
+                tracing::error!("the books took too long: an answer was released before it was settled");
+            }
+        };
+        self.stage = Stage::Settling(frame, Box::pin(bounded));
+        Poll::Pending
+    }
+
+    fn fail(&mut self, error: Error) -> Poll<Option<Result<Frame, Error>>> {
+        let now = Instant::now();
+        self.journey.failed(&mut self.attempt, &error, now);
+        self.journey.gave_up(None, now);
+        drop(self.journey.end(RequestOutcome::Broken(error.kind), Some(&self.attempt), now));
+        self.stage = Stage::Ended;
+        // The call upstream ends here, not when the client has read the last byte.
+        self.frames = Box::pin(futures_util::stream::empty());
+        Poll::Ready(Some(Err(error)))
+    }
+
+    /// Whether a limit was reached. The timer is only set anew when it fires, not with every frame.
+    fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<Error> {
+        loop {
+            let due = self.deadline.min(self.last_frame + self.gap);
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+            if timer.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            if Instant::now() < due {
+                timer.as_mut().reset(due);
+                continue;
+            }
+            let (phase, message) = if due == self.deadline {
+                (Phase::Deadline, "the answer was not complete by the request's deadline")
+            } else {
+                (Phase::Gap, "the upstream fell silent amid the answer")
+            };
+            return Poll::Ready(Error::new(ErrorKind::Timeout(phase), message));
+        }
+    }
+}
+
+impl Stream for Answer {
+    type Item = Result<Frame, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        loop {
+            match &mut this.stage {
+                Stage::Ended => return Poll::Ready(None),
+                Stage::Settling(frame, settlement) => {
+                    if settlement.as_mut().poll(context).is_pending() {
+                        return Poll::Pending;
+                    }
+                    let frame = frame.clone();
+                    this.stage = Stage::Ended;
+                    return Poll::Ready(Some(Ok(frame)));
+                }
+                Stage::Relaying => {}
+            }
+            let frame = match this.held.pop_front() {
+                Some(frame) => frame,
+                None => match this.frames.as_mut().poll_next(context) {
+                    Poll::Ready(Some(Ok(frame))) => {
+                        this.last_frame = Instant::now();
+                        frame
+                    }
+                    Poll::Ready(Some(Err(error))) => return this.fail(error),
+                    Poll::Ready(None) => {
+                        return this.fail(Error::new(ErrorKind::Interrupted, "the upstream's answer broke off"));
+                    }
+                    Poll::Pending => match this.poll_timer(context) {
+                        Poll::Ready(error) => return this.fail(error),
+                        Poll::Pending => return Poll::Pending,
+                    },
+                },
+            };
+            if let Poll::Ready(item) = this.relay(frame) {
+                return Poll::Ready(item);
+            }
+        }
+    }
+}

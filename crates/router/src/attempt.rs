@@ -1,0 +1,77 @@
+//! The guard of one call to one upstream: it holds the place in flight, and says once how the call ended, even if it is dropped.
+
+use std::{sync::Arc, time::Duration};
+
+use provider::{NanoUsd, Usage};
+use tokio::time::Instant;
+
+use crate::{
+    event::{AttemptEnded, Event, Observer, Outcome, Reason, Subject},
+    upstream::Upstream,
+};
+
+/// A call in progress.
+pub(crate) struct Attempt {
+    pub(crate) upstream: Arc<Upstream>,
+    pub(crate) started: Instant,
+    /// Whether it is a half-open breaker's probe.
+    pub(crate) probe: bool,
+    pub(crate) reason: Reason,
+    first_token: Option<Duration>,
+    pub(crate) usage: Option<Usage>,
+    subject: Arc<Subject>,
+    observer: Arc<dyn Observer>,
+    ended: bool,
+}
+
+impl Attempt {
+    pub(crate) fn begin(
+        upstream: Arc<Upstream>,
+        reason: Reason,
+        subject: Arc<Subject>,
+        observer: Arc<dyn Observer>,
+        now: Instant,
+    ) -> Self {
+        let probe = upstream.begin(now);
+        Self { upstream, started: now, probe, reason, first_token: None, usage: None, subject, observer, ended: false }
+    }
+
+    /// The first token came.
+    pub(crate) fn first_token(&mut self, now: Instant) {
+        let after = now.duration_since(self.started);
+        self.first_token = Some(after);
+        self.upstream.first_token(self.subject.stream, after, now);
+    }
+
+    /// The list price of what the upstream counted.
+    pub(crate) fn cost(&self) -> Option<NanoUsd> {
+        let price = self.upstream.spec.tariff.as_ref()?.list_price()?;
+        Some(price.cost(&self.usage?))
+    }
+
+    /// The call is over. What that says about health is the caller's to judge.
+    pub(crate) fn end(&mut self, outcome: Outcome, now: Instant) {
+        self.ended = true;
+        self.upstream.end();
+        self.observer.on(&Event::AttemptEnded(&AttemptEnded {
+            subject: self.subject.clone(),
+            upstream: self.upstream.spec.id.clone(),
+            reason: self.reason,
+            outcome,
+            usage: self.usage,
+            cost: self.cost(),
+            first_token: self.first_token,
+            duration: now.duration_since(self.started),
+        }));
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        self.upstream.released(self.probe);
+        self.end(Outcome::ClientGone, Instant::now());
+    }
+}

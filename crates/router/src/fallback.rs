@@ -1,0 +1,240 @@
+//! The loop around the attempts: decide, try, and on failure decide anew, within one deadline and one retry budget.
+//!
+//! Moving on to an upstream that was not asked yet is immediate and free. Every other repeat waits a random time and draws on
+//! the budget. Nothing is repeated once a frame with content has come.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use futures_util::StreamExt;
+use provider::{Call, Error, ErrorKind, Frame, Phase, Reply, Request};
+use rand::RngExt;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::{
+    Served,
+    answer::Answer,
+    attempt::Attempt,
+    candidate::{self, History, NoCandidate},
+    error::RouterError,
+    event::Reason,
+    journey::Journey,
+    table::Model,
+};
+
+/// The random wait before repeat n is drawn from (0, min(2 s · 2ⁿ, 10 s)).
+const BASE_WAIT: Duration = Duration::from_secs(2);
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// Longest wait for an upstream that is parked or broken.
+const LONGEST_STANDBY: Duration = Duration::from_secs(5);
+/// Less time than this left, and an attempt is not worth its price.
+const LEAST_TIME: Duration = Duration::from_secs(1);
+/// Most bytes that are held before the first frame with content.
+const MAX_HELD: usize = 64 << 10;
+/// What a token of a whole answer may take; slower than any useful upstream.
+const SLOWEST_TOKEN: Duration = Duration::from_millis(50);
+/// Tokens that a whole answer may have where no limit is known.
+const LONGEST_ANSWER_TOKENS: u64 = 4096;
+
+/// A reply that is committed, and how it came.
+type Committed = (provider::ReplyHead, Answer);
+
+/// Serves `request` from the targets of `model`.
+pub(crate) async fn serve(
+    model: &Arc<Model>,
+    request: &Request,
+    call: &Call,
+    mut journey: Journey,
+) -> Result<Served, (RouterError, Journey)> {
+    let mut history = History::new(model.targets.len());
+    let mut best: Option<Error> = None;
+    let mut repeats = 0;
+    let mut repeat = false;
+    model.state.lock().budget.deposit();
+    loop {
+        let attempt = match decide(model, request, &mut history, repeat, &mut journey) {
+            Ok(attempt) => attempt,
+            Err(none) => {
+                let Some(until) = standby(model, none, repeats, call.deadline, &mut journey) else {
+                    return Err((give_up(none, best, &mut journey), journey));
+                };
+                sleep_until(until).await;
+                (repeat, repeats) = (true, repeats + 1);
+                continue;
+            }
+        };
+        let (target, attempt) = attempt;
+        journey.attempts += 1;
+        let limit = limit(model, request, &history, &attempt, call.deadline);
+        match try_once(request, call, attempt, journey, limit).await {
+            Ok((head, answer)) => return Ok(Served::new(head, answer)),
+            Err((error, returned)) => {
+                journey = returned;
+                if !error.kind.repeats_here() {
+                    history.bar(target);
+                }
+                if error.kind == ErrorKind::ContextOverflow {
+                    history.overflowed(model.targets[target].spec.context_tokens);
+                }
+                let moves_on = error.kind.moves_on();
+                if best.as_ref().is_none_or(|known| error.kind.tells() >= known.kind.tells()) {
+                    best = Some(error);
+                }
+                if !moves_on || call.deadline < Instant::now() + LEAST_TIME {
+                    return Err((give_up(NoCandidate::Exhausted, best, &mut journey), journey));
+                }
+                repeat = false;
+            }
+        }
+    }
+}
+
+/// Chooses a target, charges it and takes its place in flight, all under one short lock, so that concurrent requests see
+/// each other's choice.
+fn decide(
+    model: &Arc<Model>,
+    request: &Request,
+    history: &mut History,
+    repeat: bool,
+    journey: &mut Journey,
+) -> Result<(usize, Attempt), NoCandidate> {
+    let now = Instant::now();
+    let mut state = model.state.lock();
+    let mut candidates = candidate::candidates(model, request, history, &state, repeat, now)?;
+    model.strategy.rank(&mut candidates, &mut journey.rng);
+    let target = candidates[0].target;
+    let reason = match (journey.attempts, model.strategy.reason()) {
+        (1.., _) => Reason::Fallback,
+        (0, Reason::Share) if candidate::is_spill(model, &state, target, &candidate::available(model, &candidates)) => {
+            Reason::Spill
+        }
+        (0, reason) => reason,
+    };
+    if let Some(charged) = history.charged {
+        state.debts.shift(charged, target)
+    } else {
+        let available = candidate::available(model, &candidates);
+        state.debts.charge(target, &model.shares, &available, model.spec.strategy.accrual());
+    }
+    history.charged = Some(target);
+    history.attempted(target);
+    let (subject, observer) = (journey.subject.clone(), journey.observer.clone());
+    Ok((target, Attempt::begin(model.targets[target].clone(), reason, subject, observer, now)))
+}
+
+/// Until when to wait for another chance; `None` if it is not worth it.
+fn standby(
+    model: &Model,
+    none: NoCandidate,
+    repeats: u32,
+    deadline: Instant,
+    journey: &mut Journey,
+) -> Option<Instant> {
+    let now = Instant::now();
+    let free_at = match none {
+        NoCandidate::Blocked(until) => until,
+        NoCandidate::Exhausted if journey.attempts > 0 && repeats == 0 => now,
+        NoCandidate::Exhausted | NoCandidate::Full | NoCandidate::Unsupported(_) | NoCandidate::ContextOverflow(_) => {
+            return None;
+        }
+    };
+    let longest = BASE_WAIT.saturating_mul(1 << repeats.min(8)).min(LONGEST_WAIT);
+    let drawn = now + longest.mul_f64(journey.rng.random_range(0.0..1.0));
+    let until = free_at.max(drawn);
+    if free_at > now + LONGEST_STANDBY || until + LEAST_TIME > deadline {
+        return None;
+    }
+    model.state.lock().budget.withdraw(now).then_some(until)
+}
+
+/// When to lose patience with an attempt that shows no content yet.
+fn limit(model: &Model, request: &Request, history: &History, attempt: &Attempt, deadline: Instant) -> Instant {
+    let first_token = attempt.upstream.spec.timeouts.first_token;
+    let patience = if request.head.stream {
+        first_token
+    } else {
+        // The first byte of a whole answer is its last: a long one takes its time.
+        let tokens = request.head.max_tokens.unwrap_or(LONGEST_ANSWER_TOKENS).min(LONGEST_ANSWER_TOKENS);
+        first_token + SLOWEST_TOKEN.saturating_mul(u32::try_from(tokens).unwrap_or(u32::MAX))
+    };
+    let others = (0..model.targets.len()).any(|target| history.is_fresh(target));
+    let left = deadline.saturating_duration_since(attempt.started);
+    // Whoever comes next needs time as well.
+    attempt.started + patience.min(if others { left / 2 } else { left })
+}
+
+/// Makes one attempt, up to the frame that commits it.
+async fn try_once(
+    request: &Request,
+    call: &Call,
+    mut attempt: Attempt,
+    mut journey: Journey,
+    limit: Instant,
+) -> Result<Committed, (Error, Journey)> {
+    let provider = attempt.upstream.spec.provider.clone();
+    let opened = timeout_at(limit, open(&*provider, request, call)).await;
+    let now = Instant::now();
+    let error = match opened {
+        Ok(Ok((reply, held))) => {
+            attempt.first_token(now);
+            attempt.upstream.heard_quota(reply.head.quota, now);
+            journey.committed(now);
+            for frame in &held {
+                attempt.usage = frame.usage.or(attempt.usage);
+            }
+            return Ok((reply.head, Answer::new(held, reply.frames, attempt, journey, call.deadline, now)));
+        }
+        Ok(Err(error)) => error,
+        Err(_) if now >= call.deadline => {
+            Error::new(ErrorKind::Timeout(Phase::Deadline), "no upstream answered by the request's deadline")
+        }
+        Err(_) => Error::new(ErrorKind::Timeout(Phase::FirstToken), "the upstream did not begin to answer in time"),
+    };
+    journey.failed(&mut attempt, &error, now);
+    Err((error, journey))
+}
+
+/// Sends the request and waits for the first frame with content.
+async fn open(
+    provider: &dyn provider::Provider,
+    request: &Request,
+    call: &Call,
+) -> Result<(Reply, VecDeque<Frame>), Error> {
+    let mut reply = provider.call(request, call).await?;
+    let mut held = VecDeque::new();
+    let mut bytes = 0;
+    while let Some(frame) = reply.frames.next().await {
+        let frame = frame?;
+        let (commits, is_last) = (frame.kind.commits(), frame.kind.is_last());
+        bytes += frame.bytes.len();
+        held.push_back(frame);
+        if commits || bytes > MAX_HELD {
+            return Ok((reply, held));
+        }
+        if is_last {
+            break;
+        }
+    }
+    Err(Error::new(ErrorKind::Protocol, "the upstream's answer is empty"))
+}
+
+/// What to tell the client.
+fn give_up(none: NoCandidate, best: Option<Error>, journey: &mut Journey) -> RouterError {
+    let now = Instant::now();
+    journey.gave_up(best.as_ref(), now);
+    let wait = match none {
+        NoCandidate::Blocked(until) => Some(until.duration_since(now).max(Duration::from_secs(1))),
+        NoCandidate::Full => Some(Duration::from_secs(1)),
+        NoCandidate::Exhausted | NoCandidate::Unsupported(_) | NoCandidate::ContextOverflow(_) => None,
+    };
+    if let Some(error) = best {
+        let retry_after = error.retry_after.or(wait);
+        return RouterError::Failed { error, attempts: journey.attempts, retry_after };
+    }
+    match none {
+        NoCandidate::Unsupported(what) => RouterError::Unsupported { what },
+        NoCandidate::ContextOverflow(context_tokens) => RouterError::ContextOverflow { context_tokens },
+        NoCandidate::Blocked(_) | NoCandidate::Full | NoCandidate::Exhausted => {
+            RouterError::NoUpstream { retry_after: wait.unwrap_or(Duration::from_secs(1)) }
+        }
+    }
+}

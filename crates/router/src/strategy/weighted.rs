@@ -1,0 +1,21 @@
+//! Smooth weighted round-robin: the target that is owed most goes first.
+//!
+//! Over any window of consecutive requests to the same healthy targets each share is exact to one request, without the clumps
+//! of a random draw.
+
+use rand::Rng;
+
+use super::Strategy;
+use crate::{candidate::Candidate, event::Reason};
+
+pub(super) struct Weighted;
+
+impl Strategy for Weighted {
+    fn rank(&self, candidates: &mut [Candidate], _rng: &mut dyn Rng) {
+        candidates.sort_by(|a, b| b.owed.total_cmp(&a.owed));
+    }
+
+    fn reason(&self) -> Reason {
+        Reason::Share
+    }
+}

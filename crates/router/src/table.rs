@@ -1,0 +1,128 @@
+//! The validated routing table: models, their targets, the upstreams behind them. Replaced as a whole.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use provider::{ModelId, UpstreamId};
+
+use crate::{
+    budget::Budget,
+    share::Debts,
+    strategy::{Strategy, StrategyName},
+    upstream::{Upstream, UpstreamSpec},
+};
+
+/// What is configured of a model.
+pub struct ModelSpec {
+    /// Its public name.
+    pub name: ModelId,
+    /// How a target is chosen.
+    pub strategy: StrategyName,
+    /// The time to the first token that users should see.
+    pub slo_first_token: Option<Duration>,
+    /// The upstream that savings are measured against.
+    pub baseline: Option<UpstreamId>,
+    /// The client's patience, attempts together.
+    pub deadline: Duration,
+    /// Whether streams get their headers before the first token.
+    pub early_headers: bool,
+    /// The upstreams and the share of each.
+    pub targets: Vec<(UpstreamId, f64)>,
+}
+
+/// Why specifications make no table.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TableError {
+    /// A model without targets.
+    #[error("model {0} has no targets")]
+    NoTargets(ModelId),
+    /// A model names an upstream that is not there.
+    #[error("model {0} names the unknown upstream {1}")]
+    UnknownUpstream(ModelId, UpstreamId),
+}
+
+/// A model at work.
+pub(crate) struct Model {
+    pub(crate) spec: ModelSpec,
+    pub(crate) strategy: &'static dyn Strategy,
+    pub(crate) targets: Vec<Arc<Upstream>>,
+    pub(crate) shares: Vec<f64>,
+    pub(crate) baseline: Option<Arc<Upstream>>,
+    pub(crate) state: Arc<Mutex<ModelState>>,
+}
+
+/// What is known of a model; the lock is held for one decision.
+pub(crate) struct ModelState {
+    pub(crate) debts: Debts,
+    pub(crate) budget: Budget,
+}
+
+/// The routing table.
+pub struct Table {
+    models: HashMap<Box<str>, Arc<Model>>,
+    names: Vec<ModelId>,
+    upstreams: Vec<Arc<Upstream>>,
+}
+
+impl Table {
+    /// Makes a table. Upstreams and models that `predecessor` knew by name keep their state.
+    pub fn new(
+        upstreams: Vec<UpstreamSpec>,
+        models: Vec<ModelSpec>,
+        predecessor: Option<&Self>,
+    ) -> Result<Self, TableError> {
+        let known = |id: &UpstreamId| predecessor?.upstreams().find(|old| old.spec.id == *id);
+        let carry = |spec: UpstreamSpec| {
+            let old = known(&spec.id).map(|old| &**old);
+            Arc::new(Upstream::new(spec, old))
+        };
+        let upstreams = upstreams.into_iter().map(carry).collect();
+        let mut table = Self { models: HashMap::new(), names: Vec::new(), upstreams };
+        for spec in models {
+            let old = predecessor.and_then(|old| old.model(spec.name.as_str()));
+            let model = table.link(spec, old)?;
+            table.names.push(model.spec.name.clone());
+            table.models.insert(model.spec.name.as_str().into(), Arc::new(model));
+        }
+        Ok(table)
+    }
+
+    fn link(&self, spec: ModelSpec, old: Option<&Arc<Model>>) -> Result<Model, TableError> {
+        if spec.targets.is_empty() {
+            return Err(TableError::NoTargets(spec.name));
+        }
+        let find = |id: &UpstreamId| {
+            let unknown = || TableError::UnknownUpstream(spec.name.clone(), id.clone());
+            self.upstreams().find(|upstream| upstream.spec.id == *id).cloned().ok_or_else(unknown)
+        };
+        let targets = spec.targets.iter().map(|(id, _)| find(id)).collect::<Result<Vec<_>, _>>()?;
+        let baseline = spec.baseline.as_ref().map(find).transpose()?;
+        let total: f64 = spec.targets.iter().map(|(_, share)| share).sum();
+        let shares = spec.targets.iter().map(|(_, share)| share / total).collect();
+        // Debts carry over only between the same targets: they are kept by position.
+        let same_targets =
+            |old: &&Arc<Model>| old.spec.targets.iter().map(|t| &t.0).eq(spec.targets.iter().map(|t| &t.0));
+        let fresh = || ModelState { debts: Debts::new(spec.targets.len()), budget: Budget::default() };
+        let state = old.filter(same_targets).map_or_else(|| Arc::new(Mutex::new(fresh())), |old| old.state.clone());
+        Ok(Model { strategy: spec.strategy.strategy(), targets, shares, baseline, state, spec })
+    }
+
+    pub(crate) fn model(&self, name: &str) -> Option<&Arc<Model>> {
+        self.models.get(name)
+    }
+
+    /// The public models, in order of configuration.
+    pub fn models(&self) -> impl Iterator<Item = &ModelId> {
+        self.names.iter()
+    }
+
+    /// Whether streams of a model get their headers before the first token.
+    pub fn has_early_headers(&self, model: &str) -> bool {
+        self.model(model).is_some_and(|model| model.spec.early_headers)
+    }
+
+    /// The upstreams, in order of configuration.
+    pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        self.upstreams.iter()
+    }
+}

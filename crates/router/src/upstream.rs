@@ -1,0 +1,237 @@
+//! One upstream: what is configured of it, and what is known of it at this moment.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use provider::{Capacity, Error, ErrorKind, Features, Operation, Provider, Quota, Tariff, UpstreamId};
+use rand::Rng;
+use tokio::time::Instant;
+
+use crate::{
+    breaker::{Admission, Breaker, BreakerState},
+    load::PeakEwma,
+};
+
+/// How long to stay away after a refusal that did not say.
+const QUOTA_PAUSE: Duration = Duration::from_secs(10);
+const OVERLOAD_PAUSE: Duration = Duration::from_secs(1);
+/// Longest stay away: a quota that resets tomorrow is looked at again in a minute, at the price of one refusal.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// A capacity older than this many polls is unknown.
+const STALE_POLLS: u32 = 3;
+
+/// Limits on the phases of a call.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// From sending the request to the first token of a stream.
+    pub first_token: Duration,
+    /// Between two events of a stream.
+    pub gap: Duration,
+}
+
+/// What is configured of an upstream.
+pub struct UpstreamSpec {
+    /// Its name.
+    pub id: UpstreamId,
+    /// The kind of provider, as named in the configuration.
+    pub provider_name: &'static str,
+    /// The adapter.
+    pub provider: std::sync::Arc<dyn Provider>,
+    /// How it charges, if known.
+    pub tariff: Option<Tariff>,
+    /// What it serves.
+    pub operations: Vec<Operation>,
+    /// What it can do.
+    pub features: Features,
+    /// Its context in tokens, if known.
+    pub context_tokens: Option<u64>,
+    /// Most calls at a time.
+    pub max_in_flight: u32,
+    /// Limits on the phases of a call.
+    pub timeouts: Timeouts,
+    /// How often to ask for its capacity.
+    pub capacity_poll: Duration,
+}
+
+/// An upstream at work.
+pub struct Upstream {
+    /// What is configured.
+    pub spec: UpstreamSpec,
+    state: std::sync::Arc<Mutex<State>>,
+}
+
+/// What is known of an upstream; survives a change of its configuration.
+#[derive(Default)]
+struct State {
+    breaker: Breaker,
+    streamed: PeakEwma,
+    whole: PeakEwma,
+    in_flight: u32,
+    parked_until: Option<Instant>,
+    last_success: Option<Instant>,
+    capacity: Option<(Capacity, Instant)>,
+    polled_at: Option<Instant>,
+    quota: Quota,
+}
+
+/// An upstream at one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Snapshot {
+    /// Calls in flight.
+    pub in_flight: u32,
+    /// Predicted time to the first token, if any was seen.
+    pub first_token: Option<Duration>,
+    /// Whether a worker is up; `None` if unknown.
+    pub is_ready: Option<bool>,
+    /// Why no call can start now, and when that may end.
+    pub blocked: Option<Blocked>,
+}
+
+/// Why an upstream takes no call at this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blocked {
+    /// Its breaker is open until then.
+    Broken(Instant),
+    /// It asked us to stay away until then.
+    Parked(Instant),
+    /// It has as many calls as it may.
+    Full,
+}
+
+impl Upstream {
+    /// An upstream, with the state of its predecessor of the same name, if any.
+    pub(crate) fn new(spec: UpstreamSpec, predecessor: Option<&Self>) -> Self {
+        let state = predecessor.map_or_else(Default::default, |old| old.state.clone());
+        Self { spec, state }
+    }
+
+    /// What is known now. `stream` chooses between the times of streamed and whole answers.
+    pub fn snapshot(&self, stream: bool, now: Instant) -> Snapshot {
+        let state = self.state.lock();
+        let load = if stream { &state.streamed } else { &state.whole };
+        let parked = state.parked_until.filter(|until| *until > now);
+        let blocked = match (state.breaker.admits(now), parked) {
+            (Admission::NotBefore(until), _) => Some(Blocked::Broken(until)),
+            (Admission::Yes | Admission::Probe, Some(until)) => Some(Blocked::Parked(until)),
+            (Admission::Yes | Admission::Probe, None) => {
+                (state.in_flight >= self.spec.max_in_flight).then_some(Blocked::Full)
+            }
+        };
+        Snapshot {
+            in_flight: state.in_flight,
+            first_token: load.get(now),
+            is_ready: self.capacity_in(&state, now).is_ready(),
+            blocked,
+        }
+    }
+
+    /// The last known capacity; all unknown if it is old.
+    pub fn capacity(&self, now: Instant) -> Capacity {
+        self.capacity_in(&self.state.lock(), now)
+    }
+
+    fn capacity_in(&self, state: &State, now: Instant) -> Capacity {
+        let fresh = self.spec.capacity_poll * STALE_POLLS;
+        state
+            .capacity
+            .filter(|(_, at)| now.duration_since(*at) <= fresh)
+            .map_or_else(Capacity::default, |(known, _)| known)
+    }
+
+    /// Where the breaker stands.
+    pub fn breaker(&self, now: Instant) -> BreakerState {
+        self.state.lock().breaker.state(now)
+    }
+
+    /// What is left of our allowance, as last said.
+    pub fn quota(&self) -> Quota {
+        self.state.lock().quota
+    }
+
+    /// Asks for the capacity, if it is time to.
+    pub(crate) async fn poll_capacity(&self, now: Instant) {
+        {
+            let mut state = self.state.lock();
+            if state.polled_at.is_some_and(|at| now.duration_since(at) < self.spec.capacity_poll) {
+                return;
+            }
+            state.polled_at = Some(now);
+        }
+        let asked = tokio::time::timeout(self.spec.capacity_poll, self.spec.provider.capacity()).await;
+        match asked {
+            Ok(Ok(capacity)) => self.state.lock().capacity = Some((capacity, Instant::now())),
+            Ok(Err(error)) => tracing::debug!(upstream = %self.spec.id, %error, "capacity is unknown"),
+            Err(_) => tracing::debug!(upstream = %self.spec.id, "capacity is unknown: no answer in time"),
+        }
+    }
+
+    /// A call begins. Returns whether it is a half-open breaker's probe.
+    pub(crate) fn begin(&self, now: Instant) -> bool {
+        let mut state = self.state.lock();
+        state.in_flight += 1;
+        state.breaker.begin(now)
+    }
+
+    /// The first token came.
+    pub(crate) fn first_token(&self, stream: bool, after: Duration, now: Instant) {
+        let mut state = self.state.lock();
+        let load = if stream { &mut state.streamed } else { &mut state.whole };
+        load.record(after, now);
+    }
+
+    /// The upstream said what is left of our allowance.
+    pub(crate) fn heard_quota(&self, quota: Quota, now: Instant) {
+        if quota == Quota::default() {
+            return;
+        }
+        let mut state = self.state.lock();
+        state.quota = quota;
+        if let Some(pause) = quota.exhausted_for {
+            state.parked_until = state.parked_until.max(Some(now + pause.min(LONGEST_PAUSE)));
+        }
+    }
+
+    /// A call is over.
+    pub(crate) fn end(&self) {
+        let mut state = self.state.lock();
+        state.in_flight = state.in_flight.saturating_sub(1);
+    }
+
+    /// A call went well.
+    pub(crate) fn succeeded(&self, probe: bool, now: Instant) {
+        let mut state = self.state.lock();
+        state.breaker.succeeded(probe, now);
+        state.last_success = Some(now);
+    }
+
+    /// A call ended without saying anything about the upstream's health.
+    pub(crate) fn released(&self, probe: bool) {
+        self.state.lock().breaker.released(probe);
+    }
+
+    /// A call failed. Charges health as the kind of error demands, and honours what the upstream asked for.
+    pub(crate) fn failed(&self, error: &Error, probe: bool, stream: bool, now: Instant, rng: &mut dyn Rng) {
+        let mut state = self.state.lock();
+        let pause = match error.kind {
+            ErrorKind::RateLimited => Some(error.retry_after.unwrap_or(QUOTA_PAUSE)),
+            ErrorKind::Overloaded => Some(error.retry_after.unwrap_or(OVERLOAD_PAUSE)),
+            _ => error.retry_after,
+        };
+        if let Some(pause) = pause {
+            state.parked_until = state.parked_until.max(Some(now + pause.min(LONGEST_PAUSE)));
+        }
+        if !error.kind.counts_against_health() {
+            state.breaker.released(probe);
+            return;
+        }
+        let load = if stream { &mut state.streamed } else { &mut state.whole };
+        load.penalise(now);
+        let at_once = matches!(error.kind, ErrorKind::Auth | ErrorKind::NotFound);
+        state.breaker.failed(probe, at_once, now, rng);
+    }
+
+    /// Whether a call went well since `since`.
+    pub(crate) fn succeeded_since(&self, since: Instant) -> bool {
+        self.state.lock().last_success.is_some_and(|at| at >= since)
+    }
+}
