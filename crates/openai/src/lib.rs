@@ -15,7 +15,7 @@ pub use classify::{Dialect, ErrorBody, Failure, OpenAiDialect, classify};
 pub use client::{BuildError, Client, Settings};
 pub use outgoing::{Served, prepare};
 use provider::{Call, Capacity, Error, Provider, Reply, ReplyHead, Request};
-pub use quota::quota;
+pub use quota::{quota, quota_reset};
 pub use sse::{Event, Splitter, TooLong};
 
 /// Any OpenAI-compatible upstream, taken at its word.

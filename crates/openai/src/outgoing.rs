@@ -8,13 +8,20 @@ pub struct Served {
     model_json: String,
     default_max_tokens: Option<u64>,
     chat_limit_field: &'static str,
+    plain_stream_options: bool,
 }
 
 impl Served {
     /// Serves `model`. Where the client names no token limit, `default_max_tokens` is sent, in a chat as `chat_limit_field`.
     pub fn new(model: &str, default_max_tokens: Option<u64>, chat_limit_field: &'static str) -> Self {
         let model_json = serde_json::Value::from(model).to_string();
-        Self { model_json, default_max_tokens, chat_limit_field }
+        Self { model_json, default_max_tokens, chat_limit_field, plain_stream_options: false }
+    }
+
+    /// Sends no stream option but `include_usage`, for an upstream that refuses what it does not know.
+    #[must_use]
+    pub fn with_plain_stream_options(self) -> Self {
+        Self { plain_stream_options: true, ..self }
     }
 }
 
@@ -26,7 +33,12 @@ impl Served {
 pub fn prepare<'a>(request: &'a Request, served: &'a Served, head: &mut ReplyHead) -> Rewrite<'a> {
     let mut rewrite = request.rewrite();
     rewrite.set("model", served.model_json.as_str());
-    if request.head.stream && !request.head.include_usage {
+    if !request.head.stream {
+        // Empty options without a stream mean nothing, and yet a real vLLM refuses them.
+        rewrite.remove("stream_options");
+    } else if served.plain_stream_options {
+        rewrite.set("stream_options", r#"{"include_usage":true}"#);
+    } else if !request.head.include_usage {
         rewrite.set("stream_options", with_usage(request.field("stream_options")));
     }
     let (None, Some(limit)) = (request.head.max_tokens, served.default_max_tokens) else { return rewrite };
@@ -91,5 +103,11 @@ mod tests {
         let (body, _) =
             prepared(&json!({"model": "m", "messages": [{"role": "user"}], "stream": true, "stream_options": options}));
         assert_eq!(body["stream_options"], json!({"include_usage": true, "continuous_usage_stats": true}));
+    }
+
+    #[test]
+    fn stream_options_without_a_stream_are_left_out() {
+        let (body, _) = prepared(&json!({"model": "m", "messages": [{"role": "user"}], "stream_options": {}}));
+        assert_eq!(body.get("stream_options"), None);
     }
 }

@@ -26,12 +26,15 @@ pub fn quota(headers: &HeaderMap) -> Quota {
         };
         *lowest = Some(lowest.map_or(left, |known| known.min(left)));
         if left == 0 {
-            let header = headers.get(format!("x-ratelimit-reset-{window}"));
-            let reset = header.and_then(|value| duration(value.to_str().ok()?));
-            quota.exhausted_for = quota.exhausted_for.max(reset);
+            quota.exhausted_for = quota.exhausted_for.max(quota_reset(headers, window));
         }
     }
     quota
+}
+
+/// When `window`, such as `tokens-minute`, has room again, exhausted or not.
+pub fn quota_reset(headers: &HeaderMap, window: &str) -> Option<Duration> {
+    headers.get(format!("x-ratelimit-reset-{window}")).and_then(|value| duration(value.to_str().ok()?))
 }
 
 /// Reads seconds or a duration such as `1h2m3.5s`.

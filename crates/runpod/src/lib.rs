@@ -1,1 +1,61 @@
-//! runpod
+//! The RunPod provider: vLLM behind a queue endpoint or a load-balancing endpoint.
+//!
+//! Both kinds speak OpenAI's API, and vLLM ignores what it does not know, so a request passes nearly as it came. The work is
+//! in the answers: a queue endpoint runs each request as a job, and what vLLM refused comes back as a failed job that holds
+//! the refusal as text. [`dialect`] finds it again, so that a client's mistake is not taken for a broken upstream.
+
+mod capacity;
+mod dialect;
+mod literal;
+mod outgoing;
+
+use openai::{BuildError, Client, Served};
+use provider::{Call, Capacity, Error, Provider, Reply, ReplyHead, Request};
+use reqwest::Url;
+
+use dialect::RunPodDialect;
+
+/// What one endpoint serves.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The name under which vLLM serves the model.
+    pub model: String,
+    /// Sent where the client names no limit.
+    pub default_max_tokens: Option<u64>,
+    /// Where workers are counted: `/health` of a queue endpoint, or the workers of the management API.
+    pub capacity_url: Option<String>,
+}
+
+/// One RunPod endpoint.
+pub struct RunPod {
+    client: Client,
+    served: Served,
+    capacity_url: Option<Url>,
+}
+
+impl RunPod {
+    /// An endpoint behind `client`.
+    ///
+    /// # Errors
+    /// If the capacity URL is not one.
+    pub fn new(client: Client, settings: Settings) -> Result<Self, BuildError> {
+        let parse = |url: String| Url::parse(&url).map_err(|_| BuildError::Url(url));
+        let capacity_url = settings.capacity_url.map(parse).transpose()?;
+        let served = Served::new(&settings.model, settings.default_max_tokens, "max_tokens");
+        Ok(Self { client, served, capacity_url })
+    }
+}
+
+#[async_trait::async_trait]
+impl Provider for RunPod {
+    async fn call(&self, request: &Request, _call: &Call) -> Result<Reply, Error> {
+        let mut head = ReplyHead::default();
+        let body = outgoing::body(request, &self.served, &mut head);
+        self.client.send(request, body, head, &RunPodDialect).await
+    }
+
+    async fn capacity(&self) -> Result<Capacity, Error> {
+        let Some(url) = &self.capacity_url else { return Ok(Capacity::default()) };
+        capacity::read(&self.client.get_json(url.clone(), &RunPodDialect).await?)
+    }
+}

@@ -1,0 +1,90 @@
+//! What vLLM needs changed in a body beyond what every upstream needs: the constraints of its older versions.
+
+use bytes::Bytes;
+use openai::{Served, prepare};
+use provider::{ReplyHead, Request};
+
+/// The old name of each constraint and its key in `structured_outputs`.
+const GUIDED: [(&str, &str); 4] =
+    [("guided_json", "json"), ("guided_regex", "regex"), ("guided_choice", "choice"), ("guided_grammar", "grammar")];
+
+/// The body to send.
+pub(crate) fn body(request: &Request, served: &Served, head: &mut ReplyHead) -> Bytes {
+    let mut rewrite = prepare(request, served, head);
+    if let Some(constraint) = constraint(request) {
+        rewrite.set("structured_outputs", constraint);
+    }
+    rewrite.finish()
+}
+
+/// The client's `guided_…` field as newer versions want it: they ignore the old name without a word, and the answer would be
+/// unconstrained. The old field stays, because older workers know only that one.
+fn constraint(request: &Request) -> Option<String> {
+    let given = |name: &str| request.field(name).filter(|value| *value != "null");
+    if given("structured_outputs").is_some() {
+        return None;
+    }
+    let mut constraints = GUIDED.iter().filter_map(|(name, key)| Some((key, given(name)?)));
+    let (key, value) = constraints.next()?;
+    // Two at once contradict each other; that is between the client and vLLM.
+    constraints.next().is_none().then(|| format!("{{\"{key}\":{value}}}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use provider::{Limits, Operation};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn sent(extra: &Value) -> Value {
+        let mut asked = json!({"model": "alias", "messages": [{"role": "developer", "content": "x"}]});
+        for (name, value) in extra.as_object().expect("fields") {
+            asked[name] = value.clone();
+        }
+        let asked = Bytes::from(asked.to_string());
+        let request = Request::parse(Operation::Chat, asked, Limits { max_messages: 9 }).expect("valid");
+        let served = Served::new("org/model", Some(64), "max_tokens");
+        let mut body: Value =
+            serde_json::from_slice(&body(&request, &served, &mut ReplyHead::default())).expect("JSON");
+        let rest = body.as_object_mut().expect("an object");
+        assert_eq!(rest.remove("model"), Some(json!("org/model")));
+        assert_eq!(rest.remove("messages"), Some(json!([{"role": "developer", "content": "x"}])));
+        body
+    }
+
+    #[test]
+    fn what_vllm_takes_passes_and_so_does_the_unknown() {
+        let passed = json!({
+            "max_completion_tokens": 3, "temperature": 0.5, "top_p": 0.9, "top_k": 4, "min_p": 0.1, "seed": 1, "n": 2,
+            "repetition_penalty": 1.1, "logit_bias": {"5": 1}, "stop": ["a", "b", "c", "d", "e"], "cache_salt": "s",
+            "reasoning_effort": "none", "chat_template_kwargs": {"enable_thinking": false}, "user": "u", "future": [{}],
+            "tools": [{"type": "function"}], "response_format": {"type": "json_object"}, "store": true,
+        });
+        assert_eq!(sent(&passed), passed);
+    }
+
+    #[test]
+    fn a_limit_and_usage_are_added() {
+        assert_eq!(sent(&json!({})), json!({"max_tokens": 64}));
+        assert_eq!(
+            sent(&json!({"stream": true, "max_tokens": 2})),
+            json!({"stream": true, "max_tokens": 2, "stream_options": {"include_usage": true}})
+        );
+    }
+
+    #[test]
+    fn an_old_constraint_is_sent_under_its_new_name_too() {
+        for (name, key) in GUIDED {
+            let given = json!({name: ["a", "b"], "max_tokens": 1});
+            assert_eq!(
+                sent(&given),
+                json!({name: ["a", "b"], "max_tokens": 1, "structured_outputs": {key: ["a", "b"]}})
+            );
+        }
+        let new = json!({"guided_json": {}, "structured_outputs": {"regex": "a"}, "max_tokens": 1});
+        assert_eq!(sent(&new), new);
+        let two = json!({"guided_json": {}, "guided_regex": "a", "max_tokens": 1});
+        assert_eq!(sent(&two), two);
+    }
+}
