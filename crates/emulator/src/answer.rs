@@ -1,9 +1,11 @@
-//! The text of an answer: made from the prompt alone, so that the same request always gets the same words. It echoes the last message and goes on with filler up to the wanted number of tokens.
+//! The text of an answer: made from the prompt alone, so that the same request always gets the same words. It echoes
+//! the last message and goes on with filler up to the wanted number of tokens.
 
 use crate::ask::{Ask, Route};
 
 const OPENING: [&str; 2] = ["You", "said:"];
-const FILLER: [&str; 12] = ["Here", "is", "an", "answer", "from", "the", "emulator,", "one", "word", "for", "each", "token."];
+const FILLER: [&str; 12] =
+    ["Here", "is", "an", "answer", "from", "the", "emulator,", "one", "word", "for", "each", "token."];
 /// Used by the faults that need multi-byte characters.
 const FOREIGN: [&str; 8] = ["Grüße", "aus", "Zürich:", "日本語", "🙂", "naïve", "café", "Привет"];
 const REASONING: [&str; 2] = ["Thinking", " briefly."];
@@ -55,14 +57,24 @@ impl Answer {
     pub(crate) fn compose(ask: &Ask, style: Style) -> Self {
         if let Some(tool) = &ask.forced_tool {
             let finish = Finish::ToolCalls;
-            return Self { reasoning: Vec::new(), pieces: Vec::new(), tool: Some(tool.clone()), finish, stopped_at: None };
+            return Self {
+                reasoning: Vec::new(),
+                pieces: Vec::new(),
+                tool: Some(tool.clone()),
+                finish,
+                stopped_at: None,
+            };
         }
         let limit = ask.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         let count = style.tokens.max(1).min(limit);
         let finish = if limit < style.tokens { Finish::Length } else { Finish::Stop };
         let thoughts = if style.reasons { REASONING.len().min(count) } else { 0 };
         let reasoning = REASONING[..thoughts].iter().map(|word| (*word).to_owned()).collect();
-        let mut pieces: Vec<String> = words(ask, style).take(count - thoughts).enumerate().map(|(at, word)| spaced(at, ask.route, &word)).collect();
+        let mut pieces: Vec<String> = words(ask, style)
+            .take(count - thoughts)
+            .enumerate()
+            .map(|(at, word)| spaced(at, ask.route, &word))
+            .collect();
         if ask.json {
             wrap_json(&mut pieces, finish);
         }
@@ -83,7 +95,10 @@ impl Answer {
 
     fn cut_at_stop(&mut self, stops: &[String]) {
         let text = self.text();
-        let hits = stops.iter().filter(|stop| !stop.is_empty()).filter_map(|stop| text.find(stop.as_str()).map(|at| (at, stop)));
+        let hits = stops
+            .iter()
+            .filter(|stop| !stop.is_empty())
+            .filter_map(|stop| text.find(stop.as_str()).map(|at| (at, stop)));
         let Some((at, stop)) = hits.min_by_key(|(at, _)| *at) else { return };
         let mut left = at;
         for piece in &mut self.pieces {
@@ -102,7 +117,11 @@ fn words(ask: &Ask, style: Style) -> impl Iterator<Item = String> {
     let echo: Vec<String> = echo.map(|word| clip(word, json)).filter(|word| !word.is_empty()).collect();
     let filler: &[&str] = if style.foreign { &FOREIGN } else { &FILLER };
     let (opening, echo) = if style.foreign { (&[][..], Vec::new()) } else { (&OPENING[..], echo) };
-    opening.iter().map(|word| (*word).to_owned()).chain(echo).chain(filler.iter().cycle().map(|word| (*word).to_owned()))
+    opening
+        .iter()
+        .map(|word| (*word).to_owned())
+        .chain(echo)
+        .chain(filler.iter().cycle().map(|word| (*word).to_owned()))
 }
 
 /// The first characters of a word; in JSON only those that need no escape.
@@ -132,40 +151,43 @@ mod tests {
 
     const STYLE: Style = Style { tokens: 6, foreign: false, reasons: false };
 
-    fn compose(body: Value, style: Style) -> Answer {
-        Answer::compose(&Ask::read(Route::Chat, &body, "m"), style)
+    fn compose(body: &Value, style: Style) -> Answer {
+        Answer::compose(&Ask::read(Route::Chat, body, "m"), style)
     }
 
     #[test]
     fn the_last_message_is_echoed() {
-        let answer = compose(json!({"messages": [{"content": "hello there"}]}), STYLE);
+        let answer = compose(&json!({"messages": [{"content": "hello there"}]}), STYLE);
         assert_eq!(answer.text(), "You said: hello there Here is");
         assert_eq!((answer.tokens(), answer.finish), (6, Finish::Stop));
     }
 
     #[test]
     fn a_limit_cuts_and_says_so() {
-        let answer = compose(json!({"max_tokens": 2}), STYLE);
+        let answer = compose(&json!({"max_tokens": 2}), STYLE);
         assert_eq!((answer.text().as_str(), answer.finish), ("You said:", Finish::Length));
     }
 
     #[test]
     fn a_stop_sequence_ends_the_text_before_it() {
-        let answer = compose(json!({"stop": ["said"]}), STYLE);
+        let answer = compose(&json!({"stop": ["said"]}), STYLE);
         assert_eq!((answer.text().as_str(), answer.tokens()), ("You ", 2));
         assert_eq!(answer.stopped_at.as_deref(), Some("said"));
     }
 
     #[test]
     fn a_response_format_yields_json() {
-        let answer = compose(json!({"messages": [{"content": "say \"hi\""}], "response_format": {"type": "json_object"}}), STYLE);
+        let answer = compose(
+            &json!({"messages": [{"content": "say \"hi\""}], "response_format": {"type": "json_object"}}),
+            STYLE,
+        );
         assert!(serde_json::from_str::<Value>(&answer.text()).unwrap()["answer"].is_string());
         assert_eq!(answer.tokens(), 6);
     }
 
     #[test]
     fn thinking_may_eat_the_whole_limit() {
-        let answer = compose(json!({"max_tokens": 1}), Style { reasons: true, ..STYLE });
+        let answer = compose(&json!({"max_tokens": 1}), Style { reasons: true, ..STYLE });
         assert_eq!((answer.reasoning.len(), answer.pieces.len(), answer.tokens()), (1, 0, 1));
     }
 }

@@ -1,6 +1,7 @@
 //! What the emulator takes from a request that has passed its face's checks.
 //!
-//! Token counts are a rule of thumb that tests can compute: the prompt has a quarter of its bytes, rounded up, plus 8; in the answer one word is one token.
+//! Token counts are a rule of thumb that tests can compute: the prompt has a quarter of its bytes, rounded up, plus 8;
+//! in the answer one word is one token.
 
 use serde_json::Value;
 
@@ -23,6 +24,14 @@ impl Route {
     }
 }
 
+/// Where a stream reports usage.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Report {
+    Never,
+    AtEnd,
+    Always,
+}
+
 /// A request in the emulator's terms.
 #[derive(Clone, Debug)]
 pub(crate) struct Ask {
@@ -33,8 +42,8 @@ pub(crate) struct Ask {
     pub(crate) last_text: String,
     pub(crate) limit: Option<u64>,
     pub(crate) stream: bool,
-    pub(crate) include_usage: bool,
-    pub(crate) continuous_usage: bool,
+    /// Where a stream reports usage.
+    pub(crate) report: Report,
     pub(crate) choices: usize,
     pub(crate) stop: Vec<String>,
     pub(crate) json: bool,
@@ -47,7 +56,11 @@ impl Ask {
         let prompts = prompts(route, body);
         let bytes: usize = prompts.iter().map(String::len).sum();
         let options = &body["stream_options"];
-        let include_usage = options["include_usage"] == true;
+        let report = match (options["include_usage"] == true, options["continuous_usage_stats"] == true) {
+            (false, _) => Report::Never,
+            (true, false) => Report::AtEnd,
+            (true, true) => Report::Always,
+        };
         let requested = body["n"].as_u64().unwrap_or(1).clamp(1, 16);
         let per_prompt = if route == Route::Completions { prompts.len().max(1) } else { 1 };
         let model = body["model"].as_str().filter(|model| !model.is_empty());
@@ -58,8 +71,7 @@ impl Ask {
             last_text: prompts.last().cloned().unwrap_or_default(),
             limit: body["max_completion_tokens"].as_u64().or_else(|| body["max_tokens"].as_u64()),
             stream: body["stream"] == true,
-            include_usage,
-            continuous_usage: include_usage && options["continuous_usage_stats"] == true,
+            report,
             choices: usize::try_from(requested).unwrap_or(1) * per_prompt,
             stop: strings(&body["stop"]),
             json: matches!(body["response_format"]["type"].as_str(), Some("json_object" | "json_schema")),
@@ -76,7 +88,9 @@ pub(crate) const fn prompt_tokens(bytes: usize) -> u64 {
 /// The texts of a request: one a message, prompt or input.
 pub(crate) fn prompts(route: Route, body: &Value) -> Vec<String> {
     match route {
-        Route::Chat => body["messages"].as_array().into_iter().flatten().map(|message| content(&message["content"])).collect(),
+        Route::Chat => {
+            body["messages"].as_array().into_iter().flatten().map(|message| content(&message["content"])).collect()
+        }
         Route::Completions => texts(&body["prompt"]),
         Route::Embeddings => texts(&body["input"]),
     }

@@ -1,6 +1,8 @@
-//! What each face has served, counted exactly, so that a test can compare it with what the product says it sent and was charged.
+//! What each face has served, counted exactly, so that a test can compare it with what the product says it sent and was
+//! charged.
 //!
-//! Counters are atomics; the lists are locked only at the start and the end of a request, never for a piece of a stream.
+//! Counters are atomics; the lists are locked only at the start and the end of a request, never for a piece of a
+//! stream.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -41,7 +43,8 @@ impl Books {
     }
 }
 
-/// The books of one face. Every request received ends in exactly one of `completed`, `refused`, `broken` and `cancelled`, or is still in flight.
+/// The books of one face. Every request received ends in exactly one of `completed`, `refused`, `broken` and
+/// `cancelled`, or is still in flight.
 #[derive(Clone, Debug, Serialize)]
 pub struct FaceBooks {
     /// Inference requests received.
@@ -139,7 +142,11 @@ impl Raw {
             number: self.number,
             at_ms: self.at_ms,
             path: self.path.clone(),
-            headers: self.headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value.as_bytes()))).collect(),
+            headers: self
+                .headers
+                .iter()
+                .map(|(name, value)| (name.as_str().to_owned(), text(value.as_bytes())))
+                .collect(),
             body: text(&self.body),
         }
     }
@@ -173,7 +180,13 @@ impl Entry {
     pub(crate) fn open(state: &Arc<State>, face: Face, path: &str, headers: &HeaderMap, body: &Bytes) -> Self {
         let ledger = &state.face(face).ledger;
         let number = ledger.received.fetch_add(1, Relaxed) + 1;
-        let raw = Raw { number, at_ms: state.elapsed_ms(), path: path.to_owned(), headers: headers.clone(), body: body.clone() };
+        let raw = Raw {
+            number,
+            at_ms: state.elapsed_ms(),
+            path: path.to_owned(),
+            headers: headers.clone(),
+            body: body.clone(),
+        };
         keep(&mut ledger.lists.lock().requests, raw);
         Self { state: Arc::clone(state), face, number, emitted: 0, open: true }
     }
@@ -225,7 +238,8 @@ impl Drop for Entry {
             return;
         }
         let ledger = self.ledger();
-        let cancellation = Cancellation { request: self.number, at_ms: self.state.elapsed_ms(), tokens_emitted: self.emitted };
+        let cancellation =
+            Cancellation { request: self.number, at_ms: self.state.elapsed_ms(), tokens_emitted: self.emitted };
         keep(&mut ledger.lists.lock().cancellations, cancellation);
         ledger.cancelled.fetch_add(1, Relaxed);
     }

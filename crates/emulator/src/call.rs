@@ -102,14 +102,15 @@ pub(crate) fn authorize(face: Face, profile: &Profile, headers: &HeaderMap) -> R
 
 /// Plays a fault of the connection. The response it returns is written to a connection that is gone.
 pub(crate) async fn sever(fault: &Fault, socket: Option<&Socket>, entry: Option<&mut Entry>) -> HttpResponse {
-    match (fault, socket) {
-        (Fault::HangBefore, _) | (_, None) => std::future::pending::<()>().await,
-        (Fault::CutHead, Some(socket)) => socket.close_after(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-str"),
-        (Fault::ResetBefore, Some(socket)) => socket.reset_on_close(),
-        (_, Some(socket)) => socket.close(),
-    }
+    let (Some(socket), false) = (socket, *fault == Fault::HangBefore) else { return std::future::pending().await };
+    // The books are closed first, or a client could read them before they are.
     if let Some(entry) = entry {
         entry.break_off();
+    }
+    match fault {
+        Fault::CutHead => socket.close_after(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-str"),
+        Fault::ResetBefore => socket.reset_on_close(),
+        _ => socket.close(),
     }
     // A body that fails at once makes the server drop the connection before it has written the head.
     HttpResponse::Ok().streaming(futures_util::stream::iter([Err::<Bytes, _>(crate::player::Cut)]))
@@ -210,7 +211,20 @@ async fn answer(state: &Shared, face: Face, ask: &Ask, work: Work) -> HttpRespon
     let kind = if ask.stream { "text/event-stream; charset=utf-8" } else { "application/json" };
     let fault = if ask.stream { fault } else { after_first_half(fault) };
     let seat = Some(seat);
-    let player = Player { face, source, fault, entry, seat, socket, latency, slowdown, due, next: 0, spare: VecDeque::new(), over: false };
+    let player = Player {
+        face,
+        source,
+        fault,
+        entry,
+        seat,
+        socket,
+        latency,
+        slowdown,
+        due,
+        next: 0,
+        spare: VecDeque::new(),
+        over: false,
+    };
     let mut response = HttpResponse::Ok();
     response.insert_header((CONTENT_TYPE, kind));
     for header in extra_headers(state, face, worker) {
@@ -234,7 +248,9 @@ fn whole_time(seat: &Seat, script: &Script, latency: crate::settings::Latency, s
 fn spoilt(fault: &Fault, whole: &str) -> Option<Reply> {
     match fault {
         Fault::Garbage { .. } => Some(Reply::new(200, "text/html", "<html><body>It works!</body></html>")),
-        Fault::ErrorEvent { .. } => Some(vllm::error(500, "InternalServerError", "EngineCore encountered an issue.", None)),
+        Fault::ErrorEvent { .. } => {
+            Some(vllm::error(500, "InternalServerError", "EngineCore encountered an issue.", None))
+        }
         Fault::InvalidUtf8 { .. } => {
             let mut bytes = whole.as_bytes().to_vec();
             let middle = bytes.len() / 2;
@@ -269,7 +285,8 @@ fn extra_headers(state: &State, face: Face, worker: usize) -> Vec<(&'static str,
 
 /// Vectors made from the length of the input; nobody looks at them.
 fn embeddings(ask: &Ask, id: u64) -> String {
-    let vector: Vec<String> = (0..8_u64).map(|at| format!("0.0{}", (ask.prompt_tokens * 7 + at * 13) % 97 + 1)).collect();
+    let vector: Vec<String> =
+        (0..8_u64).map(|at| format!("0.0{}", (ask.prompt_tokens * 7 + at * 13) % 97 + 1)).collect();
     format!(
         "{{\"id\":\"embd-{id:016x}\",\"object\":\"list\",\"created\":0,\"model\":{},\"data\":[{{\"index\":0,\"object\":\"embedding\",\"embedding\":[{}]}}],\
          \"usage\":{{\"prompt_tokens\":{tokens},\"total_tokens\":{tokens},\"completion_tokens\":0,\"prompt_tokens_details\":null}}}}",

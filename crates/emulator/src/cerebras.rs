@@ -11,13 +11,60 @@ use crate::{
 };
 
 const CHAT_FIELDS: &[&str] = &[
-    "clear_thinking", "disable_reasoning", "frequency_penalty", "logit_bias", "logprobs", "max_completion_tokens", "max_tokens", "messages", "min_completion_tokens", "min_tokens", "model",
-    "model_parameters", "n", "parallel_tool_calls", "prediction", "presence_penalty", "prompt_cache_key", "reasoning_effort", "reasoning_format", "response_format", "seed", "service_tier", "stop",
-    "stream", "stream_options", "temperature", "tool_choice", "tools", "top_logprobs", "top_p", "user",
+    "clear_thinking",
+    "disable_reasoning",
+    "frequency_penalty",
+    "logit_bias",
+    "logprobs",
+    "max_completion_tokens",
+    "max_tokens",
+    "messages",
+    "min_completion_tokens",
+    "min_tokens",
+    "model",
+    "model_parameters",
+    "n",
+    "parallel_tool_calls",
+    "prediction",
+    "presence_penalty",
+    "prompt_cache_key",
+    "reasoning_effort",
+    "reasoning_format",
+    "response_format",
+    "seed",
+    "service_tier",
+    "stop",
+    "stream",
+    "stream_options",
+    "temperature",
+    "tool_choice",
+    "tools",
+    "top_logprobs",
+    "top_p",
+    "user",
 ];
 const COMPLETION_FIELDS: &[&str] = &[
-    "best_of", "echo", "frequency_penalty", "grammar_root", "logit_bias", "logprobs", "max_tokens", "min_tokens", "model", "n", "presence_penalty", "prompt", "return_raw_tokens", "seed", "stop", "stream",
-    "stream_options", "suffix", "temperature", "top_p", "user",
+    "best_of",
+    "echo",
+    "frequency_penalty",
+    "grammar_root",
+    "logit_bias",
+    "logprobs",
+    "max_tokens",
+    "min_tokens",
+    "model",
+    "n",
+    "presence_penalty",
+    "prompt",
+    "return_raw_tokens",
+    "seed",
+    "stop",
+    "stream",
+    "stream_options",
+    "suffix",
+    "temperature",
+    "top_p",
+    "user",
 ];
 
 /// An error in Cerebras' shape: nothing around it.
@@ -40,9 +87,27 @@ pub(crate) fn unauthorized(missing: bool) -> Reply {
 /// The answer when a quota is used up.
 pub(crate) fn rate_limited(limit: Limit) -> Reply {
     match limit {
-        Limit::Requests => error(429, "too_many_requests_error", "request_quota_exceeded", "quota", "Requests per minute limit exceeded - too many requests sent."),
-        Limit::Tokens => error(429, "too_many_tokens_error", "token_quota_exceeded", "quota", "Tokens per minute limit exceeded - too many tokens processed."),
-        Limit::Queue => error(429, "too_many_requests_error", "queue_exceeded", "queue", "We're experiencing high traffic right now! Please try again soon."),
+        Limit::Requests => error(
+            429,
+            "too_many_requests_error",
+            "request_quota_exceeded",
+            "quota",
+            "Requests per minute limit exceeded - too many requests sent.",
+        ),
+        Limit::Tokens => error(
+            429,
+            "too_many_tokens_error",
+            "token_quota_exceeded",
+            "quota",
+            "Tokens per minute limit exceeded - too many tokens processed.",
+        ),
+        Limit::Queue => error(
+            429,
+            "too_many_requests_error",
+            "queue_exceeded",
+            "queue",
+            "We're experiencing high traffic right now! Please try again soon.",
+        ),
     }
 }
 
@@ -84,7 +149,10 @@ fn check_values(body: &Value) -> Result<(), Reply> {
     }
     for name in ["max_tokens", "max_completion_tokens", "n"] {
         if has(name) && body[name].as_i64().is_none_or(|value| value < 1) {
-            return Err(wrong_format("validation_error", &format!("body.{name}: Input should be a valid integer greater than 0")));
+            return Err(wrong_format(
+                "validation_error",
+                &format!("body.{name}: Input should be a valid integer greater than 0"),
+            ));
         }
     }
     if body["temperature"].as_f64().is_some_and(|value| !(0.0..=2.0).contains(&value)) {
@@ -109,7 +177,9 @@ fn check_messages(body: &Value) -> Result<(), Reply> {
             return Err(wrong_format("validation_error", &format!("body.messages.{at}.role: '{role}' is not a role")));
         }
         if message.get("reasoning_content").is_some() {
-            let message = format!("body.messages.{at}.{role}.reasoning_content: property 'messages.{at}.{role}.reasoning_content' is unsupported");
+            let message = format!(
+                "body.messages.{at}.{role}.reasoning_content: property 'messages.{at}.{role}.reasoning_content' is unsupported"
+            );
             return Err(wrong_format("validation_error", &message));
         }
     }
@@ -128,10 +198,16 @@ fn check_formats(model: &str, body: &Value) -> Result<(), Reply> {
     let format = &body["response_format"];
     let Some(kind) = format["type"].as_str() else { return Ok(()) };
     if !matches!(kind, "text" | "json_object" | "json_schema") {
-        return Err(wrong_format("response_format", "response_format.type must be one of text, json_object, json_schema"));
+        return Err(wrong_format(
+            "response_format",
+            "response_format.type must be one of text, json_object, json_schema",
+        ));
     }
     if oss && tools && kind != "text" {
-        return Err(wrong_format("response_format", "tools and response_format cannot be used together with this model"));
+        return Err(wrong_format(
+            "response_format",
+            "tools and response_format cannot be used together with this model",
+        ));
     }
     if kind == "json_schema" && !schema_is_valid(&format["json_schema"]["schema"]) {
         return Err(wrong_format("response_format", "response_format.json_schema.schema is not a valid schema"));
@@ -145,6 +221,8 @@ fn check_length(route: Route, body: &Value, profile: &Profile) -> Result<(), Rep
     if prompt <= limit {
         return Ok(());
     }
-    let message = format!("Please reduce the length of the messages or completion. Current length is {prompt} while limit is {limit}");
+    let message = format!(
+        "Please reduce the length of the messages or completion. Current length is {prompt} while limit is {limit}"
+    );
     Err(error(400, "invalid_request_error", "context_length_exceeded", "messages", &message))
 }

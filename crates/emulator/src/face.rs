@@ -1,4 +1,5 @@
-//! The three providers the emulator poses as. One listener serves all of them under path prefixes, so that one port is enough and a fault can still be aimed at one provider alone.
+//! The three providers the emulator poses as. One listener serves all of them under path prefixes, so that one port is
+//! enough and a fault can still be aimed at one provider alone.
 
 use serde::{Deserialize, Serialize};
 

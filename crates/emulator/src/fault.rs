@@ -1,7 +1,9 @@
 //! Faults that can be ordered, and which request gets one.
 //!
-//! A rule holds a fault and says for how many requests or for which share of them. A face holds a list of rules; the first that applies to a request decides. Rules speak of inference requests; probes
-//! (`models`, `ping`, `health`, `workers`) are spared, so that they do not use up a count, unless the rule asks for them or takes down the whole connection for everyone.
+//! A rule holds a fault and says for how many requests or for which share of them. A face holds a list of rules; the
+//! first that applies to a request decides. Rules speak of inference requests; probes (`models`, `ping`, `health`,
+//! `workers`) are spared, so that they do not use up a count, unless the rule asks for them or takes down the whole
+//! connection for everyone.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +14,8 @@ pub enum Fault {
     /// Nothing goes wrong.
     #[default]
     None,
-    /// The connection is closed in order before any byte of an answer. One listener serves all faces, so the kernel has accepted it by then; for a refused connection see [`crate::Emulator::refusing_base`].
+    /// The connection is closed in order before any byte of an answer. One listener serves all faces, so the kernel has
+    /// accepted it by then; for a refused connection see [`crate::Emulator::refusing_base`].
     Refuse,
     /// The request is read, then the connection is reset without a byte.
     ResetBefore,
@@ -266,6 +269,9 @@ mod tests {
         assert_eq!(read(r#"{"kind":"split_utf8"}"#), Fault::SplitUtf8);
         assert_eq!(read(r#"{"kind":"invalid_utf8"}"#), Fault::InvalidUtf8 { after_events: 2 });
         assert_eq!(read(r#"{"kind":"reset_amid","after_events":5}"#), Fault::ResetAmid { after_events: 5 });
-        assert_eq!(read(r#"{"kind":"ok_with_error_body","shape":"in_queue"}"#), Fault::OkWithErrorBody { shape: ErrorShape::InQueue });
+        assert_eq!(
+            read(r#"{"kind":"ok_with_error_body","shape":"in_queue"}"#),
+            Fault::OkWithErrorBody { shape: ErrorShape::InQueue }
+        );
     }
 }

@@ -1,6 +1,8 @@
-//! The workers of an endpoint as a state machine: initializing, running, idle. It takes the time as an argument and never waits; [`crate::seat`] does the waiting.
+//! The workers of an endpoint as a state machine: initializing, running, idle. It takes the time as an argument and
+//! never waits; [`crate::seat`] does the waiting.
 //!
-//! Scaling is by demand: a worker is started when more requests wait than the workers on their way can take. Billing follows RunPod: from the start of a worker, cold start included, to its end.
+//! Scaling is by demand: a worker is started when more requests wait than the workers on their way can take. Billing
+//! follows RunPod: from the start of a worker, cold start included, to its end.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -136,7 +138,8 @@ impl Fleet {
         }
     }
 
-    /// Gives the fleet a new size and the workers it starts with. Requests at a worker stay there; time paid for is kept.
+    /// Gives the fleet a new size and the workers it starts with. Requests at a worker stay there; time paid for is
+    /// kept.
     pub(crate) fn renew(&mut self, size: Size, now: Instant) {
         self.advance(now);
         self.size = size;
@@ -145,7 +148,9 @@ impl Fleet {
             let busy = self.workers[index].busy() > 0;
             match self.workers[index].phase {
                 Phase::Running { .. } if busy || index < size.min => {}
-                _ if busy || index < size.min => self.workers[index].phase = Phase::Running { since: now, quiet_since: now },
+                _ if busy || index < size.min => {
+                    self.workers[index].phase = Phase::Running { since: now, quiet_since: now }
+                }
                 _ => self.stop(index, now),
             }
         }
@@ -222,7 +227,8 @@ impl Fleet {
 
     fn place(&mut self) {
         while !self.throttled && !self.waiting.is_empty() {
-            let running = self.workers.iter().enumerate().filter(|(_, worker)| matches!(worker.phase, Phase::Running { .. }));
+            let running =
+                self.workers.iter().enumerate().filter(|(_, worker)| matches!(worker.phase, Phase::Running { .. }));
             let Some((index, worker)) = running.min_by_key(|(_, worker)| worker.busy()) else { return };
             if worker.busy() >= self.size.concurrency {
                 return;
@@ -317,7 +323,10 @@ mod tests {
         let mut fleet = Fleet::new(SIZE, start);
         let ticket = fleet.enter();
         assert!(matches!(fleet.poll(ticket, start), Place::Waiting(Some(at)) if at == after(start, 40)));
-        assert_eq!(fleet.counts(start), Counts { initializing: 1, idle: 1, unhealthy: 1, total: 3, ..Counts::default() });
+        assert_eq!(
+            fleet.counts(start),
+            Counts { initializing: 1, idle: 1, unhealthy: 1, total: 3, ..Counts::default() }
+        );
         assert!(matches!(fleet.poll(ticket, after(start, 40)), Place::At(0, _)));
         assert!(!fleet.leave(ticket, after(start, 50)));
         assert_eq!(fleet.counts(after(start, 54)).running, 1);

@@ -1,4 +1,5 @@
-//! Which path goes where. One handler takes every request: the faces share a port, differ in what they say of an unknown path, and a table of resources would hide that.
+//! Which path goes where. One handler takes every request: the faces share a port, differ in what they say of an
+//! unknown path, and a table of resources would hide that.
 
 use std::sync::Arc;
 
@@ -108,7 +109,10 @@ fn cerebras(state: &State, rest: &[&str], method: &Method) -> Reply {
     match (rest, method.as_str()) {
         (["v1", "models"], "GET") => {
             let models = &state.face(Face::Cerebras).profile.models;
-            let data: Vec<Value> = models.iter().map(|model| json!({"id": model, "object": "model", "created": 0, "owned_by": "Cerebras"})).collect();
+            let data: Vec<Value> = models
+                .iter()
+                .map(|model| json!({"id": model, "object": "model", "created": 0, "owned_by": "Cerebras"}))
+                .collect();
             Reply::json(200, &json!({"object": "list", "data": data}))
         }
         (["v1", "tcp_warming"], "GET") => Reply::new(200, "", ""),

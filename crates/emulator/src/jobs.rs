@@ -1,4 +1,5 @@
-//! The queue endpoint's own side: jobs, and errors as jobs show them. What the server inside the worker refuses becomes a failed job whose error is the text of a Python dict.
+//! The queue endpoint's own side: jobs, and errors as jobs show them. What the server inside the worker refuses becomes
+//! a failed job whose error is the text of a Python dict.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -31,7 +32,7 @@ const DEFAULT_WAIT: Duration = Duration::from_secs(90);
 /// The jobs of the queue endpoint; the oldest are forgotten.
 #[derive(Debug, Default)]
 pub(crate) struct Jobs {
-    jobs: HashMap<String, Job>,
+    book: HashMap<String, Job>,
     order: VecDeque<String>,
     pub(crate) completed: u64,
     pub(crate) failed: u64,
@@ -54,10 +55,10 @@ impl Jobs {
         if self.order.len() == KEPT
             && let Some(oldest) = self.order.pop_front()
         {
-            self.jobs.remove(&oldest);
+            self.book.remove(&oldest);
         }
         self.order.push_back(id.clone());
-        self.jobs.insert(id, Job { begun: Instant::now(), state: JobState::Running(None) });
+        self.book.insert(id, Job { begun: Instant::now(), state: JobState::Running(None) });
     }
 
     fn finish(&mut self, id: &str, reply: &Reply) {
@@ -66,7 +67,7 @@ impl Jobs {
         } else {
             self.completed += 1;
         }
-        let Some(job) = self.jobs.get_mut(id) else { return };
+        let Some(job) = self.book.get_mut(id) else { return };
         let took = u64::try_from(job.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         job.state = JobState::Over(outcome(id, took, reply));
     }
@@ -104,7 +105,7 @@ pub(crate) async fn run_sync(state: &Shared, body: &[u8], wait_ms: Option<u64>) 
 /// State of a job: `GET /status/{job}`.
 pub(crate) fn status(state: &State, id: &str) -> Reply {
     let waits = state.face(Face::RunpodQueue).fleet.lock().queued() > 0;
-    match state.jobs.lock().jobs.get(id) {
+    match state.jobs.lock().book.get(id) {
         None => Reply::json(404, &json!({"error": "job not found"})),
         Some(Job { state: JobState::Over(value), .. }) => Reply::json(200, value),
         Some(_) if waits => Reply::json(200, &json!({"id": id, "status": "IN_QUEUE"})),
@@ -115,7 +116,7 @@ pub(crate) fn status(state: &State, id: &str) -> Reply {
 /// Ends a job: `POST /cancel/{job}`.
 pub(crate) fn cancel(state: &State, id: &str) -> Reply {
     let mut jobs = state.jobs.lock();
-    let Some(job) = jobs.jobs.get_mut(id) else { return Reply::json(404, &json!({"error": "job not found"})) };
+    let Some(job) = jobs.book.get_mut(id) else { return Reply::json(404, &json!({"error": "job not found"})) };
     if let JobState::Running(task) = &job.state {
         if let Some(task) = task {
             task.abort();
@@ -164,7 +165,7 @@ fn begin(state: &Shared, body: &[u8], prefix: &str) -> Result<(String, Task), Re
         };
         shared.jobs.lock().finish(&job, &reply);
     });
-    if let Some(Job { state: JobState::Running(handle), .. }) = state.jobs.lock().jobs.get_mut(&id) {
+    if let Some(Job { state: JobState::Running(handle), .. }) = state.jobs.lock().book.get_mut(&id) {
         *handle = Some(task.abort_handle());
     }
     Ok((id, task))
@@ -198,6 +199,8 @@ fn outcome(id: &str, took_ms: u64, reply: &Reply) -> Value {
     }
     let inner = String::from_utf8_lossy(&reply.body).replace('\\', "\\\\").replace('\'', "\\'");
     job["status"] = "FAILED".into();
-    job["error"] = format!("{{'message': 'vLLM returned HTTP {}: {inner}', 'type': 'worker_error', 'code': None}}", reply.status).into();
+    job["error"] =
+        format!("{{'message': 'vLLM returned HTTP {}: {inner}', 'type': 'worker_error', 'code': None}}", reply.status)
+            .into();
     job
 }

@@ -1,8 +1,11 @@
-//! Poses as RunPod and Cerebras, faults included, so that the router can be tried and tested without an account, a GPU or the network.
+//! Poses as RunPod and Cerebras, faults included, so that the router can be tried and tested without an account, a GPU
+//! or the network.
 //!
-//! One HTTP server plays three faces under path prefixes: a RunPod load-balancing endpoint (`/lb/v1`, `/lb/ping`, `/lb/workers`), a RunPod queue endpoint (`/v2/{endpoint}/…`) and Cerebras
-//! (`/cerebras/v1`). Wording and shapes follow recorded answers where there are any. It shares no types with the router on purpose: a field misread on one side must not be misread the same way on the
-//! other. Faults are ordered through [`Emulator::control`] or `POST /_control`; what was served is in [`Emulator::books`] or `GET /_control/books`.
+//! One HTTP server plays three faces under path prefixes: a RunPod load-balancing endpoint (`/lb/v1`, `/lb/ping`,
+//! `/lb/workers`), a RunPod queue endpoint (`/v2/{endpoint}/…`) and Cerebras (`/cerebras/v1`). Wording and shapes
+//! follow recorded answers where there are any. It shares no types with the router on purpose: a field misread on one
+//! side must not be misread the same way on the other. Faults are ordered through [`Emulator::control`] or `POST
+//! /_control`; what was served is in [`Emulator::books`] or `GET /_control/books`.
 
 mod answer;
 mod ask;

@@ -16,7 +16,9 @@ use crate::{
 pub(crate) fn reply(state: &State, face: Face, fault: &Fault) -> Option<Reply> {
     let reply = match fault {
         Fault::Status { code, retry_after } => with_retry_after(status(face, *code), *retry_after),
-        Fault::RateLimited { which, retry_after_s, reset_s } => with_retry_after(rate_limited(face, *which, *reset_s), *retry_after_s),
+        Fault::RateLimited { which, retry_after_s, reset_s } => {
+            with_retry_after(rate_limited(face, *which, *reset_s), *retry_after_s)
+        }
         Fault::OkWithErrorBody { shape } => Reply::json(200, &error_body(state, *shape)),
         Fault::FailedJob { inner_status } => {
             let inner = vllm::error(*inner_status, vllm_kind(*inner_status), "injected fault", None);
@@ -31,18 +33,17 @@ pub(crate) fn reply(state: &State, face: Face, fault: &Fault) -> Option<Reply> {
 
 fn with_retry_after(reply: Reply, seconds: Option<u64>) -> Reply {
     match seconds {
-        Some(seconds) => reply.with("retry-after", seconds),
+        Some(seconds) => reply.with("retry-after", &seconds),
         None => reply,
     }
 }
 
 fn status(face: Face, code: u16) -> Reply {
     match (face, code) {
-        (_, 520..=527) => cloudflare(code),
+        (_, 520..=527) | (Face::Cerebras, 502 | 504) => cloudflare(code),
         (Face::RunpodLb, 502..=504) => Reply::json(code, &json!({"error": "no workers available"})),
         (Face::RunpodQueue, 502..=504) => Reply::json(code, &json!({"error": "upstream unavailable"})),
         (Face::RunpodLb | Face::RunpodQueue, _) => vllm::error(code, vllm_kind(code), "injected fault", None),
-        (Face::Cerebras, 502 | 504) => cloudflare(code),
         (Face::Cerebras, _) => {
             let (kind, name) = cerebras_kind(code);
             cerebras::error(code, kind, name, "", "injected fault")
@@ -76,7 +77,7 @@ fn cloudflare(code: u16) -> Reply {
         "<!DOCTYPE html>\n<html lang=\"en-US\"><head><title>api | {code}: A timeout occurred</title></head><body><div id=\"cf-wrapper\"><h1>Error code {code}</h1>\
          <p>The origin web server did not answer in time.</p></div></body></html>\n"
     );
-    Reply::new(code, "text/html; charset=UTF-8", page).with("server", "cloudflare")
+    Reply::new(code, "text/html; charset=UTF-8", page).with("server", &"cloudflare")
 }
 
 fn rate_limited(face: Face, which: Limit, reset_s: Option<f64>) -> Reply {
@@ -86,16 +87,24 @@ fn rate_limited(face: Face, which: Limit, reset_s: Option<f64>) -> Reply {
     let reply = cerebras::rate_limited(which);
     let Some(reset) = reset_s else { return reply };
     match which {
-        Limit::Requests => reply.with("x-ratelimit-remaining-requests-minute", 0).with("x-ratelimit-reset-requests-minute", reset),
-        Limit::Tokens => reply.with("x-ratelimit-remaining-tokens-minute", 0).with("x-ratelimit-reset-tokens-minute", reset),
+        Limit::Requests => {
+            reply.with("x-ratelimit-remaining-requests-minute", &0).with("x-ratelimit-reset-requests-minute", &reset)
+        }
+        Limit::Tokens => {
+            reply.with("x-ratelimit-remaining-tokens-minute", &0).with("x-ratelimit-reset-tokens-minute", &reset)
+        }
         Limit::Queue => reply,
     }
 }
 
 fn error_body(state: &State, shape: ErrorShape) -> Value {
     match shape {
-        ErrorShape::Flat => json!({"object": "error", "message": "injected fault", "type": "NotFoundError", "param": null, "code": 404}),
-        ErrorShape::Wrapped => json!({"error": {"message": "injected fault", "type": "InternalServerError", "param": null, "code": 500}}),
+        ErrorShape::Flat => {
+            json!({"object": "error", "message": "injected fault", "type": "NotFoundError", "param": null, "code": 404})
+        }
+        ErrorShape::Wrapped => {
+            json!({"error": {"message": "injected fault", "type": "InternalServerError", "param": null, "code": 500}})
+        }
         ErrorShape::FailedJob => jobs::failure(state, &vllm::error(500, "InternalServerError", "injected fault", None)),
         ErrorShape::InQueue => json!({"id": format!("sync-{:08x}-u1", state.id()), "status": "IN_QUEUE"}),
     }

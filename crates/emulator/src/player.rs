@@ -1,5 +1,6 @@
-//! Plays an answer to the client at the model's pace, with the fault of the request in it. It is a stream and nothing runs besides it: when the client hangs up it is dropped, and with it go the seat at
-//! the worker and the open line in the books.
+//! Plays an answer to the client at the model's pace, with the fault of the request in it. It is a stream and nothing
+//! runs besides it: when the client hangs up it is dropped, and with it go the seat at the worker and the open line in
+//! the books.
 
 use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 

@@ -62,7 +62,8 @@ impl Quota {
         Ok(())
     }
 
-    /// The header values of the state now. `wanted` is what a refused request asked for; otherwise the resets count to full buckets.
+    /// The header values of the state now. `wanted` is what a refused request asked for; otherwise the resets count to
+    /// full buckets.
     pub(crate) fn headers(&mut self, wanted: Option<f64>, now: Instant) -> Vec<(&'static str, String)> {
         self.refill(now);
         let (one, tokens) = wanted.map_or((f64::MAX, f64::MAX), |tokens| (1.0, tokens));

@@ -34,7 +34,7 @@ impl Reply {
         Self::json(status, &json!({ "detail": detail }))
     }
 
-    pub(crate) fn with(mut self, name: &'static str, value: impl ToString) -> Self {
+    pub(crate) fn with(mut self, name: &'static str, value: &impl ToString) -> Self {
         self.headers.push((name, value.to_string()));
         self
     }

@@ -1,4 +1,5 @@
-//! A running emulator. It lives on a thread and a runtime of its own, so that it can be started from a test of any runtime and from inside the router's.
+//! A running emulator. It lives on a thread and a runtime of its own, so that it can be started from a test of any
+//! runtime and from inside the router's.
 
 use std::{
     io,
@@ -137,7 +138,8 @@ impl Emulator {
 
     fn end(&mut self) {
         let Some(thread) = self.thread.take() else { return };
-        // The order is given by the call; the future only tells when it is done, and the thread's end tells that as well.
+        // The order is given by the call; the future only tells when it is done, and the thread's end tells that as
+        // well.
         drop(self.handle.stop(false));
         // A server that failed has nothing left to stop.
         let _ = thread.join();

@@ -1,4 +1,5 @@
-//! An answer as it goes over the wire: the events of a stream, rendered one by one as they are due, or a whole body. Field order and the many nulls are those of recorded answers.
+//! An answer as it goes over the wire: the events of a stream, rendered one by one as they are due, or a whole body.
+//! Field order and the many nulls are those of recorded answers.
 
 use std::fmt::Write;
 
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     answer::{Answer, Finish},
-    ask::{Ask, Route},
+    ask::{Ask, Report, Route},
     books::Usage,
     reply::quote,
 };
@@ -41,8 +42,7 @@ pub(crate) struct Script {
     route: Route,
     answer: Answer,
     choices: usize,
-    include_usage: bool,
-    continuous_usage: bool,
+    report: Report,
     usage: Usage,
     created: u64,
     open: String,
@@ -56,16 +56,18 @@ impl Script {
             (Route::Chat, false) => ("chatcmpl", "chat.completion"),
             (Route::Completions | Route::Embeddings, _) => ("cmpl", "text_completion"),
         };
-        let open = format!("{{\"id\":\"{prefix}-{id:016x}\",\"object\":\"{object}\",\"created\":{created},\"model\":{},\"choices\":[", quote(&ask.model));
+        let open = format!(
+            "{{\"id\":\"{prefix}-{id:016x}\",\"object\":\"{object}\",\"created\":{created},\"model\":{},\"choices\":[",
+            quote(&ask.model)
+        );
         let usage = Usage { prompt: ask.prompt_tokens, completion: answer.tokens() * ask.choices as u64 };
-        let (choices, include_usage) = (ask.choices, ask.include_usage);
+        let choices = ask.choices;
         let mut script = Self {
             dialect,
             route: ask.route,
             answer,
             choices,
-            include_usage,
-            continuous_usage: ask.continuous_usage,
+            report: ask.report,
             usage,
             created,
             open,
@@ -82,7 +84,7 @@ impl Script {
 
     /// What the answer reports; `None` when it reports nothing.
     pub(crate) fn reported(&self, stream: bool) -> Option<Usage> {
-        (!stream || self.include_usage || self.dialect == Dialect::Cerebras).then_some(self.usage)
+        (!stream || self.report != Report::Never || self.dialect == Dialect::Cerebras).then_some(self.usage)
     }
 
     /// Completion tokens of the answer, reported or not.
@@ -133,7 +135,11 @@ impl Script {
                 let _ = write!(out, "],\"system_fingerprint\":\"{CEREBRAS}\",{}}}", self.cerebras_tail());
             }
             (Dialect::Vllm, route) => {
-                let chat = if route == Route::Chat { "\"prompt_logprobs\":null,\"prompt_token_ids\":null,\"prompt_text\":null," } else { "" };
+                let chat = if route == Route::Chat {
+                    "\"prompt_logprobs\":null,\"prompt_token_ids\":null,\"prompt_text\":null,"
+                } else {
+                    ""
+                };
                 let _ = write!(
                     out,
                     "],\"service_tier\":null,\"system_fingerprint\":\"{VLLM}\",\"usage\":{{\"prompt_tokens\":{prompt},\"total_tokens\":{total},\"completion_tokens\":{completion},\
@@ -161,7 +167,7 @@ impl Script {
             steps.extend(each.clone().map(Step::Tool));
         }
         steps.extend(each.map(Step::Finish));
-        if self.dialect == Dialect::Vllm && self.include_usage {
+        if self.dialect == Dialect::Vllm && self.report != Report::Never {
             steps.push(Step::Usage);
         }
         steps.push(Step::Done);
@@ -175,33 +181,51 @@ impl Script {
     }
 
     fn vllm_event(&self, out: &mut String, step: Step) {
-        let (text_open, text_close) = if self.route == Route::Chat { ("\"delta\":{\"content\":", "}") } else { ("\"text\":", "") };
-        let stop = self.answer.stopped_at.as_deref().map_or_else(|| "null".to_owned(), quote);
+        let (text_open, text_close) =
+            if self.route == Route::Chat { ("\"delta\":{\"content\":", "}") } else { ("\"text\":", "") };
+        let matched = self.answer.stopped_at.as_deref().map_or_else(|| "null".to_owned(), quote);
         let sent = match step {
             Step::Role(choice) => {
-                let _ = write!(out, "{{\"index\":{choice},\"delta\":{{\"role\":\"assistant\",\"content\":\"\"}},\"logprobs\":null,\"finish_reason\":null}}]");
+                let _ = write!(
+                    out,
+                    "{{\"index\":{choice},\"delta\":{{\"role\":\"assistant\",\"content\":\"\"}},\"logprobs\":null,\"finish_reason\":null}}]"
+                );
                 0
             }
             Step::Thought(at, choice) => {
                 let text = quote(&self.answer.reasoning[at]);
-                let _ = write!(out, "{{\"index\":{choice},\"delta\":{{\"reasoning\":{text}}},\"logprobs\":null,\"finish_reason\":null,\"token_ids\":null}}]");
+                let _ = write!(
+                    out,
+                    "{{\"index\":{choice},\"delta\":{{\"reasoning\":{text}}},\"logprobs\":null,\"finish_reason\":null,\"token_ids\":null}}]"
+                );
                 at + 1
             }
             Step::Piece(at, choice) => {
                 let text = quote(&self.answer.pieces[at]);
-                let more = if self.route == Route::Chat { "" } else { "\"stop_reason\":null,\"prompt_token_ids\":null," };
-                let _ = write!(out, "{{\"index\":{choice},{text_open}{text}{text_close},\"logprobs\":null,\"finish_reason\":null,{more}\"token_ids\":null}}]");
+                let more =
+                    if self.route == Route::Chat { "" } else { "\"stop_reason\":null,\"prompt_token_ids\":null," };
+                let _ = write!(
+                    out,
+                    "{{\"index\":{choice},{text_open}{text}{text_close},\"logprobs\":null,\"finish_reason\":null,{more}\"token_ids\":null}}]"
+                );
                 at + 1
             }
             Step::Tool(choice) => {
-                let _ = write!(out, "{{\"index\":{choice},\"delta\":{{\"tool_calls\":[{}]}},\"logprobs\":null,\"finish_reason\":null,\"token_ids\":null}}]", self.tool_call(Some(0)));
+                let _ = write!(
+                    out,
+                    "{{\"index\":{choice},\"delta\":{{\"tool_calls\":[{}]}},\"logprobs\":null,\"finish_reason\":null,\"token_ids\":null}}]",
+                    self.tool_call(Some(0))
+                );
                 2
             }
             Step::Finish(choice) => {
                 let text = quote(self.last_piece().map_or("", String::as_str));
                 let finish = self.answer.finish.name();
                 let more = if self.route == Route::Chat { "" } else { "\"prompt_token_ids\":null," };
-                let _ = write!(out, "{{\"index\":{choice},{text_open}{text}{text_close},\"logprobs\":null,\"finish_reason\":\"{finish}\",\"stop_reason\":{stop},{more}\"token_ids\":null}}]");
+                let _ = write!(
+                    out,
+                    "{{\"index\":{choice},{text_open}{text}{text_close},\"logprobs\":null,\"finish_reason\":\"{finish}\",\"stop_reason\":{matched},{more}\"token_ids\":null}}]"
+                );
                 usize::MAX
             }
             Step::Usage | Step::Done => {
@@ -209,14 +233,18 @@ impl Script {
                 usize::MAX
             }
         };
-        if matches!(step, Step::Usage) || self.continuous_usage {
+        if matches!(step, Step::Usage) || self.report == Report::Always {
             let completion = self.usage.completion.min(sent as u64);
             let total = self.usage.prompt + completion;
-            let _ = write!(out, ",\"usage\":{{\"prompt_tokens\":{},\"total_tokens\":{total},\"completion_tokens\":{completion}}}", self.usage.prompt);
+            let _ = write!(
+                out,
+                ",\"usage\":{{\"prompt_tokens\":{},\"total_tokens\":{total},\"completion_tokens\":{completion}}}",
+                self.usage.prompt
+            );
         }
         match step {
             Step::Role(_) => out.push_str(",\"prompt_token_ids\":null,\"prompt_text\":null"),
-            Step::Finish(_) if self.include_usage => {}
+            Step::Finish(_) if self.report != Report::Never => {}
             Step::Finish(_) | Step::Usage => {
                 let _ = write!(out, ",\"system_fingerprint\":\"{VLLM}\"");
             }
@@ -227,10 +255,19 @@ impl Script {
     fn cerebras_event(&self, out: &mut String, step: Step) {
         let (choice, inner) = match step {
             Step::Role(choice) => (choice, "\"delta\":{\"role\":\"assistant\"}".to_owned()),
-            Step::Thought(at, choice) => (choice, format!("\"delta\":{{\"reasoning\":{}}}", quote(&self.answer.reasoning[at]))),
+            Step::Thought(at, choice) => {
+                (choice, format!("\"delta\":{{\"reasoning\":{}}}", quote(&self.answer.reasoning[at])))
+            }
             Step::Piece(at, choice) => {
                 let text = quote(&self.answer.pieces[at]);
-                (choice, if self.route == Route::Chat { format!("\"delta\":{{\"content\":{text}}}") } else { format!("\"text\":{text}") })
+                (
+                    choice,
+                    if self.route == Route::Chat {
+                        format!("\"delta\":{{\"content\":{text}}}")
+                    } else {
+                        format!("\"text\":{text}")
+                    },
+                )
             }
             Step::Tool(choice) => (choice, format!("\"delta\":{{\"tool_calls\":[{}]}}", self.tool_call(Some(0)))),
             Step::Finish(choice) => {
@@ -261,7 +298,11 @@ impl Script {
         let finish = self.answer.finish.name();
         let text = if self.answer.tool.is_some() { "null".to_owned() } else { quote(&self.answer.text()) };
         let reasoning = self.answer.reasoning.concat();
-        let tools = if self.answer.tool.is_some() { format!(",\"tool_calls\":[{}]", self.tool_call(None)) } else { String::new() };
+        let tools = if self.answer.tool.is_some() {
+            format!(",\"tool_calls\":[{}]", self.tool_call(None))
+        } else {
+            String::new()
+        };
         let stop = self.answer.stopped_at.as_deref().map_or_else(|| "null".to_owned(), quote);
         let _ = match (self.dialect, self.route) {
             (Dialect::Vllm, Route::Chat) => write!(
@@ -275,10 +316,16 @@ impl Script {
                  \"routed_experts\":null}}"
             ),
             (Dialect::Cerebras, Route::Chat) => {
-                let thoughts = if reasoning.is_empty() { String::new() } else { format!(",\"reasoning\":{}", quote(&reasoning)) };
-                write!(out, "{{\"index\":{choice},\"finish_reason\":\"{finish}\",\"message\":{{\"role\":\"assistant\",\"content\":{text}{thoughts}{tools}}}}}")
+                let thoughts =
+                    if reasoning.is_empty() { String::new() } else { format!(",\"reasoning\":{}", quote(&reasoning)) };
+                write!(
+                    out,
+                    "{{\"index\":{choice},\"finish_reason\":\"{finish}\",\"message\":{{\"role\":\"assistant\",\"content\":{text}{thoughts}{tools}}}}}"
+                )
             }
-            (Dialect::Cerebras, _) => write!(out, "{{\"index\":{choice},\"finish_reason\":\"{finish}\",\"text\":{text}}}"),
+            (Dialect::Cerebras, _) => {
+                write!(out, "{{\"index\":{choice},\"finish_reason\":\"{finish}\",\"text\":{text}}}")
+            }
         };
     }
 

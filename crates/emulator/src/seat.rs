@@ -1,4 +1,5 @@
-//! A request's place at a worker: the waiting around [`crate::fleet`]. Dropping a seat, or the wait for one, gives the place back.
+//! A request's place at a worker: the waiting around [`crate::fleet`]. Dropping a seat, or the wait for one, gives the
+//! place back.
 
 use std::sync::{
     Arc,

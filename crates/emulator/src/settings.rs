@@ -1,4 +1,5 @@
-//! What can be set before the start. Every table may be left out or given in part; only a `latency` table has to be given whole, because its defaults differ from face to face.
+//! What can be set before the start. Every table may be left out or given in part; only a `latency` table has to be
+//! given whole, because its defaults differ from face to face.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -14,8 +15,9 @@ pub struct Settings {
     pub threads: usize,
     /// Seed of every random draw.
     pub seed: u64,
-    /// How much faster than life the model runs: 1 is real time, 10 ten times faster, 0 without any delay. Times named by a fault are divided by it too, except at 0, when they are taken as they are.
-    /// Quotas always refill in real time.
+    /// How much faster than life the model runs: 1 is real time, 10 ten times faster, 0 without any delay. Times named
+    /// by a fault are divided by it too, except at 0, when they are taken as they are. Quotas always refill in real
+    /// time.
     pub speed: f64,
     /// The load-balancing endpoint.
     pub runpod_lb: RunpodSettings,
@@ -133,7 +135,8 @@ pub struct Latency {
     pub spread: f64,
     /// Tokens a second of a stream that has its worker to itself.
     pub tokens_per_s: f64,
-    /// How much each further stream on the worker slows it: n streams run at `tokens_per_s / (1 + crowding * (n - 1))` each.
+    /// How much each further stream on the worker slows it: n streams run at `tokens_per_s / (1 + crowding * (n - 1))`
+    /// each.
     pub crowding: f64,
 }
 

@@ -1,4 +1,5 @@
-//! A second handle on a client's socket. Handlers have no say over the connection, so the faults that cut it act on this handle, which is made as the connection is accepted.
+//! A second handle on a client's socket. Handlers have no say over the connection, so the faults that cut it act on
+//! this handle, which is made as the connection is accepted.
 
 use std::{
     any::Any,
@@ -16,7 +17,8 @@ use actix_web::{dev::Extensions, rt::net};
 pub(crate) struct Socket(TcpStream);
 
 impl Socket {
-    /// Keeps a handle of a new connection with its requests. Out of descriptors, the connection goes without; faults then spare it.
+    /// Keeps a handle of a new connection with its requests. Out of descriptors, the connection goes without; faults
+    /// then spare it.
     pub(crate) fn keep(connection: &dyn Any, extensions: &mut Extensions) {
         let Some(stream) = connection.downcast_ref::<net::TcpStream>() else { return };
         if let Ok(copy) = stream.as_fd().try_clone_to_owned() {

@@ -22,7 +22,8 @@ use crate::{
     settings::{CerebrasSettings, Latency, RunpodSettings, Settings, Workers},
 };
 
-/// The time the emulator claims to have started at; `created` counts from there, so that answers do not depend on the wall clock.
+/// The time the emulator claims to have started at; `created` counts from there, so that answers do not depend on the
+/// wall clock.
 const EPOCH: u64 = 1_795_500_000;
 
 /// What a face is like, the same for all three.
@@ -79,7 +80,14 @@ impl State {
             },
             FaceState::cerebras(settings.cerebras, scale, start),
         ];
-        Self { jobs: Mutex::default(), faces, rng: Mutex::new(SmallRng::seed_from_u64(settings.seed)), speed, start, next_id: AtomicU64::new(settings.seed << 32) }
+        Self {
+            jobs: Mutex::default(),
+            faces,
+            rng: Mutex::new(SmallRng::seed_from_u64(settings.seed)),
+            speed,
+            start,
+            next_id: AtomicU64::new(settings.seed << 32),
+        }
     }
 
     pub(crate) const fn face(&self, face: Face) -> &FaceState {
@@ -174,7 +182,12 @@ impl State {
 }
 
 impl FaceState {
-    fn runpod(settings: RunpodSettings, max_wait: Option<Duration>, scale: impl Fn(f64) -> Duration, now: Instant) -> Self {
+    fn runpod(
+        settings: RunpodSettings,
+        max_wait: Option<Duration>,
+        scale: impl Fn(f64) -> Duration,
+        now: Instant,
+    ) -> Self {
         let workers = settings.workers;
         let profile = Profile {
             api_key: settings.api_key,
@@ -209,7 +222,13 @@ impl FaceState {
         Self::new(profile, workers, Some(settings.quota), scale, now)
     }
 
-    fn new(profile: Profile, workers: Workers, quota: Option<crate::settings::Quota>, scale: impl Fn(f64) -> Duration, now: Instant) -> Self {
+    fn new(
+        profile: Profile,
+        workers: Workers,
+        quota: Option<crate::settings::Quota>,
+        scale: impl Fn(f64) -> Duration,
+        now: Instant,
+    ) -> Self {
         Self {
             profile,
             fleet: Mutex::new(Fleet::new(size(workers, scale), now)),
@@ -230,7 +249,8 @@ impl FaceState {
         };
         let ledger = &self.ledger;
         let lists = ledger.lists.lock();
-        let [completed, refused, broken, cancelled] = [&ledger.completed, &ledger.refused, &ledger.broken, &ledger.cancelled].map(|count| count.load(Relaxed));
+        let [completed, refused, broken, cancelled] =
+            [&ledger.completed, &ledger.refused, &ledger.broken, &ledger.cancelled].map(|count| count.load(Relaxed));
         let received = ledger.received.load(Relaxed);
         FaceBooks {
             received,

@@ -9,7 +9,7 @@ async fn a_vllm_answer_has_the_recorded_shape() {
     let emulator = start();
     let (status, body) = read(chat(&emulator.runpod_lb_base(), &ask(MODEL))).await;
     assert_eq!(status, 200);
-    let recorded = include_str!("../../../../../shared/captures/vllm-0.27.1/chat.json");
+    let recorded = include_str!("../../captures/chat.json");
     let recorded: Value = serde_json::from_str(recorded).unwrap();
     let recorded: Value = serde_json::from_str(recorded["body"].as_str().unwrap()).unwrap();
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
@@ -26,15 +26,27 @@ async fn vllm_refuses_what_it_refused_when_recorded() {
     let emulator = start();
     let base = emulator.runpod_lb_base();
     let cases = [
-        (json!({"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "nonsense"}}}}), 500, ""),
+        (
+            json!({"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "nonsense"}}}}),
+            500,
+            "",
+        ),
         (json!({"model": "nope"}), 404, "The model `nope` does not exist."),
         (json!({"stream_options": {"include_usage": true}}), 400, "Stream options can only"),
         (json!({"tools": [{"type": "function"}]}), 400, "\"auto\" tool choice requires"),
         (json!({"tools": []}), 400, "`tools` must not be an empty array"),
         (json!({"messages": []}), 400, "Cannot apply chat template"),
         (json!({"temperature": 99}), 400, "temperature must be in [0, 2], got 99.0."),
-        (json!({"max_tokens": 9000}), 400, "max_tokens=9000 cannot be greater than max_model_len=max_total_tokens=8192."),
-        (json!({"messages": [{"role": "user", "content": "word ".repeat(10_000)}], "max_tokens": 12}), 400, "This model's maximum context length is 8192 tokens. However, you requested 12 output tokens and your prompt contains at least 8181 input tokens"),
+        (
+            json!({"max_tokens": 9000}),
+            400,
+            "max_tokens=9000 cannot be greater than max_model_len=max_total_tokens=8192.",
+        ),
+        (
+            json!({"messages": [{"role": "user", "content": "word ".repeat(10_000)}], "max_tokens": 12}),
+            400,
+            "This model's maximum context length is 8192 tokens. However, you requested 12 output tokens and your prompt contains at least 8181 input tokens",
+        ),
         (json!({"max_tokens": "many"}), 400, "1 validation error:\n  {'type': 'int_parsing'"),
     ];
     for (fields, status, message) in cases {
@@ -57,7 +69,10 @@ async fn a_vllm_stream_opens_with_a_role_and_ends_with_done() {
     let first: Value = serde_json::from_str(&events[0]).unwrap();
     assert_eq!(first["choices"][0]["delta"], json!({"role": "assistant", "content": ""}));
     let finish: Value = serde_json::from_str(&events[25]).unwrap();
-    assert_eq!((&finish["choices"][0]["finish_reason"], &finish["choices"][0]["delta"]["content"]), (&json!("stop"), &json!("")));
+    assert_eq!(
+        (&finish["choices"][0]["finish_reason"], &finish["choices"][0]["delta"]["content"]),
+        (&json!("stop"), &json!(""))
+    );
     assert!(contents(&events).starts_with("You said: hello there Here"));
     assert!(events.iter().all(|event| !event.contains("usage")));
     assert_eq!(events[26], "[DONE]");
@@ -83,16 +98,31 @@ async fn vllm_reports_usage_alone_and_only_on_request() {
 #[tokio::test]
 async fn completions_embeddings_and_models_are_served() {
     let emulator = start();
-    let post = |path: &str, body: Value| client().post(format!("{}/{path}", emulator.runpod_lb_base())).bearer_auth("k").header("content-type", "application/json").body(body.to_string());
+    let post = |path: &str, body: Value| {
+        client()
+            .post(format!("{}/{path}", emulator.runpod_lb_base()))
+            .bearer_auth("k")
+            .header("content-type", "application/json")
+            .body(body.to_string())
+    };
     let (_, completion) = read(post("completions", json!({"model": MODEL, "prompt": "hi"}))).await;
-    assert_eq!((&completion["usage"]["completion_tokens"], &completion["choices"][0]["finish_reason"]), (&json!(16), &json!("length")));
+    assert_eq!(
+        (&completion["usage"]["completion_tokens"], &completion["choices"][0]["finish_reason"]),
+        (&json!(16), &json!("length"))
+    );
     let (_, vectors) = read(post("embeddings", json!({"model": "BAAI/bge-small", "input": "hi"}))).await;
     assert!(vectors["data"][0]["embedding"].is_array());
-    assert_eq!(read(post("embeddings", json!({"model": MODEL, "input": "hi"}))).await, (404, json!({"detail": "Not Found"})));
+    assert_eq!(
+        read(post("embeddings", json!({"model": MODEL, "input": "hi"}))).await,
+        (404, json!({"detail": "Not Found"}))
+    );
     let (_, models) = read(client().get(format!("{}/models", emulator.runpod_lb_base())).bearer_auth("k")).await;
     assert_eq!(models["data"][0]["id"], MODEL);
     let (_, workers) = read(client().get(format!("{}/lb/workers", emulator.url())).bearer_auth("k")).await;
-    assert_eq!(workers["summary"], json!({"running": 1, "idle": 2, "initializing": 0, "throttled": 0, "unhealthy": 0, "total": 3}));
+    assert_eq!(
+        workers["summary"],
+        json!({"running": 1, "idle": 2, "initializing": 0, "throttled": 0, "unhealthy": 0, "total": 3})
+    );
     assert_eq!(read(client().get(format!("{}/lb/ping", emulator.url()))).await.0, 200);
 }
 
@@ -130,22 +160,46 @@ async fn native_jobs_run_to_their_end() {
 async fn cerebras_is_strict_and_flat() {
     let emulator = start();
     let base = emulator.cerebras_base();
-    let tools = json!({"tools": [{"type": "function", "function": {"name": "f"}}], "response_format": {"type": "json_object"}});
+    let both =
+        json!({"tools": [{"type": "function", "function": {"name": "f"}}], "response_format": {"type": "json_object"}});
     let cases = [
         (ask("llama3.1-8b"), json!({"top_k": 1}), 400, "wrong_api_format"),
         (ask("llama3.1-8b"), json!({"max_tokens": 1, "max_completion_tokens": 1}), 400, "wrong_api_format"),
-        (ask("llama3.1-8b"), json!({"messages": [{"role": "assistant", "content": "x", "reasoning_content": "y"}]}), 400, "wrong_api_format"),
-        (ask("llama3.1-8b"), json!({"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "nonsense"}}}}), 400, "wrong_api_format"),
-        (ask("gpt-oss-120b"), tools, 400, "wrong_api_format"),
+        (
+            ask("llama3.1-8b"),
+            json!({"messages": [{"role": "assistant", "content": "x", "reasoning_content": "y"}]}),
+            400,
+            "wrong_api_format",
+        ),
+        (
+            ask("llama3.1-8b"),
+            json!({"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "nonsense"}}}}),
+            400,
+            "wrong_api_format",
+        ),
+        (ask("gpt-oss-120b"), both, 400, "wrong_api_format"),
         (ask("gone"), json!({}), 404, "model_not_found"),
     ];
     for (body, fields, status, code) in cases {
         let (got, body) = read(chat(&base, &with(body, fields))).await;
         assert_eq!((got, body["code"].as_str()), (status, Some(code)), "{body}");
     }
-    let bare = client().post(format!("{base}/chat/completions")).body("{}");
-    assert_eq!(read(bare).await, (403, json!({"detail": "Not authenticated"})));
+    let anonymous = client().post(format!("{base}/chat/completions")).body("{}");
+    assert_eq!(read(anonymous).await, (403, json!({"detail": "Not authenticated"})));
     assert_eq!(read(client().get(format!("{base}/nothing")).bearer_auth("k")).await, (404, json!("")));
+}
+
+#[tokio::test]
+async fn a_forced_tool_is_called() {
+    let emulator = start();
+    let tools = json!({"tools": [{"type": "function", "function": {"name": "weather"}}], "tool_choice": "required"});
+    let base = emulator.cerebras_base();
+    let (_, body) = read(chat(&base, &with(ask("llama3.1-8b"), tools.clone()))).await;
+    let choice = &body["choices"][0];
+    assert_eq!(choice["message"]["tool_calls"][0]["function"], json!({"name": "weather", "arguments": "{}"}));
+    assert_eq!(choice["finish_reason"], "tool_calls");
+    let events = events(chat(&base, &with(streamed("llama3.1-8b"), tools)).send().await.unwrap()).await;
+    assert!(events[1].contains("\"tool_calls\":[{") && events[2].contains("\"finish_reason\":\"tool_calls\""));
 }
 
 #[tokio::test]
@@ -191,7 +245,10 @@ async fn the_books_show_what_was_sent() {
     read(chat(&emulator.cerebras_base(), &ask("llama3.1-8b"))).await;
     let books = emulator.books();
     let sent = &books.cerebras.requests[0];
-    assert_eq!((sent.path.as_str(), sent.headers["authorization"].as_str()), ("/cerebras/v1/chat/completions", "Bearer key"));
+    assert_eq!(
+        (sent.path.as_str(), sent.headers["authorization"].as_str()),
+        ("/cerebras/v1/chat/completions", "Bearer key")
+    );
     assert_eq!(serde_json::from_str::<Value>(&sent.body).unwrap()["model"], "llama3.1-8b");
     let (_, json) = read(client().get(format!("{}/_control/books", emulator.url()))).await;
     assert_eq!(json["cerebras"]["received"], 1);

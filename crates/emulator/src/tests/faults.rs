@@ -1,11 +1,15 @@
 //! The faults, as a client sees them.
 
-use std::time::Duration;
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::TcpStream,
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::{MODEL, ask, chat, client, contents, eventually, events, read, start, streamed};
+use super::{MODEL, ask, chat, client, contents, events, eventually, read, start, streamed};
 use crate::{Emulator, ErrorShape, Face, Fault, Limit, Rule};
 
 const SOON: Duration = Duration::from_millis(300);
@@ -28,6 +32,22 @@ async fn connections_break_before_any_answer() {
     }
     let base = Emulator::refusing_base().unwrap();
     assert!(chat(&base, &ask(MODEL)).send().await.unwrap_err().is_connect());
+}
+
+#[test]
+fn each_break_is_its_own_on_the_wire() {
+    let exchange = |fault: Fault| {
+        let emulator = faulty(fault);
+        let mut stream = TcpStream::connect(emulator.addr()).unwrap();
+        stream.write_all(b"POST /lb/v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}").unwrap();
+        let mut got = Vec::new();
+        let end = stream.read_to_end(&mut got).map_err(|error| error.kind());
+        (String::from_utf8(got).unwrap(), end.map(|_| ()))
+    };
+    assert_eq!(exchange(Fault::Refuse), (String::new(), Ok(())));
+    assert_eq!(exchange(Fault::ResetBefore), (String::new(), Err(ErrorKind::ConnectionReset)));
+    let (head, end) = exchange(Fault::CutHead);
+    assert!(end.is_ok() && head.starts_with("HTTP/1.1 200 OK") && !head.contains("\r\n\r\n"), "{head}");
 }
 
 #[tokio::test]
@@ -153,7 +173,10 @@ async fn answers_are_replaced() {
 #[tokio::test]
 async fn rate_limits_carry_their_headers() {
     let emulator = start();
-    emulator.control(Face::Cerebras, Fault::RateLimited { which: Limit::Tokens, retry_after_s: Some(7), reset_s: Some(12.5) });
+    emulator.control(
+        Face::Cerebras,
+        Fault::RateLimited { which: Limit::Tokens, retry_after_s: Some(7), reset_s: Some(12.5) },
+    );
     let response = chat(&emulator.cerebras_base(), &ask("llama3.1-8b")).send().await.unwrap();
     assert_eq!(response.status(), 429);
     assert_eq!(response.headers()["retry-after"], "7");
@@ -185,7 +208,10 @@ async fn rules_come_over_http_and_run_out() {
 async fn probes_fail_only_with_the_connection_or_on_demand() {
     let emulator = start();
     let ping = || client().get(format!("{}/lb/ping", emulator.url())).send();
-    emulator.set_rules(Face::RunpodLb, vec![Rule { probes: true, ..Fault::Status { code: 500, retry_after: None }.into() }]);
+    emulator.set_rules(
+        Face::RunpodLb,
+        vec![Rule { probes: true, ..Fault::Status { code: 500, retry_after: None }.into() }],
+    );
     assert_eq!(ping().await.unwrap().status(), 500);
     emulator.control(Face::RunpodLb, Fault::Refuse);
     assert!(ping().await.is_err());

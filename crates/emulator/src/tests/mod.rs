@@ -1,10 +1,11 @@
 //! The emulator over HTTP, as the router will meet it.
 
+mod captures;
 mod faces;
 mod faults;
 mod pace;
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::{Value, json};
@@ -18,9 +19,14 @@ fn start() -> Emulator {
 }
 
 fn client() -> Client {
-    // Reqwest is built without a crypto provider and wants one even for plain HTTP; a second test finds it installed.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    Client::builder().no_proxy().build().unwrap()
+    static CLIENT: OnceLock<Client> = OnceLock::new();
+    let build = || {
+        // Reqwest is built without a crypto provider and wants one even for plain HTTP.
+        rustls::crypto::ring::default_provider().install_default().unwrap();
+        // Kept connections would belong to the runtime of another test.
+        Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap()
+    };
+    CLIENT.get_or_init(build).clone()
 }
 
 fn chat(base: &str, body: &Value) -> RequestBuilder {
@@ -52,7 +58,10 @@ async fn read(request: RequestBuilder) -> (u16, Value) {
 /// The `data:` values of a stream.
 async fn events(response: Response) -> Vec<String> {
     let text = response.text().await.unwrap();
-    text.split("\n\n").filter(|event| !event.is_empty()).map(|event| event.strip_prefix("data: ").unwrap().to_owned()).collect()
+    text.split("\n\n")
+        .filter(|event| !event.is_empty())
+        .map(|event| event.strip_prefix("data: ").unwrap().to_owned())
+        .collect()
 }
 
 fn contents(events: &[String]) -> String {

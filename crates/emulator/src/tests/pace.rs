@@ -35,9 +35,16 @@ async fn throttled_workers_let_requests_hang_until_they_are_back() {
 
 #[tokio::test]
 async fn a_load_balancer_gives_up_waiting() {
-    let runpod_lb = RunpodSettings { max_wait_s: Some(0.1), workers: Workers { max: 0, ..Workers::default() }, ..RunpodSettings::default() };
+    let runpod_lb = RunpodSettings {
+        max_wait_s: Some(0.1),
+        workers: Workers { max: 0, ..Workers::default() },
+        ..RunpodSettings::default()
+    };
     let emulator = Emulator::start(Settings { runpod_lb, ..Settings::instant() }).unwrap();
-    assert_eq!(read(chat(&emulator.runpod_lb_base(), &ask(MODEL))).await, (503, json!({"error": "no workers available"})));
+    assert_eq!(
+        read(chat(&emulator.runpod_lb_base(), &ask(MODEL))).await,
+        (503, json!({"error": "no workers available"}))
+    );
 }
 
 #[tokio::test]
@@ -59,7 +66,10 @@ async fn latency_is_the_models_and_grows_in_a_brownout() {
 
 #[tokio::test]
 async fn a_client_that_leaves_amid_a_stream_frees_its_worker() {
-    let runpod_lb = RunpodSettings { workers: Workers { max: 1, concurrency: 1, ..Workers::default() }, ..RunpodSettings::default() };
+    let runpod_lb = RunpodSettings {
+        workers: Workers { max: 1, concurrency: 1, ..Workers::default() },
+        ..RunpodSettings::default()
+    };
     let emulator = Emulator::start(Settings { runpod_lb, ..Settings::default() }).unwrap();
     let mut response = chat(&emulator.runpod_lb_base(), &streamed(MODEL)).send().await.unwrap();
     response.chunk().await.unwrap();
