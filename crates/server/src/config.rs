@@ -30,6 +30,7 @@ pub use types::{
     Strategy, Target, Timeouts, Upstream,
 };
 
+use ::config::Source;
 use reader::{Context, Table};
 
 /// Whether a secret that cannot be found is a problem.
@@ -69,12 +70,10 @@ pub fn parse(text: &str, origin: &str, env: Env<'_>) -> Result<Config, Problems>
 pub fn parse_with(text: &str, origin: &str, env: Env<'_>, secrets: Secrets) -> Result<Config, Problems> {
     let fail = |list| Problems { origin: origin.to_owned(), list };
     let context = Context::new(env, secrets);
-    let entries = ::config::Config::builder()
-        .add_source(::config::File::from_str(text, ::config::FileFormat::Toml))
-        .add_source(env::overrides(env))
-        .build()
-        .and_then(|raw| raw.cache.into_table())
-        .map_err(|error| fail(vec![problem::syntax(&error)]))?;
+    // Not merged by the crate's builder: it takes a quoted key such as "server.listen" or "a[99999999]" for a path.
+    let file = ::config::File::from_str(text, ::config::FileFormat::Toml);
+    let mut entries = file.collect().map_err(|error| fail(vec![problem::syntax(&error)]))?;
+    env::override_scalars(&mut entries, env);
     let config = read(Table::new(&context, String::new(), entries));
     let problems = context.into_problems();
     match config {

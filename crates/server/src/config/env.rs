@@ -1,6 +1,6 @@
 //! The environment: overrides of scalar settings, `${VAR}` in strings, and secrets.
 
-use ::config::{ConfigError, Map, Source, Value, ValueKind};
+use ::config::{Map, Value, ValueKind};
 
 use super::{problem::Problem, problem::did_you_mean, scalars};
 
@@ -74,27 +74,15 @@ pub(super) fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> Res
     Ok(out)
 }
 
-/// The overrides that are set, as a source for the `config` crate.
-pub(super) fn overrides(env: Env<'_>) -> Overrides {
-    let set = names_of_overrides().filter_map(|(name, section, key)| {
-        let text = env(&name).filter(|text| !text.trim().is_empty())?;
+/// Puts the overrides that are set into the file's tables. A section that is no table stays, to be reported.
+pub(super) fn override_scalars(entries: &mut Map<String, Value>, env: Env<'_>) {
+    for (name, section, key) in names_of_overrides() {
+        let Some(text) = env(&name).filter(|text| !text.trim().is_empty()) else { continue };
         let kind = text.parse().map_or(ValueKind::String(text), ValueKind::I64);
-        Some((format!("{section}.{key}"), Value::new(Some(&name), kind)))
-    });
-    Overrides(set.collect())
-}
-
-/// A source of values for the `config` crate.
-#[derive(Debug, Clone)]
-pub(super) struct Overrides(Map<String, Value>);
-
-impl Source for Overrides {
-    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
-        Box::new(self.clone())
-    }
-
-    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
-        Ok(self.0.clone())
+        let table = entries.entry(section.to_owned()).or_insert_with(|| Value::from(Map::<String, Value>::new()));
+        if let ValueKind::Table(table) = &mut table.kind {
+            table.insert(key.to_owned(), Value::new(Some(&name), kind));
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
 
 pub(super) fn read(root: &mut Table<'_>, auth: AuthMode) -> Vec<Key> {
     let context = root.context;
-    let tables = root.tables("keys");
+    let Some(tables) = root.tables("keys") else { return Vec::new() };
     if tables.is_empty() && auth == AuthMode::Keys {
         let hint = "add a [[keys]] with id, team and sha256, or set [auth] mode = \"none\" on a loopback address";
         context

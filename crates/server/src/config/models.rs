@@ -14,7 +14,7 @@ use super::{
 
 pub(super) fn read(root: &mut Table<'_>, upstreams: &[Entry]) -> Vec<Model> {
     let context = root.context;
-    let tables = root.tables("models");
+    let Some(tables) = root.tables("models") else { return Vec::new() };
     if tables.is_empty() {
         context.report(Problem::new("models", "no model", "at least one [[models]]"));
     }
@@ -104,7 +104,7 @@ fn baseline(text: &Text<'_>, upstreams: &[Entry]) -> Option<UpstreamId> {
 fn targets(table: &mut Table<'_>, upstreams: &[Entry]) -> Vec<Target> {
     let context = table.context;
     let path = table.at("targets");
-    let tables = table.tables("targets");
+    let Some(tables) = table.tables("targets") else { return Vec::new() };
     if tables.is_empty() {
         let expected = "at least one { upstream = \"…\", share = 1.0 }";
         context.report(Problem::new(&path, "no target", expected));

@@ -109,10 +109,13 @@ impl<'a> Table<'a> {
         self.take(key)?.table()
     }
 
-    /// An array of tables; empty if absent.
-    pub(super) fn tables(&mut self, key: &'static str) -> Vec<Table<'a>> {
-        let items = self.take(key).and_then(|item| item.list("an array of tables")).unwrap_or_default();
-        items.into_iter().filter_map(Item::table).collect()
+    /// An array of tables, which is empty if it is absent.
+    pub(super) fn tables(&mut self, key: &'static str) -> Option<Vec<Table<'a>>> {
+        let Some(item) = self.take(key) else { return Some(Vec::new()) };
+        let items = item.list("an array of tables")?;
+        let empty = items.is_empty();
+        let tables: Vec<_> = items.into_iter().filter_map(Item::table).collect();
+        (empty || !tables.is_empty()).then_some(tables)
     }
 
     /// Reports every key that nobody took.

@@ -34,7 +34,7 @@ const ENDPOINT_TYPES: [(&str, EndpointType); 2] =
 
 pub(super) fn read(root: &mut Table<'_>) -> Vec<Entry> {
     let context = root.context;
-    let tables = root.tables("upstreams");
+    let Some(tables) = root.tables("upstreams") else { return Vec::new() };
     if tables.is_empty() {
         context.report(Problem::new("upstreams", "no upstream", "at least one [[upstreams]]"));
     }

@@ -332,3 +332,21 @@ fn mistakes_in_models_are_reported() {
     let problems = parse(&twice, "x.toml", &env).expect_err("the name is taken").list;
     assert_eq!((problems[0].path.as_str(), problems.len()), ("models[1].name", 1));
 }
+
+#[test]
+fn what_is_no_table_is_reported_once() {
+    let set = |name: &str| if name == "LLM_ROUTER__SERVER__WORKERS" { Some("3".to_owned()) } else { env(name) };
+    let rest = VALID.replace("[server]\nlisten = \"127.0.0.1:8080\"\nworkers = 2\ndrain_s = 30", "");
+    for (line, path) in [
+        ("server = 3", "server"),
+        ("server = []", "server"),
+        ("models = 3\n", "models"),
+        ("models = [3]\n", "models[0]"),
+        ("\"server.listen\" = 3", "server.listen"),
+        ("\"a[99999999]\" = 3", "a[99999999]"),
+    ] {
+        let rest = if line.starts_with("models") { rest.split("[[models]]").next().unwrap_or_default() } else { &rest };
+        let problems = parse(&format!("{line}\n{rest}"), "x.toml", &set).expect_err(line).list;
+        assert_eq!(problems.iter().map(|problem| problem.path.as_str()).collect::<Vec<_>>(), [path], "{line}");
+    }
+}
