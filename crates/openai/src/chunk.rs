@@ -11,8 +11,19 @@ use serde::{
 
 use crate::{Event, classify::Dialect};
 
-/// Reads an event. `wants_usage` says whether the client asked for usage.
-pub(crate) fn frame(event: Event, wants_usage: bool, dialect: &dyn Dialect) -> Result<Frame, Error> {
+/// How usage reaches the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UsageFor {
+    /// Not at all: the client did not ask.
+    Nobody,
+    /// In a chunk of its own, as OpenAI sends it.
+    Client,
+    /// As it comes: the upstream sends it with every chunk, and once more at the end.
+    EveryChunk,
+}
+
+/// Reads an event and writes its usage as `usage_for` has it.
+pub(crate) fn frame(event: Event, usage_for: UsageFor, dialect: &dyn Dialect) -> Result<Frame, Error> {
     let Some(data) = event.data else { return no_data(&event.raw, dialect) };
     if data.is_empty() {
         return Ok(silent());
@@ -34,11 +45,11 @@ pub(crate) fn frame(event: Event, wants_usage: bool, dialect: &dyn Dialect) -> R
     } else {
         FrameKind::Opening
     };
-    let bytes = match (chunk.usage, kind) {
-        (Some(_), FrameKind::Usage) if !wants_usage => Bytes::new(),
-        (Some(_), _) if !wants_usage => without_usage(text)?,
-        (Some(_), FrameKind::Finish) => usage_apart(text)?,
-        (Some(_) | None, _) => event.raw,
+    let bytes = match (chunk.usage, usage_for, kind) {
+        (Some(_), UsageFor::Nobody, FrameKind::Usage) => Bytes::new(),
+        (Some(_), UsageFor::Nobody, _) => without_usage(text)?,
+        (Some(_), UsageFor::Client, FrameKind::Finish) => usage_apart(text)?,
+        (Some(_) | None, _, _) => event.raw,
     };
     Ok(Frame { bytes, kind, usage: chunk.usage })
 }
@@ -283,7 +294,8 @@ mod tests {
     fn read(text: &str, wants_usage: bool) -> Result<Frame, Error> {
         let mut splitter = Splitter::new(1 << 20);
         splitter.push(Bytes::from(format!("{text}\n\n"))).expect("short");
-        frame(splitter.next_event().expect("an event"), wants_usage, &OpenAiDialect)
+        let usage_for = if wants_usage { UsageFor::Client } else { UsageFor::Nobody };
+        frame(splitter.next_event().expect("an event"), usage_for, &OpenAiDialect)
     }
 
     fn kind(text: &str) -> FrameKind {

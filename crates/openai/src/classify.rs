@@ -79,7 +79,7 @@ impl ErrorBody {
         Self {
             message: text("message").or_else(detail),
             kind: text("type"),
-            param: text("param").map(|param| param.trim_start_matches("body.").to_owned()),
+            param: text("param").and_then(|param| field(&param)),
             code: text("code").filter(|code| code.parse::<u16>().is_err()),
             status: status(map.get("code")),
         }
@@ -88,6 +88,13 @@ impl ErrorBody {
     fn mentions(&self, phrase: &str) -> bool {
         self.message.as_deref().is_some_and(|message| message.contains(phrase))
     }
+}
+
+/// The field in FastAPI's path to it, if the path leads to one and not to an offset in the text.
+fn field(path: &str) -> Option<String> {
+    let field = path.strip_prefix("body.").unwrap_or(path);
+    let is_field = field != "body" && !field.bytes().all(|byte| byte.is_ascii_digit());
+    is_field.then(|| field.to_owned())
 }
 
 fn status(value: Option<&Value>) -> Option<u16> {
@@ -130,7 +137,8 @@ fn kind(status: u16, said: &ErrorBody) -> ErrorKind {
         // A path that the upstream does not serve: embeddings on a chat model, for one.
         404 if said.message.as_deref() == Some("Not Found") => ErrorKind::Unsupported,
         404 => ErrorKind::NotFound,
-        405 | 501 => ErrorKind::Unsupported,
+        // Too long for this upstream's limit on bodies, which differ widely.
+        405 | 413 | 501 => ErrorKind::Unsupported,
         408 | 425 => ErrorKind::Unavailable,
         429 => ErrorKind::RateLimited,
         529 => ErrorKind::Overloaded,
@@ -202,6 +210,7 @@ mod tests {
             (200, r#"{"object":"error","message":"m","code":404,"type":"NotFoundError"}"#, ErrorKind::NotFound, "m"),
             (200, r#"{"error":{"message":"m"},"status_code":429}"#, ErrorKind::RateLimited, "m"),
             (200, "", ErrorKind::Unavailable, "the upstream sent an empty answer"),
+            (413, "", ErrorKind::Unsupported, "the upstream answered 413 without saying why"),
             (502, "<html>", ErrorKind::Unavailable, "the upstream answered 502 without saying why"),
             (500, r#"{"error":"no workers available"}"#, ErrorKind::Overloaded, "no workers available"),
         ];

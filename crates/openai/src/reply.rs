@@ -10,7 +10,12 @@ use futures_util::{Stream, StreamExt, stream};
 use provider::{Error, ErrorKind, Frame, FrameKind, Frames, Object, Operation, Request, Usage};
 use reqwest::{Response, header::CONTENT_TYPE};
 
-use crate::{Splitter, chunk, classify::Dialect, client::transport};
+use crate::{
+    Splitter,
+    chunk::{self, UsageFor},
+    classify::Dialect,
+    client::transport,
+};
 
 /// Largest event of a stream, in bytes.
 const MAX_EVENT: usize = 1 << 20;
@@ -27,7 +32,7 @@ pub(crate) fn frames(response: Response, request: &Request, dialect: &'static dy
         return Box::pin(SseFrames {
             body: Box::pin(response.bytes_stream()),
             splitter: Splitter::new(MAX_EVENT),
-            wants_usage: request.head.include_usage,
+            usage_for: if request.head.include_usage { UsageFor::Client } else { UsageFor::Nobody },
             dialect,
             finished: false,
             state: State::Reading,
@@ -100,7 +105,7 @@ enum State {
 struct SseFrames<S> {
     body: Pin<Box<S>>,
     splitter: Splitter,
-    wants_usage: bool,
+    usage_for: UsageFor,
     dialect: &'static dyn Dialect,
     finished: bool,
     state: State,
@@ -108,7 +113,11 @@ struct SseFrames<S> {
 
 impl<S: Stream<Item = reqwest::Result<Bytes>>> SseFrames<S> {
     fn frame(&mut self, event: crate::Event) -> Result<Frame, Error> {
-        let frame = chunk::frame(event, self.wants_usage, self.dialect)?;
+        let frame = chunk::frame(event, self.usage_for, self.dialect)?;
+        let is_early = matches!(frame.kind, FrameKind::Opening | FrameKind::Content);
+        if self.usage_for == UsageFor::Client && is_early && frame.usage.is_some() {
+            self.usage_for = UsageFor::EveryChunk;
+        }
         self.finished |= frame.kind == FrameKind::Finish;
         if frame.kind == FrameKind::Done {
             self.state = State::Ended;

@@ -76,3 +76,71 @@ fn read_quoted(quoted: &str) -> ErrorBody {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use openai::OpenAiDialect;
+    use provider::ErrorKind::{Auth, InvalidRequest, NotFound, Overloaded, RateLimited, Unavailable};
+    use reqwest::header::HeaderMap;
+
+    use super::*;
+
+    fn read(status: u16, body: &str) -> Error {
+        RunPodDialect.classify(&Failure { status, headers: &HeaderMap::new(), body: body.as_bytes() })
+    }
+
+    #[test]
+    fn a_job_without_an_answer_says_why() {
+        let cases = [
+            (200, r#"{"id":"j","status":"IN_QUEUE"}"#, Overloaded, "no worker took the request in time"),
+            (200, r#"{"id":"j","status":"IN_PROGRESS"}"#, Overloaded, "no worker took the request in time"),
+            (200, r#"{"id":"j","status":"FAILED"}"#, Unavailable, "the upstream's job ended as failed"),
+            (200, r#"{"id":"j","status":"CANCELLED"}"#, Unavailable, "the upstream's job ended as cancelled"),
+            (200, r#"{"id":"j","status":"TIMED_OUT"}"#, Unavailable, "the upstream's job ended as timed out"),
+            (200, r#"{"id":"j","status":"FAILED","error":"out of memory"}"#, Unavailable, "out of memory"),
+        ];
+        for (status, body, kind, message) in cases {
+            let error = read(status, body);
+            assert_eq!((error.kind, error.message.as_str(), error.status), (kind, message, None), "{body}");
+        }
+    }
+
+    #[test]
+    fn the_endpoints_own_failures_are_not_taken_for_vllms() {
+        let cases = [
+            (400, r#"{"error":"no workers available"}"#, Overloaded),
+            (500, r#"{"error":"no workers available"}"#, Overloaded),
+            (401, r#"{"error":"Unauthorized"}"#, Auth),
+            (404, "", NotFound),
+            (429, "", RateLimited),
+            (524, "<html>A timeout occurred</html>", Unavailable),
+            (
+                500,
+                r#"{"error":"{'message': 'vLLM is not running', 'type': 'worker_error', 'code': None}"}"#,
+                Unavailable,
+            ),
+        ];
+        for (status, body, kind) in cases {
+            let error = read(status, body);
+            assert_eq!((error.kind, error.status), (kind, Some(status)), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_quoted_body_that_was_cut_still_tells() {
+        let error = read(500, r#"{"error":"vLLM returned HTTP 400: {\"error\":{\"message\":\"too h"}"#);
+        assert_eq!((error.kind, error.status), (InvalidRequest, Some(400)));
+        assert_eq!(error.message, r#"{"error":{"message":"too h"#);
+        let error = read(500, r#"{"error":"vLLM returned HTTP 503"}"#);
+        assert_eq!((error.kind, error.status), (Unavailable, Some(503)));
+    }
+
+    #[test]
+    fn vllms_own_words_are_not_searched_for_a_status() {
+        let body = r#"{"error":{"message":"Failed to fetch the image: HTTP 404: {}","param":null,"code":400}}"#;
+        let direct =
+            OpenAiDialect.classify(&Failure { status: 400, headers: &HeaderMap::new(), body: body.as_bytes() });
+        let error = read(400, body);
+        assert_eq!((error.kind, error.message, error.status), (direct.kind, direct.message, direct.status));
+    }
+}
