@@ -1,8 +1,8 @@
 //! The Cerebras provider.
 //!
-//! Cerebras refuses every field that it does not know, so what it takes is a list ([`fields`]) and the rest is left out and
-//! said. What cannot be left out without changing the answer is refused before anything is sent ([`exclude`]), so that the
-//! router can go where it is served. Errors are flat, and a 429 has three meanings ([`dialect`]).
+//! Cerebras refuses every field that it does not know, so what it takes is a list (`fields`) and the rest is left out
+//! and said. What cannot be left out without changing the answer is refused before anything is sent (`exclude`), so
+//! that the router can go where it is served. Errors are flat, and a 429 has three meanings (`dialect`).
 
 mod dialect;
 mod exclude;
@@ -19,7 +19,8 @@ use reqwest::header::{HeaderName, HeaderValue};
 pub struct Settings {
     /// Cerebras' id of the model.
     pub model: String,
-    /// Sent where the client names no limit. Cerebras charges the limit to the quota before it answers, so keep it tight.
+    /// Sent where the client names no limit. Cerebras charges the limit to the quota before it answers, so keep it
+    /// tight.
     pub default_max_tokens: Option<u64>,
 }
 
@@ -102,3 +103,6 @@ fn blames(error: &Error, name: &str) -> bool {
         || [":", ".", "[", " "].into_iter().any(|after| named(("body.", after)))
         || error.message.strip_prefix(name).is_some_and(|rest| rest.starts_with([':', '.', '[']))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! How many workers an endpoint has, in either of the two shapes that RunPod answers with.
 //!
-//! A queue endpoint's `/health` counts under `workers` and `jobs`; the management API lists the workers themselves and counts
-//! under `summary`. Both have left fields out before, and a field left out is unknown, not zero.
+//! A queue endpoint's `/health` counts under `workers` and `jobs`; the management API lists the workers themselves and
+//! counts under `summary`. Both have left fields out before, and a field left out is unknown, not zero.
 
 use provider::{Capacity, Error, ErrorKind};
 use serde_json::Value;

@@ -1,9 +1,9 @@
 //! What RunPod's failures mean: the refusal that a failed job hides, and the states of a job that nobody worked on.
 //!
-//! The worker turns what vLLM refused into a failed job whose error is a Python dictionary as text. The endpoint answers it
-//! with HTTP 500 or with HTTP 200, depending on its age. Newer workers quote vLLM's reply (`vLLM returned HTTP 404: {…}`);
-//! older ones put vLLM's own error there. Either way the refusal is read as if vLLM had sent it, so that both kinds of
-//! endpoint classify alike.
+//! The worker turns what vLLM refused into a failed job whose error is a Python dictionary as text. The endpoint
+//! answers it with HTTP 500 or with HTTP 200, depending on its age. Newer workers quote vLLM's reply (`vLLM returned
+//! HTTP 404: {…}`); older ones put vLLM's own error there. Either way the refusal is read as if vLLM had sent it, so
+//! that both kinds of endpoint classify alike.
 
 use openai::{Dialect, ErrorBody, Failure, classify};
 use provider::{Error, ErrorKind};
@@ -18,7 +18,9 @@ impl Dialect for RunPodDialect {
     fn classify(&self, failure: &Failure<'_>) -> Error {
         let said = ErrorBody::parse(failure.body);
         match Job::of(failure.body) {
-            Some(Job::Waiting) => return Error::new(ErrorKind::Overloaded, "no worker took the request in time"),
+            Some(Job::Waiting) => {
+                return Error::new(ErrorKind::Overloaded, "the upstream's job did not finish in time");
+            }
             Some(Job::Ended(state)) if said.message.is_none() => {
                 return Error::new(ErrorKind::Unavailable, format!("the upstream's job ended as {state}"));
             }
@@ -92,8 +94,8 @@ mod tests {
     #[test]
     fn a_job_without_an_answer_says_why() {
         let cases = [
-            (200, r#"{"id":"j","status":"IN_QUEUE"}"#, Overloaded, "no worker took the request in time"),
-            (200, r#"{"id":"j","status":"IN_PROGRESS"}"#, Overloaded, "no worker took the request in time"),
+            (200, r#"{"id":"j","status":"IN_QUEUE"}"#, Overloaded, "the upstream's job did not finish in time"),
+            (200, r#"{"id":"j","status":"IN_PROGRESS"}"#, Overloaded, "the upstream's job did not finish in time"),
             (200, r#"{"id":"j","status":"FAILED"}"#, Unavailable, "the upstream's job ended as failed"),
             (200, r#"{"id":"j","status":"CANCELLED"}"#, Unavailable, "the upstream's job ended as cancelled"),
             (200, r#"{"id":"j","status":"TIMED_OUT"}"#, Unavailable, "the upstream's job ended as timed out"),

@@ -1,8 +1,9 @@
 //! The RunPod provider: vLLM behind a queue endpoint or a load-balancing endpoint.
 //!
-//! Both kinds speak OpenAI's API, and vLLM ignores what it does not know, so a request passes nearly as it came. The work is
-//! in the answers: a queue endpoint runs each request as a job, and what vLLM refused comes back as a failed job that holds
-//! the refusal as text. [`dialect`] finds it again, so that a client's mistake is not taken for a broken upstream.
+//! Both kinds speak OpenAI's API, and vLLM ignores what it does not know, so a request passes nearly as it came. The
+//! work is in the answers: a queue endpoint runs each request as a job, and what vLLM refused comes back as a failed
+//! job that holds the refusal as text. `dialect` finds it again, so that a client's mistake is not taken for a broken
+//! upstream.
 
 mod capacity;
 mod dialect;

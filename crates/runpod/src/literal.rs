@@ -1,7 +1,7 @@
 //! Reads what Python's `str()` makes of a dictionary, because that is how a failed job states its error.
 //!
-//! Strings, numbers, `None`, `True`, `False` and dictionaries within dictionaries are read. Anything else ends the reading,
-//! and what was read so far counts: the text may have been cut on its way.
+//! Strings, numbers, `None`, `True`, `False` and dictionaries within dictionaries are read. Anything else ends the
+//! reading, and what was read so far counts: the text may have been cut on its way.
 
 use std::{iter::Peekable, str::Chars};
 

@@ -17,8 +17,8 @@ pub(crate) fn body(request: &Request, served: &Served, head: &mut ReplyHead) -> 
     rewrite.finish()
 }
 
-/// The client's `guided_…` field as newer versions want it: they ignore the old name without a word, and the answer would be
-/// unconstrained. The old field stays, because older workers know only that one.
+/// The client's `guided_…` field as newer versions want it: they ignore the old name without a word, and the answer
+/// would be unconstrained. The old field stays, because older workers know only that one.
 fn constraint(request: &Request) -> Option<String> {
     let given = |name: &str| request.field(name).filter(|value| *value != "null");
     if given("structured_outputs").is_some() {

@@ -1,4 +1,5 @@
-//! A server that plays one recorded answer at a time, byte by byte as it was recorded. Shared by the tests of the adapters.
+//! A server that plays one recorded answer at a time, byte by byte as it was recorded. Shared by the tests of the
+//! adapters.
 
 use std::fmt::Write as _;
 

@@ -1,5 +1,5 @@
-//! What vLLM refused, as a queue endpoint reports it: the worker states the error as Python writes a dictionary, and the
-//! endpoint answers the failed job with HTTP 500 or with HTTP 200.
+//! What vLLM refused, as a queue endpoint reports it: the worker states the error as Python writes a dictionary, and
+//! the endpoint answers the failed job with HTTP 500 or with HTTP 200.
 
 use std::fmt::Write as _;
 
