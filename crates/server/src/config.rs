@@ -26,8 +26,8 @@ use std::path::Path;
 pub use env::{Env, process_env, unknown_overrides};
 pub use problem::{Problem, Problems};
 pub use types::{
-    AccessLog, AuthMode, Config, EndpointType, Key, KeyLimits, Log, LogFormat, Model, ProviderSettings, Server,
-    Strategy, Target, Timeouts, Upstream,
+    AccessLog, AuthMode, Config, EndpointType, Key, KeyLimits, Log, LogFormat, Model, ProviderSettings, Server, Target,
+    Timeouts, Upstream,
 };
 
 use ::config::Source;

@@ -1,3 +1,24 @@
-//! server
+//! The service around the router: HTTP, configuration, keys, limits, metrics. The only crate that knows HTTP servers, files,
+//! the environment and Prometheus.
 
+mod access_log;
+mod admin;
+mod api;
+mod app;
+mod auth;
+pub mod cli;
+mod clock;
 pub mod config;
+mod demo;
+mod error;
+mod limits;
+mod metrics;
+mod observers;
+mod providers;
+mod reload;
+mod running;
+mod sse;
+mod telemetry;
+
+pub use providers::WiringError;
+pub use running::{Running, StartError};

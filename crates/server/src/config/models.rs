@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use provider::{ModelId, UpstreamId};
+use router::StrategyName;
 
 use super::{
     problem::{Problem, did_you_mean},
     reader::Table,
-    types::{Model, Strategy, Target},
+    types::{Model, Target},
     upstreams::Entry,
     value::{Item, Text},
 };
@@ -36,7 +37,7 @@ pub(super) fn read(root: &mut Table<'_>, upstreams: &[Entry]) -> Vec<Model> {
 }
 
 fn model(mut table: Table<'_>, upstreams: &[Entry]) -> (Option<String>, Option<Model>) {
-    let strategies = Strategy::ALL.map(|strategy| (strategy.as_str(), strategy));
+    let strategies = StrategyName::ALL.map(|strategy| (strategy.as_str(), strategy));
     let name = table.required("name", "the name that clients ask for").and_then(|text| public_name(text, upstreams));
     let strategy = table
         .required("strategy", "weighted, balanced, cost or latency")

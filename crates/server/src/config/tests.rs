@@ -105,7 +105,7 @@ fn a_valid_file_says_what_it_says() {
     assert_eq!(fast.operations, [Operation::Chat, Operation::Completions]);
 
     let model = &config.models[0];
-    assert_eq!((model.strategy, model.slo_ttft), (Strategy::Balanced, Some(Duration::from_secs(2))));
+    assert_eq!((model.strategy, model.slo_ttft), (router::StrategyName::Balanced, Some(Duration::from_secs(2))));
     assert_eq!(model.deadline, Duration::from_mins(1));
     assert_eq!(model.baseline.as_ref().map(provider::UpstreamId::as_str), Some("fast"));
     assert_eq!(model.targets.iter().map(|target| target.share).collect::<Vec<_>>(), [0.8, 0.2]);

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use provider::{Features, Limits, ModelId, Operation, Tariff, UpstreamId};
+use router::StrategyName;
 use secrecy::SecretString;
 
 /// A validated configuration.
@@ -101,7 +102,7 @@ pub struct Key {
 }
 
 /// What a key may use; `None` is unlimited.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct KeyLimits {
     /// Requests a minute.
     pub requests_per_minute: Option<NonZeroU32>,
@@ -195,7 +196,7 @@ pub struct Model {
     /// The name that clients ask for.
     pub name: ModelId,
     /// How targets are ordered.
-    pub strategy: Strategy,
+    pub strategy: StrategyName,
     /// The promised time to the first token.
     pub slo_ttft: Option<Duration>,
     /// The upstream that savings are measured against; it has a price per token.
@@ -206,39 +207,6 @@ pub struct Model {
     pub early_headers: bool,
     /// Where requests go, at least one; shares sum to 1.
     pub targets: Vec<Target>,
-}
-
-/// How targets are ordered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Strategy {
-    /// By share alone.
-    Weighted,
-    /// By share, bent by latency and load.
-    Balanced,
-    /// Cheapest first.
-    Cost,
-    /// Fastest first.
-    Latency,
-}
-
-impl Strategy {
-    /// Every strategy.
-    pub const ALL: [Self; 4] = [Self::Weighted, Self::Balanced, Self::Cost, Self::Latency];
-
-    /// The name used in configuration, metrics and logs.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Weighted => "weighted",
-            Self::Balanced => "balanced",
-            Self::Cost => "cost",
-            Self::Latency => "latency",
-        }
-    }
-
-    /// The strategy called `name`.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|strategy| strategy.as_str() == name)
-    }
 }
 
 /// A part of a model's traffic.

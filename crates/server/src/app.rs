@@ -1,0 +1,104 @@
+//! What every worker shares.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+};
+
+use arc_swap::ArcSwap;
+use provider::RequestId;
+use router::{Event, Observer, RequestEnded, RequestOutcome, Router, Subject};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    auth::Keyring,
+    config::{Config, Server},
+    metrics::Metrics,
+};
+
+/// The service.
+pub(crate) struct App {
+    pub(crate) router: Router,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) metrics: Arc<Metrics>,
+    live: ArcSwap<Live>,
+    /// Requests under way, bodies included.
+    pub(crate) in_flight: Arc<AtomicU32>,
+    /// No longer ready: the process is about to stop.
+    pub(crate) is_draining: AtomicBool,
+    /// Ends the streams that are still open.
+    pub(crate) cut: CancellationToken,
+    id_prefix: u64,
+    id_count: AtomicU64,
+}
+
+/// The part of the configuration that requests read; replaced as a whole.
+pub(crate) struct Live {
+    pub(crate) server: Server,
+    pub(crate) keyring: Keyring,
+}
+
+impl App {
+    pub(crate) fn new(
+        config: &Config,
+        router: Router,
+        observer: Arc<dyn Observer>,
+        metrics: Arc<Metrics>,
+        id_prefix: u64,
+    ) -> Self {
+        let live = Live { server: config.server.clone(), keyring: Keyring::new(config, None) };
+        Self {
+            router,
+            observer,
+            metrics,
+            live: ArcSwap::from_pointee(live),
+            in_flight: Arc::default(),
+            is_draining: AtomicBool::new(false),
+            cut: CancellationToken::new(),
+            id_prefix,
+            id_count: AtomicU64::new(0),
+        }
+    }
+
+    /// One consistent view of the configuration, for one request.
+    pub(crate) fn live(&self) -> Arc<Live> {
+        self.live.load_full()
+    }
+
+    /// Puts another configuration in force.
+    pub(crate) fn replace(&self, config: &Config) {
+        let keyring = Keyring::new(config, Some(&self.live.load().keyring));
+        self.live.store(Arc::new(Live { server: config.server.clone(), keyring }));
+    }
+
+    /// The id of a new request: the client's own if it is harmless, else one that is ours and unique.
+    pub(crate) fn request_id(&self, from_client: Option<&str>) -> RequestId {
+        let harmless = |id: &&str| {
+            (1..=64).contains(&id.len())
+                && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+        };
+        if let Some(id) = from_client.filter(harmless) {
+            return RequestId::from(id);
+        }
+        let count = self.id_count.fetch_add(1, Ordering::Relaxed);
+        RequestId::from(format!("req-{:016x}{count:08x}", self.id_prefix).as_str())
+    }
+
+    /// Tells the observers of a request that never reached the router.
+    pub(crate) fn rejected(&self, subject: Subject, code: &'static str, since: Instant) {
+        let ended = RequestEnded {
+            subject: Arc::new(subject),
+            outcome: RequestOutcome::Rejected(code),
+            attempts: 0,
+            upstream: None,
+            reason: None,
+            usage: None,
+            cost: None,
+            baseline_cost: None,
+            first_token: None,
+            duration: since.elapsed(),
+        };
+        self.observer.on(&Event::RequestEnded(&ended));
+    }
+}

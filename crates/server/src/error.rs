@@ -1,0 +1,293 @@
+//! Every error that a client can see: its HTTP status and its body in OpenAI's shape, made here and nowhere else.
+//!
+//! 429 means "you" (the key's own limit), 503 means "us". The SDKs of OpenAI repeat 429 and 5xx by themselves; an error that
+//! the router has already tried to avoid carries `x-should-retry: false`, or the load would triple.
+
+use std::{borrow::Cow, time::Duration};
+
+use actix_web::{
+    HttpResponse, HttpResponseBuilder,
+    http::{StatusCode, header},
+};
+use bytes::Bytes;
+use provider::{Error, ErrorKind, InvalidRequest};
+use router::RouterError;
+use serde::Serialize;
+
+/// An error as the client sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    kind: &'static str,
+    code: Cow<'static, str>,
+    param: Option<String>,
+    message: String,
+    retry_after: Option<Duration>,
+    is_final: bool,
+    allow: Option<&'static str>,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, kind: &'static str, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            kind,
+            code: code.into(),
+            param: None,
+            message: message.into(),
+            retry_after: None,
+            is_final: false,
+            allow: None,
+        }
+    }
+
+    fn bad_request(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(status, "invalid_request_error", code, message)
+    }
+
+    pub(crate) fn no_key() -> Self {
+        let message = "no API key: send the header 'Authorization: Bearer <key>'";
+        Self::bad_request(StatusCode::UNAUTHORIZED, "invalid_api_key", message)
+    }
+
+    pub(crate) fn wrong_key() -> Self {
+        let message = "this API key is not known here: check it, or ask whoever runs the router for one";
+        Self::bad_request(StatusCode::UNAUTHORIZED, "invalid_api_key", message)
+    }
+
+    pub(crate) fn rate_limited(limit: u32, retry_after: Duration) -> Self {
+        let message = format!("this key may make {limit} requests per minute: slow down, or ask for a higher limit");
+        let mut error = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "rate_limit_exceeded", message);
+        error.retry_after = Some(retry_after);
+        error
+    }
+
+    pub(crate) fn too_many_at_once(limit: u32) -> Self {
+        let message = format!("this key may have {limit} requests under way at a time: wait for one to end");
+        let mut error =
+            Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "concurrency_limit_exceeded", message);
+        error.retry_after = Some(Duration::from_secs(1));
+        error
+    }
+
+    pub(crate) fn overloaded() -> Self {
+        let message = "the router has as many requests under way as it may: try again in a moment";
+        let mut error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", "overloaded", message);
+        error.retry_after = Some(Duration::from_secs(1));
+        error
+    }
+
+    pub(crate) fn body_too_large(limit: usize) -> Self {
+        let message = format!("the body is larger than {limit} bytes: shorten the conversation or send images by URL");
+        Self::bad_request(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
+    }
+
+    pub(crate) fn body_too_slow() -> Self {
+        let message = "the body did not arrive in time: send it without pauses";
+        Self::bad_request(StatusCode::REQUEST_TIMEOUT, "body_timeout", message)
+    }
+
+    pub(crate) fn body_broken() -> Self {
+        Self::bad_request(
+            StatusCode::BAD_REQUEST,
+            "body_incomplete",
+            "the body could not be read to its end: send it again",
+        )
+    }
+
+    pub(crate) fn not_json() -> Self {
+        let message = "the body must be JSON: send the header 'Content-Type: application/json'";
+        Self::bad_request(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
+    }
+
+    pub(crate) fn encoded() -> Self {
+        let message = "compressed bodies are not accepted: send the JSON as it is, without 'Content-Encoding'";
+        Self::bad_request(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", message)
+    }
+
+    pub(crate) fn wrong_method(allow: &'static str) -> Self {
+        let message = format!("this path takes {allow} only");
+        let mut error = Self::bad_request(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
+        error.allow = Some(allow);
+        error
+    }
+
+    pub(crate) fn no_such_path(path: &str) -> Self {
+        let message = match path {
+            "/v1/responses" => "the Responses API is not served here: use POST /v1/chat/completions".to_owned(),
+            "/v1/messages" => "Anthropic's API is not served here: use POST /v1/chat/completions".to_owned(),
+            path if path.starts_with("/v1/") => {
+                "this path of the OpenAI API is not served here: there are POST /v1/chat/completions, \
+                 /v1/completions and /v1/embeddings, and GET /v1/models"
+                    .to_owned()
+            }
+            _ => "there is nothing here: the API lives under /v1, so a client's base URL must end in /v1".to_owned(),
+        };
+        Self::bad_request(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    pub(crate) fn no_such_model(name: &str) -> Self {
+        let shown: String = name.chars().take(64).collect();
+        let message = format!("the model {shown:?} does not exist: GET /v1/models lists those that do");
+        let mut error = Self::bad_request(StatusCode::NOT_FOUND, "model_not_found", message);
+        error.param = Some("model".to_owned());
+        error
+    }
+
+    /// The error's code.
+    pub(crate) fn code(&self) -> &'static str {
+        match &self.code {
+            Cow::Borrowed(code) => code,
+            Cow::Owned(_) => "upstream",
+        }
+    }
+
+    /// The response, built on one that may have headers already.
+    pub(crate) fn respond(&self, mut response: HttpResponseBuilder) -> HttpResponse {
+        response.status(self.status);
+        if let Some(wait) = self.retry_after {
+            // Rounded up: coming back a moment too early would be refused again.
+            let seconds = (wait.as_millis().div_ceil(1000)).max(1);
+            response.insert_header((header::RETRY_AFTER, seconds.to_string()));
+        }
+        if self.is_final {
+            response.insert_header(("x-should-retry", "false"));
+        }
+        if let Some(allow) = self.allow {
+            response.insert_header((header::ALLOW, allow));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+        }
+        response.content_type("application/json").body(self.body())
+    }
+
+    fn body(&self) -> String {
+        let code = (!self.code.is_empty()).then_some(&*self.code);
+        to_json(Body { message: &self.message, kind: self.kind, param: self.param.as_deref(), code, request_id: None })
+    }
+}
+
+/// The inside of an error in OpenAI's shape.
+#[derive(Serialize)]
+struct Body<'a> {
+    message: &'a str,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    param: Option<&'a str>,
+    code: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+}
+
+fn to_json(error: Body<'_>) -> String {
+    #[derive(Serialize)]
+    struct Outer<'a> {
+        error: Body<'a>,
+    }
+    // Plain strings always serialise.
+    serde_json::to_string(&Outer { error }).unwrap_or_default()
+}
+
+impl From<InvalidRequest> for ApiError {
+    fn from(invalid: InvalidRequest) -> Self {
+        let mut error = Self::bad_request(StatusCode::BAD_REQUEST, "invalid_request", invalid.message);
+        error.param = invalid.param;
+        error
+    }
+}
+
+impl From<&RouterError> for ApiError {
+    fn from(error: &RouterError) -> Self {
+        match error {
+            RouterError::NoSuchModel(name) => Self::no_such_model(name),
+            RouterError::Unsupported { .. } => Self::bad_request(
+                StatusCode::BAD_REQUEST,
+                "unsupported",
+                format!("{error}: leave it out or choose another model"),
+            ),
+            RouterError::ContextOverflow { .. } => {
+                Self::bad_request(StatusCode::BAD_REQUEST, "context_length_exceeded", format!("{error}: shorten it"))
+            }
+            RouterError::NoUpstream { retry_after } => {
+                let message = format!("{error}: try again in a moment");
+                let mut api = Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", "no_upstream", message);
+                api.retry_after = Some(*retry_after);
+                api
+            }
+            RouterError::Failed { error, retry_after, .. } => Self::failed(error, *retry_after),
+        }
+    }
+}
+
+impl ApiError {
+    /// Every attempt failed with this, or worse.
+    fn failed(error: &Error, retry_after: Option<Duration>) -> Self {
+        let (status, kind, code) = match error.kind {
+            ErrorKind::InvalidRequest => (upstream_status(error), "invalid_request_error", "invalid_request"),
+            ErrorKind::ContextOverflow => (StatusCode::BAD_REQUEST, "invalid_request_error", "context_length_exceeded"),
+            ErrorKind::Unsupported => (StatusCode::BAD_REQUEST, "invalid_request_error", "unsupported"),
+            ErrorKind::Auth => (StatusCode::BAD_GATEWAY, "server_error", "upstream_auth"),
+            ErrorKind::NotFound => (StatusCode::BAD_GATEWAY, "server_error", "upstream_not_found"),
+            ErrorKind::RateLimited => (StatusCode::SERVICE_UNAVAILABLE, "server_error", "upstream_rate_limited"),
+            ErrorKind::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "server_error", "upstream_overloaded"),
+            ErrorKind::Timeout(_) => (StatusCode::GATEWAY_TIMEOUT, "server_error", "upstream_timeout"),
+            ErrorKind::Connect => (StatusCode::BAD_GATEWAY, "server_error", "upstream_unreachable"),
+            ErrorKind::Unavailable => (StatusCode::BAD_GATEWAY, "server_error", "upstream_unavailable"),
+            ErrorKind::Interrupted => (StatusCode::BAD_GATEWAY, "server_error", "upstream_disconnected"),
+            ErrorKind::Protocol => (StatusCode::BAD_GATEWAY, "server_error", "upstream_invalid"),
+        };
+        // What an upstream says of our own key or endpoint is not the client's business.
+        let message = match error.kind {
+            ErrorKind::Auth => {
+                "the upstream refused the router's own credentials: whoever runs the router must look at it".to_owned()
+            }
+            ErrorKind::NotFound => {
+                "the upstream does not serve what the router is configured for: whoever runs it must look at it"
+                    .to_owned()
+            }
+            _ => error.message.clone(),
+        };
+        let mut api = Self::new(status, kind, code, message);
+        if kind == "invalid_request_error" {
+            api.param.clone_from(&error.param);
+            if let Some(code) = &error.code {
+                api.code = code.clone().into();
+            }
+        }
+        api.retry_after = retry_after;
+        api.is_final = true;
+        api
+    }
+}
+
+fn upstream_status(error: &Error) -> StatusCode {
+    let status = error.status.and_then(|status| StatusCode::from_u16(status).ok());
+    status.filter(StatusCode::is_client_error).unwrap_or(StatusCode::BAD_REQUEST)
+}
+
+/// The event that tells a client of a stream that it broke. There is no `[DONE]` after it: that would read as success.
+pub(crate) fn broken_stream(error: &Error, request_id: &str) -> Bytes {
+    let code = match error.kind {
+        ErrorKind::Timeout(_) => "upstream_timeout",
+        ErrorKind::Protocol => "upstream_invalid",
+        _ => "upstream_disconnected",
+    };
+    event(&error.message, "upstream_error", code, request_id)
+}
+
+/// The event that ends a stream because the router stops.
+pub(crate) fn stopped_stream(request_id: &str) -> Bytes {
+    event("the router is shutting down: send the request again", "server_error", "router_shutdown", request_id)
+}
+
+/// The event that ends a stream whose headers were sent before it failed.
+pub(crate) fn failed_stream(error: &RouterError, request_id: &str) -> Bytes {
+    let api = ApiError::from(error);
+    event(&api.message, api.kind, &api.code, request_id)
+}
+
+fn event(message: &str, kind: &str, code: &str, request_id: &str) -> Bytes {
+    let error = to_json(Body { message, kind, param: None, code: Some(code), request_id: Some(request_id) });
+    Bytes::from(format!("data: {error}\n\n"))
+}

@@ -1,0 +1,198 @@
+//! An answer as the body of a streamed response: bytes are relayed as they came, several frames in one write if they are there.
+//!
+//! While the upstream is silent, comments keep the connection alive through balancers that cut idle ones. A stream that breaks
+//! ends with one `error` event and no `[DONE]`; both SDKs of OpenAI take a bare close for success.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use actix_web::{
+    Error,
+    body::{BodySize, MessageBody},
+};
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, future::LocalBoxFuture};
+use provider::RequestId;
+use router::{Answer, RouterError};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use crate::{app::App, error, limits::Place};
+
+/// Most bytes that are gathered into one write.
+const MAX_WRITE: usize = 64 << 10;
+
+/// The places that a request holds until its body has ended.
+pub(crate) type Places = [Option<Place>; 2];
+
+/// Where the frames come from.
+#[expect(clippy::large_enum_variant, reason = "nearly every body is the large one, and a box is one more allocation")]
+enum Source {
+    /// The headers went out before the upstream answered.
+    Calling(LocalBoxFuture<'static, Result<Answer, RouterError>>),
+    Relaying(Answer),
+    Ended,
+}
+
+/// The body of a streamed response.
+pub(crate) struct SseBody {
+    source: Source,
+    request_id: RequestId,
+    keep_alive: Duration,
+    last_write: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    _places: Places,
+}
+
+impl SseBody {
+    /// Relays an answer.
+    pub(crate) fn new(
+        answer: Answer,
+        app: &Arc<App>,
+        request_id: RequestId,
+        keep_alive: Duration,
+        places: Places,
+    ) -> Self {
+        Self::from_source(Source::Relaying(answer), app, request_id, keep_alive, places)
+    }
+
+    /// Relays an answer that is still to come.
+    pub(crate) fn early(
+        call: LocalBoxFuture<'static, Result<Answer, RouterError>>,
+        app: &Arc<App>,
+        request_id: RequestId,
+        keep_alive: Duration,
+        places: Places,
+    ) -> Self {
+        Self::from_source(Source::Calling(call), app, request_id, keep_alive, places)
+    }
+
+    fn from_source(
+        source: Source,
+        app: &Arc<App>,
+        request_id: RequestId,
+        keep_alive: Duration,
+        places: Places,
+    ) -> Self {
+        let cut = Box::pin(app.cut.clone().cancelled_owned());
+        Self { source, request_id, keep_alive, last_write: Instant::now(), timer: None, cut, _places: places }
+    }
+
+    fn end(&mut self, last: Bytes) -> Poll<Option<Result<Bytes, Error>>> {
+        self.source = Source::Ended;
+        Poll::Ready(Some(Ok(last)))
+    }
+
+    /// A comment if it has been silent for too long. The timer is only set anew when it fires, not with every write.
+    fn poll_keep_alive(&mut self, context: &mut Context<'_>) -> Poll<Bytes> {
+        loop {
+            let due = self.last_write + self.keep_alive;
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+            if timer.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            let now = Instant::now();
+            if now < due {
+                timer.as_mut().reset(due);
+                continue;
+            }
+            self.last_write = now;
+            return Poll::Ready(Bytes::from_static(b": keep-alive\n\n"));
+        }
+    }
+
+    /// What the answer has ready, as one piece of bytes.
+    fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let Source::Relaying(answer) = &mut self.source else { return Poll::Ready(None) };
+        let mut first = Bytes::new();
+        let mut gathered: Option<BytesMut> = None;
+        loop {
+            let bytes = match Pin::new(&mut *answer).poll_next(context) {
+                Poll::Ready(Some(Ok(frame))) => frame.bytes,
+                Poll::Ready(Some(Err(error))) => {
+                    let event = error::broken_stream(&error, self.request_id.as_str());
+                    self.source = Source::Ended;
+                    return Poll::Ready(Some(joined(first, gathered, &event)));
+                }
+                Poll::Ready(None) => {
+                    self.source = Source::Ended;
+                    let rest = joined(first, gathered, &Bytes::new());
+                    return Poll::Ready((!rest.is_empty()).then_some(rest));
+                }
+                Poll::Pending if first.is_empty() => return Poll::Pending,
+                Poll::Pending => return Poll::Ready(Some(joined(first, gathered, &Bytes::new()))),
+            };
+            if bytes.is_empty() {
+                continue;
+            }
+            if first.is_empty() {
+                first = bytes;
+                continue;
+            }
+            let gathered = gathered.get_or_insert_with(|| BytesMut::from(&first[..]));
+            gathered.extend_from_slice(&bytes);
+            if gathered.len() >= MAX_WRITE {
+                return Poll::Ready(Some(std::mem::take(gathered).freeze()));
+            }
+        }
+    }
+}
+
+/// `gathered` if there is any, else `first`, and `last` after it; copies only if there are several.
+fn joined(first: Bytes, gathered: Option<BytesMut>, last: &Bytes) -> Bytes {
+    match gathered {
+        None if last.is_empty() => first,
+        None if first.is_empty() => last.clone(),
+        None => {
+            let mut both = BytesMut::from(&first[..]);
+            both.extend_from_slice(last);
+            both.freeze()
+        }
+        Some(mut gathered) => {
+            gathered.extend_from_slice(last);
+            gathered.freeze()
+        }
+    }
+}
+
+impl MessageBody for SseBody {
+    type Error = Error;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        let this = &mut *self;
+        if let Source::Calling(call) = &mut this.source {
+            match call.as_mut().poll(context) {
+                Poll::Ready(Ok(answer)) => this.source = Source::Relaying(answer),
+                Poll::Ready(Err(failed)) => {
+                    let event = error::failed_stream(&failed, this.request_id.as_str());
+                    return this.end(event);
+                }
+                Poll::Pending => {}
+            }
+        }
+        match &this.source {
+            Source::Ended => return Poll::Ready(None),
+            Source::Calling(_) => {}
+            Source::Relaying(_) => {
+                if let Poll::Ready(ready) = this.poll_answer(context) {
+                    this.last_write = Instant::now();
+                    return Poll::Ready(ready.map(Ok));
+                }
+            }
+        }
+        if this.cut.as_mut().poll(context).is_ready() {
+            let event = error::stopped_stream(this.request_id.as_str());
+            return this.end(event);
+        }
+        this.poll_keep_alive(context).map(|comment| Some(Ok(comment)))
+    }
+}

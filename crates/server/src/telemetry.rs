@@ -1,0 +1,21 @@
+//! The process' own log, on standard error, so that the access log can have standard output.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Log, LogFormat};
+
+/// Starts logging as configured. Does nothing if the process logs already.
+pub(crate) fn start(log: &Log) {
+    // A bare level is meant for the router; actix would announce each of its workers.
+    let directives = format!("actix_server=warn,{}", log.level);
+    let filter = EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new("info"));
+    let is_terminal = std::io::stderr().is_terminal();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal);
+    // An error means that a log is already there: several servers in one process share it.
+    drop(match log.format {
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Pretty => builder.try_init(),
+    });
+}
