@@ -75,10 +75,14 @@ fn object(text: &str) -> Result<Object, Error> {
     Object::parse(text).map_err(|_| protocol("an event of the stream is not a JSON object"))
 }
 
+/// JSON that came in several `data` lines goes out in several.
 fn as_event(json: &[u8], out: &mut BytesMut) {
-    out.put_slice(b"data: ");
-    out.put_slice(json);
-    out.put_slice(b"\n\n");
+    for line in json.split(|byte| *byte == b'\n') {
+        out.put_slice(b"data: ");
+        out.put_slice(line);
+        out.put_slice(b"\n");
+    }
+    out.put_slice(b"\n");
 }
 
 /// The chunk without its usage.
@@ -328,6 +332,15 @@ mod tests {
         assert_eq!(
             &frame.bytes[..],
             b"data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}],\"id\":\"c\"}\n\n"
+        );
+    }
+
+    #[test]
+    fn a_chunk_of_several_lines_stays_one_event() {
+        let frame = read("data: {\"choices\":[\ndata: {\"delta\":{}}],\"usage\":{},\ndata: \"id\":1}", false);
+        assert_eq!(
+            std::str::from_utf8(&frame.expect("a frame").bytes),
+            Ok("data: {\"choices\":[\ndata: {\"delta\":{}}],\"id\":1}\n\n")
         );
     }
 

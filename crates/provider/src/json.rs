@@ -66,7 +66,12 @@ impl Object {
     }
 
     fn find(&self, text: &str, key: &str) -> Option<usize> {
-        self.members.iter().position(|member| &text[member.key.clone()] == key)
+        self.find_all(text, key).next()
+    }
+
+    fn find_all(&self, text: &str, key: &str) -> impl Iterator<Item = usize> {
+        let matching = move |(at, member): (usize, &Member)| (&text[member.key.clone()] == key).then_some(at);
+        self.members.iter().enumerate().filter_map(matching)
     }
 }
 
@@ -133,7 +138,8 @@ pub(crate) fn borrowed<E: de::Error>(key: Text<'_>) -> Result<&str, E> {
     }
 }
 
-/// Changes to an object, applied in one copy.
+/// Changes to an object, applied in one copy. Of two changes to the same member the later one holds. A key that appears
+/// twice is changed as one: readers differ on which of the two counts.
 pub struct Rewrite<'a> {
     text: &'a str,
     object: &'a Object,
@@ -150,26 +156,35 @@ impl<'a> Rewrite<'a> {
 
     /// Gives `key` the raw JSON `value`, adding the member if it is missing.
     pub fn set(&mut self, key: &'a str, value: impl Into<Cow<'a, str>>) -> &mut Self {
-        match self.object.find(self.text, key) {
-            Some(at) => self.replaced.push((self.object.members[at].value.clone(), value.into())),
-            None => self.added.push((key, value.into())),
+        let mut found = self.object.find_all(self.text, key);
+        if let Some(first) = found.next() {
+            self.removed.retain(|removed| *removed != first);
+            self.removed.extend(found);
+            let range = self.object.members[first].value.clone();
+            self.replaced.retain(|(old, _)| old.start < range.start || old.end > range.end);
+            self.replaced.push((range, value.into()));
+        } else if let Some((_, old)) = self.added.iter_mut().find(|(added, _)| *added == key) {
+            *old = value.into();
+        } else {
+            self.added.push((key, value.into()));
         }
         self
     }
 
     /// Renames `key`, if it is there.
     pub fn rename(&mut self, key: &str, name: &'a str) -> &mut Self {
-        if let Some(at) = self.object.find(self.text, key) {
-            self.replaced.push((self.object.members[at].key.clone(), name.into()));
+        for at in self.object.find_all(self.text, key) {
+            let range = self.object.members[at].key.clone();
+            self.replaced.retain(|(old, _)| *old != range);
+            self.replaced.push((range, name.into()));
         }
         self
     }
 
     /// Removes `key`, if it is there.
     pub fn remove(&mut self, key: &str) -> &mut Self {
-        if let Some(at) = self.object.find(self.text, key) {
-            self.removed.push(at);
-        }
+        self.removed.extend(self.object.find_all(self.text, key));
+        self.added.retain(|(added, _)| *added != key);
         self
     }
 
@@ -198,6 +213,10 @@ impl<'a> Rewrite<'a> {
             }
             let mut from = member.key.start - 1;
             while let Some((range, new)) = replaced.next_if(|(range, _)| range.start < end) {
+                if range.start < from {
+                    // Within a value that was replaced as a whole.
+                    continue;
+                }
                 out.extend_from_slice(&self.text.as_bytes()[from..range.start]);
                 out.extend_from_slice(new.as_bytes());
                 from = range.end;
@@ -270,6 +289,41 @@ mod tests {
             }),
             "{\"b\":2,\"a2\":3}"
         );
+    }
+
+    #[test]
+    fn of_two_changes_the_later_one_holds() {
+        let out = rewrite(TEXT, |rewrite| {
+            rewrite.set("b", "1").set("b", "2").set("new", "1").set("new", "2");
+            rewrite.rename("a", "y").rename("a", "z").remove("c").set("c", "3");
+            rewrite.set("gone", "1").remove("gone");
+        });
+        let value: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+        assert_eq!(value, serde_json::json!({"z": [1, {"a": 2}], "b": 2, "c": 3, "new": 2}));
+    }
+
+    #[test]
+    fn a_change_within_a_replaced_value_is_void() {
+        let inside = TEXT.find("2}").expect("there");
+        for outer_first in [true, false] {
+            let out = rewrite(TEXT, |rewrite| {
+                if outer_first {
+                    rewrite.set("a", "[]").replace(inside..inside + 1, "9");
+                } else {
+                    rewrite.replace(inside..inside + 1, "9").set("a", "[]");
+                }
+            });
+            assert_eq!(out, "{\"a\" : [],\"b\":\"x,}\",\"c\" :null}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_appears_twice_is_changed_as_one() {
+        let twice = "{\"a\":1,\"b\":2,\"a\":3}";
+        let changed = |change: fn(&mut Rewrite<'_>)| rewrite(twice, change);
+        assert_eq!(changed(|rewrite| drop(rewrite.remove("a"))), "{\"b\":2}");
+        assert_eq!(changed(|rewrite| drop(rewrite.set("a", "4"))), "{\"a\":4,\"b\":2}");
+        assert_eq!(changed(|rewrite| drop(rewrite.rename("a", "c"))), "{\"c\":1,\"b\":2,\"c\":3}");
     }
 
     #[test]
