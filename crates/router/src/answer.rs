@@ -75,7 +75,7 @@ impl Answer {
             return Poll::Ready(Some(Ok(frame)));
         }
         let now = Instant::now();
-        self.attempt.upstream.succeeded(self.attempt.probe, now);
+        self.attempt.upstream.succeeded(now);
         self.attempt.end(Outcome::Served, now);
         let Some(settlement) = self.journey.end(RequestOutcome::Served, Some(&self.attempt), now) else {
             self.stage = Stage::Ended;
@@ -119,6 +119,17 @@ impl Answer {
                 (Phase::Gap, "the upstream fell silent amid the answer")
             };
             return Poll::Ready(Error::new(ErrorKind::Timeout(phase), message));
+        }
+    }
+}
+
+/// The client left before the end.
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if matches!(self.stage, Stage::Relaying) {
+            let now = Instant::now();
+            self.attempt.abandon(now);
+            drop(self.journey.end(RequestOutcome::ClientGone, Some(&self.attempt), now));
         }
     }
 }

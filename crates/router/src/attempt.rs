@@ -25,14 +25,15 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
-    pub(crate) fn begin(
+    /// A call that `upstream` has let in begins.
+    pub(crate) fn new(
         upstream: Arc<Upstream>,
+        probe: bool,
         reason: Reason,
         subject: Arc<Subject>,
         observer: Arc<dyn Observer>,
         now: Instant,
     ) -> Self {
-        let probe = upstream.begin(now);
         Self { upstream, started: now, probe, reason, first_token: None, usage: None, subject, observer, ended: false }
     }
 
@@ -40,7 +41,7 @@ impl Attempt {
     pub(crate) fn first_token(&mut self, now: Instant) {
         let after = now.duration_since(self.started);
         self.first_token = Some(after);
-        self.upstream.first_token(self.subject.stream, after, now);
+        self.upstream.first_token(self.subject.stream, std::mem::take(&mut self.probe), after, now);
     }
 
     /// The list price of what the upstream counted.
@@ -64,14 +65,18 @@ impl Attempt {
             duration: now.duration_since(self.started),
         }));
     }
+
+    /// The client left, unless the call is over.
+    pub(crate) fn abandon(&mut self, now: Instant) {
+        if !self.ended {
+            self.upstream.released(self.probe);
+            self.end(Outcome::ClientGone, now);
+        }
+    }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        if self.ended {
-            return;
-        }
-        self.upstream.released(self.probe);
-        self.end(Outcome::ClientGone, Instant::now());
+        self.abandon(Instant::now());
     }
 }

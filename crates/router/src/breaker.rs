@@ -226,8 +226,9 @@ mod tests {
     #[test]
     fn half_of_the_calls_failing_opens_it() {
         let mut bench = Bench::new();
-        for _ in 0..MIN_CALLS {
+        for _ in 0..MIN_CALLS / 2 {
             bench.fail(1);
+            assert_eq!(bench.state(), BreakerState::Closed);
             bench.succeed();
             bench.pass(0.1);
         }

@@ -9,7 +9,7 @@ const PER_SECOND: f64 = 3.0;
 const MOST: f64 = 30.0;
 
 /// A bucket of repeats.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Budget {
     spent: f64,
     at: Option<Instant>,

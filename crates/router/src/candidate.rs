@@ -6,7 +6,8 @@ use provider::{NanoUsd, Request, Usage};
 use tokio::time::Instant;
 
 use crate::{
-    share::Accrual,
+    history::History,
+    share::{Accrual, Dealt},
     table::{Model, ModelState},
     upstream::{Blocked, Upstream},
 };
@@ -15,8 +16,8 @@ use crate::{
 const BYTES_PER_TOKEN_AT_MOST: u64 = 16;
 /// Completion tokens that are expected where the client names no limit.
 const EXPECTED_COMPLETION_TOKENS: u64 = 256;
-/// Most attempts on one upstream.
-const MAX_ATTEMPTS_EACH: u32 = 3;
+/// When a full upstream is expected to have room again.
+pub(crate) const FULL_PAUSE: Duration = Duration::from_secs(1);
 
 /// A target at one moment, for one request.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,47 +30,12 @@ pub struct Candidate {
     pub is_ready: Option<bool>,
     /// Calls in flight.
     pub in_flight: u32,
-    /// Predicted time to the first token.
+    /// Predicted time to the first token; for a whole answer, to its end.
     pub first_token: Option<Duration>,
-    /// Whether that is within the model's aim; yes if either is unknown.
+    /// Whether streams begin within the model's aim; yes if either is unknown.
     pub meets_slo: bool,
     /// What this request is expected to cost at list prices.
     pub expected_cost: Option<NanoUsd>,
-}
-
-/// What a request has been through.
-#[derive(Debug)]
-pub(crate) struct History {
-    attempts: Vec<u32>,
-    /// Targets that will not be asked again.
-    barred: Vec<bool>,
-    /// The prompt overflowed a context of that many tokens.
-    overflowed: Option<u64>,
-    /// The target that the request is charged to.
-    pub(crate) charged: Option<usize>,
-}
-
-impl History {
-    pub(crate) fn new(targets: usize) -> Self {
-        Self { attempts: vec![0; targets], barred: vec![false; targets], overflowed: None, charged: None }
-    }
-
-    pub(crate) fn is_fresh(&self, target: usize) -> bool {
-        self.attempts[target] == 0
-    }
-
-    pub(crate) fn attempted(&mut self, target: usize) {
-        self.attempts[target] += 1;
-        self.barred[target] |= self.attempts[target] >= MAX_ATTEMPTS_EACH;
-    }
-
-    pub(crate) fn bar(&mut self, target: usize) {
-        self.barred[target] = true;
-    }
-
-    pub(crate) fn overflowed(&mut self, context_tokens: Option<u64>) {
-        self.overflowed = self.overflowed.max(context_tokens);
-    }
 }
 
 /// Why there is no candidate.
@@ -79,6 +45,8 @@ pub(crate) enum NoCandidate {
     Unsupported(&'static str),
     /// The prompt is beyond every context.
     ContextOverflow(u64),
+    /// A target that failed before could be asked again.
+    Repeatable,
     /// Targets may be free then.
     Blocked(Instant),
     /// All are full.
@@ -87,7 +55,30 @@ pub(crate) enum NoCandidate {
     Exhausted,
 }
 
-/// Filters the targets of `model` for `request`. With `repeat`, targets that were asked before are candidates again.
+impl NoCandidate {
+    /// The better prospect of what is known and one more target that is blocked.
+    pub(crate) fn or(self, blocked: Blocked, now: Instant) -> Self {
+        match (self, blocked) {
+            (Self::Repeatable, _) => Self::Repeatable,
+            (Self::Blocked(at), Blocked::Broken(until) | Blocked::Parked(until)) => Self::Blocked(at.min(until)),
+            (Self::Full, Blocked::Broken(until) | Blocked::Parked(until)) if until > now + FULL_PAUSE => Self::Full,
+            (_, Blocked::Broken(until) | Blocked::Parked(until)) => Self::Blocked(until),
+            (Self::Blocked(at), Blocked::Full) if at <= now + FULL_PAUSE => Self::Blocked(at),
+            (_, Blocked::Full) => Self::Full,
+        }
+    }
+}
+
+/// Why a target can never serve a request, from the least to the most telling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Unfit {
+    Operation,
+    Features,
+    Context,
+}
+
+/// Filters the targets of `model` for `request`. With `repeat`, targets that were asked before are candidates where there is
+/// no other.
 pub(crate) fn candidates(
     model: &Model,
     request: &Request,
@@ -96,104 +87,101 @@ pub(crate) fn candidates(
     repeat: bool,
     now: Instant,
 ) -> Result<Vec<Candidate>, NoCandidate> {
-    let able = able(model, request, history)?;
-    let mut found = Vec::with_capacity(able.len());
+    let mut found = Vec::with_capacity(model.targets.len());
     let mut none = NoCandidate::Exhausted;
-    for target in able {
-        if history.barred[target] || !(repeat || history.is_fresh(target)) {
+    let mut unfit = None;
+    let mut any_fits = false;
+    for (target, upstream) in model.targets.iter().enumerate() {
+        if let Err(why) = check(upstream, request, history) {
+            unfit = unfit.max(Some(why));
             continue;
         }
-        let upstream = &model.targets[target];
+        any_fits = true;
+        if history.is_barred(target) {
+            continue;
+        }
         let snapshot = upstream.snapshot(request.head.stream, now);
         if let Some(blocked) = snapshot.blocked {
-            none = sooner(none, blocked);
-            continue;
+            none = none.or(blocked, now);
+        } else if !repeat && !history.is_fresh(target) {
+            none = NoCandidate::Repeatable;
+        } else {
+            let slo = model.spec.slo_first_token.zip(snapshot.stream_first_token);
+            found.push(Candidate {
+                target,
+                owed: 0.0,
+                is_ready: snapshot.is_ready,
+                in_flight: snapshot.in_flight,
+                first_token: snapshot.first_token,
+                meets_slo: slo.is_none_or(|(aim, predicted)| predicted <= aim),
+                expected_cost: expected_cost(upstream, request),
+            });
         }
-        let slo = model.spec.slo_first_token.zip(snapshot.first_token);
-        found.push(Candidate {
-            target,
-            owed: 0.0,
-            is_ready: snapshot.is_ready,
-            in_flight: snapshot.in_flight,
-            first_token: snapshot.first_token,
-            meets_slo: slo.is_none_or(|(aim, predicted)| predicted <= aim),
-            expected_cost: expected_cost(upstream, request),
-        });
     }
-    if found.is_empty() {
-        return Err(none);
+    match unfit {
+        Some(unfit) if !any_fits => return Err(refusal(unfit, model, request, history)),
+        _ if found.is_empty() => return Err(none),
+        _ => {}
     }
-    add_debts(model, history, state, &mut found);
+    if repeat && found.iter().any(|candidate| history.is_fresh(candidate.target)) {
+        found.retain(|candidate| history.is_fresh(candidate.target));
+    }
+    let dealt = dealt(model, &found);
+    for candidate in &mut found {
+        // A request that was charged already does not earn the shares again.
+        candidate.owed = match history.charge() {
+            Some(_) => state.debts.owed(candidate.target),
+            None => state.debts.owed_next(candidate.target, dealt),
+        };
+    }
     Ok(found)
 }
 
-fn add_debts(model: &Model, history: &History, state: &ModelState, found: &mut [Candidate]) {
-    let available = available(model, found);
-    for candidate in found {
-        // A request that was charged already does not earn the shares again.
-        candidate.owed = if history.charged.is_some() {
-            state.debts.owed(candidate.target)
-        } else {
-            state.debts.owed_next(candidate.target, &model.shares, &available, model.spec.strategy.accrual())
-        };
-    }
-}
-
-/// Which targets are candidates.
-pub(crate) fn available(model: &Model, found: &[Candidate]) -> Vec<bool> {
-    let mut available = vec![false; model.targets.len()];
-    for candidate in found {
-        available[candidate.target] = true;
-    }
-    available
+/// What a request that `found` could serve earns the targets of `model`.
+pub(crate) fn dealt<'a>(model: &'a Model, found: &[Candidate]) -> Dealt<'a> {
+    let available = found.iter().map(|candidate| model.shares[candidate.target]).sum();
+    Dealt::new(&model.shares, model.spec.strategy.accrual(), available)
 }
 
 /// Whether another target was owed the request more than `chosen`, could it have taken it.
-pub(crate) fn is_spill(model: &Model, state: &ModelState, chosen: usize, available: &[bool]) -> bool {
-    let owed = |target| state.debts.owed_next(target, &model.shares, available, Accrual::Held);
+pub(crate) fn is_spill(model: &Model, state: &ModelState, chosen: usize) -> bool {
+    let dealt = Dealt::new(&model.shares, Accrual::Held, 1.0);
+    let owed = |target| state.debts.owed_next(target, dealt);
     (0..model.targets.len()).any(|target| target != chosen && owed(target) > owed(chosen) + 1e-9)
 }
 
-/// The targets that can do what is asked, free or not.
-fn able(model: &Model, request: &Request, history: &History) -> Result<Vec<usize>, NoCandidate> {
-    let all = |keep: &dyn Fn(&Upstream) -> bool| -> Vec<usize> {
-        (0..model.targets.len()).filter(|target| keep(&model.targets[*target])).collect()
-    };
-    let head = &request.head;
-    let serves = |upstream: &Upstream| upstream.spec.operations.contains(&request.operation);
-    let does = |upstream: &Upstream| serves(upstream) && upstream.spec.features.cover(head.features);
-    if all(&serves).is_empty() {
-        return Err(NoCandidate::Unsupported(request.operation.as_str()));
+/// Whether an upstream, free or not, can do what is asked.
+fn check(upstream: &Upstream, request: &Request, history: &History) -> Result<(), Unfit> {
+    let spec = &upstream.spec;
+    if !spec.operations.contains(&request.operation) {
+        return Err(Unfit::Operation);
     }
-    if all(&does).is_empty() {
-        let what = match head.features {
+    if !spec.features.cover(request.head.features) {
+        return Err(Unfit::Features);
+    }
+    let context = spec.context_tokens.unwrap_or(u64::MAX);
+    let least_tokens = request.body_bytes() as u64 / BYTES_PER_TOKEN_AT_MOST;
+    if context < least_tokens || history.overflow().is_some_and(|known| context <= known) {
+        return Err(Unfit::Context);
+    }
+    Ok(())
+}
+
+/// What to say when no target fits.
+fn refusal(closest: Unfit, model: &Model, request: &Request, history: &History) -> NoCandidate {
+    match closest {
+        Unfit::Operation => NoCandidate::Unsupported(request.operation.as_str()),
+        Unfit::Features => NoCandidate::Unsupported(match request.head.features {
             features if features.images => "images in messages",
             features if features.tools => "tool calls",
             _ => "a JSON schema for the answer",
-        };
-        return Err(NoCandidate::Unsupported(what));
-    }
-    let least_tokens = request.body_bytes() as u64 / BYTES_PER_TOKEN_AT_MOST;
-    let fits = |upstream: &Upstream| {
-        let context = upstream.spec.context_tokens.unwrap_or(u64::MAX);
-        does(upstream) && context >= least_tokens && history.overflowed.is_none_or(|known| context > known)
-    };
-    let able = all(&fits);
-    if able.is_empty() && history.overflowed.is_none() {
-        let largest = model.targets.iter().filter_map(|upstream| upstream.spec.context_tokens).max();
-        return Err(NoCandidate::ContextOverflow(largest.unwrap_or_default()));
-    }
-    Ok(able)
-}
-
-fn sooner(known: NoCandidate, blocked: Blocked) -> NoCandidate {
-    match (known, blocked) {
-        (NoCandidate::Blocked(at), Blocked::Broken(until) | Blocked::Parked(until)) => {
-            NoCandidate::Blocked(at.min(until))
+        }),
+        // An upstream has said so itself, and better.
+        Unfit::Context if history.overflow().is_some() => NoCandidate::Exhausted,
+        Unfit::Context => {
+            let largest = model.targets.iter().filter_map(|upstream| upstream.spec.context_tokens).max();
+            NoCandidate::ContextOverflow(largest.unwrap_or_default())
         }
-        (_, Blocked::Broken(until) | Blocked::Parked(until)) => NoCandidate::Blocked(until),
-        (NoCandidate::Exhausted, Blocked::Full) => NoCandidate::Full,
-        (known, Blocked::Full) => known,
     }
 }
 

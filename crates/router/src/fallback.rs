@@ -14,9 +14,10 @@ use crate::{
     Served,
     answer::Answer,
     attempt::Attempt,
-    candidate::{self, History, NoCandidate},
+    candidate::{self, FULL_PAUSE, NoCandidate},
     error::RouterError,
     event::Reason,
+    history::History,
     journey::Journey,
     table::Model,
 };
@@ -24,6 +25,8 @@ use crate::{
 /// The random wait before repeat n is drawn from (0, min(2 s · 2ⁿ, 10 s)).
 const BASE_WAIT: Duration = Duration::from_secs(2);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// Most repeats of a request that every target has failed.
+const MAX_REPEATS: u32 = 2;
 /// Longest wait for an upstream that is parked or broken.
 const LONGEST_STANDBY: Duration = Duration::from_secs(5);
 /// Less time than this left, and an attempt is not worth its price.
@@ -51,21 +54,19 @@ pub(crate) async fn serve(
     let mut repeat = false;
     model.state.lock().budget.deposit();
     loop {
-        let attempt = match decide(model, request, &mut history, repeat, &mut journey) {
-            Ok(attempt) => attempt,
+        let chosen = match decide(model, request, &mut history, repeat, call.deadline, &mut journey) {
+            Ok(chosen) => chosen,
             Err(none) => {
                 let Some(until) = standby(model, none, repeats, call.deadline, &mut journey) else {
-                    return Err((give_up(none, best, &mut journey), journey));
+                    return Err((give_up(model, none, best, &history, &mut journey), journey));
                 };
                 sleep_until(until).await;
                 (repeat, repeats) = (true, repeats + 1);
                 continue;
             }
         };
-        let (target, attempt) = attempt;
-        journey.attempts += 1;
-        let limit = limit(model, request, &history, &attempt, call.deadline);
-        match try_once(request, call, attempt, journey, limit).await {
+        let target = chosen.target;
+        match try_once(request, call, journey, chosen).await {
             Ok((head, answer)) => return Ok(Served::new(head, answer)),
             Err((error, returned)) => {
                 journey = returned;
@@ -80,12 +81,20 @@ pub(crate) async fn serve(
                     best = Some(error);
                 }
                 if !moves_on || call.deadline < Instant::now() + LEAST_TIME {
-                    return Err((give_up(NoCandidate::Exhausted, best, &mut journey), journey));
+                    return Err((give_up(model, NoCandidate::Exhausted, best, &history, &mut journey), journey));
                 }
                 repeat = false;
             }
         }
     }
+}
+
+/// A target that has taken the request on.
+struct Chosen {
+    target: usize,
+    attempt: Attempt,
+    /// When to lose patience with it.
+    limit: Instant,
 }
 
 /// Chooses a target, charges it and takes its place in flight, all under one short lock, so that concurrent requests see
@@ -95,30 +104,39 @@ fn decide(
     request: &Request,
     history: &mut History,
     repeat: bool,
+    deadline: Instant,
     journey: &mut Journey,
-) -> Result<(usize, Attempt), NoCandidate> {
+) -> Result<Chosen, NoCandidate> {
     let now = Instant::now();
     let mut state = model.state.lock();
     let mut candidates = candidate::candidates(model, request, history, &state, repeat, now)?;
     model.strategy.rank(&mut candidates, &mut journey.rng);
-    let target = candidates[0].target;
+    // Models share upstreams, so that another model may have taken the last place since the snapshot.
+    let mut none = NoCandidate::Exhausted;
+    let taken = candidates.iter().find_map(|candidate| match model.targets[candidate.target].begin(now) {
+        Ok(probe) => Some((candidate.target, probe)),
+        Err(blocked) => {
+            none = none.or(blocked, now);
+            None
+        }
+    });
+    let Some((target, probe)) = taken else { return Err(none) };
     let reason = match (journey.attempts, model.strategy.reason()) {
         (1.., _) => Reason::Fallback,
-        (0, Reason::Share) if candidate::is_spill(model, &state, target, &candidate::available(model, &candidates)) => {
-            Reason::Spill
-        }
+        (0, Reason::Share) if candidate::is_spill(model, &state, target) => Reason::Spill,
         (0, reason) => reason,
     };
-    if let Some(charged) = history.charged {
-        state.debts.shift(charged, target)
+    if let Some(charge) = history.charge() {
+        state.debts.shift(charge.last, target, &model.shares);
     } else {
-        let available = candidate::available(model, &candidates);
-        state.debts.charge(target, &model.shares, &available, model.spec.strategy.accrual());
+        let available = candidates.iter().map(|candidate| candidate.target);
+        state.debts.charge(target, candidate::dealt(model, &candidates), available);
     }
-    history.charged = Some(target);
     history.attempted(target);
-    let (subject, observer) = (journey.subject.clone(), journey.observer.clone());
-    Ok((target, Attempt::begin(model.targets[target].clone(), reason, subject, observer, now)))
+    let attempt = journey.begin(model.targets[target].clone(), probe, reason, now);
+    let has_others = candidates.iter().any(|candidate| history.is_fresh(candidate.target));
+    let limit = now + patience(request, &attempt, has_others, deadline.saturating_duration_since(now));
+    Ok(Chosen { target, attempt, limit })
 }
 
 /// Until when to wait for another chance; `None` if it is not worth it.
@@ -132,8 +150,12 @@ fn standby(
     let now = Instant::now();
     let free_at = match none {
         NoCandidate::Blocked(until) => until,
-        NoCandidate::Exhausted if journey.attempts > 0 && repeats == 0 => now,
-        NoCandidate::Exhausted | NoCandidate::Full | NoCandidate::Unsupported(_) | NoCandidate::ContextOverflow(_) => {
+        NoCandidate::Repeatable if repeats < MAX_REPEATS => now,
+        NoCandidate::Repeatable
+        | NoCandidate::Exhausted
+        | NoCandidate::Full
+        | NoCandidate::Unsupported(_)
+        | NoCandidate::ContextOverflow(_) => {
             return None;
         }
     };
@@ -146,8 +168,8 @@ fn standby(
     model.state.lock().budget.withdraw(now).then_some(until)
 }
 
-/// When to lose patience with an attempt that shows no content yet.
-fn limit(model: &Model, request: &Request, history: &History, attempt: &Attempt, deadline: Instant) -> Instant {
+/// How long to wait for content from an attempt; `left` is the time to the deadline.
+fn patience(request: &Request, attempt: &Attempt, has_others: bool, left: Duration) -> Duration {
     let first_token = attempt.upstream.spec.timeouts.first_token;
     let patience = if request.head.stream {
         first_token
@@ -156,20 +178,19 @@ fn limit(model: &Model, request: &Request, history: &History, attempt: &Attempt,
         let tokens = request.head.max_tokens.unwrap_or(LONGEST_ANSWER_TOKENS).min(LONGEST_ANSWER_TOKENS);
         first_token + SLOWEST_TOKEN.saturating_mul(u32::try_from(tokens).unwrap_or(u32::MAX))
     };
-    let others = (0..model.targets.len()).any(|target| history.is_fresh(target));
-    let left = deadline.saturating_duration_since(attempt.started);
     // Whoever comes next needs time as well.
-    attempt.started + patience.min(if others { left / 2 } else { left })
+    patience.min(if has_others { left / 2 } else { left })
 }
 
 /// Makes one attempt, up to the frame that commits it.
 async fn try_once(
     request: &Request,
     call: &Call,
-    mut attempt: Attempt,
     mut journey: Journey,
-    limit: Instant,
+    // After the journey, so that it is dropped first: an attempt ends before its request.
+    chosen: Chosen,
 ) -> Result<Committed, (Error, Journey)> {
+    let Chosen { mut attempt, limit, .. } = chosen;
     let provider = attempt.upstream.spec.provider.clone();
     let opened = timeout_at(limit, open(&*provider, request, call)).await;
     let now = Instant::now();
@@ -218,22 +239,35 @@ async fn open(
 }
 
 /// What to tell the client.
-fn give_up(none: NoCandidate, best: Option<Error>, journey: &mut Journey) -> RouterError {
+fn give_up(
+    model: &Model,
+    none: NoCandidate,
+    best: Option<Error>,
+    history: &History,
+    journey: &mut Journey,
+) -> RouterError {
     let now = Instant::now();
     journey.gave_up(best.as_ref(), now);
+    if let Some(charge) = history.charge() {
+        // Nobody served it: it stays with the target of the strategy's choice, as if nothing had failed.
+        model.state.lock().debts.shift(charge.last, charge.first, &model.shares);
+    }
     let wait = match none {
         NoCandidate::Blocked(until) => Some(until.duration_since(now).max(Duration::from_secs(1))),
-        NoCandidate::Full => Some(Duration::from_secs(1)),
-        NoCandidate::Exhausted | NoCandidate::Unsupported(_) | NoCandidate::ContextOverflow(_) => None,
+        NoCandidate::Full => Some(FULL_PAUSE),
+        NoCandidate::Repeatable
+        | NoCandidate::Exhausted
+        | NoCandidate::Unsupported(_)
+        | NoCandidate::ContextOverflow(_) => None,
     };
     if let Some(error) = best {
-        let retry_after = error.retry_after.or(wait);
+        let retry_after = wait.or(error.retry_after);
         return RouterError::Failed { error, attempts: journey.attempts, retry_after };
     }
     match none {
         NoCandidate::Unsupported(what) => RouterError::Unsupported { what },
         NoCandidate::ContextOverflow(context_tokens) => RouterError::ContextOverflow { context_tokens },
-        NoCandidate::Blocked(_) | NoCandidate::Full | NoCandidate::Exhausted => {
+        NoCandidate::Repeatable | NoCandidate::Blocked(_) | NoCandidate::Full | NoCandidate::Exhausted => {
             RouterError::NoUpstream { retry_after: wait.unwrap_or(Duration::from_secs(1)) }
         }
     }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::{
     attempt::Attempt,
-    event::{Event, Observer, Outcome, RequestEnded, RequestOutcome, Subject},
+    event::{Event, Observer, Outcome, Reason, RequestEnded, RequestOutcome, Subject},
     table::Model,
     upstream::Upstream,
 };
@@ -26,8 +26,6 @@ const RECENTLY: Duration = Duration::from_secs(5);
 struct Suspicion {
     upstream: Arc<Upstream>,
     error: Error,
-    probe: bool,
-    started: Instant,
 }
 
 /// A request on its way.
@@ -38,6 +36,8 @@ pub(crate) struct Journey {
     pub(crate) attempts: u32,
     pub(crate) started: Instant,
     model: Option<Arc<Model>>,
+    /// The upstream of the latest attempt, and why it was chosen.
+    last: Option<(Arc<Upstream>, Reason)>,
     suspicions: Vec<Suspicion>,
     first_token: Option<Duration>,
     ended: bool,
@@ -58,10 +58,18 @@ impl Journey {
             attempts: 0,
             started: now,
             model,
+            last: None,
             suspicions: Vec::new(),
             first_token: None,
             ended: false,
         }
+    }
+
+    /// An attempt on `upstream` begins.
+    pub(crate) fn begin(&mut self, upstream: Arc<Upstream>, probe: bool, reason: Reason, now: Instant) -> Attempt {
+        self.attempts += 1;
+        self.last = Some((upstream.clone(), reason));
+        Attempt::new(upstream, probe, reason, self.subject.clone(), self.observer.clone(), now)
     }
 
     /// An attempt failed.
@@ -70,8 +78,9 @@ impl Journey {
         let upstream = attempt.upstream.clone();
         let is_cold =
             error.kind == ErrorKind::Timeout(Phase::FirstToken) && upstream.capacity(now).is_ready() == Some(false);
-        if error.may_be_poison() {
-            self.suspicions.push(Suspicion { upstream, error: error.clone(), probe, started: attempt.started });
+        // A probe is believed at once: its upstream was in doubt already, and others wait for what it finds.
+        if error.may_be_poison() && !probe {
+            self.suspicions.push(Suspicion { upstream, error: error.clone() });
         } else if is_cold {
             upstream.released(probe);
         } else {
@@ -91,10 +100,11 @@ impl Journey {
     /// No attempt succeeded; `error` is what the client is told, if there was any attempt.
     pub(crate) fn gave_up(&mut self, error: Option<&Error>, now: Instant) {
         let suspicions = std::mem::take(&mut self.suspicions);
-        let others_went_well = |suspicion: &Suspicion| {
-            suspicion.started.checked_sub(RECENTLY).is_some_and(|since| suspicion.upstream.succeeded_since(since))
+        let others_went_well = || {
+            let since = self.started.checked_sub(RECENTLY);
+            since.is_some_and(|since| suspicions.iter().any(|suspicion| suspicion.upstream.succeeded_since(since)))
         };
-        let failed_alike = suspicions.len() == self.attempts as usize && suspicions.iter().all(others_went_well);
+        let failed_alike = suspicions.len() == self.attempts as usize && others_went_well();
         let refused = error.is_some_and(|error| match error.kind {
             ErrorKind::InvalidRequest | ErrorKind::ContextOverflow | ErrorKind::Unsupported => true,
             ErrorKind::Auth
@@ -107,38 +117,36 @@ impl Journey {
             | ErrorKind::Interrupted
             | ErrorKind::Protocol => false,
         });
-        for suspicion in &suspicions {
-            if refused || failed_alike {
-                suspicion.upstream.released(suspicion.probe);
-            } else {
+        if !(refused || failed_alike) {
+            for suspicion in &suspicions {
                 self.charge(suspicion, now);
             }
         }
     }
 
     fn charge(&mut self, suspicion: &Suspicion, now: Instant) {
-        suspicion.upstream.failed(&suspicion.error, suspicion.probe, self.subject.stream, now, &mut self.rng);
+        suspicion.upstream.failed(&suspicion.error, false, self.subject.stream, now, &mut self.rng);
     }
 
     /// The request is over. Returns what must be done before the end of a complete answer is released.
     pub(crate) fn end(
         &mut self,
         outcome: RequestOutcome,
-        last: Option<&Attempt>,
+        serving: Option<&Attempt>,
         now: Instant,
     ) -> Option<BoxFuture<'static, ()>> {
         self.ended = true;
-        let usage = last.and_then(|attempt| attempt.usage);
+        let usage = serving.and_then(|attempt| attempt.usage);
         let baseline =
             self.model.as_ref().and_then(|model| model.baseline.as_ref()?.spec.tariff.as_ref()?.list_price());
         let ended = RequestEnded {
             subject: self.subject.clone(),
             outcome,
             attempts: self.attempts,
-            upstream: last.map(|attempt| attempt.upstream.spec.id.clone()),
-            reason: last.map(|attempt| attempt.reason),
+            upstream: self.last.as_ref().map(|(upstream, _)| upstream.spec.id.clone()),
+            reason: self.last.as_ref().map(|(_, reason)| *reason),
             usage,
-            cost: last.and_then(Attempt::cost),
+            cost: serving.and_then(Attempt::cost),
             baseline_cost: baseline.zip(usage).map(|(price, usage)| price.cost(&usage)),
             first_token: self.first_token,
             duration: now.duration_since(self.started),
@@ -152,9 +160,6 @@ impl Drop for Journey {
     fn drop(&mut self) {
         if self.ended {
             return;
-        }
-        for suspicion in &self.suspicions {
-            suspicion.upstream.released(suspicion.probe);
         }
         drop(self.end(RequestOutcome::ClientGone, None, Instant::now()));
     }

@@ -11,6 +11,7 @@ mod candidate;
 mod error;
 mod event;
 mod fallback;
+mod history;
 mod journey;
 mod load;
 mod share;

@@ -1,11 +1,11 @@
 //! Who is owed how much: the debt behind `weighted` and `balanced`.
 //!
-//! Every request adds each target's share to its debt and takes one off the target that is charged. Serving the target that is
-//! owed most is smooth weighted round-robin; letting the debt of an absent target grow, within bounds, makes the share *held*:
-//! it is paid back when the target returns.
+//! Every request adds each target's share to its debt and takes one off the target that is charged, so debts add up to zero.
+//! Serving the target that is owed most is smooth weighted round-robin; letting the debt of an absent target grow, within
+//! bounds, makes the share *held*: it is paid back when the target returns.
 
-/// Most requests that a target can owe or be owed. At a share of 0.8 the debt of a long outage is paid back within 250 requests.
-const MOST: f64 = 50.0;
+/// Most requests that a target can be owed. At a share of 0.8 the debt of a long outage is paid back within 250 requests.
+pub(crate) const MOST: f64 = 50.0;
 
 /// Which targets earn their share of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,9 +22,36 @@ pub(crate) struct Debts {
     owed: Vec<f64>,
 }
 
+/// What each target earns with one request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Dealt<'a> {
+    shares: &'a [f64],
+    accrual: Accrual,
+    /// Scales the shares of those who earn to one.
+    scale: f64,
+}
+
+impl<'a> Dealt<'a> {
+    /// Deals one request by `shares`, of which `available` is the part of the targets that could serve it.
+    pub(crate) fn new(shares: &'a [f64], accrual: Accrual, available: f64) -> Self {
+        let scale = match accrual {
+            Accrual::Held => 1.0,
+            Accrual::Available if available > 0.0 => available.recip(),
+            Accrual::Available => 0.0,
+        };
+        Self { shares, accrual, scale }
+    }
+
+    /// What a target that could serve the request earns.
+    fn to(self, target: usize) -> f64 {
+        self.shares[target] * self.scale
+    }
+}
+
 impl Debts {
-    pub(crate) fn new(targets: usize) -> Self {
-        Self { owed: vec![0.0; targets] }
+    /// Debts to start with; a target that is not known owes nothing.
+    pub(crate) fn new(owed: impl IntoIterator<Item = f64>) -> Self {
+        Self { owed: owed.into_iter().collect() }
     }
 
     /// What a target is owed.
@@ -32,41 +59,42 @@ impl Debts {
         self.owed[target]
     }
 
-    /// What a target would be owed with the next request, before it is charged to anyone.
-    pub(crate) fn owed_next(&self, target: usize, shares: &[f64], available: &[bool], accrual: Accrual) -> f64 {
-        self.owed[target] + accrued(target, shares, available, accrual)
+    /// What a target that could serve the next request would be owed with it, before it is charged to anyone.
+    pub(crate) fn owed_next(&self, target: usize, dealt: Dealt<'_>) -> f64 {
+        self.owed[target] + dealt.to(target)
     }
 
-    /// A request was decided for `chosen`.
-    pub(crate) fn charge(&mut self, chosen: usize, shares: &[f64], available: &[bool], accrual: Accrual) {
-        for target in 0..self.owed.len() {
-            self.owed[target] += accrued(target, shares, available, accrual);
+    /// A request was decided for `chosen`, one of the `available` targets.
+    pub(crate) fn charge(&mut self, chosen: usize, dealt: Dealt<'_>, available: impl Iterator<Item = usize>) {
+        match dealt.accrual {
+            Accrual::Held => (0..self.owed.len()).for_each(|target| self.owed[target] += dealt.to(target)),
+            Accrual::Available => available.for_each(|target| self.owed[target] += dealt.to(target)),
         }
         self.owed[chosen] -= 1.0;
-        self.bound();
+        self.bound(dealt.shares);
     }
 
     /// The request that was charged to `from` goes to `to`.
-    pub(crate) fn shift(&mut self, from: usize, to: usize) {
+    pub(crate) fn shift(&mut self, from: usize, to: usize, shares: &[f64]) {
         self.owed[from] += 1.0;
         self.owed[to] -= 1.0;
-        self.bound();
+        self.bound(shares);
     }
 
-    fn bound(&mut self) {
-        for owed in &mut self.owed {
-            *owed = owed.clamp(-MOST, MOST);
+    /// What a target cannot be owed any more goes to the others by their shares. Cutting it off instead would wear down
+    /// the shares of those that are still there: all of them would end at the bound.
+    fn bound(&mut self, shares: &[f64]) {
+        let excess: f64 = self.owed.iter().map(|owed| (owed - MOST).max(0.0)).sum();
+        if excess <= 0.0 {
+            return;
         }
-    }
-}
-
-fn accrued(target: usize, shares: &[f64], available: &[bool], accrual: Accrual) -> f64 {
-    match accrual {
-        Accrual::Held => shares[target],
-        Accrual::Available if !available[target] => 0.0,
-        Accrual::Available => {
-            let total: f64 = shares.iter().zip(available).filter(|(_, here)| **here).map(|(share, _)| share).sum();
-            if total > 0.0 { shares[target] / total } else { 0.0 }
+        let others: f64 = self.owed.iter().zip(shares).filter(|(owed, _)| **owed < MOST).map(|(_, share)| share).sum();
+        for (owed, share) in self.owed.iter_mut().zip(shares) {
+            if *owed >= MOST {
+                *owed = MOST;
+            } else if others > 0.0 {
+                *owed += excess * share / others;
+            }
         }
     }
 }

@@ -35,6 +35,19 @@ pub enum StrategyName {
 }
 
 impl StrategyName {
+    /// Every strategy.
+    pub const ALL: [Self; 4] = [Self::Weighted, Self::Balanced, Self::Cost, Self::Latency];
+
+    /// The name used in configuration, metrics and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Weighted => "weighted",
+            Self::Balanced => "balanced",
+            Self::Cost => "cost",
+            Self::Latency => "latency",
+        }
+    }
+
     pub(crate) fn strategy(self) -> &'static dyn Strategy {
         match self {
             Self::Weighted => &weighted::Weighted,

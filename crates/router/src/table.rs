@@ -87,6 +87,7 @@ impl Table {
         Ok(table)
     }
 
+    /// Resolves the names in `spec`.
     fn link(&self, spec: ModelSpec, old: Option<&Arc<Model>>) -> Result<Model, TableError> {
         if spec.targets.is_empty() {
             return Err(TableError::NoTargets(spec.name));
@@ -99,11 +100,7 @@ impl Table {
         let baseline = spec.baseline.as_ref().map(find).transpose()?;
         let total: f64 = spec.targets.iter().map(|(_, share)| share).sum();
         let shares = spec.targets.iter().map(|(_, share)| share / total).collect();
-        // Debts carry over only between the same targets: they are kept by position.
-        let same_targets =
-            |old: &&Arc<Model>| old.spec.targets.iter().map(|t| &t.0).eq(spec.targets.iter().map(|t| &t.0));
-        let fresh = || ModelState { debts: Debts::new(spec.targets.len()), budget: Budget::default() };
-        let state = old.filter(same_targets).map_or_else(|| Arc::new(Mutex::new(fresh())), |old| old.state.clone());
+        let state = carry_over(&spec, old);
         Ok(Model { strategy: spec.strategy.strategy(), targets, shares, baseline, state, spec })
     }
 
@@ -116,6 +113,11 @@ impl Table {
         self.names.iter()
     }
 
+    /// The public models and the upstreams behind each.
+    pub fn targets(&self) -> impl Iterator<Item = (&ModelId, &[Arc<Upstream>])> {
+        self.names.iter().filter_map(|name| Some((name, &*self.model(name.as_str())?.targets)))
+    }
+
     /// Whether streams of a model get their headers before the first token.
     pub fn has_early_headers(&self, model: &str) -> bool {
         self.model(model).is_some_and(|model| model.spec.early_headers)
@@ -125,4 +127,22 @@ impl Table {
     pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
         self.upstreams.iter()
     }
+}
+
+/// The state of a model's predecessor: shared where the targets are the same, since requests under way still change it,
+/// copied by the names of the targets where they are not.
+fn carry_over(spec: &ModelSpec, old: Option<&Arc<Model>>) -> Arc<Mutex<ModelState>> {
+    let Some(old) = old else {
+        let debts = Debts::new(spec.targets.iter().map(|_| 0.0));
+        return Arc::new(Mutex::new(ModelState { debts, budget: Budget::default() }));
+    };
+    let place = |id: &UpstreamId| old.spec.targets.iter().position(|(known, _)| known == id);
+    if spec.targets.len() == old.targets.len()
+        && spec.targets.iter().enumerate().all(|(target, (id, _))| place(id) == Some(target))
+    {
+        return old.state.clone();
+    }
+    let state = old.state.lock();
+    let debts = spec.targets.iter().map(|(id, _)| place(id).map_or(0.0, |target| state.debts.owed(target)));
+    Arc::new(Mutex::new(ModelState { debts: Debts::new(debts), budget: state.budget.clone() }))
 }

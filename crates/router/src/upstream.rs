@@ -79,8 +79,10 @@ struct State {
 pub struct Snapshot {
     /// Calls in flight.
     pub in_flight: u32,
-    /// Predicted time to the first token, if any was seen.
+    /// Predicted time to the first token, of a whole answer to its end; `None` if none was seen.
     pub first_token: Option<Duration>,
+    /// Predicted time to the first token of a stream, whatever was asked for.
+    pub stream_first_token: Option<Duration>,
     /// Whether a worker is up; `None` if unknown.
     pub is_ready: Option<bool>,
     /// Why no call can start now, and when that may end.
@@ -109,19 +111,24 @@ impl Upstream {
     pub fn snapshot(&self, stream: bool, now: Instant) -> Snapshot {
         let state = self.state.lock();
         let load = if stream { &state.streamed } else { &state.whole };
+        Snapshot {
+            in_flight: state.in_flight,
+            first_token: load.get(now),
+            stream_first_token: state.streamed.get(now),
+            is_ready: self.capacity_in(&state, now).is_ready(),
+            blocked: self.blocked_in(&state, now),
+        }
+    }
+
+    fn blocked_in(&self, state: &State, now: Instant) -> Option<Blocked> {
         let parked = state.parked_until.filter(|until| *until > now);
-        let blocked = match (state.breaker.admits(now), parked) {
+        match (state.breaker.admits(now), parked) {
+            (Admission::NotBefore(broken), Some(parked)) if parked > broken => Some(Blocked::Parked(parked)),
             (Admission::NotBefore(until), _) => Some(Blocked::Broken(until)),
             (Admission::Yes | Admission::Probe, Some(until)) => Some(Blocked::Parked(until)),
             (Admission::Yes | Admission::Probe, None) => {
                 (state.in_flight >= self.spec.max_in_flight).then_some(Blocked::Full)
             }
-        };
-        Snapshot {
-            in_flight: state.in_flight,
-            first_token: load.get(now),
-            is_ready: self.capacity_in(&state, now).is_ready(),
-            blocked,
         }
     }
 
@@ -165,18 +172,26 @@ impl Upstream {
         }
     }
 
-    /// A call begins. Returns whether it is a half-open breaker's probe.
-    pub(crate) fn begin(&self, now: Instant) -> bool {
+    /// A call begins, unless the upstream was blocked since its snapshot was taken. Returns whether it is a half-open
+    /// breaker's probe.
+    pub(crate) fn begin(&self, now: Instant) -> Result<bool, Blocked> {
         let mut state = self.state.lock();
+        if let Some(blocked) = self.blocked_in(&state, now) {
+            return Err(blocked);
+        }
         state.in_flight += 1;
-        state.breaker.begin(now)
+        Ok(state.breaker.begin(now))
     }
 
-    /// The first token came.
-    pub(crate) fn first_token(&self, stream: bool, after: Duration, now: Instant) {
+    /// The first token came. That is all that a probe is to find out: the rest of a long answer would keep others waiting.
+    pub(crate) fn first_token(&self, stream: bool, probe: bool, after: Duration, now: Instant) {
         let mut state = self.state.lock();
         let load = if stream { &mut state.streamed } else { &mut state.whole };
         load.record(after, now);
+        state.last_success = Some(now);
+        if probe {
+            state.breaker.succeeded(true, now);
+        }
     }
 
     /// The upstream said what is left of our allowance.
@@ -198,9 +213,9 @@ impl Upstream {
     }
 
     /// A call went well.
-    pub(crate) fn succeeded(&self, probe: bool, now: Instant) {
+    pub(crate) fn succeeded(&self, now: Instant) {
         let mut state = self.state.lock();
-        state.breaker.succeeded(probe, now);
+        state.breaker.succeeded(false, now);
         state.last_success = Some(now);
     }
 

@@ -1,0 +1,213 @@
+//! Broken upstreams are left alone, recovered ones are found out, and nobody is blamed for what others did.
+
+use std::sync::Arc;
+
+use futures_util::{StreamExt, future::join_all};
+use provider::{Capacity, ErrorKind, FrameKind, Quota};
+use router::{BreakerState, Reason, RouterError, StrategyName};
+use tokio::time::{Instant, advance, sleep, timeout};
+
+use crate::{
+    fake::{Fake, MS, S, Step, error, fail, fail_for, frame, status, streamed},
+    rig::{Rig, model, plain, read, streaming, table, upstream},
+};
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_upstream_is_left_alone_and_found_out_when_it_recovers() {
+    let (rig, a, _) = Rig::pair(StrategyName::Balanced);
+    a.always(fail(ErrorKind::Connect));
+    for _ in 0..300 {
+        assert_eq!(rig.ask(&plain()).await.expect("served").upstream, "b");
+        sleep(100 * MS).await;
+    }
+    assert!(a.calls() < 20, "probes only: {}", a.calls());
+    a.recovers();
+    sleep(19 * S).await;
+    assert_eq!(rig.ask(&plain()).await.expect("served").upstream, "a");
+    assert_eq!(rig.breaker("a"), BreakerState::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_single_upstream_fails_fast_and_recovers_through_a_probe() {
+    let (rig, a) = Rig::single();
+    a.always(fail(ErrorKind::Connect));
+    let request = plain();
+    let answers = join_all((0..50).map(|_| rig.ask(&request))).await;
+    assert!(answers.iter().all(Result::is_err));
+    assert_ne!(rig.breaker("a"), BreakerState::Closed);
+    a.recovers();
+    sleep(19 * S).await;
+    assert_eq!(rig.breaker("a"), BreakerState::HalfOpen);
+    rig.ask(&request).await.expect("the probe is served");
+    assert_eq!(rig.breaker("a"), BreakerState::Closed);
+    let answers = join_all((0..50).map(|_| rig.ask(&request))).await;
+    assert!(answers.iter().all(Result::is_ok));
+}
+
+/// Opens the breaker of `a` and lets its pause pass.
+async fn half_open(rig: &Rig, a: &Arc<Fake>) {
+    a.next((0..5).map(|_| fail(ErrorKind::Connect)));
+    for _ in 0..5 {
+        rig.ask(&plain()).await.expect("served by the other");
+    }
+    assert_eq!(rig.breaker("a"), BreakerState::Open);
+    advance(2 * S).await;
+    assert_eq!(rig.breaker("a"), BreakerState::HalfOpen);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_proves_nothing_makes_room_for_the_next() {
+    for script in [
+        fail(ErrorKind::InvalidRequest),
+        fail(ErrorKind::Unsupported),
+        fail_for(ErrorKind::RateLimited, MS),
+        fail_for(ErrorKind::Overloaded, MS),
+        vec![Step::Hang],
+    ] {
+        let (rig, a, _) = Rig::pair(StrategyName::Balanced);
+        half_open(&rig, &a).await;
+        a.next([script]);
+        // Also the client that leaves amid the probe.
+        let _answer = timeout(S, rig.ask(&plain())).await;
+        advance(2 * MS).await;
+        assert_eq!(a.calls(), 6);
+        assert_eq!(rig.ask(&plain()).await.expect("served").upstream, "a");
+        assert_eq!(rig.breaker("a"), BreakerState::Closed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_probe_keeps_the_breaker_open() {
+    for script in [status(500), status(503), fail(ErrorKind::Connect), vec![Step::Head(Quota::default())]] {
+        let (rig, a, _) = Rig::pair(StrategyName::Balanced);
+        half_open(&rig, &a).await;
+        a.next([script]);
+        assert_eq!(rig.ask(&plain()).await.expect("served").upstream, "b");
+        assert_eq!(rig.breaker("a"), BreakerState::Open);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_probe_at_a_time_also_under_load() {
+    let (rig, a, _) = Rig::pair(StrategyName::Balanced);
+    half_open(&rig, &a).await;
+    let request = plain();
+    let answers = join_all((0..50).map(|_| rig.ask(&request))).await;
+    assert_eq!(answers.iter().filter(|answer| answer.as_ref().is_ok_and(|got| got.upstream == "a")).count(), 1);
+    assert!(answers.iter().all(Result::is_ok));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_token_of_a_probe_is_proof_enough() {
+    let (rig, a, _) = Rig::pair(StrategyName::Balanced);
+    half_open(&rig, &a).await;
+    a.next([vec![Step::Head(Quota::default()), frame(FrameKind::Content), Step::Wait(2 * S), frame(FrameKind::Done)]]);
+    let start = Instant::now();
+    let long = rig.call(&streaming()).await.expect("served");
+    assert_eq!(rig.breaker("a"), BreakerState::Closed);
+    assert_eq!(rig.ask(&plain()).await.expect("served").upstream, "a");
+    read(long, start).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_does_not_count_against_health() {
+    let (rig, a) = Rig::single();
+    a.always(vec![Step::Hang]);
+    for _ in 0..50 {
+        timeout(S, rig.call(&streaming())).await.map(|_| ()).expect_err("the client left");
+    }
+    a.always(vec![Step::Head(Quota::default()), frame(FrameKind::Content), Step::Hang]);
+    for _ in 0..50 {
+        let mut answer = rig.call(&streaming()).await.expect("served").answer;
+        answer.next().await.expect("an item").expect("content");
+    }
+    assert_eq!(rig.breaker("a"), BreakerState::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_break_off_count_against_health() {
+    let (rig, a, _) = Rig::pair(StrategyName::Balanced);
+    a.always(vec![Step::Head(Quota::default()), frame(FrameKind::Content), Step::Fail(error(ErrorKind::Interrupted))]);
+    for _ in 0..10 {
+        rig.ask(&streaming()).await.expect("begun");
+    }
+    assert_eq!((rig.breaker("a"), a.calls()), (BreakerState::Open, 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cold_upstream_that_times_out_is_not_broken() {
+    for (running, state) in [(0, BreakerState::Closed), (1, BreakerState::Open)] {
+        let (rig, a, _) = Rig::pair(StrategyName::Weighted);
+        a.always(vec![Step::Hang]);
+        a.has_running(running);
+        let poll = async {
+            loop {
+                rig.router.poll_capacity().await;
+                sleep(S).await;
+            }
+        };
+        let ask = async {
+            for _ in 0..5 {
+                let got = rig.ask(&streaming()).await.expect("served");
+                assert_eq!((got.upstream.as_str(), got.attempts), ("b", 2));
+            }
+        };
+        tokio::select! {
+            () = poll => {}
+            () = ask => {}
+        }
+        assert_eq!(rig.breaker("a"), state, "{running} running");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_share_is_spilled_while_no_worker_is_ready_except_for_one_call_to_warm_it() {
+    let (rig, a, b) = Rig::pair(StrategyName::Balanced);
+    a.always([vec![Step::Wait(4 * S)], streamed()].concat());
+    a.has_running(0);
+    rig.router.poll_capacity().await;
+    let request = streaming();
+    let answers = join_all((0..100).map(|_| rig.ask(&request))).await;
+    assert!(answers.iter().all(Result::is_ok));
+    assert_eq!((a.calls(), b.calls()), (1, 99));
+    assert_eq!(answers.iter().flatten().filter(|got| got.reason == Reason::Spill).count(), 79 + 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_capacity_never_spills() {
+    // Never asked, answered without figures, refused, or long out of date.
+    for known in [None, Some(Ok(Capacity::default())), Some(Err(error(ErrorKind::Unavailable)))] {
+        let (rig, a, b) = Rig::pair(StrategyName::Balanced);
+        if let Some(known) = known {
+            *a.capacity.lock() = known;
+            rig.router.poll_capacity().await;
+        }
+        let request = plain();
+        join_all((0..100).map(|_| rig.ask(&request))).await;
+        assert_eq!((a.calls(), b.calls()), (80, 20));
+    }
+    let (rig, a, b) = Rig::pair(StrategyName::Balanced);
+    a.has_running(0);
+    rig.router.poll_capacity().await;
+    *a.capacity.lock() = Err(error(ErrorKind::Unavailable));
+    advance(4 * S).await;
+    rig.router.poll_capacity().await;
+    let request = plain();
+    join_all((0..100).map(|_| rig.ask(&request))).await;
+    assert_eq!((a.calls(), b.calls()), (80, 20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_upstream_broken_is_said_at_once_when_the_deadline_is_near() {
+    let a = Fake::new();
+    let mut model = model(StrategyName::Balanced, &[("a", 1.0)]);
+    model.deadline = 1_500 * MS;
+    let rig = Rig::new(table(vec![upstream("a", &a)], model), &[&a]);
+    a.always(fail(ErrorKind::Auth));
+    rig.ask(&plain()).await.expect_err("refused");
+    assert_eq!(rig.breaker("a"), BreakerState::Open);
+    let start = Instant::now();
+    let refused = rig.ask(&plain()).await.expect_err("open");
+    assert!(matches!(refused, RouterError::NoUpstream { retry_after } if retry_after >= S), "{refused}");
+    assert_eq!(start.elapsed(), std::time::Duration::ZERO);
+}

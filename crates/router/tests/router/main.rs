@@ -1,0 +1,24 @@
+//! What users notice of the router, through `Router::call`, over fake providers, in virtual time.
+
+#[cfg(test)]
+mod books;
+#[cfg(test)]
+mod choice;
+#[cfg(test)]
+mod commit;
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod fallback;
+#[cfg(test)]
+mod health;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod poison;
+#[cfg(test)]
+mod reload;
+#[cfg(test)]
+mod rig;
+#[cfg(test)]
+mod shares;

@@ -1,0 +1,120 @@
+//! A request that makes upstreams answer 500 must not hurt the others; a storm of 500s must.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use provider::ErrorKind;
+use router::{BreakerState, Reason, RouterError, StrategyName};
+use tokio::time::sleep;
+
+use crate::{
+    fake::{Fake, MS, fail, good, status},
+    rig::{Rig, is_poison, plain, poison},
+};
+
+fn chokes(fake: &Arc<Fake>) {
+    fake.does(|request| if is_poison(request) { status(500) } else { good(request, 10 * MS) });
+}
+
+fn refuses(fake: &Arc<Fake>) {
+    fake.does(|request| if is_poison(request) { fail(ErrorKind::InvalidRequest) } else { good(request, 10 * MS) });
+}
+
+/// 550 requests, one every `pace`, of which every eleventh is poison. Returns the kinds of error that its clients got.
+async fn mix(rig: &Rig, pace: std::time::Duration) -> Vec<ErrorKind> {
+    let (well, bad) = (plain(), poison());
+    let ask = async |n: u32| {
+        sleep(n * pace).await;
+        let is_bad = n % 11 == 5;
+        match rig.ask(if is_bad { &bad } else { &well }).await {
+            Ok(got) => {
+                assert!(!is_bad);
+                assert_eq!((got.attempts, got.reason), (1, Reason::Share), "request {n}");
+                None
+            }
+            Err(RouterError::Failed { error, .. }) if is_bad => Some(error.kind),
+            Err(refused) => panic!("request {n}: {refused}"),
+        }
+    };
+    let told: Vec<_> = join_all((0..550).map(ask)).await.into_iter().flatten().collect();
+    assert_eq!(told.len(), 50);
+    assert!(rig.log.attempts.lock().len() >= 550);
+    told
+}
+
+#[tokio::test(start_paused = true)]
+async fn poison_that_the_other_refuses_hurts_nobody() {
+    for pace in [MS, 20 * MS, 200 * MS] {
+        let (rig, a, b) = Rig::pair(StrategyName::Balanced);
+        chokes(&a);
+        refuses(&b);
+        let told = mix(&rig, pace).await;
+        assert!(told.iter().all(|kind| *kind == ErrorKind::InvalidRequest), "the poison's clients get the clear word");
+        assert_eq!((rig.breaker("a"), rig.breaker("b")), (BreakerState::Closed, BreakerState::Closed));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn poison_that_everyone_chokes_on_hurts_nobody() {
+    for pace in [MS, 20 * MS, 200 * MS] {
+        let (rig, a, b) = Rig::pair(StrategyName::Balanced);
+        chokes(&a);
+        chokes(&b);
+        let told = mix(&rig, pace).await;
+        assert!(told.iter().all(|kind| *kind == ErrorKind::Unavailable));
+        assert_eq!((rig.breaker("a"), rig.breaker("b")), (BreakerState::Closed, BreakerState::Closed));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn poison_hurts_nobody_behind_a_single_upstream_either() {
+    for pace in [MS, 20 * MS, 200 * MS] {
+        let (rig, a) = Rig::single();
+        chokes(&a);
+        mix(&rig, pace).await;
+        assert_eq!(rig.breaker("a"), BreakerState::Closed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_of_poison_alone_does_not_open_a_breaker() {
+    let (rig, a, b) = Rig::pair(StrategyName::Balanced);
+    chokes(&a);
+    refuses(&b);
+    for _ in 0..50 {
+        rig.ask(&poison()).await.expect_err("poison");
+    }
+    assert_eq!((rig.breaker("a"), rig.breaker("b")), (BreakerState::Closed, BreakerState::Closed));
+    let got = rig.ask(&plain()).await.expect("served");
+    assert_eq!((got.upstream.as_str(), got.attempts), ("a", 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storm_of_500s_opens_the_breaker() {
+    let (rig, a, _) = Rig::pair(StrategyName::Balanced);
+    a.always(status(500));
+    for _ in 0..20 {
+        assert_eq!(rig.ask(&plain()).await.expect("served").upstream, "b");
+    }
+    assert_eq!((rig.breaker("a"), rig.breaker("b")), (BreakerState::Open, BreakerState::Closed));
+    assert_eq!(a.calls(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storm_of_500s_everywhere_opens_every_breaker() {
+    let (rig, a, b) = Rig::pair(StrategyName::Balanced);
+    for _ in 0..20 {
+        rig.ask(&plain()).await.expect("served");
+    }
+    a.always(status(500));
+    b.always(status(500));
+    let request = plain();
+    let ask = async |n: u32| {
+        sleep(n * 100 * MS).await;
+        rig.ask(&request).await.is_err()
+    };
+    assert!(join_all((0..200).map(ask)).await.into_iter().all(|failed| failed));
+    assert_ne!(rig.breaker("a"), BreakerState::Closed);
+    assert_ne!(rig.breaker("b"), BreakerState::Closed);
+    assert!(a.calls() + b.calls() < 2 * 200, "{} and {}", a.calls(), b.calls());
+}
