@@ -1,0 +1,34 @@
+//! The configured share of the requests is what each upstream gets.
+
+use e2e::{Answer, Rig, chat, with};
+use emulator::Settings;
+use serde_json::{Value, json};
+
+fn sped_up() -> Settings {
+    Settings { speed: 50.0, ..Settings::default() }
+}
+
+fn ask(number: usize) -> Value {
+    with(chat(&format!("question {number}")), json!({"model": "llama-3.1-8b"}))
+}
+
+/// 800 of 1,000 answers came from RunPod; the issue allows five more or less.
+fn assert_shares(answers: &[Answer]) {
+    assert!(answers.iter().all(|answer| answer.status == 200), "every request is answered");
+    let runpod = answers.iter().filter(|answer| answer.provider() == "runpod").count();
+    assert!((795..=805).contains(&runpod), "{runpod} of 1,000 from RunPod");
+    let cerebras = answers.iter().filter(|answer| answer.provider() == "cerebras").count();
+    assert_eq!(runpod + cerebras, 1_000);
+}
+
+#[tokio::test]
+async fn of_1000_demo_requests_800_come_from_runpod() {
+    let rig = Rig::demo(sped_up());
+    assert_shares(&rig.client.chats(1_000, 4, ask).await);
+}
+
+#[tokio::test]
+async fn the_share_holds_with_64_requests_at_a_time() {
+    let rig = Rig::demo(sped_up());
+    assert_shares(&rig.client.chats(1_000, 64, ask).await);
+}
