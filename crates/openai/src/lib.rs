@@ -18,6 +18,20 @@ use provider::{Call, Capacity, Error, Provider, Reply, ReplyHead, Request};
 pub use quota::{quota, quota_reset};
 pub use sse::{Event, Splitter, TooLong};
 
+/// What the fuzz targets reach beyond the public face.
+#[doc(hidden)]
+pub mod fuzzing {
+    use provider::{Error, Frame};
+
+    use crate::{Event, OpenAiDialect, chunk};
+
+    /// Reads an event of a stream.
+    pub fn frame(event: Event, wants_usage: bool) -> Result<Frame, Error> {
+        let usage_for = if wants_usage { chunk::UsageFor::Client } else { chunk::UsageFor::Nobody };
+        chunk::frame(event, usage_for, &OpenAiDialect)
+    }
+}
+
 /// Any OpenAI-compatible upstream, taken at its word.
 pub struct OpenAi {
     client: Client,

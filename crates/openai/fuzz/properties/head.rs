@@ -1,0 +1,88 @@
+//! What holds for every request body. Shared by the fuzz target and by the test that replays its seeds.
+
+use std::fmt;
+
+use bytes::Bytes;
+use openai::{Served, prepare};
+use provider::{Limits, Operation, ReplyHead, Request};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+/// The members of an object in order, repeated ones included.
+#[derive(Debug, PartialEq)]
+struct Members(Vec<(String, String)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct MembersVisitor;
+        impl<'de> Visitor<'de> for MembersVisitor {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some((key, value)) = map.next_entry::<String, Box<RawValue>>()? {
+                    members.push((key, value.get().to_owned()));
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+fn members(body: &[u8]) -> Members {
+    let read: Result<Members, _> = serde_json::from_slice(body);
+    assert!(read.is_ok(), "not an object: {:?}: {}", read.err(), String::from_utf8_lossy(body));
+    read.unwrap_or(Members(Vec::new()))
+}
+
+/// The first byte chooses the operation, the rest is the body.
+pub(crate) fn hold(input: &[u8]) {
+    let Some((choice, body)) = input.split_first() else { return };
+    let operation = Operation::ALL[usize::from(*choice) % Operation::ALL.len()];
+    let parsed = Request::parse(operation, Bytes::copy_from_slice(body), Limits { max_messages: 64 });
+    let Ok(request) = parsed else { return };
+    let before = members(body);
+    assert!(request.fields().eq(before.0.iter().map(|(key, _)| key.as_str())));
+
+    assert_eq!(members(&request.rewrite().finish()), before, "no change changes nothing");
+
+    let last = before.0.last().map_or("", |(key, _)| key.as_str());
+    let mut rewrite = request.rewrite();
+    rewrite.remove(last).set("model", "\"other\"").set("added", "[1]").set("added", "[2]");
+    let after = members(&rewrite.finish());
+    let mut expected = before.0.clone();
+    if last != "model" && last != "added" {
+        // What is removed and then set again stays.
+        expected.retain(|(key, _)| key != last);
+    }
+    for (key, value) in &mut expected {
+        if key == "model" {
+            "\"other\"".clone_into(value);
+        }
+    }
+    if let Some((_, value)) = expected.iter_mut().find(|(key, _)| key == "added") {
+        "[2]".clone_into(value);
+        let first = expected.iter().position(|(key, _)| key == "added");
+        let mut at = 0..;
+        expected.retain(|(key, _)| {
+            let at = at.next();
+            key != "added" || at == first
+        });
+    } else {
+        expected.push(("added".to_owned(), "[2]".to_owned()));
+    }
+    assert_eq!(after, Members(expected));
+
+    let served = Served::new("served", Some(64), "max_tokens");
+    let mut head = ReplyHead::default();
+    let sent = members(&prepare(&request, &served, &mut head).finish());
+    assert!(sent.0.iter().filter(|(key, _)| key == "model").eq([&("model".to_owned(), "\"served\"".to_owned())]));
+}
