@@ -77,8 +77,7 @@ enum Unfit {
     Context,
 }
 
-/// Filters the targets of `model` for `request`. With `repeat`, targets that were asked before are candidates where there is
-/// no other.
+/// Filters the targets of `model` for `request`. Targets that were asked before are candidates only with `repeat`.
 pub(crate) fn candidates(
     model: &Model,
     request: &Request,
@@ -123,8 +122,9 @@ pub(crate) fn candidates(
         _ if found.is_empty() => return Err(none),
         _ => {}
     }
-    if repeat && found.iter().any(|candidate| history.is_fresh(candidate.target)) {
-        found.retain(|candidate| history.is_fresh(candidate.target));
+    // Repeats go round: whoever was asked least is asked next.
+    if let Some(least) = found.iter().map(|candidate| history.attempts(candidate.target)).min() {
+        found.retain(|candidate| history.attempts(candidate.target) == least);
     }
     let dealt = dealt(model, &found);
     for candidate in &mut found {

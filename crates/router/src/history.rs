@@ -32,9 +32,14 @@ impl History {
         Self { targets: vec![Past::default(); targets], overflowed: None, charge: None }
     }
 
+    /// How often a target was asked.
+    pub(crate) fn attempts(&self, target: usize) -> u32 {
+        self.targets[target].attempts
+    }
+
     /// Whether a target was not asked yet.
     pub(crate) fn is_fresh(&self, target: usize) -> bool {
-        self.targets[target].attempts == 0
+        self.attempts(target) == 0
     }
 
     /// Whether a target will not be asked again.

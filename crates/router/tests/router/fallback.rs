@@ -193,6 +193,36 @@ async fn a_single_upstream_that_fails_once_is_asked_again_after_a_random_wait() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_short_pause_is_waited_out() {
+    let (rig, a) = Rig::single();
+    a.next([fail_for(ErrorKind::RateLimited, 4 * S)]);
+    let got = rig.ask(&plain()).await.expect("served");
+    assert_eq!((got.attempts, got.took), (2, 4 * S + 10 * MS));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_has_become_free_is_asked_before_one_that_failed() {
+    let (rig, a, b) = Rig::pair(StrategyName::Balanced);
+    a.next([fail(ErrorKind::Unsupported)]);
+    let mut script = whole();
+    script[0] = Step::Head(Quota { exhausted_for: Some(MS), ..Quota::default() });
+    b.next([script]);
+    rig.ask(&plain()).await.expect("served, for the last time until the quota resets");
+    a.always(status(503));
+    let got = rig.ask(&plain()).await.expect("served");
+    assert_eq!((got.upstream.as_str(), got.attempts), ("b", 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn repeats_go_round() {
+    let (rig, a, b) = Rig::pair(StrategyName::Balanced);
+    a.always(status(503));
+    b.next([fail_for(ErrorKind::Overloaded, MS)]);
+    let got = rig.ask(&plain()).await.expect("served");
+    assert_eq!((got.upstream.as_str(), a.calls(), b.calls()), ("b", 2, 2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_upstream_is_asked_three_times_at_most() {
     let (rig, a) = Rig::single();
     a.always(status(503));

@@ -2,12 +2,12 @@
 
 use futures_util::{StreamExt, future::join_all};
 use provider::{ErrorKind, FrameKind, Quota};
-use router::{RouterError, StrategyName};
+use router::{RouterError, StrategyName, Table};
 use tokio::time::{Instant, advance, timeout};
 
 use crate::{
     fake::{Fake, MS, S, Step, fail, frame, good, status},
-    rig::{Rig, is_poison, model, plain, poison, read, streaming, table, upstream},
+    rig::{Rig, chat_to, is_poison, model, plain, poison, read, streaming, table, upstream},
 };
 
 fn narrow(places: u32) -> (Rig, std::sync::Arc<Fake>) {
@@ -131,10 +131,12 @@ async fn models_that_share_an_upstream_share_its_room() {
     let a = Fake::new();
     let mut spec = upstream("a", &a);
     spec.max_in_flight = 1;
-    let rig = Rig::new(table(vec![spec], model(StrategyName::Weighted, &[("a", 1.0)])), &[&a]);
+    let (m, mut n) = (model(StrategyName::Weighted, &[("a", 1.0)]), model(StrategyName::Balanced, &[("a", 1.0)]));
+    n.name = "n".into();
+    let rig = Rig::new(Table::new(vec![spec], vec![m, n], None).expect("a table"), &[&a]);
     let start = Instant::now();
     let served = rig.call(&streaming()).await.expect("served");
-    let refused = rig.ask(&plain()).await.expect_err("full");
+    let refused = rig.ask(&chat_to("n", "")).await.expect_err("full");
     assert!(matches!(refused, RouterError::NoUpstream { .. }), "{refused}");
     read(served, start).await;
 }

@@ -211,7 +211,11 @@ pub(crate) async fn read(served: Served, start: Instant) -> Got {
 }
 
 pub(crate) fn chat(fields: &str) -> Request {
-    let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"hi"}}]{fields}}}"#);
+    chat_to("m", fields)
+}
+
+pub(crate) fn chat_to(model: &str, fields: &str) -> Request {
+    let body = format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"hi"}}]{fields}}}"#);
     Request::parse(Operation::Chat, body.into(), Limits { max_messages: 10 }).expect("a request")
 }
 
