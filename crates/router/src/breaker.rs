@@ -43,7 +43,7 @@ pub(crate) enum Admission {
 enum State {
     Closed { run: u32, window: Window },
     Open { until: Instant, pauses: u32 },
-    HalfOpen { probe_since: Option<Instant>, pauses: u32 },
+    HalfOpen { is_probing: bool, pauses: u32 },
 }
 
 /// The breaker of one upstream.
@@ -72,18 +72,18 @@ impl Breaker {
         match self.state {
             State::Closed { .. } => Admission::Yes,
             State::Open { until, .. } if now < until => Admission::NotBefore(until),
-            State::Open { .. } | State::HalfOpen { probe_since: None, .. } => Admission::Probe,
-            State::HalfOpen { probe_since: Some(_), .. } => Admission::NotBefore(now + FIRST_PAUSE),
+            State::Open { .. } | State::HalfOpen { is_probing: false, .. } => Admission::Probe,
+            State::HalfOpen { is_probing: true, .. } => Admission::NotBefore(now + FIRST_PAUSE),
         }
     }
 
     /// A call that was admitted begins. Returns whether it is the probe.
-    pub(crate) fn begin(&mut self, now: Instant) -> bool {
+    pub(crate) fn begin(&mut self) -> bool {
         let pauses = match self.state {
             State::Closed { .. } => return false,
             State::Open { pauses, .. } | State::HalfOpen { pauses, .. } => pauses,
         };
-        self.state = State::HalfOpen { probe_since: Some(now), pauses };
+        self.state = State::HalfOpen { is_probing: true, pauses };
         true
     }
 
@@ -120,10 +120,10 @@ impl Breaker {
 
     /// A call ended without saying anything about the upstream.
     pub(crate) fn released(&mut self, probe: bool) {
-        if let State::HalfOpen { probe_since, .. } = &mut self.state
+        if let State::HalfOpen { is_probing, .. } = &mut self.state
             && probe
         {
-            *probe_since = None;
+            *is_probing = false;
         }
     }
 
@@ -189,13 +189,13 @@ mod tests {
 
         fn fail(&mut self, times: u32) {
             for _ in 0..times {
-                let probe = self.breaker.begin(self.now);
+                let probe = self.breaker.begin();
                 self.breaker.failed(probe, false, self.now, &mut self.rng);
             }
         }
 
         fn succeed(&mut self) {
-            let probe = self.breaker.begin(self.now);
+            let probe = self.breaker.begin();
             self.breaker.succeeded(probe, self.now);
         }
 
@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(bench.state(), BreakerState::Open);
         bench.pass(1.3);
         assert_eq!(bench.breaker.admits(bench.now), Admission::Probe);
-        assert!(bench.breaker.begin(bench.now));
+        assert!(bench.breaker.begin());
         assert!(matches!(bench.breaker.admits(bench.now), Admission::NotBefore(_)), "one probe at a time");
         bench.breaker.succeeded(true, bench.now);
         assert_eq!(bench.state(), BreakerState::Closed);
@@ -267,7 +267,7 @@ mod tests {
         let mut bench = Bench::new();
         bench.fail(5);
         bench.pass(2.0);
-        assert!(bench.breaker.begin(bench.now));
+        assert!(bench.breaker.begin());
         bench.breaker.released(true);
         assert_eq!(bench.breaker.admits(bench.now), Admission::Probe);
     }

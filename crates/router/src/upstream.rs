@@ -180,7 +180,7 @@ impl Upstream {
             return Err(blocked);
         }
         state.in_flight += 1;
-        Ok(state.breaker.begin(now))
+        Ok(state.breaker.begin())
     }
 
     /// The first token came. That is all that a probe is to find out: the rest of a long answer would keep others waiting.

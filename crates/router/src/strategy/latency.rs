@@ -1,7 +1,8 @@
 //! The lowest predicted wait: time to the first token, weighted by the calls in flight, best of two drawn at random.
 //!
 //! Two choices instead of the minimum over all: with many routers or stale figures, everyone choosing the same best target
-//! makes it the worst. A target that was never tried counts as fastest, which is how it gets tried.
+//! makes it the worst. A target that was never tried counts as fastest, which is how it gets tried, but by one call: until that
+//! is answered, it counts as any other.
 
 use std::time::Duration;
 
@@ -12,8 +13,12 @@ use crate::{candidate::Candidate, event::Reason};
 
 pub(super) struct Latency;
 
-fn wait(candidate: &Candidate) -> Duration {
-    candidate.first_token.unwrap_or_default() * (candidate.in_flight + 1)
+/// What an untried target with calls in flight is expected to take.
+const GUESS: Duration = Duration::from_secs(1);
+
+pub(super) fn wait(candidate: &Candidate) -> Duration {
+    let untried = if candidate.in_flight == 0 { Duration::ZERO } else { GUESS };
+    candidate.first_token.unwrap_or(untried).saturating_mul(candidate.in_flight + 1)
 }
 
 impl Strategy for Latency {

@@ -43,7 +43,7 @@ proptest! {
 
     #[test]
     fn latency_never_puts_the_slowest_first(candidates in candidates(), seed in any::<u64>()) {
-        let wait = |candidate: &Candidate| candidate.first_token.unwrap_or_default() * (candidate.in_flight + 1);
+        let wait = super::latency::wait;
         let mut ranked = candidates;
         StrategyName::Latency.strategy().rank(&mut ranked, &mut SmallRng::seed_from_u64(seed));
         let slowest = ranked.iter().map(wait).max();

@@ -1,7 +1,7 @@
 //! Smooth weighted round-robin: the target that is owed most goes first.
 //!
-//! Over any window of consecutive requests to the same healthy targets each share is exact to one request, without the clumps
-//! of a random draw.
+//! In any hundred consecutive requests to the same healthy targets each share of whole percents is exact to one request,
+//! without the clumps of a random draw. (Finer shares of three targets and more are exact to less than two.)
 
 use rand::Rng;
 

@@ -108,3 +108,11 @@ async fn latency_spreads_a_crowd() {
     join_all((0..100).map(|_| rig.ask(&request))).await;
     assert!(a.calls().abs_diff(b.calls()) <= 2, "{} and {}", a.calls(), b.calls());
 }
+
+#[tokio::test(start_paused = true)]
+async fn latency_does_not_throw_a_crowd_at_the_unknown() {
+    let (rig, a, b) = Rig::pair(StrategyName::Latency);
+    let request = streaming();
+    join_all((0..100).map(|_| rig.ask(&request))).await;
+    assert!(a.calls().abs_diff(b.calls()) <= 2, "{} and {}", a.calls(), b.calls());
+}
