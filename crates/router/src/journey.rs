@@ -39,6 +39,8 @@ pub(crate) struct Journey {
     /// The upstream of the latest attempt, and why it was chosen.
     last: Option<(Arc<Upstream>, Reason)>,
     suspicions: Vec<Suspicion>,
+    /// Whether an attempt failed in a way that cannot be the request's fault.
+    failed_otherwise: bool,
     first_token: Option<Duration>,
     ended: bool,
 }
@@ -60,6 +62,7 @@ impl Journey {
             model,
             last: None,
             suspicions: Vec::new(),
+            failed_otherwise: false,
             first_token: None,
             ended: false,
         }
@@ -78,6 +81,7 @@ impl Journey {
         let upstream = attempt.upstream.clone();
         let is_cold =
             error.kind == ErrorKind::Timeout(Phase::FirstToken) && upstream.capacity(now).is_ready() == Some(false);
+        self.failed_otherwise |= !error.may_be_poison();
         // A probe is believed at once: its upstream was in doubt already, and others wait for what it finds.
         if error.may_be_poison() && !probe {
             self.suspicions.push(Suspicion { upstream, error: error.clone() });
@@ -104,7 +108,7 @@ impl Journey {
             let since = self.started.checked_sub(RECENTLY);
             since.is_some_and(|since| suspicions.iter().any(|suspicion| suspicion.upstream.succeeded_since(since)))
         };
-        let failed_alike = suspicions.len() == self.attempts as usize && others_went_well();
+        let failed_alike = !self.failed_otherwise && others_went_well();
         let refused = error.is_some_and(|error| match error.kind {
             ErrorKind::InvalidRequest | ErrorKind::ContextOverflow | ErrorKind::Unsupported => true,
             ErrorKind::Auth

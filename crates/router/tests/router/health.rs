@@ -45,7 +45,7 @@ async fn a_dead_single_upstream_fails_fast_and_recovers_through_a_probe() {
 }
 
 /// Opens the breaker of `a` and lets its pause pass.
-async fn half_open(rig: &Rig, a: &Arc<Fake>) {
+pub(crate) async fn half_open(rig: &Rig, a: &Arc<Fake>) {
     a.next((0..5).map(|_| fail(ErrorKind::Connect)));
     for _ in 0..5 {
         rig.ask(&plain()).await.expect("served by the other");

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use provider::ErrorKind;
 use router::{BreakerState, Reason, RouterError, StrategyName};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::{
-    fake::{Fake, MS, fail, good, status},
+    fake::{Fake, MS, S, fail, good, status},
+    health::half_open,
     rig::{Rig, is_poison, plain, poison},
 };
 
@@ -117,4 +118,17 @@ async fn a_storm_of_500s_everywhere_opens_every_breaker() {
     assert_ne!(rig.breaker("a"), BreakerState::Closed);
     assert_ne!(rig.breaker("b"), BreakerState::Closed);
     assert!(a.calls() + b.calls() < 2 * 200, "{} and {}", a.calls(), b.calls());
+}
+
+#[tokio::test(start_paused = true)]
+async fn poison_as_a_probe_blames_only_the_upstream_in_doubt() {
+    let (rig, a, b) = Rig::pair(StrategyName::Balanced);
+    half_open(&rig, &a).await;
+    chokes(&a);
+    chokes(&b);
+    rig.ask(&poison()).await.expect_err("poison");
+    assert!(a.calls() >= 6, "it was the probe");
+    assert_eq!(rig.breaker("b"), BreakerState::Closed);
+    let predicted = rig.upstream("b").snapshot(false, Instant::now()).first_token.expect("it has served");
+    assert!(predicted < S, "{predicted:?}");
 }

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use proptest::{collection::vec, prelude::*};
-use provider::ErrorKind;
+use provider::{ErrorKind, FrameKind, Quota};
 use router::{Reason, StrategyName};
 use tokio::time::sleep;
 
 use crate::{
-    fake::{Fake, MS, S, Step, fail, good},
-    rig::{Got, Rig, model, plain, table, upstream},
+    fake::{Fake, MS, S, Step, fail, fail_for, frame, good, status},
+    rig::{Got, Rig, model, plain, streaming, table, upstream},
 };
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
@@ -128,6 +128,34 @@ async fn a_share_is_back_after_an_outage_however_long() {
         let payback = ask(&rig, 260).await;
         assert!(count(&payback, "a") >= 250, "it is paid back: {}", count(&payback, "a"));
         for _ in 0..5 {
+            assert!(count(&ask(&rig, 100).await, "a").abs_diff(80) <= 1);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_hundred_at_once_survive_any_outage_and_the_share_comes_back() {
+    let begun = vec![Step::Head(Quota::default()), frame(FrameKind::Opening)];
+    for outage in [
+        fail(ErrorKind::Connect),
+        status(500),
+        status(503),
+        fail_for(ErrorKind::RateLimited, 10 * S),
+        fail_for(ErrorKind::Overloaded, S),
+        vec![Step::Hang],
+        begun.clone(),
+        [begun, vec![Step::Hang]].concat(),
+    ] {
+        for request in [plain(), streaming()] {
+            let (rig, a, _) = Rig::pair(StrategyName::Balanced);
+            a.always(outage.clone());
+            let answers = join_all((0..200).map(|_| rig.ask(&request))).await;
+            let answers: Vec<_> = answers.into_iter().collect::<Result<_, _>>().expect("all are served");
+            assert_eq!(count(&answers, "b"), 200);
+            assert!(answers.iter().all(|got| got.error.is_none() && got.took < 60 * S));
+            a.recovers();
+            // A minute of ten requests a second, more than the payback takes.
+            ask(&rig, 600).await;
             assert!(count(&ask(&rig, 100).await, "a").abs_diff(80) <= 1);
         }
     }
