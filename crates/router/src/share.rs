@@ -98,3 +98,40 @@ impl Debts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Outages of any targets, each hundreds of requests long, with fallbacks amid them.
+        #[test]
+        fn held_debts_are_bounded_and_add_up_to_zero(
+            shares in vec(0.01_f64..1.0, 4),
+            outages in vec((1_usize..16, 1_usize..400, any::<usize>()), 1..12),
+        ) {
+            let total: f64 = shares.iter().sum();
+            let shares: Vec<_> = shares.into_iter().map(|share| share / total).collect();
+            let mut debts = Debts::new([0.0; 4]);
+            for (present, requests, odd) in outages {
+                let available: Vec<_> = (0..4).filter(|target| present >> target & 1 == 1).collect();
+                for request in 0..requests {
+                    let dealt = Dealt::new(&shares, Accrual::Held, 1.0);
+                    let owed = |target: &&usize| debts.owed_next(**target, dealt);
+                    let chosen = *available.iter().max_by(|a, b| owed(a).total_cmp(&owed(b))).expect("someone is there");
+                    debts.charge(chosen, dealt, available.iter().copied());
+                    if request % 7 == odd % 7 {
+                        debts.shift(chosen, available[odd % available.len()], &shares);
+                    }
+                    let all: Vec<_> = (0..4).map(|target| debts.owed(target)).collect();
+                    prop_assert!(all.iter().sum::<f64>().abs() < 1e-6, "{all:?}");
+                    prop_assert!(all.iter().all(|owed| (-3.0 * MOST - 1.0..=MOST + 1.0).contains(owed)), "{all:?}");
+                }
+            }
+        }
+    }
+}

@@ -250,3 +250,51 @@ impl Upstream {
         self.state.lock().last_success.is_some_and(|at| at >= since)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use provider::{Call, Reply, Request};
+    use rand::{SeedableRng, rngs::SmallRng};
+
+    use super::*;
+
+    struct Nobody;
+
+    #[async_trait::async_trait]
+    impl Provider for Nobody {
+        async fn call(&self, _request: &Request, _call: &Call) -> Result<Reply, Error> {
+            Err(Error::new(ErrorKind::Connect, "nobody is there"))
+        }
+
+        async fn capacity(&self) -> Result<Capacity, Error> {
+            Ok(Capacity::default())
+        }
+    }
+
+    /// Two models that share an upstream decide under locks of their own: both may have seen the last place.
+    #[test]
+    fn a_place_or_a_probe_that_both_saw_is_given_once() {
+        let second = Duration::from_secs(1);
+        let spec = UpstreamSpec {
+            id: "a".into(),
+            provider_name: "nobody",
+            provider: std::sync::Arc::new(Nobody),
+            tariff: None,
+            operations: Vec::new(),
+            features: Features::default(),
+            context_tokens: None,
+            max_in_flight: 2,
+            timeouts: Timeouts { first_token: second, gap: second },
+            capacity_poll: second,
+        };
+        let (upstream, now) = (Upstream::new(spec, None), Instant::now());
+        assert_eq!([(); 3].map(|()| upstream.begin(now)), [Ok(false), Ok(false), Err(Blocked::Full)]);
+        upstream.end();
+        let refused = Error::new(ErrorKind::Auth, "wrong key");
+        upstream.failed(&refused, false, true, now, &mut SmallRng::seed_from_u64(1));
+        let later = now + 2 * second;
+        assert_eq!(upstream.begin(later), Ok(true));
+        upstream.end();
+        assert!(matches!(upstream.begin(later), Err(Blocked::Broken(_))));
+    }
+}

@@ -224,11 +224,13 @@ async fn repeats_go_round() {
 
 #[tokio::test(start_paused = true)]
 async fn an_upstream_is_asked_three_times_at_most() {
-    let (rig, a) = Rig::single();
-    a.always(status(503));
-    let refused = rig.ask(&plain()).await.expect_err("it is broken");
-    assert!(matches!(refused, RouterError::Failed { attempts: 3, .. }), "{refused}");
-    assert_eq!(a.calls(), 3);
+    for script in [status(503), fail_for(ErrorKind::RateLimited, S), fail(ErrorKind::Overloaded)] {
+        let (rig, a) = Rig::single();
+        a.always(script);
+        let refused = rig.ask(&plain()).await.expect_err("it does not get better");
+        assert!(matches!(refused, RouterError::Failed { attempts: 3, .. }), "{refused}");
+        assert_eq!(a.calls(), 3);
+    }
 }
 
 #[tokio::test(start_paused = true)]
