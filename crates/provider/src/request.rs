@@ -44,47 +44,47 @@ pub struct Request {
     pub operation: Operation,
     /// What routing reads of the body.
     pub head: Head,
-    body: Bytes,
+    text: String,
     object: Object,
 }
 
 impl Request {
     /// Reads the head of `body` in one pass and checks it.
     pub fn parse(operation: Operation, body: Bytes, limits: Limits) -> Result<Self, InvalidRequest> {
-        let text = std::str::from_utf8(&body).map_err(|_| InvalidRequest::body("the body is not valid UTF-8"))?;
-        let (head, object) = head::parse(operation, text, limits)?;
-        Ok(Self { operation, head, body, object })
+        // A body that was read into a buffer of its own becomes the text without a copy.
+        let text = String::from_utf8(body.into()).map_err(|_| InvalidRequest::body("the body is not valid UTF-8"))?;
+        let (head, object) = head::parse(operation, &text, limits)?;
+        Ok(Self { operation, head, text, object })
     }
 
     /// The body as text.
     pub fn text(&self) -> &str {
-        // Checked in `parse`; an empty text is the harmless answer to the impossible.
-        std::str::from_utf8(&self.body).unwrap_or_default()
+        &self.text
     }
 
     /// The size of the body in bytes.
     pub fn body_bytes(&self) -> usize {
-        self.body.len()
+        self.text.len()
     }
 
     /// The names of the top-level fields, in order.
     pub fn fields(&self) -> impl Iterator<Item = &str> {
-        self.object.keys(self.text())
+        self.object.keys(&self.text)
     }
 
     /// The raw value of a top-level field.
     pub fn field(&self, name: &str) -> Option<&str> {
-        self.object.get(self.text(), name)
+        self.object.get(&self.text, name)
     }
 
     /// Starts a rewrite of the body.
     pub fn rewrite(&self) -> Rewrite<'_> {
-        Rewrite::new(self.text(), &self.object)
+        Rewrite::new(&self.text, &self.object)
     }
 
     /// A rough count of the prompt's tokens, from its size: good enough to order upstreams, never to refuse.
     pub fn estimated_prompt_tokens(&self) -> u64 {
-        self.body.len() as u64 / 4 + 1
+        self.text.len() as u64 / 4 + 1
     }
 }
 
@@ -94,7 +94,7 @@ impl std::fmt::Debug for Request {
         f.debug_struct("Request")
             .field("operation", &self.operation)
             .field("model", &self.head.model)
-            .field("body_bytes", &self.body.len())
+            .field("body_bytes", &self.text.len())
             .finish_non_exhaustive()
     }
 }

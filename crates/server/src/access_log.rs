@@ -3,17 +3,14 @@
 
 use std::{
     fs::OpenOptions,
-    io::{self, BufWriter, Write},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, SyncSender, sync_channel},
-    },
+    io::{self, Write},
+    sync::Arc,
     thread::JoinHandle,
     time::Duration,
 };
 
 use futures_util::future::BoxFuture;
+use parking_lot::{Condvar, Mutex};
 use router::{Event, Observer, RequestEnded};
 use serde::Serialize;
 
@@ -22,15 +19,30 @@ use crate::{
     config::{AccessLog as Target, LogFormat},
 };
 
-/// Lines that may wait for the thread.
-const QUEUE: usize = 65_536;
+/// Bytes that may wait for the thread.
+const MAX_WAITING: usize = 16 << 20;
+/// How often the thread writes. It is not woken by each line: that would cost more than writing the line.
+const PERIOD: Duration = Duration::from_millis(100);
 
 /// The access log.
 pub(crate) struct AccessLog {
-    lines: SyncSender<Option<Vec<u8>>>,
-    dropped: Arc<AtomicU64>,
+    waiting: Arc<Waiting>,
     format: LogFormat,
-    writer: parking_lot::Mutex<Option<JoinHandle<()>>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+/// Lines on their way to the thread.
+#[derive(Default)]
+struct Waiting {
+    lines: Mutex<Lines>,
+    stop: Condvar,
+}
+
+#[derive(Default)]
+struct Lines {
+    bytes: Vec<u8>,
+    dropped: u64,
+    is_stopping: bool,
 }
 
 #[derive(Serialize)]
@@ -74,11 +86,10 @@ impl AccessLog {
             Target::Stdout => Box::new(io::stdout()),
             Target::File(path) => Box::new(OpenOptions::new().create(true).append(true).open(path)?),
         };
-        let (lines, queue) = sync_channel(QUEUE);
-        let dropped = Arc::<AtomicU64>::default();
-        let seen = dropped.clone();
-        let writer = std::thread::Builder::new().name("access-log".into()).spawn(move || write(&queue, out, &seen))?;
-        Ok(Some(Self { lines, dropped, format, writer: parking_lot::Mutex::new(Some(writer)) }))
+        let waiting = Arc::<Waiting>::default();
+        let shared = waiting.clone();
+        let writer = std::thread::Builder::new().name("access-log".into()).spawn(move || write(&shared, out))?;
+        Ok(Some(Self { waiting, format, writer: Some(writer) }))
     }
 
     fn line(&self, ended: &RequestEnded) -> Vec<u8> {
@@ -127,26 +138,26 @@ fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
-/// Writes lines until told to stop, flushing whenever none is waiting.
-fn write(queue: &Receiver<Option<Vec<u8>>>, out: Box<dyn Write + Send>, dropped: &AtomicU64) {
-    let mut out = BufWriter::with_capacity(256 << 10, out);
-    let mut reported = 0;
-    while let Ok(Some(line)) = queue.recv() {
-        let mut next = Some(line);
-        while let Some(line) = next.take() {
-            // A log that cannot be written must not take the service down with it.
-            drop(out.write_all(&line));
-            match queue.try_recv() {
-                Ok(Some(line)) => next = Some(line),
-                Ok(None) => return drop(out.flush()),
-                Err(_) => {}
+/// Writes what has gathered, again and again, until told to stop.
+fn write(waiting: &Waiting, mut out: Box<dyn Write + Send>) {
+    let mut batch = Vec::new();
+    loop {
+        let (is_stopping, dropped) = {
+            let mut lines = waiting.lines.lock();
+            if !lines.is_stopping && lines.bytes.len() < MAX_WAITING / 16 {
+                waiting.stop.wait_for(&mut lines, PERIOD);
             }
+            std::mem::swap(&mut lines.bytes, &mut batch);
+            (lines.is_stopping, std::mem::take(&mut lines.dropped))
+        };
+        // A log that cannot be written must not take the service down with it.
+        drop(out.write_all(&batch).and_then(|()| out.flush()));
+        batch.clear();
+        if dropped > 0 {
+            tracing::error!(dropped, "access log lines were dropped: the log cannot be written fast enough");
         }
-        drop(out.flush());
-        let lost = dropped.load(Ordering::Relaxed);
-        if lost > reported {
-            tracing::error!(lost, "access log lines were dropped: the log cannot be written fast enough");
-            reported = lost;
+        if is_stopping {
+            return;
         }
     }
 }
@@ -154,9 +165,13 @@ fn write(queue: &Receiver<Option<Vec<u8>>>, out: Box<dyn Write + Send>, dropped:
 impl Observer for AccessLog {
     fn on(&self, event: &Event<'_>) {
         let Event::RequestEnded(ended) = event else { return };
-        if self.lines.try_send(Some(self.line(ended))).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+        let line = self.line(ended);
+        let mut lines = self.waiting.lines.lock();
+        if lines.bytes.len() + line.len() > MAX_WAITING {
+            lines.dropped += 1;
+            return;
         }
+        lines.bytes.extend_from_slice(&line);
     }
 
     fn settle(&self, _ended: &RequestEnded) -> Option<BoxFuture<'static, ()>> {
@@ -165,11 +180,11 @@ impl Observer for AccessLog {
 }
 
 impl Drop for AccessLog {
-    /// Waits for the lines that are queued.
+    /// Waits for the lines that are there.
     fn drop(&mut self) {
-        if self.lines.send(None).is_ok()
-            && let Some(writer) = self.writer.lock().take()
-        {
+        self.waiting.lines.lock().is_stopping = true;
+        self.waiting.stop.notify_all();
+        if let Some(writer) = self.writer.take() {
             drop(writer.join());
         }
     }
