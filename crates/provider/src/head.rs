@@ -154,6 +154,7 @@ impl State<'_> {
         if !error.is_data() {
             return InvalidRequest::body(format!("the body is not valid JSON: {text}"));
         }
+        let text = without_contents(&text);
         if self.field.is_empty() {
             return InvalidRequest::body(text);
         }
@@ -193,6 +194,20 @@ impl State<'_> {
         self.seen |= 1 << bit;
         Ok(())
     }
+}
+
+/// A complaint of `serde_json` without the text it found: that may be a whole prompt.
+fn without_contents(complaint: &str) -> Cow<'_, str> {
+    let found = complaint.split_once("string \"").zip(complaint.rsplit_once("\", expected "));
+    match found {
+        Some(((before, _), (_, expected))) => format!("{before}string, expected {expected}").into(),
+        None => complaint.into(),
+    }
+}
+
+/// As much of a client's own text as an error repeats.
+pub(crate) fn shown(text: &str) -> &str {
+    text.char_indices().nth(64).map_or(text, |(end, _)| &text[..end])
 }
 
 const fn input_field(operation: Operation) -> &'static str {

@@ -10,6 +10,8 @@ use serde::{
     de::{self, IgnoredAny, MapAccess, Visitor},
 };
 
+use crate::head::shown;
+
 /// One member of an object, as byte ranges of the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Member {
@@ -134,7 +136,7 @@ impl<'de> Visitor<'de> for TextVisitor {
 pub(crate) fn borrowed<E: de::Error>(key: Text<'_>) -> Result<&str, E> {
     match key.0 {
         Cow::Borrowed(key) => Ok(key),
-        Cow::Owned(key) => Err(E::custom(format_args!("write the field name {key:?} without escapes"))),
+        Cow::Owned(key) => Err(E::custom(format_args!("write the field name {:?} without escapes", shown(&key)))),
     }
 }
 

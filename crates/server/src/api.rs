@@ -6,12 +6,14 @@ mod operations;
 
 use std::sync::Arc;
 
-use actix_web::{HttpRequest, HttpResponse, web};
-use provider::Operation;
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, http::header::HeaderName, web};
+use provider::{Operation, RequestId};
 
 pub(crate) use health::{livez, readyz};
 
 use crate::{app::App, error::ApiError};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Every route of the public listener.
 pub(crate) fn routes(config: &mut web::ServiceConfig) {
@@ -19,13 +21,9 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
         .service(operation("/v1/chat/completions", Operation::Chat))
         .service(operation("/v1/completions", Operation::Completions))
         .service(operation("/v1/embeddings", Operation::Embeddings))
+        .service(web::resource("/v1/models").route(web::get().to(models::list)).default_service(web::to(only_get)))
         .service(
-            web::resource("/v1/models").route(web::get().to(models::list)).default_service(web::to(|| only("GET"))),
-        )
-        .service(
-            web::resource("/v1/models/{name:.*}")
-                .route(web::get().to(models::show))
-                .default_service(web::to(|| only("GET"))),
+            web::resource("/v1/models/{name:.*}").route(web::get().to(models::show)).default_service(web::to(only_get)),
         )
         .service(web::resource("/livez").route(web::get().to(livez)))
         .service(web::resource("/readyz").route(web::get().to(readyz)))
@@ -36,14 +34,29 @@ fn operation(path: &str, operation: Operation) -> actix_web::Resource {
     let handle = move |request: HttpRequest, payload: web::Payload, app: web::Data<Arc<App>>| {
         operations::serve(operation, request, payload, app)
     };
-    web::resource(path).route(web::post().to(handle)).default_service(web::to(|| only("POST")))
+    web::resource(path).route(web::post().to(handle)).default_service(web::to(only_post))
 }
 
-#[expect(clippy::unused_async, reason = "a handler")]
-async fn only(method: &'static str) -> HttpResponse {
-    ApiError::wrong_method(method).respond(HttpResponse::Ok())
+/// The id of a request, and a response that names it.
+fn identified(request: &HttpRequest, app: &App) -> (RequestId, HttpResponseBuilder) {
+    let id = app.request_id(request.headers().get(&REQUEST_ID).and_then(|id| id.to_str().ok()));
+    let mut response = HttpResponse::Ok();
+    response.insert_header((REQUEST_ID, id.as_str()));
+    (id, response)
 }
 
-async fn nothing_here(request: HttpRequest) -> HttpResponse {
-    ApiError::no_such_path(request.path()).respond(HttpResponse::Ok())
+fn refuse(error: &ApiError, request: &HttpRequest, app: &App) -> HttpResponse {
+    error.respond(identified(request, app).1)
+}
+
+async fn only_get(request: HttpRequest, app: web::Data<Arc<App>>) -> HttpResponse {
+    refuse(&ApiError::wrong_method("GET"), &request, &app)
+}
+
+async fn only_post(request: HttpRequest, app: web::Data<Arc<App>>) -> HttpResponse {
+    refuse(&ApiError::wrong_method("POST"), &request, &app)
+}
+
+async fn nothing_here(request: HttpRequest, app: web::Data<Arc<App>>) -> HttpResponse {
+    refuse(&ApiError::no_such_path(request.path()), &request, &app)
 }

@@ -11,9 +11,10 @@ use futures_util::future::BoxFuture;
 use prometheus::{
     Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder,
     core::{Collector, Desc},
+    process_collector::ProcessCollector,
     proto::MetricFamily,
 };
-use provider::{ModelId, UpstreamId, Usage};
+use provider::{ModelId, Operation, UpstreamId, Usage};
 use router::{AttemptEnded, BreakerState, Event, Observer, Outcome, RequestEnded, RequestOutcome, Table};
 use tokio::time::Instant;
 
@@ -162,6 +163,7 @@ impl Metrics {
             handles: ArcSwap::default(),
             registry,
         };
+        metrics.registry.register(Box::new(ProcessCollector::for_self()))?;
         for result in ["success", "failure"] {
             metrics.reloads.with_label_values(&[result]);
         }
@@ -199,6 +201,10 @@ impl Metrics {
 
     fn model(&self, model: &ModelId) -> ModelHandles {
         let labels = [model.as_str()];
+        for operation in Operation::ALL {
+            let served = RequestOutcome::Served;
+            self.requests.with_label_values(&[operation.as_str(), labels[0], served.as_str(), served.detail()]);
+        }
         ModelHandles {
             duration: self.durations.with_label_values(&labels),
             baseline_nano_usd: self.baseline_cost.0.with_label_values(&labels),

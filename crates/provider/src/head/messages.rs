@@ -8,7 +8,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{InvalidRequest, Nested, ROLES, State, scalar::Scalar};
+use super::{InvalidRequest, Nested, ROLES, State, scalar::Scalar, shown};
 use crate::json::{Text, range_of};
 
 /// Walks the messages of a chat.
@@ -85,7 +85,9 @@ impl<'de> Visitor<'de> for Message<'_, 'de> {
                         return Err(self.fail(".role", format_args!("must be one of {}", ROLES.join(", "))));
                     };
                     if !ROLES.contains(&&*role) {
-                        return Err(self.fail(".role", format_args!("is {role:?}: use one of {}", ROLES.join(", "))));
+                        return Err(
+                            self.fail(".role", format_args!("is {:?}: use one of {}", shown(&role), ROLES.join(", ")))
+                        );
                     }
                     if let (Cow::Borrowed(role), "developer") = (&role, &*role) {
                         self.state.head.nested.push(Nested::DeveloperRole(range_of(self.state.text, role)));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 
+use super::identified;
 use crate::{app::App, error::ApiError};
 
 fn model(name: &str) -> Value {
@@ -13,21 +14,23 @@ fn model(name: &str) -> Value {
 
 /// Every model.
 pub(crate) async fn list(request: HttpRequest, app: web::Data<Arc<App>>) -> HttpResponse {
+    let (_, mut response) = identified(&request, &app);
     if let Err(error) = app.live().keyring.authenticate(request.headers()) {
-        return error.respond(HttpResponse::Ok());
+        return error.respond(response);
     }
     let table = app.router.table();
     let models: Vec<Value> = table.models().map(|name| model(name.as_str())).collect();
-    HttpResponse::Ok().json(json!({"object": "list", "data": models}))
+    response.json(json!({"object": "list", "data": models}))
 }
 
 /// One model; its name may contain slashes.
 pub(crate) async fn show(request: HttpRequest, name: web::Path<String>, app: web::Data<Arc<App>>) -> HttpResponse {
+    let (_, mut response) = identified(&request, &app);
     if let Err(error) = app.live().keyring.authenticate(request.headers()) {
-        return error.respond(HttpResponse::Ok());
+        return error.respond(response);
     }
     if app.router.table().models().any(|known| known.as_str() == *name) {
-        return HttpResponse::Ok().json(model(&name));
+        return response.json(model(&name));
     }
-    ApiError::no_such_model(&name).respond(HttpResponse::Ok())
+    ApiError::no_such_model(&name).respond(response)
 }

@@ -15,6 +15,7 @@ use provider::{Operation, Request, RequestId};
 use router::{Caller, RouterError, Served, Subject};
 use tokio::time::{Instant, timeout};
 
+use super::identified;
 use crate::{
     app::{App, Live},
     auth::ClientKey,
@@ -22,8 +23,6 @@ use crate::{
     limits::{Place, Standing},
     sse::{Places, SseBody},
 };
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What is known of a request before its body is.
 struct Arrival {
@@ -43,8 +42,7 @@ pub(crate) async fn serve(
     let started = Instant::now();
     let app = Arc::clone(&app);
     let live = app.live();
-    let header = request.headers().get(&REQUEST_ID).and_then(|id| id.to_str().ok());
-    let id = app.request_id(header);
+    let (id, response) = identified(&request, &app);
     let mut subject = Subject { request_id: id.clone(), operation, stream: false, model: None, key: None, team: None };
     let outcome = match live.keyring.authenticate(request.headers()) {
         Ok(key) => {
@@ -54,10 +52,10 @@ pub(crate) async fn serve(
         Err(error) => Err(error),
     };
     match outcome {
-        Ok((parsed, arrival)) => answer(parsed, arrival, &app, &live).await,
+        Ok((parsed, arrival)) => answer(parsed, arrival, response, &app, &live).await,
         Err(error) => {
             app.rejected(subject, error.code(), started);
-            error.respond(with_id(&id))
+            error.respond(response)
         }
     }
 }
@@ -120,9 +118,14 @@ async fn read(mut payload: web::Payload, headers: &HeaderMap, limit: usize) -> R
 }
 
 /// Has the router answer and makes a response of it.
-async fn answer(request: Request, arrival: Arrival, app: &Arc<App>, live: &Live) -> HttpResponse {
+async fn answer(
+    request: Request,
+    arrival: Arrival,
+    mut response: HttpResponseBuilder,
+    app: &Arc<App>,
+    live: &Live,
+) -> HttpResponse {
     let Arrival { id, key, standing, places } = arrival;
-    let mut response = with_id(&id);
     if let Some(standing) = standing {
         add_standing(&mut response, standing);
     }
@@ -167,12 +170,6 @@ fn stream(mut response: HttpResponseBuilder, body: SseBody) -> HttpResponse {
         .insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-cache")))
         .insert_header((HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")))
         .body(body)
-}
-
-fn with_id(id: &RequestId) -> HttpResponseBuilder {
-    let mut response = HttpResponse::Ok();
-    response.insert_header((REQUEST_ID, id.as_str()));
-    response
 }
 
 /// How much of the key's own allowance is left, in OpenAI's names.

@@ -1,0 +1,23 @@
+//! The public face under bad and hostile input: every refusal is one that the client can act on, and none hurts the next.
+
+// The modules say `cfg(test)` for clippy, which allows `unwrap` and `panic` there.
+#[cfg(test)]
+mod bodies;
+#[cfg(test)]
+mod common;
+#[cfg(test)]
+mod framing;
+#[cfg(test)]
+mod headers;
+#[cfg(test)]
+mod keys;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod listeners;
+#[cfg(test)]
+mod models;
+#[cfg(test)]
+mod paths;
+#[cfg(test)]
+mod secrets;
