@@ -2,4 +2,6 @@
 
 // The modules say `cfg(test)` for clippy, which allows `unwrap` and `panic` there.
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod shares;
