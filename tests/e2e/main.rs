@@ -5,3 +5,7 @@
 mod faults;
 #[cfg(test)]
 mod shares;
+#[cfg(test)]
+mod shutdown;
+#[cfg(test)]
+mod streaming;

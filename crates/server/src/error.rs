@@ -14,6 +14,9 @@ use provider::{Error, ErrorKind, InvalidRequest};
 use router::RouterError;
 use serde::Serialize;
 
+const SHUTDOWN_CODE: &str = "router_shutdown";
+const SHUTDOWN_MESSAGE: &str = "the router is shutting down: send the request again";
+
 /// An error as the client sees it.
 #[derive(Debug, Clone)]
 pub(crate) struct ApiError {
@@ -73,6 +76,12 @@ impl ApiError {
     pub(crate) fn overloaded() -> Self {
         let message = "the router has as many requests under way as it may: try again in a moment";
         let mut error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", "overloaded", message);
+        error.retry_after = Some(Duration::from_secs(1));
+        error
+    }
+
+    pub(crate) fn shutting_down() -> Self {
+        let mut error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", SHUTDOWN_CODE, SHUTDOWN_MESSAGE);
         error.retry_after = Some(Duration::from_secs(1));
         error
     }
@@ -278,7 +287,7 @@ pub(crate) fn broken_stream(error: &Error, request_id: &str) -> Bytes {
 
 /// The event that ends a stream because the router stops.
 pub(crate) fn stopped_stream(request_id: &str) -> Bytes {
-    event("the router is shutting down: send the request again", "server_error", "router_shutdown", request_id)
+    event(SHUTDOWN_MESSAGE, "server_error", SHUTDOWN_CODE, request_id)
 }
 
 /// The event that ends a stream whose headers were sent before it failed.

@@ -136,7 +136,12 @@ async fn answer(
         let call = async move { owner.router.call(&request, caller).await.map(|served| served.answer) };
         return stream(response, SseBody::early(Box::pin(call), app, id, keep_alive, places));
     }
-    let served = match app.router.call(&request, caller).await {
+    let outcome = tokio::select! {
+        biased;
+        outcome = app.router.call(&request, caller) => outcome,
+        () = app.cut.cancelled() => return ApiError::shutting_down().respond(response),
+    };
+    let served = match outcome {
         Ok(served) => served,
         Err(error) => return refuse(response, &error),
     };

@@ -1,0 +1,116 @@
+//! The end of the service: not ready, then everything under way ends by itself or is told, then the process ends.
+
+use e2e::{CEREBRAS, Client, RUNPOD_LB, Rig, Stream, Transcript, chat, eventually, streamed, with};
+use emulator::{Face, Latency, Settings};
+use futures_util::future::{join, join_all};
+use serde_json::{Value, json};
+
+/// `slow` never ends in time, `quick` does.
+const MODELS: &str = r#"
+[[models]]
+name = "slow"
+strategy = "weighted"
+targets = [{ upstream = "runpod" }]
+
+[[models]]
+name = "quick"
+strategy = "weighted"
+targets = [{ upstream = "cerebras" }]
+"#;
+
+fn rig(drain_s: u64, first_token_ms: f64) -> Rig {
+    let mut settings = Settings::default();
+    settings.runpod_lb.latency = Latency { first_token_ms, spread: 0.0, tokens_per_s: 0.2, crowding: 0.0 };
+    settings.runpod_lb.workers.concurrency = 1_000;
+    settings.cerebras.latency = Latency { first_token_ms: 1.0, spread: 0.0, tokens_per_s: 15.0, crowding: 0.0 };
+    let patient = "timeouts = { first_token_ms = 60000, gap_ms = 60000 }\n";
+    Rig::start(settings, &format!("[server]\ndrain_s = {drain_s}\n{RUNPOD_LB}{patient}{CEREBRAS}{patient}{MODELS}"))
+}
+
+fn ask(model: &str) -> Value {
+    with(chat("hello"), json!({"model": model}))
+}
+
+/// Opens a stream and reads its first token.
+async fn begun(client: &Client, model: &str) -> Stream {
+    let mut stream = client.open(&streamed(ask(model))).await;
+    stream.first_token().await;
+    stream
+}
+
+fn assert_stopped(stream: &Transcript) {
+    let errors = stream.errors();
+    assert_eq!(errors.len(), 1, "{:?}", stream.events);
+    assert_eq!(errors[0]["code"], "router_shutdown", "{errors:?}");
+    assert!(!stream.is_done() && stream.is_complete, "{:?}", stream.events);
+}
+
+#[tokio::test]
+async fn with_200_open_streams_each_ends_or_is_told() {
+    let mut rig = rig(6, 1.0);
+    let open = |model| join_all((0..100).map(|_| begun(&rig.client, model)).collect::<Vec<_>>());
+    let slow = open("slow").await;
+    let quick = open("quick").await;
+    assert_eq!(rig.client.get("/readyz").await.status, 200);
+    let running = rig.take_running();
+    running.stop();
+    eventually("not ready any more", async || {
+        let ready = join(rig.client.get("/readyz"), rig.admin.get("/readyz")).await;
+        (ready.0.status == 503 && ready.1.status == 503).then_some(())
+    })
+    .await;
+    assert_eq!(rig.admin.get("/livez").await.status, 200, "draining is no reason to be killed");
+    let (slow, quick) =
+        join(join_all(slow.into_iter().map(Stream::rest)), join_all(quick.into_iter().map(Stream::rest))).await;
+    for stream in quick {
+        assert!(stream.is_done() && stream.errors().is_empty(), "{:?}", stream.events);
+    }
+    slow.iter().for_each(assert_stopped);
+    running.join().unwrap();
+    assert_eq!(rig.books(Face::Cerebras).completed, 100);
+    eventually("the calls upstream are cancelled", async || (rig.books(Face::RunpodLb).cancelled == 100).then_some(()))
+        .await;
+}
+
+/// Calls without a byte of an answer yet, whole or streamed, are refused in OpenAI's shape rather than cut off.
+#[tokio::test]
+async fn calls_that_still_wait_are_told_as_well() {
+    let mut rig = rig(1, 50_000.0);
+    let waiting = join_all([ask("slow"), streamed(ask("slow"))].map(|body| {
+        let client = rig.client.clone();
+        async move { client.chat(&body).await }
+    }));
+    let running = rig.take_running();
+    let stop = async {
+        eventually("both arrive", async || (rig.books(Face::RunpodLb).received == 2).then_some(())).await;
+        running.stop();
+    };
+    for answer in join(waiting, stop).await.0 {
+        assert_eq!((answer.status, answer.error_code()), (503, "router_shutdown".to_owned()), "{}", answer.text);
+        assert!(answer.header("retry-after").parse::<u64>().is_ok(), "{:?}", answer.headers);
+    }
+    running.join().unwrap();
+}
+
+#[tokio::test]
+async fn without_anything_under_way_it_ends_at_once() {
+    // The drain is longer than the test may take.
+    let mut rig = rig(3_600, 1.0);
+    assert_eq!(rig.client.chat(&ask("quick")).await.status, 200);
+    let running = rig.take_running();
+    running.stop();
+    eventually("it ends", async || running.is_finished().then_some(())).await;
+    running.join().unwrap();
+}
+
+#[tokio::test]
+async fn told_twice_it_cuts_at_once() {
+    // The drain is longer than the client's patience.
+    let mut rig = rig(3_600, 1.0);
+    let streams = join_all((0..20).map(|_| begun(&rig.client, "slow"))).await;
+    let running = rig.take_running();
+    running.stop();
+    running.stop_now();
+    join_all(streams.into_iter().map(Stream::rest)).await.iter().for_each(assert_stopped);
+    running.join().unwrap();
+}
