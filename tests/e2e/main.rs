@@ -2,7 +2,15 @@
 
 // The modules say `cfg(test)` for clippy, which allows `unwrap` and `panic` there.
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod money;
+#[cfg(test)]
+mod poison;
+#[cfg(test)]
+mod reload;
 #[cfg(test)]
 mod shares;
 #[cfg(test)]

@@ -114,21 +114,22 @@ impl Client {
 
     /// So many chats, so many at a time; answers come in the order of their numbers.
     pub async fn chats(&self, count: usize, at_once: usize, body: impl Fn(usize) -> Value) -> Vec<Answer> {
-        let calls = (0..count).map(|number| {
-            let body = body(number);
-            async move { self.chat(&body).await }
-        });
-        stream::iter(calls).buffered(at_once).collect().await
+        at_a_time(count, at_once, async |number| self.chat(&body(number)).await).await
     }
 
     /// The same as streams.
     pub async fn streams(&self, count: usize, at_once: usize, body: impl Fn(usize) -> Value) -> Vec<Transcript> {
-        let calls = (0..count).map(|number| {
-            let body = body(number);
-            async move { self.stream(&body).await }
-        });
-        stream::iter(calls).buffered(at_once).collect().await
+        at_a_time(count, at_once, async |number| self.stream(&body(number)).await).await
     }
+}
+
+/// Runs so many calls, the next one whenever any has ended; what they give is in the order of their numbers.
+async fn at_a_time<T>(count: usize, at_once: usize, call: impl AsyncFn(usize) -> T) -> Vec<T> {
+    let call = &call;
+    let calls = (0..count).map(|number| async move { (number, call(number).await) });
+    let mut ended: Vec<(usize, T)> = stream::iter(calls).buffer_unordered(at_once).collect().await;
+    ended.sort_by_key(|(number, _)| *number);
+    ended.into_iter().map(|(_, answer)| answer).collect()
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
