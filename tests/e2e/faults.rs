@@ -14,7 +14,7 @@ fn settings() -> Settings {
 
 /// A router that is impatient with RunPod, so that hanging takes no minute; Cerebras has all the time that is left.
 fn impatient(runpod: &str) -> String {
-    format!("{runpod}timeouts = {{ first_token_ms = 1500 }}\n{CEREBRAS}{BALANCED}deadline_ms = 30000\n")
+    format!("{runpod}timeouts = {{ first_token_ms = 1200 }}\n{CEREBRAS}{BALANCED}deadline_ms = 30000\n")
 }
 
 fn ask(number: usize) -> Value {
@@ -56,7 +56,7 @@ fn faults() -> Vec<Fault> {
         Fault::HangAmid { after_events: 0 },
         Fault::IntegerCode { code: 503 },
     ];
-    faults.extend([401, 402, 404, 500, 502, 503, 504, 524].map(|code| Fault::Status { code, retry_after: None }));
+    faults.extend([401, 404, 500, 503, 524].map(|code| Fault::Status { code, retry_after: None }));
     faults.extend([500, 503].map(|inner_status| Fault::FailedJob { inner_status }));
     let shapes = [ErrorShape::Flat, ErrorShape::Wrapped, ErrorShape::FailedJob, ErrorShape::InQueue];
     faults.extend(shapes.map(|shape| Fault::OkWithErrorBody { shape }));
@@ -105,21 +105,25 @@ async fn cerebras_answers_when_nobody_listens_at_runpod() {
     assert_all_answered_by(&Rig::start(settings(), &text), "cerebras", "closed port").await;
 }
 
-/// After an outage RunPod is first paid back what it is owed; then Cerebras gets a request that is its own by its share, and
-/// of the next 200 RunPod serves 160 again. Four more or less leave room for the requests under way at the same time.
+/// After an outage RunPod is first paid back what it is owed: 50 requests at most, which at a share of 0.8 takes 250 that
+/// it serves all alone. Then Cerebras gets a request that is its own by its share, and of the next 200 RunPod serves 160
+/// again; four more or less leave room for the requests under way at the same time.
 async fn assert_share_returns(fault: Fault) {
     let rig = Rig::start(settings(), &impatient(RUNPOD_LB));
     let name = format!("{fault:?}");
     rig.emulator.control(Face::RunpodLb, fault);
     assert_all_answered_by(&rig, "cerebras", &name).await;
     rig.emulator.reset();
+    let mut paid = 0;
     eventually(&format!("RunPod is paid back after {name}"), async || {
         let answers = rig.client.chats(20, 10, ask).await;
         assert!(answers.iter().all(|answer| answer.status == 200), "{name}");
+        paid += answers.iter().filter(|answer| answer.provider() == "runpod").count();
         let by_share = |answer: &Answer| (answer.provider(), answer.reason()) == ("cerebras", "share");
         answers.iter().any(by_share).then_some(())
     })
     .await;
+    assert!((200..=300).contains(&paid), "{name}: paid back with {paid} requests");
     let answers = rig.client.chats(200, 10, ask).await;
     assert!(answers.iter().all(|answer| answer.status == 200), "{name}");
     let runpod = answers.iter().filter(|answer| answer.provider() == "runpod").count();
