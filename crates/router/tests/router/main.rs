@@ -19,6 +19,8 @@ mod poison;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+mod repeats;
+#[cfg(test)]
 mod rig;
 #[cfg(test)]
 mod shares;
