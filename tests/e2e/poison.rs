@@ -75,7 +75,8 @@ async fn poison_hurts_nobody_where_there_is_one_upstream() {
         let (poison, good) = send(&rig).await;
         assert_unharmed(&rig, &good, &["runpod"]).await;
         for answer in &poison {
-            assert!(matches!(answer.status, 400 | 502), "{}: {}", answer.status, answer.text);
+            // 504 where the machine is so slow that repeats take all the time there is.
+            assert!(matches!(answer.status, 400 | 502 | 504), "{}: {}", answer.status, answer.text);
             assert!(!answer.error_message().is_empty(), "{}", answer.text);
             assert_eq!(answer.header("x-should-retry"), "false", "{}", answer.text);
         }

@@ -98,13 +98,24 @@ impl Client {
 
     /// `POST /v1/chat/completions`, read as a whole.
     pub async fn chat(&self, body: &Value) -> Answer {
-        self.post("/v1/chat/completions", body).await
+        Answer::read(self.send_chat(body).await).await
     }
 
     /// `POST /v1/chat/completions`, for the caller to read event by event.
     pub async fn open(&self, body: &Value) -> Stream {
-        let response = self.json("/v1/chat/completions", body).send().await.expect("an answer");
-        Stream::of(response)
+        Stream::of(self.send_chat(body).await)
+    }
+
+    /// A connection that was opened in advance and has carried no request for five seconds gets a 408 for itself, which on a
+    /// machine that is too busy may cross the request. As HTTP has it, and the SDKs do, it is sent again. An answer of the
+    /// router carries an id.
+    async fn send_chat(&self, body: &Value) -> Response {
+        loop {
+            let response = self.json("/v1/chat/completions", body).send().await.expect("an answer");
+            if response.status() != 408 || response.headers().contains_key("x-request-id") {
+                return response;
+            }
+        }
     }
 
     /// `POST /v1/chat/completions`, read as a stream to its end.
@@ -143,7 +154,10 @@ fn parse(text: &str) -> Value {
 impl Answer {
     /// Sends a request and reads the whole answer.
     pub async fn of(request: RequestBuilder) -> Self {
-        let response = request.send().await.expect("an answer");
+        Self::read(request.send().await.expect("an answer")).await
+    }
+
+    async fn read(response: Response) -> Self {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         Self { status, headers, text: response.text().await.expect("a body to its end") }
     }
