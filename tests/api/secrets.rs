@@ -2,11 +2,9 @@
 
 use std::fs;
 
-use e2e::{CLIENT_KEY, Rig, UPSTREAM_KEY, chat, eventually, streamed, with};
-use emulator::{Face, Fault};
+use e2e::{BALANCED, CEREBRAS, CLIENT_KEY, Launch, RUNPOD_LB, Rig, UPSTREAM_KEY, chat, eventually, streamed, with};
+use emulator::{Face, Fault, Settings};
 use serde_json::{Value, json};
-
-use crate::common::launch;
 
 /// Stands in every prompt.
 const PROMPT: &str = "canary-in-the-prompt";
@@ -66,9 +64,10 @@ async fn errors(rig: &Rig, body: &Value) -> Vec<String> {
 #[tokio::test]
 async fn no_key_and_no_prompt_is_told_to_anybody() {
     let log = std::env::temp_dir().join(format!("llm-router-access-{}.log", std::process::id()));
-    let rig = launch()
+    // Too little time to wait for a repeat.
+    let config = format!("{RUNPOD_LB}{CEREBRAS}{BALANCED}deadline_ms = 1200\n");
+    let rig = Launch::new(Settings::instant(), &config)
         .env("LLM_ROUTER__LOG__ACCESS", log.to_str().expect("a path in UTF-8"))
-        .env("LLM_ROUTER__SERVER__MAX_IN_FLIGHT", "64")
         .start();
     let mut told = everything_that_can_be_said(&rig).await;
     assert!(told.len() > 50, "there is something to look at");
