@@ -125,13 +125,13 @@ impl AccessLog {
 
 fn pretty(line: &Line<'_>) -> String {
     let Line { request_id, route, outcome, error, attempts, duration_ms, .. } = line;
-    let (model, upstream) = (line.model.unwrap_or("-"), line.upstream.unwrap_or("-"));
-    let (reason, cost) = (line.reason.unwrap_or("-"), line.cost_nano_usd.map(provider::NanoUsd));
-    let cost = cost.map_or_else(|| "cost unknown".to_owned(), |cost| format!("${cost}"));
     let error = if error.is_empty() { String::new() } else { format!(" ({error})") };
-    format!(
-        "{outcome}{error} {route} {model} -> {upstream} [{reason}] {attempts} attempt(s) {duration_ms} ms {cost} {request_id}"
-    )
+    let model = line.model.map(|model| format!(" {model}")).unwrap_or_default();
+    let upstream = line.upstream.map(|upstream| format!(" -> {upstream}")).unwrap_or_default();
+    let reason = line.reason.map(|reason| format!(" [{reason}]")).unwrap_or_default();
+    let attempts = if *attempts > 1 { format!(", {attempts} attempts") } else { String::new() };
+    let cost = line.cost_nano_usd.map(|cost| format!(", ${}", provider::NanoUsd(cost))).unwrap_or_default();
+    format!("{outcome}{error} {route}{model}{upstream}{reason} in {duration_ms:.1} ms{attempts}{cost}, {request_id}")
 }
 
 fn millis(duration: Duration) -> f64 {

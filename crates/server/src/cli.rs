@@ -7,7 +7,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{ArgGroup, Parser, Subcommand};
 use emulator::{Emulator, Settings};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -17,7 +17,7 @@ use crate::{
     running::Running,
 };
 
-/// Routes OpenAI API calls to RunPod and Cerebras: cheapest first, never silent when a provider fails.
+/// Sends OpenAI API calls to RunPod or Cerebras, by a strategy of your choice, and to another when one fails.
 #[derive(Parser)]
 #[command(name = "llm-router", version, arg_required_else_help = true)]
 #[command(after_help = "Start here:\n  llm-router serve --demo            no keys, no network, no configuration\n  \
@@ -31,13 +31,14 @@ struct Cli {
 enum Command {
     /// Serve the API.
     #[command(
+        group = ArgGroup::new("what").args(["config", "demo"]).required(true),
         after_help = "SIGTERM or Ctrl-C stops in order: requests under way may end until server.drain_s is over; a second \
         one stops at once.\nSIGHUP, or a changed file, reloads the configuration; a file with problems changes nothing.\n\
         Single settings can be overridden: LLM_ROUTER__SERVER__LISTEN=0.0.0.0:8080"
     )]
     Serve {
         /// The configuration, a TOML file; config/reference.toml describes every key.
-        #[arg(long, short, value_name = "FILE", required_unless_present = "demo", conflicts_with = "demo")]
+        #[arg(long, short, value_name = "FILE")]
         config: Option<PathBuf>,
         /// Serve emulated providers instead: nothing to set up, nothing to pay.
         #[arg(long)]
@@ -48,25 +49,36 @@ enum Command {
         /// The configuration, a TOML file.
         #[arg(long, short, value_name = "FILE")]
         config: PathBuf,
-        /// Do not ask for secrets that are not here, such as keys in the environment of the server.
+        /// Do not ask for keys that are not here, as in CI. Variables in a "${…}" have to be set all the same.
         #[arg(long)]
         without_secrets: bool,
     },
     /// Run the emulated providers alone: RunPod (both kinds of endpoint) and Cerebras, with faults on demand.
-    #[command(after_help = "Faults are set over HTTP, for example a storm of 503 on RunPod's load balancer:\n  \
-        curl -X POST http://ADDRESS/_control -d '{\"face\": \"runpod_lb\", \"fault\": {\"kind\": \"status\", \"code\": 503}}'\n\
-        POST /_control/reset ends all faults; GET /_control/books shows what was received.")]
+    #[command(
+        after_help = "Prints what to put into the [[upstreams]] of a configuration. As with the real ones, calls need a key, \
+        but any will do.\n\nFaults are set over HTTP, for example a storm of 503 on RunPod's load balancer:\n  \
+        curl -X POST http://127.0.0.1:9100/_control -d '{\"face\": \"runpod_lb\", \"fault\": {\"kind\": \"status\", \"code\": \
+        503}}'\nThe other faces are runpod_queue and cerebras. \"times\": 3 or \"share\": 0.5 beside the fault bounds it. A kind \
+        that does not exist is answered with all that do.\nPOST /_control/reset ends all faults; GET /_control shows them, \
+        GET /_control/books what was received."
+    )]
     Emulate {
         /// Where to listen.
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9100")]
         listen: SocketAddr,
         /// How much faster than life; 0 is without any delay.
-        #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
+        #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = factor)]
         speed: f64,
         /// Seed of all random choices.
         #[arg(long, value_name = "NUMBER", default_value_t = 1)]
         seed: u64,
     },
+}
+
+/// A speed: finite and not below zero.
+fn factor(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
+    number.ok_or_else(|| "a number from 0 on".to_owned())
 }
 
 /// Runs the command that the process was started with.
@@ -146,23 +158,41 @@ fn check(path: &Path, without_secrets: bool) -> anyhow::Result<()> {
     warn_of_overrides();
     let secrets = if without_secrets { config::Secrets::Optional } else { config::Secrets::Required };
     let config = config::load_with(path, &process_env, secrets)?;
-    let (upstreams, models) = (config.upstreams.len(), config.models.len());
-    say(&format!(
-        "{}: no problems ({upstreams} upstreams, {models} models, {} keys)",
-        path.display(),
-        config.keys.len()
-    ))?;
+    let (upstreams, models) = (counted(config.upstreams.len(), "upstream"), counted(config.models.len(), "model"));
+    let keys = counted(config.keys.len(), "key");
+    let left_out = if without_secrets { "; keys in the environment not looked for" } else { "" };
+    say(&format!("{}: no problems ({upstreams}, {models}, {keys}{left_out})", path.display()))?;
     Ok(())
 }
 
+fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
 fn emulate(address: SocketAddr, speed: f64, chance: u64) -> anyhow::Result<()> {
-    let emulator = Emulator::start(Settings { address, speed, seed: chance, ..Settings::default() })?;
+    let settings = Settings { address, speed, seed: chance, ..Settings::default() };
+    let on_runpod = settings.runpod_lb.models.join(" or ");
+    let on_cerebras = settings.cerebras.models.join(" or ");
+    let emulator = Emulator::start(settings)
+        .map_err(|error| anyhow::anyhow!("cannot listen on {address}: {error}; --listen takes another"))?;
     say(&format!(
-        "emulated providers on {url}\n  RunPod, load balancer  {}\n  RunPod, queue          {}\n  Cerebras               {}\n  control                {url}/_control",
-        emulator.runpod_lb_base(),
-        emulator.runpod_queue_base("demo"),
-        emulator.cerebras_base(),
+        "emulated providers on {url}, for the [[upstreams]] of a configuration; any key will do, but calls need one
+
+  RunPod, load balancer  base_url = \"{lb}\"
+                         capacity_url = \"{url}/lb/workers\"
+  RunPod, queue          base_url = \"{queue}\"
+    their models         {on_runpod}
+  Cerebras               base_url = \"{cerebras}\"
+    its models           {on_cerebras}
+
+Faults are set at {url}/_control: llm-router emulate --help
+Stop with Ctrl-C.
+",
         url = emulator.url(),
+        lb = emulator.runpod_lb_base(),
+        queue = emulator.runpod_queue_base("demo"),
+        cerebras = emulator.cerebras_base(),
     ))?;
     Ok(emulator.wait()?)
 }

@@ -43,7 +43,7 @@ Try it:
     -d '{{\"model\": \"{model}\", \"messages\": [{{\"role\": \"user\", \"content\": \"Hello!\"}}]}}'
 
 Add \"stream\": true for a stream (and -N to curl). The headers x-llm-router-provider and -reason say who answered and why.
-Stop with Ctrl-C.
+Stop with Ctrl-C. Each call leaves a line below.
 "
     )
 }

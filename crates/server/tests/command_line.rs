@@ -55,7 +55,7 @@ mod tests {
         let output = check(&config);
         assert!(output.status.success(), "{}", text(&output.stderr));
         assert!(
-            text(&output.stdout).contains("no problems (3 upstreams, 2 models, 1 keys)"),
+            text(&output.stdout).contains("no problems (3 upstreams, 2 models, 1 key;"),
             "{}",
             text(&output.stdout)
         );

@@ -94,14 +94,14 @@ impl<'a> Item<'a> {
     pub(super) fn fraction(self) -> Option<f64> {
         let number = match self.kind {
             ValueKind::Float(number) => number,
-            ValueKind::I64(0) => 0.0,
-            ValueKind::I64(1) => 1.0,
+            ValueKind::I64(number) => i32::try_from(number).map_or(-1.0, f64::from),
             _ => -1.0,
         };
         if (0.0..=1.0).contains(&number) {
             return Some(number);
         }
-        self.refuse("is not a share", "a number from 0 to 1", None)
+        let percent = (2.0..=100.0).contains(&number).then(|| format!("{number} % is {}", number / 100.0));
+        self.refuse("is not a share", "a number from 0 to 1", percent)
     }
 
     pub(super) fn flag(self) -> Option<bool> {

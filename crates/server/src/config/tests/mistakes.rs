@@ -306,6 +306,13 @@ fn mistakes_in_models_are_reported() {
         (second, "{ upstream = \"fast\", share = 0.3 }", "models[0].targets", "shares sum to 1.1", "0.7273, 0.2727"),
         (second, "{ upstream = \"fast\" }", "models[0].targets", "some targets have a share and some have not", ""),
         (second, "{ upstream = \"fast\", share = 1.2 }", "models[0].targets[1].share", "1.2 is not a share", ""),
+        (
+            second,
+            "{ upstream = \"fast\", share = 20 }",
+            "models[0].targets[1].share",
+            "20 is not a share",
+            "20 % is 0.2",
+        ),
         (baseline, "baseline = \"quick\"", "models[0].baseline", "\"quick\" is not the id of an upstream", ""),
         ("ttft_ms = 2000", "ttft_ms = 0", "models[0].slo.ttft_ms", "0 is out of range", ""),
         (name, "name = \"task/chat\"", "models[0].name", "\"task/chat\" is reserved", ""),
