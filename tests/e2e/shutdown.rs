@@ -1,6 +1,6 @@
 //! The end of the service: not ready, then everything under way ends by itself or is told, then the process ends.
 
-use e2e::{CEREBRAS, Client, RUNPOD_LB, Rig, Stream, Transcript, chat, eventually, streamed, with};
+use e2e::{CEREBRAS, Client, Launch, RUNPOD_LB, Rig, Stream, Transcript, chat, eventually, streamed, with};
 use emulator::{Face, Latency, Settings};
 use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
@@ -18,13 +18,17 @@ strategy = "weighted"
 targets = [{ upstream = "cerebras" }]
 "#;
 
-fn rig(drain_s: u64, first_token_ms: f64) -> Rig {
+fn launch(drain_s: u64, first_token_ms: f64) -> Launch {
     let mut settings = Settings::default();
     settings.runpod_lb.latency = Latency { first_token_ms, spread: 0.0, tokens_per_s: 0.2, crowding: 0.0 };
     settings.runpod_lb.workers.concurrency = 1_000;
     settings.cerebras.latency = Latency { first_token_ms: 1.0, spread: 0.0, tokens_per_s: 15.0, crowding: 0.0 };
     let patient = "timeouts = { first_token_ms = 60000, gap_ms = 60000 }\n";
-    Rig::start(settings, &format!("[server]\ndrain_s = {drain_s}\n{RUNPOD_LB}{patient}{CEREBRAS}{patient}{MODELS}"))
+    Launch::new(settings, &format!("[server]\ndrain_s = {drain_s}\n{RUNPOD_LB}{patient}{CEREBRAS}{patient}{MODELS}"))
+}
+
+fn rig(drain_s: u64, first_token_ms: f64) -> Rig {
+    launch(drain_s, first_token_ms).start()
 }
 
 fn ask(model: &str) -> Value {
@@ -72,10 +76,13 @@ async fn with_200_open_streams_each_ends_or_is_told() {
         .await;
 }
 
-/// Calls without a byte of an answer yet, whole or streamed, are refused in OpenAI's shape rather than cut off.
+/// Calls without a byte of an answer yet, whole or streamed, are refused in OpenAI's shape rather than cut off. The books do
+/// not blame their clients.
 #[tokio::test]
 async fn calls_that_still_wait_are_told_as_well() {
-    let mut rig = rig(1, 50_000.0);
+    let log = std::env::temp_dir().join(format!("llm-router-stopped-{}.log", std::process::id()));
+    let path = log.to_str().expect("a path in UTF-8");
+    let mut rig = launch(1, 50_000.0).env("LLM_ROUTER__LOG__ACCESS", path).start();
     let waiting = join_all([ask("slow"), streamed(ask("slow"))].map(|body| {
         let client = rig.client.clone();
         async move { client.chat(&body).await }
@@ -90,6 +97,12 @@ async fn calls_that_still_wait_are_told_as_well() {
         assert!(answer.header("retry-after").parse::<u64>().is_ok(), "{:?}", answer.headers);
     }
     running.join().unwrap();
+    eventually("the access log says so", async || {
+        let lines = std::fs::read_to_string(&log).ok()?;
+        (lines.matches(r#""outcome":"stopped""#).count() == 2).then_some(())
+    })
+    .await;
+    drop(std::fs::remove_file(&log));
 }
 
 #[tokio::test]

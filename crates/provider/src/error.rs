@@ -167,6 +167,6 @@ impl Error {
     /// A real vLLM answers some bad input with 500 (an invalid JSON schema, for one), so a 500 is charged to an upstream's
     /// health only once it is known how the request fared elsewhere.
     pub fn may_be_poison(&self) -> bool {
-        self.kind == ErrorKind::Unavailable && matches!(self.status, Some(500 | 501))
+        self.kind == ErrorKind::Unavailable && self.status == Some(500)
     }
 }

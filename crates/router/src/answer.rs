@@ -123,13 +123,14 @@ impl Answer {
     }
 }
 
-/// The client left before the end.
+/// The client left before the end, or the router stopped.
 impl Drop for Answer {
     fn drop(&mut self) {
         if matches!(self.stage, Stage::Relaying) {
             let now = Instant::now();
             self.attempt.abandon(now);
-            drop(self.journey.end(RequestOutcome::ClientGone, Some(&self.attempt), now));
+            let outcome = self.journey.teller.dropped_request();
+            drop(self.journey.end(outcome, Some(&self.attempt), now));
         }
     }
 }

@@ -6,7 +6,7 @@ use provider::{NanoUsd, Usage};
 use tokio::time::Instant;
 
 use crate::{
-    event::{AttemptEnded, Event, Observer, Outcome, Reason, Subject},
+    event::{AttemptEnded, Event, Outcome, Reason, Subject, Teller},
     upstream::Upstream,
 };
 
@@ -20,7 +20,7 @@ pub(crate) struct Attempt {
     first_token: Option<Duration>,
     pub(crate) usage: Option<Usage>,
     subject: Arc<Subject>,
-    observer: Arc<dyn Observer>,
+    teller: Arc<Teller>,
     ended: bool,
 }
 
@@ -31,10 +31,10 @@ impl Attempt {
         probe: bool,
         reason: Reason,
         subject: Arc<Subject>,
-        observer: Arc<dyn Observer>,
+        teller: Arc<Teller>,
         now: Instant,
     ) -> Self {
-        Self { upstream, started: now, probe, reason, first_token: None, usage: None, subject, observer, ended: false }
+        Self { upstream, started: now, probe, reason, first_token: None, usage: None, subject, teller, ended: false }
     }
 
     /// The first token came.
@@ -42,6 +42,13 @@ impl Attempt {
         let after = now.duration_since(self.started);
         self.first_token = Some(after);
         self.upstream.first_token(self.subject.stream, std::mem::take(&mut self.probe), after, now);
+    }
+
+    /// Whether the upstream had as long as a stream may take to begin, and nobody got anything from it meanwhile. What
+    /// runs into the request's deadline otherwise may just be long.
+    pub(crate) fn is_stuck(&self, now: Instant) -> bool {
+        now.duration_since(self.started) >= self.upstream.spec.timeouts.first_token
+            && !self.upstream.succeeded_since(self.started)
     }
 
     /// The list price of what the upstream counted.
@@ -54,7 +61,7 @@ impl Attempt {
     pub(crate) fn end(&mut self, outcome: Outcome, now: Instant) {
         self.ended = true;
         self.upstream.end();
-        self.observer.on(&Event::AttemptEnded(&AttemptEnded {
+        self.teller.observer.on(&Event::AttemptEnded(&AttemptEnded {
             subject: self.subject.clone(),
             upstream: self.upstream.spec.id.clone(),
             reason: self.reason,
@@ -66,11 +73,11 @@ impl Attempt {
         }));
     }
 
-    /// The client left, unless the call is over.
+    /// The client left or the router stopped, unless the call is over.
     pub(crate) fn abandon(&mut self, now: Instant) {
         if !self.ended {
             self.upstream.released(self.probe);
-            self.end(Outcome::ClientGone, now);
+            self.end(self.teller.dropped_attempt(), now);
         }
     }
 }

@@ -1,6 +1,12 @@
 //! What the router tells the outside. Metrics, ledger and access log each render the same events.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::future::BoxFuture;
 use provider::{ErrorKind, ModelId, NanoUsd, Operation, RequestId, UpstreamId, Usage};
@@ -62,6 +68,8 @@ pub enum Outcome {
     Failed(ErrorKind),
     /// The client left first.
     ClientGone,
+    /// The router stopped first.
+    Stopped,
 }
 
 impl Outcome {
@@ -71,6 +79,7 @@ impl Outcome {
             Self::Served => "served",
             Self::Failed(kind) => kind.as_str(),
             Self::ClientGone => "client_gone",
+            Self::Stopped => "stopped",
         }
     }
 }
@@ -109,6 +118,8 @@ pub enum RequestOutcome {
     Broken(ErrorKind),
     /// The client left first.
     ClientGone,
+    /// The router stopped first.
+    Stopped,
 }
 
 impl RequestOutcome {
@@ -120,13 +131,14 @@ impl RequestOutcome {
             Self::Failed(_) => "failed",
             Self::Broken(_) => "broken",
             Self::ClientGone => "client_gone",
+            Self::Stopped => "stopped",
         }
     }
 
     /// What exactly went wrong; empty if nothing did.
     pub const fn detail(self) -> &'static str {
         match self {
-            Self::Served | Self::ClientGone => "",
+            Self::Served | Self::ClientGone | Self::Stopped => "",
             Self::Rejected(code) => code,
             Self::Failed(kind) | Self::Broken(kind) => kind.as_str(),
         }
@@ -174,4 +186,30 @@ pub trait Observer: Send + Sync {
 
     /// What must be done before the end of a complete answer is released; `None` if nothing must.
     fn settle(&self, ended: &RequestEnded) -> Option<BoxFuture<'static, ()>>;
+}
+
+/// The way to the observer. It knows whether the router stops: what is dropped then was not left by its client.
+pub(crate) struct Teller {
+    pub(crate) observer: Arc<dyn Observer>,
+    is_stopping: AtomicBool,
+}
+
+impl Teller {
+    pub(crate) fn new(observer: Arc<dyn Observer>) -> Self {
+        Self { observer, is_stopping: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Release);
+    }
+
+    /// How an attempt ended that was dropped.
+    pub(crate) fn dropped_attempt(&self) -> Outcome {
+        if self.is_stopping.load(Ordering::Acquire) { Outcome::Stopped } else { Outcome::ClientGone }
+    }
+
+    /// How a request ended that was dropped.
+    pub(crate) fn dropped_request(&self) -> RequestOutcome {
+        if self.is_stopping.load(Ordering::Acquire) { RequestOutcome::Stopped } else { RequestOutcome::ClientGone }
+    }
 }

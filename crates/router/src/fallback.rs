@@ -38,6 +38,10 @@ const SLOWEST_TOKEN: Duration = Duration::from_millis(50);
 /// Tokens that a whole answer may have where no limit is known.
 const LONGEST_ANSWER_TOKENS: u64 = 4096;
 
+/// What a client is told whose request fails where others succeed.
+const POISON_ADVICE: &str =
+    "; other requests succeed there: check response_format and other unusual fields of this one";
+
 /// A reply that is committed, and how it came.
 type Committed = (provider::ReplyHead, Answer);
 
@@ -150,7 +154,7 @@ fn standby(
     let now = Instant::now();
     let free_at = match none {
         NoCandidate::Blocked(until) => until,
-        NoCandidate::Repeatable if repeats < MAX_REPEATS => now,
+        NoCandidate::Repeatable if repeats < MAX_REPEATS && !journey.is_poison() => now,
         NoCandidate::Repeatable
         | NoCandidate::Exhausted
         | NoCandidate::Full
@@ -205,7 +209,7 @@ async fn try_once(
             return Ok((reply.head, Answer::new(held, reply.frames, attempt, journey, call.deadline, now)));
         }
         Ok(Err(error)) => error,
-        Err(_) if now >= call.deadline => {
+        Err(_) if now >= call.deadline && !attempt.is_stuck(now) => {
             Error::new(ErrorKind::Timeout(Phase::Deadline), "no upstream answered by the request's deadline")
         }
         Err(_) => Error::new(ErrorKind::Timeout(Phase::FirstToken), "the upstream did not begin to answer in time"),
@@ -247,7 +251,7 @@ fn give_up(
     journey: &mut Journey,
 ) -> RouterError {
     let now = Instant::now();
-    journey.gave_up(best.as_ref(), now);
+    let is_poison = journey.gave_up(best.as_ref(), now);
     if let Some(charge) = history.charge() {
         // Nobody served it: it stays with the target of the strategy's choice, as if nothing had failed.
         model.state.lock().debts.shift(charge.last, charge.first, &model.shares);
@@ -260,7 +264,10 @@ fn give_up(
         | NoCandidate::Unsupported(_)
         | NoCandidate::ContextOverflow(_) => None,
     };
-    if let Some(error) = best {
+    if let Some(mut error) = best {
+        if is_poison {
+            error.message.push_str(POISON_ADVICE);
+        }
         let retry_after = wait.or(error.retry_after);
         return RouterError::Failed { error, attempts: journey.attempts, retry_after };
     }

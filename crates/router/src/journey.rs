@@ -14,13 +14,15 @@ use tokio::time::Instant;
 
 use crate::{
     attempt::Attempt,
-    event::{Event, Observer, Outcome, Reason, RequestEnded, RequestOutcome, Subject},
+    event::{Event, Outcome, Reason, RequestEnded, RequestOutcome, Subject, Teller},
     table::Model,
     upstream::Upstream,
 };
 
 /// Other requests must have gone well this recently for a request to pass as poison.
 const RECENTLY: Duration = Duration::from_secs(5);
+/// One failure may be chance: a worker that dies, say. So many, all while other requests went well, are not.
+const CONVINCING: usize = 2;
 
 /// A failure that may be the request's own fault.
 struct Suspicion {
@@ -31,7 +33,7 @@ struct Suspicion {
 /// A request on its way.
 pub(crate) struct Journey {
     pub(crate) subject: Arc<Subject>,
-    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) teller: Arc<Teller>,
     pub(crate) rng: SmallRng,
     pub(crate) attempts: u32,
     pub(crate) started: Instant,
@@ -48,14 +50,14 @@ pub(crate) struct Journey {
 impl Journey {
     pub(crate) fn new(
         subject: Arc<Subject>,
-        observer: Arc<dyn Observer>,
+        teller: Arc<Teller>,
         model: Option<Arc<Model>>,
         rng: SmallRng,
         now: Instant,
     ) -> Self {
         Self {
             subject,
-            observer,
+            teller,
             rng,
             attempts: 0,
             started: now,
@@ -72,7 +74,7 @@ impl Journey {
     pub(crate) fn begin(&mut self, upstream: Arc<Upstream>, probe: bool, reason: Reason, now: Instant) -> Attempt {
         self.attempts += 1;
         self.last = Some((upstream.clone(), reason));
-        Attempt::new(upstream, probe, reason, self.subject.clone(), self.observer.clone(), now)
+        Attempt::new(upstream, probe, reason, self.subject.clone(), self.teller.clone(), now)
     }
 
     /// An attempt failed.
@@ -81,9 +83,11 @@ impl Journey {
         let upstream = attempt.upstream.clone();
         let is_cold =
             error.kind == ErrorKind::Timeout(Phase::FirstToken) && upstream.capacity(now).is_ready() == Some(false);
-        self.failed_otherwise |= !error.may_be_poison();
+        // Not once content has come: that was the upstream's to finish.
+        let may_be_poison = error.may_be_poison() && self.first_token.is_none();
+        self.failed_otherwise |= !may_be_poison;
         // A probe is believed at once: its upstream was in doubt already, and others wait for what it finds.
-        if error.may_be_poison() && !probe {
+        if may_be_poison && !probe {
             self.suspicions.push(Suspicion { upstream, error: error.clone() });
         } else if is_cold {
             upstream.released(probe);
@@ -101,14 +105,23 @@ impl Journey {
         }
     }
 
-    /// No attempt succeeded; `error` is what the client is told, if there was any attempt.
-    pub(crate) fn gave_up(&mut self, error: Option<&Error>, now: Instant) {
+    /// Whether every attempt failed in a way that may be the request's fault, while other requests went well there.
+    fn failed_alike(&self) -> bool {
+        let since = self.started.checked_sub(RECENTLY);
+        let went_well = |since| self.suspicions.iter().any(|suspicion| suspicion.upstream.succeeded_since(since));
+        !self.failed_otherwise && since.is_some_and(went_well)
+    }
+
+    /// Whether it has failed alike often enough that another repeat is not worth its price.
+    pub(crate) fn is_poison(&self) -> bool {
+        self.suspicions.len() >= CONVINCING && self.failed_alike()
+    }
+
+    /// No attempt succeeded; `error` is what the client is told, if there was any attempt. Returns whether the request is
+    /// the one to blame although no upstream says so.
+    pub(crate) fn gave_up(&mut self, error: Option<&Error>, now: Instant) -> bool {
+        let failed_alike = self.failed_alike();
         let suspicions = std::mem::take(&mut self.suspicions);
-        let others_went_well = || {
-            let since = self.started.checked_sub(RECENTLY);
-            since.is_some_and(|since| suspicions.iter().any(|suspicion| suspicion.upstream.succeeded_since(since)))
-        };
-        let failed_alike = !self.failed_otherwise && others_went_well();
         let refused = error.is_some_and(|error| match error.kind {
             ErrorKind::InvalidRequest | ErrorKind::ContextOverflow | ErrorKind::Unsupported => true,
             ErrorKind::Auth
@@ -126,6 +139,7 @@ impl Journey {
                 self.charge(suspicion, now);
             }
         }
+        failed_alike
     }
 
     fn charge(&mut self, suspicion: &Suspicion, now: Instant) {
@@ -155,8 +169,8 @@ impl Journey {
             first_token: self.first_token,
             duration: now.duration_since(self.started),
         };
-        self.observer.on(&Event::RequestEnded(&ended));
-        if outcome == RequestOutcome::Served { self.observer.settle(&ended) } else { None }
+        self.teller.observer.on(&Event::RequestEnded(&ended));
+        if outcome == RequestOutcome::Served { self.teller.observer.settle(&ended) } else { None }
     }
 }
 
@@ -165,6 +179,6 @@ impl Drop for Journey {
         if self.ended {
             return;
         }
-        drop(self.end(RequestOutcome::ClientGone, None, Instant::now()));
+        drop(self.end(self.teller.dropped_request(), None, Instant::now()));
     }
 }

@@ -29,6 +29,7 @@ use arc_swap::ArcSwap;
 pub use breaker::BreakerState;
 pub use candidate::Candidate;
 pub use error::RouterError;
+use event::Teller;
 pub use event::{AttemptEnded, Event, Observer, Outcome, Reason, RequestEnded, RequestOutcome, Subject};
 use journey::Journey;
 use provider::{Call, NanoUsd, ReplyHead, Request, RequestId, UpstreamId};
@@ -85,7 +86,7 @@ impl Served {
 /// The router.
 pub struct Router {
     table: ArcSwap<Table>,
-    observer: Arc<dyn Observer>,
+    teller: Arc<Teller>,
     /// The seed of the next request's random numbers.
     seed: AtomicU64,
 }
@@ -93,7 +94,8 @@ pub struct Router {
 impl Router {
     /// A router over `table` that tells `observer` what happens; `seed` makes its random choices repeatable.
     pub fn new(table: Table, observer: Arc<dyn Observer>, seed: u64) -> Self {
-        Self { table: ArcSwap::from_pointee(table), observer, seed: AtomicU64::new(seed) }
+        let teller = Arc::new(Teller::new(observer));
+        Self { table: ArcSwap::from_pointee(table), teller, seed: AtomicU64::new(seed) }
     }
 
     /// Serves `request`, from whichever upstream can.
@@ -111,7 +113,7 @@ impl Router {
             team: caller.team,
         });
         let rng = SmallRng::seed_from_u64(self.seed.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed));
-        let mut journey = Journey::new(subject, self.observer.clone(), model.clone(), rng, now);
+        let mut journey = Journey::new(subject, self.teller.clone(), model.clone(), rng, now);
         let Some(model) = model else {
             let error = RouterError::NoSuchModel(request.head.model.clone());
             drop(journey.end(error.outcome(), None, now));
@@ -132,6 +134,11 @@ impl Router {
     /// Puts another table in force. Requests under way finish under the old one.
     pub fn replace_table(&self, table: Table) {
         self.table.store(Arc::new(table));
+    }
+
+    /// The router stops: what is dropped from now on was not left by its client.
+    pub fn stop(&self) {
+        self.teller.stop();
     }
 
     /// Asks every upstream for its capacity whose turn it is. To be called about once a second.

@@ -213,6 +213,7 @@ impl Life {
         self.idle_until(&app, Instant::now() + LONGEST_GRACE.min(self.drain / 6)).await;
         handles[0].pause().await;
         self.idle_until(&app, end).await;
+        app.router.stop();
         app.cut.cancel();
         let last = Instant::now() + LAST_WRITES;
         while app.in_flight.load(Ordering::Acquire) > 0 && Instant::now() < last {
@@ -233,7 +234,9 @@ impl Life {
 
 async fn poll_capacity(app: Arc<App>) {
     loop {
-        app.router.poll_capacity().await;
+        // A task each time: an upstream that is slow to say must not make what the others said go stale.
+        let polled = app.clone();
+        actix_web::rt::spawn(async move { polled.router.poll_capacity().await });
         sleep(Duration::from_secs(1)).await;
     }
 }

@@ -137,3 +137,20 @@ async fn a_client_that_leaves_while_waiting_for_a_repeat_is_told_once() {
     let ended = rig.log.last_request();
     assert_eq!((ended.outcome, ended.attempts), (RequestOutcome::ClientGone, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_the_stopping_router_drops_was_not_left_by_its_client() {
+    let (rig, a, _) = priced();
+    a.always(vec![Step::Head(Quota::default()), counted(FrameKind::Content), Step::Hang]);
+    let mut answer = rig.call(&streaming()).await.expect("served").answer;
+    answer.next().await.expect("an item").expect("content");
+    a.always(vec![Step::Hang]);
+    let request = plain();
+    let mut waiting = Box::pin(rig.call(&request));
+    timeout(MS, &mut waiting).await.map(|_| ()).expect_err("it waits");
+    rig.router.stop();
+    drop((answer, waiting));
+    assert!(rig.log.requests.lock().iter().all(|ended| ended.outcome == RequestOutcome::Stopped));
+    assert!(rig.log.attempts.lock().iter().all(|ended| ended.outcome == Outcome::Stopped));
+    assert_eq!(rig.breaker("a"), router::BreakerState::Closed);
+}

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use futures_util::{StreamExt, future::join_all};
-use provider::{Capacity, ErrorKind, FrameKind, Quota};
+use futures_util::{
+    StreamExt,
+    future::{join, join_all},
+};
+use provider::{Capacity, Error, ErrorKind, FrameKind, Phase, Quota};
 use router::{BreakerState, Reason, RouterError, StrategyName};
 use tokio::time::{Instant, advance, sleep, timeout};
 
 use crate::{
-    fake::{Fake, MS, S, Step, error, fail, fail_for, frame, status, streamed},
-    rig::{Rig, model, plain, read, streaming, table, upstream},
+    fake::{Fake, MS, S, Step, error, fail, fail_for, frame, good, status, streamed},
+    rig::{Rig, is_poison, model, plain, poison, read, streaming, table, upstream},
 };
 
 #[tokio::test(start_paused = true)]
@@ -126,12 +129,49 @@ async fn a_client_that_leaves_does_not_count_against_health() {
 
 #[tokio::test(start_paused = true)]
 async fn answers_that_break_off_count_against_health() {
-    let (rig, a, _) = Rig::pair(StrategyName::Balanced);
-    a.always(vec![Step::Head(Quota::default()), frame(FrameKind::Content), Step::Fail(error(ErrorKind::Interrupted))]);
-    for _ in 0..10 {
-        rig.ask(&streaming()).await.expect("begun");
+    // A 500 amid an answer is not taken for poison: the request's own first token is no proof that others go well.
+    let died = Error { status: Some(500), ..error(ErrorKind::Unavailable) };
+    for error in [error(ErrorKind::Interrupted), died] {
+        let (rig, a, _) = Rig::pair(StrategyName::Balanced);
+        a.always(vec![Step::Head(Quota::default()), frame(FrameKind::Content), Step::Fail(error)]);
+        for _ in 0..10 {
+            rig.ask(&streaming()).await.expect("begun");
+        }
+        assert_eq!((rig.breaker("a"), a.calls()), (BreakerState::Open, 5));
     }
-    assert_eq!((rig.breaker("a"), a.calls()), (BreakerState::Open, 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_single_upstream_that_hangs_is_found_out_although_every_call_runs_into_the_deadline() {
+    let (rig, a) = Rig::single();
+    rig.ask(&plain()).await.expect("served");
+    advance(MS).await;
+    a.always(vec![Step::Hang]);
+    for _ in 0..5 {
+        assert_eq!(rig.breaker("a"), BreakerState::Closed);
+        let refused = rig.ask(&plain()).await.expect_err("no answer");
+        let RouterError::Failed { error, attempts: 1, .. } = refused else { panic!("{refused}") };
+        assert_eq!(error.kind, ErrorKind::Timeout(Phase::FirstToken));
+    }
+    assert_eq!(rig.breaker("a"), BreakerState::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_too_long_for_the_deadline_speaks_against_nobody_while_others_go_well() {
+    let (rig, a) = Rig::single();
+    a.does(|request| if is_poison(request) { vec![Step::Hang] } else { good(request, MS) });
+    let (long, short) = (poison(), plain());
+    let others = async {
+        for _ in 0..60 {
+            sleep(S).await;
+            rig.ask(&short).await.expect("served");
+        }
+    };
+    let (refused, ()) = join(join_all((0..20).map(|_| rig.ask(&long))), others).await;
+    assert!(refused.into_iter().all(|refused| {
+        matches!(refused, Err(RouterError::Failed { error, .. }) if error.kind == ErrorKind::Timeout(Phase::Deadline))
+    }));
+    assert_eq!(rig.breaker("a"), BreakerState::Closed);
 }
 
 #[tokio::test(start_paused = true)]

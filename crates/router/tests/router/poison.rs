@@ -78,6 +78,34 @@ async fn poison_hurts_nobody_behind_a_single_upstream_either() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn poison_is_not_repeated_on_and_on_and_its_client_is_told() {
+    let told = async |rig: &Rig| {
+        let start = Instant::now();
+        let refused = rig.ask(&poison()).await.expect_err("poison");
+        let RouterError::Failed { error, attempts, .. } = refused else { panic!("{refused}") };
+        (attempts, error.message.contains("check response_format"), start.elapsed())
+    };
+    // Both choke on it where others go well: there is nothing to wait for.
+    let (rig, a, b) = Rig::pair(StrategyName::Weighted);
+    chokes(&a);
+    chokes(&b);
+    rig.ask(&plain()).await.expect("served");
+    assert_eq!(told(&rig).await, (2, true, std::time::Duration::ZERO));
+    // Once may be chance, and there is nobody else to ask.
+    let (rig, a) = Rig::single();
+    chokes(&a);
+    rig.ask(&plain()).await.expect("served");
+    let (attempts, is_advised, took) = told(&rig).await;
+    assert_eq!((attempts, is_advised), (2, true));
+    assert!(took <= 2 * S, "{took:?}");
+    // Nobody is served: it is the upstream, and nothing that the client could check.
+    let (rig, a) = Rig::single();
+    a.always(status(500));
+    let (attempts, is_advised, _) = told(&rig).await;
+    assert_eq!((attempts, is_advised), (3, false));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_run_of_poison_alone_does_not_open_a_breaker() {
     let (rig, a, b) = Rig::pair(StrategyName::Balanced);
     chokes(&a);
