@@ -59,7 +59,7 @@ pub(crate) fn duration(text: &str) -> Option<Duration> {
             "us" | "µs" => 1e-6,
             _ => return None,
         };
-        total += Duration::try_from_secs_f64(number * scale).ok()?;
+        total = total.checked_add(Duration::try_from_secs_f64(number * scale).ok()?)?;
         rest = &tail[letters..];
     }
     (!text.is_empty()).then_some(total)
@@ -101,6 +101,7 @@ mod tests {
         assert_eq!(duration("33011.38"), Some(Duration::from_secs_f64(33011.38)));
         assert_eq!(duration("1h2m3.5s"), Some(Duration::from_millis(3_723_500)));
         assert_eq!(duration("20ms"), Some(Duration::from_millis(20)));
+        assert_eq!(duration("9999999999999999999s9999999999999999999s"), None);
         assert_eq!((duration("soon"), duration(""), duration("-3"), duration("3x")), (None, None, None, None));
     }
 }

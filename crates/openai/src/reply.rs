@@ -56,6 +56,9 @@ pub(crate) async fn read(response: Response, limit: usize) -> Result<Bytes, Erro
     let too_long = || Error::new(ErrorKind::Protocol, "the upstream's answer is too long");
     let Some(first) = body.next().await else { return Ok(Bytes::new()) };
     let first = first.map_err(|error| transport(&error))?;
+    if first.len() > limit {
+        return Err(too_long());
+    }
     if expected == Some(first.len()) {
         return Ok(first);
     }
@@ -168,5 +171,20 @@ impl<S: Stream<Item = reqwest::Result<Bytes>>> Stream for SseFrames<S> {
             this.state = State::Ended;
         }
         Poll::Ready(Some(result))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(bytes: usize) -> Response {
+        http::Response::new(vec![b'x'; bytes]).into()
+    }
+
+    #[tokio::test]
+    async fn a_body_beyond_the_limit_is_an_error_although_it_comes_in_one_read() {
+        assert_eq!(read(response(8), 8).await.map(|body| body.len()).ok(), Some(8));
+        assert_eq!(read(response(9), 8).await.map_err(|error| error.kind), Err(ErrorKind::Protocol));
     }
 }
