@@ -71,7 +71,12 @@ struct State {
     last_success: Option<Instant>,
     capacity: Option<(Capacity, Instant)>,
     polled_at: Option<Instant>,
-    quota: Quota,
+}
+
+impl State {
+    fn park(&mut self, pause: Duration, now: Instant) {
+        self.parked_until = self.parked_until.max(Some(now + pause.min(LONGEST_PAUSE)));
+    }
 }
 
 /// An upstream at one moment.
@@ -150,11 +155,6 @@ impl Upstream {
         self.state.lock().breaker.state(now)
     }
 
-    /// What is left of our allowance, as last said.
-    pub fn quota(&self) -> Quota {
-        self.state.lock().quota
-    }
-
     /// Asks for the capacity, if it is time to.
     pub(crate) async fn poll_capacity(&self, now: Instant) {
         {
@@ -194,15 +194,10 @@ impl Upstream {
         }
     }
 
-    /// The upstream said what is left of our allowance.
+    /// The upstream said what is left of our allowance. Where a call failed, its error says for how long to stay away.
     pub(crate) fn heard_quota(&self, quota: Quota, now: Instant) {
-        if quota == Quota::default() {
-            return;
-        }
-        let mut state = self.state.lock();
-        state.quota = quota;
         if let Some(pause) = quota.exhausted_for {
-            state.parked_until = state.parked_until.max(Some(now + pause.min(LONGEST_PAUSE)));
+            self.state.lock().park(pause, now);
         }
     }
 
@@ -233,7 +228,7 @@ impl Upstream {
             _ => error.retry_after,
         };
         if let Some(pause) = pause {
-            state.parked_until = state.parked_until.max(Some(now + pause.min(LONGEST_PAUSE)));
+            state.park(pause, now);
         }
         if !error.kind.counts_against_health() {
             state.breaker.released(probe);
