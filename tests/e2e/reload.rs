@@ -201,6 +201,11 @@ async fn changes_come_into_force_without_a_failed_request() {
     .await;
     let long = long.rest().await;
     assert!(long.is_done() && long.errors().is_empty(), "the old table serves it to its end: {:?}", long.events);
+    let metrics = rig.metrics().await;
+    for name in ["llmrouter_upstream_attempts_total", "llmrouter_requests_total"] {
+        let counted = metrics.value(name, &[("model", "long"), ("outcome", "served")]);
+        assert!((counted - 1.0).abs() < 0.1, "it is not lost on {name}: {counted}");
+    }
 }
 
 /// Editors replace a file by another one of the same name; Kubernetes swaps the symbolic link to the folder it is in.

@@ -141,6 +141,7 @@ fn millis(duration: Duration) -> f64 {
 /// Writes what has gathered, again and again, until told to stop.
 fn write(waiting: &Waiting, mut out: Box<dyn Write + Send>) {
     let mut batch = Vec::new();
+    let mut fails = false;
     loop {
         let (is_stopping, dropped) = {
             let mut lines = waiting.lines.lock();
@@ -150,8 +151,14 @@ fn write(waiting: &Waiting, mut out: Box<dyn Write + Send>) {
             std::mem::swap(&mut lines.bytes, &mut batch);
             (lines.is_stopping, std::mem::take(&mut lines.dropped))
         };
-        // A log that cannot be written must not take the service down with it.
-        drop(out.write_all(&batch).and_then(|()| out.flush()));
+        // A log that cannot be written must not take the service down with it, and is not mourned ten times a second.
+        let written = out.write_all(&batch).and_then(|()| out.flush());
+        if let Err(error) = &written
+            && !fails
+        {
+            tracing::error!(%error, "the access log cannot be written: its lines are lost until it can");
+        }
+        fails = written.is_err();
         batch.clear();
         if dropped > 0 {
             tracing::error!(dropped, "access log lines were dropped: the log cannot be written fast enough");

@@ -47,14 +47,15 @@ pub(crate) struct Metrics {
     handles: ArcSwap<Handles>,
 }
 
-/// Handles by id, made once per table.
-#[derive(Default)]
+/// Handles by id, made when a table comes into force. Those of earlier tables stay: requests under way finish under them.
+#[derive(Clone, Default)]
 struct Handles {
     pairs: HashMap<UpstreamId, HashMap<ModelId, Pair>>,
     models: HashMap<ModelId, ModelHandles>,
 }
 
 /// The series of one upstream under one model.
+#[derive(Clone)]
 struct Pair {
     provider: &'static str,
     first_token: Histogram,
@@ -68,6 +69,7 @@ struct Pair {
 }
 
 /// The series of one model.
+#[derive(Clone)]
 struct ModelHandles {
     duration: Histogram,
     baseline_nano_usd: IntCounter,
@@ -172,7 +174,7 @@ impl Metrics {
 
     /// A table comes into force: its series are made.
     pub(crate) fn prepare(&self, table: &Table) {
-        let mut handles = Handles::default();
+        let mut handles = Handles::clone(&self.handles.load());
         for (model, targets) in table.targets() {
             handles.models.insert(model.clone(), self.model(model));
             for upstream in targets {
