@@ -46,7 +46,7 @@ async fn a_stream_that_breaks_ends_with_one_error_and_without_done() {
     let cases = [
         (Fault::ResetAmid { after_events }, disconnected),
         (Fault::EndAmid { after_events }, disconnected),
-        (Fault::ErrorEvent { after_events }, disconnected),
+        (Fault::ErrorEvent { after_events }, "upstream_unavailable"),
         (Fault::Garbage { after_events }, invalid),
         (Fault::InvalidUtf8 { after_events }, invalid),
         (Fault::HangAmid { after_events }, "upstream_timeout"),

@@ -106,7 +106,7 @@ impl Client {
         Stream::of(self.send_chat(body).await)
     }
 
-    /// A connection that was opened in advance and has carried no request for five seconds gets a 408 for itself, which on a
+    /// A connection that was opened in advance and has carried no request for 20 seconds gets a 408 for itself, which on a
     /// machine that is too busy may cross the request. As HTTP has it, and the SDKs do, it is sent again. An answer of the
     /// router carries an id.
     async fn send_chat(&self, body: &Value) -> Response {

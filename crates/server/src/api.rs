@@ -4,7 +4,7 @@ mod health;
 mod models;
 mod operations;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, http::header::HeaderName, web};
 use provider::{Operation, RequestId};
@@ -42,6 +42,10 @@ fn identified(request: &HttpRequest, app: &App) -> (RequestId, HttpResponseBuild
     let id = app.request_id(request.headers().get(&REQUEST_ID).and_then(|id| id.to_str().ok()));
     let mut response = HttpResponse::Ok();
     response.insert_header((REQUEST_ID, id.as_str()));
+    if app.is_draining.load(Ordering::Acquire) {
+        // A kept connection would bring the next request to a process that is about to end.
+        response.force_close();
+    }
     (id, response)
 }
 

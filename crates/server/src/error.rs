@@ -277,12 +277,8 @@ fn upstream_status(error: &Error) -> StatusCode {
 
 /// The event that tells a client of a stream that it broke. There is no `[DONE]` after it: that would read as success.
 pub(crate) fn broken_stream(error: &Error, request_id: &str) -> Bytes {
-    let code = match error.kind {
-        ErrorKind::Timeout(_) => "upstream_timeout",
-        ErrorKind::Protocol => "upstream_invalid",
-        _ => "upstream_disconnected",
-    };
-    event(&error.message, "upstream_error", code, request_id)
+    let api = ApiError::failed(error, None);
+    event(&api.message, "upstream_error", &api.code, request_id)
 }
 
 /// The event that ends a stream because the router stops.

@@ -38,8 +38,10 @@ use crate::{
     reload, telemetry,
 };
 
-/// How long a request head may take; a slow one is a 408.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the first head of a connection may take; then comes a bare 408. Actix has one limit for a slow head and for a
+/// connection that was only opened in advance, so it is longer than the SDKs keep unused ones (4 or 5 s): they never meet it.
+/// Later heads have no limit; `max_connections` bounds them.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// A client that takes nothing for that long is gone: its connection is closed by the kernel.
 const STALLED_CLIENT: Duration = Duration::from_secs(30);

@@ -74,7 +74,11 @@ async fn receive(
     let (place, standing) = key.limiter.admit()?;
     let own = Place::take(&app.in_flight, live.server.max_in_flight).ok_or_else(ApiError::overloaded)?;
     let read = read(payload, request.headers(), live.server.max_body_bytes);
-    let body = timeout(live.server.body_read, read).await.map_err(|_| ApiError::body_too_slow())??;
+    let body = tokio::select! {
+        biased;
+        body = timeout(live.server.body_read, read) => body.map_err(|_| ApiError::body_too_slow())??,
+        () = app.cut.cancelled() => return Err(ApiError::shutting_down()),
+    };
     let parsed = Request::parse(operation, body, live.server.limits)?;
     Ok((parsed, Arrival { id, key, standing, places: [place, Some(own)] }))
 }
@@ -103,10 +107,13 @@ async fn read(mut payload: web::Payload, headers: &HeaderMap, limit: usize) -> R
     let expected = content_length(headers);
     let Some(first) = payload.next().await else { return Ok(Bytes::new()) };
     let first = first.map_err(|_| ApiError::body_broken())?;
+    if first.len() > limit {
+        return Err(ApiError::body_too_large(limit));
+    }
     if expected == Some(first.len()) {
         return Ok(first);
     }
-    let mut all = BytesMut::with_capacity(expected.unwrap_or(0).clamp(first.len(), limit.max(first.len())));
+    let mut all = BytesMut::with_capacity(expected.unwrap_or(0).clamp(first.len(), limit));
     all.extend_from_slice(&first);
     while let Some(read) = payload.next().await {
         all.extend_from_slice(&read.map_err(|_| ApiError::body_broken())?);
