@@ -63,6 +63,8 @@ async fn with_200_open_streams_each_ends_or_is_told() {
         (ready.0.status == 503 && ready.1.status == 503).then_some(())
     })
     .await;
+    let last = rig.client.get("/v1/models").await;
+    assert_eq!((last.status, last.header("connection")), (200, "close"), "kept connections are not kept on");
     assert_eq!(rig.admin.get("/livez").await.status, 200, "draining is no reason to be killed");
     let (slow, quick) =
         join(join_all(slow.into_iter().map(Stream::rest)), join_all(quick.into_iter().map(Stream::rest))).await;
