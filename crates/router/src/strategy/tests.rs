@@ -4,9 +4,6 @@ use rand::{SeedableRng, rngs::SmallRng};
 
 use super::{Candidate, StrategyName};
 
-const ALL: [StrategyName; 4] =
-    [StrategyName::Weighted, StrategyName::Balanced, StrategyName::Cost, StrategyName::Latency];
-
 fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
     let any_one = (
         prop_oneof![any::<f64>(), Just(0.0)],
@@ -32,7 +29,7 @@ proptest! {
 
     #[test]
     fn a_ranking_is_a_permutation(candidates in candidates(), seed in any::<u64>()) {
-        for name in ALL {
+        for name in StrategyName::ALL {
             let mut ranked = candidates.clone();
             name.strategy().rank(&mut ranked, &mut SmallRng::seed_from_u64(seed));
             let mut targets: Vec<_> = ranked.iter().map(|candidate| candidate.target).collect();
