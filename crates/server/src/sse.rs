@@ -31,7 +31,7 @@ pub(crate) type Places = [Option<Place>; 2];
 
 /// Where the frames come from.
 #[expect(clippy::large_enum_variant, reason = "nearly every body is the large one, and a box is one more allocation")]
-enum Source {
+pub(crate) enum Source {
     /// The headers went out before the upstream answered.
     Calling(LocalBoxFuture<'static, Result<Answer, RouterError>>),
     Relaying(Answer),
@@ -50,29 +50,8 @@ pub(crate) struct SseBody {
 }
 
 impl SseBody {
-    /// Relays an answer.
+    /// Relays what comes from `source`.
     pub(crate) fn new(
-        answer: Answer,
-        app: &Arc<App>,
-        request_id: RequestId,
-        keep_alive: Duration,
-        places: Places,
-    ) -> Self {
-        Self::from_source(Source::Relaying(answer), app, request_id, keep_alive, places)
-    }
-
-    /// Relays an answer that is still to come.
-    pub(crate) fn early(
-        call: LocalBoxFuture<'static, Result<Answer, RouterError>>,
-        app: &Arc<App>,
-        request_id: RequestId,
-        keep_alive: Duration,
-        places: Places,
-    ) -> Self {
-        Self::from_source(Source::Calling(call), app, request_id, keep_alive, places)
-    }
-
-    fn from_source(
         source: Source,
         app: &Arc<App>,
         request_id: RequestId,

@@ -21,7 +21,7 @@ use crate::{
     auth::ClientKey,
     error::ApiError,
     limits::{Place, Standing},
-    sse::{Places, SseBody},
+    sse::{Places, Source, SseBody},
 };
 
 /// What is known of a request before its body is.
@@ -141,7 +141,7 @@ async fn answer(
     if request.head.stream && app.router.table().has_early_headers(&request.head.model) {
         let owner = app.clone();
         let call = async move { owner.router.call(&request, caller).await.map(|served| served.answer) };
-        return stream(response, SseBody::early(Box::pin(call), app, id, keep_alive, places));
+        return stream(response, SseBody::new(Source::Calling(Box::pin(call)), app, id, keep_alive, places));
     }
     let outcome = tokio::select! {
         biased;
@@ -156,7 +156,7 @@ async fn answer(
     if served.answer.whole().is_some() {
         return whole(response, served).await;
     }
-    stream(response, SseBody::new(served.answer, app, id, keep_alive, places))
+    stream(response, SseBody::new(Source::Relaying(served.answer), app, id, keep_alive, places))
 }
 
 fn refuse(mut response: HttpResponseBuilder, error: &RouterError) -> HttpResponse {
