@@ -88,7 +88,7 @@ fn as_event(json: &[u8], out: &mut BytesMut) {
 /// The chunk without its usage.
 fn without_usage(text: &str) -> Result<Bytes, Error> {
     let object = object(text)?;
-    let mut rewrite = Rewrite::new(text, &object);
+    let mut rewrite = Rewrite::new(text.as_bytes(), &object);
     rewrite.remove("usage");
     let mut out = BytesMut::with_capacity(text.len() + 8);
     as_event(&rewrite.finish(), &mut out);
@@ -98,11 +98,11 @@ fn without_usage(text: &str) -> Result<Bytes, Error> {
 /// The chunk without its usage, then the usage in a chunk of its own, as OpenAI sends it.
 fn usage_apart(text: &str) -> Result<Bytes, Error> {
     let object = object(text)?;
-    let mut rewrite = Rewrite::new(text, &object);
+    let mut rewrite = Rewrite::new(text.as_bytes(), &object);
     rewrite.remove("usage");
     let mut out = BytesMut::with_capacity(text.len() * 2);
     as_event(&rewrite.finish(), &mut out);
-    let mut rewrite = Rewrite::new(text, &object);
+    let mut rewrite = Rewrite::new(text.as_bytes(), &object);
     rewrite.set("choices", "[]");
     as_event(&rewrite.finish(), &mut out);
     Ok(out.freeze())

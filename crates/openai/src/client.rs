@@ -8,9 +8,9 @@
 use std::{sync::Once, time::Duration};
 
 use bytes::Bytes;
-use provider::{Error, ErrorKind, Reply, ReplyHead, Request};
+use provider::{Error, ErrorKind, Operation, Reply, ReplyHead, Request};
 use reqwest::{
-    Url,
+    Method, Url,
     header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -55,7 +55,8 @@ pub struct Client {
     per_thread: ThreadLocal<reqwest::Client>,
     prototype: reqwest::Client,
     connect_timeout: Duration,
-    base_url: Url,
+    /// One per operation, in the order of `Operation::ALL`.
+    urls: [Url; Operation::ALL.len()],
     headers: HeaderMap,
 }
 
@@ -63,7 +64,10 @@ impl Client {
     /// Makes a client.
     pub fn new(settings: &Settings) -> Result<Self, BuildError> {
         let base = format!("{}/", settings.base_url.trim_end_matches('/'));
-        let base_url = Url::parse(&base).map_err(|_| BuildError::Url(settings.base_url.clone()))?;
+        let bad_url = |_| BuildError::Url(settings.base_url.clone());
+        let base = Url::parse(&base).map_err(bad_url)?;
+        let [chat, completions, embeddings] =
+            Operation::ALL.map(|operation| base.join(operation.path()).map_err(bad_url));
         let mut headers: HeaderMap = settings.headers.iter().cloned().collect();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -78,7 +82,7 @@ impl Client {
             per_thread: ThreadLocal::new(),
             prototype,
             connect_timeout: settings.connect_timeout,
-            base_url,
+            urls: [chat?, completions?, embeddings?],
             headers,
         })
     }
@@ -91,10 +95,15 @@ impl Client {
         mut head: ReplyHead,
         dialect: &'static dyn Dialect,
     ) -> Result<Reply, Error> {
-        let url =
-            self.base_url.join(request.operation.path()).map_err(|_| Error::new(ErrorKind::Connect, "bad URL"))?;
-        let call = self.http().post(url).headers(self.headers.clone()).body(body);
-        let response = call.send().await.map_err(|error| transport(&error))?;
+        let url = match request.operation {
+            Operation::Chat => &self.urls[0],
+            Operation::Completions => &self.urls[1],
+            Operation::Embeddings => &self.urls[2],
+        };
+        let mut call = reqwest::Request::new(Method::POST, url.clone());
+        *call.headers_mut() = self.headers.clone();
+        *call.body_mut() = Some(body.into());
+        let response = self.http().execute(call).await.map_err(|error| transport(&error))?;
         if !response.status().is_success() {
             return Err(failure(response, dialect).await);
         }

@@ -56,7 +56,7 @@ pub fn prepare<'a>(request: &'a Request, served: &'a Served, head: &mut ReplyHea
 fn with_usage(options: Option<&str>) -> String {
     let text = options.filter(|text| text.starts_with('{')).unwrap_or("{}");
     let Ok(object) = Object::parse(text) else { return r#"{"include_usage":true}"#.to_owned() };
-    let mut rewrite = Rewrite::new(text, &object);
+    let mut rewrite = Rewrite::new(text.as_bytes(), &object);
     rewrite.set("include_usage", "true");
     String::from_utf8_lossy(&rewrite.finish()).into_owned()
 }

@@ -86,10 +86,10 @@ fn whole(body: Bytes, operation: Operation, dialect: &dyn Dialect) -> Result<Fra
         let html = text.trim_start().starts_with('<');
         return Err(if html || text.trim().is_empty() { dialect.in_band(&body) } else { not_json() });
     };
-    if !object.get(text, wanted).is_some_and(|value| value.starts_with('[')) {
+    if !object.get(&body, wanted).is_some_and(|value| value.starts_with('[')) {
         return Err(dialect.in_band(&body));
     }
-    let usage = object.get(text, "usage").and_then(|raw| serde_json::from_str::<Option<Usage>>(raw).ok().flatten());
+    let usage = object.get(&body, "usage").and_then(|raw| serde_json::from_str::<Option<Usage>>(raw).ok().flatten());
     Ok(Frame { bytes: body, kind: FrameKind::Whole, usage })
 }
 

@@ -44,47 +44,43 @@ pub struct Request {
     pub operation: Operation,
     /// What routing reads of the body.
     pub head: Head,
-    text: String,
+    body: Bytes,
     object: Object,
 }
 
 impl Request {
     /// Reads the head of `body` in one pass and checks it.
     pub fn parse(operation: Operation, body: Bytes, limits: Limits) -> Result<Self, InvalidRequest> {
-        // A body that was read into a buffer of its own becomes the text without a copy.
-        let text = String::from_utf8(body.into()).map_err(|_| InvalidRequest::body("the body is not valid UTF-8"))?;
-        let (head, object) = head::parse(operation, &text, limits)?;
-        Ok(Self { operation, head, text, object })
-    }
-
-    /// The body as text.
-    pub fn text(&self) -> &str {
-        &self.text
+        // A long prompt is mostly text: validating it with vector instructions is a tenth of what the standard library takes.
+        let text = simdutf8::basic::from_utf8(&body);
+        let text = text.map_err(|_| InvalidRequest::body("the body is not valid UTF-8"))?;
+        let (head, object) = head::parse(operation, text, limits)?;
+        Ok(Self { operation, head, body, object })
     }
 
     /// The size of the body in bytes.
     pub fn body_bytes(&self) -> usize {
-        self.text.len()
+        self.body.len()
     }
 
     /// The names of the top-level fields, in order.
     pub fn fields(&self) -> impl Iterator<Item = &str> {
-        self.object.keys(&self.text)
+        self.object.keys(&self.body)
     }
 
     /// The raw value of a top-level field.
     pub fn field(&self, name: &str) -> Option<&str> {
-        self.object.get(&self.text, name)
+        self.object.get(&self.body, name)
     }
 
     /// Starts a rewrite of the body.
     pub fn rewrite(&self) -> Rewrite<'_> {
-        Rewrite::new(&self.text, &self.object)
+        Rewrite::new(&self.body, &self.object)
     }
 
     /// A rough count of the prompt's tokens, from its size: good enough to order upstreams, never to refuse.
     pub fn estimated_prompt_tokens(&self) -> u64 {
-        self.text.len() as u64 / 4 + 1
+        self.body.len() as u64 / 4 + 1
     }
 }
 
@@ -94,7 +90,7 @@ impl std::fmt::Debug for Request {
         f.debug_struct("Request")
             .field("operation", &self.operation)
             .field("model", &self.head.model)
-            .field("body_bytes", &self.text.len())
+            .field("body_bytes", &self.body.len())
             .finish_non_exhaustive()
     }
 }

@@ -194,12 +194,13 @@ fn add_standing(response: &mut HttpResponseBuilder, standing: Standing) {
 
 /// Who answered, why, and what it took.
 fn add_route(response: &mut HttpResponseBuilder, served: &Served) {
+    let word = |word: &'static str| HeaderValue::from_static(word);
+    response.insert_header((HeaderName::from_static("x-llm-router-provider"), word(served.provider)));
+    response.insert_header((HeaderName::from_static("x-llm-router-reason"), word(served.reason.as_str())));
     let mut add = |name: &'static str, value: &str| {
         response.insert_header((HeaderName::from_static(name), value));
     };
-    add("x-llm-router-provider", served.provider);
     add("x-llm-router-upstream", served.upstream.as_str());
-    add("x-llm-router-reason", served.reason.as_str());
     if let Some(cost) = served.cost {
         add("x-llm-router-cost-usd", &cost.to_string());
     }
