@@ -4,9 +4,8 @@ use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize,
-    de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor},
+    de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::value::RawValue;
 
 use super::{InvalidRequest, Nested, ROLES, State, scalar::Scalar, shown};
 use crate::json::{Text, range_of};
@@ -94,11 +93,7 @@ impl<'de> Visitor<'de> for Message<'_, 'de> {
                     }
                     has_role = true;
                 }
-                "content" => match map.next_value::<Content>()? {
-                    Content::Plain => {}
-                    Content::Images => self.state.head.features.images = true,
-                    Content::Wrong => return Err(self.fail(".content", "must be a string, an array of parts or null")),
-                },
+                "content" => self.content(&key, &mut map)?,
                 "reasoning_content" => {
                     if let Cow::Borrowed(key) = key {
                         self.state.head.nested.push(Nested::ReasoningContentKey(range_of(self.state.text, key)));
@@ -115,26 +110,24 @@ impl<'de> Visitor<'de> for Message<'_, 'de> {
     }
 }
 
-/// A message's content.
-enum Content {
-    Plain,
-    Images,
-    Wrong,
-}
-
-impl<'de> Deserialize<'de> for Content {
-    /// Skips the text, which is most of any request, without unescaping it; only parts are read.
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = <&RawValue>::deserialize(deserializer)?.get();
-        match raw.as_bytes().first() {
-            Some(b'"' | b'n') => Ok(Self::Plain),
+impl<'de> Message<'_, 'de> {
+    /// Skips a text, which is most of any request, without unescaping it; only parts are read. Which of them comes is seen
+    /// from the byte behind the key, because a value that was skipped has no type any more.
+    fn content<A: MapAccess<'de>>(&mut self, key: &Cow<'de, str>, map: &mut A) -> Result<(), A::Error> {
+        let behind_key = match key {
+            Cow::Borrowed(key) => self.state.text[range_of(self.state.text, key).end + 1..].trim_ascii_start(),
+            Cow::Owned(_) => "",
+        };
+        let value = behind_key.strip_prefix(':').unwrap_or_default().trim_ascii_start();
+        match value.as_bytes().first() {
+            Some(b'"' | b'n') => drop(map.next_value::<IgnoredAny>()?),
             Some(b'[') => {
-                let parts: Vec<Part<'_>> = serde_json::from_str(raw).map_err(de::Error::custom)?;
-                let images = parts.iter().any(|part| part.kind.as_deref() == Some("image_url"));
-                Ok(if images { Self::Images } else { Self::Plain })
+                let parts = map.next_value::<Vec<Part<'de>>>()?;
+                self.state.head.features.images |= parts.iter().any(|part| part.kind.as_deref() == Some("image_url"));
             }
-            _ => Ok(Self::Wrong),
+            _ => return Err(self.fail(".content", "must be a string, an array of parts or null")),
         }
+        Ok(())
     }
 }
 
