@@ -1,0 +1,147 @@
+"""Emulator, router and load of the compose file as plain processes: same commands, same files, other addresses."""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+import compose
+import dockerfile
+from report import CheckFailed, Report, expect, run
+
+START_TIMEOUT_S = 60
+LOAD_TIMEOUT_S = 60
+
+
+def free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+@contextlib.contextmanager
+def process(command: list, log: pathlib.Path, env: dict):
+    """A process with a group of its own, which is ended whole: the load starts further ones."""
+    with log.open("wb") as sink:
+        child = subprocess.Popen(
+            command, env={**os.environ, **env}, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True
+        )
+    try:
+        yield child
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, 9)
+        child.wait()
+
+
+def status(url: str) -> int | None:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as reply:
+            return reply.status
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return None
+
+
+def wait_for(what: str, seconds: float, holds, log: pathlib.Path) -> None:
+    give_up = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > give_up:
+            raise CheckFailed(f"{what}: not within {seconds} s\n{log.read_text(errors='replace')[-2000:]}")
+        time.sleep(0.2)
+
+
+class Stack:
+    """The compose file's addresses, moved to free ports."""
+
+    def __init__(self, deploy: pathlib.Path, binary: pathlib.Path, folder: pathlib.Path):
+        self.deploy, self.binary, self.folder = deploy, binary, folder
+        self.services = compose.load(deploy / "compose.yaml")["services"]
+        self.emulator, self.public, self.admin = free_ports(3)
+        self.log = folder / "router.log"
+
+    def moved(self, text: str) -> str:
+        for there, here in (("emulator:9100", self.emulator), ("0.0.0.0:9100", self.emulator), ("router:8080", self.public)):
+            text = text.replace(there, f"127.0.0.1:{here}")
+        return text
+
+    def command(self, service: str) -> list:
+        return [self.binary, *map(self.moved, self.services[service]["command"])]
+
+    def environment(self, service: str) -> dict[str, str]:
+        given = self.services[service].get("environment", {})
+        return {name: value for name, value in given.items() if value is not None}
+
+    def start(self, held: contextlib.ExitStack) -> None:
+        held.enter_context(process(self.command("emulator"), self.folder / "emulator.log", {}))
+        emulator = f"http://127.0.0.1:{self.emulator}"
+        wait_for("the emulator starts", START_TIMEOUT_S, lambda: status(f"{emulator}/_control") == 200, self.log_of("emulator"))
+        command = self.command("router")
+        given = command[command.index("--config") + 1]
+        (source,) = compose.mounts(self.services["router"]).values()
+        config = self.folder / "router.toml"
+        text = (self.deploy / source / pathlib.Path(given).name).read_text(encoding="utf-8")
+        config.write_text(self.moved(text), encoding="utf-8")
+        command[command.index(given)] = config
+        listen = {
+            "LLM_ROUTER__SERVER__LISTEN": f"127.0.0.1:{self.public}",
+            "LLM_ROUTER__SERVER__ADMIN_LISTEN": f"127.0.0.1:{self.admin}",
+        }
+        held.enter_context(process(command, self.log, {**self.environment("router"), **listen}))
+        ready = f"http://127.0.0.1:{self.admin}/readyz"
+        wait_for("the router is ready", START_TIMEOUT_S, lambda: status(ready) == 200, self.log)
+
+    def log_of(self, name: str) -> pathlib.Path:
+        return self.folder / f"{name}.log"
+
+    def load_reaches_all(self) -> None:
+        """Both upstreams count tokens, both teams stand in the access log, streams and whole answers."""
+        script = self.folder / "load.sh"
+        script.write_text(self.moved((self.deploy / "compose/load.sh").read_text(encoding="utf-8")), encoding="utf-8")
+        with process(["sh", script], self.log_of("load"), {}):
+            wait_for("the load is seen", LOAD_TIMEOUT_S, lambda: self.tokens() and self.teams(), self.log_of("load"))
+
+    def tokens(self) -> bool:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/metrics", timeout=10) as reply:
+            lines = re.findall(r'^llmrouter_tokens_total\{.*upstream="([^"]+)".*\} [1-9]', reply.read().decode(), re.MULTILINE)
+        return {"runpod-8b", "cerebras-8b"} <= set(lines)
+
+    def teams(self) -> bool:
+        lines = [line for line in self.log.read_text(encoding="utf-8").splitlines() if line.startswith('{"ts"')]
+        seen = {(line["team"], line["stream"]) for line in map(json.loads, lines) if line.get("upstream")}
+        return seen >= {(team, stream) for team in ("growth", "search") for stream in (True, False)}
+
+    def probes_answer(self) -> None:
+        """What Kubernetes asks."""
+        for path in ("/livez", "/readyz", "/metrics"):
+            code = status(f"http://127.0.0.1:{self.admin}{path}")
+            expect(code == 200, f"{path} answers {code}")
+
+    def health_check_tells(self) -> None:
+        """The image's health check, while the router runs and against a port where nobody listens."""
+        run(*dockerfile.health_check(self.deploy / "Dockerfile", self.public))
+        (dead,) = free_ports(1)
+        try:
+            run(*dockerfile.health_check(self.deploy / "Dockerfile", dead))
+        except CheckFailed:
+            return
+        raise CheckFailed("it is content with a port where nobody listens")
+
+
+def check(report: Report, deploy: pathlib.Path, binary: pathlib.Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="llm-router-deploy-") as folder, contextlib.ExitStack() as held:
+        stack = Stack(deploy, binary, pathlib.Path(folder))
+        report.attempt("compose stack: emulator and router start", stack.start, held)
+        report.attempt("compose stack: the load reaches both upstreams for both teams", stack.load_reaches_all)
+        report.attempt("compose stack: the probes answer", stack.probes_answer)
+        report.attempt("Dockerfile: the health check tells alive from dead", stack.health_check_tells)
