@@ -192,7 +192,7 @@ async fn a_model_that_does_not_exist_is_not_found_whatever_its_name() {
     let labels = text.split("model=\"").skip(1).filter_map(|rest| rest.split('"').next());
     assert_eq!(labels.collect::<BTreeSet<_>>(), BTreeSet::from(["llama", "other"]));
     let unknown = text.lines().filter(|line| line.contains("model=\"other\""));
-    assert_eq!(unknown.count(), 1, "one series for all that do not exist");
+    assert_eq!(unknown.count(), 2, "one request and one error series for all that do not exist");
 }
 
 #[tokio::test]

@@ -6,11 +6,15 @@ mod contract;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod gpu;
+#[cfg(test)]
 mod money;
 #[cfg(test)]
 mod poison;
 #[cfg(test)]
 mod reload;
+#[cfg(test)]
+mod series;
 #[cfg(test)]
 mod shares;
 #[cfg(test)]

@@ -1,51 +1,161 @@
 //! What the metrics say was used and spent is what the providers say they served.
 
-use e2e::{Rig, chat, streamed, with};
-use emulator::{FaceBooks, Settings};
+use e2e::{Answer, Launch, Rig, Samples, chat, streamed, with};
+use emulator::{Face, FaceBooks, Fault, Rule, Settings};
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
+/// Two upstreams that answer at once, and one whose answers take minutes, for clients that leave.
+const CONFIG: &str = r#"
+[[upstreams]]
+id = "runpod"
+provider = "runpod"
+endpoint_type = "load_balancer"
+base_url = "${EMULATOR}/lb/v1"
+capacity_url = "${EMULATOR}/lb/workers"
+api_key_env = "UPSTREAM_KEY"
+model = "meta-llama/Llama-3.1-8B-Instruct"
+cost = { kind = "gpu_seconds", usd_per_second = "0.00019", list_usd_per_million = "0.02" }
+
+[[upstreams]]
+id = "cerebras"
+provider = "cerebras"
+base_url = "${EMULATOR}/cerebras/v1"
+api_key_env = "UPSTREAM_KEY"
+model = "llama3.1-8b"
+cost = { kind = "tokens", input_usd_per_million = "0.10", output_usd_per_million = "0.10" }
+
+[[upstreams]]
+id = "slow"
+provider = "runpod"
+base_url = "${EMULATOR}/v2/slow/openai/v1"
+api_key_env = "UPSTREAM_KEY"
+model = "meta-llama/Llama-3.1-8B-Instruct"
+cost = { kind = "tokens", input_usd_per_million = "0.30", output_usd_per_million = "0.30" }
+
+[[models]]
+name = "llama-3.1-8b"
+strategy = "balanced"
+baseline = "cerebras"
+targets = [{ upstream = "runpod", share = 0.8 }, { upstream = "cerebras", share = 0.2 }]
+
+[[models]]
+name = "slow"
+strategy = "weighted"
+baseline = "slow"
+targets = [{ upstream = "slow" }]
+"#;
+
+/// List prices in nano-dollars per token.
+const PRICES: [(&str, u64); 3] = [("runpod", 20), ("cerebras", 100), ("slow", 300)];
+
+/// Sizes without a rhythm: shares are dealt in turns, and would fall in step with one.
 fn ask(number: usize) -> Value {
-    let body =
-        with(chat(&"word ".repeat(number % 7 + 1)), json!({"model": "llama-3.1-8b", "max_tokens": number % 5 + 1}));
+    let chance = (number + 1).wrapping_mul(2_654_435_761) >> 7;
+    let (words, tokens) = (chance % 7 + 1, chance / 7 % 12 + 4);
+    let body = with(chat(&"word ".repeat(words)), json!({"model": "llama-3.1-8b", "max_tokens": tokens}));
     if number.is_multiple_of(2) { streamed(body) } else { body }
 }
 
-/// Numbers of tokens and requests are whole, sums of prices have rounding in their last digits.
-fn assert_same(left: f64, right: f64, what: &str) {
-    assert!((left - right).abs() <= 1e-9 + right.abs() * 1e-9, "{what}: {left} is not {right}");
+/// Dollars as whole nano-dollars, which is what they were counted in.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few dollars")]
+fn nano(usd: f64) -> u64 {
+    (usd * 1e9).round() as u64
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a few thousand tokens")]
-fn tokens(books: &FaceBooks) -> [f64; 2] {
-    [books.prompt_tokens as f64, books.completion_tokens as f64]
+/// A number of things.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few thousand")]
+fn count(metrics: &Samples, name: &str, labels: &[(&str, &str)]) -> u64 {
+    metrics.value(name, labels).round() as u64
+}
+
+fn tokens(books: &FaceBooks) -> u64 {
+    books.prompt_tokens + books.completion_tokens
+}
+
+/// Whether an answer came, and to its end.
+fn is_complete(answer: &Answer) -> bool {
+    answer.status == 200 && (answer.text.starts_with('{') || answer.text.contains("data: [DONE]"))
+}
+
+/// Asks for a long answer and leaves after its first token.
+async fn leave(rig: &Rig) {
+    let mut stream = rig.client.open(&streamed(with(chat("hello"), json!({"model": "slow"})))).await;
+    stream.first_token().await;
 }
 
 #[tokio::test]
-async fn tokens_and_costs_equal_the_providers_books() {
-    const REQUESTS: usize = 200;
-    let rig = Rig::demo(Settings::instant());
-    let answers = rig.client.chats(REQUESTS, 16, ask).await;
-    assert!(answers.iter().all(|answer| answer.status == 200));
+async fn every_nano_dollar_is_in_the_providers_books() {
+    const REQUESTS: usize = 2_000;
+    const LEAVERS: usize = 100;
+    let mut settings = Settings { speed: 100.0, ..Settings::default() };
+    settings.runpod_queue.latency.tokens_per_s = 0.1;
+    let rig = Launch::new(settings, CONFIG).start();
+    // A tenth of RunPod's calls fails at once and a twentieth breaks amid its stream; few enough for the breaker to stay closed.
+    let rule = |fault, share| Rule { fault, times: None, share: Some(share), probes: false };
+    let faults = vec![
+        rule(Fault::ResetAmid { after_events: 2 }, 0.05),
+        rule(Fault::Status { code: 500, retry_after: None }, 0.1),
+    ];
+    rig.emulator.set_rules(Face::RunpodLb, faults);
+    let leavers = async { join_all((0..LEAVERS).map(|_| leave(&rig))).await };
+    let (answers, _) = futures_util::future::join(rig.client.chats(REQUESTS - LEAVERS, 16, ask), leavers).await;
     rig.until_idle().await;
     let (metrics, books) = (rig.metrics().await, rig.emulator.books());
-    let served = metrics.value("llmrouter_requests_total", &[("outcome", "served")]);
-    assert_same(served, 200.0, "requests served");
-    let mut total = 0.0;
-    // List prices of the demo in dollars per million tokens.
-    for (upstream, books, price) in [("runpod-8b", &books.runpod_lb, 0.02), ("cerebras-8b", &books.cerebras, 0.10)] {
-        let [prompt, completion] = tokens(books);
-        assert!(prompt > 0.0 && completion > 0.0, "{upstream} served nothing");
-        let counted = |kind| metrics.value("llmrouter_tokens_total", &[("upstream", upstream), ("type", kind)]);
-        assert_same(counted("input"), prompt, upstream);
-        assert_same(counted("output"), completion, upstream);
-        let cost = metrics.value("llmrouter_cost_usd_total", &[("upstream", upstream), ("kind", "served")]);
-        assert_same(cost, (prompt + completion) * price / 1e6, upstream);
-        total += prompt + completion;
+
+    let whole = answers.iter().filter(|answer| is_complete(answer)).count() as u64;
+    assert_eq!(count(&metrics, "llmrouter_requests_total", &[("outcome", "ok")]), whole);
+    assert_eq!(count(&metrics, "llmrouter_requests_total", &[]), REQUESTS as u64);
+    let faces = [&books.runpod_lb, &books.cerebras, &books.runpod_queue];
+    let mut spent = 0;
+    for ((upstream, price), books) in PRICES.into_iter().zip(faces) {
+        let of = [("upstream", upstream)];
+        assert_eq!(count(&metrics, "llmrouter_tokens_total", &of), tokens(books), "tokens of {upstream}");
+        let cost = nano(metrics.value("llmrouter_cost_usd_total", &of));
+        assert_eq!(cost, tokens(books) * price, "nano-dollars of {upstream}");
+        spent += cost;
     }
-    let baseline = metrics.value("llmrouter_baseline_cost_usd_total", &[("model", "llama-3.1-8b")]);
-    assert_same(baseline, total * 0.10 / 1e6, "all of it at the baseline's price");
-    assert_same(metrics.value("llmrouter_cost_usd_total", &[("kind", "wasted")]), 0.0, "nothing was wasted");
-    assert_same(metrics.value("llmrouter_usage_missing_total", &[]), 0.0, "all usage is known");
+    let served = tokens(&books.runpod_lb) + tokens(&books.cerebras);
+    let baseline = |policy| nano(metrics.value("llmrouter_baseline_cost_usd_total", &[("baseline", policy)]));
+    assert_eq!(baseline("configured"), served * 100);
+    assert_eq!(baseline("all:runpod"), served * 20);
+    assert_eq!(baseline("split"), served * 36, "0.8 of it at $0.02, 0.2 at $0.10");
+
+    // What nobody counted is shown, apart from what is known.
+    let estimated = |reason| count(&metrics, "llmrouter_usage_estimated_total", &[("reason", reason)]);
+    assert_eq!(estimated("client_gone"), LEAVERS as u64);
+    assert_eq!(books.runpod_queue.cancelled, LEAVERS as u64);
+    let cut = count(&metrics, "llmrouter_request_errors_total", &[("code", "interrupted")]);
+    assert!(cut > 10, "streams were cut: {cut}");
+    assert_eq!((estimated("broken"), estimated("missing")), (cut, 0));
+    let fallbacks = count(&metrics, "llmrouter_fallbacks_total", &[("from", "runpod"), ("to", "cerebras")]);
+    assert!(fallbacks > 50, "calls fell back: {fallbacks}");
+    let guessed = nano(metrics.value("llmrouter_estimated_cost_usd_total", &[]));
+    assert!(guessed > 0);
+    assert_eq!(nano(metrics.value("llmrouter_team_cost_usd_total", &[("team", "test")])), spent + guessed);
+    let wasted = nano(metrics.value("llmrouter_cost_usd_total", &[("kind", "wasted")]));
+    assert_eq!(wasted, 0, "no failed attempt counted tokens");
+}
+
+/// Ten million tokens at two and at ten cents a million; four fifths of them on the cheaper side save 64 %.
+#[tokio::test]
+async fn the_demo_saves_what_its_own_split_says() {
+    let rig = Rig::demo(Settings::instant());
+    let answers = rig.client.chats(1_000, 16, ask).await;
+    assert!(answers.iter().all(|answer| answer.status == 200));
+    rig.until_idle().await;
+    let metrics = rig.metrics().await;
+    let tokens = |upstream| count(&metrics, "llmrouter_tokens_total", &[("upstream", upstream)]);
+    let (runpod, cerebras) = (tokens("runpod-8b"), tokens("cerebras-8b"));
+    let cost = nano(metrics.value("llmrouter_cost_usd_total", &[]));
+    let baseline = nano(metrics.value("llmrouter_baseline_cost_usd_total", &[("baseline", "configured")]));
+    assert_eq!((cost, baseline), (runpod * 20 + cerebras * 100, (runpod + cerebras) * 100));
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+    let ratio = |part: u64, whole: u64| part as f64 / whole as f64;
+    let saved = 1.0 - ratio(cost, baseline);
+    let share = ratio(runpod, runpod + cerebras);
+    assert!((saved - share * 0.8).abs() < 1e-9, "saved {saved} with {share} of the tokens on RunPod");
+    assert!((saved - 0.64).abs() < 0.03, "an 80/20 split saves about 64 %: {saved}");
 }
 
 /// The header of a whole answer says what the metrics count.
@@ -55,5 +165,5 @@ async fn the_cost_of_a_whole_answer_is_in_its_header() {
     let answer = rig.client.chat(&with(chat("hello"), json!({"model": "llama-3.1-8b"}))).await;
     let told: f64 = answer.header("x-llm-router-cost-usd").parse().unwrap();
     assert!(told > 0.0, "{:?}", answer.headers);
-    assert_same(rig.metrics().await.value("llmrouter_cost_usd_total", &[]), told, "header and metric");
+    assert_eq!(nano(rig.metrics().await.value("llmrouter_cost_usd_total", &[])), nano(told));
 }

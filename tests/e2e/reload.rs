@@ -203,7 +203,7 @@ async fn changes_come_into_force_without_a_failed_request() {
     assert!(long.is_done() && long.errors().is_empty(), "the old table serves it to its end: {:?}", long.events);
     let metrics = rig.metrics().await;
     for name in ["llmrouter_upstream_attempts_total", "llmrouter_requests_total"] {
-        let counted = metrics.value(name, &[("model", "long"), ("outcome", "served")]);
+        let counted = metrics.value(name, &[("model", "long"), ("outcome", "ok")]);
         assert!((counted - 1.0).abs() < 0.1, "it is not lost on {name}: {counted}");
     }
 }

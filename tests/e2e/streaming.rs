@@ -64,7 +64,7 @@ async fn a_stream_that_breaks_ends_with_one_error_and_without_done() {
             let stream = rig.client.stream(&streamed(chat("hello"))).await;
             assert_broken(&stream, code, &format!("{face:?} {fault:?}"));
             rig.until_idle().await;
-            let broken = rig.metrics().await.value("llmrouter_requests_total", &[("outcome", "broken")]);
+            let broken = rig.metrics().await.value("llmrouter_request_errors_total", &[]);
             assert!((broken - 1.0).abs() < 0.1, "{face:?} {fault:?}: counted {broken} times");
             rig.emulator.reset();
             assert!(
@@ -186,7 +186,7 @@ async fn assert_cancelled(face: Face, upstream: &str, id: &str, moment: Moment) 
     }
     rig.until_idle().await;
     let metrics = rig.metrics().await;
-    let gone = metrics.value("llmrouter_requests_total", &[("outcome", "client_gone")]);
+    let gone = metrics.value("llmrouter_requests_total", &[("outcome", "cancelled")]);
     assert!((gone - 10.0).abs() < 0.1, "{face:?} {moment:?}: {gone} clients gone");
     let breaker = metrics.value("llmrouter_breaker_state", &[("upstream", id)]);
     assert!(breaker.abs() < 0.1, "{face:?} {moment:?}: the breaker is at {breaker}");

@@ -29,6 +29,11 @@ impl Samples {
         self.0.iter().filter(fits).map(|sample| sample.value).sum()
     }
 
+    /// How many series there are.
+    pub fn series(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether there is a series of that name.
     pub fn has(&self, name: &str) -> bool {
         self.0.iter().any(|sample| sample.name == name)

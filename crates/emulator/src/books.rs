@@ -67,7 +67,7 @@ pub struct FaceBooks {
     pub completion_tokens: u64,
     /// Completion tokens sent, reported or not.
     pub tokens_emitted: u64,
-    /// Worker seconds from start to end of each worker, cold starts included.
+    /// Seconds in which workers ran, the load of their model included: what is billed. Real seconds, at any speed.
     pub worker_seconds: f64,
     /// The workers.
     pub workers: Counts,

@@ -1,8 +1,9 @@
 //! The workers of an endpoint as a state machine: initializing, running, idle. It takes the time as an argument and
 //! never waits; [`crate::seat`] does the waiting.
 //!
-//! Scaling is by demand: a worker is started when more requests wait than the workers on their way can take. Billing
-//! follows RunPod: from the start of a worker, cold start included, to its end.
+//! Scaling is by demand: a worker is started when more requests wait than the workers on their way can take. A cold start
+//! has two parts, as RunPod tells them: the worker is initializing while it fetches its image, which costs nothing, and
+//! running while it loads its model. Billing is for the time in which a worker runs: load, work and idle tail.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -23,6 +24,8 @@ pub(crate) struct Size {
     pub(crate) max: usize,
     pub(crate) concurrency: u32,
     pub(crate) cold_start: Duration,
+    /// How much of the cold start is the load, its last part; 0 to 1.
+    pub(crate) load_share: f64,
     pub(crate) idle_timeout: Duration,
     /// Workers only reported, as throttled and as unhealthy.
     pub(crate) throttled: usize,
@@ -32,11 +35,11 @@ pub(crate) struct Size {
 /// Workers by state.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct Counts {
-    /// Serving or able to.
+    /// Loading, serving or able to.
     pub running: usize,
     /// Scaled down.
     pub idle: usize,
-    /// Starting.
+    /// Fetching their image.
     pub initializing: usize,
     /// Without a machine to start on.
     pub throttled: usize,
@@ -58,8 +61,15 @@ pub(crate) enum Place {
 #[derive(Debug)]
 enum Phase {
     Idle,
-    Initializing { since: Instant, ready_at: Instant },
-    Running { since: Instant, quiet_since: Instant },
+    /// Runs, but does not serve, from `load_at` on.
+    Starting {
+        load_at: Instant,
+        ready_at: Instant,
+    },
+    Running {
+        since: Instant,
+        quiet_since: Instant,
+    },
 }
 
 #[derive(Debug)]
@@ -129,7 +139,7 @@ impl Fleet {
         !self.waiting.is_empty()
     }
 
-    /// Scales every worker down at once; starts take `start` from now on.
+    /// Scales every worker down at once; starts take `start` from now on, as much of it for the load as before.
     pub(crate) fn cool(&mut self, start: Duration, now: Instant) {
         self.advance(now);
         self.size.cold_start = start;
@@ -174,8 +184,8 @@ impl Fleet {
             match worker.phase {
                 _ if self.throttled => counts.throttled += 1,
                 Phase::Idle => counts.idle += 1,
-                Phase::Initializing { .. } => counts.initializing += 1,
-                Phase::Running { .. } => counts.running += 1,
+                Phase::Starting { load_at, .. } if now < load_at => counts.initializing += 1,
+                Phase::Starting { .. } | Phase::Running { .. } => counts.running += 1,
             }
         }
         counts.total = self.workers.len() + self.size.throttled + self.size.unhealthy;
@@ -197,7 +207,9 @@ impl Fleet {
         self.advance(now);
         let live = self.workers.iter().map(|worker| match worker.phase {
             Phase::Idle => Duration::ZERO,
-            Phase::Initializing { since, .. } | Phase::Running { since, .. } => now.saturating_duration_since(since),
+            Phase::Starting { load_at: since, .. } | Phase::Running { since, .. } => {
+                now.saturating_duration_since(since)
+            }
         });
         self.billed + live.sum::<Duration>()
     }
@@ -217,7 +229,7 @@ impl Fleet {
             return;
         }
         for worker in &mut self.workers {
-            if let Phase::Initializing { since, ready_at } = worker.phase
+            if let Phase::Starting { load_at: since, ready_at } = worker.phase
                 && ready_at <= now
             {
                 worker.phase = Phase::Running { since, quiet_since: ready_at };
@@ -243,14 +255,18 @@ impl Fleet {
         if self.throttled {
             return;
         }
-        let starting = self.workers.iter().filter(|worker| matches!(worker.phase, Phase::Initializing { .. })).count();
+        let starting = self.workers.iter().filter(|worker| matches!(worker.phase, Phase::Starting { .. })).count();
         let mut room = starting * self.size.concurrency as usize;
         for worker in &mut self.workers {
             if room >= self.waiting.len() {
                 return;
             }
             if matches!(worker.phase, Phase::Idle) {
-                worker.phase = Phase::Initializing { since: now, ready_at: now + self.size.cold_start };
+                let ready_at = now + self.size.cold_start;
+                worker.phase = Phase::Starting {
+                    load_at: ready_at - self.size.cold_start.mul_f64(self.size.load_share),
+                    ready_at,
+                };
                 room += self.size.concurrency as usize;
             }
         }
@@ -273,7 +289,7 @@ impl Fleet {
 
     fn stop(&mut self, index: usize, at: Instant) {
         let worker = &mut self.workers[index];
-        if let Phase::Initializing { since, .. } | Phase::Running { since, .. } = worker.phase {
+        if let Phase::Starting { load_at: since, .. } | Phase::Running { since, .. } = worker.phase {
             self.billed += at.saturating_duration_since(since);
         }
         worker.phase = Phase::Idle;
@@ -292,7 +308,7 @@ impl Fleet {
             return None;
         }
         let starts = self.workers.iter().filter_map(|worker| match worker.phase {
-            Phase::Initializing { ready_at, .. } => Some(ready_at),
+            Phase::Starting { ready_at, .. } => Some(ready_at),
             Phase::Idle | Phase::Running { .. } => None,
         });
         starts.min()
@@ -308,6 +324,7 @@ mod tests {
         max: 2,
         concurrency: 2,
         cold_start: Duration::from_secs(40),
+        load_share: 0.75,
         idle_timeout: Duration::from_secs(5),
         throttled: 0,
         unhealthy: 1,
@@ -327,11 +344,14 @@ mod tests {
             fleet.counts(start),
             Counts { initializing: 1, idle: 1, unhealthy: 1, total: 3, ..Counts::default() }
         );
+        let loading = fleet.counts(after(start, 10));
+        assert_eq!((loading.running, loading.initializing), (1, 0), "a model that loads counts as running");
+        assert!(matches!(fleet.poll(ticket, after(start, 39)), Place::Waiting(Some(_))), "but serves nobody");
         assert!(matches!(fleet.poll(ticket, after(start, 40)), Place::At(0, _)));
         assert!(!fleet.leave(ticket, after(start, 50)));
         assert_eq!(fleet.counts(after(start, 54)).running, 1);
         assert_eq!(fleet.counts(after(start, 60)).running, 0);
-        assert_eq!(fleet.billed(after(start, 100)), Duration::from_secs(55));
+        assert_eq!(fleet.billed(after(start, 100)), Duration::from_secs(45), "30 s to load, 10 s of work, 5 s of tail");
     }
 
     #[test]

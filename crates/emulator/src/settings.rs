@@ -152,6 +152,8 @@ pub struct Workers {
     pub concurrency: u32,
     /// Seconds from the decision to start a worker until it serves.
     pub cold_start_s: f64,
+    /// The last part of that, in which the model is loaded: the worker counts as running and is billed, but does not serve.
+    pub load_s: f64,
     /// Seconds without work after which a worker is scaled down.
     pub idle_timeout_s: f64,
     /// Further workers reported as throttled.
@@ -162,7 +164,16 @@ pub struct Workers {
 
 impl Default for Workers {
     fn default() -> Self {
-        Self { min: 1, max: 3, concurrency: 64, cold_start_s: 40.0, idle_timeout_s: 5.0, throttled: 0, unhealthy: 0 }
+        Self {
+            min: 1,
+            max: 3,
+            concurrency: 64,
+            cold_start_s: 40.0,
+            load_s: 30.0,
+            idle_timeout_s: 5.0,
+            throttled: 0,
+            unhealthy: 0,
+        }
     }
 }
 

@@ -277,6 +277,7 @@ fn size(workers: Workers, scale: impl Fn(f64) -> Duration) -> Size {
         max: workers.max,
         concurrency: workers.concurrency.max(1),
         cold_start: scale(workers.cold_start_s),
+        load_share: if workers.cold_start_s > 0.0 { (workers.load_s / workers.cold_start_s).min(1.0) } else { 1.0 },
         idle_timeout: scale(workers.idle_timeout_s),
         throttled: workers.throttled,
         unhealthy: workers.unhealthy,

@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn ten_million_tokens_cost_what_the_list_says() {
-        let usage = Usage { prompt_tokens: 6_000_000, completion_tokens: 4_000_000, cached_tokens: None };
+        let usage = Usage { prompt_tokens: 6_000_000, completion_tokens: 4_000_000, ..Usage::default() };
         let price = |usd| PicoUsd::from_usd_per_million(usd).map(|rate| Price { input: rate, output: rate });
         assert_eq!(price("0.02").expect("price").cost(&usage).to_string(), "0.200000000");
         assert_eq!(price("0.10").expect("price").cost(&usage).to_string(), "1.000000000");
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn a_cost_is_rounded_once_and_half_up() {
         let price = Price { input: PicoUsd(1_499), output: PicoUsd(1_500) };
-        assert_eq!(price.cost(&Usage { prompt_tokens: 1, completion_tokens: 0, cached_tokens: None }), NanoUsd(1));
-        assert_eq!(price.cost(&Usage { prompt_tokens: 0, completion_tokens: 1, cached_tokens: None }), NanoUsd(2));
+        assert_eq!(price.cost(&Usage { prompt_tokens: 1, ..Usage::default() }), NanoUsd(1));
+        assert_eq!(price.cost(&Usage { completion_tokens: 1, ..Usage::default() }), NanoUsd(2));
     }
 }

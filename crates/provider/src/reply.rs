@@ -15,8 +15,10 @@ pub struct Usage {
     pub prompt_tokens: u64,
     /// Tokens of the answer, reasoning included.
     pub completion_tokens: u64,
-    /// Prompt tokens that came from a cache, if the upstream says.
+    /// Prompt tokens that came from a cache, if the upstream says. They are part of `prompt_tokens`.
     pub cached_tokens: Option<u64>,
+    /// Tokens of reasoning, if the upstream says. They are part of `completion_tokens`.
+    pub reasoning_tokens: Option<u64>,
 }
 
 impl Usage {
@@ -36,17 +38,22 @@ impl<'de> Deserialize<'de> for Usage {
             completion_tokens: u64,
             #[serde(default)]
             prompt_tokens_details: Option<Details>,
+            #[serde(default)]
+            completion_tokens_details: Option<Details>,
         }
         #[derive(Deserialize)]
         struct Details {
             #[serde(default)]
             cached_tokens: Option<u64>,
+            #[serde(default)]
+            reasoning_tokens: Option<u64>,
         }
         let wire = Wire::deserialize(deserializer)?;
         Ok(Self {
             prompt_tokens: wire.prompt_tokens,
             completion_tokens: wire.completion_tokens,
             cached_tokens: wire.prompt_tokens_details.and_then(|details| details.cached_tokens),
+            reasoning_tokens: wire.completion_tokens_details.and_then(|details| details.reasoning_tokens),
         })
     }
 }

@@ -68,9 +68,7 @@ impl Answer {
     }
 
     fn relay(&mut self, frame: Frame) -> Poll<Option<Result<Frame, Error>>> {
-        if frame.usage.is_some() {
-            self.attempt.usage = frame.usage;
-        }
+        self.attempt.heard(&frame);
         if !frame.kind.is_last() {
             return Poll::Ready(Some(Ok(frame)));
         }

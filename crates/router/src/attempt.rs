@@ -2,13 +2,27 @@
 
 use std::{sync::Arc, time::Duration};
 
-use provider::{NanoUsd, Usage};
+use provider::{ErrorKind, Frame, FrameKind, NanoUsd, UpstreamId, Usage};
 use tokio::time::Instant;
 
 use crate::{
-    event::{AttemptEnded, Event, Outcome, Reason, Subject, Teller},
+    event::{AttemptEnded, Estimate, Event, Outcome, Reason, Role, Subject, Teller, Unreported},
+    strategy::StrategyName,
     upstream::Upstream,
 };
+
+/// Bytes of a token in a whole answer, its JSON included; only for answers that do not count their tokens.
+const BYTES_PER_TOKEN: u64 = 4;
+
+/// Why an upstream is called.
+pub(crate) struct Decision {
+    pub(crate) upstream: Arc<Upstream>,
+    /// Whether the call is a half-open breaker's probe.
+    pub(crate) probe: bool,
+    pub(crate) role: Role,
+    pub(crate) strategy: StrategyName,
+    pub(crate) reason: Reason,
+}
 
 /// A call in progress.
 pub(crate) struct Attempt {
@@ -17,24 +31,47 @@ pub(crate) struct Attempt {
     /// Whether it is a half-open breaker's probe.
     pub(crate) probe: bool,
     pub(crate) reason: Reason,
+    role: Role,
+    strategy: StrategyName,
+    after: Option<(UpstreamId, ErrorKind)>,
     first_token: Option<Duration>,
     pub(crate) usage: Option<Usage>,
+    /// Tokens of the prompt, by its size.
+    prompt_estimate: u64,
+    /// Tokens of the answer, by its pieces.
+    answer_estimate: u64,
     subject: Arc<Subject>,
     teller: Arc<Teller>,
     ended: bool,
 }
 
 impl Attempt {
-    /// A call that `upstream` has let in begins.
+    /// A call that its upstream has let in begins; `after` is what failed just before.
     pub(crate) fn new(
-        upstream: Arc<Upstream>,
-        probe: bool,
-        reason: Reason,
+        decision: Decision,
+        after: Option<(UpstreamId, ErrorKind)>,
+        prompt_estimate: u64,
         subject: Arc<Subject>,
         teller: Arc<Teller>,
         now: Instant,
     ) -> Self {
-        Self { upstream, started: now, probe, reason, first_token: None, usage: None, subject, teller, ended: false }
+        let Decision { upstream, probe, role, strategy, reason } = decision;
+        Self {
+            upstream,
+            started: now,
+            probe,
+            reason,
+            role,
+            strategy,
+            after,
+            first_token: None,
+            usage: None,
+            prompt_estimate,
+            answer_estimate: 0,
+            subject,
+            teller,
+            ended: false,
+        }
     }
 
     /// The first token came.
@@ -42,6 +79,16 @@ impl Attempt {
         let after = now.duration_since(self.started);
         self.first_token = Some(after);
         self.upstream.first_token(self.subject.stream, std::mem::take(&mut self.probe), after, now);
+    }
+
+    /// A piece of the answer came.
+    pub(crate) fn heard(&mut self, frame: &Frame) {
+        self.usage = frame.usage.or(self.usage);
+        self.answer_estimate += match frame.kind {
+            FrameKind::Content => 1,
+            FrameKind::Whole => frame.bytes.len() as u64 / BYTES_PER_TOKEN,
+            FrameKind::Opening | FrameKind::Finish | FrameKind::Usage | FrameKind::Done => 0,
+        };
     }
 
     /// Whether the upstream had as long as a stream may take to begin, and nobody got anything from it meanwhile. What
@@ -53,21 +100,47 @@ impl Attempt {
 
     /// The list price of what the upstream counted.
     pub(crate) fn cost(&self) -> Option<NanoUsd> {
-        let price = self.upstream.spec.tariff.as_ref()?.list_price()?;
-        Some(price.cost(&self.usage?))
+        self.price(&self.usage?)
+    }
+
+    fn price(&self, usage: &Usage) -> Option<NanoUsd> {
+        Some(self.upstream.spec.tariff.as_ref()?.list_price()?.cost(usage))
+    }
+
+    /// What the call probably used if it ended so, unless the upstream said or did nothing.
+    pub(crate) fn estimate(&self, outcome: Outcome) -> Option<Estimate> {
+        if self.usage.is_some() {
+            return None;
+        }
+        let has_answered = self.answer_estimate > 0;
+        let reason = match outcome {
+            Outcome::Served => Unreported::Missing,
+            Outcome::ClientGone => Unreported::ClientGone,
+            // Whoever is cut off amid its work may bill it; a refusal is not work.
+            Outcome::Stopped | Outcome::Failed(ErrorKind::Timeout(_)) => Unreported::Broken,
+            Outcome::Failed(_) if has_answered => Unreported::Broken,
+            Outcome::Failed(_) => return None,
+        };
+        let usage =
+            Usage { prompt_tokens: self.prompt_estimate, completion_tokens: self.answer_estimate, ..Usage::default() };
+        Some(Estimate { reason, usage, cost: self.price(&usage) })
     }
 
     /// The call is over. What that says about health is the caller's to judge.
     pub(crate) fn end(&mut self, outcome: Outcome, now: Instant) {
         self.ended = true;
-        self.upstream.end();
+        self.upstream.end(now);
         self.teller.observer.on(&Event::AttemptEnded(&AttemptEnded {
             subject: self.subject.clone(),
             upstream: self.upstream.spec.id.clone(),
+            role: self.role,
+            after: self.after.take(),
+            strategy: self.strategy,
             reason: self.reason,
             outcome,
             usage: self.usage,
             cost: self.cost(),
+            estimate: self.estimate(outcome),
             first_token: self.first_token,
             duration: now.duration_since(self.started),
         }));

@@ -191,6 +191,6 @@ fn expected_cost(upstream: &Upstream, request: &Request) -> Option<NanoUsd> {
     Some(price.cost(&Usage {
         prompt_tokens: request.estimated_prompt_tokens(),
         completion_tokens: completion.saturating_mul(request.head.choices),
-        cached_tokens: None,
+        ..Usage::default()
     }))
 }

@@ -49,7 +49,7 @@ impl RouterError {
             Self::NoSuchModel(_) => RequestOutcome::Rejected("model_not_found"),
             Self::Unsupported { .. } => RequestOutcome::Rejected("unsupported"),
             Self::ContextOverflow { .. } => RequestOutcome::Rejected("context_length_exceeded"),
-            Self::NoUpstream { .. } => RequestOutcome::Rejected("no_upstream"),
+            Self::NoUpstream { .. } => RequestOutcome::Unavailable("no_upstream"),
             Self::Failed { error, .. } => RequestOutcome::Failed(error.kind),
         }
     }

@@ -11,6 +11,8 @@ use std::{
 use futures_util::future::BoxFuture;
 use provider::{ErrorKind, ModelId, NanoUsd, Operation, RequestId, UpstreamId, Usage};
 
+use crate::{policy::Policy, strategy::StrategyName};
+
 /// Who asked for what.
 #[derive(Debug, Clone)]
 pub struct Subject {
@@ -59,6 +61,67 @@ impl Reason {
     }
 }
 
+/// What an attempt is among those of its request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The first.
+    Primary,
+    /// Another one on an upstream that was asked already.
+    Retry,
+    /// One on another upstream after a failure.
+    Fallback,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Self; 3] = [Self::Primary, Self::Retry, Self::Fallback];
+
+    /// The name used in metrics and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Retry => "retry",
+            Self::Fallback => "fallback",
+        }
+    }
+}
+
+/// Why an upstream did not say what an attempt used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Unreported {
+    /// The client left before the end.
+    ClientGone,
+    /// The answer broke off, took too long, or was cut by the router's stop.
+    Broken,
+    /// The answer was complete and said nothing.
+    Missing,
+}
+
+impl Unreported {
+    /// Every reason.
+    pub const ALL: [Self; 3] = [Self::ClientGone, Self::Broken, Self::Missing];
+
+    /// The name used in metrics and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientGone => "client_gone",
+            Self::Broken => "broken",
+            Self::Missing => "missing",
+        }
+    }
+}
+
+/// What an attempt is thought to have used whose upstream did not say: the prompt by its size, the answer by its pieces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Estimate {
+    /// Why there is no better figure.
+    pub reason: Unreported,
+    /// The tokens.
+    pub usage: Usage,
+    /// Their list price, if the upstream has one.
+    pub cost: Option<NanoUsd>,
+}
+
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -91,6 +154,12 @@ pub struct AttemptEnded {
     pub subject: Arc<Subject>,
     /// The upstream.
     pub upstream: UpstreamId,
+    /// What it is among the attempts of its request.
+    pub role: Role,
+    /// What failed just before it, if anything did.
+    pub after: Option<(UpstreamId, ErrorKind)>,
+    /// How the upstream was chosen.
+    pub strategy: StrategyName,
     /// Why it was chosen.
     pub reason: Reason,
     /// How it ended.
@@ -99,6 +168,8 @@ pub struct AttemptEnded {
     pub usage: Option<Usage>,
     /// Its list price for that, if both are known.
     pub cost: Option<NanoUsd>,
+    /// What it probably used, if the upstream did not say but did work.
+    pub estimate: Option<Estimate>,
     /// From sending the request to the first token.
     pub first_token: Option<Duration>,
     /// From sending the request to the end.
@@ -110,8 +181,10 @@ pub struct AttemptEnded {
 pub enum RequestOutcome {
     /// Answered in full.
     Served,
-    /// Refused before any attempt; the text is the error code that the client got.
+    /// Refused before any attempt, for the client's own fault; the text is the error code that the client got.
     Rejected(&'static str),
+    /// Refused before any attempt, for lack of room or of upstreams; the text is the error code that the client got.
+    Unavailable(&'static str),
     /// No upstream could answer; the kind is the one that the client was told of.
     Failed(ErrorKind),
     /// The stream broke after the first token.
@@ -128,6 +201,7 @@ impl RequestOutcome {
         match self {
             Self::Served => "served",
             Self::Rejected(_) => "rejected",
+            Self::Unavailable(_) => "unavailable",
             Self::Failed(_) => "failed",
             Self::Broken(_) => "broken",
             Self::ClientGone => "client_gone",
@@ -135,14 +209,35 @@ impl RequestOutcome {
         }
     }
 
+    /// How the request's last attempt ended, if it had one under way.
+    pub(crate) const fn of_attempt(self) -> Outcome {
+        match self {
+            Self::Served => Outcome::Served,
+            Self::Failed(kind) | Self::Broken(kind) => Outcome::Failed(kind),
+            Self::ClientGone => Outcome::ClientGone,
+            Self::Rejected(_) | Self::Unavailable(_) | Self::Stopped => Outcome::Stopped,
+        }
+    }
+
     /// What exactly went wrong; empty if nothing did.
     pub const fn detail(self) -> &'static str {
         match self {
             Self::Served | Self::ClientGone | Self::Stopped => "",
-            Self::Rejected(code) => code,
+            Self::Rejected(code) | Self::Unavailable(code) => code,
             Self::Failed(kind) | Self::Broken(kind) => kind.as_str(),
         }
     }
+}
+
+/// An attempt that did not serve its request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The upstream.
+    pub upstream: UpstreamId,
+    /// What went wrong.
+    pub kind: ErrorKind,
+    /// From sending the request to the failure.
+    pub duration: Duration,
 }
 
 /// One client request is over.
@@ -154,20 +249,67 @@ pub struct RequestEnded {
     pub outcome: RequestOutcome,
     /// How many attempts were made.
     pub attempts: u32,
+    /// Those that failed, in order.
+    pub failures: Vec<Failure>,
     /// The upstream that served it, or failed last.
     pub upstream: Option<UpstreamId>,
+    /// How that one was chosen.
+    pub strategy: Option<StrategyName>,
     /// Why that one was chosen.
     pub reason: Option<Reason>,
     /// What the serving upstream counted.
     pub usage: Option<Usage>,
     /// Its list price for that.
     pub cost: Option<NanoUsd>,
-    /// What the model's baseline would have cost for the same tokens.
-    pub baseline_cost: Option<NanoUsd>,
+    /// What the serving upstream probably used, if it did not say.
+    pub estimate: Option<Estimate>,
+    /// What the model's tokens would cost under other policies.
+    pub policies: Arc<[Policy]>,
     /// From the request's arrival at the router to the first token.
     pub first_token: Option<Duration>,
+    /// Time in calls to upstreams.
+    pub upstream_time: Duration,
+    /// Time spent waiting before repeats.
+    pub wait_time: Duration,
     /// From the request's arrival at the router to the end.
     pub duration: Duration,
+    /// The configuration that it was served under.
+    pub config_version: Arc<str>,
+}
+
+impl RequestEnded {
+    /// A request that never reached the router.
+    pub fn refused(subject: Subject, outcome: RequestOutcome, duration: Duration, config_version: Arc<str>) -> Self {
+        Self {
+            subject: Arc::new(subject),
+            outcome,
+            attempts: 0,
+            failures: Vec::new(),
+            upstream: None,
+            strategy: None,
+            reason: None,
+            usage: None,
+            cost: None,
+            estimate: None,
+            policies: Arc::default(),
+            first_token: None,
+            upstream_time: Duration::ZERO,
+            wait_time: Duration::ZERO,
+            duration,
+            config_version,
+        }
+    }
+
+    /// What the served tokens would have cost at the model's configured baseline; unknown unless they were counted.
+    pub fn baseline_cost(&self) -> Option<NanoUsd> {
+        let configured = self.policies.iter().find(|policy| &*policy.name == Policy::CONFIGURED)?;
+        Some(configured.price.cost(&self.usage?))
+    }
+
+    /// The router's own part of the time.
+    pub fn overhead(&self) -> Duration {
+        self.duration.saturating_sub(self.upstream_time).saturating_sub(self.wait_time)
+    }
 }
 
 /// Something happened.

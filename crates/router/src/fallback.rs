@@ -13,10 +13,10 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use crate::{
     Served,
     answer::Answer,
-    attempt::Attempt,
+    attempt::{Attempt, Decision},
     candidate::{self, FULL_PAUSE, NoCandidate},
     error::RouterError,
-    event::Reason,
+    event::{Reason, Role},
     history::History,
     journey::Journey,
     table::Model,
@@ -56,6 +56,7 @@ pub(crate) async fn serve(
     let mut best: Option<Error> = None;
     let mut repeats = 0;
     let mut repeat = false;
+    journey.expect_prompt(request.estimated_prompt_tokens());
     model.state.lock().budget.deposit();
     loop {
         let chosen = match decide(model, request, &mut history, repeat, call.deadline, &mut journey) {
@@ -64,7 +65,9 @@ pub(crate) async fn serve(
                 let Some(until) = standby(model, none, repeats, call.deadline, &mut journey) else {
                     return Err((give_up(model, none, best, &history, &mut journey), journey));
                 };
+                let since = Instant::now();
                 sleep_until(until).await;
+                journey.waited(since.elapsed());
                 (repeat, repeats) = (true, repeats + 1);
                 continue;
             }
@@ -136,8 +139,14 @@ fn decide(
         let available = candidates.iter().map(|candidate| candidate.target);
         state.debts.charge(target, candidate::dealt(model, &candidates), available);
     }
+    let role = match (journey.attempts, history.is_fresh(target)) {
+        (0, _) => Role::Primary,
+        (1.., true) => Role::Fallback,
+        (1.., false) => Role::Retry,
+    };
     history.attempted(target);
-    let attempt = journey.begin(model.targets[target].clone(), probe, reason, now);
+    let upstream = model.targets[target].clone();
+    let attempt = journey.begin(Decision { upstream, probe, role, strategy: model.spec.strategy, reason }, now);
     let has_others = candidates.iter().any(|candidate| history.is_fresh(candidate.target));
     let limit = now + patience(request, &attempt, has_others, deadline.saturating_duration_since(now));
     Ok(Chosen { target, attempt, limit })
@@ -203,6 +212,7 @@ async fn try_once(
             attempt.first_token(now);
             attempt.upstream.heard_quota(reply.head.quota, now);
             journey.committed(now);
+            // The price of a whole answer is said before its only frame is relayed.
             for frame in &held {
                 attempt.usage = frame.usage.or(attempt.usage);
             }

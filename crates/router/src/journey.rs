@@ -8,13 +8,14 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use provider::{Error, ErrorKind, Phase};
+use provider::{Error, ErrorKind, Phase, UpstreamId};
 use rand::rngs::SmallRng;
 use tokio::time::Instant;
 
 use crate::{
-    attempt::Attempt,
-    event::{Event, Outcome, Reason, RequestEnded, RequestOutcome, Subject, Teller},
+    attempt::{Attempt, Decision},
+    event::{Event, Failure, Outcome, Reason, RequestEnded, RequestOutcome, Subject, Teller},
+    strategy::StrategyName,
     table::Model,
     upstream::Upstream,
 };
@@ -38,8 +39,14 @@ pub(crate) struct Journey {
     pub(crate) attempts: u32,
     pub(crate) started: Instant,
     model: Option<Arc<Model>>,
+    config_version: Arc<str>,
+    prompt_estimate: u64,
     /// The upstream of the latest attempt, and why it was chosen.
-    last: Option<(Arc<Upstream>, Reason)>,
+    last: Option<(UpstreamId, StrategyName, Reason)>,
+    failures: Vec<Failure>,
+    /// Time in calls that are over.
+    upstream_time: Duration,
+    wait_time: Duration,
     suspicions: Vec<Suspicion>,
     /// Whether an attempt failed in a way that cannot be the request's fault.
     failed_otherwise: bool,
@@ -52,17 +59,23 @@ impl Journey {
         subject: Arc<Subject>,
         teller: Arc<Teller>,
         model: Option<Arc<Model>>,
+        config_version: Arc<str>,
         rng: SmallRng,
-        now: Instant,
+        arrived: Instant,
     ) -> Self {
         Self {
             subject,
             teller,
             rng,
             attempts: 0,
-            started: now,
+            started: arrived,
             model,
+            config_version,
+            prompt_estimate: 0,
             last: None,
+            failures: Vec::new(),
+            upstream_time: Duration::ZERO,
+            wait_time: Duration::ZERO,
             suspicions: Vec::new(),
             failed_otherwise: false,
             first_token: None,
@@ -70,19 +83,29 @@ impl Journey {
         }
     }
 
-    /// An attempt on `upstream` begins.
-    pub(crate) fn begin(&mut self, upstream: Arc<Upstream>, probe: bool, reason: Reason, now: Instant) -> Attempt {
+    /// How long the prompt is thought to be, in tokens.
+    pub(crate) fn expect_prompt(&mut self, tokens: u64) {
+        self.prompt_estimate = tokens;
+    }
+
+    /// An attempt begins.
+    pub(crate) fn begin(&mut self, decision: Decision, now: Instant) -> Attempt {
         self.attempts += 1;
-        self.last = Some((upstream.clone(), reason));
-        Attempt::new(upstream, probe, reason, self.subject.clone(), self.teller.clone(), now)
+        self.last = Some((decision.upstream.spec.id.clone(), decision.strategy, decision.reason));
+        let after = self.failures.last().map(|failure| (failure.upstream.clone(), failure.kind));
+        Attempt::new(decision, after, self.prompt_estimate, self.subject.clone(), self.teller.clone(), now)
+    }
+
+    /// The request waited for another chance.
+    pub(crate) fn waited(&mut self, time: Duration) {
+        self.wait_time += time;
     }
 
     /// An attempt failed.
     pub(crate) fn failed(&mut self, attempt: &mut Attempt, error: &Error, now: Instant) {
         let (stream, probe) = (self.subject.stream, attempt.probe);
         let upstream = attempt.upstream.clone();
-        let is_cold =
-            error.kind == ErrorKind::Timeout(Phase::FirstToken) && upstream.capacity(now).is_ready() == Some(false);
+        let is_cold = error.kind == ErrorKind::Timeout(Phase::FirstToken) && upstream.is_ready(now) == Some(false);
         // Not once content has come: that was the upstream's to finish.
         let may_be_poison = error.may_be_poison() && self.first_token.is_none();
         self.failed_otherwise |= !may_be_poison;
@@ -94,6 +117,9 @@ impl Journey {
         } else {
             upstream.failed(error, probe, stream, now, &mut self.rng);
         }
+        let duration = now.duration_since(attempt.started);
+        self.upstream_time += duration;
+        self.failures.push(Failure { upstream: attempt.upstream.spec.id.clone(), kind: error.kind, duration });
         attempt.end(Outcome::Failed(error.kind), now);
     }
 
@@ -154,20 +180,30 @@ impl Journey {
         now: Instant,
     ) -> Option<BoxFuture<'static, ()>> {
         self.ended = true;
-        let usage = serving.and_then(|attempt| attempt.usage);
-        let baseline =
-            self.model.as_ref().and_then(|model| model.baseline.as_ref()?.spec.tariff.as_ref()?.list_price());
+        let (upstream, strategy, reason) = self
+            .last
+            .take()
+            .map_or((None, None, None), |(upstream, strategy, reason)| (Some(upstream), Some(strategy), Some(reason)));
+        // A failed attempt is counted already.
+        let under_way = serving.filter(|_| !matches!(outcome, RequestOutcome::Broken(_)));
+        let serving_time = under_way.map_or(Duration::ZERO, |attempt| now.duration_since(attempt.started));
         let ended = RequestEnded {
             subject: self.subject.clone(),
             outcome,
             attempts: self.attempts,
-            upstream: self.last.as_ref().map(|(upstream, _)| upstream.spec.id.clone()),
-            reason: self.last.as_ref().map(|(_, reason)| *reason),
-            usage,
+            failures: std::mem::take(&mut self.failures),
+            upstream,
+            strategy,
+            reason,
+            usage: serving.and_then(|attempt| attempt.usage),
             cost: serving.and_then(Attempt::cost),
-            baseline_cost: baseline.zip(usage).map(|(price, usage)| price.cost(&usage)),
+            estimate: serving.and_then(|attempt| attempt.estimate(outcome.of_attempt())),
+            policies: self.model.as_ref().map(|model| model.policies.clone()).unwrap_or_default(),
             first_token: self.first_token,
+            upstream_time: self.upstream_time + serving_time,
+            wait_time: self.wait_time,
             duration: now.duration_since(self.started),
+            config_version: self.config_version.clone(),
         };
         self.teller.observer.on(&Event::RequestEnded(&ended));
         if outcome == RequestOutcome::Served { self.teller.observer.settle(&ended) } else { None }

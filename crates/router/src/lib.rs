@@ -14,10 +14,12 @@ mod fallback;
 mod history;
 mod journey;
 mod load;
+mod policy;
 mod share;
 mod strategy;
 mod table;
 mod upstream;
+mod workers;
 
 use std::sync::{
     Arc,
@@ -30,14 +32,19 @@ pub use breaker::BreakerState;
 pub use candidate::Candidate;
 pub use error::RouterError;
 use event::Teller;
-pub use event::{AttemptEnded, Event, Observer, Outcome, Reason, RequestEnded, RequestOutcome, Subject};
+pub use event::{
+    AttemptEnded, Estimate, Event, Failure, Observer, Outcome, Reason, RequestEnded, RequestOutcome, Role, Subject,
+    Unreported,
+};
 use journey::Journey;
+pub use policy::Policy;
 use provider::{Call, NanoUsd, ReplyHead, Request, RequestId, UpstreamId};
 use rand::{SeedableRng, rngs::SmallRng};
 pub use strategy::{Strategy, StrategyName};
-pub use table::{ModelSpec, Table, TableError};
+pub use table::{ModelSpec, Table, TableError, Weight};
 use tokio::time::Instant;
-pub use upstream::{Blocked, Snapshot, Timeouts, Upstream, UpstreamSpec};
+pub use upstream::{Blocked, Snapshot, Status, Timeouts, Upstream, UpstreamSpec};
+pub use workers::WorkerTime;
 
 /// Who calls, beyond the request itself.
 #[derive(Debug, Clone)]
@@ -48,6 +55,8 @@ pub struct Caller {
     pub key: Option<Arc<str>>,
     /// The client key's team.
     pub team: Option<Arc<str>>,
+    /// When the whole request was there: what the router itself takes is counted from here.
+    pub arrived: Instant,
 }
 
 /// A reply that is on its way.
@@ -113,7 +122,8 @@ impl Router {
             team: caller.team,
         });
         let rng = SmallRng::seed_from_u64(self.seed.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed));
-        let mut journey = Journey::new(subject, self.teller.clone(), model.clone(), rng, now);
+        let mut journey =
+            Journey::new(subject, self.teller.clone(), model.clone(), table.version.clone(), rng, caller.arrived);
         let Some(model) = model else {
             let error = RouterError::NoSuchModel(request.head.model.clone());
             drop(journey.end(error.outcome(), None, now));

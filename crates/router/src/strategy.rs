@@ -48,6 +48,15 @@ impl StrategyName {
         }
     }
 
+    /// The reasons that it can have for a target.
+    pub const fn reasons(self) -> &'static [Reason] {
+        match self {
+            Self::Weighted | Self::Balanced => &[Reason::Share, Reason::Spill, Reason::Fallback],
+            Self::Cost => &[Reason::Cheapest, Reason::Fallback],
+            Self::Latency => &[Reason::Fastest, Reason::Fallback],
+        }
+    }
+
     pub(crate) fn strategy(self) -> &'static dyn Strategy {
         match self {
             Self::Weighted => &weighted::Weighted,

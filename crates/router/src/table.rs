@@ -4,9 +4,11 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use provider::{ModelId, UpstreamId};
+use tokio::time::Instant;
 
 use crate::{
     budget::Budget,
+    policy::{Policy, policies},
     share::Debts,
     strategy::{Strategy, StrategyName},
     upstream::{Upstream, UpstreamSpec},
@@ -47,8 +49,22 @@ pub(crate) struct Model {
     pub(crate) strategy: &'static dyn Strategy,
     pub(crate) targets: Vec<Arc<Upstream>>,
     pub(crate) shares: Vec<f64>,
-    pub(crate) baseline: Option<Arc<Upstream>>,
+    pub(crate) policies: Arc<[Policy]>,
     pub(crate) state: Arc<Mutex<ModelState>>,
+}
+
+impl Model {
+    fn weights(&self, now: Instant) -> impl Iterator<Item = Weight<'_>> {
+        let takes_calls: Vec<bool> = self.targets.iter().map(|upstream| upstream.status(now).takes_calls).collect();
+        let available: f64 =
+            self.shares.iter().zip(&takes_calls).filter(|(_, takes)| **takes).map(|(share, _)| share).sum();
+        self.targets.iter().zip(&self.shares).zip(takes_calls).map(move |((upstream, share), takes)| Weight {
+            model: &self.spec,
+            upstream,
+            configured: *share,
+            effective: if takes && available > 0.0 { share / available } else { 0.0 },
+        })
+    }
 }
 
 /// What is known of a model; the lock is held for one decision.
@@ -57,16 +73,32 @@ pub(crate) struct ModelState {
     pub(crate) budget: Budget,
 }
 
+/// A target's part of its model's requests.
+pub struct Weight<'a> {
+    /// The model.
+    pub model: &'a ModelSpec,
+    /// The target.
+    pub upstream: &'a Upstream,
+    /// What its model's configuration says, 0 to 1.
+    pub configured: f64,
+    /// What comes of it while some targets take no calls, 0 to 1.
+    pub effective: f64,
+}
+
 /// The routing table.
 pub struct Table {
+    /// What the configuration is called that it was made of.
+    pub version: Arc<str>,
     models: HashMap<Box<str>, Arc<Model>>,
     names: Vec<ModelId>,
     upstreams: Vec<Arc<Upstream>>,
 }
 
 impl Table {
-    /// Makes a table. Upstreams and models that `predecessor` knew by name keep their state.
+    /// Makes a table of the configuration called `version`. Upstreams and models that `predecessor` knew by name keep their
+    /// state.
     pub fn new(
+        version: &str,
         upstreams: Vec<UpstreamSpec>,
         models: Vec<ModelSpec>,
         predecessor: Option<&Self>,
@@ -77,7 +109,7 @@ impl Table {
             Arc::new(Upstream::new(spec, old))
         };
         let upstreams = upstreams.into_iter().map(carry).collect();
-        let mut table = Self { models: HashMap::new(), names: Vec::new(), upstreams };
+        let mut table = Self { version: version.into(), models: HashMap::new(), names: Vec::new(), upstreams };
         for spec in models {
             let old = predecessor.and_then(|old| old.model(spec.name.as_str()));
             let model = table.link(spec, old)?;
@@ -99,9 +131,10 @@ impl Table {
         let targets = spec.targets.iter().map(|(id, _)| find(id)).collect::<Result<Vec<_>, _>>()?;
         let baseline = spec.baseline.as_ref().map(find).transpose()?;
         let total: f64 = spec.targets.iter().map(|(_, share)| share).sum();
-        let shares = spec.targets.iter().map(|(_, share)| share / total).collect();
+        let shares: Vec<f64> = spec.targets.iter().map(|(_, share)| share / total).collect();
+        let policies = policies(&targets, &shares, baseline.as_deref());
         let state = carry_over(&spec, old);
-        Ok(Model { strategy: spec.strategy.strategy(), targets, shares, baseline, state, spec })
+        Ok(Model { strategy: spec.strategy.strategy(), targets, shares, policies, state, spec })
     }
 
     pub(crate) fn model(&self, name: &str) -> Option<&Arc<Model>> {
@@ -111,6 +144,16 @@ impl Table {
     /// The public models, in order of configuration.
     pub fn models(&self) -> impl Iterator<Item = &ModelId> {
         self.names.iter()
+    }
+
+    /// What is configured of the public models, and what their tokens would cost under other policies.
+    pub fn model_specs(&self) -> impl Iterator<Item = (&ModelSpec, &Arc<[Policy]>)> {
+        self.names.iter().filter_map(|name| self.model(name.as_str())).map(|model| (&model.spec, &model.policies))
+    }
+
+    /// Every target's part of its model's requests at this moment.
+    pub fn weights(&self, now: Instant) -> impl Iterator<Item = Weight<'_>> {
+        self.names.iter().filter_map(|name| self.model(name.as_str())).flat_map(move |model| model.weights(now))
     }
 
     /// The public models and the upstreams behind each.

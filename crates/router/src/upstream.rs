@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use provider::{Capacity, Error, ErrorKind, Features, Operation, Provider, Quota, Tariff, UpstreamId};
+use provider::{Capacity, Error, ErrorKind, Features, Operation, PicoUsd, Provider, Quota, Tariff, UpstreamId};
 use rand::Rng;
 use tokio::time::Instant;
 
 use crate::{
     breaker::{Admission, Breaker, BreakerState},
     load::PeakEwma,
+    workers::{WorkerTime, Workers},
 };
 
 /// How long to stay away after a refusal that did not say.
@@ -17,8 +18,10 @@ const QUOTA_PAUSE: Duration = Duration::from_secs(10);
 const OVERLOAD_PAUSE: Duration = Duration::from_secs(1);
 /// Longest stay away: a quota that resets tomorrow is looked at again in a minute, at the price of one refusal.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
-/// A capacity older than this many polls is unknown.
-const STALE_POLLS: u32 = 3;
+/// Time that the capacity may take to come, however often it is asked for.
+const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+/// What headers said of our allowance is forgotten after this long: windows are rarely longer, and reset meanwhile.
+const QUOTA_MEMORY: Duration = Duration::from_mins(1);
 
 /// Limits on the phases of a call.
 #[derive(Debug, Clone, Copy)]
@@ -69,8 +72,8 @@ struct State {
     in_flight: u32,
     parked_until: Option<Instant>,
     last_success: Option<Instant>,
-    capacity: Option<(Capacity, Instant)>,
-    polled_at: Option<Instant>,
+    quota: Option<(Quota, Instant)>,
+    workers: Workers,
 }
 
 impl State {
@@ -92,6 +95,23 @@ pub struct Snapshot {
     pub is_ready: Option<bool>,
     /// Why no call can start now, and when that may end.
     pub blocked: Option<Blocked>,
+}
+
+/// An upstream at one moment, as operators see it.
+#[derive(Debug, Clone, Copy)]
+pub struct Status {
+    /// Calls in flight.
+    pub in_flight: u32,
+    /// Where the breaker stands.
+    pub breaker: BreakerState,
+    /// Its workers and queue; all unknown if the last word is old.
+    pub capacity: Capacity,
+    /// What its headers last said of our allowance; `None` if that is old.
+    pub quota: Option<Quota>,
+    /// The worker time that was billed, for upstreams that bill it.
+    pub worker_time: Option<WorkerTime>,
+    /// Whether it takes calls, full or not.
+    pub takes_calls: bool,
 }
 
 /// Why an upstream takes no call at this moment.
@@ -120,7 +140,7 @@ impl Upstream {
             in_flight: state.in_flight,
             first_token: load.get(now),
             stream_first_token: state.streamed.get(now),
-            is_ready: self.capacity_in(&state, now).is_ready(),
+            is_ready: state.workers.is_ready(now),
             blocked: self.blocked_in(&state, now),
         }
     }
@@ -137,36 +157,53 @@ impl Upstream {
         }
     }
 
-    /// The last known capacity; all unknown if it is old.
-    pub fn capacity(&self, now: Instant) -> Capacity {
-        self.capacity_in(&self.state.lock(), now)
+    /// What operators want to know.
+    pub fn status(&self, now: Instant) -> Status {
+        let mut state = self.state.lock();
+        self.count_workers(&mut state, now);
+        Status {
+            in_flight: state.in_flight,
+            breaker: state.breaker.state(now),
+            capacity: state.workers.capacity(now),
+            quota: state.quota.filter(|(_, at)| now.duration_since(*at) <= QUOTA_MEMORY).map(|(quota, _)| quota),
+            worker_time: self.gpu_rate().map(|_| state.workers.time()),
+            takes_calls: self.blocked_in(&state, now).is_none_or(|blocked| blocked == Blocked::Full),
+        }
     }
 
-    fn capacity_in(&self, state: &State, now: Instant) -> Capacity {
-        let fresh = self.spec.capacity_poll * STALE_POLLS;
-        state
-            .capacity
-            .filter(|(_, at)| now.duration_since(*at) <= fresh)
-            .map_or_else(Capacity::default, |(known, _)| known)
+    /// Whether a worker can take a request now; `None` if unknown.
+    pub(crate) fn is_ready(&self, now: Instant) -> Option<bool> {
+        self.state.lock().workers.is_ready(now)
     }
 
-    /// Where the breaker stands.
-    pub fn breaker(&self, now: Instant) -> BreakerState {
-        self.state.lock().breaker.state(now)
+    /// What a second of a running worker costs, where that is what is paid for.
+    fn gpu_rate(&self) -> Option<PicoUsd> {
+        match self.spec.tariff {
+            Some(Tariff::GpuSeconds { per_second, .. }) => Some(per_second),
+            Some(Tariff::Tokens(_)) | None => None,
+        }
+    }
+
+    fn count_workers(&self, state: &mut State, now: Instant) {
+        if let Some(rate) = self.gpu_rate() {
+            state.workers.count(state.in_flight, rate, now);
+        }
     }
 
     /// Asks for the capacity, if it is time to.
     pub(crate) async fn poll_capacity(&self, now: Instant) {
-        {
-            let mut state = self.state.lock();
-            if state.polled_at.is_some_and(|at| now.duration_since(at) < self.spec.capacity_poll) {
-                return;
-            }
-            state.polled_at = Some(now);
+        let poll = self.spec.capacity_poll;
+        if !self.state.lock().workers.is_due(poll, now) {
+            return;
         }
-        let asked = tokio::time::timeout(self.spec.capacity_poll, self.spec.provider.capacity()).await;
+        let asked = tokio::time::timeout(poll.max(LEAST_PATIENCE), self.spec.provider.capacity()).await;
         match asked {
-            Ok(Ok(capacity)) => self.state.lock().capacity = Some((capacity, Instant::now())),
+            Ok(Ok(capacity)) => {
+                let now = Instant::now();
+                let mut state = self.state.lock();
+                self.count_workers(&mut state, now);
+                state.workers.heard(capacity, poll, now);
+            }
             Ok(Err(error)) => tracing::debug!(upstream = %self.spec.id, %error, "capacity is unknown"),
             Err(_) => tracing::debug!(upstream = %self.spec.id, "capacity is unknown: no answer in time"),
         }
@@ -179,6 +216,7 @@ impl Upstream {
         if let Some(blocked) = self.blocked_in(&state, now) {
             return Err(blocked);
         }
+        self.count_workers(&mut state, now);
         state.in_flight += 1;
         Ok(state.breaker.begin())
     }
@@ -189,6 +227,8 @@ impl Upstream {
         let load = if stream { &mut state.streamed } else { &mut state.whole };
         load.record(after, now);
         state.last_success = Some(now);
+        self.count_workers(&mut state, now);
+        state.workers.answered();
         if probe {
             state.breaker.succeeded(true, now);
         }
@@ -196,14 +236,20 @@ impl Upstream {
 
     /// The upstream said what is left of our allowance. Where a call failed, its error says for how long to stay away.
     pub(crate) fn heard_quota(&self, quota: Quota, now: Instant) {
+        if quota == Quota::default() {
+            return;
+        }
+        let mut state = self.state.lock();
+        state.quota = Some((quota, now));
         if let Some(pause) = quota.exhausted_for {
-            self.state.lock().park(pause, now);
+            state.park(pause, now);
         }
     }
 
     /// A call is over.
-    pub(crate) fn end(&self) {
+    pub(crate) fn end(&self, now: Instant) {
         let mut state = self.state.lock();
+        self.count_workers(&mut state, now);
         state.in_flight = state.in_flight.saturating_sub(1);
     }
 
@@ -284,12 +330,12 @@ mod tests {
         };
         let (upstream, now) = (Upstream::new(spec, None), Instant::now());
         assert_eq!([(); 3].map(|()| upstream.begin(now)), [Ok(false), Ok(false), Err(Blocked::Full)]);
-        upstream.end();
+        upstream.end(now);
         let refused = Error::new(ErrorKind::Auth, "wrong key");
         upstream.failed(&refused, false, true, now, &mut SmallRng::seed_from_u64(1));
         let later = now + 2 * second;
         assert_eq!(upstream.begin(later), Ok(true));
-        upstream.end();
+        upstream.end(later);
         assert!(matches!(upstream.begin(later), Err(Blocked::Broken(_))));
     }
 }

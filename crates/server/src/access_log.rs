@@ -112,7 +112,7 @@ impl AccessLog {
             prompt_tokens: ended.usage.map(|usage| usage.prompt_tokens),
             completion_tokens: ended.usage.map(|usage| usage.completion_tokens),
             cost_nano_usd: ended.cost.map(|cost| cost.0),
-            baseline_cost_nano_usd: ended.baseline_cost.map(|cost| cost.0),
+            baseline_cost_nano_usd: ended.baseline_cost().map(|cost| cost.0),
         };
         let mut out = match self.format {
             LogFormat::Json => serde_json::to_vec(&line).unwrap_or_default(),

@@ -7,13 +7,14 @@ use std::sync::{
 
 use arc_swap::ArcSwap;
 use provider::RequestId;
-use router::{Event, Observer, RequestEnded, RequestOutcome, Router, Subject};
+use router::{Event, Observer, RequestEnded, Router, Subject};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::Keyring,
     config::{Config, Server},
+    error::ApiError,
     metrics::Metrics,
 };
 
@@ -37,6 +38,14 @@ pub(crate) struct App {
 pub(crate) struct Live {
     pub(crate) server: Server,
     pub(crate) keyring: Keyring,
+    pub(crate) version: Arc<str>,
+}
+
+impl Live {
+    fn new(config: &Config, old: Option<&Self>) -> Self {
+        let keyring = Keyring::new(config, old.map(|old| &old.keyring));
+        Self { server: config.server.clone(), keyring, version: config.version.as_str().into() }
+    }
 }
 
 impl App {
@@ -47,7 +56,7 @@ impl App {
         metrics: Arc<Metrics>,
         id_prefix: u64,
     ) -> Self {
-        let live = Live { server: config.server.clone(), keyring: Keyring::new(config, None) };
+        let live = Live::new(config, None);
         Self {
             router,
             observer,
@@ -68,8 +77,8 @@ impl App {
 
     /// Puts another configuration in force.
     pub(crate) fn replace(&self, config: &Config) {
-        let keyring = Keyring::new(config, Some(&self.live.load().keyring));
-        self.live.store(Arc::new(Live { server: config.server.clone(), keyring }));
+        let live = Live::new(config, Some(&self.live.load()));
+        self.live.store(Arc::new(live));
     }
 
     /// The id of a new request: the client's own if it is harmless, else one that is ours and unique.
@@ -86,19 +95,9 @@ impl App {
     }
 
     /// Tells the observers of a request that never reached the router.
-    pub(crate) fn rejected(&self, subject: Subject, code: &'static str, since: Instant) {
-        let ended = RequestEnded {
-            subject: Arc::new(subject),
-            outcome: RequestOutcome::Rejected(code),
-            attempts: 0,
-            upstream: None,
-            reason: None,
-            usage: None,
-            cost: None,
-            baseline_cost: None,
-            first_token: None,
-            duration: since.elapsed(),
-        };
+    pub(crate) fn rejected(&self, subject: Subject, error: &ApiError, since: Instant) {
+        let version = self.live.load().version.clone();
+        let ended = RequestEnded::refused(subject, error.outcome(), since.elapsed(), version);
         self.observer.on(&Event::RequestEnded(&ended));
     }
 }

@@ -32,6 +32,7 @@ pub use types::{
 
 use ::config::Source;
 use reader::{Context, Table};
+use sha2::{Digest, Sha256};
 
 /// Whether a secret that cannot be found is a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +75,7 @@ pub fn parse_with(text: &str, origin: &str, env: Env<'_>, secrets: Secrets) -> R
     let file = ::config::File::from_str(text, ::config::FileFormat::Toml);
     let mut entries = file.collect().map_err(|error| fail(vec![problem::syntax(&error)]))?;
     env::override_scalars(&mut entries, env);
-    let config = read(Table::new(&context, String::new(), entries));
+    let config = read(Table::new(&context, String::new(), entries), version(text));
     let problems = context.into_problems();
     match config {
         Some(config) if problems.is_empty() => Ok(config),
@@ -82,8 +83,14 @@ pub fn parse_with(text: &str, origin: &str, env: Env<'_>, secrets: Secrets) -> R
     }
 }
 
+/// A name for what the file says.
+fn version(text: &str) -> String {
+    let [a, b, c, d, ..]: [u8; 32] = Sha256::digest(text).into();
+    format!("{a:02x}{b:02x}{c:02x}{d:02x}")
+}
+
 /// Reads every section. A part that is missing or wrong has been reported, so its stand-in never leaves this module.
-fn read(mut root: Table<'_>) -> Option<Config> {
+fn read(mut root: Table<'_>, version: String) -> Option<Config> {
     let server = scalars::server(&mut root);
     let log = scalars::log(&mut root);
     let auth = scalars::auth(&mut root, &server);
@@ -97,5 +104,5 @@ fn read(mut root: Table<'_>) -> Option<Config> {
     }
     root.finish();
     let upstreams = upstreams.into_iter().map(|entry| entry.upstream).collect::<Option<_>>()?;
-    Some(Config { server, log, auth, keys, upstreams, models })
+    Some(Config { version, server, log, auth, keys, upstreams, models })
 }

@@ -11,7 +11,7 @@ use actix_web::{
 };
 use bytes::Bytes;
 use provider::{Error, ErrorKind, InvalidRequest};
-use router::RouterError;
+use router::{RequestOutcome, RouterError};
 use serde::Serialize;
 
 const SHUTDOWN_CODE: &str = "router_shutdown";
@@ -143,12 +143,13 @@ impl ApiError {
         error
     }
 
-    /// The error's code.
-    pub(crate) fn code(&self) -> &'static str {
-        match &self.code {
+    /// How a request ended that got this before it reached the router.
+    pub(crate) fn outcome(&self) -> RequestOutcome {
+        let code = match &self.code {
             Cow::Borrowed(code) => code,
             Cow::Owned(_) => "upstream",
-        }
+        };
+        if self.status.is_server_error() { RequestOutcome::Unavailable(code) } else { RequestOutcome::Rejected(code) }
     }
 
     /// The response, built on one that may have headers already.

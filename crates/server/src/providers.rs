@@ -23,7 +23,7 @@ pub enum WiringError {
 pub(crate) fn table(config: &Config, old: Option<&Table>) -> Result<Table, WiringError> {
     let wire = |upstream| spec(upstream).map_err(|error| WiringError::Upstream(upstream.id.clone(), error));
     let upstreams = config.upstreams.iter().map(wire).collect::<Result<_, _>>()?;
-    Ok(Table::new(upstreams, config.models.iter().map(model).collect(), old)?)
+    Ok(Table::new(&config.version, upstreams, config.models.iter().map(model).collect(), old)?)
 }
 
 fn spec(upstream: &Upstream) -> Result<UpstreamSpec, BuildError> {

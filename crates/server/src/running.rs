@@ -45,6 +45,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// A client that takes nothing for that long is gone: its connection is closed by the kernel.
 const STALLED_CLIENT: Duration = Duration::from_secs(30);
+/// How often is looked whose capacity is due; polls cannot be closer.
+const CAPACITY_TICK: Duration = Duration::from_millis(100);
 /// Time for the last events to reach their clients.
 const LAST_WRITES: Duration = Duration::from_secs(1);
 /// Balancers look at readiness every few seconds; until they have, connections still come.
@@ -139,7 +141,8 @@ impl Running {
 }
 
 fn app(config: &Config) -> Result<Arc<App>, StartError> {
-    let metrics = Arc::new(Metrics::new()?);
+    let longest = config.models.iter().map(|model| model.deadline).max().unwrap_or_default();
+    let metrics = Arc::new(Metrics::new(longest)?);
     let mut observers: Vec<Arc<dyn Observer>> = vec![metrics.clone()];
     let access_log = AccessLog::open(&config.log.access, config.log.format).map_err(StartError::AccessLog)?;
     observers.extend(access_log.map(|log| Arc::new(log) as Arc<dyn Observer>));
@@ -239,7 +242,7 @@ async fn poll_capacity(app: Arc<App>) {
         // A task each time: an upstream that is slow to say must not make what the others said go stale.
         let polled = app.clone();
         actix_web::rt::spawn(async move { polled.router.poll_capacity().await });
-        sleep(Duration::from_secs(1)).await;
+        sleep(CAPACITY_TICK).await;
     }
 }
 

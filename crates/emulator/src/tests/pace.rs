@@ -17,7 +17,8 @@ async fn a_cold_endpoint_makes_the_first_request_wait() {
     let begun = Instant::now();
     assert_eq!(read(chat(&emulator.runpod_lb_base(), &ask(MODEL))).await.0, 200);
     assert!(begun.elapsed() >= Duration::from_millis(300));
-    assert!(emulator.books().runpod_lb.worker_seconds >= 0.3);
+    let billed = emulator.books().runpod_lb.worker_seconds;
+    assert!(billed >= 0.22, "three quarters of a start are the load, and are billed: {billed}");
 }
 
 #[tokio::test]

@@ -133,7 +133,7 @@ async fn models_that_share_an_upstream_share_its_room() {
     spec.max_in_flight = 1;
     let (m, mut n) = (model(StrategyName::Weighted, &[("a", 1.0)]), model(StrategyName::Balanced, &[("a", 1.0)]));
     n.name = "n".into();
-    let rig = Rig::new(Table::new(vec![spec], vec![m, n], None).expect("a table"), &[&a]);
+    let rig = Rig::new(Table::new("test", vec![spec], vec![m, n], None).expect("a table"), &[&a]);
     let start = Instant::now();
     let served = rig.call(&streaming()).await.expect("served");
     let refused = rig.ask(&chat_to("n", "")).await.expect_err("full");

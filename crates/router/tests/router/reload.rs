@@ -25,14 +25,15 @@ async fn health_and_room_carry_over_by_the_upstreams_name() {
     // Another order, and one more.
     let upstreams = vec![other, first, upstream("c", &b)];
     let model = model(StrategyName::Balanced, &[("c", 0.1), ("b", 0.2), ("a", 0.7)]);
-    rig.router.replace_table(Table::new(upstreams, vec![model], Some(&old)).expect("a table"));
+    rig.router.replace_table(Table::new("test", upstreams, vec![model], Some(&old)).expect("a table"));
     assert_eq!(rig.breaker("a"), BreakerState::Open);
     let served = rig.call(&streaming()).await.expect("served");
     assert_eq!(served.upstream.as_str(), "c", "a is broken, b is parked");
     let table = rig.router.table();
     let again = |spec: &[(&str, f64)]| {
         let upstreams = vec![upstream("a", &a), upstream("b", &b), upstream("c", &b)];
-        Table::new(upstreams, vec![crate::rig::model(StrategyName::Balanced, spec)], Some(&table)).expect("a table")
+        Table::new("test", upstreams, vec![crate::rig::model(StrategyName::Balanced, spec)], Some(&table))
+            .expect("a table")
     };
     rig.router.replace_table(again(&[("a", 0.8), ("c", 0.2)]));
     assert_eq!(rig.in_flight("c"), 1, "requests under way are still counted");
@@ -49,7 +50,7 @@ async fn a_removed_upstream_finishes_what_it_began() {
     assert_eq!(served.upstream.as_str(), "a");
     let old = rig.router.table();
     let specs = vec![model(StrategyName::Balanced, &[("b", 1.0)])];
-    rig.router.replace_table(Table::new(vec![upstream("b", &b)], specs, Some(&old)).expect("a table"));
+    rig.router.replace_table(Table::new("test", vec![upstream("b", &b)], specs, Some(&old)).expect("a table"));
     assert_eq!(rig.ask(&plain()).await.expect("served").upstream, "b");
     assert!(read(served, start).await.error.is_none());
 }
@@ -63,7 +64,7 @@ async fn a_request_that_is_still_looking_looks_in_the_old_table() {
         tokio::time::sleep(S / 2).await;
         let old = rig.router.table();
         let specs = vec![model(StrategyName::Balanced, &[("a", 1.0)])];
-        rig.router.replace_table(Table::new(vec![upstream("a", &a)], specs, Some(&old)).expect("a table"));
+        rig.router.replace_table(Table::new("test", vec![upstream("a", &a)], specs, Some(&old)).expect("a table"));
     };
     let (got, ()) = futures_util::future::join(rig.ask(&request), replace).await;
     assert_eq!((got.expect("served").upstream.as_str(), b.calls()), ("b", 1));
@@ -81,7 +82,7 @@ async fn a_debt_is_paid_back_also_after_a_reload_that_reorders() {
     let old = rig.router.table();
     let model = model(StrategyName::Balanced, &[("b", 0.2), ("a", 0.8)]);
     let upstreams = vec![upstream("a", &a), upstream("b", &b)];
-    rig.router.replace_table(Table::new(upstreams, vec![model], Some(&old)).expect("a table"));
+    rig.router.replace_table(Table::new("test", upstreams, vec![model], Some(&old)).expect("a table"));
     // 50 requests are owed 40 times; at one in five, that takes 200 requests.
     let answers = join_all((0..190).map(|_| rig.ask(&request))).await;
     assert!(answers.iter().flatten().all(|got| got.upstream == "a" && got.reason == Reason::Share));
@@ -92,7 +93,7 @@ async fn a_debt_is_paid_back_also_after_a_reload_that_reorders() {
 #[test]
 fn specifications_that_fit_nothing_together_are_refused() {
     let make = |targets: &[(&str, f64)]| {
-        Table::new(vec![upstream("a", &Fake::new())], vec![model(StrategyName::Cost, targets)], None).err()
+        Table::new("test", vec![upstream("a", &Fake::new())], vec![model(StrategyName::Cost, targets)], None).err()
     };
     assert_eq!(make(&[("a", 1.0)]), None);
     assert_eq!(make(&[]), Some(TableError::NoTargets("m".into())));

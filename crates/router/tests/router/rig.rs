@@ -112,7 +112,7 @@ pub(crate) struct Rig {
 }
 
 pub(crate) fn table(upstreams: Vec<UpstreamSpec>, model: ModelSpec) -> Table {
-    Table::new(upstreams, vec![model], None).expect("a table")
+    Table::new("test", upstreams, vec![model], None).expect("a table")
 }
 
 impl Rig {
@@ -138,7 +138,8 @@ impl Rig {
 
     pub(crate) async fn call(&self, request: &Request) -> Result<Served, RouterError> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed).to_string();
-        let caller = Caller { request_id: RequestId::from(id.as_str()), key: None, team: None };
+        let caller =
+            Caller { request_id: RequestId::from(id.as_str()), key: None, team: None, arrived: Instant::now() };
         self.router.call(request, caller).await
     }
 
@@ -153,7 +154,7 @@ impl Rig {
     }
 
     pub(crate) fn breaker(&self, id: &str) -> BreakerState {
-        self.upstream(id).breaker(Instant::now())
+        self.upstream(id).status(Instant::now()).breaker
     }
 
     pub(crate) fn in_flight(&self, id: &str) -> u32 {

@@ -30,6 +30,8 @@ struct Arrival {
     key: Arc<ClientKey>,
     standing: Option<Standing>,
     places: Places,
+    /// When the whole request was there.
+    at: Instant,
 }
 
 /// Serves one request.
@@ -54,7 +56,7 @@ pub(crate) async fn serve(
     match outcome {
         Ok((parsed, arrival)) => answer(parsed, arrival, response, &app, &live).await,
         Err(error) => {
-            app.rejected(subject, error.code(), started);
+            app.rejected(subject, &error, started);
             error.respond(response)
         }
     }
@@ -79,8 +81,9 @@ async fn receive(
         body = timeout(live.server.body_read, read) => body.map_err(|_| ApiError::body_too_slow())??,
         () = app.cut.cancelled() => return Err(ApiError::shutting_down()),
     };
+    let at = Instant::now();
     let parsed = Request::parse(operation, body, live.server.limits)?;
-    Ok((parsed, Arrival { id, key, standing, places: [place, Some(own)] }))
+    Ok((parsed, Arrival { id, key, standing, places: [place, Some(own)], at }))
 }
 
 fn check_headers(headers: &HeaderMap, max_body_bytes: usize) -> Result<(), ApiError> {
@@ -132,12 +135,12 @@ async fn answer(
     app: &Arc<App>,
     live: &Live,
 ) -> HttpResponse {
-    let Arrival { id, key, standing, places } = arrival;
+    let Arrival { id, key, standing, places, at } = arrival;
     if let Some(standing) = standing {
         add_standing(&mut response, standing);
     }
     let keep_alive = live.server.keep_alive_comment;
-    let caller = Caller { request_id: id.clone(), key: key.id.clone(), team: key.team.clone() };
+    let caller = Caller { request_id: id.clone(), key: key.id.clone(), team: key.team.clone(), arrived: at };
     if request.head.stream && app.router.table().has_early_headers(&request.head.model) {
         let owner = app.clone();
         let call = async move { owner.router.call(&request, caller).await.map(|served| served.answer) };

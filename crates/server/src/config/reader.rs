@@ -101,6 +101,11 @@ impl<'a> Table<'a> {
         self.int(key, least..=86_400).map(Duration::from_secs)
     }
 
+    /// A number of seconds, from a tenth to a day; tenths count.
+    pub(super) fn fine_seconds(&mut self, key: &'static str) -> Option<Duration> {
+        self.take(key)?.fine_seconds()
+    }
+
     pub(super) fn flag(&mut self, key: &'static str, default: bool) -> bool {
         self.take(key).and_then(Item::flag).unwrap_or(default)
     }

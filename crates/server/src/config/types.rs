@@ -9,6 +9,8 @@ use secrecy::SecretString;
 /// A validated configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// What this configuration is called: the first digits of the SHA-256 of its file.
+    pub version: String,
     /// Addresses and limits of the service.
     pub server: Server,
     /// What is logged, and where.

@@ -91,7 +91,7 @@ fn upstream(mut table: Table<'_>) -> Entry {
     let max_in_flight = table.int("max_in_flight", 1..=1_000_000).unwrap_or(if queue { 400 } else { 1000 });
     let timeouts = timeouts(table.table("timeouts"));
     let tariff = table.table("cost").and_then(cost::read);
-    let capacity_poll = table.seconds("capacity_poll_s", 1).unwrap_or(Duration::from_secs(5));
+    let capacity_poll = table.fine_seconds("capacity_poll_s").unwrap_or(Duration::from_secs(5));
     if kind.is_none() {
         for key in ["endpoint_id", "endpoint_type", "capacity_url"] {
             table.take(key);

@@ -1,6 +1,6 @@
 //! Single values: what type they have, and whether they say something that makes sense.
 
-use std::{fmt::Display, ops::RangeInclusive};
+use std::{fmt::Display, ops::RangeInclusive, time::Duration};
 
 use ::config::{Value, ValueKind};
 
@@ -92,16 +92,30 @@ impl<'a> Item<'a> {
 
     /// A number from 0 to 1.
     pub(super) fn fraction(self) -> Option<f64> {
-        let number = match self.kind {
-            ValueKind::Float(number) => number,
-            ValueKind::I64(number) => i32::try_from(number).map_or(-1.0, f64::from),
-            _ => -1.0,
-        };
+        let number = self.number();
         if (0.0..=1.0).contains(&number) {
             return Some(number);
         }
         let percent = (2.0..=100.0).contains(&number).then(|| format!("{number} % is {}", number / 100.0));
         self.refuse("is not a share", "a number from 0 to 1", percent)
+    }
+
+    /// Seconds, from a tenth to a day.
+    pub(super) fn fine_seconds(self) -> Option<Duration> {
+        let number = self.number();
+        if (0.1..=86_400.0).contains(&number) {
+            return Some(Duration::from_secs_f64(number));
+        }
+        self.refuse("is no such time", "a number of seconds from 0.1 to 86400", None)
+    }
+
+    /// A number that is not negative; anything else is -1.
+    fn number(&self) -> f64 {
+        match self.kind {
+            ValueKind::Float(number) => number,
+            ValueKind::I64(number) => i32::try_from(number).map_or(-1.0, f64::from),
+            _ => -1.0,
+        }
     }
 
     pub(super) fn flag(self) -> Option<bool> {

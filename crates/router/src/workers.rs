@@ -1,0 +1,214 @@
+//! The workers of an upstream as it reports them, and the time that they have been billed for.
+//!
+//! What is billed is `running`: the model's load after a start, execution, and the idle tail. The count is polled, so that the
+//! time is a sum of steps: each count holds from the moment it was heard until the next one. A rise or fall is noticed half a
+//! poll late on average, both alike, so that the sum is right in the long run. Time in which the count is unknown is not
+//! billed but kept apart: unknown is not zero.
+
+use std::time::Duration;
+
+use provider::{Capacity, NanoUsd, PicoUsd};
+use tokio::time::Instant;
+
+/// A count older than this many polls is unknown.
+const STALE_POLLS: u32 = 3;
+
+/// Worker time, by what it went into.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WorkerTime {
+    /// Workers that came up from none, until the first answer.
+    pub start: Duration,
+    /// Workers with calls of ours: at most one worker for each call, since who has which is unknown.
+    pub busy: Duration,
+    /// The rest: idle tails, and calls of others.
+    pub idle: Duration,
+    /// Time, not worker time, in which the number of workers was unknown.
+    pub unobserved: Duration,
+    /// What the billed time costs, in pico-dollars times nanoseconds.
+    cost_pico_nanos: u128,
+}
+
+impl WorkerTime {
+    /// All that is billed.
+    pub fn billed(&self) -> Duration {
+        self.start + self.busy + self.idle
+    }
+
+    /// What it costs.
+    pub fn cost(&self) -> NanoUsd {
+        NanoUsd(u64::try_from((self.cost_pico_nanos / 1_000_000_000 + 500) / 1_000).unwrap_or(u64::MAX))
+    }
+}
+
+/// What is known of the workers.
+#[derive(Debug, Default)]
+pub(crate) struct Workers {
+    /// The last word, and until when it holds.
+    known: Option<(Capacity, Instant)>,
+    polled_at: Option<Instant>,
+    /// Workers came up from none and have not answered yet: a model that loads counts as running.
+    is_starting: bool,
+    counted_until: Option<Instant>,
+    time: WorkerTime,
+}
+
+impl Workers {
+    /// Whether it is time to ask; if so, it counts as asked.
+    pub(crate) fn is_due(&mut self, poll: Duration, now: Instant) -> bool {
+        let is_due = self.polled_at.is_none_or(|at| now.duration_since(at) >= poll);
+        if is_due {
+            self.polled_at = Some(now);
+        }
+        is_due
+    }
+
+    /// The upstream said how its workers are.
+    pub(crate) fn heard(&mut self, capacity: Capacity, poll: Duration, now: Instant) {
+        let was_down = self.known.is_some_and(|(known, _)| known.running == Some(0));
+        match capacity.running {
+            Some(0) => self.is_starting = false,
+            Some(_) => self.is_starting |= was_down,
+            None => {}
+        }
+        self.known = Some((capacity, now + poll * STALE_POLLS));
+    }
+
+    /// A first token came: the workers are up.
+    pub(crate) fn answered(&mut self) {
+        self.is_starting = false;
+    }
+
+    /// The last word; all unknown if it is old.
+    pub(crate) fn capacity(&self, now: Instant) -> Capacity {
+        self.known.filter(|(_, until)| now <= *until).map_or_else(Capacity::default, |(known, _)| known)
+    }
+
+    /// Whether a worker can take a request now; `None` if unknown.
+    pub(crate) fn is_ready(&self, now: Instant) -> Option<bool> {
+        self.capacity(now).is_ready().map(|is_ready| is_ready && !self.is_starting)
+    }
+
+    /// Counts the time until now. To be called before anything changes that the sum depends on.
+    pub(crate) fn count(&mut self, in_flight: u32, per_second: PicoUsd, now: Instant) {
+        let since = self.counted_until.unwrap_or(now);
+        // Whoever read the clock first may come to the lock last.
+        let now = now.max(since);
+        self.counted_until = Some(now);
+        let (known, until) = self.known.map_or((None, since), |(known, until)| (known.running, until));
+        let known_until = until.clamp(since, now);
+        let Some(running) = known else {
+            self.time.unobserved += now - since;
+            return;
+        };
+        self.time.unobserved += now - known_until;
+        let step = known_until - since;
+        if self.is_starting {
+            self.time.start += step * running;
+        } else {
+            let busy = running.min(in_flight);
+            self.time.busy += step * busy;
+            self.time.idle += step * (running - busy);
+        }
+        self.time.cost_pico_nanos += u128::from(per_second.0) * step.as_nanos() * u128::from(running);
+    }
+
+    pub(crate) fn time(&self) -> WorkerTime {
+        self.time
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    /// $0.00019 per second.
+    const RATE: PicoUsd = PicoUsd(190_000_000);
+
+    fn running(running: u32) -> Capacity {
+        Capacity { running: Some(running), ..Capacity::default() }
+    }
+
+    /// A clock that counts by the second, with what each second brings.
+    struct Day {
+        workers: Workers,
+        now: Instant,
+    }
+
+    impl Day {
+        fn new() -> Self {
+            let (mut workers, now) = (Workers::default(), Instant::now());
+            workers.count(0, RATE, now);
+            Self { workers, now }
+        }
+
+        fn pass(&mut self, seconds: u32, in_flight: u32) {
+            self.now += SECOND * seconds;
+            self.workers.count(in_flight, RATE, self.now);
+        }
+
+        fn hear(&mut self, count: u32) {
+            self.workers.heard(running(count), 10 * SECOND, self.now);
+        }
+    }
+
+    #[test]
+    fn a_cold_start_a_burst_and_a_tail_are_billed_and_told_apart() {
+        let mut day = Day::new();
+        day.hear(0);
+        day.pass(10, 1);
+        day.hear(1);
+        assert_eq!(day.workers.is_ready(day.now), Some(false), "a model that loads is no worker yet");
+        day.pass(20, 1);
+        day.workers.answered();
+        assert_eq!(day.workers.is_ready(day.now), Some(true));
+        day.pass(7, 1);
+        day.pass(3, 0);
+        day.hear(0);
+        day.pass(9, 0);
+        let time = day.workers.time();
+        let seconds = [time.start, time.busy, time.idle, time.unobserved].map(|time| time.as_secs());
+        assert_eq!(seconds, [20, 7, 3, 0]);
+        assert_eq!(time.billed(), 30 * SECOND);
+        assert_eq!(time.cost().to_string(), "0.005700000", "30 s at $0.00019");
+    }
+
+    #[test]
+    fn several_workers_are_busy_with_at_most_a_call_each() {
+        let mut day = Day::new();
+        day.hear(3);
+        day.pass(10, 2);
+        assert_eq!((day.workers.time().busy, day.workers.time().idle), (20 * SECOND, 10 * SECOND));
+        day.pass(10, 50);
+        assert_eq!(day.workers.time().busy, 50 * SECOND);
+    }
+
+    #[test]
+    fn time_without_a_count_is_kept_apart() {
+        let mut day = Day::new();
+        day.pass(5, 1);
+        day.hear(1);
+        day.pass(100, 1);
+        let time = day.workers.time();
+        assert_eq!(time.unobserved, 75 * SECOND, "5 s before the first count, 70 s after it was stale");
+        assert_eq!(time.billed(), 30 * SECOND);
+        assert_eq!(day.workers.is_ready(day.now), None);
+    }
+
+    #[test]
+    fn a_clock_that_was_read_earlier_counts_nothing_twice() {
+        let mut day = Day::new();
+        day.hear(1);
+        day.pass(10, 1);
+        day.workers.count(1, RATE, day.now - 5 * SECOND);
+        day.pass(10, 1);
+        assert_eq!(day.workers.time().billed(), 20 * SECOND);
+    }
+
+    #[test]
+    fn workers_that_were_up_before_the_router_are_not_starting() {
+        let mut day = Day::new();
+        day.hear(2);
+        assert_eq!(day.workers.is_ready(day.now), Some(true));
+    }
+}

@@ -1,0 +1,140 @@
+//! Series whose labels are known beforehand, found by id. They are made when a table comes into force, so that they start at
+//! zero, and stay when it goes: requests under way finish under it.
+
+use std::{collections::HashMap, sync::Arc};
+
+use prometheus::{Histogram, IntCounter};
+use provider::{ModelId, Operation, UpstreamId};
+use router::{ModelSpec, Policy, Reason, Role, StrategyName, Table, Unreported, Upstream};
+
+use super::{
+    Series,
+    labels::{AttemptClass, NONE, RequestClass, TOKEN_TYPES},
+};
+
+/// Handles by id.
+#[derive(Clone, Default)]
+pub(super) struct Handles {
+    pairs: HashMap<UpstreamId, HashMap<ModelId, Pair>>,
+    models: HashMap<ModelId, ModelHandles>,
+}
+
+/// The series of one upstream under one model.
+#[derive(Clone)]
+pub(super) struct Pair {
+    pub(super) provider: &'static str,
+    requests_ok: [IntCounter; Operation::ALL.len()],
+    pub(super) duration: Histogram,
+    pub(super) first_token: Histogram,
+    attempts: [[IntCounter; AttemptClass::ALL.len()]; Role::ALL.len()],
+    decisions: Vec<(StrategyName, Reason, IntCounter)>,
+    pub(super) tokens: [IntCounter; TOKEN_TYPES.len()],
+    pub(super) served_nano_usd: IntCounter,
+    pub(super) wasted_nano_usd: IntCounter,
+    pub(super) estimated_tokens: IntCounter,
+    pub(super) estimated_nano_usd: IntCounter,
+    pub(super) unpriced: IntCounter,
+}
+
+/// The series of one model.
+#[derive(Clone)]
+pub(super) struct ModelHandles {
+    baselines: Vec<(Arc<str>, IntCounter)>,
+}
+
+impl Handles {
+    /// Adds the series of a table.
+    pub(super) fn add(&mut self, table: &Table, series: &Series) {
+        for (spec, policies) in table.model_specs() {
+            let upstreams = table.upstreams().filter(|upstream| is_target(spec, upstream));
+            for upstream in upstreams {
+                let pair = Pair::new(series, upstream, spec);
+                self.pairs.entry(upstream.spec.id.clone()).or_default().insert(spec.name.clone(), pair);
+            }
+            self.models.insert(spec.name.clone(), ModelHandles::new(series, &spec.name, policies));
+        }
+        for upstream in table.upstreams() {
+            for reason in Unreported::ALL {
+                let labels = [upstream.spec.id.as_str(), upstream.spec.provider_name, reason.as_str()];
+                series.usage_estimated.with_label_values(&labels);
+            }
+        }
+    }
+
+    pub(super) fn pair(&self, upstream: &UpstreamId, model: &ModelId) -> Option<&Pair> {
+        self.pairs.get(upstream)?.get(model)
+    }
+
+    pub(super) fn model(&self, model: &ModelId) -> Option<&ModelHandles> {
+        self.models.get(model)
+    }
+}
+
+fn is_target(model: &ModelSpec, upstream: &Upstream) -> bool {
+    model.targets.iter().any(|(id, _)| *id == upstream.spec.id)
+}
+
+impl Pair {
+    fn new(series: &Series, upstream: &Upstream, model: &ModelSpec) -> Self {
+        let labels = [upstream.spec.id.as_str(), upstream.spec.provider_name, model.name.as_str()];
+        let [id, provider, name] = labels;
+        let with = |last| [id, provider, name, last];
+        let ok = RequestClass::Ok.as_str();
+        let decision = |reason: &Reason| {
+            let strategy = model.strategy;
+            let labels = [strategy.as_str(), id, provider, name, reason.as_str()];
+            (strategy, *reason, series.decisions.with_label_values(&labels))
+        };
+        Self {
+            provider: upstream.spec.provider_name,
+            requests_ok: Operation::ALL
+                .map(|operation| series.requests.with_label_values(&[operation.as_str(), id, provider, name, ok])),
+            duration: series.request_duration.with_label_values(&labels),
+            first_token: series.first_token.with_label_values(&labels),
+            attempts: Role::ALL.map(|role| {
+                AttemptClass::ALL.map(|class| {
+                    series.attempts.with_label_values(&[id, provider, name, role.as_str(), class.as_str()])
+                })
+            }),
+            decisions: model.strategy.reasons().iter().map(decision).collect(),
+            tokens: TOKEN_TYPES.map(|kind| series.tokens.with_label_values(&with(kind))),
+            served_nano_usd: series.cost.0.with_label_values(&with("served")),
+            wasted_nano_usd: series.cost.0.with_label_values(&with("wasted")),
+            estimated_tokens: series.estimated_tokens.with_label_values(&labels),
+            estimated_nano_usd: series.estimated_cost.0.with_label_values(&labels),
+            unpriced: series.unpriced.with_label_values(&labels),
+        }
+    }
+
+    pub(super) fn request_ok(&self, operation: Operation) -> &IntCounter {
+        &self.requests_ok[operation as usize]
+    }
+
+    pub(super) fn attempt(&self, role: Role, class: AttemptClass) -> &IntCounter {
+        &self.attempts[role as usize][class as usize]
+    }
+
+    /// The decisions of the strategy in force; those of an earlier one have no handle.
+    pub(super) fn decision(&self, strategy: StrategyName, reason: Reason) -> Option<&IntCounter> {
+        self.decisions.iter().find(|known| (known.0, known.1) == (strategy, reason)).map(|(_, _, counter)| counter)
+    }
+}
+
+impl ModelHandles {
+    fn new(series: &Series, model: &ModelId, policies: &[Policy]) -> Self {
+        let baseline = |policy: &Policy| {
+            let counter = series.baseline_cost.0.with_label_values(&[&policy.name, model.as_str()]);
+            (policy.name.clone(), counter)
+        };
+        // What is refused before any upstream is asked has series as well.
+        for class in [RequestClass::Rejected, RequestClass::Error] {
+            let route = Operation::Chat.as_str();
+            series.requests.with_label_values(&[route, NONE, NONE, model.as_str(), class.as_str()]);
+        }
+        Self { baselines: policies.iter().map(baseline).collect() }
+    }
+
+    pub(super) fn baseline(&self, policy: &str) -> Option<&IntCounter> {
+        self.baselines.iter().find(|(name, _)| **name == *policy).map(|(_, counter)| counter)
+    }
+}

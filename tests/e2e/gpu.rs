@@ -1,0 +1,60 @@
+//! Worker seconds as the router counts them are those that the provider bills.
+
+use std::time::Duration;
+
+use e2e::{Launch, chat, eventually, streamed, with};
+use emulator::{Face, RunpodSettings, Settings, Workers};
+use serde_json::json;
+use tokio::time::sleep;
+
+/// Ten minutes pass in thirty seconds.
+const SPEED: f64 = 20.0;
+
+const CONFIG: &str = r#"
+[[upstreams]]
+id = "runpod"
+provider = "runpod"
+base_url = "${EMULATOR}/v2/e/openai/v1"
+capacity_url = "${EMULATOR}/v2/e/health"
+capacity_poll_s = 0.1
+api_key_env = "UPSTREAM_KEY"
+model = "meta-llama/Llama-3.1-8B-Instruct"
+cost = { kind = "gpu_seconds", usd_per_second = "0.00019", list_usd_per_million = "0.02" }
+
+[[models]]
+name = "llama-3.1-8b"
+strategy = "balanced"
+targets = [{ upstream = "runpod" }]
+"#;
+
+fn minutes(minutes: f64) -> Duration {
+    Duration::from_secs_f64(minutes * 60.0 / SPEED)
+}
+
+#[tokio::test]
+async fn cold_starts_bursts_and_idle_tails_are_billed_as_the_provider_bills_them() {
+    let workers = Workers { min: 0, max: 3, concurrency: 4, cold_start_s: 40.0, load_s: 30.0, ..Workers::default() };
+    let runpod_queue = RunpodSettings { workers, ..RunpodSettings::default() };
+    let rig = Launch::new(Settings { speed: SPEED, runpod_queue, ..Settings::default() }, CONFIG).start();
+    eventually("the workers are known", async || rig.metrics().await.has("llmrouter_provider_workers").then_some(()))
+        .await;
+    // Bursts of one to twelve calls, with pauses in which some workers are scaled down, or all.
+    for (calls, pause) in [(1, 1.0), (12, 0.05), (8, 1.5), (3, 0.3), (12, 1.0), (1, 0.5), (6, 1.2), (12, 0.2), (4, 0.6)]
+    {
+        let ask = |_| streamed(with(chat("hello"), json!({"model": "llama-3.1-8b"})));
+        let answers = rig.client.chats(calls, calls, ask).await;
+        assert!(answers.iter().all(|answer| answer.status == 200));
+        sleep(minutes(pause)).await;
+    }
+    rig.until_idle().await;
+    let books = rig.books(Face::RunpodQueue);
+    let metrics = rig.metrics().await;
+    let seconds = |state| metrics.value("llmrouter_gpu_seconds_total", &[("state", state)]);
+    let (start, busy, idle) = (seconds("start"), seconds("busy"), seconds("idle"));
+    let billed = start + busy + idle;
+    assert!(start > 0.0 && busy > 0.0 && idle > 0.0, "start {start}, busy {busy}, idle {idle}");
+    let ratio = billed / books.worker_seconds;
+    assert!((0.95..=1.05).contains(&ratio), "{billed} s counted, {} s billed", books.worker_seconds);
+    let cost = metrics.value("llmrouter_gpu_cost_usd_total", &[]);
+    assert!((cost - billed * 0.00019).abs() < 1e-8, "${cost} for {billed} s");
+}
