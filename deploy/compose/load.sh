@@ -2,8 +2,8 @@
 # Asks the router without end, so that the dashboards have something to show: streamed and whole, for two teams, now and
 # then a client that leaves early or asks for a model that does not exist. Runs in curl's image, which has no bash.
 set -u
-router=${ROUTER:-http://router:8080}
-emulator=${EMULATOR:-http://emulator:9100}
+router=http://router:8080
+emulator=http://emulator:9100
 
 # Long prompts, as with retrieved passages: they give the GPU enough tokens a second to be worth its price.
 passage='The lighthouse stood on the northern rock, and the keeper wrote down each ship that passed it by day or night. '
@@ -34,7 +34,8 @@ client() {
 }
 
 # One call in fifty fails at RunPod's, so that repeats and fallbacks are seen too.
-curl -sS -o /dev/null "$emulator/_control" -d '{"face": "runpod_lb", "fault": {"kind": "status", "code": 500}, "share": 0.02}'
+fault='{"face": "runpod_lb", "fault": {"kind": "status", "code": 500}, "share": 0.02}'
+curl -sS -o /dev/null "$emulator/_control" -d "$fault"
 
 for key in sk-demo-growth sk-demo-growth sk-demo-growth sk-demo-search; do
   client "$key" &

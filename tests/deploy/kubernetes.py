@@ -89,14 +89,15 @@ def reads_what_is_mounted(documents: list[dict], kustomization: dict) -> None:
 def check(report: Report, folder: pathlib.Path) -> None:
     kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text(encoding="utf-8"))
     report.attempt("kubernetes: the kustomization lists every file", lists_every_file, folder, kustomization)
-    documents = [one for name in kustomization["resources"] for one in load_all((folder / name).read_text(encoding="utf-8"))]
+    texts = [(folder / name).read_text(encoding="utf-8") for name in kustomization["resources"]]
+    documents = [document for text in texts for document in load_all(text)]
     config = tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
     for version in VERSIONS:
         report.attempt(f"kubernetes: the manifests fit the schemas of {version}", fits_schema, documents, version)
     report.attempt("kubernetes: selectors select the pods", selects_the_pods, documents)
     report.attempt("kubernetes: ports that are named exist", names_ports, documents)
     report.attempt("kubernetes: the grace period covers the drain", has_time_to_drain, documents, config)
-    report.attempt("kubernetes: the configuration is mounted so that it reloads", reads_what_is_mounted, documents, kustomization)
+    report.attempt("kubernetes: a change of the configuration is a reload", reads_what_is_mounted, documents, kustomization)
     if shutil.which("kubectl"):
         report.attempt("kubernetes: kubectl builds what fits the schemas", builds, folder)
     else:

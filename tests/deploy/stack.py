@@ -61,6 +61,10 @@ def wait_for(what: str, seconds: float, holds, log: pathlib.Path) -> None:
         time.sleep(0.2)
 
 
+def wait_until_up(url: str, log: pathlib.Path) -> None:
+    wait_for(f"{url} answers", START_TIMEOUT_S, lambda: status(url) == 200, log)
+
+
 class Stack:
     """The compose file's addresses, moved to free ports."""
 
@@ -68,10 +72,10 @@ class Stack:
         self.deploy, self.binary, self.folder = deploy, binary, folder
         self.services = compose.load(deploy / "compose.yaml")["services"]
         self.emulator, self.public, self.admin = free_ports(3)
-        self.log = folder / "router.log"
 
     def moved(self, text: str) -> str:
-        for there, here in (("emulator:9100", self.emulator), ("0.0.0.0:9100", self.emulator), ("router:8080", self.public)):
+        moves = {"emulator:9100": self.emulator, "0.0.0.0:9100": self.emulator, "router:8080": self.public}
+        for there, here in moves.items():
             text = text.replace(there, f"127.0.0.1:{here}")
         return text
 
@@ -84,8 +88,7 @@ class Stack:
 
     def start(self, held: contextlib.ExitStack) -> None:
         held.enter_context(process(self.command("emulator"), self.folder / "emulator.log", {}))
-        emulator = f"http://127.0.0.1:{self.emulator}"
-        wait_for("the emulator starts", START_TIMEOUT_S, lambda: status(f"{emulator}/_control") == 200, self.log_of("emulator"))
+        wait_until_up(f"http://127.0.0.1:{self.emulator}/_control", self.log_of("emulator"))
         command = self.command("router")
         given = command[command.index("--config") + 1]
         (source,) = compose.mounts(self.services["router"]).values()
@@ -97,9 +100,8 @@ class Stack:
             "LLM_ROUTER__SERVER__LISTEN": f"127.0.0.1:{self.public}",
             "LLM_ROUTER__SERVER__ADMIN_LISTEN": f"127.0.0.1:{self.admin}",
         }
-        held.enter_context(process(command, self.log, {**self.environment("router"), **listen}))
-        ready = f"http://127.0.0.1:{self.admin}/readyz"
-        wait_for("the router is ready", START_TIMEOUT_S, lambda: status(ready) == 200, self.log)
+        held.enter_context(process(command, self.log_of("router"), {**self.environment("router"), **listen}))
+        wait_until_up(f"http://127.0.0.1:{self.admin}/readyz", self.log_of("router"))
 
     def log_of(self, name: str) -> pathlib.Path:
         return self.folder / f"{name}.log"
@@ -113,12 +115,15 @@ class Stack:
 
     def tokens(self) -> bool:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/metrics", timeout=10) as reply:
-            lines = re.findall(r'^llmrouter_tokens_total\{.*upstream="([^"]+)".*\} [1-9]', reply.read().decode(), re.MULTILINE)
-        return {"runpod-8b", "cerebras-8b"} <= set(lines)
+            metrics = reply.read().decode()
+        counted = re.findall(r'^llmrouter_tokens_total\{.*upstream="([^"]+)".*\} [1-9]', metrics, re.MULTILINE)
+        return {"runpod-8b", "cerebras-8b"} <= set(counted)
 
     def teams(self) -> bool:
-        lines = [line for line in self.log.read_text(encoding="utf-8").splitlines() if line.startswith('{"ts"')]
-        seen = {(line["team"], line["stream"]) for line in map(json.loads, lines) if line.get("upstream")}
+        lines = self.log_of("router").read_text(encoding="utf-8").splitlines()
+        # The last one may not be whole yet.
+        whole = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+        seen = {(line["team"], line["stream"]) for line in whole if line.get("upstream")}
         return seen >= {(team, stream) for team in ("growth", "search") for stream in (True, False)}
 
     def probes_answer(self) -> None:
