@@ -61,8 +61,9 @@ def wait_for(what: str, seconds: float, holds, log: pathlib.Path) -> None:
         time.sleep(0.2)
 
 
-def wait_until_up(url: str, log: pathlib.Path) -> None:
-    wait_for(f"{url} answers", START_TIMEOUT_S, lambda: status(url) == 200, log)
+def wait_until_up(url: str, child: subprocess.Popen, log: pathlib.Path) -> None:
+    wait_for(f"{url} answers", START_TIMEOUT_S, lambda: status(url) == 200 or child.poll() is not None, log)
+    expect(child.poll() is None, f"ended with {child.returncode}\n{log.read_text(errors='replace')[-2000:]}")
 
 
 class Stack:
@@ -86,9 +87,9 @@ class Stack:
         given = self.services[service].get("environment", {})
         return {name: value for name, value in given.items() if value is not None}
 
-    def start(self, held: contextlib.ExitStack) -> None:
-        held.enter_context(process(self.command("emulator"), self.folder / "emulator.log", {}))
-        wait_until_up(f"http://127.0.0.1:{self.emulator}/_control", self.log_of("emulator"))
+    def start(self, held: contextlib.ExitStack) -> bool:
+        emulator = held.enter_context(process(self.command("emulator"), self.log_of("emulator"), {}))
+        wait_until_up(f"http://127.0.0.1:{self.emulator}/_control", emulator, self.log_of("emulator"))
         command = self.command("router")
         given = command[command.index("--config") + 1]
         (source,) = compose.mounts(self.services["router"]).values()
@@ -100,8 +101,9 @@ class Stack:
             "LLM_ROUTER__SERVER__LISTEN": f"127.0.0.1:{self.public}",
             "LLM_ROUTER__SERVER__ADMIN_LISTEN": f"127.0.0.1:{self.admin}",
         }
-        held.enter_context(process(command, self.log_of("router"), {**self.environment("router"), **listen}))
-        wait_until_up(f"http://127.0.0.1:{self.admin}/readyz", self.log_of("router"))
+        router = held.enter_context(process(command, self.log_of("router"), {**self.environment("router"), **listen}))
+        wait_until_up(f"http://127.0.0.1:{self.admin}/readyz", router, self.log_of("router"))
+        return True
 
     def log_of(self, name: str) -> pathlib.Path:
         return self.folder / f"{name}.log"
@@ -146,7 +148,8 @@ class Stack:
 def check(report: Report, deploy: pathlib.Path, binary: pathlib.Path) -> None:
     with tempfile.TemporaryDirectory(prefix="llm-router-deploy-") as folder, contextlib.ExitStack() as held:
         stack = Stack(deploy, binary, pathlib.Path(folder))
-        report.attempt("compose stack: emulator and router start", stack.start, held)
+        if not report.attempt("compose stack: emulator and router start", stack.start, held):
+            return
         report.attempt("compose stack: the load reaches both upstreams for both teams", stack.load_reaches_all)
         report.attempt("compose stack: the probes answer", stack.probes_answer)
         report.attempt("Dockerfile: the health check tells alive from dead", stack.health_check_tells)
