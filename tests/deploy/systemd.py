@@ -7,7 +7,7 @@ import tempfile
 
 from report import Report, expect, run
 
-MOST_EXPOSED = "15"  # tenths of systemd's points, of which 100 are no protection at all
+MOST_EXPOSED = "12"  # tenths of systemd's points, of which 100 are no protection at all
 
 
 def has_time_to_drain(unit: pathlib.Path) -> None:
