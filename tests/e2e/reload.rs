@@ -1,6 +1,8 @@
 //! Another configuration comes into force while requests are under way: none of them fails, and one that is wrong changes
 //! nothing.
 
+mod storm;
+
 use std::{
     cell::Cell,
     fs,

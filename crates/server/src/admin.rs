@@ -1,17 +1,22 @@
-//! The admin listener: metrics and probes, kept off the public one.
+//! The admin listener: metrics and probes for everyone who reaches it, the rest for those who have the token.
 
 use std::sync::Arc;
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use secrecy::ExposeSecret;
+use serde::Serialize;
+use subtle::ConstantTimeEq;
 
-use crate::{api, app::App};
+use crate::{api, app::App, error::ApiError, reload::Reloaded};
 
 /// Every route of the admin listener.
 pub(crate) fn routes(config: &mut web::ServiceConfig) {
     config
         .service(web::resource("/metrics").route(web::get().to(metrics)))
         .service(web::resource("/livez").route(web::get().to(api::livez)))
-        .service(web::resource("/readyz").route(web::get().to(api::readyz)));
+        .service(web::resource("/readyz").route(web::get().to(api::readyz)))
+        .service(web::resource("/admin/reload").route(web::post().to(reload)).default_service(web::to(api::only_post)))
+        .default_service(web::to(nothing_here));
 }
 
 async fn metrics(app: web::Data<Arc<App>>) -> HttpResponse {
@@ -22,4 +27,40 @@ async fn metrics(app: web::Data<Arc<App>>) -> HttpResponse {
             HttpResponse::InternalServerError().finish()
         }
     }
+}
+
+async fn reload(request: HttpRequest, app: web::Data<Arc<App>>) -> HttpResponse {
+    match try_reload(&request, &app) {
+        Ok(Reloaded { version, changes, waiting }) => {
+            #[derive(Serialize)]
+            struct Body {
+                version: String,
+                changes: Vec<String>,
+                /// Settings that take effect at the next start.
+                waiting: Vec<&'static str>,
+            }
+            HttpResponse::Ok().json(Body { version, changes, waiting })
+        }
+        Err(error) => error.respond(HttpResponse::Ok()),
+    }
+}
+
+fn try_reload(request: &HttpRequest, app: &App) -> Result<Reloaded, ApiError> {
+    authenticate(request, app)?;
+    let reloader = app.reloader.as_ref().ok_or_else(ApiError::nothing_to_reload)?;
+    reloader.reload(app).map_err(|problems| ApiError::bad_configuration(&problems))
+}
+
+/// Lets operators in; compared in constant time.
+fn authenticate(request: &HttpRequest, app: &App) -> Result<(), ApiError> {
+    let live = app.live();
+    let token = live.server.admin_token.as_ref().ok_or_else(ApiError::admin_is_off)?;
+    let header = request.headers().get(header::AUTHORIZATION).map(header::HeaderValue::as_bytes);
+    let sent = header.and_then(|header| header.strip_prefix(b"Bearer ")).unwrap_or_default().trim_ascii();
+    let fits = bool::from(sent.ct_eq(token.expose_secret().as_bytes()));
+    if fits { Ok(()) } else { Err(ApiError::no_admin_token()) }
+}
+
+async fn nothing_here() -> HttpResponse {
+    ApiError::no_such_admin_path().respond(HttpResponse::Ok())
 }

@@ -57,7 +57,7 @@ async fn only_get(request: HttpRequest, app: web::Data<Arc<App>>) -> HttpRespons
     refuse(&ApiError::wrong_method("GET"), &request, &app)
 }
 
-async fn only_post(request: HttpRequest, app: web::Data<Arc<App>>) -> HttpResponse {
+pub(crate) async fn only_post(request: HttpRequest, app: web::Data<Arc<App>>) -> HttpResponse {
     refuse(&ApiError::wrong_method("POST"), &request, &app)
 }
 

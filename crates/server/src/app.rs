@@ -16,6 +16,7 @@ use crate::{
     config::{Config, Server},
     error::ApiError,
     metrics::Metrics,
+    reload::Reloader,
 };
 
 /// The service.
@@ -23,6 +24,8 @@ pub(crate) struct App {
     pub(crate) router: Router,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Reads the configuration again, if it came from a file.
+    pub(crate) reloader: Option<Arc<Reloader>>,
     live: ArcSwap<Live>,
     /// Requests under way, bodies included.
     pub(crate) in_flight: Arc<AtomicU32>,
@@ -54,6 +57,7 @@ impl App {
         router: Router,
         observer: Arc<dyn Observer>,
         metrics: Arc<Metrics>,
+        reloader: Option<Arc<Reloader>>,
         id_prefix: u64,
     ) -> Self {
         let live = Live::new(config, None);
@@ -61,6 +65,7 @@ impl App {
             router,
             observer,
             metrics,
+            reloader,
             live: ArcSwap::from_pointee(live),
             in_flight: Arc::default(),
             is_draining: AtomicBool::new(false),

@@ -43,6 +43,9 @@ enum Command {
         /// Serve emulated providers instead: nothing to set up, nothing to pay.
         #[arg(long)]
         demo: bool,
+        /// How logs are written, whatever the configuration says: json for machines, pretty for people.
+        #[arg(long, value_name = "FORMAT", value_parser = ["json", "pretty"])]
+        log_format: Option<String>,
     },
     /// Check a configuration: every problem at once, each with its path and a hint. Exit code 1 if there is any.
     Check {
@@ -84,8 +87,8 @@ fn factor(text: &str) -> Result<f64, String> {
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Serve { demo: true, .. } => serve_demo(),
-        Command::Serve { config: Some(path), .. } => serve(&path),
+        Command::Serve { demo: true, log_format, .. } => serve_demo(log_format),
+        Command::Serve { config: Some(path), log_format, .. } => serve(&path, log_format),
         Command::Serve { config: None, .. } => Err(anyhow::anyhow!("give a file with --config, or --demo")),
         Command::Check { config, without_secrets } => check(&config, without_secrets),
         Command::Emulate { listen, speed, seed } => emulate(listen, speed, seed),
@@ -106,9 +109,17 @@ fn say(text: &str) -> std::io::Result<()> {
     out.flush()
 }
 
-fn serve(path: &Path) -> anyhow::Result<()> {
+/// The environment, in which the option stands in for its variable.
+fn with_log_format(format: Option<String>) -> impl Fn(&str) -> Option<String> {
+    move |name| match (name, &format) {
+        ("LLM_ROUTER__LOG__FORMAT", Some(format)) => Some(format.clone()),
+        _ => process_env(name),
+    }
+}
+
+fn serve(path: &Path, log_format: Option<String>) -> anyhow::Result<()> {
     warn_of_overrides();
-    let config = config::load(path, &process_env)?;
+    let config = config::load(path, &with_log_format(log_format))?;
     let running = Running::start(&config, Some(path.to_owned()))?;
     say(&format!(
         "llm-router listens on http://{}/v1, metrics on http://{}/metrics",
@@ -118,9 +129,9 @@ fn serve(path: &Path) -> anyhow::Result<()> {
     until_told_to_stop(running)
 }
 
-fn serve_demo() -> anyhow::Result<()> {
+fn serve_demo(log_format: Option<String>) -> anyhow::Result<()> {
     let emulator = demo::emulator()?;
-    let config: Config = demo::config(&emulator, &process_env)?;
+    let config: Config = demo::config(&emulator, &with_log_format(log_format))?;
     let running = Running::start(&config, None)?;
     say(&demo::welcome(running.addr(), running.admin_addr(), &config))?;
     let ended = until_told_to_stop(running);

@@ -8,6 +8,7 @@
 mod cost;
 mod env;
 mod keys;
+mod listing;
 mod models;
 mod problem;
 mod reader;
@@ -24,6 +25,7 @@ mod tests;
 use std::path::Path;
 
 pub use env::{Env, process_env, unknown_overrides};
+pub use listing::Listing;
 pub use problem::{Problem, Problems};
 pub use types::{
     AccessLog, AuthMode, Config, EndpointType, Key, KeyLimits, Log, LogFormat, Model, ProviderSettings, Server, Target,
@@ -75,7 +77,8 @@ pub fn parse_with(text: &str, origin: &str, env: Env<'_>, secrets: Secrets) -> R
     let file = ::config::File::from_str(text, ::config::FileFormat::Toml);
     let mut entries = file.collect().map_err(|error| fail(vec![problem::syntax(&error)]))?;
     env::override_scalars(&mut entries, env);
-    let config = read(Table::new(&context, String::new(), entries), version(text));
+    let listing = Listing::new(&entries);
+    let config = read(Table::new(&context, String::new(), entries), version(text), listing);
     let problems = context.into_problems();
     match config {
         Some(config) if problems.is_empty() => Ok(config),
@@ -90,7 +93,7 @@ fn version(text: &str) -> String {
 }
 
 /// Reads every section. A part that is missing or wrong has been reported, so its stand-in never leaves this module.
-fn read(mut root: Table<'_>, version: String) -> Option<Config> {
+fn read(mut root: Table<'_>, version: String, listing: Listing) -> Option<Config> {
     let server = scalars::server(&mut root);
     let log = scalars::log(&mut root);
     let auth = scalars::auth(&mut root, &server);
@@ -104,5 +107,5 @@ fn read(mut root: Table<'_>, version: String) -> Option<Config> {
     }
     root.finish();
     let upstreams = upstreams.into_iter().map(|entry| entry.upstream).collect::<Option<_>>()?;
-    Some(Config { version, server, log, auth, keys, upstreams, models })
+    Some(Config { version, listing, server, log, auth, keys, upstreams, models })
 }

@@ -143,6 +143,32 @@ impl ApiError {
         error
     }
 
+    pub(crate) fn admin_is_off() -> Self {
+        let message = "the admin API is off: set LLM_ROUTER_ADMIN_TOKEN, or server.admin_token_file, and restart";
+        Self::bad_request(StatusCode::FORBIDDEN, "admin_api_off", message)
+    }
+
+    pub(crate) fn no_admin_token() -> Self {
+        let message = "this needs the admin token: send the header 'Authorization: Bearer <token>'";
+        Self::bad_request(StatusCode::UNAUTHORIZED, "invalid_admin_token", message)
+    }
+
+    pub(crate) fn nothing_to_reload() -> Self {
+        let message = "there is no configuration file to reload: the router runs the demo";
+        Self::bad_request(StatusCode::CONFLICT, "nothing_to_reload", message)
+    }
+
+    pub(crate) fn bad_configuration(problems: &str) -> Self {
+        let message = format!("the configuration was not reloaded, the old one stays in force:\n{problems}");
+        Self::bad_request(StatusCode::UNPROCESSABLE_ENTITY, "invalid_configuration", message)
+    }
+
+    pub(crate) fn no_such_admin_path() -> Self {
+        let message =
+            "there is nothing here: the admin listener has GET /metrics, /livez and /readyz, and POST /admin/reload";
+        Self::bad_request(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
     /// How a request ended that got this before it reached the router.
     pub(crate) fn outcome(&self) -> RequestOutcome {
         let code = match &self.code {

@@ -1,14 +1,12 @@
 //! Another configuration without a restart: read, validate, put in force as a whole, or change nothing.
 //!
-//! Comes with SIGHUP, and when the file's contents change. The contents are compared every two seconds, because file watchers
-//! miss bind mounts, renames by editors and the symbolic links that Kubernetes swaps; a read of a small file does not.
+//! Comes with SIGHUP, with `POST /admin/reload`, and when the file's contents change. The contents are compared every two
+//! seconds, because file watchers miss bind mounts, renames by editors and the symbolic links that Kubernetes swaps; a read of
+//! a small file does not.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::{MissedTickBehavior, interval},
@@ -16,49 +14,106 @@ use tokio::{
 
 use crate::{
     app::App,
-    config::{self, Config},
+    config::{self, Config, Listing},
     providers,
 };
 
 const POLL: Duration = Duration::from_secs(2);
+/// Most differences that are logged; a file that was written anew has hundreds.
+const MAX_LOGGED: usize = 40;
 
-/// Follows the file at `path` until the task is dropped.
-pub(crate) async fn follow(app: Arc<App>, path: PathBuf) -> std::io::Result<()> {
+/// Knows the file, and what of it is in force.
+pub(crate) struct Reloader {
+    path: PathBuf,
+    started: Config,
+    /// Reloads come one at a time.
+    current: Mutex<Current>,
+}
+
+struct Current {
+    /// The contents that were looked at last, good or bad.
+    contents: Option<Vec<u8>>,
+    listing: Listing,
+}
+
+/// What a reload did.
+pub(crate) struct Reloaded {
+    /// The name of the configuration in force.
+    pub(crate) version: String,
+    /// How it differs from the one before, a line each.
+    pub(crate) changes: Vec<String>,
+    /// The settings that differ from those of the start and are only read there.
+    pub(crate) waiting: Vec<&'static str>,
+}
+
+impl Reloader {
+    /// For the file at `path`, of which `started` is in force.
+    pub(crate) fn new(path: PathBuf, started: Config) -> Self {
+        let contents = std::fs::read(&path).ok();
+        let current = Mutex::new(Current { contents, listing: started.listing.clone() });
+        Self { path, started, current }
+    }
+
+    /// Whether the file changed since it was looked at. A file that is gone is not a change.
+    fn is_changed(&self) -> bool {
+        let contents = std::fs::read(&self.path).ok();
+        contents.is_some() && contents != self.current.lock().contents
+    }
+
+    /// Reads the file again and puts it in force if it is valid; else says what is wrong with it.
+    pub(crate) fn reload(&self, app: &App) -> Result<Reloaded, String> {
+        let mut current = self.current.lock();
+        current.contents = std::fs::read(&self.path).ok();
+        let outcome = config::load(&self.path, &config::process_env).map_err(|problems| problems.to_string());
+        let outcome = outcome.and_then(|config| {
+            put_in_force(app, &config).map_err(|error| error.to_string())?;
+            let changes = current.listing.changes(&config.listing);
+            let waiting = waiting(&self.started, &config);
+            current.listing = config.listing;
+            Ok(Reloaded { version: config.version, changes, waiting })
+        });
+        app.metrics.reloaded(outcome.is_ok());
+        self.log(&outcome);
+        outcome
+    }
+
+    fn log(&self, outcome: &Result<Reloaded, String>) {
+        let file = self.path.display();
+        match outcome {
+            Ok(Reloaded { version, changes, waiting }) => {
+                let more = changes.len().saturating_sub(MAX_LOGGED);
+                let mut listed: Vec<_> = changes.iter().take(MAX_LOGGED).cloned().collect();
+                if changes.is_empty() {
+                    listed.push("nothing in the file changed".to_owned());
+                } else if more > 0 {
+                    listed.push(format!("and {more} more"));
+                }
+                let listed = listed.join("\n  ");
+                tracing::info!(%version, "the configuration was reloaded: {file}\n  {listed}");
+                if !waiting.is_empty() {
+                    tracing::warn!("what changed here takes effect at the next start: {}", waiting.join(", "));
+                }
+            }
+            Err(problems) => {
+                tracing::error!("the configuration was not reloaded, the old one stays in force:\n{problems}");
+            }
+        }
+    }
+}
+
+/// Follows the file until the task is dropped.
+pub(crate) async fn follow(app: Arc<App>, reloader: Arc<Reloader>) -> std::io::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
     let mut ticks = interval(POLL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut known = std::fs::read(&path).ok();
-    let started = config::load(&path, &config::process_env).ok();
     loop {
         let asked = tokio::select! {
             _ = hangup.recv() => true,
             _ = ticks.tick() => false,
         };
-        let current = std::fs::read(&path).ok();
-        if !asked && (current.is_none() || current == known) {
-            continue;
-        }
-        known = current;
-        reload(&app, &path, started.as_ref());
-    }
-}
-
-/// Reads the file again and puts it in force if it is valid.
-fn reload(app: &App, path: &Path, started: Option<&Config>) {
-    let outcome = config::load(path, &config::process_env).map_err(|problems| problems.to_string());
-    let outcome =
-        outcome.and_then(|config| put_in_force(app, &config).map(|()| config).map_err(|error| error.to_string()));
-    app.metrics.reloaded(outcome.is_ok());
-    match outcome {
-        Ok(config) => {
-            tracing::info!("the configuration was reloaded: {}", path.display());
-            let waiting = started.map(|started| waiting(started, &config)).unwrap_or_default();
-            if !waiting.is_empty() {
-                tracing::warn!("what changed here takes effect at the next start: {}", waiting.join(", "));
-            }
-        }
-        Err(problems) => {
-            tracing::error!("the configuration was not reloaded, the old one stays in force:\n{problems}");
+        if asked || reloader.is_changed() {
+            // Logged and counted already; nobody here waits for the answer.
+            drop(reloader.reload(&app));
         }
     }
 }
@@ -90,19 +145,23 @@ fn put_in_force(app: &App, config: &Config) -> Result<(), providers::WiringError
 mod tests {
     use super::*;
 
+    fn parse(head: &str, strategy: &str) -> Config {
+        let rest = format!(
+            "[auth]\nmode = \"none\"\n[[upstreams]]\nid = \"a\"\nprovider = \"openai\"\nmodel = \"m\"\n\
+             base_url = \"http://127.0.0.1:9/v1\"\napi_key_env = \"none\"\n[[models]]\nname = \"m\"\nstrategy = \"{strategy}\"\n\
+             targets = [{{ upstream = \"a\" }}]\n"
+        );
+        config::parse(&format!("{head}\n{rest}"), "x.toml", &|_| None).expect("a valid configuration")
+    }
+
     #[test]
     fn what_waits_for_the_next_start_is_named() {
-        let parse = |head: &str| {
-            let rest = "[auth]\nmode = \"none\"\n[[upstreams]]\nid = \"a\"\nprovider = \"openai\"\nmodel = \"m\"\n\
-                base_url = \"http://127.0.0.1:9/v1\"\napi_key_env = \"none\"\n[[models]]\nname = \"m\"\nstrategy = \"cost\"\n\
-                targets = [{ upstream = \"a\" }]\n";
-            config::parse(&format!("{head}\n{rest}"), "x.toml", &|_| None).expect("a valid configuration")
-        };
-        let started = parse("");
-        assert_eq!(waiting(&started, &parse("[server]\nmax_messages = 7")), Vec::<&str>::new());
+        let started = parse("", "cost");
+        assert_eq!(waiting(&started, &parse("[server]\nmax_messages = 7", "cost")), Vec::<&str>::new());
         let now = parse(
             "[server]\nlisten = \"127.0.0.1:1\"\nadmin_listen = \"127.0.0.1:2\"\nworkers = 3\nmax_connections = 4\n\
              drain_s = 5\n[log]\nlevel = \"debug\"\nformat = \"pretty\"\naccess = \"off\"",
+            "cost",
         );
         let named = waiting(&started, &now);
         assert_eq!(
@@ -118,5 +177,26 @@ mod tests {
                 "log.access"
             ]
         );
+    }
+
+    #[test]
+    fn changes_are_told_by_the_names_of_what_changed() {
+        let key = |digit: &str| format!("[[keys]]\nid = \"k\"\nteam = \"t\"\nsha256 = \"{}\"\n", digit.repeat(64));
+        let old = parse(&format!("[server]\nmax_messages = 7\n{}", key("1")), "cost");
+        let new = parse(
+            &format!(
+                "{}[[upstreams]]\nid = \"b\"\nprovider = \"openai\"\nmodel = \"n\"\nbase_url = \"http://127.0.0.1:9/v1\"\n\
+                 api_key_env = \"none\"\n",
+                key("2")
+            ),
+            "latency",
+        );
+        let changes = old.listing.changes(&new.listing);
+        assert_eq!(
+            changes,
+            ["- server", "keys[k].sha256: changed", "models[m].strategy: \"cost\" -> \"latency\"", "+ upstreams[b]"]
+        );
+        assert_ne!(old.version, new.version);
+        assert_eq!(old.listing.changes(&old.listing), Vec::<String>::new());
     }
 }

@@ -35,7 +35,8 @@ use crate::{
     metrics::Metrics,
     observers::Observers,
     providers::{self, WiringError},
-    reload, telemetry,
+    reload::{self, Reloader},
+    telemetry,
 };
 
 /// How long the first head of a connection may take; then comes a bare 408. Actix has one limit for a slow head and for a
@@ -88,7 +89,7 @@ impl Running {
         let listen = |addr| TcpListener::bind(addr).map_err(|error| StartError::Listen(addr, error));
         let (public, admin) = (listen(config.server.listen)?, listen(config.server.admin_listen)?);
         let (addr, admin_addr) = (public.local_addr()?, admin.local_addr()?);
-        let app = app(config)?;
+        let app = app(config, watched)?;
         let (stop, stop_now) = (CancellationToken::new(), CancellationToken::new());
         let life = Life {
             workers: config.server.workers,
@@ -96,7 +97,6 @@ impl Running {
             drain: config.server.drain,
             stop: stop.clone(),
             stop_now: stop_now.clone(),
-            watched,
         };
         let (ready, started) = channel();
         let body = move || System::new().block_on(life.run(app, public, admin, ready));
@@ -140,7 +140,7 @@ impl Running {
     }
 }
 
-fn app(config: &Config) -> Result<Arc<App>, StartError> {
+fn app(config: &Config, watched: Option<PathBuf>) -> Result<Arc<App>, StartError> {
     let longest = config.models.iter().map(|model| model.deadline).max().unwrap_or_default();
     let metrics = Arc::new(Metrics::new(longest)?);
     let mut observers: Vec<Arc<dyn Observer>> = vec![metrics.clone()];
@@ -151,7 +151,8 @@ fn app(config: &Config) -> Result<Arc<App>, StartError> {
     metrics.prepare(&table);
     let seed = clock::seed();
     let router = Router::new(table, observer.clone(), seed);
-    Ok(Arc::new(App::new(config, router, observer, metrics, seed)))
+    let reloader = watched.map(|path| Arc::new(Reloader::new(path, config.clone())));
+    Ok(Arc::new(App::new(config, router, observer, metrics, reloader, seed)))
 }
 
 struct Life {
@@ -160,7 +161,6 @@ struct Life {
     drain: Duration,
     stop: CancellationToken,
     stop_now: CancellationToken,
-    watched: Option<PathBuf>,
 }
 
 impl Life {
@@ -169,10 +169,10 @@ impl Life {
         let admin = self.listen(&app, admin, 1, admin::routes)?;
         let handles = [public.handle(), admin.handle()];
         actix_web::rt::spawn(poll_capacity(app.clone()));
-        if let Some(path) = self.watched.clone() {
+        if let Some(reloader) = app.reloader.clone() {
             let app = app.clone();
             actix_web::rt::spawn(async move {
-                if let Err(error) = reload::follow(app, path).await {
+                if let Err(error) = reload::follow(app, reloader).await {
                     tracing::error!(%error, "changes of the configuration cannot be followed");
                 }
             });

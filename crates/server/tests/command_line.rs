@@ -68,49 +68,79 @@ mod tests {
         assert!(text(&output.stderr).contains("nowhere.toml"), "{}", text(&output.stderr));
     }
 
+    /// Sends a request with this key and returns all that comes back, headers included.
+    fn send(address: &str, request_line: &str, key: &str, body: &str) -> String {
+        let mut connection = TcpStream::connect(address).expect("a connection");
+        let request = format!(
+            "{request_line} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        connection.write_all(request.as_bytes()).expect("sent");
+        let mut answer = Vec::new();
+        connection.read_to_end(&mut answer).expect("answered");
+        text(&answer)
+    }
+
     /// The finest log is where a header or a body would slip out.
     #[test]
-    fn the_demo_answers_and_its_log_keeps_secrets() {
+    fn the_demo_answers_and_tells_no_secret_anywhere() {
         const PROMPT: &str = "canary-in-the-prompt";
+        const TOKEN: &str = "canary-of-the-operators";
+        const WRONG: &str = "canary-that-nobody-knows";
         let log = std::env::temp_dir().join(format!("llm-router-log-{}", std::process::id()));
         let mut child = Command::new(BINARY)
-            .args(["serve", "--demo"])
+            .args(["serve", "--demo", "--log-format", "json"])
             .env("LLM_ROUTER__SERVER__LISTEN", "127.0.0.1:0")
             .env("LLM_ROUTER__SERVER__ADMIN_LISTEN", "127.0.0.1:0")
             .env("LLM_ROUTER__LOG__LEVEL", "trace")
+            .env("LLM_ROUTER_ADMIN_TOKEN", TOKEN)
             .stdout(Stdio::piped())
             .stderr(fs::File::create(&log).expect("a file"))
             .spawn()
             .expect("the binary runs");
-        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines().map(|line| line.expect("text"));
         let running = Running(child);
-        let address = lines.find_map(|line| {
-            let line = line.expect("text");
-            Some(line.split_once("listening on  http://")?.1.strip_suffix("/v1")?.to_owned())
-        });
-        let address = address.expect("an address");
-        for stream in [false, true] {
+        let mut after = |mark: &str, end: &str| {
+            let address = lines.find_map(|line| Some(line.split_once(mark)?.1.strip_suffix(end)?.to_owned()));
+            address.expect("an address")
+        };
+        let (public, admin) = (after("listening on  http://", "/v1"), after("metrics       http://", "/metrics"));
+        let ask = |stream: bool, model: &str, key: &str| {
             let body = format!(
-                r#"{{"model":"llama-3.1-8b","stream":{stream},"messages":[{{"role":"user","content":"{PROMPT}"}}]}}"#
+                r#"{{"model":"{model}","stream":{stream},"messages":[{{"role":"user","content":"{PROMPT}"}}]}}"#
             );
-            let mut connection = TcpStream::connect(&address).expect("a connection");
-            let request = format!(
-                "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer sk-demo\r\nconnection: close\r\n\
-                 content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-                body.len()
-            );
-            connection.write_all(request.as_bytes()).expect("sent");
-            let mut answer = Vec::new();
-            connection.read_to_end(&mut answer).expect("answered");
-            assert!(text(&answer).starts_with("HTTP/1.1 200 OK"), "{}", text(&answer));
+            send(&public, "POST /v1/chat/completions", key, &body)
+        };
+        let mut told = Vec::new();
+        for stream in [false, true] {
+            let answer = ask(stream, "llama-3.1-8b", "sk-demo");
+            assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+            told.push(answer.split_once("\r\n\r\n").expect("a head").0.to_owned());
+            told.push(ask(stream, "no-such-model", "sk-demo"));
+            told.push(ask(stream, "llama-3.1-8b", WRONG));
         }
+        for (key, status) in [(TOKEN, 409), (WRONG, 401)] {
+            let answer = send(&admin, "POST /admin/reload", key, "");
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+            told.push(answer);
+        }
+        told.push(send(&admin, "GET /metrics", TOKEN, ""));
+        // One line for each request, once it is written.
+        told.extend(lines.filter(|line| line.starts_with('{')).take(6));
         drop(running);
-        let told = text(&fs::read(&log).expect("a log"));
+        let process_log = text(&fs::read(&log).expect("a log"));
         drop(fs::remove_file(&log));
-        assert!(told.lines().count() > 10, "there is something to look at: {told}");
-        for canary in [PROMPT, "sk-demo", "demo-upstream-key"] {
-            let line = told.lines().find(|line| line.contains(canary));
-            assert_eq!(line, None, "{canary} is in the log");
+        assert!(process_log.lines().count() > 10, "there is something to look at: {process_log}");
+        told.extend(process_log.lines().map(str::to_owned));
+        for canary in [PROMPT, TOKEN, WRONG, "demo-upstream-key"] {
+            let line = told.iter().find(|line| line.contains(canary));
+            assert_eq!(line, None, "{canary} is told");
         }
+        // The welcome prints the demo's key, and nothing else does.
+        let key = told
+            .iter()
+            .filter(|line| line.contains("sk-demo") && !line.contains("curl") && !line.contains("Authorization"));
+        assert_eq!(key.collect::<Vec<_>>(), Vec::<&String>::new());
     }
 }

@@ -8,6 +8,7 @@ use tracing_subscriber::EnvFilter;
 use super::{
     problem::did_you_mean,
     reader::Table,
+    secret,
     types::{AccessLog, AuthMode, Log, LogFormat, Server},
     value::{Text, any_of},
 };
@@ -19,6 +20,7 @@ pub(super) const KEYS: [(&str, &[&str]); 3] = [
         &[
             "listen",
             "admin_listen",
+            "admin_token_file",
             "workers",
             "max_body_bytes",
             "max_messages",
@@ -50,6 +52,7 @@ pub(super) fn server(root: &mut Table<'_>) -> Server {
     let server = Server {
         listen,
         admin_listen,
+        admin_token: secret::admin_token(&mut table),
         workers,
         max_body_bytes: table.int("max_body_bytes", 1..=1 << 30).unwrap_or(8 << 20),
         limits: Limits { max_messages: table.int("max_messages", 1..=1_000_000).unwrap_or(2048) },

@@ -1,4 +1,4 @@
-//! Keys of upstreams: found in a variable or a file, never in the configuration itself.
+//! Keys of upstreams and the operators' token: found in a variable or a file, never in the configuration itself.
 
 use std::fs;
 
@@ -26,6 +26,27 @@ pub(super) fn api_key(table: &mut Table<'_>, usual: Option<&str>, own_address: b
         (None, None) => from_usual(usual?, table, own_address),
     }?;
     Some(key.trim().to_owned().into())
+}
+
+/// The variable with the token of the admin API.
+const ADMIN_TOKEN: &str = "LLM_ROUTER_ADMIN_TOKEN";
+/// A token that can be guessed opens the admin API to everyone who reaches it.
+const SHORTEST_TOKEN: usize = 16;
+
+/// The token of the admin API, if there is one.
+pub(super) fn admin_token(table: &mut Table<'_>) -> Option<SecretString> {
+    let (place, token) = match table.text("admin_token_file") {
+        Some(file) => (table.at("admin_token_file"), from_file(&file, table)?),
+        None => (ADMIN_TOKEN.to_owned(), table.context.var(ADMIN_TOKEN)?),
+    };
+    let token = token.trim();
+    if token.len() < SHORTEST_TOKEN || !fits_header(token) {
+        let expected = format!("at least {SHORTEST_TOKEN} visible characters without spaces");
+        let problem = Problem::new(place, "holds no fit token for the admin API", expected);
+        table.context.report(problem.hint("openssl rand -hex 32 makes one"));
+        return None;
+    }
+    Some(token.to_owned().into())
 }
 
 fn from_variable(text: &Text<'_>, table: &Table<'_>) -> Option<String> {

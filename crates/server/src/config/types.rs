@@ -6,11 +6,15 @@ use provider::{Features, Limits, ModelId, Operation, Tariff, UpstreamId};
 use router::StrategyName;
 use secrecy::SecretString;
 
+use super::Listing;
+
 /// A validated configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// What this configuration is called: the first digits of the SHA-256 of its file.
     pub version: String,
+    /// What its file says, to tell what changes.
+    pub listing: Listing,
     /// Addresses and limits of the service.
     pub server: Server,
     /// What is logged, and where.
@@ -32,6 +36,8 @@ pub struct Server {
     pub listen: SocketAddr,
     /// Where operators connect.
     pub admin_listen: SocketAddr,
+    /// What operators prove themselves with; `None` switches the admin API off.
+    pub admin_token: Option<SecretString>,
     /// Worker threads, at least one.
     pub workers: usize,
     /// The largest request body.

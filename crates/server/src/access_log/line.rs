@@ -1,0 +1,162 @@
+//! What a line of the access log says.
+
+use std::time::Duration;
+
+use provider::{ModelId, NanoUsd, UpstreamId, Usage};
+use router::{Failure, Reason, RequestEnded, StrategyName};
+use serde::Serialize;
+
+use crate::{clock, config::LogFormat};
+
+/// A request, without what it said. What is unknown is left out.
+#[derive(Serialize)]
+struct Line<'a> {
+    ts: f64,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    team: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+    route: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<&'a str>,
+    stream: bool,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    error: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    strategy: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    attempts: u32,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    failures: Vec<FailureLine<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_token_ms: Option<f64>,
+    upstream_ms: f64,
+    #[serde(skip_serializing_if = "is_zero")]
+    wait_ms: f64,
+    overhead_ms: f64,
+    duration_ms: f64,
+    #[serde(flatten)]
+    money: Money,
+    config_version: &'a str,
+}
+
+/// An attempt that did not serve.
+#[derive(Serialize)]
+struct FailureLine<'a> {
+    upstream: &'a str,
+    kind: &'static str,
+    duration_ms: f64,
+}
+
+/// What was used and what it costs.
+#[derive(Serialize, Default)]
+struct Money {
+    /// `reported` by the upstream or `estimated`; absent if nothing was used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage_source: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cached_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completion_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost_nano_usd: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    baseline_cost_nano_usd: Option<u64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+fn is_zero(number: &f64) -> bool {
+    *number <= 0.0
+}
+
+impl Money {
+    fn of(ended: &RequestEnded) -> Self {
+        let told = |source, usage: Usage, cost: Option<NanoUsd>| Self {
+            usage_source: Some(source),
+            prompt_tokens: Some(usage.prompt_tokens),
+            cached_tokens: usage.cached_tokens,
+            completion_tokens: Some(usage.completion_tokens),
+            reasoning_tokens: usage.reasoning_tokens,
+            cost_nano_usd: cost.map(|cost| cost.0),
+            baseline_cost_nano_usd: ended.baseline_cost().map(|cost| cost.0),
+        };
+        match (ended.usage, ended.estimate) {
+            (Some(usage), _) => told("reported", usage, ended.cost),
+            (None, Some(estimate)) => told("estimated", estimate.usage, estimate.cost),
+            (None, None) => Self::default(),
+        }
+    }
+}
+
+/// The line of a request, its end included.
+pub(super) fn render(ended: &RequestEnded, format: LogFormat) -> Vec<u8> {
+    let subject = &ended.subject;
+    let line = Line {
+        ts: clock::unix_seconds(),
+        request_id: subject.request_id.as_str(),
+        team: subject.team.as_deref(),
+        key: subject.key.as_deref(),
+        route: subject.operation.as_str(),
+        model: subject.model.as_ref().map(ModelId::as_str),
+        stream: subject.stream,
+        outcome: ended.outcome.as_str(),
+        error: ended.outcome.detail(),
+        upstream: ended.upstream.as_ref().map(UpstreamId::as_str),
+        strategy: ended.strategy.map(StrategyName::as_str),
+        reason: ended.reason.map(Reason::as_str),
+        attempts: ended.attempts,
+        failures: ended.failures.iter().map(FailureLine::of).collect(),
+        first_token_ms: ended.first_token.map(millis),
+        upstream_ms: millis(ended.upstream_time),
+        wait_ms: millis(ended.wait_time),
+        overhead_ms: millis(ended.overhead()),
+        duration_ms: millis(ended.duration),
+        money: Money::of(ended),
+        config_version: &ended.config_version,
+    };
+    let mut out = match format {
+        LogFormat::Json => serde_json::to_vec(&line).unwrap_or_default(),
+        LogFormat::Pretty => pretty(&line).into_bytes(),
+    };
+    out.push(b'\n');
+    out
+}
+
+impl<'a> FailureLine<'a> {
+    fn of(failure: &'a Failure) -> Self {
+        Self { upstream: failure.upstream.as_str(), kind: failure.kind.as_str(), duration_ms: millis(failure.duration) }
+    }
+}
+
+/// A line for people.
+fn pretty(line: &Line<'_>) -> String {
+    let mut parts = vec![line.outcome.to_owned()];
+    if !line.error.is_empty() {
+        parts.push(format!("({})", line.error));
+    }
+    parts.extend([Some(line.route), line.model].into_iter().flatten().map(str::to_owned));
+    parts.extend(line.failures.iter().map(|failure| format!("-> {} failed ({})", failure.upstream, failure.kind)));
+    let is_served_elsewhere = line.failures.len() < line.attempts as usize;
+    parts.extend(line.upstream.filter(|_| is_served_elsewhere).map(|upstream| format!("-> {upstream}")));
+    parts.extend(line.reason.map(|reason| format!("[{reason}]")));
+    let mut figures = vec![format!("in {:.1} ms", line.duration_ms)];
+    figures.extend(line.first_token_ms.filter(|_| line.stream).map(|ms| format!("first token {ms:.1} ms")));
+    let about = if line.money.usage_source == Some("estimated") { "about " } else { "" };
+    figures.extend(line.money.cost_nano_usd.map(|cost| format!("{about}${}", NanoUsd(cost))));
+    figures.push(line.request_id.to_owned());
+    parts.push(figures.join(", "));
+    parts.join(" ")
+}
+
+fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
