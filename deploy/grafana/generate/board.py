@@ -9,6 +9,16 @@ from promql import series
 TAG = "llm-router"
 
 
+class _AtValue(dashboard.AnnotationQuery):
+    """Marks at the times that are the values; changes between two steps would stand late, and as bands."""
+
+    def build(self):
+        query = super().build()
+        plain = query.to_json()
+        query.to_json = lambda: {**plain, "useValueForTime": True, "step": "15s"}
+        return query
+
+
 def _query_variable(name, label, description, query):
     return (
         dashboard.QueryVariable(name).label(label).description(description).query(query).datasource(SOURCE)
@@ -45,9 +55,8 @@ class Board:
             dashboard.Dashboard(title).uid(uid).description(description).tags([TAG]).readonly().timezone("browser")
             .time(since, "now").refresh("30s").tooltip(d.DashboardCursorSync.CROSSHAIR)
             .annotation(
-                dashboard.AnnotationQuery().name("Configuration in force changed").datasource(SOURCE).enable(True)
-                .icon_color("purple")
-                .expr(f"changes({series('llmrouter_config_last_reload_success_timestamp_seconds')}[2m]) > 0")
+                _AtValue().name("Configuration in force changed").datasource(SOURCE).enable(True).icon_color("purple")
+                .expr(f"{series('llmrouter_config_last_reload_success_timestamp_seconds')} * 1000")
             )
             .link(
                 dashboard.DashboardLink("llm-router").type(d.DashboardLinkType.DASHBOARDS).tags([TAG])

@@ -2,7 +2,7 @@
 
 import board as boards
 from panels import (
-    AMBER, COUNT, GREEN, PERCENT, RED, USD, Query, columns, lines, note, number, steps,
+    AMBER, COUNT, GREEN, PERCENT, RED, USD, Query, columns, dashed, lines, note, number, steps, wide,
 )
 from promql import (
     BASELINE, COST, ESTIMATED, GPU_COST, GPU_SECONDS, JOB, MODEL, PROVIDER, REQUESTS, TOKENS,
@@ -82,7 +82,7 @@ def board():
     gpus(page)
     detail(page)
     page.row("What these figures do not say")
-    page.add(24, 11, note("Before you quote a figure", "What a saving is measured against, and what it leaves out.", CAVEATS.strip()))
+    page.add(24, 9, note("Before you quote a figure", "What a saving is measured against, and what it leaves out.", CAVEATS.strip()))
     return page.build()
 
 
@@ -138,10 +138,11 @@ def spending(page):
         lines("Pace of spending, per hour", "List-priced and billed spending against the baseline, in dollars an hour.", USD,
               Query(f"3600 * {listed(rate)}", "list-priced"), Query(f"3600 * {billed(rate)}", "as billed"),
               Query(f"3600 * {baseline(rate)}", "baseline"), low=0),
-        lines("Savings ratio over time", "List-priced and as billed. The second falls with the utilisation.", PERCENT,
+        lines("Savings ratio over time", "List-priced and as billed. The second falls with the utilisation, and far below the axis "
+              "while GPUs are paid for and nobody asks.", PERCENT,
               Query(f"1 - {ratio(listed(rate), baseline(rate))}", "list-priced"),
               Query(f"1 - {ratio(billed(rate), baseline(rate))}", "as billed"), thresholds=steps(RED, (0, AMBER), (0.5, GREEN)),
-              high=1),
+              low=-1, high=1),
     )
     spend = listed(rate)
     page.add(
@@ -172,10 +173,12 @@ def gpus(page):
     at_list = f"max by (upstream) ({series('llmrouter_price_usd_per_million_tokens')} and on (upstream) {series(GPU_PRICE)})"
     page.add(
         12, 8,
-        lines("Effective price per million tokens", "What a million tokens cost by the worker seconds billed, against the list "
-              "price that savings assume and against break-even: the baseline's price of the same work. Above break-even, the "
-              "upstream loses money.", USD, Query(effective, "{{upstream}} effective"), Query(at_list, "{{upstream}} list price"),
-              Query(break_even(), "{{upstream}} break-even"), low=0, nothing="no GPU billed"),
+        dashed(wide(
+            lines("Effective price per million tokens", "What a million tokens cost by the worker seconds billed, against the list "
+                  "price that savings assume and against break-even: the baseline's price of the same work. Above break-even, "
+                  "the upstream loses money.", USD, Query(effective, "{{upstream}} effective"),
+                  Query(at_list, "{{upstream}} list price"), Query(break_even(), "{{upstream}} break-even"), log=10,
+                  nothing="no GPU billed"), "effective$"), "(list price|break-even)$"),
         lines("Utilisation", "Busy worker seconds over billed ones, by upstream.", PERCENT,
               Query(ratio(sum_of(rate(GPU_SECONDS, 'state="busy"'), by="upstream"), sum_of(rate(GPU_SECONDS), by="upstream")),
                     "{{upstream}}"), low=0, high=1, thresholds=steps(RED, (0.2, AMBER), (0.5, GREEN)), nothing="no GPU billed"),
@@ -202,8 +205,8 @@ def detail(page):
         12, 8,
         lines("Pace by upstream and kind, per hour", "List price of tokens in dollars an hour: served, wasted on attempts that did "
               "not serve, or estimated.", USD,
-              Query(f"3600 * {sum_of(rate(COST, *pick), by='upstream, kind')}", "{{upstream}} {{kind}}"),
-              Query(f"3600 * {sum_of(rate(ESTIMATED, *pick), by='upstream')}", "{{upstream}} estimated"), stacked=True, low=0),
+              Query(f"3600 * {sum_of(rate(COST, *pick), by='upstream, kind')} > 0", "{{upstream}} {{kind}}"),
+              Query(f"3600 * {sum_of(rate(ESTIMATED, *pick), by='upstream')} > 0", "{{upstream}} estimated"), stacked=True, low=0),
         lines("Tokens per second by type", "As upstreams counted them; cached input and reasoning stand apart.", COUNT,
               Query(sum_of(rate(TOKENS, *pick), by="upstream, type") + " > 0", "{{upstream}} {{type}}"), stacked=True, low=0),
     )

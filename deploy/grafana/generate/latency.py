@@ -2,7 +2,8 @@
 
 import board as boards
 from panels import (
-    AMBER, COUNT, GREEN, PERCENT, PER_SECOND, RED, SECONDS, Query, buckets, lines, note, number, states, steps, timeline,
+    AMBER, BLUE, COUNT, GREEN, GREY, PERCENT, PER_SECOND, RED, SECONDS, YELLOW, Query, buckets, by_provider, colored, dashed,
+    lines, note, number, states, steps, timeline, wide,
 )
 from promql import MODEL, PROVIDER, REQUESTS, increase, quantile, rate, ratio, series, sum_of
 
@@ -72,20 +73,24 @@ def latency(page):
     page.row("Latency")
     page.add(
         12, 8,
-        lines("End to end, by provider", "From a request's arrival to the end of its answer; served requests.", SECONDS,
-              *quantiles(DURATION, *PICK, by="provider"), low=0),
+        dashed(wide(by_provider(
+            lines("End to end, by provider", "From a request's arrival to the end of its answer; served requests. Thin: median. "
+                  "Thick: p95. Dashed: p99.", SECONDS, *quantiles(DURATION, *PICK, by="provider"), log=2)), "p95$"), "p99$"),
         buckets("End to end, distribution", "How many answers took how long, in the histogram's own buckets. Two bands are two "
                 "providers.", SECONDS, Query(sum_of(increase(DURATION + "_bucket", *PICK).replace("$__range", "$__rate_interval"),
                                                     by="le"), "{{le}}")),
     )
     page.add(
         8, 8,
-        lines("First token: p95 against the aim", "Streams, from sending the call to its first token, by provider; dashed where a "
-              "model has an aim.", SECONDS, Query(quantile(0.95, FIRST_TOKEN, *PICK, by="provider"), "{{provider}} p95"),
-              Query(f"max by (model) ({series('llmrouter_slo_first_token_seconds', MODEL)})", "aim of {{model}}"), low=0),
-        lines("Mean, end to end, by provider", "What the cheaper provider costs in time, as an average.", SECONDS,
-              Query(ratio(sum_of(rate(DURATION + "_sum", *PICK), by="provider"),
-                          sum_of(rate(DURATION + "_count", *PICK), by="provider")), "{{provider}}"), low=0),
+        dashed(colored(by_provider(
+            lines("First token: p95 against the aim", "Streams, from sending the call to its first token, by provider; dashed where "
+                  "a model has an aim.", SECONDS, Query(quantile(0.95, FIRST_TOKEN, *PICK, by="provider"), "{{provider}} p95"),
+                  Query(f"max by (model) ({series('llmrouter_slo_first_token_seconds', MODEL)})", "aim of {{model}}"), log=2)),
+            aim=GREY), "^aim"),
+        by_provider(
+            lines("Mean, end to end, by provider", "What the cheaper provider costs in time, as an average.", SECONDS,
+                  Query(ratio(sum_of(rate(DURATION + "_sum", *PICK), by="provider"),
+                              sum_of(rate(DURATION + "_count", *PICK), by="provider")), "{{provider}}"), low=0)),
         lines("Router overhead", "Time in the router itself: not in calls, not in waits before repeats.", SECONDS,
               *quantiles(OVERHEAD), low=0, thresholds=steps(GREEN, (0.02, RED))),
     )
@@ -97,11 +102,14 @@ def failures(page):
             for window in ("5m", "30m", "1h", "6h", "3d")]
     page.add(
         8, 8,
-        lines("Requests by outcome", "Rejected: the client's own fault. Cancelled: it left.", PER_SECOND,
-              Query(sum_of(rate(REQUESTS, *PICK), by="outcome"), "{{outcome}}"), stacked=True, low=0),
-        lines("Success ratio over time", "Served over served and failed, by provider that answered or failed last.", PERCENT,
-              Query(ratio(sum_of(rate(REQUESTS, *PICK, 'outcome="ok"'), by="provider"),
-                          sum_of(rate(REQUESTS, *PICK, OURS), by="provider")), "{{provider}}"), high=1),
+        colored(
+            lines("Requests by outcome", "Rejected: the client's own fault. Cancelled: it left.", PER_SECOND,
+                  Query(sum_of(rate(REQUESTS, *PICK), by="outcome"), "{{outcome}}"), stacked=True, low=0),
+            ok=GREEN, error=RED, timeout=AMBER, rejected=YELLOW, cancelled=BLUE),
+        by_provider(
+            lines("Success ratio over time", "Served over served and failed, by provider that answered or failed last.", PERCENT,
+                  Query(ratio(sum_of(rate(REQUESTS, *PICK, 'outcome="ok"'), by="provider"),
+                              sum_of(rate(REQUESTS, *PICK, OURS), by="provider")), "{{provider}}"), high=1)),
         lines("Burn rate of the error budget", "How many times faster than allowed the 30-day budget is used, over several windows, "
               "all models and providers. From the recording rules.", COUNT, *burn, low=0,
               thresholds=steps(GREEN, (1, AMBER), (6, RED)), nothing="no traffic, or no recording rules"),

@@ -12,7 +12,7 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 from grafana_foundation_sdk.models.text import TextMode
 
 SOURCE = d.DataSourceRef(type_val="prometheus", uid="${datasource}")
-GREEN, AMBER, RED, BLUE, GREY = "green", "orange", "red", "blue", "text"
+GREEN, AMBER, RED, BLUE, PURPLE, YELLOW, GREY = "green", "orange", "red", "blue", "purple", "yellow", "text"
 
 USD, PERCENT, SECONDS, PER_SECOND, COUNT = "currencyUSD", "percentunit", "s", "reqps", "short"
 
@@ -56,7 +56,8 @@ def number(title, description, unit, *queries, thresholds=None, nothing="no data
     panel = _targets(_about(stat.Panel(), title, description, unit), queries, instant=True)
     panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(False))
     panel.color_mode(c.BigValueColorMode.VALUE).graph_mode(c.BigValueGraphMode.NONE).no_value(nothing)
-    panel.thresholds(thresholds or steps(GREY))
+    # Beside each other, name and value are too small to read where there are several.
+    panel.wide_layout(False).thresholds(thresholds or steps(GREY))
     if by_name:
         panel.text_mode(c.BigValueTextMode.NAME)
     if decimals is not None:
@@ -64,7 +65,8 @@ def number(title, description, unit, *queries, thresholds=None, nothing="no data
     return panel.mappings(mappings) if mappings else panel
 
 
-def lines(title, description, unit, *queries, stacked=False, thresholds=None, low=None, high=None, nothing="no data"):
+def lines(title, description, unit, *queries, stacked=False, thresholds=None, low=None, high=None, log=None, nothing="no data"):
+    """`log` is the base of a logarithmic axis, for what spans orders of magnitude."""
     panel = _targets(_about(timeseries.Panel(), title, description, unit), queries)
     panel.line_width(1).fill_opacity(25 if stacked else 0).show_points(c.VisibilityMode.NEVER).no_value(nothing)
     panel.legend(common.VizLegendOptions().display_mode(c.LegendDisplayMode.LIST).placement(c.LegendPlacement.BOTTOM)
@@ -75,9 +77,46 @@ def lines(title, description, unit, *queries, stacked=False, thresholds=None, lo
     if thresholds:
         panel.thresholds(thresholds)
         panel.thresholds_style(common.GraphThresholdsStyleConfig().mode(c.GraphThresholdsStyleMode.DASHED))
+    if log:
+        panel.scale_distribution(common.ScaleDistributionConfig().type(c.ScaleDistribution.LOG).log(log))
     if low is not None:
         panel.min(low)
     return panel if high is None else panel.max(high)
+
+
+def _named(panel, regexp, option, value):
+    return panel.override_by_regexp(f"/{regexp}/", [d.DynamicConfigValue(option, value)])
+
+
+def colored(panel, **colors):
+    """One colour for every series whose name begins with a key."""
+    for name, color in colors.items():
+        _named(panel, f"^{name}", "color", {"mode": "fixed", "fixedColor": color})
+    return panel
+
+
+def by_provider(panel):
+    """The same colour for a provider in every panel."""
+    return colored(panel, runpod=PURPLE, cerebras=AMBER, openai=BLUE)
+
+
+def dashed(panel, regexp):
+    return _named(panel, regexp, "custom.lineStyle", {"fill": "dash", "dash": [4, 6]})
+
+
+def background(panel, regexp):
+    """Dashed, grey and without a place in the legend: what lines are read against."""
+    dashed(colored(panel, **{regexp.lstrip("^"): GREY}), regexp)
+    return _named(panel, regexp, "custom.hideFrom", {"legend": True, "tooltip": False, "viz": False})
+
+
+def wide(panel, regexp):
+    return _named(panel, regexp, "custom.lineWidth", 2)
+
+
+def on_the_right(panel, regexp):
+    """An axis of their own for series of another size."""
+    return _named(panel, regexp, "custom.axisPlacement", "right")
 
 
 def columns(title, description, unit, labels: dict[str, str], values: dict[str, str], units: dict[str, str] | None = None):
@@ -85,6 +124,8 @@ def columns(title, description, unit, labels: dict[str, str], values: dict[str, 
     queries = [Query(expr) for expr in values.values()]
     panel = _targets(_about(table.Panel(), title, description, unit), queries, instant=True, form=PromQueryFormat.TABLE)
     fields = {f"Value #{chr(ord('A') + at)}": heading for at, heading in enumerate(values)}
+    # So that six columns fit into half a page.
+    panel.min_width(80)
     panel.with_transformation(d.DataTransformerConfig(id_val="merge", options={}))
     panel.with_transformation(d.DataTransformerConfig(id_val="organize", options={
         "excludeByName": {"Time": True},

@@ -2,14 +2,15 @@
 
 import board as boards
 from panels import (
-    AMBER, COUNT, GREEN, PERCENT, PER_SECOND, RED, SECONDS, USD, Query, bars, columns, lines, note, number, states, steps,
+    AMBER, COUNT, GREEN, PERCENT, PER_SECOND, RED, SECONDS, USD, Query, background, bars, columns, dashed, lines, note, number, on_the_right,
+    states, steps,
 )
 from promql import COST, ESTIMATED, GPU_COST, GPU_SECONDS, MODEL, REQUESTS, TOKENS, increase, quantile, rate, ratio, series, sum_of
 
 WEIGHT = "llmrouter_weight_ratio"
 OK = 'outcome="ok"'
 DURATION = "llmrouter_request_duration_seconds"
-UPSTREAM = "{{upstream}}"
+NAMES = "{{model}} {{upstream}}"
 
 NOTES = """
 - A **share** is of requests. Of tokens it differs when long prompts go to one side; money follows tokens.
@@ -20,10 +21,6 @@ NOTES = """
   `fallback` after a failure.
 - After a change of the file, wait for a minute of traffic beyond the purple mark before comparing.
 """
-
-
-def share_of(vector: str) -> str:
-    return f"{sum_of(vector, by='upstream')} / on () group_left () ({sum_of(vector)} > 0)"
 
 
 def by_model(vector: str) -> str:
@@ -58,22 +55,27 @@ def split(page):
     page.row("Split: configured and actual")
     page.add(
         12, 8,
-        lines("Actual split", "Served requests, as shares of all that were.", PERCENT, Query(share_of(served_now), UPSTREAM),
-              stacked=True, low=0, high=1),
-        columns("Shares in this range", "By model and upstream. Effective is of this moment.", PERCENT,
+        background(
+            lines("Actual split", "Share of each model's served requests; dashed, the configured ones.", PERCENT,
+                  Query(by_model(served_now), NAMES), Query(weight("configured"), f"configured: {NAMES}"), low=0, high=1),
+            "^configured"),
+        columns("Shares in this range", "By model and upstream. Effective is of this moment; by requests and by tokens is what "
+                "happened.", PERCENT,
                 {"model": "Model", "upstream": "Upstream"}, {
                     "Configured": weight("configured"),
                     "Effective": weight("effective"),
-                    "Actual, requests": by_model(served),
-                    "Actual, tokens": by_model(tokens),
+                    "By requests": by_model(served),
+                    "By tokens": by_model(tokens),
                     "Drift": drift,
                 }),
     )
     page.add(
-        6, 7,
+        8, 7,
         bars("Configured and effective share", "The file's shares, and what they come to among the upstreams that take calls now.",
-             PERCENT, Query(weight("configured"), "{{model}} {{upstream}}"),
-             Query(weight("effective"), "{{model}} {{upstream}} now"), high=1),
+             PERCENT, Query(weight("configured"), NAMES), Query(weight("effective"), f"now: {NAMES}"), high=1),
+    )
+    page.add(
+        4, 7,
         number("Largest drift", "The largest distance between an actual and a configured share in the range. With cost and latency "
                "as strategies it means nothing.", PERCENT, Query(f"max(abs({drift}))"),
                thresholds=steps(GREEN, (0.05, AMBER), (0.1, RED)), nothing="no traffic"),
@@ -81,7 +83,7 @@ def split(page):
     page.add(
         12, 7,
         lines("Split drift", "Actual less configured share, by model and upstream.", PERCENT,
-              Query(f"{by_model(served_now)} - on (model, upstream) {weight('configured')}", "{{model}} {{upstream}}"),
+              Query(f"{by_model(served_now)} - on (model, upstream) {weight('configured')}", NAMES),
               thresholds=steps(RED, (-0.1, GREEN), (0.1, RED))),
     )
 
@@ -98,17 +100,17 @@ def effect(page):
               Query(ratio(f"1e3 * ({sum_of(rate(COST, MODEL), by='upstream')} + {sum_of(rate(ESTIMATED, MODEL), by='upstream')})",
                           sum_of(rate(REQUESTS, MODEL, OK), by="upstream")), "{{upstream}} list-priced"),
               Query(ratio(f"1e3 * {sum_of(rate(GPU_COST), by='upstream')}", sum_of(rate(REQUESTS, OK), by="upstream")),
-                    "{{upstream}} as billed"), low=0),
-        lines("Latency, end to end", "Median and p95 of served requests, by upstream.", SECONDS,
-              Query(quantile(0.5, DURATION, MODEL, by="upstream"), "{{upstream}} p50"),
-              Query(quantile(0.95, DURATION, MODEL, by="upstream"), "{{upstream}} p95"), low=0),
+                    "{{upstream}} as billed"), log=10),
+        dashed(lines("Latency, end to end", "Median (dashed) and p95 of served requests, by upstream.", SECONDS,
+                     Query(quantile(0.5, DURATION, MODEL, by="upstream"), "{{upstream}} p50"),
+                     Query(quantile(0.95, DURATION, MODEL, by="upstream"), "{{upstream}} p95"), log=2), "p50$"),
     )
 
 
 def capacity(page):
     page.row("Capacity of upstreams: all models")
     page.add(
-        6, 8,
+        12, 8,
         lines("Workers by state", "As RunPod reports them; a gap means unknown. Throttled: no GPU is free. All at zero: scaled down "
               "for good.", COUNT,
               Query(f"max by (upstream, state) ({series('llmrouter_provider_workers')})", "{{upstream}} {{state}}"),
@@ -119,9 +121,11 @@ def capacity(page):
         lines("Calls in flight and queued", "Ours under way, and jobs that wait at the provider.", COUNT,
               Query(sum_of(series("llmrouter_inflight_requests"), by="upstream"), "{{upstream}} in flight"),
               Query(f"max by (upstream) ({series('llmrouter_queue_depth')})", "{{upstream}} queued"), low=0),
-        lines("Quota left", "What the provider's last answer said is left in its tightest window.", COUNT,
-              Query(f"min by (upstream, kind) ({series('llmrouter_quota_remaining')})", "{{upstream}} {{kind}}"),
-              low=0, nothing="not reported"),
+        on_the_right(
+            lines("Quota left", "What the provider's last answer said is left in its tightest window: tokens on the left, requests "
+                  "on the right.", COUNT,
+                  Query(f"min by (upstream, kind) ({series('llmrouter_quota_remaining')})", "{{upstream}} {{kind}}"),
+                  low=0, nothing="not reported"), "requests$"),
     )
 
 
