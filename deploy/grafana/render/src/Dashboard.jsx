@@ -28,8 +28,8 @@ function Content({ panel, loaded, view, width, height }) {
   if (!kind) {
     return <Notice>Panel type “{panel.type}” cannot be drawn here</Notice>;
   }
-  if (panel.targets?.length && loaded.empty) {
-    return <Notice>No data</Notice>;
+  if (panel.targets?.length && loaded.empty && !kind.drawsNothing) {
+    return <Notice>{panel.fieldConfig?.defaults.noValue ?? 'No data'}</Notice>;
   }
   const complete = withDefaults(panel, kind.defaults ?? {});
   return (
@@ -85,12 +85,13 @@ function Header({ dashboard, shown, view, links }) {
             {text} <Icon name="angle-down" />
           </Box>
         ))}
-        <span style={{ flex: 1 }} />
-        {links.map((title) => (
-          <Box key={title}>
-            <Icon name="external-link-alt" /> {title}
-          </Box>
-        ))}
+        <span style={{ display: 'flex', gap: 8, marginLeft: 'auto' }}>
+          {links.map((title) => (
+            <Box key={title}>
+              <Icon name="external-link-alt" /> {title}
+            </Box>
+          ))}
+        </span>
       </div>
     </>
   );

@@ -14,6 +14,9 @@ import { resolve, substitute, withIntervals } from './variables.js';
 
 const FONTS = ['12px Inter', '500 12px Inter', '12px "Roboto Mono"'];
 
+// Prometheus refuses more, and Grafana asks for no more.
+const MOST_POINTS = 11000;
+
 const problems = [];
 
 // Samples no more than a step apart are one event, which lasts from the first to the last of them.
@@ -32,16 +35,19 @@ function events(samples, step, color) {
 
 async function annotationsOf(dashboard, view) {
   const marks = [];
-  for (const { name, enable, expr, step: text = '60s', iconColor = 'blue' } of dashboard.annotations?.list ?? []) {
+  for (const { name, enable, expr, step: text = '60s', iconColor = 'blue', useValueForTime } of dashboard.annotations?.list ?? []) {
     if (!enable || !expr) {
       continue;
     }
     try {
       const step = rangeUtil.intervalToMs(text);
+      const coarse = Math.max(step, Math.ceil((view.to - view.from) / MOST_POINTS / 1000) * 1000);
       const query = substitute(expr, withIntervals(view.variables, step, view.scrape), 'query');
-      const { result } = await queryRange(query, view.from, view.to, step);
+      const { result } = await queryRange(query, view.from, view.to, coarse);
       for (const { values } of result) {
-        const samples = values.filter(([, value]) => Number(value) > 0).map(([at]) => at * 1000);
+        const samples = useValueForTime
+          ? values.map(([, value]) => Math.floor(Number(value)))
+          : values.filter(([, value]) => Number(value) > 0).map(([at]) => at * 1000);
         marks.push(...events(samples, step, iconColor));
       }
     } catch (error) {

@@ -1,9 +1,20 @@
-// @grafana/ui has no heatmap: cells drawn on Grafana's own axes, one row for each bucket that was ever hit.
+// @grafana/ui has no heatmap: cells drawn on Grafana's own axes, one row for each bucket.
 import { formattedValueToString, getValueFormat } from '@grafana/data';
 import { UPlotChart, UPlotConfigBuilder } from '@grafana/ui';
-import { interpolateOranges } from 'd3-scale-chromatic';
+import * as schemes from 'd3-scale-chromatic';
 
-function config(rows, step, unit, timeRange, theme) {
+// As many bounds as there is room for.
+function labelled(rows, height) {
+  let shown = rows.map((_, i) => i + 1);
+  while (shown.length > 3 && height / shown.length < 12) {
+    shown = shown.filter((_, i) => i % 2 === 0);
+  }
+  return shown;
+}
+
+function config(rows, options, unit, timeRange, theme) {
+  const step = rows[0].fields[0].config.interval;
+  const color = schemes[`interpolate${options.color?.scheme ?? 'Oranges'}`];
   const most = Math.max(...rows.flatMap((row) => row.fields[1].values));
   const format = (bound) => (bound === '+Inf' ? bound : formattedValueToString(getValueFormat(unit)(Number(bound))));
   const builder = new UPlotConfigBuilder('utc');
@@ -15,8 +26,8 @@ function config(rows, step, unit, timeRange, theme) {
     placement: 'left',
     theme,
     grid: { show: false },
-    splits: () => rows.map((_, i) => i + 1),
-    values: () => rows.map((row) => format(row.name)),
+    splits: ({ height }) => labelled(rows, height),
+    values: (_, shown) => shown.map((i) => format(rows[i - 1].name)),
   });
   builder.addSeries({ scaleKey: 'y', theme, show: true, pathBuilder: () => null, pointsBuilder: () => undefined });
   builder.setPrepData(() => [[+timeRange.from, +timeRange.to], [null, null]]);
@@ -31,8 +42,8 @@ function config(rows, step, unit, timeRange, theme) {
         const count = row.fields[1].values[k];
         if (count > 0) {
           const left = valToPos(at - step, 'x', true);
-          // Low counts are dark and high ones bright, as in Grafana's dark theme; the square root lifts the low ones.
-          ctx.fillStyle = interpolateOranges(1 - Math.sqrt(count / most));
+          // The dark theme turns schemes round: low counts are dark, high ones bright.
+          ctx.fillStyle = color(1 - count / most);
           ctx.fillRect(left, top, valToPos(at, 'x', true) - left - 1, height - 1);
         }
       });
@@ -44,9 +55,7 @@ function config(rows, step, unit, timeRange, theme) {
 }
 
 export function Panel({ panel, frames, width, height, timeRange, theme }) {
-  const hit = frames.map((frame) => frame.fields[1].values.some((count) => count > 0));
-  const rows = frames.slice(Math.max(0, hit.indexOf(true) - 1), hit.lastIndexOf(true) + 2);
-  const unit = panel.options.yAxis?.unit ?? panel.fieldConfig.defaults.unit ?? 's';
-  const builder = config(rows, frames[0].fields[0].config.interval, unit, timeRange, theme);
+  const unit = panel.options.yAxis?.unit ?? panel.fieldConfig.defaults.unit;
+  const builder = config(frames, panel.options, unit, timeRange, theme);
   return <UPlotChart config={builder} data={builder.prepData([])} width={width} height={height} timeRange={timeRange} />;
 }

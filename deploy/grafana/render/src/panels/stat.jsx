@@ -2,6 +2,9 @@ import { getDisplayValueAlignmentFactors } from '@grafana/data';
 import { BigValue, VizRepeater } from '@grafana/ui';
 import { reducedValues } from './reduced.js';
 
+// Without data it shows what the dashboard says in place of a value.
+export const drawsNothing = true;
+
 export function Panel(props) {
   const { panel, frames, width, height, timeRange, theme } = props;
   const options = {
@@ -30,7 +33,7 @@ export function Panel(props) {
           alignmentFactors={alignmentFactors}
           parentOrientation={orientation}
           text={options.text}
-          wideLayout={options.wideLayout}
+          disableWideLayout={!options.wideLayout}
           width={width}
           height={height}
           theme={theme}

@@ -32,7 +32,7 @@ function lanesOf(frames) {
   });
 }
 
-function drawLanes(plot, lanes, rowHeight, theme) {
+function drawLanes(plot, lanes, { rowHeight = 0.9, showValue = 'auto' }, theme) {
   const { ctx, bbox } = plot;
   const ratio = devicePixelRatio;
   const lane = bbox.height / lanes.length;
@@ -52,7 +52,7 @@ function drawLanes(plot, lanes, rowHeight, theme) {
       ctx.fillStyle = color;
       ctx.fillRect(left, top, width, height);
       ctx.globalAlpha = 1;
-      if (ctx.measureText(label).width + 8 * ratio < width) {
+      if (showValue === 'always' || (showValue === 'auto' && ctx.measureText(label).width + 8 * ratio < width)) {
         ctx.fillStyle = theme.colors.getContrastText(color);
         ctx.fillText(label, left + 4 * ratio, top + height / 2);
       }
@@ -61,7 +61,7 @@ function drawLanes(plot, lanes, rowHeight, theme) {
   ctx.restore();
 }
 
-function config(lanes, rowHeight, timeRange, theme) {
+function config(lanes, options, timeRange, theme) {
   const builder = new UPlotConfigBuilder('utc');
   builder.addScale({ scaleKey: 'x', isTime: true, orientation: 0, direction: 1, range: () => [+timeRange.from, +timeRange.to] });
   builder.addScale({ scaleKey: 'y', isTime: false, orientation: 1, direction: 1, range: () => [0, lanes.length] });
@@ -77,15 +77,15 @@ function config(lanes, rowHeight, timeRange, theme) {
   });
   builder.addSeries({ scaleKey: 'y', theme, show: true, pathBuilder: () => null, pointsBuilder: () => undefined });
   builder.setPrepData(() => [[+timeRange.from, +timeRange.to], [null, null]]);
-  builder.addHook('draw', (plot) => drawLanes(plot, lanes, rowHeight, theme));
+  builder.addHook('draw', (plot) => drawLanes(plot, lanes, options, theme));
   builder.scaleKeys = ['x', 'y'];
   return builder;
 }
 
 export function Panel({ panel, frames, width, height, timeRange, theme }) {
   const lanes = lanesOf(frames);
-  const { rowHeight = 0.9, legend } = panel.options;
-  const builder = config(lanes, rowHeight, timeRange, theme);
+  const { legend } = panel.options;
+  const builder = config(lanes, panel.options, timeRange, theme);
   const seen = new Map(lanes.flatMap(({ runs }) => runs.map(({ label, color }) => [label, color])));
   const items = [...seen].map(([label, color]) => ({ label, color, yAxis: 1 }));
   const drawn = legend?.showLegend === false ? null : (
