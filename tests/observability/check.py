@@ -60,11 +60,11 @@ def check_alerts(report: files.Report) -> None:
         problems += [f"it has no {key}" for key in ("summary", "description", "runbook_url") if not notes.get(key)]
         if notes.get("runbook_url") != f"docs/operations.md#{name.lower()}" or name not in sections:
             problems.append("docs/operations.md has no section of its name, or runbook_url leads elsewhere")
-        fires = tested.get(name, set())
-        problems += [f"no case in which it {what}" for what, value in (("fires", True), ("is silent", False)) if value not in fires]
+        cases = {"fires": True, "is silent": False}
+        problems += [f"no case in which it {what}" for what, value in cases.items() if value not in tested.get(name, ())]
         report.check(f"alert {name}", *problems)
     names = {rule["alert"] for rule in alerts}
-    orphans = sorted(section for section in sections | set(tested) if section.startswith("LlmRouter") and section not in names)
+    orphans = sorted(name for name in (sections | tested.keys()) - names if name.startswith("LlmRouter"))
     report.check("sections and cases are of alerts that exist", *orphans)
 
 
@@ -150,8 +150,8 @@ def check_rules(report: files.Report, contract: Contract) -> None:
     for rule in files.rules("alerts.yml"):
         read = Reader(rule["expr"], contract)
         text = " ".join(rule["annotations"].values())
-        missing = set(re.findall(r"\$labels\.(\w+)", text)) - read.labels
-        report.check(f"rule {rule['alert']}", *read.problems, *(f"its annotations name {label}" for label in sorted(missing)))
+        missing = sorted(set(re.findall(r"\$labels\.(\w+)", text)) - read.labels)
+        report.check(f"rule {rule['alert']}", *read.problems, *(f"its annotations name {label}" for label in missing))
 
 
 def main() -> int:
