@@ -123,7 +123,7 @@ def failures(page):
               Query(sum_of(rate("llmrouter_upstream_errors_total", PROVIDER), by="upstream, kind") + " > 0", "{{upstream}}: {{kind}}"),
               low=0, nothing="none failed"),
         lines("Fallbacks by cause", "Attempts on another upstream, by where the failure was and what it was.", PER_SECOND,
-              Query(sum_of(rate("llmrouter_fallbacks_total", MODEL), by="from, to, cause"), "{{from}} → {{to}}: {{cause}}"),
+              Query(sum_of(rate("llmrouter_fallbacks_total", MODEL), by="from, cause"), "{{from}}: {{cause}}"),
               low=0, nothing="no fallback"),
     )
 

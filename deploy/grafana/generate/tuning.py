@@ -2,8 +2,8 @@
 
 import board as boards
 from panels import (
-    AMBER, COUNT, GREEN, PERCENT, PER_SECOND, RED, SECONDS, USD, Query, background, bars, columns, dashed, lines, note, number, on_the_right,
-    states, steps,
+    AMBER, COUNT, GREEN, PERCENT, PER_SECOND, RED, SECONDS, USD, Query, background, bars, columns, dashed, lines, note, number,
+    on_the_right, states, steps,
 )
 from promql import COST, ESTIMATED, GPU_COST, GPU_SECONDS, MODEL, REQUESTS, TOKENS, increase, quantile, rate, ratio, series, sum_of
 
@@ -28,9 +28,10 @@ def by_model(vector: str) -> str:
     return f"{sum_of(vector, by='model, upstream')} / on (model) group_left () ({sum_of(vector, by='model')} > 0)"
 
 
-def weight(kind: str, by="model, upstream") -> str:
-    pick = f'kind="{kind}"'
-    return f"avg by ({by}) ({series(WEIGHT, MODEL, pick)})"
+def weight(kind: str, over="") -> str:
+    """Now, or with `over` on average over a window: a range with a reload in it has had several."""
+    pick = series(WEIGHT, MODEL, f'kind="{kind}"')
+    return f"avg by (model, upstream) ({f'avg_over_time({pick}[{over}])' if over else pick})"
 
 
 def board():
@@ -51,7 +52,7 @@ def split(page):
     served = increase(REQUESTS, MODEL, OK)
     served_now = rate(REQUESTS, MODEL, OK)
     tokens = increase(TOKENS, MODEL)
-    drift = f"{by_model(served)} - on (model, upstream) {weight('configured')}"
+    drift = f"{by_model(served)} - on (model, upstream) {weight('configured', over='$__range')}"
     page.row("Split: configured and actual")
     page.add(
         12, 8,
@@ -59,8 +60,8 @@ def split(page):
             lines("Actual split", "Share of each model's served requests; dashed, the configured ones.", PERCENT,
                   Query(by_model(served_now), NAMES), Query(weight("configured"), f"configured: {NAMES}"), low=0, high=1),
             "^configured"),
-        columns("Shares in this range", "By model and upstream. Effective is of this moment; by requests and by tokens is what "
-                "happened.", PERCENT,
+        columns("Shares in this range", "By model and upstream. Configured and effective are of this moment; by requests and by "
+                "tokens is what happened, and drift is that of requests from what was configured on average.", PERCENT,
                 {"model": "Model", "upstream": "Upstream"}, {
                     "Configured": weight("configured"),
                     "Effective": weight("effective"),
@@ -76,8 +77,8 @@ def split(page):
     )
     page.add(
         4, 7,
-        number("Largest drift", "The largest distance between an actual and a configured share in the range. With cost and latency "
-               "as strategies it means nothing.", PERCENT, Query(f"max(abs({drift}))"),
+        number("Largest drift", "The largest distance between an actual share and the configured one, both of the whole range. With "
+               "cost and latency as strategies it means nothing.", PERCENT, Query(f"max(abs({drift}))"),
                thresholds=steps(GREEN, (0.05, AMBER), (0.1, RED)), nothing="no traffic"),
     )
     page.add(
@@ -96,11 +97,11 @@ def effect(page):
               Query(sum_of(rate("llmrouter_decisions_total", MODEL), by="upstream, reason") + " > 0", "{{upstream}}: {{reason}}"),
               stacked=True, low=0),
         lines("Cost per 1,000 requests", "List price of an upstream's tokens, wasted and estimated ones included, by what it served; "
-              "and its billed worker seconds, which are of all models.", USD,
+              "and its billed worker seconds, by what it served of all models.", USD,
               Query(ratio(f"1e3 * ({sum_of(rate(COST, MODEL), by='upstream')} + {sum_of(rate(ESTIMATED, MODEL), by='upstream')})",
                           sum_of(rate(REQUESTS, MODEL, OK), by="upstream")), "{{upstream}} list-priced"),
-              Query(ratio(f"1e3 * {sum_of(rate(GPU_COST), by='upstream')}", sum_of(rate(REQUESTS, OK), by="upstream")),
-                    "{{upstream}} as billed"), log=10),
+              Query(ratio(f"1e3 * {sum_of(rate(GPU_COST), by='upstream')}", sum_of(rate(REQUESTS, OK), by="upstream"))
+                    + f" and on (upstream) {series(WEIGHT, MODEL)}", "{{upstream}} as billed"), log=10),
         dashed(lines("Latency, end to end", "Median (dashed) and p95 of served requests, by upstream.", SECONDS,
                      Query(quantile(0.5, DURATION, MODEL, by="upstream"), "{{upstream}} p50"),
                      Query(quantile(0.95, DURATION, MODEL, by="upstream"), "{{upstream}} p95"), log=2), "p50$"),
