@@ -15,7 +15,7 @@ async function runTarget(target, several, variables, step, { from, to }) {
   return target.format === 'heatmap' ? heatmapFrames(frames) : frames;
 }
 
-export const minInterval = (panel, target, scrape) => {
+const minInterval = (panel, target, scrape) => {
   const text = target?.interval || panel.interval;
   return text ? Math.max(scrape, rangeUtil.intervalToMs(text.replace('>', ''))) : scrape;
 };

@@ -5,7 +5,7 @@ export const reducedValues = ({ panel, frames, theme }, sparkline) => () =>
   getFieldDisplayValues({
     data: frames,
     fieldConfig: panel.fieldConfig,
-    reduceOptions: { calcs: ['lastNotNull'], values: false, ...panel.options?.reduceOptions },
+    reduceOptions: { calcs: ['lastNotNull'], values: false, ...panel.options.reduceOptions },
     replaceVariables: (text) => text,
     sparkline,
     theme,

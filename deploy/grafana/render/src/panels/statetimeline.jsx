@@ -18,12 +18,10 @@ function lanesOf(frames) {
           const from = time.values[i];
           const last = runs.at(-1);
           const gap = last && from - last.to > 1.5 * time.config.interval;
-          if (last && !gap && last.label === label) {
+          if (last && !gap) {
             last.to = from;
-          } else {
-            if (last && !gap) {
-              last.to = from;
-            }
+          }
+          if (!last || gap || last.label !== label) {
             runs.push({ from, to: from, label, color });
           }
         });
