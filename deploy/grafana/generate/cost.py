@@ -5,12 +5,11 @@ from panels import (
     AMBER, COUNT, GREEN, PERCENT, RED, USD, Query, columns, dashed, lines, note, number, steps, wide,
 )
 from promql import (
-    BASELINE, COST, ESTIMATED, GPU_COST, GPU_SECONDS, JOB, MODEL, PROVIDER, REQUESTS, TOKENS,
-    baseline, billed, increase, listed, or_zero, rate, ratio, series, sum_of,
+    BASELINE, COST, ESTIMATED, GPU_COST, GPU_PRICE, GPU_SECONDS, MODEL, PROVIDER, REQUESTS, TOKENS,
+    baseline, billed, increase, listed, once, or_zero, rate, ratio, series, sum_of, utilisation,
 )
 
 MONTH_S = 30 * 86400
-GPU_PRICE = "llmrouter_gpu_second_price_usd"
 TEAM = 'team=~"$team"'
 
 CAVEATS = """
@@ -26,6 +25,7 @@ baseline, less what was spent. It is an estimate of a choice, not a line on an i
 - Work that would not have been done at the baseline's price is no saving.
 - Time is not priced: a slower answer costs users something that stands on the latency dashboard, not here.
 - Wasted tokens (attempts that failed after they were paid for) and estimated ones (cut streams) count as spent, never as saved.
+- Every replica of the router watches the same workers. Their time is counted once here, not once for each.
 - Fixed costs (storage, seats, minimum commitments) are in no figure. A model without a baseline counts as spent only.
 - Prometheus extrapolates at both ends of a range. Charge teams from a ledger, not from this page.
 """
@@ -65,7 +65,8 @@ def break_even() -> str:
 
 
 def board():
-    team = boards.any_of("team", "Team", "Teams that have sent requests.", f"label_values({series('llmrouter_team_requests_total')}, team)")
+    team = boards.any_of("team", "Team", "Teams that have sent requests.",
+                         f"label_values({series('llmrouter_team_requests_total')}, team)")
     policy = boards.one_of(
         "baseline", "Baseline",
         "What to compare with: each model's own baseline (configured), the configured shares (split), or one upstream for all.",
@@ -82,14 +83,14 @@ def board():
     gpus(page)
     detail(page)
     page.row("What these figures do not say")
-    page.add(24, 9, note("Before you quote a figure", "What a saving is measured against, and what it leaves out.", CAVEATS.strip()))
+    page.add(24, 9, note("Before you quote a figure", "What a saving is measured against, and what it leaves out.",
+                         CAVEATS.strip()))
     return page.build()
 
 
 def headline(page):
     saving = steps(RED, (0, AMBER), (0.5, GREEN))
     amount = steps(RED, (0, GREEN))
-    utilisation = ratio(whole(GPU_SECONDS, 'state="busy"'), whole(GPU_SECONDS))
     page.row("Saved in this range: all models and providers")
     page.add(
         8, 4,
@@ -100,7 +101,7 @@ def headline(page):
                "worker seconds where workers are, idle ones included. Below zero, the GPUs cost more than the baseline would have.",
                USD, Query(f"{baseline(increase)} - {billed(increase)}"), thresholds=amount, nothing="no baseline"),
         number("GPU utilisation", "Share of billed worker seconds in which a call of ours was under way. The rest was start-up and "
-               "waiting: the gap between the two savings.", PERCENT, Query(utilisation),
+               "waiting: the gap between the two savings.", PERCENT, Query(utilisation(increase)),
                thresholds=steps(RED, (0.2, AMBER), (0.5, GREEN)), nothing="no GPU billed"),
     )
     page.add(
@@ -111,7 +112,7 @@ def headline(page):
         number("Savings ratio, as billed", "Share of the baseline cost that was saved by what is billed.", PERCENT,
                Query(f"1 - {ratio(billed(increase), baseline(increase))}"), thresholds=saving, nothing="no baseline"),
         number("GPU price per million tokens", "What a million tokens cost on each upstream that bills worker seconds.", USD,
-               Query(ratio(f"1e6 * {sum_of(increase(GPU_COST), by='upstream')}", sum_of(increase(TOKENS), by="upstream")),
+               Query(ratio(f"1e6 * {sum_of(once(increase, GPU_COST), by='upstream')}", sum_of(increase(TOKENS), by="upstream")),
                      "{{upstream}}"), nothing="no GPU billed"),
     )
 
@@ -162,14 +163,14 @@ def spending(page):
                         lambda w: f"sum({w:.2f} * ({by_model_at_baseline()} - on (model) {by_model_on_gpus()}))"),
                     "Spent, same workers": what_ifs(
                         lambda w: f"({1 - w:.2f} * sum({by_model_at_baseline()} and on (model) {by_model_on_gpus()}) + "
-                                  f"{or_zero(whole(GPU_COST))})"),
+                                  f"{or_zero(sum_of(once(increase, GPU_COST)))})"),
                 }),
     )
 
 
 def gpus(page):
     page.row("GPUs: what a worker's second buys")
-    effective = ratio(f"1e6 * {sum_of(rate(GPU_COST), by='upstream')}", sum_of(rate(TOKENS), by="upstream"))
+    effective = ratio(f"1e6 * {sum_of(once(rate, GPU_COST), by='upstream')}", sum_of(rate(TOKENS), by="upstream"))
     at_list = f"max by (upstream) ({series('llmrouter_price_usd_per_million_tokens')} and on (upstream) {series(GPU_PRICE)})"
     page.add(
         12, 8,
@@ -180,17 +181,17 @@ def gpus(page):
                   Query(at_list, "{{upstream}} list price"), Query(break_even(), "{{upstream}} break-even"), log=10,
                   nothing="no GPU billed"), "effective$"), "(list price|break-even)$"),
         lines("Utilisation", "Busy worker seconds over billed ones, by upstream.", PERCENT,
-              Query(ratio(sum_of(rate(GPU_SECONDS, 'state="busy"'), by="upstream"), sum_of(rate(GPU_SECONDS), by="upstream")),
-                    "{{upstream}}"), low=0, high=1, thresholds=steps(RED, (0.2, AMBER), (0.5, GREEN)), nothing="no GPU billed"),
+              Query(utilisation(rate, by="upstream"), "{{upstream}}"), low=0, high=1,
+              thresholds=steps(RED, (0.2, AMBER), (0.5, GREEN)), nothing="no GPU billed"),
     )
     page.add(
         8, 7,
         lines("Billed workers by what they did", "Worker seconds a second, so that the height is a number of workers. Start: up "
-              "from zero, nothing answered yet. Idle: billed without a call of ours.", COUNT,
-              Query(sum_of(rate(GPU_SECONDS), by="upstream, state"), "{{upstream}} {{state}}"), stacked=True, low=0,
+              "from zero, nothing answered yet. Idle: billed without a call of ours. An average replica's view.", COUNT,
+              Query(f"avg by (upstream, state) ({rate(GPU_SECONDS)})", "{{upstream}} {{state}}"), stacked=True, low=0,
               nothing="no GPU billed"),
         lines("GPU bill, per hour", "Billed worker seconds at their price, in dollars an hour.", USD,
-              Query(f"3600 * {sum_of(rate(GPU_COST), by='upstream')}", "{{upstream}}"), low=0, nothing="no GPU billed"),
+              Query(f"3600 * {sum_of(once(rate, GPU_COST), by='upstream')}", "{{upstream}}"), low=0, nothing="no GPU billed"),
         number("Time not observed", "Share of time in which the number of workers was unknown. Nothing is billed then, so the real "
                "invoice is higher by about this much.", PERCENT,
                Query(f"avg by (upstream) (rate({series('llmrouter_gpu_unobserved_seconds_total')}[$__range]))", "{{upstream}}"),
