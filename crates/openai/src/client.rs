@@ -113,8 +113,21 @@ impl Client {
 
     /// Fetches a small JSON document, with the same key.
     pub async fn get_json(&self, url: Url, dialect: &'static dyn Dialect) -> Result<serde_json::Value, Error> {
-        let response =
-            self.http().get(url).headers(self.headers.clone()).send().await.map_err(|error| transport(&error))?;
+        self.json(Method::GET, url, Bytes::new(), dialect).await
+    }
+
+    /// Sends a small JSON document, or nothing, and reads another, with the same key.
+    pub async fn json(
+        &self,
+        method: Method,
+        url: Url,
+        body: Bytes,
+        dialect: &'static dyn Dialect,
+    ) -> Result<serde_json::Value, Error> {
+        let mut call = reqwest::Request::new(method, url);
+        *call.headers_mut() = self.headers.clone();
+        *call.body_mut() = (!body.is_empty()).then(|| body.into());
+        let response = self.http().execute(call).await.map_err(|error| transport(&error))?;
         if !response.status().is_success() {
             return Err(failure(response, dialect).await);
         }

@@ -36,6 +36,8 @@ pub struct Candidate {
     pub meets_slo: bool,
     /// What this request is expected to cost at list prices.
     pub expected_cost: Option<NanoUsd>,
+    /// Whether the prompt, by its size, is longer than the context.
+    pub is_too_long: bool,
 }
 
 /// Why there is no candidate.
@@ -71,10 +73,60 @@ impl NoCandidate {
 
 /// Why a target can never serve a request, from the least to the most telling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Unfit {
+pub enum Unfit {
+    /// It does not serve the operation.
     Operation,
+    /// It cannot do all that the request asks for.
     Features,
+    /// The prompt is beyond its context, by any count.
     Context,
+}
+
+/// Why a target is no candidate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Excluded {
+    /// It can never serve the request.
+    Unfit(Unfit),
+    /// It takes no call at this moment.
+    Blocked(Blocked),
+    /// It has refused the request for good.
+    Barred,
+    /// It was asked before.
+    Asked,
+}
+
+/// Looks at one target of `model`. One that was asked before is a candidate only with `repeat`.
+pub(crate) fn examine(
+    model: &Model,
+    target: usize,
+    request: &Request,
+    history: &History,
+    repeat: bool,
+    now: Instant,
+) -> Result<Candidate, Excluded> {
+    let upstream = &model.targets[target];
+    check(upstream, request, history).map_err(Excluded::Unfit)?;
+    if history.is_barred(target) {
+        return Err(Excluded::Barred);
+    }
+    let snapshot = upstream.snapshot(request.head.stream, now);
+    if let Some(blocked) = snapshot.blocked {
+        return Err(Excluded::Blocked(blocked));
+    }
+    if !repeat && !history.is_fresh(target) {
+        return Err(Excluded::Asked);
+    }
+    let slo = model.spec.slo_first_token.zip(snapshot.stream_first_token);
+    Ok(Candidate {
+        target,
+        owed: 0.0,
+        is_ready: snapshot.is_ready,
+        in_flight: snapshot.in_flight,
+        first_token: snapshot.first_token,
+        meets_slo: slo.is_none_or(|(aim, predicted)| predicted <= aim),
+        expected_cost: expected_cost(upstream, request),
+        is_too_long: is_too_long(upstream, request),
+    })
 }
 
 /// Filters the targets of `model` for `request`. Targets that were asked before are candidates only with `repeat`.
@@ -90,31 +142,15 @@ pub(crate) fn candidates(
     let mut none = NoCandidate::Exhausted;
     let mut unfit = None;
     let mut any_fits = false;
-    for (target, upstream) in model.targets.iter().enumerate() {
-        if let Err(why) = check(upstream, request, history) {
-            unfit = unfit.max(Some(why));
-            continue;
-        }
-        any_fits = true;
-        if history.is_barred(target) {
-            continue;
-        }
-        let snapshot = upstream.snapshot(request.head.stream, now);
-        if let Some(blocked) = snapshot.blocked {
-            none = none.or(blocked, now);
-        } else if !repeat && !history.is_fresh(target) {
-            none = NoCandidate::Repeatable;
-        } else {
-            let slo = model.spec.slo_first_token.zip(snapshot.stream_first_token);
-            found.push(Candidate {
-                target,
-                owed: 0.0,
-                is_ready: snapshot.is_ready,
-                in_flight: snapshot.in_flight,
-                first_token: snapshot.first_token,
-                meets_slo: slo.is_none_or(|(aim, predicted)| predicted <= aim),
-                expected_cost: expected_cost(upstream, request),
-            });
+    for target in (0..model.targets.len()).filter(|target| history.allows(*target)) {
+        let examined = examine(model, target, request, history, repeat, now);
+        any_fits |= !matches!(examined, Err(Excluded::Unfit(_)));
+        match examined {
+            Ok(candidate) => found.push(candidate),
+            Err(Excluded::Unfit(why)) => unfit = unfit.max(Some(why)),
+            Err(Excluded::Blocked(blocked)) => none = none.or(blocked, now),
+            Err(Excluded::Asked) => none = NoCandidate::Repeatable,
+            Err(Excluded::Barred) => {}
         }
     }
     match unfit {
@@ -126,15 +162,20 @@ pub(crate) fn candidates(
     if let Some(least) = found.iter().map(|candidate| history.attempts(candidate.target)).min() {
         found.retain(|candidate| history.attempts(candidate.target) == least);
     }
-    let dealt = dealt(model, &found);
-    for candidate in &mut found {
+    owe(model, state, history, &mut found);
+    Ok(found)
+}
+
+/// Says what each of `found` is owed.
+pub(crate) fn owe(model: &Model, state: &ModelState, history: &History, found: &mut [Candidate]) {
+    let dealt = dealt(model, found);
+    for candidate in found {
         // A request that was charged already does not earn the shares again.
         candidate.owed = match history.charge() {
             Some(_) => state.debts.owed(candidate.target),
             None => state.debts.owed_next(candidate.target, dealt),
         };
     }
-    Ok(found)
 }
 
 /// What a request that `found` could serve earns the targets of `model`.
@@ -183,6 +224,11 @@ fn refusal(closest: Unfit, model: &Model, request: &Request, history: &History) 
             NoCandidate::ContextOverflow(largest.unwrap_or_default())
         }
     }
+}
+
+/// Whether an upstream's context is too short by the estimate. That only sends it to the end: estimates err.
+fn is_too_long(upstream: &Upstream, request: &Request) -> bool {
+    upstream.spec.context_tokens.is_some_and(|context| context < request.estimated_prompt_tokens())
 }
 
 fn expected_cost(upstream: &Upstream, request: &Request) -> Option<NanoUsd> {

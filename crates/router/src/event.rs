@@ -13,13 +13,58 @@ use provider::{ErrorKind, ModelId, NanoUsd, Operation, RequestId, UpstreamId, Us
 
 use crate::{policy::Policy, strategy::StrategyName};
 
+/// The call of the API that a request came by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Route {
+    /// A chat.
+    Chat,
+    /// A text completion.
+    Completions,
+    /// Embeddings.
+    Embeddings,
+    /// A prompt in the short form.
+    Generate,
+    /// One of several prompts that came together.
+    Batch,
+    /// A member of an ensemble, or its judge.
+    Ensemble,
+}
+
+impl Route {
+    /// Every route.
+    pub const ALL: [Self; 6] =
+        [Self::Chat, Self::Completions, Self::Embeddings, Self::Generate, Self::Batch, Self::Ensemble];
+
+    /// The name used in metrics and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::Completions => "completions",
+            Self::Embeddings => "embeddings",
+            Self::Generate => "generate",
+            Self::Batch => "batch",
+            Self::Ensemble => "ensemble",
+        }
+    }
+}
+
+impl From<Operation> for Route {
+    fn from(operation: Operation) -> Self {
+        match operation {
+            Operation::Chat => Self::Chat,
+            Operation::Completions => Self::Completions,
+            Operation::Embeddings => Self::Embeddings,
+        }
+    }
+}
+
 /// Who asked for what.
 #[derive(Debug, Clone)]
 pub struct Subject {
     /// The request's id.
     pub request_id: RequestId,
-    /// What was asked for.
-    pub operation: Operation,
+    /// The call that it came by.
+    pub route: Route,
     /// Whether a stream was asked for.
     pub stream: bool,
     /// The public model, if there is one of that name.
@@ -43,11 +88,13 @@ pub enum Reason {
     Fastest,
     /// Another upstream failed first.
     Fallback,
+    /// The client named it.
+    Direct,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 5] = [Self::Share, Self::Spill, Self::Cheapest, Self::Fastest, Self::Fallback];
+    pub const ALL: [Self; 6] = [Self::Share, Self::Spill, Self::Cheapest, Self::Fastest, Self::Fallback, Self::Direct];
 
     /// The name used in headers, metrics and logs.
     pub const fn as_str(self) -> &'static str {
@@ -57,6 +104,7 @@ impl Reason {
             Self::Cheapest => "cheapest",
             Self::Fastest => "fastest",
             Self::Fallback => "fallback",
+            Self::Direct => "direct",
         }
     }
 }

@@ -7,19 +7,19 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use provider::{Call, Error, ErrorKind, Frame, Phase, Reply, Request};
-use rand::RngExt;
+use rand::{RngExt, rngs::SmallRng};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::{
     Served,
     answer::Answer,
     attempt::{Attempt, Decision},
-    candidate::{self, FULL_PAUSE, NoCandidate},
+    candidate::{self, Candidate, FULL_PAUSE, NoCandidate},
     error::RouterError,
     event::{Reason, Role},
-    history::History,
+    history::{History, Named},
     journey::Journey,
-    table::Model,
+    table::{Model, ModelState},
 };
 
 /// The random wait before repeat n is drawn from (0, min(2 s · 2ⁿ, 10 s)).
@@ -50,9 +50,10 @@ pub(crate) async fn serve(
     model: &Arc<Model>,
     request: &Request,
     call: &Call,
+    named: Option<Named>,
     mut journey: Journey,
 ) -> Result<Served, (RouterError, Journey)> {
-    let mut history = History::new(model.targets.len());
+    let mut history = History::new(model.targets.len(), named);
     let mut best: Option<Error> = None;
     let mut repeats = 0;
     let mut repeat = false;
@@ -117,7 +118,7 @@ fn decide(
     let now = Instant::now();
     let mut state = model.state.lock();
     let mut candidates = candidate::candidates(model, request, history, &state, repeat, now)?;
-    model.strategy.rank(&mut candidates, &mut journey.rng);
+    order(model, history, &mut candidates, &mut journey.rng);
     // Models share upstreams, so that another model may have taken the last place since the snapshot.
     let mut none = NoCandidate::Exhausted;
     let taken = candidates.iter().find_map(|candidate| match model.targets[candidate.target].begin(now) {
@@ -128,17 +129,8 @@ fn decide(
         }
     });
     let Some((target, probe)) = taken else { return Err(none) };
-    let reason = match (journey.attempts, model.strategy.reason()) {
-        (1.., _) => Reason::Fallback,
-        (0, Reason::Share) if candidate::is_spill(model, &state, target) => Reason::Spill,
-        (0, reason) => reason,
-    };
-    if let Some(charge) = history.charge() {
-        state.debts.shift(charge.last, target, &model.shares);
-    } else {
-        let available = candidates.iter().map(|candidate| candidate.target);
-        state.debts.charge(target, candidate::dealt(model, &candidates), available);
-    }
+    let reason = reason(model, &state, history, journey.attempts, target);
+    charge(model, &mut state, history, &candidates, target);
     let role = match (journey.attempts, history.is_fresh(target)) {
         (0, _) => Role::Primary,
         (1.., true) => Role::Fallback,
@@ -150,6 +142,38 @@ fn decide(
     let has_others = candidates.iter().any(|candidate| history.is_fresh(candidate.target));
     let limit = now + patience(request, &attempt, has_others, deadline.saturating_duration_since(now));
     Ok(Chosen { target, attempt, limit })
+}
+
+/// Puts `candidates` into the order in which they are asked: the one that the client named, those that can hold the prompt, and
+/// among them the strategy's own order.
+pub(crate) fn order(model: &Model, history: &History, candidates: &mut [Candidate], rng: &mut SmallRng) {
+    model.strategy.rank(candidates, rng);
+    candidates.sort_by_key(|candidate| (history.named() != Some(candidate.target), candidate.is_too_long));
+}
+
+/// Why `target` is asked after so many attempts.
+pub(crate) fn reason(model: &Model, state: &ModelState, history: &History, attempts: u32, target: usize) -> Reason {
+    match (attempts, model.strategy.reason()) {
+        (0, _) if history.named() == Some(target) => Reason::Direct,
+        (1.., _) => Reason::Fallback,
+        (0, Reason::Share) if candidate::is_spill(model, state, target) => Reason::Spill,
+        (0, reason) => reason,
+    }
+}
+
+/// Charges the request to `target`, whoever was charged before.
+fn charge(model: &Model, state: &mut ModelState, history: &mut History, candidates: &[Candidate], target: usize) {
+    // What a client chose by itself is neither a strategy's debt nor its merit.
+    if history.named().is_some() {
+        return;
+    }
+    if let Some(charge) = history.charge() {
+        state.debts.shift(charge.last, target, &model.shares);
+    } else {
+        let available = candidates.iter().map(|candidate| candidate.target);
+        state.debts.charge(target, candidate::dealt(model, candidates), available);
+    }
+    history.charged(target);
 }
 
 /// Until when to wait for another chance; `None` if it is not worth it.

@@ -10,6 +10,16 @@ pub(crate) struct History {
     /// The prompt overflowed a context of that many tokens.
     overflowed: Option<u64>,
     charge: Option<Charge>,
+    /// The target that the client named.
+    named: Option<Named>,
+}
+
+/// A target that the client named, past the strategy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Named {
+    pub(crate) target: usize,
+    /// Whether others may serve when it fails.
+    pub(crate) falls_back: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -28,8 +38,18 @@ pub(crate) struct Charge {
 }
 
 impl History {
-    pub(crate) fn new(targets: usize) -> Self {
-        Self { targets: vec![Past::default(); targets], overflowed: None, charge: None }
+    pub(crate) fn new(targets: usize, named: Option<Named>) -> Self {
+        Self { targets: vec![Past::default(); targets], overflowed: None, charge: None, named }
+    }
+
+    /// The target that the client named.
+    pub(crate) fn named(&self) -> Option<usize> {
+        self.named.map(|named| named.target)
+    }
+
+    /// Whether a target may serve as far as the client's own choice goes.
+    pub(crate) fn allows(&self, target: usize) -> bool {
+        self.named.is_none_or(|named| named.falls_back || named.target == target)
     }
 
     /// How often a target was asked.
@@ -56,11 +76,15 @@ impl History {
         self.charge
     }
 
-    /// A target is asked, and charged for the request.
+    /// A target is asked.
     pub(crate) fn attempted(&mut self, target: usize) {
         let past = &mut self.targets[target];
         past.attempts += 1;
         past.is_barred |= past.attempts >= MAX_ATTEMPTS_EACH;
+    }
+
+    /// A target is charged for the request.
+    pub(crate) fn charged(&mut self, target: usize) {
         let first = self.charge.map_or(target, |charge| charge.first);
         self.charge = Some(Charge { first, last: target });
     }

@@ -10,6 +10,7 @@ mod budget;
 mod candidate;
 mod error;
 mod event;
+mod explain;
 mod fallback;
 mod history;
 mod journey;
@@ -29,19 +30,21 @@ use std::sync::{
 pub use answer::Answer;
 use arc_swap::ArcSwap;
 pub use breaker::BreakerState;
-pub use candidate::Candidate;
+pub use candidate::{Candidate, Excluded, Unfit};
 pub use error::RouterError;
 use event::Teller;
 pub use event::{
-    AttemptEnded, Estimate, Event, Failure, Observer, Outcome, Reason, RequestEnded, RequestOutcome, Role, Subject,
-    Unreported,
+    AttemptEnded, Estimate, Event, Failure, Observer, Outcome, Reason, RequestEnded, RequestOutcome, Role, Route,
+    Subject, Unreported,
 };
+pub use explain::{Explained, Explanation};
+use history::Named;
 use journey::Journey;
 pub use policy::Policy;
 use provider::{Call, NanoUsd, ReplyHead, Request, RequestId, UpstreamId};
 use rand::{SeedableRng, rngs::SmallRng};
 pub use strategy::{Strategy, StrategyName};
-pub use table::{ModelSpec, Table, TableError, Weight};
+pub use table::{Choice, ModelSpec, Table, TableError, Weight};
 use tokio::time::Instant;
 pub use upstream::{Blocked, Snapshot, Status, Timeouts, Upstream, UpstreamSpec};
 pub use workers::WorkerTime;
@@ -57,6 +60,12 @@ pub struct Caller {
     pub team: Option<Arc<str>>,
     /// When the whole request was there: what the router itself takes is counted from here.
     pub arrived: Instant,
+    /// The call of the API that it came by.
+    pub route: Route,
+    /// What is to serve, as [`Table::choose`] reads it, if that is not what the request's body says.
+    pub model: Option<String>,
+    /// Whether others may serve when an upstream that was named fails.
+    pub falls_back: bool,
 }
 
 /// A reply that is on its way.
@@ -111,11 +120,13 @@ impl Router {
     pub async fn call(&self, request: &Request, caller: Caller) -> Result<Served, RouterError> {
         let now = Instant::now();
         let table = self.table.load_full();
-        let model = table.model(&request.head.model).cloned();
+        let name = caller.model.as_deref().unwrap_or(&request.head.model);
+        let choice = table.choose(name);
+        let model = choice.as_ref().map(|choice| choice.model.clone());
         let call_id = caller.request_id.clone();
         let subject = Arc::new(Subject {
             request_id: caller.request_id,
-            operation: request.operation,
+            route: caller.route,
             stream: request.head.stream,
             model: model.as_ref().map(|model| model.spec.name.clone()),
             key: caller.key,
@@ -125,15 +136,29 @@ impl Router {
         let mut journey =
             Journey::new(subject, self.teller.clone(), model.clone(), table.version.clone(), rng, caller.arrived);
         let Some(model) = model else {
-            let error = RouterError::NoSuchModel(request.head.model.clone());
+            let error = RouterError::NoSuchModel(name.to_owned());
             drop(journey.end(error.outcome(), None, now));
             return Err(error);
         };
         let call = Call { request_id: call_id, deadline: now + model.spec.deadline };
-        fallback::serve(&model, request, &call, journey).await.map_err(|(error, mut journey)| {
+        let target = choice.and_then(|choice| choice.target);
+        let named = target.map(|target| Named { target, falls_back: caller.falls_back });
+        fallback::serve(&model, request, &call, named, journey).await.map_err(|(error, mut journey)| {
             drop(journey.end(error.outcome(), None, Instant::now()));
             error
         })
+    }
+
+    /// Says what would become of `request` at this moment, as [`Self::call`] would decide; nobody is called or charged.
+    pub fn explain(
+        &self,
+        request: &Request,
+        model: Option<&str>,
+        falls_back: bool,
+    ) -> Result<Explanation, RouterError> {
+        let name = model.unwrap_or(&request.head.model);
+        let choice = self.table.load().choose(name).ok_or_else(|| RouterError::NoSuchModel(name.to_owned()))?;
+        Ok(explain::explain(&choice, request, falls_back, self.seed.load(Ordering::Relaxed)))
     }
 
     /// The table in force.

@@ -51,9 +51,9 @@ impl StrategyName {
     /// The reasons that it can have for a target.
     pub const fn reasons(self) -> &'static [Reason] {
         match self {
-            Self::Weighted | Self::Balanced => &[Reason::Share, Reason::Spill, Reason::Fallback],
-            Self::Cost => &[Reason::Cheapest, Reason::Fallback],
-            Self::Latency => &[Reason::Fastest, Reason::Fallback],
+            Self::Weighted | Self::Balanced => &[Reason::Share, Reason::Spill, Reason::Fallback, Reason::Direct],
+            Self::Cost => &[Reason::Cheapest, Reason::Fallback, Reason::Direct],
+            Self::Latency => &[Reason::Fastest, Reason::Fallback, Reason::Direct],
         }
     }
 

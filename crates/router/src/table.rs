@@ -54,6 +54,11 @@ pub(crate) struct Model {
 }
 
 impl Model {
+    /// The place of an upstream among the targets.
+    fn target(&self, id: &str) -> Option<usize> {
+        self.targets.iter().position(|upstream| upstream.spec.id.as_str() == id)
+    }
+
     fn weights(&self, now: Instant) -> impl Iterator<Item = Weight<'_>> {
         let takes_calls: Vec<bool> = self.targets.iter().map(|upstream| upstream.status(now).takes_calls).collect();
         let available: f64 =
@@ -71,6 +76,25 @@ impl Model {
 pub(crate) struct ModelState {
     pub(crate) debts: Debts,
     pub(crate) budget: Budget,
+}
+
+/// What a name stands for: a model, or one of its targets past the strategy.
+#[derive(Clone)]
+pub struct Choice {
+    pub(crate) model: Arc<Model>,
+    pub(crate) target: Option<usize>,
+}
+
+impl Choice {
+    /// The public name of the model.
+    pub fn model(&self) -> &ModelId {
+        &self.model.spec.name
+    }
+
+    /// Whether the name says which upstream is to serve.
+    pub fn is_direct(&self) -> bool {
+        self.target.is_some()
+    }
 }
 
 /// A target's part of its model's requests.
@@ -135,6 +159,20 @@ impl Table {
         let policies = policies(&targets, &shares, baseline.as_deref());
         let state = carry_over(&spec, old);
         Ok(Model { strategy: spec.strategy.strategy(), targets, shares, policies, state, spec })
+    }
+
+    /// What `name` stands for: a public model, or an upstream's id, a slash, and a model of it by its public name or by the
+    /// upstream's own.
+    pub fn choose(&self, name: &str) -> Option<Choice> {
+        if let Some(model) = self.model(name) {
+            return Some(Choice { model: model.clone(), target: None });
+        }
+        let (id, rest) = name.split_once('/')?;
+        let models = self.names.iter().filter_map(|name| self.model(name.as_str()));
+        models.filter_map(|model| Some((model, model.target(id)?))).find_map(|(model, target)| {
+            let is_named = model.spec.name.as_str() == rest || model.targets[target].spec.served_model == rest;
+            is_named.then(|| Choice { model: model.clone(), target: Some(target) })
+        })
     }
 
     pub(crate) fn model(&self, name: &str) -> Option<&Arc<Model>> {

@@ -38,6 +38,8 @@ pub struct UpstreamSpec {
     pub id: UpstreamId,
     /// The kind of provider, as named in the configuration.
     pub provider_name: &'static str,
+    /// What its model is called there.
+    pub served_model: String,
     /// The adapter.
     pub provider: std::sync::Arc<dyn Provider>,
     /// How it charges, if known.
@@ -319,6 +321,7 @@ mod tests {
         let spec = UpstreamSpec {
             id: "a".into(),
             provider_name: "nobody",
+            served_model: "m".to_owned(),
             provider: std::sync::Arc::new(Nobody),
             tariff: None,
             operations: Vec::new(),

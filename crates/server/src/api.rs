@@ -1,12 +1,21 @@
 //! The public routes.
 
+mod answer;
+mod arrival;
+mod batch;
+mod explain;
+mod generate;
+mod generated;
 mod health;
 mod models;
 mod operations;
+mod prompt;
 
 use std::sync::{Arc, atomic::Ordering};
 
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, http::header::HeaderName, web};
+use actix_web::{
+    FromRequest, Handler, HttpRequest, HttpResponse, HttpResponseBuilder, Resource, http::header::HeaderName, web,
+};
 use provider::{Operation, RequestId};
 
 pub(crate) use health::{livez, readyz};
@@ -21,6 +30,11 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
         .service(operation("/v1/chat/completions", Operation::Chat))
         .service(operation("/v1/completions", Operation::Completions))
         .service(operation("/v1/embeddings", Operation::Embeddings))
+        .service(post("/v1/generate", generate::whole))
+        .service(post("/v1/generate/stream", generate::stream))
+        .service(post("/v1/chat/stream", generate::stream))
+        .service(post("/v1/generate/batch", batch::serve))
+        .service(post("/v1/route/explain", explain::serve))
         .service(web::resource("/v1/models").route(web::get().to(models::list)).default_service(web::to(only_get)))
         .service(
             web::resource("/v1/models/{name:.*}").route(web::get().to(models::show)).default_service(web::to(only_get)),
@@ -30,11 +44,15 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
         .default_service(web::to(nothing_here));
 }
 
-fn operation(path: &str, operation: Operation) -> actix_web::Resource {
-    let handle = move |request: HttpRequest, payload: web::Payload, app: web::Data<Arc<App>>| {
+fn operation(path: &str, operation: Operation) -> Resource {
+    post(path, move |request: HttpRequest, payload: web::Payload, app: web::Data<Arc<App>>| {
         operations::serve(operation, request, payload, app)
-    };
-    web::resource(path).route(web::post().to(handle)).default_service(web::to(only_post))
+    })
+}
+
+/// A path that takes `POST` only.
+fn post<A: FromRequest + 'static>(path: &str, handler: impl Handler<A, Output = HttpResponse>) -> Resource {
+    web::resource(path).route(web::post().to(handler)).default_service(web::to(only_post))
 }
 
 /// The id of a request, and a response that names it.

@@ -16,6 +16,7 @@ use crate::{
     config::{Config, Server},
     error::ApiError,
     metrics::Metrics,
+    names::Names,
     reload::Reloader,
 };
 
@@ -41,13 +42,19 @@ pub(crate) struct App {
 pub(crate) struct Live {
     pub(crate) server: Server,
     pub(crate) keyring: Keyring,
+    pub(crate) names: Names,
     pub(crate) version: Arc<str>,
 }
 
 impl Live {
     fn new(config: &Config, old: Option<&Self>) -> Self {
         let keyring = Keyring::new(config, old.map(|old| &old.keyring));
-        Self { server: config.server.clone(), keyring, version: config.version.as_str().into() }
+        Self {
+            server: config.server.clone(),
+            keyring,
+            names: Names::new(config),
+            version: config.version.as_str().into(),
+        }
     }
 }
 

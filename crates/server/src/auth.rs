@@ -16,6 +16,8 @@ use crate::{
 pub(crate) struct ClientKey {
     pub(crate) id: Option<Arc<str>>,
     pub(crate) team: Option<Arc<str>>,
+    /// Whether it may name the upstream that is to serve.
+    pub(crate) may_choose_upstream: bool,
     pub(crate) limiter: Arc<KeyLimiter>,
 }
 
@@ -31,7 +33,9 @@ impl Keyring {
     pub(crate) fn new(config: &Config, old: Option<&Self>) -> Self {
         let anyone = match config.auth {
             AuthMode::Keys => None,
-            AuthMode::None => Some(Arc::new(ClientKey { id: None, team: None, limiter: Arc::default() })),
+            AuthMode::None => {
+                Some(Arc::new(ClientKey { id: None, team: None, may_choose_upstream: true, limiter: Arc::default() }))
+            }
         };
         let keys = config.keys.iter().map(|key| (key.sha256, Arc::new(client_key(key, old)))).collect();
         Self { keys, anyone }
@@ -62,6 +66,7 @@ fn client_key(key: &Key, old: Option<&Keyring>) -> ClientKey {
     ClientKey {
         id: Some(key.id.as_str().into()),
         team: Some(key.team.as_str().into()),
+        may_choose_upstream: key.may_choose_upstream,
         limiter: same.unwrap_or_else(|| Arc::new(KeyLimiter::new(key.limits))),
     }
 }

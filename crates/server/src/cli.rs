@@ -1,5 +1,7 @@
 //! The command line.
 
+mod explain;
+
 use std::{
     io::Write,
     net::SocketAddr,
@@ -56,6 +58,12 @@ enum Command {
         #[arg(long)]
         without_secrets: bool,
     },
+    /// Ask a running router what it would do with a chat, and why; nobody is called.
+    #[command(
+        after_help = "Example: llm-router explain --key-env LLM_ROUTER_KEY_APP --model llama-3.1-8b\nThe demo's key is sk-demo: \
+        KEY=sk-demo llm-router explain --key-env KEY --model llama-3.1-8b"
+    )]
+    Explain(explain::Arguments),
     /// Run the emulated providers alone: RunPod (both kinds of endpoint) and Cerebras, with faults on demand.
     #[command(
         after_help = "Prints what to put into the [[upstreams]] of a configuration. As with the real ones, calls need a key, \
@@ -91,6 +99,7 @@ pub fn main() -> ExitCode {
         Command::Serve { config: Some(path), log_format, .. } => serve(&path, log_format),
         Command::Serve { config: None, .. } => Err(anyhow::anyhow!("give a file with --config, or --demo")),
         Command::Check { config, without_secrets } => check(&config, without_secrets),
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Emulate { listen, speed, seed } => emulate(listen, speed, seed),
     };
     match outcome {

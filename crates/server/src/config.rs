@@ -14,6 +14,7 @@ mod problem;
 mod reader;
 mod scalars;
 mod secret;
+mod tasks;
 mod types;
 mod upstreams;
 mod url;
@@ -100,12 +101,11 @@ fn read(mut root: Table<'_>, version: String, listing: Listing) -> Option<Config
     let keys = keys::read(&mut root, auth);
     let upstreams = upstreams::read(&mut root);
     let models = models::read(&mut root, &upstreams);
-    for section in ["tasks", "ensembles"] {
-        if let Some(item) = root.take(section) {
-            item.refuse_hidden("not supported by this version", "no such section", Some("remove the section".into()));
-        }
+    let tasks = tasks::read(&mut root, &models);
+    if let Some(item) = root.take("ensembles") {
+        item.refuse_hidden("not supported by this version", "no such section", Some("remove the section".into()));
     }
     root.finish();
     let upstreams = upstreams.into_iter().map(|entry| entry.upstream).collect::<Option<_>>()?;
-    Some(Config { version, listing, server, log, auth, keys, upstreams, models })
+    Some(Config { version, listing, server, log, auth, keys, upstreams, models, tasks })
 }

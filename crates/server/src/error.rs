@@ -169,6 +169,44 @@ impl ApiError {
         Self::bad_request(StatusCode::NOT_FOUND, "not_found", message)
     }
 
+    pub(crate) fn direct_not_allowed() -> Self {
+        let message = "this key may not name an upstream: ask for a model, or have direct = true set for the key";
+        let mut error = Self::new(StatusCode::FORBIDDEN, "permission_error", "direct_not_allowed", message);
+        error.param = Some("model".to_owned());
+        error
+    }
+
+    pub(crate) fn no_such_task<'a>(task: &str, known: impl Iterator<Item = &'a str>) -> Self {
+        let shown: String = task.chars().take(64).collect();
+        let known: Vec<_> = known.collect();
+        let known =
+            if known.is_empty() { "none is configured".to_owned() } else { format!("there are {}", known.join(", ")) };
+        let message = format!("the task {shown:?} does not exist: {known}");
+        let mut error = Self::bad_request(StatusCode::NOT_FOUND, "task_not_found", message);
+        error.param = Some("model".to_owned());
+        error
+    }
+
+    pub(crate) fn no_such_model_there(upstream: &str, models: &[&str]) -> Self {
+        let message = match models {
+            [] => format!("no model uses the upstream {upstream:?}: GET /v1/models lists those that can be asked for"),
+            models => format!(
+                "the upstream {upstream:?} has no such model: {upstream}/{} would be one",
+                models.join(&format!(" or {upstream}/"))
+            ),
+        };
+        let mut error = Self::bad_request(StatusCode::NOT_FOUND, "model_not_found", message);
+        error.param = Some("model".to_owned());
+        error
+    }
+
+    pub(crate) fn nothing_named() -> Self {
+        let message = "'model' or 'task' is required: GET /v1/models lists what there is";
+        let mut error = Self::bad_request(StatusCode::BAD_REQUEST, "invalid_request", message);
+        error.param = Some("model".to_owned());
+        error
+    }
+
     /// How a request ended that got this before it reached the router.
     pub(crate) fn outcome(&self) -> RequestOutcome {
         let code = match &self.code {
@@ -198,9 +236,19 @@ impl ApiError {
         response.content_type("application/json").body(self.body())
     }
 
-    fn body(&self) -> String {
+    /// The inside of the body, for a place in a larger one.
+    pub(crate) fn to_value(&self) -> serde_json::Value {
+        // Plain strings always serialise.
+        serde_json::to_value(self.inside()).unwrap_or_default()
+    }
+
+    fn inside(&self) -> Body<'_> {
         let code = (!self.code.is_empty()).then_some(&*self.code);
-        to_json(Body { message: &self.message, kind: self.kind, param: self.param.as_deref(), code, request_id: None })
+        Body { message: &self.message, kind: self.kind, param: self.param.as_deref(), code, request_id: None }
+    }
+
+    fn body(&self) -> String {
+        to_json(self.inside())
     }
 }
 

@@ -43,6 +43,14 @@ impl Standing {
     }
 }
 
+/// Why a key's request may not come in now.
+pub(crate) enum Refused {
+    /// Too many requests a minute.
+    Rate { limit: u32, wait: Duration },
+    /// Too many at a time.
+    Concurrency { limit: u32 },
+}
+
 impl KeyLimiter {
     pub(crate) fn new(limits: KeyLimits) -> Self {
         let rate = limits
@@ -57,11 +65,19 @@ impl KeyLimiter {
 
     /// Lets a request through, or says why not and when it may come again. A request that is refused uses nothing up.
     pub(crate) fn admit(&self) -> Result<(Option<Place>, Option<Standing>), ApiError> {
+        self.try_admit().map_err(|refused| match refused {
+            Refused::Rate { limit, wait } => ApiError::rate_limited(limit, wait),
+            Refused::Concurrency { limit } => ApiError::too_many_at_once(limit),
+        })
+    }
+
+    /// As [`Self::admit`], for those who wait.
+    pub(crate) fn try_admit(&self) -> Result<(Option<Place>, Option<Standing>), Refused> {
         let place = match self.limits.concurrent {
             None => None,
             Some(most) => {
                 let place = Place::take(&self.in_flight, most.get());
-                Some(place.ok_or_else(|| ApiError::too_many_at_once(most.get()))?)
+                Some(place.ok_or(Refused::Concurrency { limit: most.get() })?)
             }
         };
         let (Some(rate), Some(limit)) = (&self.rate, self.limits.requests_per_minute) else { return Ok((place, None)) };
@@ -69,7 +85,10 @@ impl KeyLimiter {
             Ok(state) => {
                 Ok((place, Some(Standing { limit: limit.get(), remaining: state.remaining_burst_capacity() })))
             }
-            Err(until) => Err(ApiError::rate_limited(limit.get(), until.wait_time_from(DefaultClock::default().now()))),
+            Err(until) => {
+                let wait = until.wait_time_from(DefaultClock::default().now());
+                Err(Refused::Rate { limit: limit.get(), wait })
+            }
         }
     }
 }

@@ -197,7 +197,7 @@ impl Metrics {
         let pair = model.and_then(|model| handles.pair(ended.upstream.as_ref()?, model));
         match pair {
             Some(pair) if class == RequestClass::Ok => {
-                pair.request_ok(ended.subject.operation).inc();
+                pair.request_ok(ended.subject.route).inc();
                 pair.duration.observe(ended.duration.as_secs_f64());
                 self.series.overhead.observe(ended.overhead().as_secs_f64());
             }
@@ -222,7 +222,7 @@ impl Metrics {
     }
 
     fn count_failure(&self, ended: &RequestEnded, class: RequestClass, pair: Option<&Pair>) {
-        let (route, class) = (ended.subject.operation.as_str(), class.as_str());
+        let (route, class) = (ended.subject.route.as_str(), class.as_str());
         let model = ended.subject.model.as_ref().map_or(OTHER, ModelId::as_str);
         // An upstream without series is one that the configuration has lost meanwhile.
         let (upstream, provider) =

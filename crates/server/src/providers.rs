@@ -30,6 +30,7 @@ fn spec(upstream: &Upstream) -> Result<UpstreamSpec, BuildError> {
     Ok(UpstreamSpec {
         id: upstream.id.clone(),
         provider_name: upstream.provider.as_str(),
+        served_model: upstream.model.clone(),
         provider: adapter(upstream)?,
         tariff: upstream.tariff.clone(),
         operations: upstream.operations.clone(),

@@ -16,12 +16,12 @@ use actix_web::{
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, future::LocalBoxFuture};
-use provider::RequestId;
+use provider::{Frame, RequestId};
 use router::{Answer, RouterError};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use crate::{app::App, error, limits::Place};
+use crate::{app::App, chunks, error, limits::Place};
 
 /// Most bytes that are gathered into one write.
 const MAX_WRITE: usize = 64 << 10;
@@ -38,9 +38,28 @@ pub(crate) enum Source {
     Ended,
 }
 
+/// How frames are shown to the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// As they came.
+    OpenAi,
+    /// The text alone, in `chunk` events.
+    Chunks,
+}
+
+impl Form {
+    fn show(self, frame: Frame) -> Bytes {
+        match self {
+            Self::OpenAi => frame.bytes,
+            Self::Chunks => chunks::event(&frame),
+        }
+    }
+}
+
 /// The body of a streamed response.
 pub(crate) struct SseBody {
     source: Source,
+    form: Form,
     request_id: RequestId,
     keep_alive: Duration,
     last_write: Instant,
@@ -53,13 +72,14 @@ impl SseBody {
     /// Relays what comes from `source`.
     pub(crate) fn new(
         source: Source,
+        form: Form,
         app: &Arc<App>,
         request_id: RequestId,
         keep_alive: Duration,
         places: Places,
     ) -> Self {
         let cut = Box::pin(app.cut.clone().cancelled_owned());
-        Self { source, request_id, keep_alive, last_write: Instant::now(), timer: None, cut, _places: places }
+        Self { source, form, request_id, keep_alive, last_write: Instant::now(), timer: None, cut, _places: places }
     }
 
     fn end(&mut self, last: Bytes) -> Poll<Option<Result<Bytes, Error>>> {
@@ -92,7 +112,7 @@ impl SseBody {
         let mut gathered: Option<BytesMut> = None;
         loop {
             let bytes = match Pin::new(&mut *answer).poll_next(context) {
-                Poll::Ready(Some(Ok(frame))) => frame.bytes,
+                Poll::Ready(Some(Ok(frame))) => self.form.show(frame),
                 Poll::Ready(Some(Err(error))) => {
                     let event = error::broken_stream(&error, self.request_id.as_str());
                     self.source = Source::Ended;

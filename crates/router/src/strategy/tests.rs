@@ -18,7 +18,7 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
             let (owed, is_ready, in_flight, first_token, meets_slo, cost) = drawn;
             let first_token = first_token.map(std::time::Duration::from_micros);
             let expected_cost = cost.map(NanoUsd);
-            Candidate { target, owed, is_ready, in_flight, first_token, meets_slo, expected_cost }
+            Candidate { target, owed, is_ready, in_flight, first_token, meets_slo, expected_cost, is_too_long: false }
         };
         drawn.into_iter().enumerate().map(candidate).collect()
     })

@@ -15,8 +15,8 @@ use provider::{
     Error, Features, FrameKind, Limits, ModelId, Operation, PicoUsd, Price, Request, RequestId, Tariff, UpstreamId,
 };
 use router::{
-    AttemptEnded, BreakerState, Caller, Event, ModelSpec, Observer, Reason, RequestEnded, Router, RouterError, Served,
-    StrategyName, Table, Timeouts, Upstream, UpstreamSpec,
+    AttemptEnded, BreakerState, Caller, Event, ModelSpec, Observer, Reason, RequestEnded, Route, Router, RouterError,
+    Served, StrategyName, Table, Timeouts, Upstream, UpstreamSpec,
 };
 use tokio::time::{Instant, sleep};
 
@@ -63,6 +63,7 @@ pub(crate) fn upstream(id: &str, fake: &Arc<Fake>) -> UpstreamSpec {
     UpstreamSpec {
         id: id.into(),
         provider_name: "fake",
+        served_model: format!("served-by-{id}"),
         provider: fake.clone(),
         tariff: None,
         operations: Operation::ALL.to_vec(),
@@ -138,8 +139,15 @@ impl Rig {
 
     pub(crate) async fn call(&self, request: &Request) -> Result<Served, RouterError> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed).to_string();
-        let caller =
-            Caller { request_id: RequestId::from(id.as_str()), key: None, team: None, arrived: Instant::now() };
+        let caller = Caller {
+            request_id: RequestId::from(id.as_str()),
+            key: None,
+            team: None,
+            arrived: Instant::now(),
+            route: Route::Chat,
+            model: None,
+            falls_back: false,
+        };
         self.router.call(request, caller).await
     }
 

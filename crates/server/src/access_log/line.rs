@@ -105,7 +105,7 @@ pub(super) fn render(ended: &RequestEnded, format: LogFormat) -> Vec<u8> {
         request_id: subject.request_id.as_str(),
         team: subject.team.as_deref(),
         key: subject.key.as_deref(),
-        route: subject.operation.as_str(),
+        route: subject.route.as_str(),
         model: subject.model.as_ref().map(ModelId::as_str),
         stream: subject.stream,
         outcome: ended.outcome.as_str(),

@@ -12,14 +12,16 @@ fn model(name: &str) -> Value {
     json!({"id": name, "object": "model", "created": 0, "owned_by": "llm-router"})
 }
 
-/// Every model.
+/// Every model, and every task as one.
 pub(crate) async fn list(request: HttpRequest, app: web::Data<Arc<App>>) -> HttpResponse {
     let (_, mut response) = identified(&request, &app);
     if let Err(error) = app.live().keyring.authenticate(request.headers()) {
         return error.respond(response);
     }
-    let table = app.router.table();
-    let models: Vec<Value> = table.models().map(|name| model(name.as_str())).collect();
+    let (table, live) = (app.router.table(), app.live());
+    let tasks = live.names.task_names();
+    let models: Vec<Value> =
+        table.models().map(|name| model(name.as_str())).chain(tasks.map(|name| model(&name))).collect();
     response.json(json!({"object": "list", "data": models}))
 }
 
@@ -29,7 +31,9 @@ pub(crate) async fn show(request: HttpRequest, name: web::Path<String>, app: web
     if let Err(error) = app.live().keyring.authenticate(request.headers()) {
         return error.respond(response);
     }
-    if app.router.table().models().any(|known| known.as_str() == *name) {
+    let is_known = app.router.table().models().any(|known| known.as_str() == *name)
+        || app.live().names.task_names().any(|known| known == *name);
+    if is_known {
         return response.json(model(&name));
     }
     ApiError::no_such_model(&name).respond(response)

@@ -34,6 +34,7 @@ pub(super) fn read(root: &mut Table<'_>, auth: AuthMode) -> Vec<Key> {
         }
         let team = table.required("team", "the team that pays").and_then(Text::name);
         let sha256 = secret(&mut table);
+        let may_choose_upstream = table.flag("direct", false);
         let limits = table.table("limits").map(limits).unwrap_or_default();
         if let Some(twin) = keys.iter().find(|key| Some(key.sha256) == sha256) {
             let fault = format!("the same key as {:?}", twin.id);
@@ -41,7 +42,7 @@ pub(super) fn read(root: &mut Table<'_>, auth: AuthMode) -> Vec<Key> {
         }
         table.finish();
         if let (Some(id), Some(team), Some(sha256)) = (id, team, sha256) {
-            keys.push(Key { id, team, sha256, limits });
+            keys.push(Key { id, team, sha256, limits, may_choose_upstream });
         }
     }
     keys

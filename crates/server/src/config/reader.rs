@@ -74,6 +74,17 @@ impl<'a> Table<'a> {
         Some(Item::new(self.context, path, value))
     }
 
+    /// Everything that is left, by key: for tables whose keys are the user's own.
+    pub(super) fn take_rest(&mut self) -> Vec<(String, Item<'a>)> {
+        let mut rest: Vec<_> = self.entries.drain().collect();
+        rest.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let item = |(key, value): (String, Value)| {
+            let item = Item::new(self.context, self.at(&key), value);
+            (key, item)
+        };
+        rest.into_iter().map(item).collect()
+    }
+
     pub(super) fn text(&mut self, key: &'static str) -> Option<Text<'a>> {
         self.take(key)?.text()
     }

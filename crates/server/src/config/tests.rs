@@ -127,7 +127,7 @@ fn all_problems_are_reported_together_like_a_compiler_does() {
     let report = parse(&text, "config/x.toml", &env).expect_err("three mistakes").to_string();
     let expected = "\
 config/x.toml: server.drane_s: unknown key
-  expected: a key of server: listen, admin_listen, workers, admin_token_file, max_body_bytes, max_messages, max_in_flight, drain_s, \
+  expected: a key of server: listen, admin_listen, workers, admin_token_file, max_body_bytes, max_messages, max_batch, max_in_flight, drain_s, \
 keep_alive_comment_s, body_read_s, max_connections
   hint: did you mean \"drain_s\"?
 

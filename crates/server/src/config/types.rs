@@ -1,6 +1,6 @@
 //! What a configuration says, once it is known to be right.
 
-use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use provider::{Features, Limits, ModelId, Operation, Tariff, UpstreamId};
 use router::StrategyName;
@@ -27,6 +27,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// Models, at least one, with distinct names; all their references resolve.
     pub models: Vec<Model>,
+    /// The model of each task.
+    pub tasks: BTreeMap<String, String>,
 }
 
 /// Addresses and limits of the service.
@@ -44,6 +46,8 @@ pub struct Server {
     pub max_body_bytes: usize,
     /// Limits on the content of a request.
     pub limits: Limits,
+    /// Most prompts in one batch.
+    pub max_batch: usize,
     /// Most requests in progress in the whole process.
     pub max_in_flight: u32,
     /// How long a shutdown waits for streams.
@@ -107,6 +111,8 @@ pub struct Key {
     pub sha256: [u8; 32],
     /// What the key may use.
     pub limits: KeyLimits,
+    /// Whether it may name the upstream that is to serve, past the strategy.
+    pub may_choose_upstream: bool,
 }
 
 /// What a key may use; `None` is unlimited.

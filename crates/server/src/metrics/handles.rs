@@ -4,8 +4,8 @@
 use std::{collections::HashMap, sync::Arc};
 
 use prometheus::{Histogram, IntCounter};
-use provider::{ModelId, Operation, UpstreamId};
-use router::{ModelSpec, Policy, Reason, Role, StrategyName, Table, Unreported, Upstream};
+use provider::{ModelId, UpstreamId};
+use router::{ModelSpec, Policy, Reason, Role, Route, StrategyName, Table, Unreported, Upstream};
 
 use super::{
     Series,
@@ -23,7 +23,7 @@ pub(super) struct Handles {
 #[derive(Clone)]
 pub(super) struct Pair {
     pub(super) provider: &'static str,
-    requests_ok: [IntCounter; Operation::ALL.len()],
+    requests_ok: [IntCounter; Route::ALL.len()],
     pub(super) duration: Histogram,
     pub(super) first_token: Histogram,
     attempts: [[IntCounter; AttemptClass::ALL.len()]; Role::ALL.len()],
@@ -87,8 +87,8 @@ impl Pair {
         };
         Self {
             provider: upstream.spec.provider_name,
-            requests_ok: Operation::ALL
-                .map(|operation| series.requests.with_label_values(&[operation.as_str(), id, provider, name, ok])),
+            requests_ok: Route::ALL
+                .map(|route| series.requests.with_label_values(&[route.as_str(), id, provider, name, ok])),
             duration: series.request_duration.with_label_values(&labels),
             first_token: series.first_token.with_label_values(&labels),
             attempts: Role::ALL.map(|role| {
@@ -106,8 +106,8 @@ impl Pair {
         }
     }
 
-    pub(super) fn request_ok(&self, operation: Operation) -> &IntCounter {
-        &self.requests_ok[operation as usize]
+    pub(super) fn request_ok(&self, route: Route) -> &IntCounter {
+        &self.requests_ok[route as usize]
     }
 
     pub(super) fn attempt(&self, role: Role, class: AttemptClass) -> &IntCounter {
@@ -128,7 +128,7 @@ impl ModelHandles {
         };
         // What is refused before any upstream is asked has series as well.
         for class in [RequestClass::Rejected, RequestClass::Error] {
-            let route = Operation::Chat.as_str();
+            let route = Route::Chat.as_str();
             series.requests.with_label_values(&[route, NONE, NONE, model.as_str(), class.as_str()]);
         }
         Self { baselines: policies.iter().map(baseline).collect() }

@@ -43,7 +43,14 @@ fn mistakes_in_the_shape_are_reported() {
         ("tools = true", "tools = \"yes\"", "upstreams[0].features.tools", "\"yes\" is neither true nor false", ""),
         ("timeouts = { connect_ms = 500 }", "timeouts = 500", "upstreams[0].timeouts", "500 is not a table", ""),
         ("[\"chat\"]", "\"chat\"", "upstreams[0].supports", "\"chat\" is not an array", ""),
-        ("[auth]", "[tasks]\n[auth]", "tasks", "not supported by this version", "remove the section"),
+        (
+            "[auth]",
+            "[tasks]\ncode = \"llama-3.1-8\"\n[auth]",
+            "tasks.code",
+            "\"llama-3.1-8\" is not the name of a model",
+            "did you mean \"llama-3.1-8b\"?",
+        ),
+        ("[auth]", "[tasks]\n\"a b\" = \"llama-3.1-8b\"\n[auth]", "tasks.a b", "is not a task's name", ""),
         ("[auth]", "[[ensembles]]\n[auth]", "ensembles", "not supported by this version", "remove the section"),
     ]);
 }

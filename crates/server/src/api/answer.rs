@@ -1,0 +1,121 @@
+//! From a request that is understood to a response: the router's answer in the form that the client asked for.
+
+use actix_web::{
+    HttpResponse, HttpResponseBuilder,
+    http::header::{self, HeaderName, HeaderValue},
+};
+use futures_util::StreamExt;
+use provider::Request;
+use router::{Caller, Route, RouterError, Served};
+
+use super::{
+    arrival::{Arrival, Visit},
+    generated,
+};
+use crate::{
+    error::ApiError,
+    sse::{Form, Places, Source, SseBody},
+};
+
+/// A request that is understood.
+pub(crate) struct Ask {
+    request: Request,
+    caller: Caller,
+    places: Places,
+    form: Form,
+}
+
+impl Ask {
+    /// `model` stands in for the name in the request's body, if given.
+    pub(crate) fn new(request: Request, model: Option<String>, route: Route, arrival: Arrival, form: Form) -> Self {
+        let Arrival { id, key, places, at, falls_back, .. } = arrival;
+        let (key, team) = (key.id.clone(), key.team.clone());
+        let caller = Caller { request_id: id, key, team, arrived: at, route, model, falls_back };
+        Self { request, caller, places, form }
+    }
+}
+
+/// Has the router answer and makes a response of it.
+pub(crate) async fn answer(visit: Visit, ask: Ask) -> HttpResponse {
+    let Visit { app, live, mut response, .. } = visit;
+    let Ask { request, caller, places, form } = ask;
+    let (id, keep_alive) = (caller.request_id.clone(), live.server.keep_alive_comment);
+    let asked_for = caller.model.as_deref().unwrap_or(&request.head.model);
+    if request.head.stream && app.router.table().has_early_headers(asked_for) {
+        let owner = app.clone();
+        let call = async move { owner.router.call(&request, caller).await.map(|served| served.answer) };
+        return stream(response, SseBody::new(Source::Calling(Box::pin(call)), form, &app, id, keep_alive, places));
+    }
+    let model = asked_for.to_owned();
+    let outcome = tokio::select! {
+        biased;
+        outcome = app.router.call(&request, caller) => outcome,
+        () = app.cut.cancelled() => return ApiError::shutting_down().respond(response),
+    };
+    let served = match outcome {
+        Ok(served) => served,
+        Err(error) => return refuse(response, &error),
+    };
+    add_route(&mut response, &served);
+    if served.answer.whole().is_none() {
+        return stream(response, SseBody::new(Source::Relaying(served.answer), form, &app, id, keep_alive, places));
+    }
+    match form {
+        Form::OpenAi => whole(response, served).await,
+        Form::Chunks => match generated::read(served, &model, &id).await {
+            Ok(generated) => response.json(generated),
+            Err(error) => refuse(response, &error),
+        },
+    }
+}
+
+fn refuse(mut response: HttpResponseBuilder, error: &RouterError) -> HttpResponse {
+    if let RouterError::Failed { attempts, .. } = error {
+        response.insert_header((HeaderName::from_static("x-llm-router-attempts"), *attempts));
+    }
+    ApiError::from(error).respond(response)
+}
+
+async fn whole(mut response: HttpResponseBuilder, mut served: Served) -> HttpResponse {
+    match served.answer.next().await {
+        Some(Ok(frame)) => response.content_type("application/json").body(frame.bytes),
+        Some(Err(error)) => {
+            refuse(response, &RouterError::Failed { error, attempts: served.attempts, retry_after: None })
+        }
+        None => ApiError::overloaded().respond(response),
+    }
+}
+
+fn stream(mut response: HttpResponseBuilder, body: SseBody) -> HttpResponse {
+    response
+        .content_type("text/event-stream; charset=utf-8")
+        .insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-cache")))
+        .insert_header((HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")))
+        .body(body)
+}
+
+/// Who answered, why, and what it took.
+fn add_route(response: &mut HttpResponseBuilder, served: &Served) {
+    let word = |word: &'static str| HeaderValue::from_static(word);
+    response.insert_header((HeaderName::from_static("x-llm-router-provider"), word(served.provider)));
+    response.insert_header((HeaderName::from_static("x-llm-router-reason"), word(served.reason.as_str())));
+    let mut add = |name: &'static str, value: &str| {
+        response.insert_header((HeaderName::from_static(name), value));
+    };
+    add("x-llm-router-upstream", served.upstream.as_str());
+    if let Some(cost) = served.cost {
+        add("x-llm-router-cost-usd", &cost.to_string());
+    }
+    if !served.head.dropped_params.is_empty() {
+        add("x-llm-router-dropped-params", &printable(&served.head.dropped_params.join(", ")));
+    }
+    if !served.head.injected_params.is_empty() {
+        add("x-llm-router-injected-params", &printable(&served.head.injected_params.join(", ")));
+    }
+    response.insert_header((HeaderName::from_static("x-llm-router-attempts"), served.attempts));
+}
+
+/// Field names come from the client: only what a header may hold is passed on, and not without end.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).take(512).collect()
+}

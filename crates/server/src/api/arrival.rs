@@ -1,0 +1,151 @@
+//! A request before it is understood: who sends it, whether it may come in, and its body.
+//!
+//! What is cheap to refuse is refused first: a wrong key before the body is read, a limit before the body is parsed.
+
+use std::sync::Arc;
+
+use actix_web::{
+    HttpRequest, HttpResponse, HttpResponseBuilder,
+    http::header::{self, HeaderMap, HeaderName, HeaderValue},
+    web,
+};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use provider::RequestId;
+use router::{Route, Subject};
+use tokio::time::{Instant, timeout};
+
+use super::identified;
+use crate::{
+    app::{App, Live},
+    auth::ClientKey,
+    error::ApiError,
+    limits::{Place, Standing},
+    names::Asked,
+    sse::Places,
+};
+
+const TASK: HeaderName = HeaderName::from_static("x-llm-router-task");
+const FALLBACK: HeaderName = HeaderName::from_static("x-llm-router-fallback");
+
+/// A request that may come in, and its body.
+pub(crate) struct Arrival {
+    pub(crate) id: RequestId,
+    pub(crate) key: Arc<ClientKey>,
+    pub(crate) places: Places,
+    pub(crate) body: Bytes,
+    /// When the whole request was there.
+    pub(crate) at: Instant,
+    /// The task that a header names, or later the body.
+    pub(crate) task: Option<String>,
+    /// Whether others may serve when an upstream that is named fails.
+    pub(crate) falls_back: bool,
+}
+
+/// Where a request came in, and the response that is being made for it.
+pub(crate) struct Visit {
+    pub(crate) app: Arc<App>,
+    pub(crate) live: Arc<Live>,
+    pub(crate) response: HttpResponseBuilder,
+    subject: Subject,
+    started: Instant,
+}
+
+impl Visit {
+    /// A request comes in by `route`.
+    pub(crate) fn new(route: Route, request: &HttpRequest, app: &Arc<App>) -> Self {
+        let (id, response) = identified(request, app);
+        let subject = Subject { request_id: id, route, stream: false, model: None, key: None, team: None };
+        Self { app: app.clone(), live: app.live(), response, subject, started: Instant::now() }
+    }
+
+    /// Admits the request and reads its body.
+    pub(crate) async fn receive(&mut self, request: &HttpRequest, payload: web::Payload) -> Result<Arrival, ApiError> {
+        let headers = request.headers();
+        let key = self.live.keyring.authenticate(headers)?;
+        (self.subject.key, self.subject.team) = (key.id.clone(), key.team.clone());
+        let server = &self.live.server;
+        check_headers(headers, server.max_body_bytes)?;
+        let (place, standing) = key.limiter.admit()?;
+        if let Some(standing) = standing {
+            add_standing(&mut self.response, standing);
+        }
+        let own = Place::take(&self.app.in_flight, server.max_in_flight).ok_or_else(ApiError::overloaded)?;
+        let read = read(payload, headers, server.max_body_bytes);
+        let body = tokio::select! {
+            biased;
+            body = timeout(server.body_read, read) => body.map_err(|_| ApiError::body_too_slow())??,
+            () = self.app.cut.cancelled() => return Err(ApiError::shutting_down()),
+        };
+        Ok(Arrival {
+            id: self.subject.request_id.clone(),
+            key,
+            places: [place, Some(own)],
+            body,
+            at: Instant::now(),
+            task: headers.get(TASK).and_then(|task| task.to_str().ok()).map(str::to_owned),
+            falls_back: headers.get(FALLBACK).is_some_and(|value| value == "true"),
+        })
+    }
+
+    /// The name for the router of what is asked for, where the body names `model`; `None` if that is it.
+    pub(crate) fn resolve(&self, arrival: &Arrival, model: Option<&str>) -> Result<Option<String>, ApiError> {
+        let asked = Asked { model, task: arrival.task.as_deref() };
+        self.live.names.resolve(asked, &self.app.router.table(), &arrival.key)
+    }
+
+    /// Answers a request that never reached the router.
+    pub(crate) fn refuse(self, error: &ApiError) -> HttpResponse {
+        self.app.rejected(self.subject, error, self.started);
+        error.respond(self.response)
+    }
+}
+
+fn check_headers(headers: &HeaderMap, max_body_bytes: usize) -> Result<(), ApiError> {
+    let content_type = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    if !essence.eq_ignore_ascii_case(b"application/json") {
+        return Err(ApiError::not_json());
+    }
+    if headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        return Err(ApiError::encoded());
+    }
+    if content_length(headers).is_some_and(|length| length > max_body_bytes) {
+        return Err(ApiError::body_too_large(max_body_bytes));
+    }
+    Ok(())
+}
+
+fn content_length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Reads the body; one that comes in one read is taken as it is.
+async fn read(mut payload: web::Payload, headers: &HeaderMap, limit: usize) -> Result<Bytes, ApiError> {
+    let expected = content_length(headers);
+    let Some(first) = payload.next().await else { return Ok(Bytes::new()) };
+    let first = first.map_err(|_| ApiError::body_broken())?;
+    if first.len() > limit {
+        return Err(ApiError::body_too_large(limit));
+    }
+    if expected == Some(first.len()) {
+        return Ok(first);
+    }
+    let mut all = BytesMut::with_capacity(expected.unwrap_or(0).clamp(first.len(), limit));
+    all.extend_from_slice(&first);
+    while let Some(read) = payload.next().await {
+        all.extend_from_slice(&read.map_err(|_| ApiError::body_broken())?);
+        if all.len() > limit {
+            return Err(ApiError::body_too_large(limit));
+        }
+    }
+    Ok(all.freeze())
+}
+
+/// How much of the key's own allowance is left, in OpenAI's names.
+fn add_standing(response: &mut HttpResponseBuilder, standing: Standing) {
+    response.insert_header((HeaderName::from_static("x-ratelimit-limit-requests"), standing.limit));
+    response.insert_header((HeaderName::from_static("x-ratelimit-remaining-requests"), standing.remaining));
+    let reset = format!("{}ms", standing.reset().as_millis());
+    response.insert_header((HeaderName::from_static("x-ratelimit-reset-requests"), reset));
+}

@@ -1,0 +1,157 @@
+//! `POST /v1/route/explain`: what would become of a chat, without making the call.
+
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use provider::{Operation, Request};
+use router::{Blocked, Excluded, Explained, Explanation, Route, Unfit, Upstream};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::arrival::{Arrival, Visit};
+use crate::{app::App, error::ApiError};
+
+/// Explains one request.
+pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, app: web::Data<Arc<App>>) -> HttpResponse {
+    let mut visit = Visit::new(Route::Chat, &request, &app);
+    let explained = match visit.receive(&request, payload).await {
+        Ok(arrival) => explain(&arrival, &visit),
+        Err(error) => Err(error),
+    };
+    match explained {
+        Ok(decision) => visit.response.json(decision),
+        Err(error) => error.respond(visit.response),
+    }
+}
+
+fn explain(arrival: &Arrival, visit: &Visit) -> Result<Decision, ApiError> {
+    let request = Request::parse(Operation::Chat, arrival.body.clone(), visit.live.server.limits)?;
+    let model = visit.resolve(arrival, Some(&request.head.model))?;
+    let explanation = visit.app.router.explain(&request, model.as_deref(), arrival.falls_back);
+    let explanation = explanation.map_err(|error| ApiError::from(&error))?;
+    Ok(Decision::new(&explanation, &request, visit.app.router.table().version.to_string()))
+}
+
+/// What would be done, and what it was decided on.
+#[derive(Serialize)]
+struct Decision {
+    model: String,
+    strategy: &'static str,
+    /// The upstream that would be asked first; null if none could be.
+    upstream: Option<String>,
+    /// Why that one.
+    reason: Option<&'static str>,
+    /// Those that could serve, in the order in which they would be asked.
+    candidates: Vec<CandidateView>,
+    excluded: Vec<ExcludedView>,
+    /// By the size of the body.
+    estimated_prompt_tokens: u64,
+    config_version: String,
+}
+
+/// An upstream as the strategy saw it. What is unknown is null.
+#[derive(Serialize)]
+struct CandidateView {
+    upstream: String,
+    provider: &'static str,
+    /// Its configured share of the model's requests, 0 to 1.
+    share: f64,
+    /// Requests that it is owed, its share of this one included.
+    owed_requests: f64,
+    /// Whether a worker is up.
+    has_ready_worker: Option<bool>,
+    in_flight: u32,
+    max_in_flight: u32,
+    /// Predicted; for an answer that is not streamed, to its end.
+    first_token_ms: Option<f64>,
+    meets_slo: bool,
+    /// At list prices.
+    expected_cost_usd: Option<f64>,
+    price: Option<PriceView>,
+    /// Whether the prompt, by its size, is longer than the context.
+    is_too_long: bool,
+}
+
+#[derive(Serialize)]
+struct PriceView {
+    input_usd_per_million: f64,
+    output_usd_per_million: f64,
+}
+
+#[derive(Serialize)]
+struct ExcludedView {
+    upstream: String,
+    provider: &'static str,
+    why: &'static str,
+    /// When it may take calls again.
+    retry_after_s: Option<f64>,
+}
+
+impl Decision {
+    fn new(explanation: &Explanation, request: &Request, config_version: String) -> Self {
+        let now = Instant::now();
+        Self {
+            model: explanation.model.as_str().to_owned(),
+            strategy: explanation.strategy.as_str(),
+            upstream: explanation.first().map(|id| id.as_str().to_owned()),
+            reason: explanation.reason.map(router::Reason::as_str),
+            candidates: explanation.order.iter().map(CandidateView::of).collect(),
+            excluded: explanation
+                .excluded
+                .iter()
+                .map(|(upstream, why)| ExcludedView::of(upstream, *why, now))
+                .collect(),
+            estimated_prompt_tokens: request.estimated_prompt_tokens(),
+            config_version,
+        }
+    }
+}
+
+impl CandidateView {
+    fn of(explained: &Explained) -> Self {
+        let (spec, candidate) = (&explained.upstream.spec, &explained.candidate);
+        let price = spec.tariff.as_ref().and_then(provider::Tariff::list_price);
+        Self {
+            upstream: spec.id.as_str().to_owned(),
+            provider: spec.provider_name,
+            share: explained.share,
+            owed_requests: candidate.owed,
+            has_ready_worker: candidate.is_ready,
+            in_flight: candidate.in_flight,
+            max_in_flight: spec.max_in_flight,
+            first_token_ms: candidate.first_token.map(|time| time.as_secs_f64() * 1e3),
+            meets_slo: candidate.meets_slo,
+            expected_cost_usd: candidate.expected_cost.map(|cost| as_float(cost.0) / 1e9),
+            price: price.map(|price| PriceView {
+                input_usd_per_million: as_float(price.input.0) / 1e6,
+                output_usd_per_million: as_float(price.output.0) / 1e6,
+            }),
+            is_too_long: candidate.is_too_long,
+        }
+    }
+}
+
+impl ExcludedView {
+    fn of(upstream: &Upstream, why: Excluded, now: Instant) -> Self {
+        let (why, until) = match why {
+            Excluded::Unfit(Unfit::Operation) => ("does not serve this operation", None),
+            Excluded::Unfit(Unfit::Features) => ("cannot do all that the request asks for", None),
+            Excluded::Unfit(Unfit::Context) => ("its context is too short", None),
+            Excluded::Blocked(Blocked::Broken(until)) => ("its breaker is open", Some(until)),
+            Excluded::Blocked(Blocked::Parked(until)) => ("it asked to be left alone", Some(until)),
+            Excluded::Blocked(Blocked::Full) => ("it has as many calls as it may", None),
+            Excluded::Barred | Excluded::Asked => ("it was asked already", None),
+        };
+        Self {
+            upstream: upstream.spec.id.as_str().to_owned(),
+            provider: upstream.spec.provider_name,
+            why,
+            retry_after_s: until.map(|until| until.duration_since(now).as_secs_f64()),
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "prices are far below 2^53")]
+fn as_float(number: u64) -> f64 {
+    number as f64
+}

@@ -1,0 +1,125 @@
+//! `llm-router explain`: the decision of a running router, as a table.
+
+use std::{io::Read, path::PathBuf, time::Duration};
+
+use anyhow::{Context, anyhow};
+use clap::Args;
+use openai::{Client, OpenAiDialect, Settings};
+use provider::ErrorKind;
+use reqwest::{Method, Url};
+use serde_json::{Value, json};
+
+use super::say;
+use crate::config::process_env;
+
+/// A router that takes longer is not answering.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What to ask, and whom.
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// Where the router listens.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    url: String,
+    /// The variable that holds a client key; without it none is sent.
+    #[arg(long, value_name = "NAME")]
+    key_env: Option<String>,
+    /// What a client would ask for: a model, task/NAME or UPSTREAM/MODEL.
+    #[arg(long, value_name = "NAME", required_unless_present = "body")]
+    model: Option<String>,
+    /// Explain a streamed chat.
+    #[arg(long, conflicts_with = "body")]
+    stream: bool,
+    /// The whole chat as JSON, in a file or, as -, on standard input.
+    #[arg(long, value_name = "FILE", conflicts_with = "model")]
+    body: Option<PathBuf>,
+    /// Print the router's answer as it is.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Asks and prints.
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let body = arguments.body()?;
+    let key = match &arguments.key_env {
+        Some(name) => Some(process_env(name).with_context(|| format!("the variable {name} is not set"))?),
+        None => None,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let decision = runtime.block_on(ask(&arguments.url, key, body))?;
+    Ok(say(&if arguments.json { decision.to_string() } else { table(&decision) })?)
+}
+
+impl Arguments {
+    fn body(&self) -> anyhow::Result<String> {
+        let Some(file) = &self.body else {
+            let messages = json!([{"role": "user", "content": "hello"}]);
+            return Ok(json!({"model": self.model, "stream": self.stream, "messages": messages}).to_string());
+        };
+        if file.as_os_str() == "-" {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text)?;
+            return Ok(text);
+        }
+        std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))
+    }
+}
+
+async fn ask(url: &str, key: Option<String>, body: String) -> anyhow::Result<Value> {
+    let base_url = format!("{}/v1", url.trim_end_matches('/').trim_end_matches("/v1"));
+    let path = Url::parse(&format!("{base_url}/route/explain")).with_context(|| format!("{url:?} is not a URL"))?;
+    let settings = Settings { base_url, api_key: key.map(Into::into), connect_timeout: PATIENCE, headers: Vec::new() };
+    let client = Client::new(&settings)?;
+    let asked = client.json(Method::POST, path, body.into(), &OpenAiDialect);
+    let answer = tokio::time::timeout(PATIENCE, asked).await;
+    let answer = answer.map_err(|_| anyhow!("{url} does not answer in time"))?;
+    answer.map_err(|error| match error.kind {
+        ErrorKind::Connect => anyhow!("no router answers at {url} ({error}); --url names another"),
+        _ => anyhow!("the router refused: {error}"),
+    })
+}
+
+/// The decision for people.
+fn table(decision: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let number =
+        |value: &Value, unit: &str| value.as_f64().map_or("-".to_owned(), |number| format!("{number:.2}{unit}"));
+    let mut lines = vec![format!(
+        "{} by {}: {} ({})",
+        text(&decision["model"]),
+        text(&decision["strategy"]),
+        text(&decision["upstream"]),
+        text(&decision["reason"]),
+    )];
+    let candidates = decision["candidates"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if !candidates.is_empty() {
+        let row = |[upstream, share, owed, ready, load, first, cost]: [&str; 7]| {
+            format!("  {upstream:<24} {share:>6} {owed:>7} {ready:>6} {load:>11} {first:>12} {cost:>14}")
+        };
+        lines.push(row(["would be asked", "share", "owed", "ready", "in flight", "first token", "expected cost"]));
+        for candidate in candidates {
+            let ready = match candidate["has_ready_worker"].as_bool() {
+                Some(true) => "yes",
+                Some(false) => "no",
+                None => "-",
+            };
+            let cost = candidate["expected_cost_usd"].as_f64().map_or("-".to_owned(), |usd| format!("${usd:.9}"));
+            lines.push(row([
+                &text(&candidate["upstream"]),
+                &number(&candidate["share"], ""),
+                &number(&candidate["owed_requests"], ""),
+                ready,
+                &format!("{}/{}", candidate["in_flight"], candidate["max_in_flight"]),
+                &number(&candidate["first_token_ms"], " ms"),
+                &cost,
+            ]));
+        }
+    }
+    for excluded in decision["excluded"].as_array().map(Vec::as_slice).unwrap_or_default() {
+        let retry =
+            excluded["retry_after_s"].as_f64().map(|seconds| format!(", for {seconds:.1} s")).unwrap_or_default();
+        lines.push(format!("  {:<24} not asked: {}{retry}", text(&excluded["upstream"]), text(&excluded["why"])));
+    }
+    lines.push(format!("  configuration {}", text(&decision["config_version"])));
+    lines.join("\n")
+}
