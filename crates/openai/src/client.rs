@@ -17,7 +17,7 @@ use secrecy::{ExposeSecret, SecretString};
 use thread_local::ThreadLocal;
 
 use crate::{
-    classify::{Dialect, Failure},
+    classify::{Dialect, Failure, OpenAiDialect},
     reply,
 };
 
@@ -114,6 +114,12 @@ impl Client {
     /// Fetches a small JSON document, with the same key.
     pub async fn get_json(&self, url: Url, dialect: &'static dyn Dialect) -> Result<serde_json::Value, Error> {
         self.json(Method::GET, url, Bytes::new(), dialect).await
+    }
+
+    /// Posts a small JSON document to a URL and reads another, with the same key.
+    pub async fn post_json(&self, url: &str, body: Bytes) -> Result<serde_json::Value, Error> {
+        let url = Url::parse(url).map_err(|_| Error::new(ErrorKind::Connect, format!("{url:?} is not a URL")))?;
+        self.json(Method::POST, url, body, &OpenAiDialect).await
     }
 
     /// Sends a small JSON document, or nothing, and reads another, with the same key.

@@ -4,9 +4,8 @@ use std::{io::Read, path::PathBuf, time::Duration};
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use openai::{Client, OpenAiDialect, Settings};
+use openai::{Client, Settings};
 use provider::ErrorKind;
-use reqwest::{Method, Url};
 use serde_json::{Value, json};
 
 use super::say;
@@ -67,15 +66,15 @@ impl Arguments {
 
 async fn ask(url: &str, key: Option<String>, body: String) -> anyhow::Result<Value> {
     let base_url = format!("{}/v1", url.trim_end_matches('/').trim_end_matches("/v1"));
-    let path = Url::parse(&format!("{base_url}/route/explain")).with_context(|| format!("{url:?} is not a URL"))?;
+    let path = format!("{base_url}/route/explain");
     let settings = Settings { base_url, api_key: key.map(Into::into), connect_timeout: PATIENCE, headers: Vec::new() };
     let client = Client::new(&settings)?;
-    let asked = client.json(Method::POST, path, body.into(), &OpenAiDialect);
+    let asked = client.post_json(&path, body.into());
     let answer = tokio::time::timeout(PATIENCE, asked).await;
     let answer = answer.map_err(|_| anyhow!("{url} does not answer in time"))?;
     answer.map_err(|error| match error.kind {
-        ErrorKind::Connect => anyhow!("no router answers at {url} ({error}); --url names another"),
-        _ => anyhow!("the router refused: {error}"),
+        ErrorKind::Connect => anyhow!("no router answers at {url}; --url names another"),
+        _ => anyhow!("the router refused: {}", error.message),
     })
 }
 
