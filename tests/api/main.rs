@@ -21,3 +21,5 @@ mod models;
 mod paths;
 #[cfg(test)]
 mod secrets;
+#[cfg(test)]
+mod short_form;

@@ -2,6 +2,8 @@
 
 // The modules say `cfg(test)` for clippy, which allows `unwrap` and `panic` there.
 #[cfg(test)]
+mod batch;
+#[cfg(test)]
 mod contract;
 #[cfg(test)]
 mod faults;
@@ -9,6 +11,8 @@ mod faults;
 mod gpu;
 #[cfg(test)]
 mod money;
+#[cfg(test)]
+mod naming;
 #[cfg(test)]
 mod poison;
 #[cfg(test)]

@@ -54,7 +54,7 @@ fn every_response_header_is_documented() {
     let is_header = |word: &str| word.starts_with("x-");
     let mut headers = BTreeSet::new();
     for path in files("crates/server/src/api", &[".rs"]) {
-        headers.extend(literals(&text(&shown(&path)), is_header));
+        headers.extend(literals(&text(shown(&path)), is_header));
     }
     headers.extend(literals(&text("crates/server/src/error.rs"), is_header));
     assert!(headers.len() > 8, "{headers:?}");

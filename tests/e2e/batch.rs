@@ -1,0 +1,160 @@
+//! Many prompts in one call: each is answered or fails by itself, none is lost and none is doubled.
+
+use std::{collections::BTreeMap, fs, time::Duration};
+
+use e2e::{Answer, BALANCED, CEREBRAS, CLIENT_KEY, Launch, RUNPOD_LB, Rig, eventually};
+use emulator::{Face, Fault, Rule, Settings};
+use futures_util::future::join;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+const PROMPTS: usize = 1_000;
+
+fn prompts(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("prompt number {number}")).collect()
+}
+
+async fn ask(rig: &Rig, body: Value, as_lines: bool) -> Answer {
+    let accept = if as_lines { "application/x-ndjson" } else { "application/json" };
+    let request = rig.client.request(Method::POST, "/v1/generate/batch").header("accept", accept);
+    Answer::of(request.header("content-type", "application/json").body(body.to_string())).await
+}
+
+/// The results by index; each must be there exactly once.
+fn results(answer: &Answer, as_lines: bool) -> BTreeMap<u64, Value> {
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let lines: Vec<Value> = if as_lines {
+        answer.text.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect()
+    } else {
+        answer.json()["results"].as_array().cloned().expect("results")
+    };
+    let count = lines.len();
+    let by_index: BTreeMap<u64, Value> =
+        lines.into_iter().map(|line| (line["index"].as_u64().expect("an index"), line)).collect();
+    assert_eq!(by_index.len(), count, "an index came twice");
+    by_index
+}
+
+/// What each request of the access log failed on, by the id of its line.
+fn failures(log: &std::path::Path) -> BTreeMap<String, Vec<String>> {
+    let text = fs::read_to_string(log).expect("an access log");
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line is JSON"));
+    let upstreams = |line: &Value| {
+        let failures = line["failures"].as_array().cloned().unwrap_or_default();
+        failures.iter().filter_map(|failure| Some(failure["upstream"].as_str()?.to_owned())).collect()
+    };
+    lines.map(|line| (line["request_id"].as_str().unwrap_or_default().to_owned(), upstreams(&line))).collect()
+}
+
+async fn a_thousand(as_lines: bool) {
+    let log = std::env::temp_dir().join(format!("llm-router-batch-{as_lines}-{}.log", std::process::id()));
+    let settings = Settings { speed: 100.0, ..Settings::default() };
+    // Little time to repeat, so that some fail for good.
+    let config = format!("{RUNPOD_LB}{CEREBRAS}{BALANCED}deadline_ms = 1500\n");
+    let rig = Launch::new(settings, &config).env("LLM_ROUTER__LOG__ACCESS", log.to_str().expect("UTF-8")).start();
+    let fault = |fault, share| Rule { fault, times: None, share: Some(share), probes: false };
+    for face in [Face::RunpodLb, Face::Cerebras] {
+        rig.emulator.set_rules(face, vec![fault(Fault::ResetBefore, 0.05)]);
+    }
+    let body = json!({"prompts": prompts(PROMPTS), "model": "llama", "max_tokens": 3, "concurrency": 32});
+    // Half-way, RunPod dies.
+    let dies = async {
+        eventually("half of it is served", async || {
+            let books = rig.emulator.books();
+            (books.runpod_lb.completed + books.cerebras.completed > PROMPTS as u64 / 2).then_some(())
+        })
+        .await;
+        rig.emulator.control(Face::RunpodLb, Fault::Refuse);
+    };
+    let (answer, ()) = join(ask(&rig, body, as_lines), dies).await;
+    rig.until_idle().await;
+    drop(rig);
+    let failures = failures(&log);
+    drop(fs::remove_file(&log));
+    let results = results(&answer, as_lines);
+    assert_eq!(results.keys().copied().collect::<Vec<_>>(), (0..PROMPTS as u64).collect::<Vec<_>>());
+    let (mut served, mut failed) = (0, 0);
+    for (index, result) in &results {
+        if result["error"].is_null() {
+            assert!(result["result"].as_str().is_some_and(|text| text.starts_with("You said:")), "{result}");
+            served += 1;
+            continue;
+        }
+        failed += 1;
+        let id = failures.keys().find(|id| id.ends_with(&format!(".{index}"))).expect("a line of the access log");
+        // The one that lived has failed it; the other one has too, or was known to be dead.
+        let failed_on = &failures[id];
+        assert!(failed_on.iter().any(|upstream| upstream == "cerebras"), "{id} failed on {failed_on:?} only: {result}");
+    }
+    assert!(served > 900, "{served} of {PROMPTS} were served");
+    if !as_lines {
+        let body = answer.json();
+        assert_eq!((body["succeeded"].as_u64(), body["failed"].as_u64()), (Some(served), Some(failed)));
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_prompts_survive_a_provider_that_dies_as_one_document() {
+    a_thousand(false).await;
+}
+
+#[tokio::test]
+async fn a_thousand_prompts_survive_a_provider_that_dies_line_by_line() {
+    a_thousand(true).await;
+}
+
+/// One bad entry fails alone, and says why.
+#[tokio::test]
+async fn entries_fail_alone() {
+    let rig = Rig::start(Settings::instant(), &format!("{RUNPOD_LB}{CEREBRAS}{BALANCED}"));
+    let requests = json!([
+        {"prompt": "one"},
+        {"prompt": ""},
+        {"prompt": "three", "model": "nowhere"},
+        {"messages": [{"role": "user", "content": "four"}], "max_tokens": 2},
+        {"prompt": "five", "temperature": 9},
+    ]);
+    let answer = ask(&rig, json!({"requests": requests, "model": "llama", "max_tokens": 4}), false).await;
+    let results = results(&answer, false);
+    let code = |index: u64| results[&index]["error"]["code"].as_str();
+    assert_eq!(
+        [0, 1, 2, 3, 4].map(code),
+        [None, Some("invalid_request"), Some("model_not_found"), None, Some("invalid_request")]
+    );
+    assert_eq!(results[&0]["usage"]["completion_tokens"], 4, "the batch's own options are the defaults");
+    assert_eq!(results[&3]["usage"]["completion_tokens"], 2, "an entry's options win");
+    let sum = [0, 3].map(|index: u64| results[&index]["cost_usd"].as_f64());
+    assert_eq!(sum, [None, None], "an unknown price is not zero");
+}
+
+/// A batch is slowed down by the key's allowance where single requests would be refused.
+#[tokio::test]
+async fn a_batch_waits_for_the_keys_allowance() {
+    let keys = "[[keys]]\nid = \"k\"\nteam = \"t\"\nenv = \"CLIENT_KEY\"\n\
+        limits = { requests_per_minute = 600, concurrent = 3 }\n";
+    let config = format!("{keys}{RUNPOD_LB}{CEREBRAS}{BALANCED}");
+    let rig = Launch::new(Settings::instant(), &config).start();
+    let answer = ask(&rig, json!({"prompts": prompts(620), "model": "llama", "concurrency": 64}), false).await;
+    let results = results(&answer, false);
+    assert!(results.values().all(|result| result["error"].is_null()), "{}", answer.text);
+    let refused = rig.client.with_key(CLIENT_KEY).post("/v1/generate", &json!({"prompt": "x"})).await;
+    assert!([200, 429].contains(&refused.status), "the allowance is the same for all: {}", refused.text);
+}
+
+/// What has not started when the client leaves never does.
+#[tokio::test]
+async fn a_client_that_leaves_takes_the_rest_with_it() {
+    let mut settings = Settings::default();
+    settings.runpod_lb.latency.first_token_ms = 60_000.0;
+    let rig = Rig::start(settings, &format!("{RUNPOD_LB}{}", e2e::only("runpod")));
+    let body = json!({"prompts": prompts(100), "model": "llama", "concurrency": 5});
+    for as_lines in [false, true] {
+        let before = rig.books(Face::RunpodLb);
+        let asked = tokio::time::timeout(Duration::from_secs(1), ask(&rig, body.clone(), as_lines)).await;
+        assert!(asked.is_err(), "nobody waits for that");
+        rig.until_idle().await;
+        let books = rig.books(Face::RunpodLb);
+        assert_eq!(books.received - before.received, 5);
+        assert_eq!(books.cancelled - before.cancelled, 5);
+    }
+}
