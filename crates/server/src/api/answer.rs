@@ -46,7 +46,7 @@ pub(crate) async fn answer(visit: Visit, ask: Ask) -> HttpResponse {
         let call = async move { owner.router.call(&request, caller).await.map(|served| served.answer) };
         return stream(response, SseBody::new(Source::Calling(Box::pin(call)), form, &app, id, keep_alive, places));
     }
-    let model = asked_for.to_owned();
+    let model = (form == Form::Chunks).then(|| asked_for.to_owned());
     let outcome = tokio::select! {
         biased;
         outcome = app.router.call(&request, caller) => outcome,
@@ -60,12 +60,10 @@ pub(crate) async fn answer(visit: Visit, ask: Ask) -> HttpResponse {
     if served.answer.whole().is_none() {
         return stream(response, SseBody::new(Source::Relaying(served.answer), form, &app, id, keep_alive, places));
     }
-    match form {
-        Form::OpenAi => whole(response, served).await,
-        Form::Chunks => match generated::read(served, &model, &id).await {
-            Ok(generated) => response.json(generated),
-            Err(error) => refuse(response, &error),
-        },
+    let Some(model) = model else { return whole(response, served).await };
+    match generated::read(served, &model, &id).await {
+        Ok(generated) => response.json(generated),
+        Err(error) => refuse(response, &error),
     }
 }
 
