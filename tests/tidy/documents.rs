@@ -89,7 +89,9 @@ fn has_anchor(document: &Path, wanted: &str) -> bool {
 #[test]
 fn every_link_leads_somewhere() {
     let mut documents = files("docs", &[".md"]);
-    documents.extend(["README.md", "CHANGELOG.md", "deploy/README.md"].map(|name| root().join(name)));
+    documents.extend(
+        ["README.md", "CHANGELOG.md", "deploy/README.md", "deploy/runpod/README.md"].map(|name| root().join(name)),
+    );
     let mut followed = 0;
     for document in &documents {
         let folder = document.parent().unwrap();

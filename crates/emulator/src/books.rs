@@ -17,7 +17,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use crate::{face::Face, fleet::Counts, state::State};
+use crate::{face::Face, fleet::Counts, management::ManagementCall, state::State};
 
 const KEPT: usize = 256;
 
@@ -30,6 +30,8 @@ pub struct Books {
     pub runpod_queue: FaceBooks,
     /// Cerebras'.
     pub cerebras: FaceBooks,
+    /// The last calls of RunPod's management API.
+    pub management: Vec<ManagementCall>,
 }
 
 impl Books {

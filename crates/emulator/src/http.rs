@@ -14,7 +14,7 @@ use crate::{
     control,
     face::Face,
     fault::Fault,
-    jobs, outage,
+    jobs, management, outage,
     reply::Reply,
     socket::Socket,
     state::{Shared, State},
@@ -27,6 +27,10 @@ pub(crate) async fn serve(request: HttpRequest, body: Bytes, state: web::Data<St
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     let (face, rest) = match segments.as_slice() {
         ["_control", rest @ ..] => return control::serve(&state, request.method(), rest, &body).into_response(),
+        ["v2", rest @ ..] if management::owns(rest) => {
+            let counts = |face| state.face(face).fleet.lock().counts(Instant::now());
+            return state.management.serve(request.method(), rest, request.headers(), &body, counts).into_response();
+        }
         ["lb", rest @ ..] => (Face::RunpodLb, rest),
         ["v2", _, rest @ ..] => (Face::RunpodQueue, rest),
         ["cerebras", rest @ ..] => (Face::Cerebras, rest),
@@ -133,7 +137,7 @@ fn models(state: &State, face: Face) -> Value {
 }
 
 /// The management API's list.
-fn workers(counts: crate::fleet::Counts) -> Value {
+pub(crate) fn workers(counts: crate::fleet::Counts) -> Value {
     let groups = [
         ("RUNNING", counts.running),
         ("IDLE", counts.idle),

@@ -2,7 +2,8 @@
 //! or the network.
 //!
 //! One HTTP server plays three faces under path prefixes: a RunPod load-balancing endpoint (`/lb/v1`, `/lb/ping`,
-//! `/lb/workers`), a RunPod queue endpoint (`/v2/{endpoint}/…`) and Cerebras (`/cerebras/v1`). Wording and shapes
+//! `/lb/workers`), a RunPod queue endpoint (`/v2/{endpoint}/…`) and Cerebras (`/cerebras/v1`). Beside them is RunPod's
+//! management API (`/v2/serverless`, `/v2/network-volumes`, `/v2/catalog/gpus`), which no fault touches. Wording and shapes
 //! follow recorded answers where there are any. It shares no types with the router on purpose: a field misread on one
 //! side must not be misread the same way on the other. Faults are ordered through [`Emulator::control`] or `POST
 //! /_control`; what was served is in [`Emulator::books`] or `GET /_control/books`.
@@ -18,6 +19,7 @@ mod fault;
 mod fleet;
 mod http;
 mod jobs;
+mod management;
 mod outage;
 mod player;
 mod quota;
@@ -37,5 +39,6 @@ pub use books::{Books, Cancellation, FaceBooks, Recorded};
 pub use face::Face;
 pub use fault::{ErrorShape, Fault, Limit, Rule};
 pub use fleet::Counts;
+pub use management::ManagementCall;
 pub use running::Emulator;
-pub use settings::{CerebrasSettings, Latency, Quota, RunpodSettings, Settings, Workers};
+pub use settings::{CerebrasSettings, Latency, ManagementSettings, Quota, RunpodSettings, Settings, Workers};

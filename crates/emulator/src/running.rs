@@ -82,6 +82,11 @@ impl Emulator {
         format!("{}/v2/{endpoint}/openai/v1", self.url())
     }
 
+    /// Base URL of RunPod's management API.
+    pub fn management_base(&self) -> String {
+        format!("{}/v2", self.url())
+    }
+
     /// Base URL of Cerebras.
     pub fn cerebras_base(&self) -> String {
         format!("{}/cerebras/v1", self.url())

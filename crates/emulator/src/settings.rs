@@ -25,6 +25,8 @@ pub struct Settings {
     pub runpod_queue: RunpodSettings,
     /// Cerebras Inference.
     pub cerebras: CerebrasSettings,
+    /// RunPod's management API.
+    pub management: ManagementSettings,
 }
 
 impl Default for Settings {
@@ -37,6 +39,7 @@ impl Default for Settings {
             runpod_lb: RunpodSettings::default(),
             runpod_queue: RunpodSettings::default(),
             cerebras: CerebrasSettings::default(),
+            management: ManagementSettings::default(),
         }
     }
 }
@@ -123,6 +126,14 @@ impl Default for CerebrasSettings {
             quota: Quota::default(),
         }
     }
+}
+
+/// Settings of RunPod's management API.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ManagementSettings {
+    /// The only key accepted; without it any key that is not empty will do.
+    pub api_key: Option<String>,
 }
 
 /// How fast a model answers.

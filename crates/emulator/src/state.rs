@@ -18,6 +18,7 @@ use crate::{
     fault::{Fault, Rule, Rules},
     fleet::{Fleet, Size},
     jobs::Jobs,
+    management::Management,
     quota::Quota,
     settings::{CerebrasSettings, Latency, RunpodSettings, Settings, Workers},
 };
@@ -59,6 +60,7 @@ pub(crate) struct FaceState {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) jobs: Mutex<Jobs>,
+    pub(crate) management: Management,
     faces: [FaceState; 3],
     rng: Mutex<SmallRng>,
     speed: f64,
@@ -82,6 +84,7 @@ impl State {
         ];
         Self {
             jobs: Mutex::default(),
+            management: Management::new(settings.management.api_key),
             faces,
             rng: Mutex::new(SmallRng::seed_from_u64(settings.seed)),
             speed,
@@ -177,7 +180,12 @@ impl State {
 
     pub(crate) fn books(&self) -> Books {
         let of = |face| self.face(face).books();
-        Books { runpod_lb: of(Face::RunpodLb), runpod_queue: of(Face::RunpodQueue), cerebras: of(Face::Cerebras) }
+        Books {
+            runpod_lb: of(Face::RunpodLb),
+            runpod_queue: of(Face::RunpodQueue),
+            cerebras: of(Face::Cerebras),
+            management: self.management.calls(),
+        }
     }
 }
 

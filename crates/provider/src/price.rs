@@ -19,7 +19,7 @@ pub enum ParsePriceError {
     #[error("expected a decimal number of US dollars such as \"0.10\"")]
     NotDecimal,
     /// Finer than the smallest unit.
-    #[error("finer than a pico-dollar: use fewer decimals")]
+    #[error("too fine for a price: use fewer decimals")]
     TooFine,
     /// Larger than any price should be.
     #[error("too large for a price")]
@@ -35,6 +35,13 @@ impl PicoUsd {
     /// Reads US dollars per second, exactly: `"0.00019"` is 190,000,000 pico-dollars per second.
     pub fn from_usd_per_second(text: &str) -> Result<Self, ParsePriceError> {
         decimal(text, 12).map(Self)
+    }
+}
+
+impl NanoUsd {
+    /// Reads US dollars, exactly: `"0.07"` is 70,000,000 nano-dollars.
+    pub fn from_usd(text: &str) -> Result<Self, ParsePriceError> {
+        decimal(text, 9).map(Self)
     }
 }
 
@@ -127,6 +134,7 @@ mod tests {
         assert_eq!(PicoUsd::from_usd_per_million("0.02"), Ok(PicoUsd(20_000)));
         assert_eq!(PicoUsd::from_usd_per_million("12"), Ok(PicoUsd(12_000_000)));
         assert_eq!(PicoUsd::from_usd_per_second("0.00019"), Ok(PicoUsd(190_000_000)));
+        assert_eq!(NanoUsd::from_usd("4.18"), Ok(NanoUsd(4_180_000_000)));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 mod capacity;
 mod dialect;
 mod literal;
+pub mod management;
 mod outgoing;
 
 use openai::{BuildError, Client, Served};

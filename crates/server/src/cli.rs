@@ -1,6 +1,7 @@
 //! The command line.
 
 mod explain;
+mod runpod;
 
 use std::{
     io::Write,
@@ -84,6 +85,9 @@ enum Command {
         #[arg(long, value_name = "NUMBER", default_value_t = 1)]
         seed: u64,
     },
+    /// Set up a RunPod endpoint and its network volume from a file: what would change, what it costs, and doing it.
+    #[command(subcommand)]
+    Runpod(runpod::Command),
 }
 
 /// A speed: finite and not below zero.
@@ -101,6 +105,7 @@ pub fn main() -> ExitCode {
         Command::Check { config, without_secrets } => check(&config, without_secrets),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Emulate { listen, speed, seed } => emulate(listen, speed, seed),
+        Command::Runpod(command) => runpod::run(&command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -205,6 +210,7 @@ fn emulate(address: SocketAddr, speed: f64, chance: u64) -> anyhow::Result<()> {
     their models         {on_runpod}
   Cerebras               base_url = \"{cerebras}\"
     its models           {on_cerebras}
+  RunPod, management     llm-router runpod plan --api {management} --spec FILE
 
 Faults are set at {url}/_control: llm-router emulate --help
 Stop with Ctrl-C.
@@ -213,6 +219,7 @@ Stop with Ctrl-C.
         lb = emulator.runpod_lb_base(),
         queue = emulator.runpod_queue_base("demo"),
         cerebras = emulator.cerebras_base(),
+        management = emulator.management_base(),
     ))?;
     Ok(emulator.wait()?)
 }

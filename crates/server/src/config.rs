@@ -6,6 +6,7 @@
 //! environment is an argument, so that tests touch none.
 
 mod cost;
+mod endpoint;
 mod env;
 mod keys;
 mod listing;
@@ -25,6 +26,7 @@ mod tests;
 
 use std::path::Path;
 
+pub use endpoint::{load_endpoint, parse_endpoint};
 pub use env::{Env, process_env, unknown_overrides};
 pub use listing::Listing;
 pub use problem::{Problem, Problems};
@@ -54,15 +56,16 @@ pub fn load(path: &Path, env: Env<'_>) -> Result<Config, Problems> {
 
 /// Reads and validates the file at `path`.
 pub fn load_with(path: &Path, env: Env<'_>, secrets: Secrets) -> Result<Config, Problems> {
-    let origin = path.display().to_string();
-    match std::fs::read_to_string(path) {
-        Ok(text) => parse_with(&text, &origin, env, secrets),
-        Err(error) => {
-            let fault = format!("cannot be read: {error}");
-            let problem = Problem::new("", fault, "a TOML file").hint("config/ holds examples to start from");
-            Err(Problems { origin, list: vec![problem] })
-        }
-    }
+    let text = text_of(path, "config/ holds examples to start from")?;
+    parse_with(&text, &path.display().to_string(), env, secrets)
+}
+
+/// What a file says; `hint` tells those who have none where to find one.
+fn text_of(path: &Path, hint: &str) -> Result<String, Problems> {
+    std::fs::read_to_string(path).map_err(|error| {
+        let problem = Problem::new("", format!("cannot be read: {error}"), "a TOML file").hint(hint);
+        Problems { origin: path.display().to_string(), list: vec![problem] }
+    })
 }
 
 /// Validates `text`; a missing secret is a problem. `origin` names the file in reports.

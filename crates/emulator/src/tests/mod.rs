@@ -3,6 +3,7 @@
 mod captures;
 mod faces;
 mod faults;
+mod management;
 mod pace;
 
 use std::{sync::OnceLock, time::Duration};

@@ -1,0 +1,37 @@
+//! How the management API words its refusals: problem documents after RFC 9457.
+
+use openai::{Dialect, ErrorBody, Failure, classify};
+use provider::Error;
+use serde::Deserialize;
+
+/// The management API's wording.
+pub(super) struct ProblemDialect;
+
+#[derive(Deserialize)]
+struct Problem {
+    title: String,
+    detail: String,
+    /// Each failed rule of a request that was not valid.
+    #[serde(default)]
+    errors: Vec<String>,
+}
+
+impl Dialect for ProblemDialect {
+    fn classify(&self, failure: &Failure<'_>) -> Error {
+        let said = serde_json::from_slice(failure.body).map_or_else(|_| ErrorBody::parse(failure.body), read);
+        let mut error = classify(failure, &said);
+        if said.message.is_none() {
+            error.message = format!("RunPod answered {} without saying why", failure.status);
+        }
+        error
+    }
+}
+
+fn read(problem: Problem) -> ErrorBody {
+    let mut message = if problem.detail.is_empty() { problem.title } else { problem.detail };
+    for rule in &problem.errors {
+        message.push_str("\n  - ");
+        message.push_str(rule);
+    }
+    ErrorBody { message: Some(message), ..ErrorBody::default() }
+}
