@@ -69,7 +69,7 @@ async fn headers_say_who_answered_and_what_was_changed() {
     assert_eq!(answer.status, 200, "{}", answer.text);
     let headers = ["provider", "upstream", "attempts", "dropped-params", "injected-params"]
         .map(|name| answer.header(&format!("x-llm-router-{name}")));
-    assert_eq!(headers, ["cerebras", "cerebras", "1", "not_a_param?, top_k", "max_completion_tokens=4096"]);
+    assert_eq!(headers, ["cerebras", "cerebras", "1", "top_k, not_a_param?", "max_completion_tokens=4096"]);
     assert!(!answer.reason().is_empty());
     let usage = &answer.json()["usage"];
     let tokens = usage["prompt_tokens"].as_u64().unwrap() + usage["completion_tokens"].as_u64().unwrap();

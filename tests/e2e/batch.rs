@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, time::Duration};
 
-use e2e::{Answer, BALANCED, CEREBRAS, CLIENT_KEY, Launch, RUNPOD_LB, Rig, eventually};
+use e2e::{Answer, BALANCED, CEREBRAS, Launch, RUNPOD_LB, Rig, eventually};
 use emulator::{Face, Fault, Rule, Settings};
 use futures_util::future::join;
 use reqwest::Method;
@@ -106,15 +106,16 @@ async fn a_thousand_prompts_survive_a_provider_that_dies_line_by_line() {
 /// One bad entry fails alone, and says why.
 #[tokio::test]
 async fn entries_fail_alone() {
-    let rig = Rig::start(Settings::instant(), &format!("{RUNPOD_LB}{CEREBRAS}{BALANCED}"));
+    let rig = Rig::start(Settings::instant(), &format!("{RUNPOD_LB}{CEREBRAS}{BALANCED}\n[tasks]\nchat = \"llama\"\n"));
     let requests = json!([
         {"prompt": "one"},
         {"prompt": ""},
         {"prompt": "three", "model": "nowhere"},
         {"messages": [{"role": "user", "content": "four"}], "max_tokens": 2},
         {"prompt": "five", "temperature": 9},
+        {"prompt": "six", "model": "llama"},
     ]);
-    let answer = ask(&rig, json!({"requests": requests, "model": "llama", "max_tokens": 4}), false).await;
+    let answer = ask(&rig, json!({"requests": requests, "task": "chat", "max_tokens": 4}), false).await;
     let results = results(&answer, false);
     let code = |index: u64| results[&index]["error"]["code"].as_str();
     assert_eq!(
@@ -123,22 +124,58 @@ async fn entries_fail_alone() {
     );
     assert_eq!(results[&0]["usage"]["completion_tokens"], 4, "the batch's own options are the defaults");
     assert_eq!(results[&3]["usage"]["completion_tokens"], 2, "an entry's options win");
-    let sum = [0, 3].map(|index: u64| results[&index]["cost_usd"].as_f64());
-    assert_eq!(sum, [None, None], "an unknown price is not zero");
+    let refused = rig.metrics().await.value("llmrouter_requests_total", &[("route", "batch"), ("outcome", "rejected")]);
+    assert!((refused - 3.0).abs() < 0.1, "refusals are counted: {refused}");
+    let costs = [&results[&0]["cost_usd"], &results[&3]["cost_usd"], &answer.json()["cost_usd"]];
+    assert!(costs.iter().all(|cost| cost.is_null()), "an unknown price is not zero: {costs:?}");
+    assert!(results[&1]["request_id"].as_str().is_some_and(|id| id.ends_with(".1")), "{}", results[&1]);
 }
 
-/// A batch is slowed down by the key's allowance where single requests would be refused.
+/// A batch waits for the key's allowance where single requests would be refused, and so does the next one.
 #[tokio::test]
 async fn a_batch_waits_for_the_keys_allowance() {
-    let keys = "[[keys]]\nid = \"k\"\nteam = \"t\"\nenv = \"CLIENT_KEY\"\n\
-        limits = { requests_per_minute = 600, concurrent = 3 }\n";
-    let config = format!("{keys}{RUNPOD_LB}{CEREBRAS}{BALANCED}");
-    let rig = Launch::new(Settings::instant(), &config).start();
-    let answer = ask(&rig, json!({"prompts": prompts(620), "model": "llama", "concurrency": 64}), false).await;
+    let keys = "[[keys]]\nid = \"k\"\nteam = \"t\"\nenv = \"CLIENT_KEY\"\nlimits = { requests_per_minute = 3 }\n";
+    let rig = Launch::new(Settings::instant(), &format!("{keys}{RUNPOD_LB}{CEREBRAS}{BALANCED}")).start();
+    let body = json!({"prompts": prompts(5), "model": "llama"});
+    let asked = tokio::time::timeout(Duration::from_secs(2), ask(&rig, body, false)).await;
+    assert!(asked.is_err(), "the fourth has to wait for twenty seconds");
+    let books = rig.emulator.books();
+    assert_eq!(books.runpod_lb.received + books.cerebras.received, 3);
+}
+
+/// Entries wait for places, but hold none meanwhile: batches side by side get on with as many as there are.
+#[tokio::test]
+async fn batches_side_by_side_do_not_wait_for_each_other() {
+    let keys = "[[keys]]\nid = \"k\"\nteam = \"t\"\nenv = \"CLIENT_KEY\"\nlimits = { concurrent = 2 }\n";
+    let rig = Launch::new(Settings::instant(), &format!("{keys}{RUNPOD_LB}{CEREBRAS}{BALANCED}")).start();
+    let batch = |concurrency| json!({"prompts": prompts(20), "model": "llama", "concurrency": concurrency});
+    let (one, other) = join(ask(&rig, batch(1), false), ask(&rig, batch(8), true)).await;
+    assert_eq!((results(&one, false).len(), results(&other, true).len()), (20, 20));
+    for answer in [&one, &other] {
+        assert!(!answer.text.contains("\"error\""), "{}", answer.text);
+    }
+}
+
+/// A stop amid a batch starts nothing more, and what is there already reaches its client.
+#[tokio::test]
+async fn a_stop_amid_a_batch_loses_no_answer() {
+    let mut settings = Settings::default();
+    settings.runpod_lb.latency.first_token_ms = 100.0;
+    let config = format!("[server]\ndrain_s = 12\n{RUNPOD_LB}{}", e2e::only("runpod"));
+    let rig = Rig::start(settings, &config);
+    let body = json!({"prompts": prompts(500), "model": "llama", "concurrency": 4});
+    let stop = async {
+        eventually("some are served", async || (rig.books(Face::RunpodLb).completed > 8).then_some(())).await;
+        rig.running().stop();
+    };
+    let (answer, ()) = join(ask(&rig, body, false), stop).await;
     let results = results(&answer, false);
-    assert!(results.values().all(|result| result["error"].is_null()), "{}", answer.text);
-    let refused = rig.client.with_key(CLIENT_KEY).post("/v1/generate", &json!({"prompt": "x"})).await;
-    assert!([200, 429].contains(&refused.status), "the allowance is the same for all: {}", refused.text);
+    let books = rig.books(Face::RunpodLb);
+    let served = results.values().filter(|result| result["error"].is_null()).count() as u64;
+    assert_eq!((results.len(), served), (500, books.completed), "{} calls were made", books.received);
+    let stopped = results.values().filter(|result| result["error"]["code"] == "router_shutdown").count() as u64;
+    assert_eq!(stopped, 500 - served);
+    assert_eq!(books.cancelled, 0, "nothing is begun that cannot be finished");
 }
 
 /// What has not started when the client leaves never does.

@@ -137,6 +137,42 @@ async fn every_nano_dollar_is_in_the_providers_books() {
     assert_eq!(wasted, 0, "no failed attempt counted tokens");
 }
 
+/// A stream that breaks between its usage and its end has cost what it says, for nothing.
+#[tokio::test]
+async fn what_a_broken_answer_has_cost_is_wasted() {
+    let rig = Launch::new(Settings::instant(), CONFIG).start();
+    rig.emulator.control(Face::RunpodLb, Fault::ResetAmid { after_events: 4 });
+    let body = with(chat("hello"), json!({"model": "llama-3.1-8b", "max_tokens": 1}));
+    let stream = rig.client.stream(&streamed(body)).await;
+    assert!(!stream.is_done() && stream.provider() == "runpod", "{:?}", stream.events);
+    let metrics = rig.metrics().await;
+    let used = count(&metrics, "llmrouter_tokens_total", &[("upstream", "runpod")]);
+    assert!(used > 1, "its usage was heard: {used}");
+    assert_eq!(nano(metrics.value("llmrouter_cost_usd_total", &[("kind", "wasted")])), used * 20);
+    assert_eq!(nano(metrics.value("llmrouter_cost_usd_total", &[("kind", "served")])), 0);
+    assert_eq!(nano(metrics.value("llmrouter_baseline_cost_usd_total", &[])), 0);
+}
+
+/// Tokens of an unknown price are shown as such, and are no saving.
+#[tokio::test]
+async fn an_unknown_price_saves_nothing() {
+    let unpriced = CONFIG.replacen(
+        "cost = { kind = \"gpu_seconds\", usd_per_second = \"0.00019\", list_usd_per_million = \"0.02\" }",
+        "",
+        1,
+    );
+    let rig = Launch::new(Settings::instant(), &unpriced).start();
+    let answers = rig.client.chats(50, 8, ask).await;
+    assert!(answers.iter().all(|answer| answer.status == 200));
+    rig.until_idle().await;
+    let metrics = rig.metrics().await;
+    let priced = tokens(&rig.books(Face::Cerebras));
+    let baseline = |name, labels| nano(metrics.value(name, labels));
+    assert_eq!(baseline("llmrouter_baseline_cost_usd_total", &[("baseline", "configured")]), priced * 100);
+    assert_eq!(baseline("llmrouter_team_baseline_cost_usd_total", &[]), priced * 100);
+    assert_eq!(count(&metrics, "llmrouter_unpriced_requests_total", &[]), rig.books(Face::RunpodLb).completed);
+}
+
 /// Ten million tokens at two and at ten cents a million; four fifths of them on the cheaper side save 64 %.
 #[tokio::test]
 async fn the_demo_saves_what_its_own_split_says() {

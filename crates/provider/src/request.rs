@@ -38,6 +38,9 @@ impl Operation {
     }
 }
 
+/// Most tokens that a prompt with images is thought to have.
+const TOKENS_WITH_IMAGES: u64 = 4096;
+
 /// A validated request. The body is kept as it came and forwarded with small splices.
 pub struct Request {
     /// What is asked for.
@@ -78,9 +81,11 @@ impl Request {
         Rewrite::new(&self.body, &self.object)
     }
 
-    /// A rough count of the prompt's tokens, from its size: good enough to order upstreams, never to refuse.
+    /// A rough count of the prompt's tokens, from its size: good enough to order upstreams, never to refuse. Images may be
+    /// inside as text whose length says nothing about their tokens.
     pub fn estimated_prompt_tokens(&self) -> u64 {
-        self.body.len() as u64 / 4 + 1
+        let by_size = self.body.len() as u64 / 4 + 1;
+        if self.head.features.images { by_size.min(TOKENS_WITH_IMAGES) } else { by_size }
     }
 }
 

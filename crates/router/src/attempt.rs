@@ -6,7 +6,7 @@ use provider::{ErrorKind, Frame, FrameKind, NanoUsd, UpstreamId, Usage};
 use tokio::time::Instant;
 
 use crate::{
-    event::{AttemptEnded, Estimate, Event, Outcome, Reason, Role, Subject, Teller, Unreported},
+    event::{AttemptEnded, Estimate, Event, Outcome, Reason, Role, Route, Subject, Teller, Unreported},
     strategy::StrategyName,
     upstream::Upstream,
 };
@@ -86,6 +86,8 @@ impl Attempt {
         self.usage = frame.usage.or(self.usage);
         self.answer_estimate += match frame.kind {
             FrameKind::Content => 1,
+            // The bytes of embeddings are no tokens.
+            FrameKind::Whole if self.subject.route == Route::Embeddings => 0,
             FrameKind::Whole => frame.bytes.len() as u64 / BYTES_PER_TOKEN,
             FrameKind::Opening | FrameKind::Finish | FrameKind::Usage | FrameKind::Done => 0,
         };

@@ -66,9 +66,8 @@ pub(crate) async fn serve(
                 let Some(until) = standby(model, none, repeats, call.deadline, &mut journey) else {
                     return Err((give_up(model, none, best, &history, &mut journey), journey));
                 };
-                let since = Instant::now();
+                journey.waits(Instant::now());
                 sleep_until(until).await;
-                journey.waited(since.elapsed());
                 (repeat, repeats) = (true, repeats + 1);
                 continue;
             }

@@ -25,6 +25,16 @@ const RECENTLY: Duration = Duration::from_secs(5);
 /// One failure may be chance: a worker that dies, say. So many, all while other requests went well, are not.
 const CONVINCING: usize = 2;
 
+/// What a request is doing.
+#[derive(Clone, Copy)]
+enum UnderWay {
+    Deciding,
+    /// It waits for an upstream since then.
+    Calling(Instant),
+    /// It waits for another chance since then.
+    Waiting(Instant),
+}
+
 /// A failure that may be the request's own fault.
 struct Suspicion {
     upstream: Arc<Upstream>,
@@ -46,6 +56,8 @@ pub(crate) struct Journey {
     failures: Vec<Failure>,
     /// Time in calls that are over.
     upstream_time: Duration,
+    /// What the request is doing if it is dropped now.
+    under_way: UnderWay,
     wait_time: Duration,
     suspicions: Vec<Suspicion>,
     /// Whether an attempt failed in a way that cannot be the request's fault.
@@ -75,6 +87,7 @@ impl Journey {
             last: None,
             failures: Vec::new(),
             upstream_time: Duration::ZERO,
+            under_way: UnderWay::Deciding,
             wait_time: Duration::ZERO,
             suspicions: Vec::new(),
             failed_otherwise: false,
@@ -91,21 +104,33 @@ impl Journey {
     /// An attempt begins.
     pub(crate) fn begin(&mut self, decision: Decision, now: Instant) -> Attempt {
         self.attempts += 1;
+        self.settle_time(now);
+        self.under_way = UnderWay::Calling(now);
         self.last = Some((decision.upstream.spec.id.clone(), decision.strategy, decision.reason));
         let after = self.failures.last().map(|failure| (failure.upstream.clone(), failure.kind));
         Attempt::new(decision, after, self.prompt_estimate, self.subject.clone(), self.teller.clone(), now)
     }
 
-    /// The request waited for another chance.
-    pub(crate) fn waited(&mut self, time: Duration) {
-        self.wait_time += time;
+    /// The request waits for another chance.
+    pub(crate) fn waits(&mut self, now: Instant) {
+        self.settle_time(now);
+        self.under_way = UnderWay::Waiting(now);
+    }
+
+    /// Books the time of what was under way.
+    fn settle_time(&mut self, now: Instant) {
+        match std::mem::replace(&mut self.under_way, UnderWay::Deciding) {
+            UnderWay::Deciding => {}
+            UnderWay::Calling(since) => self.upstream_time += now.duration_since(since),
+            UnderWay::Waiting(since) => self.wait_time += now.duration_since(since),
+        }
     }
 
     /// An attempt failed.
     pub(crate) fn failed(&mut self, attempt: &mut Attempt, error: &Error, now: Instant) {
         let (stream, probe) = (self.subject.stream, attempt.probe);
         let upstream = attempt.upstream.clone();
-        let is_cold = error.kind == ErrorKind::Timeout(Phase::FirstToken) && upstream.is_ready(now) == Some(false);
+        let is_cold = error.kind == ErrorKind::Timeout(Phase::FirstToken) && upstream.is_down(now);
         // Not once content has come: that was the upstream's to finish.
         let may_be_poison = error.may_be_poison() && self.first_token.is_none();
         self.failed_otherwise |= !may_be_poison;
@@ -118,7 +143,7 @@ impl Journey {
             upstream.failed(error, probe, stream, now, &mut self.rng);
         }
         let duration = now.duration_since(attempt.started);
-        self.upstream_time += duration;
+        self.settle_time(now);
         self.failures.push(Failure { upstream: attempt.upstream.spec.id.clone(), kind: error.kind, duration });
         attempt.end(Outcome::Failed(error.kind), now);
     }
@@ -184,9 +209,7 @@ impl Journey {
             .last
             .take()
             .map_or((None, None, None), |(upstream, strategy, reason)| (Some(upstream), Some(strategy), Some(reason)));
-        // A failed attempt is counted already.
-        let under_way = serving.filter(|_| !matches!(outcome, RequestOutcome::Broken(_)));
-        let serving_time = under_way.map_or(Duration::ZERO, |attempt| now.duration_since(attempt.started));
+        self.settle_time(now);
         let ended = RequestEnded {
             subject: self.subject.clone(),
             outcome,
@@ -200,7 +223,7 @@ impl Journey {
             estimate: serving.and_then(|attempt| attempt.estimate(outcome.of_attempt())),
             policies: self.model.as_ref().map(|model| model.policies.clone()).unwrap_or_default(),
             first_token: self.first_token,
-            upstream_time: self.upstream_time + serving_time,
+            upstream_time: self.upstream_time,
             wait_time: self.wait_time,
             duration: now.duration_since(self.started),
             config_version: self.config_version.clone(),

@@ -173,9 +173,9 @@ impl Upstream {
         }
     }
 
-    /// Whether a worker can take a request now; `None` if unknown.
-    pub(crate) fn is_ready(&self, now: Instant) -> Option<bool> {
-        self.state.lock().workers.is_ready(now)
+    /// Whether no worker is up at all, as far as is known.
+    pub(crate) fn is_down(&self, now: Instant) -> bool {
+        self.state.lock().workers.capacity(now).is_ready() == Some(false)
     }
 
     /// What a second of a running worker costs, where that is what is paid for.
@@ -187,8 +187,9 @@ impl Upstream {
     }
 
     fn count_workers(&self, state: &mut State, now: Instant) {
-        if let Some(rate) = self.gpu_rate() {
-            state.workers.count(state.in_flight, rate, now);
+        match self.gpu_rate() {
+            Some(rate) => state.workers.count(state.in_flight, rate, now),
+            None => state.workers.pause(),
         }
     }
 
@@ -230,7 +231,7 @@ impl Upstream {
         load.record(after, now);
         state.last_success = Some(now);
         self.count_workers(&mut state, now);
-        state.workers.answered();
+        state.workers.answered(now);
         if probe {
             state.breaker.succeeded(true, now);
         }

@@ -12,6 +12,8 @@ use tokio::time::Instant;
 
 /// A count older than this many polls is unknown.
 const STALE_POLLS: u32 = 3;
+/// Longest that a model takes to load: RunPod gives a worker up that takes longer.
+const LONGEST_START: Duration = Duration::from_mins(7);
 
 /// Worker time, by what it went into.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -43,13 +45,23 @@ impl WorkerTime {
 /// What is known of the workers.
 #[derive(Debug, Default)]
 pub(crate) struct Workers {
-    /// The last word, and until when it holds.
-    known: Option<(Capacity, Instant)>,
+    /// The last word.
+    known: Option<Known>,
     polled_at: Option<Instant>,
-    /// Workers came up from none and have not answered yet: a model that loads counts as running.
-    is_starting: bool,
+    /// Workers came up from none and have not answered yet: a model that loads counts as running. Not believed for ever.
+    starting_until: Option<Instant>,
+    /// When a first token came last.
+    answered_at: Option<Instant>,
     counted_until: Option<Instant>,
     time: WorkerTime,
+}
+
+/// What an upstream said of its workers, and for how long that holds.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    capacity: Capacity,
+    heard_at: Instant,
+    until: Instant,
 }
 
 impl Workers {
@@ -64,28 +76,42 @@ impl Workers {
 
     /// The upstream said how its workers are.
     pub(crate) fn heard(&mut self, capacity: Capacity, poll: Duration, now: Instant) {
-        let was_down = self.known.is_some_and(|(known, _)| known.running == Some(0));
+        let before = self.known.filter(|known| now <= known.until);
+        // Between two polls they may have come up and answered already.
+        let came_up = before.is_some_and(|before| {
+            before.capacity.running == Some(0) && self.answered_at.is_none_or(|at| at < before.heard_at)
+        });
         match capacity.running {
-            Some(0) => self.is_starting = false,
-            Some(_) => self.is_starting |= was_down,
-            None => {}
+            Some(0) => self.starting_until = None,
+            Some(_) if came_up => self.starting_until = Some(now + LONGEST_START),
+            Some(_) | None => {}
         }
-        self.known = Some((capacity, now + poll * STALE_POLLS));
+        self.known = Some(Known { capacity, heard_at: now, until: now + poll * STALE_POLLS });
     }
 
     /// A first token came: the workers are up.
-    pub(crate) fn answered(&mut self) {
-        self.is_starting = false;
+    pub(crate) fn answered(&mut self, now: Instant) {
+        self.starting_until = None;
+        self.answered_at = Some(now);
     }
 
     /// The last word; all unknown if it is old.
     pub(crate) fn capacity(&self, now: Instant) -> Capacity {
-        self.known.filter(|(_, until)| now <= *until).map_or_else(Capacity::default, |(known, _)| known)
+        self.known.filter(|known| now <= known.until).map_or_else(Capacity::default, |known| known.capacity)
     }
 
     /// Whether a worker can take a request now; `None` if unknown.
     pub(crate) fn is_ready(&self, now: Instant) -> Option<bool> {
-        self.capacity(now).is_ready().map(|is_ready| is_ready && !self.is_starting)
+        self.capacity(now).is_ready().map(|is_ready| is_ready && !self.is_starting(now))
+    }
+
+    fn is_starting(&self, now: Instant) -> bool {
+        self.starting_until.is_some_and(|until| now < until)
+    }
+
+    /// Time that passes is not billed: the upstream charges otherwise.
+    pub(crate) fn pause(&mut self) {
+        self.counted_until = None;
     }
 
     /// Counts the time until now. To be called before anything changes that the sum depends on.
@@ -94,7 +120,7 @@ impl Workers {
         // Whoever read the clock first may come to the lock last.
         let now = now.max(since);
         self.counted_until = Some(now);
-        let (known, until) = self.known.map_or((None, since), |(known, until)| (known.running, until));
+        let (known, until) = self.known.map_or((None, since), |known| (known.capacity.running, known.until));
         let known_until = until.clamp(since, now);
         let Some(running) = known else {
             self.time.unobserved += now - since;
@@ -102,7 +128,7 @@ impl Workers {
         };
         self.time.unobserved += now - known_until;
         let step = known_until - since;
-        if self.is_starting {
+        if self.is_starting(since) {
             self.time.start += step * running;
         } else {
             let busy = running.min(in_flight);
@@ -160,7 +186,7 @@ mod tests {
         day.hear(1);
         assert_eq!(day.workers.is_ready(day.now), Some(false), "a model that loads is no worker yet");
         day.pass(20, 1);
-        day.workers.answered();
+        day.workers.answered(day.now);
         assert_eq!(day.workers.is_ready(day.now), Some(true));
         day.pass(7, 1);
         day.pass(3, 0);
@@ -203,6 +229,51 @@ mod tests {
         day.workers.count(1, RATE, day.now - 5 * SECOND);
         day.pass(10, 1);
         assert_eq!(day.workers.time().billed(), 20 * SECOND);
+    }
+
+    #[test]
+    fn a_start_that_has_answered_between_two_polls_is_over() {
+        let mut day = Day::new();
+        day.hear(0);
+        day.pass(4, 1);
+        day.workers.answered(day.now);
+        day.pass(6, 1);
+        day.hear(1);
+        assert_eq!(day.workers.is_ready(day.now), Some(true));
+    }
+
+    #[test]
+    fn a_stale_count_says_nothing_about_a_start() {
+        let mut day = Day::new();
+        day.hear(0);
+        day.pass(300, 0);
+        day.hear(1);
+        assert_eq!(day.workers.is_ready(day.now), Some(true));
+    }
+
+    #[test]
+    fn a_start_that_never_ends_is_not_believed() {
+        let mut day = Day::new();
+        day.hear(0);
+        day.pass(10, 1);
+        day.hear(1);
+        for _ in 0..50 {
+            day.pass(10, 1);
+            day.hear(1);
+        }
+        assert_eq!(day.workers.is_ready(day.now), Some(true), "then it counts as up, and its failures as failures");
+        assert_eq!(day.workers.time().start, LONGEST_START);
+    }
+
+    #[test]
+    fn time_under_another_tariff_is_not_billed_later() {
+        let mut day = Day::new();
+        day.hear(1);
+        day.pass(10, 1);
+        day.workers.pause();
+        day.now += 1000 * SECOND;
+        day.workers.count(1, RATE, day.now);
+        assert_eq!(day.workers.time().billed(), 10 * SECOND);
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub(crate) struct App {
     live: ArcSwap<Live>,
     /// Requests under way, bodies included.
     pub(crate) in_flight: Arc<AtomicU32>,
+    /// Batches whose answer is not complete; between two entries they have no request under way.
+    pub(crate) open_batches: Arc<AtomicU32>,
     /// No longer ready: the process is about to stop.
     pub(crate) is_draining: AtomicBool,
     /// Ends the streams that are still open.
@@ -75,6 +77,7 @@ impl App {
             reloader,
             live: ArcSwap::from_pointee(live),
             in_flight: Arc::default(),
+            open_batches: Arc::default(),
             is_draining: AtomicBool::new(false),
             cut: CancellationToken::new(),
             id_prefix,
@@ -104,6 +107,11 @@ impl App {
         }
         let count = self.id_count.fetch_add(1, Ordering::Relaxed);
         RequestId::from(format!("req-{:016x}{count:08x}", self.id_prefix).as_str())
+    }
+
+    /// Whether anything is under way.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.in_flight.load(Ordering::Acquire) > 0 || self.open_batches.load(Ordering::Acquire) > 0
     }
 
     /// Tells the observers of a request that never reached the router.

@@ -15,7 +15,7 @@ use emulator::{Emulator, Settings};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    config::{self, Config, process_env},
+    config::{self, Config, LogFormat, process_env},
     demo,
     running::Running,
 };
@@ -47,8 +47,8 @@ enum Command {
         #[arg(long)]
         demo: bool,
         /// How logs are written, whatever the configuration says: json for machines, pretty for people.
-        #[arg(long, value_name = "FORMAT", value_parser = ["json", "pretty"])]
-        log_format: Option<String>,
+        #[arg(long, value_name = "FORMAT", value_enum)]
+        log_format: Option<LogFormat>,
     },
     /// Check a configuration: every problem at once, each with its path and a hint. Exit code 1 if there is any.
     Check {
@@ -123,17 +123,17 @@ fn say(text: &str) -> std::io::Result<()> {
     out.flush()
 }
 
-/// The environment, in which the option stands in for its variable.
-fn with_log_format(format: Option<String>) -> impl Fn(&str) -> Option<String> {
-    move |name| match (name, &format) {
-        ("LLM_ROUTER__LOG__FORMAT", Some(format)) => Some(format.clone()),
-        _ => process_env(name),
+/// What an option says wins over the file and the environment.
+fn format_logs(config: &mut Config, format: Option<LogFormat>) {
+    if let Some(format) = format {
+        config.log.format = format;
     }
 }
 
-fn serve(path: &Path, log_format: Option<String>) -> anyhow::Result<()> {
+fn serve(path: &Path, log_format: Option<LogFormat>) -> anyhow::Result<()> {
     warn_of_overrides();
-    let config = config::load(path, &with_log_format(log_format))?;
+    let mut config = config::load(path, &process_env)?;
+    format_logs(&mut config, log_format);
     let running = Running::start(&config, Some(path.to_owned()))?;
     say(&format!(
         "llm-router listens on http://{}/v1, metrics on http://{}/metrics",
@@ -143,9 +143,10 @@ fn serve(path: &Path, log_format: Option<String>) -> anyhow::Result<()> {
     until_told_to_stop(running)
 }
 
-fn serve_demo(log_format: Option<String>) -> anyhow::Result<()> {
+fn serve_demo(log_format: Option<LogFormat>) -> anyhow::Result<()> {
     let emulator = demo::emulator()?;
-    let config: Config = demo::config(&emulator, &with_log_format(log_format))?;
+    let mut config: Config = demo::config(&emulator, &process_env)?;
+    format_logs(&mut config, log_format);
     let running = Running::start(&config, None)?;
     say(&demo::welcome(running.addr(), running.admin_addr(), &config))?;
     let ended = until_told_to_stop(running);

@@ -37,7 +37,6 @@ pub use types::{
 
 use ::config::Source;
 use reader::{Context, Table};
-use sha2::{Digest, Sha256};
 
 /// Whether a secret that cannot be found is a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +81,7 @@ pub fn parse_with(text: &str, origin: &str, env: Env<'_>, secrets: Secrets) -> R
     let mut entries = file.collect().map_err(|error| fail(vec![problem::syntax(&error)]))?;
     env::override_scalars(&mut entries, env);
     let listing = Listing::new(&entries);
-    let config = read(Table::new(&context, String::new(), entries), version(text), listing);
+    let config = read(Table::new(&context, String::new(), entries), listing);
     let problems = context.into_problems();
     match config {
         Some(config) if problems.is_empty() => Ok(config),
@@ -90,14 +89,8 @@ pub fn parse_with(text: &str, origin: &str, env: Env<'_>, secrets: Secrets) -> R
     }
 }
 
-/// A name for what the file says.
-fn version(text: &str) -> String {
-    let [a, b, c, d, ..]: [u8; 32] = Sha256::digest(text).into();
-    format!("{a:02x}{b:02x}{c:02x}{d:02x}")
-}
-
 /// Reads every section. A part that is missing or wrong has been reported, so its stand-in never leaves this module.
-fn read(mut root: Table<'_>, version: String, listing: Listing) -> Option<Config> {
+fn read(mut root: Table<'_>, listing: Listing) -> Option<Config> {
     let server = scalars::server(&mut root);
     let log = scalars::log(&mut root);
     let auth = scalars::auth(&mut root, &server);
@@ -110,5 +103,5 @@ fn read(mut root: Table<'_>, version: String, listing: Listing) -> Option<Config
     }
     root.finish();
     let upstreams = upstreams.into_iter().map(|entry| entry.upstream).collect::<Option<_>>()?;
-    Some(Config { version, listing, server, log, auth, keys, upstreams, models, tasks })
+    Some(Config { version: listing.version(), listing, server, log, auth, keys, upstreams, models, tasks })
 }

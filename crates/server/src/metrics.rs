@@ -13,13 +13,14 @@ mod labels;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramVec, IntCounterVec, Registry, TextEncoder, process_collector::ProcessCollector,
+    Encoder, Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, Registry, TextEncoder,
+    process_collector::ProcessCollector,
 };
 use provider::{ModelId, NanoUsd, UpstreamId};
 use router::{AttemptEnded, Event, Observer, Outcome, RequestEnded, Role, Table};
@@ -39,6 +40,15 @@ pub(crate) struct Metrics {
     /// One scrape at a time: each makes the gauges anew.
     gauges: Mutex<Gauges>,
     handles: ArcSwap<Handles>,
+    teams: RwLock<HashMap<Arc<str>, Arc<TeamSeries>>>,
+}
+
+/// The series of one team.
+struct TeamSeries {
+    requests: IntCounter,
+    tokens: IntCounter,
+    nano_usd: IntCounter,
+    baseline_nano_usd: IntCounter,
 }
 
 /// What is counted as it happens.
@@ -112,7 +122,7 @@ impl Metrics {
         let gauges = Mutex::new(Gauges::new(&families)?);
         let registry = families.into_registry();
         registry.register(Box::new(ProcessCollector::for_self()))?;
-        Ok(Self { registry, series, gauges, handles: ArcSwap::default() })
+        Ok(Self { registry, series, gauges, handles: ArcSwap::default(), teams: RwLock::default() })
     }
 
     /// A table comes into force: its series are made.
@@ -158,14 +168,16 @@ impl Metrics {
         }
         if let Some(estimate) = ended.estimate {
             pair.estimated_tokens.inc_by(estimate.usage.total());
+            pair.unpriced.inc_by(u64::from(estimate.cost.is_none()));
             spent = estimate.cost.unwrap_or_default();
             pair.estimated_nano_usd.inc_by(spent.0);
             let labels = [ended.upstream.as_str(), pair.provider, estimate.reason.as_str()];
             self.series.usage_estimated.with_label_values(&labels).inc();
         }
-        if let Some(team) = ended.subject.team.as_deref() {
-            self.series.team_tokens.with_label_values(&[team]).inc_by(tokens);
-            self.series.team_cost.0.with_label_values(&[team]).inc_by(spent.0);
+        if let Some(team) = &ended.subject.team {
+            let series = self.team(team);
+            series.tokens.inc_by(tokens);
+            series.nano_usd.inc_by(spent.0);
         }
     }
 
@@ -203,22 +215,37 @@ impl Metrics {
             }
             _ => self.count_failure(ended, class, pair),
         }
-        let is_served = class == RequestClass::Ok;
-        if let (true, Some(usage), Some(model)) = (is_served, ended.usage, model.and_then(|model| handles.model(model)))
-        {
+        // What tokens of an unknown price would have cost elsewhere is no saving.
+        let baseline = ended.usage.filter(|_| class == RequestClass::Ok && ended.cost.is_some());
+        if let (Some(usage), Some(model)) = (baseline, model.and_then(|model| handles.model(model))) {
             for policy in &*ended.policies {
                 if let Some(counter) = model.baseline(&policy.name) {
                     counter.inc_by(policy.price.cost(&usage).0);
                 }
             }
         }
-        if let Some(team) = ended.subject.team.as_deref() {
-            self.series.team_requests.with_label_values(&[team]).inc();
-            if is_served {
-                let baseline = ended.baseline_cost().unwrap_or_default();
-                self.series.team_baseline_cost.0.with_label_values(&[team]).inc_by(baseline.0);
-            }
+        if let Some(team) = &ended.subject.team {
+            let series = self.team(team);
+            series.requests.inc();
+            let cost = ended.baseline_cost().filter(|_| baseline.is_some());
+            series.baseline_nano_usd.inc_by(cost.unwrap_or_default().0);
         }
+    }
+
+    /// The series of a team, made when its first request ends.
+    fn team(&self, team: &Arc<str>) -> Arc<TeamSeries> {
+        if let Some(series) = self.teams.read().get(team) {
+            return series.clone();
+        }
+        let labels = [&**team];
+        let series = Arc::new(TeamSeries {
+            requests: self.series.team_requests.with_label_values(&labels),
+            tokens: self.series.team_tokens.with_label_values(&labels),
+            nano_usd: self.series.team_cost.0.with_label_values(&labels),
+            baseline_nano_usd: self.series.team_baseline_cost.0.with_label_values(&labels),
+        });
+        self.teams.write().insert(team.clone(), series.clone());
+        series
     }
 
     fn count_failure(&self, ended: &RequestEnded, class: RequestClass, pair: Option<&Pair>) {

@@ -121,16 +121,26 @@ pub(crate) async fn follow(app: Arc<App>, reloader: Arc<Reloader>) -> std::io::R
 /// The settings that differ from those of the start and are only read there.
 fn waiting(started: &Config, now: &Config) -> Vec<&'static str> {
     let settings = [
-        ("server.listen", started.server.listen != now.server.listen),
-        ("server.admin_listen", started.server.admin_listen != now.server.admin_listen),
-        ("server.workers", started.server.workers != now.server.workers),
-        ("server.max_connections", started.server.max_connections != now.server.max_connections),
-        ("server.drain_s", started.server.drain != now.server.drain),
-        ("log.level", started.log.level != now.log.level),
-        ("log.format", started.log.format != now.log.format),
-        ("log.access", started.log.access != now.log.access),
+        ("server.listen", "server", ".listen"),
+        ("server.admin_listen", "server", ".admin_listen"),
+        ("server.workers", "server", ".workers"),
+        ("server.max_connections", "server", ".max_connections"),
+        ("server.drain_s", "server", ".drain_s"),
+        ("log.level", "log", ".level"),
+        ("log.format", "log", ".format"),
+        ("log.access", "log", ".access"),
     ];
-    settings.into_iter().filter(|(_, is_changed)| *is_changed).map(|(name, _)| name).collect()
+    let differs = |group, key| started.listing.differs(&now.listing, group, key);
+    let mut waiting: Vec<_> =
+        settings.into_iter().filter(|(_, group, key)| differs(group, key)).map(|(name, ..)| name).collect();
+    if longest(now) > longest(started) {
+        waiting.push("the buckets of the latency metrics, which end at the longest deadline_ms of the start");
+    }
+    waiting
+}
+
+fn longest(config: &Config) -> Duration {
+    config.models.iter().map(|model| model.deadline).max().unwrap_or_default()
 }
 
 fn put_in_force(app: &App, config: &Config) -> Result<(), providers::WiringError> {

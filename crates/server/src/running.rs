@@ -221,7 +221,7 @@ impl Life {
         app.router.stop();
         app.cut.cancel();
         let last = Instant::now() + LAST_WRITES;
-        while app.in_flight.load(Ordering::Acquire) > 0 && Instant::now() < last {
+        while app.is_busy() && Instant::now() < last {
             sleep(Duration::from_millis(20)).await;
         }
         for handle in handles {
@@ -231,7 +231,7 @@ impl Life {
 
     /// Returns once nothing is under way, the time has come, or there is no time left.
     async fn idle_until(&self, app: &App, until: Instant) {
-        while app.in_flight.load(Ordering::Acquire) > 0 && Instant::now() < until && !self.stop_now.is_cancelled() {
+        while app.is_busy() && Instant::now() < until && !self.stop_now.is_cancelled() {
             sleep(Duration::from_millis(20)).await;
         }
     }

@@ -66,11 +66,12 @@ impl Visit {
         (self.subject.key, self.subject.team) = (key.id.clone(), key.team.clone());
         let server = &self.live.server;
         check_headers(headers, server.max_body_bytes)?;
+        // Before the key's allowance, which is used up by asking.
+        let own = Place::take(&self.app.in_flight, server.max_in_flight).ok_or_else(ApiError::overloaded)?;
         let (place, standing) = key.limiter.admit()?;
         if let Some(standing) = standing {
             add_standing(&mut self.response, standing);
         }
-        let own = Place::take(&self.app.in_flight, server.max_in_flight).ok_or_else(ApiError::overloaded)?;
         let read = read(payload, headers, server.max_body_bytes);
         let body = tokio::select! {
             biased;

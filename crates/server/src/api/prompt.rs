@@ -72,6 +72,9 @@ impl Prompt {
             let message = "'stream' is not for this path: use /v1/generate/stream, or leave it out";
             return Err(InvalidRequest::field("stream", message));
         }
+        if self.0.get("n").is_some_and(|n| n.as_u64() != Some(1)) {
+            return Err(InvalidRequest::field("n", "'n' must be 1 here: /v1/chat/completions gives several answers"));
+        }
         self.0.insert("messages".to_owned(), messages);
         self.0.insert("model".to_owned(), model.into());
         self.0.remove("stream");

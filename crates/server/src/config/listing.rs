@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use ::config::{Value, ValueKind};
+use sha2::{Digest, Sha256};
 
 use super::value::quoted;
 
@@ -36,6 +37,18 @@ impl Listing {
         flatten("", value, settings);
     }
 
+    /// A name for what is said: two listings that differ have different ones.
+    pub(super) fn version(&self) -> String {
+        let [a, b, c, d, ..]: [u8; 32] = Sha256::digest(format!("{:?}", self.0)).into();
+        format!("{a:02x}{b:02x}{c:02x}{d:02x}")
+    }
+
+    /// Whether one setting differs.
+    pub fn differs(&self, other: &Self, group: &str, key: &str) -> bool {
+        let setting = |listing: &Self| listing.0.get(group).and_then(|settings| settings.get(key)).cloned();
+        setting(self) != setting(other)
+    }
+
     /// What `newer` says differently, a line each.
     pub fn changes(&self, newer: &Self) -> Vec<String> {
         let mut lines = Vec::new();
@@ -55,20 +68,27 @@ impl Listing {
 fn differences(group: &str, old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> Vec<String> {
     let mut lines = Vec::new();
     for (key, value) in old.iter().filter(|(key, _)| !new.contains_key(*key)) {
-        lines.push(format!("- {group}{key} = {value}"));
+        lines.push(format!("- {group}{key} = {}", shown(key, value)));
     }
     for (key, value) in new {
         match old.get(key) {
-            None => lines.push(format!("+ {group}{key} = {value}")),
+            None => lines.push(format!("+ {group}{key} = {}", shown(key, value))),
             Some(before) if before != value => {
-                let hidden = HIDDEN.iter().any(|hidden| key.ends_with(hidden));
-                let change = if hidden { "changed".to_owned() } else { format!("{before} -> {value}") };
+                let change = if is_hidden(key) { "changed".to_owned() } else { format!("{before} -> {value}") };
                 lines.push(format!("{group}{key}: {change}"));
             }
             Some(_) => {}
         }
     }
     lines
+}
+
+fn is_hidden(key: &str) -> bool {
+    HIDDEN.iter().any(|hidden| key.ends_with(hidden))
+}
+
+fn shown<'a>(key: &str, value: &'a str) -> &'a str {
+    if is_hidden(key) { "…" } else { value }
 }
 
 /// Adds `value` and all that is in it under `path`.

@@ -11,7 +11,7 @@ use super::Listing;
 /// A validated configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// What this configuration is called: the first digits of the SHA-256 of its file.
+    /// What this configuration is called: the first digits of a hash of all that it says, overrides included.
     pub version: String,
     /// What its file says, to tell what changes.
     pub listing: Listing,
@@ -83,7 +83,7 @@ pub enum AccessLog {
 }
 
 /// How log lines are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
     /// One JSON object a line.
     Json,

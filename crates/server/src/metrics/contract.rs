@@ -71,7 +71,7 @@ metrics! {
     COST = Usd "llmrouter_cost_usd_total" ["upstream", "provider", "model", "kind"],
         "List price of the tokens that upstreams counted, for answers that were served and for calls that were wasted.";
     BASELINE_COST = Usd "llmrouter_baseline_cost_usd_total" ["baseline", "model"],
-        "What the tokens of served answers would have cost under another policy, at list price.";
+        "What the tokens of served answers with a known cost would have cost under another policy, at list price.";
     ESTIMATED_TOKENS = Counter "llmrouter_estimated_tokens_total" ["upstream", "provider", "model"],
         "Tokens estimated for calls whose upstream did not count them: not part of llmrouter_tokens_total.";
     ESTIMATED_COST = Usd "llmrouter_estimated_cost_usd_total" ["upstream", "provider", "model"],
@@ -79,7 +79,7 @@ metrics! {
     USAGE_ESTIMATED = Counter "llmrouter_usage_estimated_total" ["upstream", "provider", "reason"],
         "Calls whose tokens are an estimate, by why the upstream did not count them.";
     UNPRICED = Counter "llmrouter_unpriced_requests_total" ["upstream", "provider", "model"],
-        "Served answers whose cost is unknown because their upstream has no price.";
+        "Calls whose cost is unknown because their upstream has no price; their tokens count in no baseline.";
     GPU_SECONDS = Counter "llmrouter_gpu_seconds_total" ["upstream", "provider", "state"],
         "Worker seconds that an upstream bills: starting, busy with calls of ours, or idle until scaled down.";
     GPU_COST = Usd "llmrouter_gpu_cost_usd_total" ["upstream", "provider"],

@@ -51,7 +51,8 @@ impl Handles {
                 let pair = Pair::new(series, upstream, spec);
                 self.pairs.entry(upstream.spec.id.clone()).or_default().insert(spec.name.clone(), pair);
             }
-            self.models.insert(spec.name.clone(), ModelHandles::new(series, &spec.name, policies));
+            let before = self.models.remove(&spec.name);
+            self.models.insert(spec.name.clone(), ModelHandles::new(series, &spec.name, policies, before));
         }
         for upstream in table.upstreams() {
             for reason in Unreported::ALL {
@@ -121,7 +122,8 @@ impl Pair {
 }
 
 impl ModelHandles {
-    fn new(series: &Series, model: &ModelId, policies: &[Policy]) -> Self {
+    /// The series of a model's policies, and of those that it had before.
+    fn new(series: &Series, model: &ModelId, policies: &[Policy], before: Option<Self>) -> Self {
         let baseline = |policy: &Policy| {
             let counter = series.baseline_cost.0.with_label_values(&[&policy.name, model.as_str()]);
             (policy.name.clone(), counter)
@@ -131,7 +133,13 @@ impl ModelHandles {
             let route = Route::Chat.as_str();
             series.requests.with_label_values(&[route, NONE, NONE, model.as_str(), class.as_str()]);
         }
-        Self { baselines: policies.iter().map(baseline).collect() }
+        let mut baselines: Vec<_> = policies.iter().map(baseline).collect();
+        for old in before.into_iter().flat_map(|before| before.baselines) {
+            if baselines.iter().all(|(name, _)| *name != old.0) {
+                baselines.push(old);
+            }
+        }
+        Self { baselines }
     }
 
     pub(super) fn baseline(&self, policy: &str) -> Option<&IntCounter> {
