@@ -17,7 +17,7 @@ NAMES = "{{model}} {{upstream}}"
 NOTES = """
 - A **share** is of requests. Of tokens it differs when long prompts go to one side; money follows tokens.
 - **Configured** is the file's share. **Effective** is what it comes to among the upstreams that take calls now.
-- **Drift** is actual less configured. `balanced` goes elsewhere while an upstream is cold or slow and pays the difference back;
+- **Drift** is actual less configured. `balanced` goes elsewhere while an upstream is cold or broken and pays the difference back;
   lasting drift means that it cannot. `cost` and `latency` choose by themselves: there, drift means nothing.
 - **Reasons**: `share` as due; `spill` as the one that was due could not take it; `cheapest` and `fastest` by strategy;
   `fallback` after a failure.
