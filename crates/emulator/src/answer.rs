@@ -1,7 +1,10 @@
 //! The text of an answer: made from the prompt alone, so that the same request always gets the same words. It echoes
 //! the last message and goes on with filler up to the wanted number of tokens.
 
-use crate::ask::{Ask, Route};
+use crate::{
+    ask::{Ask, Route},
+    reply::quote,
+};
 
 const OPENING: [&str; 2] = ["You", "said:"];
 const FILLER: [&str; 12] =
@@ -76,7 +79,7 @@ impl Answer {
             .map(|(at, word)| spaced(at, ask.route, &word))
             .collect();
         if ask.json {
-            wrap_json(&mut pieces, finish);
+            wrap_json(&mut pieces, ask, finish);
         }
         let mut answer = Self { reasoning, pieces, tool: None, finish, stopped_at: None };
         answer.cut_at_stop(&ask.stop);
@@ -133,10 +136,13 @@ fn spaced(at: usize, route: Route, word: &str) -> String {
     if at == 0 && route == Route::Chat { word.to_owned() } else { format!(" {word}") }
 }
 
-/// Puts the text into an object; one cut short by the limit stays open, as a real one would.
-fn wrap_json(pieces: &mut [String], finish: Finish) {
+/// Puts the text into an object, after the numbers that are asked for, from 0 to 10 by the size of the prompt; one cut short
+/// by the limit stays open, as a real one would.
+fn wrap_json(pieces: &mut [String], ask: &Ask, finish: Finish) {
+    let number = ask.prompt_tokens % 11;
+    let numbers: Vec<String> = ask.integers.iter().map(|name| format!("{}:{number},", quote(name))).collect();
     if let Some(first) = pieces.first_mut() {
-        first.insert_str(0, "{\"answer\":\"");
+        first.insert_str(0, &format!("{{{}\"answer\":\"", numbers.concat()));
     }
     if let (Finish::Stop, Some(last)) = (finish, pieces.last_mut()) {
         last.push_str("\"}");
@@ -183,6 +189,15 @@ mod tests {
         );
         assert!(serde_json::from_str::<Value>(&answer.text()).unwrap()["answer"].is_string());
         assert_eq!(answer.tokens(), 6);
+    }
+
+    #[test]
+    fn a_schema_gets_the_numbers_that_it_names() {
+        let schema = json!({"properties": {"score": {"type": "integer"}, "why": {"type": "string"}}});
+        let format = json!({"type": "json_schema", "json_schema": {"schema": schema}});
+        let answer = compose(&json!({"messages": [{"content": "12345"}], "response_format": format}), STYLE);
+        let object: Value = serde_json::from_str(&answer.text()).unwrap();
+        assert_eq!((&object["score"], object["answer"].is_string()), (&json!(10), true));
     }
 
     #[test]

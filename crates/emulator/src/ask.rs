@@ -47,6 +47,10 @@ pub(crate) struct Ask {
     pub(crate) choices: usize,
     pub(crate) stop: Vec<String>,
     pub(crate) json: bool,
+    /// The whole numbers that a JSON schema asks for, by name.
+    pub(crate) integers: Vec<String>,
+    /// Whether each token is to come with its probability.
+    pub(crate) logprobs: bool,
     /// The function that must be called.
     pub(crate) forced_tool: Option<String>,
 }
@@ -75,6 +79,8 @@ impl Ask {
             choices: usize::try_from(requested).unwrap_or(1) * per_prompt,
             stop: strings(&body["stop"]),
             json: matches!(body["response_format"]["type"].as_str(), Some("json_object" | "json_schema")),
+            integers: integers(&body["response_format"]["json_schema"]["schema"]),
+            logprobs: body["logprobs"] == true,
             forced_tool: forced_tool(body),
         }
     }
@@ -120,6 +126,11 @@ fn strings(value: &Value) -> Vec<String> {
         Value::Array(items) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
         _ => Vec::new(),
     }
+}
+
+fn integers(schema: &Value) -> Vec<String> {
+    let properties = schema["properties"].as_object().into_iter().flatten();
+    properties.filter(|(_, of)| of["type"] == "integer").map(|(name, _)| name.clone()).collect()
 }
 
 fn forced_tool(body: &Value) -> Option<String> {

@@ -42,6 +42,7 @@ pub(crate) struct Script {
     route: Route,
     answer: Answer,
     choices: usize,
+    logprobs: bool,
     report: Report,
     usage: Usage,
     created: u64,
@@ -67,6 +68,7 @@ impl Script {
             route: ask.route,
             answer,
             choices,
+            logprobs: ask.logprobs,
             report: ask.report,
             usage,
             created,
@@ -308,7 +310,8 @@ impl Script {
             (Dialect::Vllm, Route::Chat) => write!(
                 out,
                 "{{\"index\":{choice},\"message\":{{\"role\":\"assistant\",\"content\":{text},\"refusal\":null,\"annotations\":null,\"audio\":null,\"function_call\":null{tools},\"reasoning\":null}},\
-                 \"logprobs\":null,\"finish_reason\":\"{finish}\",\"stop_reason\":{stop},\"token_ids\":null,\"routed_experts\":null}}"
+                 \"logprobs\":{},\"finish_reason\":\"{finish}\",\"stop_reason\":{stop},\"token_ids\":null,\"routed_experts\":null}}",
+                self.logprobs()
             ),
             (Dialect::Vllm, _) => write!(
                 out,
@@ -327,6 +330,19 @@ impl Script {
                 write!(out, "{{\"index\":{choice},\"finish_reason\":\"{finish}\",\"text\":{text}}}")
             }
         };
+    }
+
+    /// How likely each token was: the longer, the less. Only vLLM's whole chats tell.
+    fn logprobs(&self) -> Value {
+        if !self.logprobs {
+            return Value::Null;
+        }
+        let tokens = self.answer.pieces.iter().map(|token| {
+            #[expect(clippy::cast_precision_loss, reason = "words are short")]
+            let logprob = -(token.len() as f64) / 100.0;
+            json!({"token": token, "logprob": logprob, "bytes": token.as_bytes(), "top_logprobs": []})
+        });
+        json!({"content": tokens.collect::<Vec<_>>()})
     }
 
     fn tool_call(&self, index: Option<usize>) -> Value {

@@ -59,6 +59,14 @@ fn decimal(text: &str, digits: usize) -> Result<u64, ParsePriceError> {
     format!("{whole}{fraction:0<digits$}").parse().map_err(|_| ParsePriceError::TooLarge)
 }
 
+impl NanoUsd {
+    /// US dollars, for people and spreadsheets; sums are kept in nano-dollars.
+    #[expect(clippy::cast_precision_loss, reason = "exact up to nine million dollars")]
+    pub fn usd(self) -> f64 {
+        self.0 as f64 / 1e9
+    }
+}
+
 impl Add for NanoUsd {
     type Output = Self;
 

@@ -7,8 +7,9 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures_util::{Stream, future::BoxFuture};
-use provider::{Error, ErrorKind, Frame, Frames, Phase};
+use provider::{Error, ErrorKind, Frame, FrameKind, Frames, Object, Phase, Rewrite};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
@@ -20,8 +21,79 @@ use crate::{
 /// Longest wait for the books before a complete answer is released all the same.
 const LONGEST_SETTLEMENT: Duration = Duration::from_secs(2);
 
-/// The frames of a committed reply. Dropping it before the end cancels the call upstream.
+/// The frames of a reply. Dropping it before the end cancels the call upstream.
 pub struct Answer {
+    source: Source,
+    /// A member for the first frame that finishes, as its key and its JSON.
+    addition: Option<(&'static str, String)>,
+}
+
+#[expect(clippy::large_enum_variant, reason = "nearly every answer is the large one, and a box is one more allocation")]
+enum Source {
+    /// They come from an upstream.
+    Relayed(Relay),
+    /// They are all there.
+    Composed(VecDeque<Frame>),
+}
+
+impl Answer {
+    pub(crate) fn relayed(relay: Relay) -> Self {
+        Self { source: Source::Relayed(relay), addition: None }
+    }
+
+    /// An answer whose upstream has told it to its end already.
+    pub(crate) fn composed(frames: impl IntoIterator<Item = Frame>) -> Self {
+        Self { source: Source::Composed(frames.into_iter().collect()), addition: None }
+    }
+
+    /// Adds a member to the event that finishes the stream.
+    pub(crate) fn add(&mut self, key: &'static str, json: String) {
+        self.addition = Some((key, json));
+    }
+
+    /// The whole answer, if it is one: a reply of a single frame is sent with its length, not streamed.
+    pub fn whole(&self) -> Option<&Frame> {
+        let first = match &self.source {
+            Source::Relayed(relay) => relay.held.front(),
+            Source::Composed(frames) => frames.front(),
+        };
+        first.filter(|frame| frame.kind == FrameKind::Whole)
+    }
+}
+
+impl Stream for Answer {
+    type Item = Result<Frame, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        let polled = match &mut this.source {
+            Source::Relayed(relay) => Pin::new(relay).poll_next(context),
+            Source::Composed(frames) => Poll::Ready(frames.pop_front().map(Ok)),
+        };
+        match polled {
+            Poll::Ready(Some(Ok(mut frame))) if frame.kind == FrameKind::Finish => {
+                if let Some((key, json)) = this.addition.take() {
+                    frame.bytes = with_member(&frame.bytes, key, &json).unwrap_or(frame.bytes);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            polled => polled,
+        }
+    }
+}
+
+/// An event, or a whole answer, with a further member in its object; `None` if there is no object.
+pub(crate) fn with_member(bytes: &[u8], key: &str, json: &str) -> Option<Bytes> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let (start, end) = (text.find('{')?, text.rfind('}')? + 1);
+    let object = Object::parse(&text[start..end]).ok()?;
+    let mut rewrite = Rewrite::new(&bytes[start..end], &object);
+    rewrite.set(key, json);
+    Some([&bytes[..start], &rewrite.finish(), &bytes[end..]].concat().into())
+}
+
+/// The frames of a committed reply on their way from its upstream.
+pub(crate) struct Relay {
     /// Frames that came before the reply was committed, and those of the commit.
     held: VecDeque<Frame>,
     frames: Frames,
@@ -41,7 +113,7 @@ enum Stage {
     Ended,
 }
 
-impl Answer {
+impl Relay {
     pub(crate) fn new(
         held: VecDeque<Frame>,
         frames: Frames,
@@ -60,11 +132,6 @@ impl Answer {
 
     pub(crate) fn attempts(&self) -> u32 {
         self.journey.attempts
-    }
-
-    /// The whole answer, if it is one: a reply of a single frame is sent with its length, not streamed.
-    pub fn whole(&self) -> Option<&Frame> {
-        self.held.front().filter(|frame| frame.kind == provider::FrameKind::Whole)
     }
 
     fn relay(&mut self, frame: Frame) -> Poll<Option<Result<Frame, Error>>> {
@@ -122,7 +189,7 @@ impl Answer {
 }
 
 /// The client left before the end, or the router stopped.
-impl Drop for Answer {
+impl Drop for Relay {
     fn drop(&mut self) {
         if matches!(self.stage, Stage::Relaying) {
             let now = Instant::now();
@@ -133,7 +200,7 @@ impl Drop for Answer {
     }
 }
 
-impl Stream for Answer {
+impl Stream for Relay {
     type Item = Result<Frame, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {

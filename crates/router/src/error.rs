@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use provider::Error;
+use provider::{Error, ErrorKind};
 
 use crate::event::RequestOutcome;
 
@@ -43,6 +43,17 @@ pub enum RouterError {
 }
 
 impl RouterError {
+    /// How much it tells the client about its own request, see [`ErrorKind::tells`].
+    pub(crate) fn tells(&self) -> u8 {
+        match self {
+            Self::NoSuchModel(_) => 0,
+            Self::Unsupported { .. } => ErrorKind::Unsupported.tells(),
+            Self::ContextOverflow { .. } => ErrorKind::ContextOverflow.tells(),
+            Self::NoUpstream { .. } => ErrorKind::Overloaded.tells(),
+            Self::Failed { error, .. } => error.kind.tells(),
+        }
+    }
+
     /// How the request ended.
     pub(crate) fn outcome(&self) -> RequestOutcome {
         match self {

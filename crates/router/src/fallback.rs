@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::{
     Served,
-    answer::Answer,
+    answer::Relay,
     attempt::{Attempt, Decision},
     candidate::{self, Candidate, FULL_PAUSE, NoCandidate},
     error::RouterError,
@@ -43,7 +43,7 @@ const POISON_ADVICE: &str =
     "; other requests succeed there: check response_format and other unusual fields of this one";
 
 /// A reply that is committed, and how it came.
-type Committed = (provider::ReplyHead, Answer);
+type Committed = (provider::ReplyHead, Relay);
 
 /// Serves `request` from the targets of `model`.
 pub(crate) async fn serve(
@@ -74,7 +74,7 @@ pub(crate) async fn serve(
         };
         let target = chosen.target;
         match try_once(request, call, journey, chosen).await {
-            Ok((head, answer)) => return Ok(Served::new(head, answer)),
+            Ok((head, relay)) => return Ok(Served::new(head, relay)),
             Err((error, returned)) => {
                 journey = returned;
                 if !error.kind.repeats_here() {
@@ -239,7 +239,7 @@ async fn try_once(
             for frame in &held {
                 attempt.usage = frame.usage.or(attempt.usage);
             }
-            return Ok((reply.head, Answer::new(held, reply.frames, attempt, journey, call.deadline, now)));
+            return Ok((reply.head, Relay::new(held, reply.frames, attempt, journey, call.deadline, now)));
         }
         Ok(Err(error)) => error,
         Err(_) if now >= call.deadline && !attempt.is_stuck(now) => {

@@ -8,6 +8,7 @@ mod attempt;
 mod breaker;
 mod budget;
 mod candidate;
+mod ensemble;
 mod error;
 mod event;
 mod explain;
@@ -28,9 +29,11 @@ use std::sync::{
 };
 
 pub use answer::Answer;
+use answer::Relay;
 use arc_swap::ArcSwap;
 pub use breaker::BreakerState;
 pub use candidate::{Candidate, Excluded, Unfit};
+pub use ensemble::{Ensemble, Extract, Judge, Pick};
 pub use error::RouterError;
 use event::Teller;
 pub use event::{
@@ -66,6 +69,8 @@ pub struct Caller {
     pub model: Option<String>,
     /// Whether others may serve when an upstream that was named fails.
     pub falls_back: bool,
+    /// When the client's patience ends, if that is before the model's own deadline.
+    pub deadline: Option<Instant>,
 }
 
 /// A reply that is on its way.
@@ -87,17 +92,13 @@ pub struct Served {
 }
 
 impl Served {
-    pub(crate) fn new(head: ReplyHead, answer: Answer) -> Self {
-        let attempt = answer.attempt();
-        Self {
-            upstream: attempt.upstream.spec.id.clone(),
-            provider: attempt.upstream.spec.provider_name,
-            attempts: answer.attempts(),
-            reason: attempt.reason,
-            cost: answer.whole().and_then(|_| attempt.cost()),
-            head,
-            answer,
-        }
+    pub(crate) fn new(head: ReplyHead, relay: Relay) -> Self {
+        let (attempt, attempts) = (relay.attempt(), relay.attempts());
+        let (upstream, provider) = (attempt.upstream.spec.id.clone(), attempt.upstream.spec.provider_name);
+        let (reason, cost) = (attempt.reason, attempt.cost());
+        let answer = Answer::relayed(relay);
+        let cost = cost.filter(|_| answer.whole().is_some());
+        Self { upstream, provider, attempts, reason, cost, head, answer }
     }
 }
 
@@ -140,7 +141,9 @@ impl Router {
             drop(journey.end(error.outcome(), None, now));
             return Err(error);
         };
-        let call = Call { request_id: call_id, deadline: now + model.spec.deadline };
+        let deadline = now + model.spec.deadline;
+        let deadline = caller.deadline.map_or(deadline, |sooner| sooner.min(deadline));
+        let call = Call { request_id: call_id, deadline };
         let target = choice.and_then(|choice| choice.target);
         let named = target.map(|target| Named { target, falls_back: caller.falls_back });
         fallback::serve(&model, request, &call, named, journey).await.map_err(|(error, mut journey)| {

@@ -199,6 +199,11 @@ impl Table {
         self.names.iter().filter_map(|name| Some((name, &*self.model(name.as_str())?.targets)))
     }
 
+    /// Whether an upstream of a model can follow a JSON schema.
+    pub(crate) fn follows_schemas(&self, model: &str) -> bool {
+        self.model(model).is_some_and(|model| model.targets.iter().any(|target| target.spec.features.json_schema))
+    }
+
     /// Whether streams of a model get their headers before the first token.
     pub fn has_early_headers(&self, model: &str) -> bool {
         self.model(model).is_some_and(|model| model.spec.early_headers)

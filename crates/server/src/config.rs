@@ -7,6 +7,7 @@
 
 mod cost;
 mod endpoint;
+mod ensembles;
 mod env;
 mod keys;
 mod listing;
@@ -27,6 +28,7 @@ mod tests;
 use std::path::Path;
 
 pub use endpoint::{load_endpoint, parse_endpoint};
+pub(crate) use ensembles::PREFIX as ENSEMBLE;
 pub use env::{Env, process_env, unknown_overrides};
 pub use listing::Listing;
 pub use problem::{Problem, Problems};
@@ -97,11 +99,9 @@ fn read(mut root: Table<'_>, listing: Listing) -> Option<Config> {
     let keys = keys::read(&mut root, auth);
     let upstreams = upstreams::read(&mut root);
     let models = models::read(&mut root, &upstreams);
-    let tasks = tasks::read(&mut root, &models);
-    if let Some(item) = root.take("ensembles") {
-        item.refuse_hidden("not supported by this version", "no such section", Some("remove the section".into()));
-    }
+    let ensembles = ensembles::read(&mut root, &models);
+    let tasks = tasks::read(&mut root, &models, &ensembles);
     root.finish();
     let upstreams = upstreams.into_iter().map(|entry| entry.upstream).collect::<Option<_>>()?;
-    Some(Config { version: listing.version(), listing, server, log, auth, keys, upstreams, models, tasks })
+    Some(Config { version: listing.version(), listing, server, log, auth, keys, upstreams, models, ensembles, tasks })
 }

@@ -11,7 +11,7 @@ use actix_web::{
 };
 use bytes::Bytes;
 use provider::{Error, ErrorKind, InvalidRequest};
-use router::{RequestOutcome, RouterError};
+use router::{Ensemble, RequestOutcome, RouterError};
 use serde::Serialize;
 
 const SHUTDOWN_CODE: &str = "router_shutdown";
@@ -183,6 +183,36 @@ impl ApiError {
             if known.is_empty() { "none is configured".to_owned() } else { format!("there are {}", known.join(", ")) };
         let message = format!("the task {shown:?} does not exist: {known}");
         let mut error = Self::bad_request(StatusCode::NOT_FOUND, "task_not_found", message);
+        error.param = Some("model".to_owned());
+        error
+    }
+
+    pub(crate) fn no_such_ensemble<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> Self {
+        let shown: String = name.chars().take(64).collect();
+        let known: Vec<_> = known.map(String::as_str).collect();
+        let known =
+            if known.is_empty() { "none is configured".to_owned() } else { format!("there are {}", known.join(", ")) };
+        let message = format!("the ensemble {shown:?} does not exist: {known}");
+        let mut error = Self::bad_request(StatusCode::NOT_FOUND, "ensemble_not_found", message);
+        error.param = Some("model".to_owned());
+        error
+    }
+
+    /// An ensemble where only one model can serve.
+    pub(crate) fn ensemble_is_for_chats(ensemble: &Ensemble) -> Self {
+        let message = format!("{} only answers chats: name a model instead", ensemble.name);
+        let mut error = Self::bad_request(StatusCode::BAD_REQUEST, "unsupported", message);
+        error.param = Some("model".to_owned());
+        error
+    }
+
+    /// An ensemble where one decision is to be explained.
+    pub(crate) fn ensemble_has_no_decision(ensemble: &Ensemble) -> Self {
+        let mut members = ensemble.members.clone();
+        members.dedup();
+        let message =
+            format!("{} asks all of its members: explain one of them instead: {}", ensemble.name, members.join(", "));
+        let mut error = Self::bad_request(StatusCode::BAD_REQUEST, "unsupported", message);
         error.param = Some("model".to_owned());
         error
     }

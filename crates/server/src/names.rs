@@ -1,18 +1,61 @@
-//! What a request asks for by name: a public model, a task, or an upstream past the strategy.
+//! What a request asks for by name: a public model, a task, an ensemble, or an upstream past the strategy.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use router::Table;
+use router::{Ensemble, Table};
 
-use crate::{auth::ClientKey, config::Config, error::ApiError};
+use crate::{
+    auth::ClientKey,
+    config::{Config, ENSEMBLE},
+    error::ApiError,
+};
 
 /// How a model's name begins that means a task.
 const TASK: &str = "task/";
 
 /// The names that are not the table's own.
 pub(crate) struct Names {
-    /// Models by task, in alphabetical order, the default among them.
+    /// Models and ensembles by task, in alphabetical order, the default among them.
     tasks: BTreeMap<String, String>,
+    ensembles: BTreeMap<String, Arc<Ensemble>>,
+}
+
+/// What is to serve a request.
+pub(crate) enum Meant {
+    /// What the request's body names.
+    Named,
+    /// What the router knows by this name.
+    Other(String),
+    /// Several models.
+    Ensemble(Arc<Ensemble>),
+}
+
+impl Meant {
+    /// What it is called; `named` is what the body names.
+    pub(crate) fn name<'a>(&'a self, named: Option<&'a str>) -> &'a str {
+        match self {
+            Self::Named => named.unwrap_or_default(),
+            Self::Other(name) => name,
+            Self::Ensemble(ensemble) => &ensemble.name,
+        }
+    }
+
+    /// The ensemble, if it is one.
+    pub(crate) fn ensemble(&self) -> Option<&Ensemble> {
+        match self {
+            Self::Named | Self::Other(_) => None,
+            Self::Ensemble(ensemble) => Some(ensemble),
+        }
+    }
+
+    /// The name for the router, unless it is the one in the body; an ensemble is refused, for the reason that `refusal` gives.
+    pub(crate) fn single(self, refusal: fn(&Ensemble) -> ApiError) -> Result<Option<String>, ApiError> {
+        match self {
+            Self::Named => Ok(None),
+            Self::Other(name) => Ok(Some(name)),
+            Self::Ensemble(ensemble) => Err(refusal(&ensemble)),
+        }
+    }
 }
 
 /// What a request says about what it wants.
@@ -29,43 +72,58 @@ impl Names {
     const DEFAULT: &'static str = "default";
 
     pub(crate) fn new(config: &Config) -> Self {
-        Self { tasks: config.tasks.clone() }
+        let ensembles = config.ensembles.iter().map(|it| (it.name.clone(), Arc::new(it.clone()))).collect();
+        Self { tasks: config.tasks.clone(), ensembles }
     }
 
-    /// The names under which tasks can be asked for as models.
-    pub(crate) fn task_names(&self) -> impl Iterator<Item = String> {
-        self.tasks.keys().map(|task| format!("{TASK}{task}"))
+    /// The names of tasks and ensembles, which can be asked for as models.
+    pub(crate) fn models(&self) -> impl Iterator<Item = String> {
+        self.tasks.keys().map(|task| format!("{TASK}{task}")).chain(self.ensembles.keys().cloned())
     }
 
-    /// The name for the router of what is asked for; `None` if that is the model as it is named.
-    pub(crate) fn resolve(&self, asked: Asked<'_>, table: &Table, key: &ClientKey) -> Result<Option<String>, ApiError> {
+    /// What is asked for.
+    pub(crate) fn resolve(&self, asked: Asked<'_>, table: &Table, key: &ClientKey) -> Result<Meant, ApiError> {
         if let Some(task) = asked.task {
-            return self.task(task).map(Some);
+            return self.task(task);
         }
-        let Some(name) = asked.model else { return self.unnamed(table).map(Some) };
+        let Some(name) = asked.model else { return self.unnamed(table) };
+        if let Some(ensemble) = self.ensembles.get(name) {
+            return Ok(Meant::Ensemble(ensemble.clone()));
+        }
         match table.choose(name) {
             Some(choice) if choice.is_direct() && !key.may_choose_upstream => Err(ApiError::direct_not_allowed()),
-            Some(_) => Ok(None),
+            Some(_) => Ok(Meant::Named),
             None => match name.strip_prefix(TASK) {
-                Some(task) => self.task(task).map(Some),
+                Some(task) => self.task(task),
+                None if name.starts_with(ENSEMBLE) => Err(ApiError::no_such_ensemble(name, self.ensembles.keys())),
                 None => Err(Self::unknown(name, table)),
             },
         }
     }
 
-    fn task(&self, task: &str) -> Result<String, ApiError> {
-        let found = self.tasks.get(task).or_else(|| self.tasks.get(Self::DEFAULT));
-        found.cloned().ok_or_else(|| ApiError::no_such_task(task, self.tasks.keys().map(String::as_str)))
+    fn task(&self, task: &str) -> Result<Meant, ApiError> {
+        match self.tasks.get(task).or_else(|| self.tasks.get(Self::DEFAULT)) {
+            Some(name) => Ok(self.of_task(name)),
+            None => Err(ApiError::no_such_task(task, self.tasks.keys().map(String::as_str))),
+        }
+    }
+
+    /// What a task's entry stands for.
+    fn of_task(&self, name: &str) -> Meant {
+        match self.ensembles.get(name) {
+            Some(ensemble) => Meant::Ensemble(ensemble.clone()),
+            None => Meant::Other(name.to_owned()),
+        }
     }
 
     /// What serves a request that names nothing.
-    fn unnamed(&self, table: &Table) -> Result<String, ApiError> {
-        if let Some(model) = self.tasks.get(Self::DEFAULT) {
-            return Ok(model.clone());
+    fn unnamed(&self, table: &Table) -> Result<Meant, ApiError> {
+        if let Some(name) = self.tasks.get(Self::DEFAULT) {
+            return Ok(self.of_task(name));
         }
         let mut models = table.models();
         match (models.next(), models.next()) {
-            (Some(only), None) => Ok(only.as_str().to_owned()),
+            (Some(only), None) => Ok(Meant::Other(only.as_str().to_owned())),
             _ => Err(ApiError::nothing_named()),
         }
     }

@@ -91,7 +91,10 @@ mod tests {
     fn a_plan_changes_nothing_and_a_second_apply_neither() {
         let rig = Rig::start();
         let plan = rig.run(&["plan"]);
-        assert!(plan.starts_with("+ network volume gpt-oss-120b\n    size        100\n    dataCenter  US-KS-2\n"), "{plan}");
+        assert!(
+            plan.starts_with("+ network volume gpt-oss-120b\n    size        100\n    dataCenter  US-KS-2\n"),
+            "{plan}"
+        );
         assert!(plan.contains("\n+ endpoint gpt-oss-120b\n") && plan.contains("Nothing was changed."), "{plan}");
         assert!(rig.changes().is_empty(), "{:?}", rig.changes());
 

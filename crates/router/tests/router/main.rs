@@ -7,6 +7,8 @@ mod choice;
 #[cfg(test)]
 mod commit;
 #[cfg(test)]
+mod ensembles;
+#[cfg(test)]
 mod fake;
 #[cfg(test)]
 mod fallback;

@@ -15,8 +15,8 @@ use provider::{
     Error, Features, FrameKind, Limits, ModelId, Operation, PicoUsd, Price, Request, RequestId, Tariff, UpstreamId,
 };
 use router::{
-    AttemptEnded, BreakerState, Caller, Event, ModelSpec, Observer, Reason, RequestEnded, Route, Router, RouterError,
-    Served, StrategyName, Table, Timeouts, Upstream, UpstreamSpec,
+    AttemptEnded, BreakerState, Caller, Ensemble, Event, ModelSpec, Observer, Reason, RequestEnded, Route, Router,
+    RouterError, Served, StrategyName, Table, Timeouts, Upstream, UpstreamSpec,
 };
 use tokio::time::{Instant, sleep};
 
@@ -139,16 +139,13 @@ impl Rig {
 
     pub(crate) async fn call(&self, request: &Request) -> Result<Served, RouterError> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed).to_string();
-        let caller = Caller {
-            request_id: RequestId::from(id.as_str()),
-            key: None,
-            team: None,
-            arrived: Instant::now(),
-            route: Route::Chat,
-            model: None,
-            falls_back: false,
-        };
-        self.router.call(request, caller).await
+        self.router.call(request, caller(&id)).await
+    }
+
+    /// Asks an ensemble, which makes `calls` requests of it.
+    pub(crate) async fn put(&self, ensemble: &Ensemble, request: &Request, calls: u32) -> Result<Served, RouterError> {
+        let id = self.next_id.fetch_add(calls, Ordering::Relaxed).to_string();
+        self.router.ask(ensemble, request, caller(&id)).await
     }
 
     /// Calls, and reads the answer to its end.
@@ -196,6 +193,19 @@ impl Drop for Rig {
         if !std::thread::panicking() {
             self.check_books();
         }
+    }
+}
+
+fn caller(id: &str) -> Caller {
+    Caller {
+        request_id: RequestId::from(id),
+        key: None,
+        team: None,
+        arrived: Instant::now(),
+        route: Route::Chat,
+        model: None,
+        falls_back: false,
+        deadline: None,
     }
 }
 

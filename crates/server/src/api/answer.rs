@@ -1,12 +1,14 @@
 //! From a request that is understood to a response: the router's answer in the form that the client asked for.
 
+use std::sync::Arc;
+
 use actix_web::{
     HttpResponse, HttpResponseBuilder,
     http::header::{self, HeaderName, HeaderValue},
 };
 use futures_util::StreamExt;
 use provider::Request;
-use router::{Caller, Route, RouterError, Served};
+use router::{Caller, Ensemble, Route, Router, RouterError, Served};
 
 use super::{
     arrival::{Arrival, Visit},
@@ -14,6 +16,7 @@ use super::{
 };
 use crate::{
     error::ApiError,
+    names::Meant,
     sse::{Form, Places, Source, SseBody},
 };
 
@@ -21,27 +24,46 @@ use crate::{
 pub(crate) struct Ask {
     request: Request,
     caller: Caller,
+    ensemble: Option<Arc<Ensemble>>,
     places: Places,
     form: Form,
 }
 
 impl Ask {
-    /// `model` stands in for the name in the request's body, if given.
-    pub(crate) fn new(request: Request, model: Option<String>, route: Route, arrival: Arrival, form: Form) -> Self {
+    pub(crate) fn new(request: Request, meant: Meant, route: Route, arrival: Arrival, form: Form) -> Self {
         let Arrival { id, key, places, at, falls_back, .. } = arrival;
         let (key, team) = (key.id.clone(), key.team.clone());
-        let caller = Caller { request_id: id, key, team, arrived: at, route, model, falls_back };
-        Self { request, caller, places, form }
+        let (model, ensemble) = match meant {
+            Meant::Named => (None, None),
+            Meant::Other(name) => (Some(name), None),
+            Meant::Ensemble(ensemble) => (None, Some(ensemble)),
+        };
+        let caller = Caller { request_id: id, key, team, arrived: at, route, model, falls_back, deadline: None };
+        Self { request, caller, ensemble, places, form }
+    }
+}
+
+/// Has one model or an ensemble answer.
+pub(crate) async fn ask(
+    router: &Router,
+    ensemble: Option<&Ensemble>,
+    request: &Request,
+    caller: Caller,
+) -> Result<Served, RouterError> {
+    match ensemble {
+        None => router.call(request, caller).await,
+        // Large and rare.
+        Some(ensemble) => Box::pin(router.ask(ensemble, request, caller)).await,
     }
 }
 
 /// Has the router answer and makes a response of it.
-pub(crate) async fn answer(visit: Visit, ask: Ask) -> HttpResponse {
+pub(crate) async fn answer(visit: Visit, asked: Ask) -> HttpResponse {
     let Visit { app, live, mut response, .. } = visit;
-    let Ask { request, caller, places, form } = ask;
+    let Ask { request, caller, ensemble, places, form } = asked;
     let (id, keep_alive) = (caller.request_id.clone(), live.server.keep_alive_comment);
     let asked_for = caller.model.as_deref().unwrap_or(&request.head.model);
-    if request.head.stream && app.router.table().has_early_headers(asked_for) {
+    if request.head.stream && ensemble.is_none() && app.router.table().has_early_headers(asked_for) {
         let owner = app.clone();
         let call = async move { owner.router.call(&request, caller).await.map(|served| served.answer) };
         return stream(response, SseBody::new(Source::Calling(Box::pin(call)), form, &app, id, keep_alive, places));
@@ -49,7 +71,7 @@ pub(crate) async fn answer(visit: Visit, ask: Ask) -> HttpResponse {
     let model = (form == Form::Chunks).then(|| asked_for.to_owned());
     let outcome = tokio::select! {
         biased;
-        outcome = app.router.call(&request, caller) => outcome,
+        outcome = ask(&app.router, ensemble.as_deref(), &request, caller) => outcome,
         () = app.cut.cancelled() => return ApiError::shutting_down().respond(response),
     };
     let served = match outcome {

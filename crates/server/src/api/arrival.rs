@@ -21,7 +21,7 @@ use crate::{
     auth::ClientKey,
     error::ApiError,
     limits::{Place, Standing},
-    names::Asked,
+    names::{Asked, Meant},
     sse::Places,
 };
 
@@ -89,8 +89,8 @@ impl Visit {
         })
     }
 
-    /// The name for the router of what is asked for, where the body names `model`; `None` if that is it.
-    pub(crate) fn resolve(&self, arrival: &Arrival, model: Option<&str>) -> Result<Option<String>, ApiError> {
+    /// What is asked for, where the body names `model`.
+    pub(crate) fn resolve(&self, arrival: &Arrival, model: Option<&str>) -> Result<Meant, ApiError> {
         let asked = Asked { model, task: arrival.task.as_deref() };
         self.live.names.resolve(asked, &self.app.router.table(), &arrival.key)
     }

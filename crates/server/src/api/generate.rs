@@ -38,10 +38,8 @@ fn understand(mut arrival: Arrival, visit: &Visit, stream: bool) -> Result<Ask, 
     let mut prompt = Prompt::parse(&arrival.body)?;
     let (model, task) = (prompt.take_text("model")?, prompt.take_text("task")?);
     arrival.task = arrival.task.or(task);
-    let name = match visit.resolve(&arrival, model.as_deref())? {
-        Some(name) => name,
-        None => model.unwrap_or_default(),
-    };
+    let meant = visit.resolve(&arrival, model.as_deref())?;
+    let name = meant.name(model.as_deref()).to_owned();
     let request = prompt.into_chat(&name, stream, visit.live.server.limits)?;
-    Ok(Ask::new(request, None, Route::Generate, arrival, Form::Chunks))
+    Ok(Ask::new(request, meant, Route::Generate, arrival, Form::Chunks))
 }

@@ -16,13 +16,16 @@ pub(crate) struct Generated {
     provider: &'static str,
     /// The upstream that served it.
     upstream: String,
-    /// The public model.
+    /// The public model, or the ensemble.
     model: String,
     /// Tokens as the upstream counted them.
     usage: Option<serde_json::Value>,
     /// List price in US dollars; null if unknown.
     cost_usd: Option<f64>,
     request_id: String,
+    /// What an ensemble tells of its members.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ensemble: Option<serde_json::Value>,
 }
 
 impl Generated {
@@ -39,6 +42,8 @@ struct Completion {
     choices: Vec<Choice>,
     #[serde(default)]
     usage: Option<serde_json::Value>,
+    #[serde(default)]
+    ensemble: Option<serde_json::Value>,
 }
 
 #[derive(Deserialize)]
@@ -72,13 +77,8 @@ pub(crate) async fn read(mut served: Served, model: &str, id: &RequestId) -> Res
         upstream: served.upstream.as_str().to_owned(),
         model: model.to_owned(),
         usage: completion.usage,
-        cost_usd: served.cost.map(usd),
+        cost_usd: served.cost.map(NanoUsd::usd),
         request_id: id.as_str().to_owned(),
+        ensemble: completion.ensemble,
     })
-}
-
-/// Dollars for people and spreadsheets; the books are kept in nano-dollars.
-#[expect(clippy::cast_precision_loss, reason = "exact up to nine million dollars")]
-fn usd(cost: NanoUsd) -> f64 {
-    cost.0 as f64 / 1e9
 }

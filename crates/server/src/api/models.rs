@@ -12,16 +12,16 @@ fn model(name: &str) -> Value {
     json!({"id": name, "object": "model", "created": 0, "owned_by": "llm-router"})
 }
 
-/// Every model, and every task as one.
+/// Every model, and every task and ensemble as one.
 pub(crate) async fn list(request: HttpRequest, app: web::Data<Arc<App>>) -> HttpResponse {
     let (_, mut response) = identified(&request, &app);
     if let Err(error) = app.live().keyring.authenticate(request.headers()) {
         return error.respond(response);
     }
     let (table, live) = (app.router.table(), app.live());
-    let tasks = live.names.task_names();
+    let others = live.names.models();
     let models: Vec<Value> =
-        table.models().map(|name| model(name.as_str())).chain(tasks.map(|name| model(&name))).collect();
+        table.models().map(|name| model(name.as_str())).chain(others.map(|name| model(&name))).collect();
     response.json(json!({"object": "list", "data": models}))
 }
 
@@ -32,7 +32,7 @@ pub(crate) async fn show(request: HttpRequest, name: web::Path<String>, app: web
         return error.respond(response);
     }
     let is_known = app.router.table().models().any(|known| known.as_str() == *name)
-        || app.live().names.task_names().any(|known| known == *name);
+        || app.live().names.models().any(|known| known == *name);
     if is_known {
         return response.json(model(&name));
     }

@@ -9,7 +9,7 @@ use super::{
     answer::{Ask, answer},
     arrival::{Arrival, Visit},
 };
-use crate::{app::App, error::ApiError, sse::Form};
+use crate::{app::App, error::ApiError, names::Meant, sse::Form};
 
 /// Serves one request.
 pub(crate) async fn serve(
@@ -31,6 +31,12 @@ pub(crate) async fn serve(
 
 fn understand(operation: Operation, arrival: Arrival, visit: &Visit) -> Result<Ask, ApiError> {
     let request = Request::parse(operation, arrival.body.clone(), visit.live.server.limits)?;
-    let model = visit.resolve(&arrival, Some(&request.head.model))?;
-    Ok(Ask::new(request, model, operation.into(), arrival, Form::OpenAi))
+    let meant = visit.resolve(&arrival, Some(&request.head.model))?;
+    let meant = match operation {
+        Operation::Chat => meant,
+        Operation::Completions | Operation::Embeddings => {
+            meant.single(ApiError::ensemble_is_for_chats)?.map_or(Meant::Named, Meant::Other)
+        }
+    };
+    Ok(Ask::new(request, meant, operation.into(), arrival, Form::OpenAi))
 }

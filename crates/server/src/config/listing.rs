@@ -110,9 +110,19 @@ fn flatten(path: &str, value: &Value, settings: &mut BTreeMap<String, String>) {
     }
 }
 
+/// A text that is shown shortened gets a mark of all of it, or a change near its end would be none.
+fn long_or_short(text: &str) -> String {
+    let shown = quoted(text);
+    if shown == format!("{text:?}") {
+        return shown;
+    }
+    let [a, b, ..]: [u8; 32] = Sha256::digest(text).into();
+    format!("{shown} #{a:02x}{b:02x}")
+}
+
 fn written(kind: &ValueKind) -> String {
     match kind {
-        ValueKind::String(text) => quoted(text),
+        ValueKind::String(text) => long_or_short(text),
         ValueKind::Float(number) => format!("{number:?}"),
         ValueKind::Array(items) => {
             format!("[{}]", items.iter().map(|item| written(&item.kind)).collect::<Vec<_>>().join(", "))

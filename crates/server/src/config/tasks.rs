@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use router::Ensemble;
+
 use super::{
     problem::{Problem, did_you_mean},
     reader::Table,
     types::Model,
 };
 
-pub(super) fn read(root: &mut Table<'_>, models: &[Model]) -> BTreeMap<String, String> {
+pub(super) fn read(root: &mut Table<'_>, models: &[Model], ensembles: &[Ensemble]) -> BTreeMap<String, String> {
     let Some(mut table) = root.table("tasks") else { return BTreeMap::new() };
     let mut tasks = BTreeMap::new();
     for (task, item) in table.take_rest() {
@@ -18,12 +20,15 @@ pub(super) fn read(root: &mut Table<'_>, models: &[Model]) -> BTreeMap<String, S
             table.context.report(Problem::new(table.at(&task), "is not a task's name", expected));
         }
         let Some(model) = item.text() else { continue };
-        if models.iter().any(|known| known.name.as_str() == model.value) {
+        let ensembles = ensembles.iter().map(|ensemble| ensemble.name.as_str());
+        let mut names = models.iter().map(|model| model.name.as_str()).chain(ensembles);
+        if names.clone().any(|known| known == model.value) {
             tasks.insert(task, model.value);
             continue;
         }
-        let hint = did_you_mean(&model.value, models.iter().map(|known| known.name.as_str()));
-        model.refuse::<()>("is not the name of a model", "the name of one of [[models]]", hint);
+        let hint = did_you_mean(&model.value, names.by_ref());
+        let expected = "the name of one of [[models]] or [[ensembles]]";
+        model.refuse::<()>("is not the name of a model", expected, hint);
     }
     tasks
 }

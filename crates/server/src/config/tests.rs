@@ -6,6 +6,7 @@ mod mistakes;
 use std::{fs, time::Duration};
 
 use provider::{Operation, PicoUsd, Tariff};
+use router::{Extract, Judge, Pick};
 use secrecy::ExposeSecret;
 
 use super::*;
@@ -74,6 +75,50 @@ fn env(name: &str) -> Option<String> {
 
 fn valid() -> Config {
     parse(VALID, "valid.toml", &env).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+#[test]
+fn ensembles_are_read_and_tasks_may_name_them() {
+    let text = VALID.replace(
+        "[auth]",
+        r#"
+[[ensembles]]
+name = "ensemble/plain"
+members = ["llama-3.1-8b", "llama-3.1-8b"]
+pick = { kind = "longest" }
+
+[[ensembles]]
+name = "ensemble/votes"
+members = ["llama-3.1-8b", "llama-3.1-8b", "llama-3.1-8b"]
+pick = { kind = "majority", extract = "number" }
+deadline_ms = 5000
+
+[[ensembles]]
+name = "ensemble/judged"
+members = ["llama-3.1-8b", "llama-3.1-8b"]
+pick = { kind = "judge", model = "llama-3.1-8b", rubric = "Brevity." }
+
+[tasks]
+hard = "ensemble/judged"
+
+[auth]"#,
+    );
+    let config = parse(&text, "x.toml", &env).unwrap_or_else(|problems| panic!("{problems}"));
+    let [plain, votes, judged] = config.ensembles.as_slice() else { panic!("{:?}", config.ensembles) };
+    assert_eq!((plain.name.as_str(), plain.members.len()), ("ensemble/plain", 2));
+    assert_eq!((&plain.pick, plain.deadline), (&Pick::Longest, Duration::from_mins(1)));
+    assert_eq!((&votes.pick, votes.deadline), (&Pick::Majority(Extract::Number), Duration::from_secs(5)));
+    let judge = Judge { model: "llama-3.1-8b".to_owned(), rubric: "Brevity.".to_owned() };
+    assert_eq!(judged.pick, Pick::Judge(judge));
+    assert_eq!(config.tasks["hard"], "ensemble/judged");
+
+    let with_rubric = |end: &str| {
+        let rubric = format!("{}{end}", "Brevity. ".repeat(20));
+        parse(&text.replace("Brevity.", &rubric), "x.toml", &env).unwrap_or_else(|problems| panic!("{problems}"))
+    };
+    let (old, new) = (with_rubric("Wit."), with_rubric("Joy."));
+    assert_ne!(old.version, new.version);
+    assert_eq!(old.listing.changes(&new.listing).len(), 1, "a change at the end of a long text is one");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use provider::{Features, Limits, ModelId, Operation, Tariff, UpstreamId};
-use router::StrategyName;
+use router::{Ensemble, StrategyName};
 use secrecy::SecretString;
 
 use super::Listing;
@@ -27,7 +27,9 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// Models, at least one, with distinct names; all their references resolve.
     pub models: Vec<Model>,
-    /// The model of each task.
+    /// Ensembles, with distinct names; their members are models.
+    pub ensembles: Vec<Ensemble>,
+    /// The model or ensemble of each task.
     pub tasks: BTreeMap<String, String>,
 }
 

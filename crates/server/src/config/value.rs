@@ -41,11 +41,6 @@ impl<'a> Item<'a> {
         None
     }
 
-    /// Reports the key without its value.
-    pub(super) fn refuse_hidden(&self, fault: &str, expected: &str, hint: Option<String>) {
-        self.context.report(Problem { hint, ..Problem::new(&self.path, fault, expected) });
-    }
-
     /// A string, with `${VAR}` replaced.
     pub(super) fn text(self) -> Option<Text<'a>> {
         let ValueKind::String(raw) = &self.kind else {

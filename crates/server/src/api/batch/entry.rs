@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     api::{
+        answer::ask,
         arrival::{Arrival, Visit},
         generated::{self, Generated},
         prompt::Prompt,
@@ -21,7 +22,7 @@ use crate::{
     app::{App, Live},
     error::ApiError,
     limits::{Place, Refused},
-    names::Asked,
+    names::{Asked, Meant},
     sse::Places,
 };
 
@@ -74,7 +75,7 @@ impl Batch {
         let started = Instant::now();
         let id = RequestId::from(format!("{}.{index}", self.arrival.id.as_str()).as_str());
         let answered = match self.understand(entry) {
-            Ok((request, model)) => self.answer(&request, &model, &id).await,
+            Ok((request, meant, model)) => self.answer(&request, &meant, &model, &id).await,
             Err(error) => {
                 self.app.rejected(self.subject(&id), &error, started);
                 Err(error)
@@ -92,8 +93,8 @@ impl Batch {
         Subject { request_id: id.clone(), route: Route::Batch, stream: false, model: None, key, team }
     }
 
-    /// The chat that an entry stands for, and the model that it is for.
-    fn understand(&self, entry: Map<String, Value>) -> Result<(Request, String), ApiError> {
+    /// The chat that an entry stands for, what is to serve it, and what that is called.
+    fn understand(&self, entry: Map<String, Value>) -> Result<(Request, Meant, String), ApiError> {
         let names_model = entry.contains_key("model") && !entry.contains_key("task");
         let mut fields = self.defaults.clone();
         if names_model {
@@ -103,13 +104,19 @@ impl Batch {
         let mut prompt = Prompt::new(fields);
         let (model, task) = (prompt.take_text("model")?, prompt.take_text("task")?);
         let asked = Asked { model: model.as_deref(), task: self.arrival.task.as_deref().or(task.as_deref()) };
-        let resolved = self.live.names.resolve(asked, &self.app.router.table(), &self.arrival.key)?;
-        let name = resolved.or(model).unwrap_or_default();
+        let meant = self.live.names.resolve(asked, &self.app.router.table(), &self.arrival.key)?;
+        let name = meant.name(model.as_deref()).to_owned();
         let request = prompt.into_chat(&name, false, self.live.server.limits)?;
-        Ok((request, name))
+        Ok((request, meant, name))
     }
 
-    async fn answer(&self, request: &Request, model: &str, id: &RequestId) -> Result<Generated, ApiError> {
+    async fn answer(
+        &self,
+        request: &Request,
+        meant: &Meant,
+        model: &str,
+        id: &RequestId,
+    ) -> Result<Generated, ApiError> {
         let _places = self.places().await?;
         let caller = Caller {
             request_id: id.clone(),
@@ -119,10 +126,11 @@ impl Batch {
             route: Route::Batch,
             model: None,
             falls_back: self.arrival.falls_back,
+            deadline: None,
         };
         let served = tokio::select! {
             biased;
-            served = self.app.router.call(request, caller) => served,
+            served = ask(&self.app.router, meant.ensemble(), request, caller) => served,
             () = self.app.cut.cancelled() => return Err(ApiError::shutting_down()),
         };
         let served = served.map_err(|error| ApiError::from(&error))?;

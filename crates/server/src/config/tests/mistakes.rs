@@ -51,8 +51,90 @@ fn mistakes_in_the_shape_are_reported() {
             "did you mean \"llama-3.1-8b\"?",
         ),
         ("[auth]", "[tasks]\n\"a b\" = \"llama-3.1-8b\"\n[auth]", "tasks.a b", "is not a task's name", ""),
-        ("[auth]", "[[ensembles]]\n[auth]", "ensembles", "not supported by this version", "remove the section"),
     ]);
+}
+
+/// What is wrong with the valid file and this ensemble: its name, its members, its pick, and further keys.
+fn of_ensemble(keys: &str) -> Vec<Problem> {
+    broken("[auth]", &format!("[[ensembles]]\n{keys}\n[auth]"))
+}
+
+#[test]
+fn mistakes_in_ensembles_are_reported() {
+    const NAME: &str = "name = \"ensemble/two\"";
+    const MEMBERS: &str = "members = [\"llama-3.1-8b\", \"llama-3.1-8b\"]";
+    const PICK: &str = "pick = { kind = \"first\" }";
+    let seventeen = format!("members = [{}]", "\"llama-3.1-8b\", ".repeat(17));
+    let is_no_name = "is not an ensemble's name";
+    let long = format!("name = \"ensemble/{}\"", "x".repeat(120));
+    for (keys, path, said, hint) in [
+        ([MEMBERS, PICK, ""], "name", "missing", ""),
+        (["name = \"two\"", MEMBERS, PICK], "name", "\"two\" is not an ensemble's name", "\"ensemble/two\""),
+        (["name = \"ensemble/\"", MEMBERS, PICK], "name", "\"ensemble/\" is not an ensemble's name", ""),
+        (["name = \"ensemble/a b\"", MEMBERS, PICK], "name", "\"ensemble/a b\" is not an ensemble's name", ""),
+        ([&long, MEMBERS, PICK], "name", is_no_name, ""),
+        ([NAME, PICK, ""], "members", "missing", ""),
+        ([NAME, PICK, "members = \"llama-3.1-8b\""], "members", "\"llama-3.1-8b\" is not an array", ""),
+        ([NAME, PICK, "members = [\"llama-3.1-8b\"]"], "members", "has 1 of them", ""),
+        ([NAME, PICK, "members = []"], "members", "has 0 of them", ""),
+        ([NAME, PICK, &seventeen], "members", "has 17 of them", ""),
+        (
+            [NAME, PICK, "members = [\"llama-3.1-8b\", \"llama-3.1-8\"]"],
+            "members[1]",
+            "\"llama-3.1-8\" is not the name of a model",
+            "did you mean \"llama-3.1-8b\"?",
+        ),
+        ([NAME, PICK, "members = [\"llama-3.1-8b\", 7]"], "members[1]", "7 is not a string", ""),
+        ([NAME, MEMBERS, ""], "pick", "missing", ""),
+        ([NAME, MEMBERS, "pick = \"first\""], "pick", "\"first\" is not a table", ""),
+        ([NAME, MEMBERS, "pick = {}"], "pick.kind", "missing", ""),
+        (
+            [NAME, MEMBERS, "pick = { kind = \"longst\" }"],
+            "pick.kind",
+            "\"longst\" is not a way to pick",
+            "\"longest\"",
+        ),
+        ([NAME, MEMBERS, "pick = { kind = \"first\", model = \"x\" }"], "pick.model", "unknown key", ""),
+        (
+            [NAME, MEMBERS, "pick = { kind = \"majority\", extract = \"numbers\" }"],
+            "pick.extract",
+            "\"numbers\" is not a part of an answer",
+            "\"number\"",
+        ),
+        ([NAME, MEMBERS, "pick = { kind = \"judge\" }"], "pick.model", "missing", ""),
+        (
+            [NAME, MEMBERS, "pick = { kind = \"judge\", model = \"llama-3.1-8c\" }"],
+            "pick.model",
+            "\"llama-3.1-8c\" is not the name of a model",
+            "\"llama-3.1-8b\"",
+        ),
+        (
+            [NAME, MEMBERS, "pick = { kind = \"judge\", model = \"llama-3.1-8b\", rubric = \" \" }"],
+            "pick.rubric",
+            "\" \" is no rubric",
+            "",
+        ),
+        ([NAME, MEMBERS, "pick = { kind = \"first\" }\ndeadline_ms = 0"], "deadline_ms", "0 is out of range", ""),
+        ([NAME, MEMBERS, "pick = { kind = \"first\" }\nmember = 1"], "member", "unknown key", "\"members\""),
+    ] {
+        let problems = of_ensemble(&keys.join("\n"));
+        let [problem] = problems.as_slice() else { panic!("{keys:?}: not one problem but {problems:#?}") };
+        assert_eq!(problem.path, format!("ensembles[0].{path}"), "{problem}");
+        let line = format!("{} {}", problem.value.as_deref().unwrap_or_default(), problem.fault);
+        assert!(line.trim_start() == said || line.ends_with(is_no_name) && said == is_no_name, "{problem}");
+        let found = problem.hint.as_deref().unwrap_or_default();
+        assert!(found.contains(hint) && hint.is_empty() == found.is_empty(), "{problem}");
+    }
+    let all = of_ensemble("name = \"x\"\nmembers = [\"y\"]\npick = { kind = \"z\" }");
+    let paths: Vec<_> = all.iter().map(|problem| problem.path.as_str()).collect();
+    assert_eq!(paths, ["name", "members", "members[0]", "pick.kind"].map(|path| format!("ensembles[0].{path}")));
+    let twice = [NAME, MEMBERS, PICK, "[[ensembles]]", NAME, MEMBERS, PICK].join("\n");
+    let twins = of_ensemble(&twice);
+    assert_eq!((twins.len(), twins[0].path.as_str()), (1, "ensembles[1].name"));
+    assert_eq!(twins[0].fault, "is the name of another ensemble too");
+    let problems = broken("[auth]", "[tasks]\ncode = \"ensemble/two\"\n[auth]");
+    assert_eq!((problems.len(), problems[0].path.as_str()), (1, "tasks.code"));
+    assert!(problems[0].message.contains("[[ensembles]]"), "{}", problems[0]);
 }
 
 #[test]
