@@ -20,6 +20,8 @@ mod listeners;
 #[cfg(test)]
 mod models;
 #[cfg(test)]
+mod openapi;
+#[cfg(test)]
 mod paths;
 #[cfg(test)]
 mod secrets;

@@ -6,16 +6,18 @@ use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use secrecy::ExposeSecret;
 use serde::Serialize;
 use subtle::ConstantTimeEq;
+use utoipa::ToSchema;
 
-use crate::{api, app::App, error::ApiError, reload::Reloaded};
+use crate::{api, app::App, error::ApiError, openapi, reload::Reloaded};
 
 /// Every route of the admin listener.
 pub(crate) fn routes(config: &mut web::ServiceConfig) {
     config
-        .service(web::resource("/metrics").route(web::get().to(metrics)))
-        .service(web::resource("/livez").route(web::get().to(api::livez)))
-        .service(web::resource("/readyz").route(web::get().to(api::readyz)))
-        .service(web::resource("/admin/reload").route(web::post().to(reload)).default_service(web::to(api::only_post)))
+        .service(api::get("/metrics", metrics))
+        .service(api::get("/livez", api::livez))
+        .service(api::get("/readyz", api::readyz))
+        .service(api::get("/openapi.json", openapi::admin))
+        .service(api::post("/admin/reload", reload))
         .default_service(web::to(nothing_here));
 }
 
@@ -29,17 +31,21 @@ async fn metrics(app: web::Data<Arc<App>>) -> HttpResponse {
     }
 }
 
+/// What a reload changed.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ReloadReply {
+    /// The name of the configuration in force.
+    version: String,
+    /// Each setting that changed, with its old and its new value.
+    changes: Vec<String>,
+    /// Settings that take effect at the next start.
+    waiting: Vec<&'static str>,
+}
+
 async fn reload(request: HttpRequest, app: web::Data<Arc<App>>) -> HttpResponse {
     match try_reload(&request, &app) {
         Ok(Reloaded { version, changes, waiting }) => {
-            #[derive(Serialize)]
-            struct Body {
-                version: String,
-                changes: Vec<String>,
-                /// Settings that take effect at the next start.
-                waiting: Vec<&'static str>,
-            }
-            HttpResponse::Ok().json(Body { version, changes, waiting })
+            HttpResponse::Ok().json(ReloadReply { version, changes, waiting })
         }
         Err(error) => error.respond(HttpResponse::Ok()),
     }

@@ -2,10 +2,10 @@
 
 mod answer;
 mod arrival;
-mod batch;
-mod explain;
+pub(crate) mod batch;
+pub(crate) mod explain;
 mod generate;
-mod generated;
+pub(crate) mod generated;
 mod health;
 mod models;
 mod operations;
@@ -20,7 +20,7 @@ use provider::{Operation, RequestId};
 
 pub(crate) use health::{livez, readyz};
 
-use crate::{app::App, error::ApiError};
+use crate::{app::App, error::ApiError, openapi};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -35,12 +35,11 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
         .service(post("/v1/chat/stream", generate::stream))
         .service(post("/v1/generate/batch", batch::serve))
         .service(post("/v1/route/explain", explain::serve))
-        .service(web::resource("/v1/models").route(web::get().to(models::list)).default_service(web::to(only_get)))
-        .service(
-            web::resource("/v1/models/{name:.*}").route(web::get().to(models::show)).default_service(web::to(only_get)),
-        )
-        .service(web::resource("/livez").route(web::get().to(livez)))
-        .service(web::resource("/readyz").route(web::get().to(readyz)))
+        .service(get("/v1/models", models::list))
+        .service(get("/v1/models/{name:.*}", models::show))
+        .service(get("/livez", livez))
+        .service(get("/readyz", readyz))
+        .service(get("/openapi.json", openapi::public))
         .default_service(web::to(nothing_here));
 }
 
@@ -50,8 +49,13 @@ fn operation(path: &str, operation: Operation) -> Resource {
     })
 }
 
+/// A path that takes `GET` only.
+pub(crate) fn get<A: FromRequest + 'static>(path: &str, handler: impl Handler<A, Output = HttpResponse>) -> Resource {
+    web::resource(path).route(web::get().to(handler)).default_service(web::to(only_get))
+}
+
 /// A path that takes `POST` only.
-fn post<A: FromRequest + 'static>(path: &str, handler: impl Handler<A, Output = HttpResponse>) -> Resource {
+pub(crate) fn post<A: FromRequest + 'static>(path: &str, handler: impl Handler<A, Output = HttpResponse>) -> Resource {
     web::resource(path).route(web::post().to(handler)).default_service(web::to(only_post))
 }
 
@@ -75,7 +79,7 @@ async fn only_get(request: HttpRequest, app: web::Data<Arc<App>>) -> HttpRespons
     refuse(&ApiError::wrong_method("GET"), &request, &app)
 }
 
-pub(crate) async fn only_post(request: HttpRequest, app: web::Data<Arc<App>>) -> HttpResponse {
+async fn only_post(request: HttpRequest, app: web::Data<Arc<App>>) -> HttpResponse {
     refuse(&ApiError::wrong_method("POST"), &request, &app)
 }
 

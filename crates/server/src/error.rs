@@ -13,6 +13,7 @@ use bytes::Bytes;
 use provider::{Error, ErrorKind, InvalidRequest};
 use router::{Ensemble, RequestOutcome, RouterError};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 const SHUTDOWN_CODE: &str = "router_shutdown";
 const SHUTDOWN_MESSAGE: &str = "the router is shutting down: send the request again";
@@ -164,8 +165,7 @@ impl ApiError {
     }
 
     pub(crate) fn no_such_admin_path() -> Self {
-        let message =
-            "there is nothing here: the admin listener has GET /metrics, /livez and /readyz, and POST /admin/reload";
+        let message = "there is nothing here: the admin listener has GET /metrics, /livez, /readyz and /openapi.json, and POST /admin/reload";
         Self::bad_request(StatusCode::NOT_FOUND, "not_found", message)
     }
 
@@ -237,6 +237,11 @@ impl ApiError {
         error
     }
 
+    /// The status and the code, as the client sees them.
+    pub(crate) fn status_and_code(&self) -> (u16, &str) {
+        (self.status.as_u16(), &self.code)
+    }
+
     /// How a request ended that got this before it reached the router.
     pub(crate) fn outcome(&self) -> RequestOutcome {
         let code = match &self.code {
@@ -272,9 +277,9 @@ impl ApiError {
         serde_json::to_value(self.inside()).unwrap_or_default()
     }
 
-    fn inside(&self) -> Body<'_> {
+    fn inside(&self) -> ErrorBody<'_> {
         let code = (!self.code.is_empty()).then_some(&*self.code);
-        Body { message: &self.message, kind: self.kind, param: self.param.as_deref(), code, request_id: None }
+        ErrorBody { message: &self.message, kind: self.kind, param: self.param.as_deref(), code, request_id: None }
     }
 
     fn body(&self) -> String {
@@ -283,24 +288,33 @@ impl ApiError {
 }
 
 /// The inside of an error in OpenAI's shape.
-#[derive(Serialize)]
-struct Body<'a> {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ErrorBody<'a> {
+    /// What is wrong and what to change.
     message: &'a str,
+    /// Whose turn it is: `invalid_request_error`, `permission_error`, `rate_limit_error` or `server_error`; in a stream also
+    /// `upstream_error`.
     #[serde(rename = "type")]
     kind: &'a str,
+    /// The field to blame, if one is.
+    #[schema(required)]
     param: Option<&'a str>,
+    #[schema(required)]
     code: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
 }
 
-fn to_json(error: Body<'_>) -> String {
-    #[derive(Serialize)]
-    struct Outer<'a> {
-        error: Body<'a>,
-    }
+/// What every refusal and failure answers.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Error)]
+pub(crate) struct ErrorReply<'a> {
+    error: ErrorBody<'a>,
+}
+
+fn to_json(error: ErrorBody<'_>) -> String {
     // Plain strings always serialise.
-    serde_json::to_string(&Outer { error }).unwrap_or_default()
+    serde_json::to_string(&ErrorReply { error }).unwrap_or_default()
 }
 
 impl From<InvalidRequest> for ApiError {
@@ -398,6 +412,6 @@ pub(crate) fn failed_stream(error: &RouterError, request_id: &str) -> Bytes {
 }
 
 fn event(message: &str, kind: &str, code: &str, request_id: &str) -> Bytes {
-    let error = to_json(Body { message, kind, param: None, code: Some(code), request_id: Some(request_id) });
+    let error = to_json(ErrorBody { message, kind, param: None, code: Some(code), request_id: Some(request_id) });
     Bytes::from(format!("data: {error}\n\n"))
 }

@@ -16,6 +16,7 @@ mod limits;
 mod metrics;
 mod names;
 mod observers;
+mod openapi;
 mod providers;
 mod reload;
 mod running;

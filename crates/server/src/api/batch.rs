@@ -19,6 +19,7 @@ use router::Route;
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
+use utoipa::ToSchema;
 
 use super::arrival::Visit;
 use crate::app::App;
@@ -98,16 +99,19 @@ fn as_lines(
     response.content_type("application/x-ndjson").streaming(body)
 }
 
-/// Every result, in order.
+/// Every result, in the order of the prompts.
+#[derive(Serialize, ToSchema)]
+#[schema(as = BatchReply)]
+pub(crate) struct Document {
+    results: Vec<Line>,
+    succeeded: usize,
+    failed: usize,
+    /// The sum of the list prices that are known, in US dollars; null if none is.
+    #[schema(required)]
+    cost_usd: Option<f64>,
+}
+
 async fn as_document(visit: Visit, lines: impl futures_util::Stream<Item = Line>, _open: Open) -> HttpResponse {
-    #[derive(Serialize)]
-    struct Body {
-        results: Vec<Line>,
-        succeeded: usize,
-        failed: usize,
-        /// The sum of the list prices that are known, in US dollars; null if none is.
-        cost_usd: Option<f64>,
-    }
     let Visit { mut response, .. } = visit;
     let mut results: Vec<Line> = lines.collect().await;
     results.sort_by_key(|line| line.index);
@@ -115,5 +119,5 @@ async fn as_document(visit: Visit, lines: impl futures_util::Stream<Item = Line>
     let costs = results.iter().filter_map(|line| line.generated()?.cost_usd());
     let cost_usd = costs.fold(None, |sum: Option<f64>, cost| Some(sum.unwrap_or_default() + cost));
     let failed = results.len() - succeeded;
-    response.json(Body { results, succeeded, failed, cost_usd })
+    response.json(Document { results, succeeded, failed, cost_usd })
 }

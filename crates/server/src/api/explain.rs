@@ -7,6 +7,7 @@ use provider::{Operation, Request};
 use router::{Blocked, Excluded, Explained, Explanation, Route, Unfit, Upstream};
 use serde::Serialize;
 use tokio::time::Instant;
+use utoipa::ToSchema;
 
 use super::arrival::{Arrival, Visit};
 use crate::{app::App, error::ApiError};
@@ -34,13 +35,15 @@ fn explain(arrival: &Arrival, visit: &Visit) -> Result<Decision, ApiError> {
 }
 
 /// What would be done, and what it was decided on.
-#[derive(Serialize)]
-struct Decision {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Decision {
     model: String,
     strategy: &'static str,
     /// The upstream that would be asked first; null if none could be.
+    #[schema(required)]
     upstream: Option<String>,
     /// Why that one.
+    #[schema(required)]
     reason: Option<&'static str>,
     /// Those that could serve, in the order in which they would be asked.
     candidates: Vec<CandidateView>,
@@ -51,7 +54,8 @@ struct Decision {
 }
 
 /// An upstream as the strategy saw it. What is unknown is null.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Candidate)]
 struct CandidateView {
     upstream: String,
     provider: &'static str,
@@ -60,31 +64,38 @@ struct CandidateView {
     /// Requests that it is owed, its share of this one included.
     owed_requests: f64,
     /// Whether a worker is up.
+    #[schema(required)]
     has_ready_worker: Option<bool>,
     in_flight: u32,
     max_in_flight: u32,
     /// Predicted; for an answer that is not streamed, to its end.
+    #[schema(required)]
     first_token_ms: Option<f64>,
     meets_slo: bool,
     /// At list prices.
+    #[schema(required)]
     expected_cost_usd: Option<f64>,
+    #[schema(required)]
     price: Option<PriceView>,
     /// Whether the prompt, by its size, is longer than the context.
     is_too_long: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Price)]
 struct PriceView {
     input_usd_per_million: f64,
     output_usd_per_million: f64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Excluded)]
 struct ExcludedView {
     upstream: String,
     provider: &'static str,
     why: &'static str,
     /// When it may take calls again.
+    #[schema(required)]
     retry_after_s: Option<f64>,
 }
 

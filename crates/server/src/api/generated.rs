@@ -4,13 +4,15 @@ use futures_util::StreamExt;
 use provider::{Error, ErrorKind, NanoUsd, RequestId};
 use router::{RouterError, Served};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// An answer to a prompt.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Generated {
     /// The text; empty if the model only called tools.
     result: String,
     /// Why the text ends, as the provider says: `stop`, `length`, …
+    #[schema(required)]
     finish_reason: Option<String>,
     /// The kind of provider that served it.
     provider: &'static str,
@@ -19,8 +21,10 @@ pub(crate) struct Generated {
     /// The public model, or the ensemble.
     model: String,
     /// Tokens as the upstream counted them.
+    #[schema(required, value_type = Option<Object>)]
     usage: Option<serde_json::Value>,
     /// List price in US dollars; null if unknown.
+    #[schema(required)]
     cost_usd: Option<f64>,
     request_id: String,
     /// What an ensemble tells of its members.

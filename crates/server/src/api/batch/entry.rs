@@ -11,6 +11,7 @@ use router::{Caller, Route, Subject};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep};
+use utoipa::ToSchema;
 
 use crate::{
     api::{
@@ -20,7 +21,7 @@ use crate::{
         prompt::Prompt,
     },
     app::{App, Live},
-    error::ApiError,
+    error::{ApiError, ErrorBody},
     limits::{Place, Refused},
     names::{Asked, Meant},
     sse::Places,
@@ -40,18 +41,24 @@ pub(super) struct Batch {
 }
 
 /// An answer or an error, at its place.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = BatchLine)]
 pub(super) struct Line {
     pub(super) index: usize,
     #[serde(flatten)]
     result: Outcome,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(untagged)]
+#[schema(as = BatchOutcome)]
 enum Outcome {
     Generated(Box<Generated>),
-    Failed { error: Value, request_id: String },
+    Failed {
+        #[schema(value_type = ErrorBody)]
+        error: Value,
+        request_id: String,
+    },
 }
 
 impl Line {

@@ -1,0 +1,93 @@
+//! Every error that clients can see, by the constructors that make them, with the words that they really say.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use provider::{Error, ErrorKind, InvalidRequest, Phase};
+use router::RouterError;
+use serde_json::json;
+use utoipa::{
+    ToSchema,
+    openapi::{Ref, ResponseBuilder},
+};
+
+use super::call::{content, response};
+use crate::error::{ApiError, ErrorReply};
+
+/// One answer for each status, with an example for each code.
+pub(super) fn responses(
+    errors: impl IntoIterator<Item = ApiError>,
+    headers: &[&'static str],
+) -> BTreeMap<u16, ResponseBuilder> {
+    let mut by_status: BTreeMap<u16, BTreeMap<String, ApiError>> = BTreeMap::new();
+    for error in errors {
+        let (status, code) = error.status_and_code();
+        by_status.entry(status).or_default().insert(code.to_owned(), error.clone());
+    }
+    let describe = |(status, errors): (u16, BTreeMap<String, ApiError>)| {
+        let codes: Vec<_> = errors.keys().map(|code| format!("`{code}`")).collect();
+        let examples = errors.into_iter().map(|(code, error)| (code, json!({"error": error.to_value()}))).collect();
+        let waits = matches!(status, 429 | 503).then_some("retry-after");
+        let headers: Vec<_> = headers.iter().copied().chain(waits).collect();
+        let schema = Ref::from_schema_name(ErrorReply::name());
+        (status, response(codes.join(", "), &headers).content("application/json", content(schema, examples)))
+    };
+    by_status.into_iter().map(describe).collect()
+}
+
+/// The key is not known.
+pub(super) fn of_keys() -> Vec<ApiError> {
+    vec![ApiError::no_key()]
+}
+
+/// The request cannot come in: its body, or a limit.
+pub(super) fn of_arrival() -> Vec<ApiError> {
+    vec![
+        InvalidRequest::field("temperature", "'temperature' must be a number from 0 to 2").into(),
+        ApiError::body_broken(),
+        ApiError::body_too_slow(),
+        ApiError::body_too_large(8 << 20),
+        ApiError::not_json(),
+        ApiError::encoded(),
+        ApiError::rate_limited(600, Duration::from_millis(100)),
+        ApiError::too_many_at_once(50),
+        ApiError::overloaded(),
+        ApiError::shutting_down(),
+    ]
+}
+
+/// What is asked for by name is not there, or not for this key.
+pub(super) fn of_names() -> Vec<ApiError> {
+    vec![
+        ApiError::no_such_model("llama-9"),
+        ApiError::no_such_task("poetry", ["chat", "code"].into_iter()),
+        ApiError::direct_not_allowed(),
+    ]
+}
+
+/// Nothing of the model fits the request.
+pub(super) fn of_choice() -> Vec<ApiError> {
+    let errors =
+        [RouterError::Unsupported { what: "tool calls" }, RouterError::ContextOverflow { context_tokens: 131_072 }];
+    errors.iter().map(ApiError::from).collect()
+}
+
+/// The upstreams failed.
+pub(super) fn of_upstreams() -> Vec<ApiError> {
+    let kinds = [
+        (ErrorKind::Connect, "no connection to the upstream"),
+        (ErrorKind::Unavailable, "the upstream answered with status 500"),
+        (ErrorKind::Interrupted, "the upstream broke off its answer"),
+        (ErrorKind::Protocol, "the upstream's answer is no chat completion"),
+        (ErrorKind::Auth, ""),
+        (ErrorKind::NotFound, ""),
+        (ErrorKind::RateLimited, "the upstream's quota is used up"),
+        (ErrorKind::Overloaded, "the upstream has no room at this moment"),
+        (ErrorKind::Timeout(Phase::FirstToken), "the upstream did not begin to answer in time"),
+    ];
+    let mut refused = Error::new(ErrorKind::InvalidRequest, "the upstream's own words");
+    refused.status = Some(422);
+    let failures = kinds.map(|(kind, message)| Error::new(kind, message)).into_iter().chain([refused]);
+    let failures = failures.map(|error| RouterError::Failed { error, attempts: 2, retry_after: None });
+    let none = RouterError::NoUpstream { retry_after: Duration::from_secs(1) };
+    failures.chain([none]).map(|error| ApiError::from(&error)).collect()
+}

@@ -1,0 +1,103 @@
+//! What clients get of OpenAI's own: relayed as an upstream wrote it, so only what every upstream writes is named.
+#![expect(dead_code, reason = "answers are relayed: these types only describe them")]
+
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// A chat completion, as the upstream wrote it.
+#[derive(ToSchema)]
+pub(super) struct ChatCompletion {
+    id: String,
+    /// `chat.completion`
+    object: String,
+    created: u64,
+    /// The name that the upstream uses.
+    model: String,
+    choices: Vec<ChatChoice>,
+    usage: Option<Usage>,
+}
+
+#[derive(ToSchema)]
+struct ChatChoice {
+    index: u32,
+    message: Answer,
+    /// `stop`, `length`, `tool_calls`, …
+    #[schema(required)]
+    finish_reason: Option<String>,
+}
+
+/// The message of the model.
+#[derive(ToSchema)]
+struct Answer {
+    role: String,
+    /// Null if the model only called tools.
+    content: Option<String>,
+    tool_calls: Option<Vec<Value>>,
+}
+
+/// A text completion, as the upstream wrote it.
+#[derive(ToSchema)]
+pub(super) struct Completion {
+    id: String,
+    /// `text_completion`
+    object: String,
+    created: u64,
+    /// The name that the upstream uses.
+    model: String,
+    choices: Vec<TextChoice>,
+    usage: Option<Usage>,
+}
+
+#[derive(ToSchema)]
+struct TextChoice {
+    index: u32,
+    text: String,
+    /// `stop`, `length`, …
+    #[schema(required)]
+    finish_reason: Option<String>,
+}
+
+/// Tokens as the upstream counted them.
+#[derive(ToSchema)]
+struct Usage {
+    prompt_tokens: u64,
+    /// Absent from embeddings.
+    completion_tokens: Option<u64>,
+    total_tokens: u64,
+}
+
+/// Embeddings, as the upstream wrote them.
+#[derive(ToSchema)]
+pub(super) struct EmbeddingList {
+    /// `list`
+    object: String,
+    data: Vec<Embedding>,
+    /// The name that the upstream uses.
+    model: String,
+    usage: Option<Usage>,
+}
+
+#[derive(ToSchema)]
+struct Embedding {
+    index: u32,
+    /// Numbers, or their base64 if that was asked for.
+    embedding: Value,
+}
+
+/// What can be asked for.
+#[derive(ToSchema)]
+pub(super) struct ModelList {
+    /// `list`
+    object: String,
+    data: Vec<Model>,
+}
+
+/// A model, or what can be asked for like one.
+#[derive(ToSchema)]
+pub(super) struct Model {
+    id: String,
+    /// `model`
+    object: String,
+    created: u64,
+    owned_by: String,
+}
