@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Every call of the router once, with what it answers. The demo has no upstream for embeddings and no file to reload: there
+# these two show what an error looks like.
+set -eu -o pipefail
+URL=${LLM_ROUTER_URL:-http://127.0.0.1:8080}
+ADMIN=${LLM_ROUTER_ADMIN_URL:-http://127.0.0.1:8081}
+KEY=${LLM_ROUTER_KEY:-sk-demo}
+TOKEN=${LLM_ROUTER_ADMIN_TOKEN:-none}
+
+body=
+# show METHOD URL [CURL OPTION...]: the call, the start of its answer, and the status.
+show() {
+  local method=$1 url=$2
+  shift 2
+  printf '\n## %s /%s %s\n' "$method" "${url#http*://*/}" "$body"
+  curl -sS -N -X "$method" "$url" "$@" -w '\n[%{http_code} %{content_type}]\n' | cut -c 1-600 | awk 'NR <= 12 || /^\[[0-9]/'
+}
+
+# ask PATH JSON [CURL OPTION...]: a call with the key and a body.
+ask() {
+  local path=$1 body=$2
+  shift 2
+  show POST "$URL$path" -H "Authorization: Bearer $KEY" -H 'Content-Type: application/json' -d "$body" "$@"
+}
+
+ask /v1/chat/completions '{"model": "llama-3.1-8b", "messages": [{"role": "user", "content": "Say hello"}], "max_tokens": 20}'
+ask /v1/chat/completions '{"model": "task/chat", "messages": [{"role": "user", "content": "Say hello"}], "max_tokens": 3, "stream": true}'
+ask /v1/completions '{"model": "llama-3.1-8b", "prompt": "Once upon a time", "max_tokens": 20}'
+ask /v1/embeddings '{"model": "llama-3.1-8b", "input": "a text"}'
+ask /v1/generate '{"prompt": "Say hello", "task": "chat", "max_tokens": 20}'
+ask /v1/generate '{"prompt": "Say hello", "model": "cerebras-8b/llama-3.1-8b", "max_tokens": 20}'
+ask /v1/generate/stream '{"prompt": "Say hello", "task": "chat", "max_tokens": 3}'
+ask /v1/chat/stream '{"messages": [{"role": "user", "content": "Say hello"}], "task": "chat", "max_tokens": 3}'
+ask /v1/generate/batch '{"prompts": ["one", "two", ""], "task": "chat", "max_tokens": 10}'
+ask /v1/generate/batch '{"prompts": ["one", "two", ""], "task": "chat", "max_tokens": 10}' -H 'Accept: application/x-ndjson'
+ask /v1/route/explain '{"model": "llama-3.1-8b", "messages": [{"role": "user", "content": "Say hello"}]}'
+show GET "$URL/v1/models" -H "Authorization: Bearer $KEY"
+show GET "$URL/v1/models/llama-3.1-8b" -H "Authorization: Bearer $KEY"
+show GET "$URL/livez"
+show GET "$URL/readyz"
+show GET "$URL/openapi.json"
+show GET "$ADMIN/livez"
+show GET "$ADMIN/readyz"
+show GET "$ADMIN/metrics"
+show GET "$ADMIN/openapi.json"
+show POST "$ADMIN/admin/reload" -H "Authorization: Bearer $TOKEN"
