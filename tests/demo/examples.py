@@ -32,6 +32,7 @@ SCRIPTS = {
     "chat.py": [GREETING, r"-- (runpod|cerebras), because of \w+, for 0\.0000\d+ USD, \d+ tokens"],
     "stream.py": [GREETING, r"-- \d+ tokens"],
     "batch.py": [r"Quito: You said: One sentence about Quito\.", r"-- 5 answered, 0 failed"],
+    "drop_in.py": [rf"{GREETING}.*\n{GREETING}", r"'You said: One\..*\n'You said: Two\..*\nRuntimeError\(.*is empty"],
     "chat.mjs": [GREETING, r"-- (runpod|cerebras), because of \w+, for 0\.0000\d+ USD, \d+ tokens"],
     "stream.mjs": [GREETING, r"-- \d+ tokens"],
     "curl.sh": [],

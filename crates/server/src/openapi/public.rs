@@ -9,7 +9,7 @@ use super::{
     replies::{ChatCompletion, Completion, EmbeddingList, Model, ModelList},
     requests::{BatchRequest, ChatRequest, CompletionRequest, EmbeddingRequest, GenerateRequest},
 };
-use crate::api::{batch::Lines, explain::Decision, generated::Generated};
+use crate::api::{batch, explain::Decision, generated::Generated};
 
 const ABOUT: &str = "OpenAI's API in front of several providers, and short forms of it. Errors always have OpenAI's shape. A \
                      path that is not served answers 404 `not_found`, another method 405 `method_not_allowed`. With \
@@ -159,7 +159,7 @@ fn add_generate(document: &mut Document) {
 }
 
 fn add_batch(document: &mut Document) {
-    let (body, reply) = (document.schema::<BatchRequest>(), document.schema::<Lines>());
+    let (body, reply) = (document.schema::<BatchRequest>(), document.schema::<batch::Document>());
     let examples = vec![
         example("prompts", json!({"prompts": ["one", "two"], "task": "chat", "concurrency": 8})),
         example(
@@ -171,7 +171,7 @@ fn add_batch(document: &mut Document) {
     first["index"] = 0.into();
     let failure =
         json!({"message": "no answer in time", "type": "server_error", "param": null, "code": "upstream_timeout"});
-    let failed = json!({"index": 1, "error": failure});
+    let failed = json!({"index": 1, "error": failure, "request_id": "req-1.1"});
     let sample = json!({"results": [first, failed], "succeeded": 1, "failed": 1, "cost_usd": 2.6e-7});
     let results = response("each a result or an error of its own, with its `index`", &OWN)
         .content("application/json", content(reply, vec![example("in order", sample)]))

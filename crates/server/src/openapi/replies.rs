@@ -59,6 +59,7 @@ struct TextChoice {
 
 /// Tokens as the upstream counted them.
 #[derive(ToSchema)]
+#[expect(clippy::struct_field_names, reason = "the names are OpenAI's")]
 struct Usage {
     prompt_tokens: u64,
     /// Absent from embeddings.
