@@ -29,6 +29,7 @@ ask /v1/completions '{"model": "llama-3.1-8b", "prompt": "Once upon a time", "ma
 ask /v1/embeddings '{"model": "llama-3.1-8b", "input": "a text"}'
 ask /v1/generate '{"prompt": "Say hello", "task": "chat", "max_tokens": 20}'
 ask /v1/generate '{"prompt": "Say hello", "model": "cerebras-8b/llama-3.1-8b", "max_tokens": 20}'
+ask /v1/generate '{"prompt": "Say hello", "model": "ensemble/longest-of-two", "max_tokens": 20}'
 ask /v1/generate/stream '{"prompt": "Say hello", "task": "chat", "max_tokens": 3}'
 ask /v1/chat/stream '{"messages": [{"role": "user", "content": "Say hello"}], "task": "chat", "max_tokens": 3}'
 ask /v1/generate/batch '{"prompts": ["one", "two", ""], "task": "chat", "max_tokens": 10}'

@@ -1,10 +1,11 @@
 """Runs what is in docs/examples, unchanged, against a running demo.
 
-Each script must end well and say what it should; the FastAPI service runs under uvicorn, and 50 users at a time ask it, each for
-a whole answer and for a streamed one. Prints one line per check and, last, {"passed": N, "failed": N} as JSON. The exit code is 1
-when a check failed.
+Each script must end well and say what it should; the FastAPI service runs under uvicorn, and 50 users at a time ask it, each
+for whole answers and for streamed ones. Prints one line per check and, last, {"passed": N, "failed": N} as JSON. The exit code
+is 1 when a check failed.
 
-tests/run installs what this needs (requirements-examples.txt, ../clients/package-lock.json) and starts it as `tests/run examples`.
+tests/run installs what this needs (requirements-examples.txt, ../clients/package-lock.json) and starts it as
+`tests/run examples`.
 """
 
 import argparse
@@ -38,7 +39,7 @@ SCRIPTS = {
     "curl.sh": [],
 }
 # What curl.sh gets, in its order.
-CURL_STATUSES = [200, 200, 200, 400, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 409]
+CURL_STATUSES = [200] * 3 + [400] + [200] * 17 + [409]
 SERVICE = {"README.md", "fastapi_app/app.py", "fastapi_app/requirements.txt"}
 
 

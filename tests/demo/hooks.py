@@ -8,27 +8,31 @@ import os
 
 import schemathesis
 
-MODEL, TASK = "llama-3.1-8b", "chat"  # of the demo
+# The demo's.
+MODELS, TASKS = ["llama-3.1-8b", "ensemble/longest-of-two", "task/code"], ["chat"]
 
 
-def is_known_instead(name) -> bool:
-    """Three of four made-up names become one that exists, or nearly every case would end in a 404."""
-    return isinstance(name, str) and name != "" and len(name) % 4 != 0
+def known(name, names: list[str]):
+    """Most made-up names become one that exists, or nearly every case would end in a 404."""
+    if not isinstance(name, str) or name == "" or name in names or len(name) % 5 == 0:
+        return name
+    return names[len(name) % len(names)]
 
 
 @schemathesis.hook
 def map_body(context, body):
     if isinstance(body, dict):
-        for field, known in (("model", MODEL), ("task", TASK)):
-            if is_known_instead(body.get(field)):
-                body[field] = known
+        for field, names in (("model", MODELS), ("task", TASKS)):
+            if field in body:
+                body[field] = known(body[field], names)
     return body
 
 
 @schemathesis.hook
 def map_headers(context, headers):
-    if headers and is_known_instead(headers.get("x-llm-router-task")):
-        headers["x-llm-router-task"] = TASK
+    task = "x-llm-router-task"
+    if headers and task in headers:
+        headers[task] = known(headers[task], TASKS)
     return headers
 
 

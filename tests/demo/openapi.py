@@ -1,8 +1,8 @@
 """Schemathesis, from the OpenAPI documents, against a running demo: no 5xx, and nothing that the documents do not say.
 
 Each call has a run of its own, several at a time, because most of a run is waiting for the emulated providers. The cases are
-made from a fixed seed. Prints one line per call and, last, {"passed": N, "failed": N} as JSON. The exit code is 1 when a check
-failed.
+made from a fixed seed. Prints one line per call and, last, {"passed": N, "failed": N} as JSON. The exit code is 1 when a
+check failed.
 
 tests/run installs what this needs (requirements-openapi.txt) and starts it as `tests/run openapi`.
 """

@@ -16,6 +16,8 @@ use actix_web::HttpResponse;
 use bytes::Bytes;
 use utoipa::openapi::OpenApi;
 
+pub(crate) use replies::EnsembleReport;
+
 /// Made once: they only change with the program.
 static PUBLIC: LazyLock<Bytes> = LazyLock::new(|| json(&public::document()));
 static ADMIN: LazyLock<Bytes> = LazyLock::new(|| json(&admin::document()));

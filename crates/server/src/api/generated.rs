@@ -6,6 +6,8 @@ use router::{RouterError, Served};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::openapi::EnsembleReport;
+
 /// An answer to a prompt.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Generated {
@@ -29,6 +31,7 @@ pub(crate) struct Generated {
     request_id: String,
     /// What an ensemble tells of its members.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<EnsembleReport>)]
     ensemble: Option<serde_json::Value>,
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use provider::{Error, ErrorKind, InvalidRequest, Phase};
-use router::RouterError;
+use router::{Ensemble, Pick, RouterError};
 use serde_json::json;
 use utoipa::{
     ToSchema,
@@ -60,8 +60,23 @@ pub(super) fn of_names() -> Vec<ApiError> {
     vec![
         ApiError::no_such_model("llama-9"),
         ApiError::no_such_task("poetry", ["chat", "code"].into_iter()),
+        ApiError::no_such_ensemble("ensemble/all", [ensemble().name].iter()),
         ApiError::direct_not_allowed(),
     ]
+}
+
+/// An ensemble is asked for where one model is meant.
+pub(super) fn of_ensembles() -> Vec<ApiError> {
+    vec![ApiError::ensemble_has_no_decision(&ensemble())]
+}
+
+fn ensemble() -> Ensemble {
+    Ensemble {
+        name: "ensemble/longest-of-two".to_owned(),
+        members: vec!["llama-3.1-8b".to_owned()],
+        pick: Pick::Longest,
+        deadline: Duration::from_mins(1),
+    }
 }
 
 /// Nothing of the model fits the request.

@@ -9,7 +9,10 @@ use super::{
     replies::{ChatCompletion, Completion, EmbeddingList, Model, ModelList},
     requests::{BatchRequest, ChatRequest, CompletionRequest, EmbeddingRequest, GenerateRequest},
 };
-use crate::api::{batch, explain::Decision, generated::Generated};
+use crate::{
+    api::{batch, explain::Decision, generated::Generated},
+    error::ApiError,
+};
 
 const ABOUT: &str = "OpenAI's API in front of several providers, and short forms of it. Errors always have OpenAI's shape. A \
                      path that is not served answers 404 `not_found`, another method 405 `method_not_allowed`. With \
@@ -52,13 +55,8 @@ fn hello() -> Value {
     json!([{"role": "user", "content": "Say hello"}])
 }
 
-/// What all calls that name a model take and may refuse.
-fn asking(call: Call) -> Call {
-    let errors = errors::of_keys().into_iter().chain(errors::of_arrival()).chain(errors::of_names());
-    named(call).errors(errors, &FAILED)
-}
-
-fn named(call: Call) -> Call {
+/// What all calls with a body take and may refuse.
+fn asked(call: Call, more: Vec<ApiError>) -> Call {
     call.header("x-request-id", "kept if it is harmless, and used in logs", "order-17")
         .header("x-llm-router-task", "a configured task; wins over `model`", "chat")
         .header(
@@ -66,12 +64,12 @@ fn named(call: Call) -> Call {
             "`true`: another upstream may serve where the one that was named fails",
             "true",
         )
+        .errors([errors::of_keys(), errors::of_arrival(), more].concat(), &FAILED)
 }
 
 /// What all calls that an upstream answers take and may refuse.
 fn routed(call: Call) -> Call {
-    let refusals = errors::of_keys().into_iter().chain(errors::of_arrival()).chain(errors::of_names());
-    named(call).errors(refusals.chain(errors::of_choice()).chain(errors::of_upstreams()), &FAILED)
+    asked(call, [errors::of_names(), errors::of_choice(), errors::of_upstreams()].concat())
 }
 
 /// Relayed as the upstream wrote it, whole or as events.
@@ -90,6 +88,7 @@ fn add_openai(document: &mut Document) {
         example("whole", json!({"model": MODEL, "messages": hello()})),
         example("streamed", json!({"model": MODEL, "messages": hello(), "stream": true})),
         example("task", json!({"model": "task/chat", "messages": hello(), "max_tokens": 20})),
+        example("ensemble", json!({"model": "ensemble/longest-of-two", "messages": hello(), "max_tokens": 20})),
     ];
     let sample = json!({
         "id": "chatcmpl-1", "object": "chat.completion", "created": 1_700_000_000, "model": "meta-llama/Llama-3.1-8B-Instruct",
@@ -179,8 +178,7 @@ fn add_batch(document: &mut Document) {
     let about = "Each is a request of its own and fails alone. With `Accept: application/x-ndjson` each result is a line, as \
                  soon as it is there. At most `server.max_batch` of them.";
     let call = Call::new("batch", "Many prompts in one call", about);
-    let errors = errors::of_keys().into_iter().chain(errors::of_arrival());
-    let call = named(call).body(body, examples).answer(200, results).errors(errors, &FAILED);
+    let call = asked(call, Vec::new()).body(body, examples).answer(200, results);
     document.add(HttpMethod::Post, "/v1/generate/batch", call);
 }
 
@@ -199,7 +197,8 @@ fn add_explain(document: &mut Document) {
     let decision = response("what would be done at this moment", &OWN)
         .content("application/json", content(reply, vec![example("decision", sample)]));
     let call = Call::new("explain", "What would become of a chat", "Nothing is called and nobody is charged.");
-    let call = asking(call).body(body, vec![example("chat", json!({"model": MODEL, "messages": hello()}))]);
+    let call = asked(call, [errors::of_names(), errors::of_ensembles()].concat())
+        .body(body, vec![example("chat", json!({"model": MODEL, "messages": hello()}))]);
     document.add(HttpMethod::Post, "/v1/route/explain", call.answer(200, decision));
 }
 
@@ -207,7 +206,7 @@ fn add_models(document: &mut Document) {
     let model = json!({"id": MODEL, "object": "model", "created": 0, "owned_by": "llm-router"});
     let list = document.schema::<ModelList>();
     let sample = json!({"object": "list", "data": [model]});
-    let all = response("the models, and the tasks as models", &["x-request-id"])
+    let all = response("the models, and the tasks and ensembles as models", &["x-request-id"])
         .content("application/json", content(list, vec![example("all", sample)]));
     let call = Call::new("listModels", "What can be asked for", "In OpenAI's shape.").answer(200, all);
     document.add(HttpMethod::Get, "/v1/models", call.errors(errors::of_keys(), &["x-request-id"]));
@@ -215,7 +214,7 @@ fn add_models(document: &mut Document) {
     let one = document.schema::<Model>();
     let found =
         response("the model", &["x-request-id"]).content("application/json", content(one, vec![example("one", model)]));
-    let errors = errors::of_keys().into_iter().chain([crate::error::ApiError::no_such_model("llama-9")]);
+    let errors = errors::of_keys().into_iter().chain([ApiError::no_such_model("llama-9")]);
     let call = Call::new("showModel", "One model", "Slashes in the name may be written as they are or as `%2F`.")
         .segment("name", "the model's name", MODEL);
     document.add(HttpMethod::Get, "/v1/models/{name}", call.answer(200, found).errors(errors, &["x-request-id"]));

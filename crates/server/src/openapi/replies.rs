@@ -15,6 +15,41 @@ pub(super) struct ChatCompletion {
     model: String,
     choices: Vec<ChatChoice>,
     usage: Option<Usage>,
+    ensemble: Option<EnsembleReport>,
+}
+
+/// What an ensemble tells of its members; absent from the answers of single models.
+#[derive(ToSchema)]
+pub(crate) struct EnsembleReport {
+    name: String,
+    /// `first`, `longest`, `majority`, `logprob` or `judge`.
+    pick: String,
+    /// The member whose answer this is, counted from 0.
+    winner: u64,
+    why: String,
+    /// List price of all calls in US dollars; null if any part is unknown.
+    #[schema(required)]
+    cost_usd: Option<f64>,
+    /// In the order of the configuration.
+    members: Vec<EnsembleMember>,
+}
+
+#[derive(ToSchema)]
+struct EnsembleMember {
+    model: String,
+    #[schema(required)]
+    upstream: Option<String>,
+    #[schema(required)]
+    provider: Option<String>,
+    /// What the pick compares; null if it compares nothing, or not this answer.
+    #[schema(required)]
+    score: Option<f64>,
+    #[schema(required)]
+    cost_usd: Option<f64>,
+    duration_ms: u64,
+    /// The kind of failure, or `cancelled`.
+    #[schema(required)]
+    error: Option<String>,
 }
 
 #[derive(ToSchema)]
