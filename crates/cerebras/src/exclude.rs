@@ -1,6 +1,6 @@
 //! Requests that Cerebras cannot serve as asked, refused before anything is sent so that another upstream can be tried.
 
-use provider::{Error, ErrorKind, Operation, Request};
+use provider::{Error, ErrorKind, Nested, Operation, Request};
 use serde_json::Value;
 
 /// Most stop sequences.
@@ -16,6 +16,9 @@ pub(crate) fn check(request: &Request, model: &str) -> Result<(), Error> {
     }
     if request.head.features.images {
         return Err(blaming("messages", "the models at Cerebras do not take images"));
+    }
+    if request.head.nested.contains(&Nested::FunctionRole) {
+        return Err(blaming("messages", "Cerebras does not take messages of the role function"));
     }
     if request.field("stop").and_then(list_length).is_some_and(|length| length > MAX_STOPS) {
         return Err(blaming("stop", "Cerebras takes at most 4 stop sequences"));

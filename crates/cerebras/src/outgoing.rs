@@ -119,6 +119,8 @@ fn messages(request: &Request, rewrite: &mut Rewrite<'_>) {
         match nested {
             Nested::ReasoningContentKey(key) => rewrite.replace(key.clone(), "reasoning"),
             Nested::DeveloperRole(role) => rewrite.replace(role.clone(), "system"),
+            // Such requests were refused before.
+            Nested::FunctionRole => rewrite,
         };
     }
 }

@@ -180,7 +180,9 @@ fn completions_have_a_list_of_their_own() {
 fn what_cannot_be_left_out_is_refused_before_it_is_sent() {
     let image = json!([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:"}}]}]);
     let tools = json!([{"type": "function"}]);
+    let function = json!([{"role": "function", "name": "f", "content": "1"}]);
     let cases = [
+        ("messages", json!({"messages": function})),
         ("n", json!({"n": 2})),
         ("messages", json!({"messages": image})),
         ("stop", json!({"stop": ["1", "2", "3", "4", "5"]})),

@@ -76,6 +76,8 @@ pub enum Nested {
     ReasoningContentKey(Range<usize>),
     /// The role `developer` of a message, quotes excluded.
     DeveloperRole(Range<usize>),
+    /// A message of the role `function`, which some upstreams know no more.
+    FunctionRole,
 }
 
 /// What routing reads of a request.

@@ -220,7 +220,8 @@ fn refusal(closest: Unfit, model: &Model, request: &Request, history: &History) 
         // An upstream has said so itself, and better.
         Unfit::Context if history.overflow().is_some() => NoCandidate::Exhausted,
         Unfit::Context => {
-            let largest = model.targets.iter().filter_map(|upstream| upstream.spec.context_tokens).max();
+            let allowed = model.targets.iter().enumerate().filter(|(target, _)| history.allows(*target));
+            let largest = allowed.filter_map(|(_, upstream)| upstream.spec.context_tokens).max();
             NoCandidate::ContextOverflow(largest.unwrap_or_default())
         }
     }

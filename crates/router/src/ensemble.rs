@@ -258,7 +258,7 @@ impl Session<'_> {
     }
 
     async fn opinion(&self, judge: &Judge, at: usize, answer: &str) -> Opinion {
-        let has_schema = self.router.table().follows_schemas(&judge.model);
+        let has_schema = self.caller.table.follows_schemas(&judge.model);
         let body = judge::request(judge, self.request.field("messages").unwrap_or_default(), answer, has_schema);
         let called = match parsed(body.into()) {
             Ok(request) => self.router.call(&request, self.caller(at, Some(judge))).await,

@@ -153,7 +153,7 @@ pub(crate) fn order(model: &Model, history: &History, candidates: &mut [Candidat
 /// Why `target` is asked after so many attempts.
 pub(crate) fn reason(model: &Model, state: &ModelState, history: &History, attempts: u32, target: usize) -> Reason {
     match (attempts, model.strategy.reason()) {
-        (0, _) if history.named() == Some(target) => Reason::Direct,
+        _ if history.named() == Some(target) => Reason::Direct,
         (1.., _) => Reason::Fallback,
         (0, Reason::Share) if candidate::is_spill(model, state, target) => Reason::Spill,
         (0, reason) => reason,

@@ -53,7 +53,7 @@ pub use upstream::{Blocked, Snapshot, Status, Timeouts, Upstream, UpstreamSpec};
 pub use workers::WorkerTime;
 
 /// Who calls, beyond the request itself.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Caller {
     /// The request's id.
     pub request_id: RequestId,
@@ -61,6 +61,8 @@ pub struct Caller {
     pub key: Option<Arc<str>>,
     /// The client key's team.
     pub team: Option<Arc<str>>,
+    /// The table that the request is served by: the one in force when it came in, whatever comes into force meanwhile.
+    pub table: Arc<Table>,
     /// When the whole request was there: what the router itself takes is counted from here.
     pub arrived: Instant,
     /// The call of the API that it came by.
@@ -120,7 +122,7 @@ impl Router {
     /// Serves `request`, from whichever upstream can.
     pub async fn call(&self, request: &Request, caller: Caller) -> Result<Served, RouterError> {
         let now = Instant::now();
-        let table = self.table.load_full();
+        let table = caller.table;
         let name = caller.model.as_deref().unwrap_or(&request.head.model);
         let choice = table.choose(name);
         let model = choice.as_ref().map(|choice| choice.model.clone());
@@ -155,12 +157,13 @@ impl Router {
     /// Says what would become of `request` at this moment, as [`Self::call`] would decide; nobody is called or charged.
     pub fn explain(
         &self,
+        table: &Table,
         request: &Request,
         model: Option<&str>,
         falls_back: bool,
     ) -> Result<Explanation, RouterError> {
         let name = model.unwrap_or(&request.head.model);
-        let choice = self.table.load().choose(name).ok_or_else(|| RouterError::NoSuchModel(name.to_owned()))?;
+        let choice = table.choose(name).ok_or_else(|| RouterError::NoSuchModel(name.to_owned()))?;
         Ok(explain::explain(&choice, request, falls_back, self.seed.load(Ordering::Relaxed)))
     }
 

@@ -206,7 +206,7 @@ impl Table {
 
     /// Whether streams of a model get their headers before the first token.
     pub fn has_early_headers(&self, model: &str) -> bool {
-        self.model(model).is_some_and(|model| model.spec.early_headers)
+        self.choose(model).is_some_and(|choice| choice.model.spec.early_headers)
     }
 
     /// The upstreams, in order of configuration.

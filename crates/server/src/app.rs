@@ -7,7 +7,7 @@ use std::sync::{
 
 use arc_swap::ArcSwap;
 use provider::RequestId;
-use router::{Event, Observer, RequestEnded, Router, Subject};
+use router::{Event, Observer, RequestEnded, Router, Subject, Table};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -45,16 +45,18 @@ pub(crate) struct Live {
     pub(crate) server: Server,
     pub(crate) keyring: Keyring,
     pub(crate) names: Names,
+    pub(crate) table: Arc<Table>,
     pub(crate) version: Arc<str>,
 }
 
 impl Live {
-    fn new(config: &Config, old: Option<&Self>) -> Self {
+    fn new(config: &Config, table: Arc<Table>, old: Option<&Self>) -> Self {
         let keyring = Keyring::new(config, old.map(|old| &old.keyring));
         Self {
             server: config.server.clone(),
             keyring,
             names: Names::new(config),
+            table,
             version: config.version.as_str().into(),
         }
     }
@@ -69,7 +71,7 @@ impl App {
         reloader: Option<Arc<Reloader>>,
         id_prefix: u64,
     ) -> Self {
-        let live = Live::new(config, None);
+        let live = Live::new(config, router.table(), None);
         Self {
             router,
             observer,
@@ -92,7 +94,7 @@ impl App {
 
     /// Puts another configuration in force.
     pub(crate) fn replace(&self, config: &Config) {
-        let live = Live::new(config, Some(&self.live.load()));
+        let live = Live::new(config, self.router.table(), Some(&self.live.load()));
         self.live.store(Arc::new(live));
     }
 

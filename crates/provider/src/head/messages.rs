@@ -91,6 +91,9 @@ impl<'de> Visitor<'de> for Message<'_, 'de> {
                     if let (Cow::Borrowed(role), "developer") = (&role, &*role) {
                         self.state.head.nested.push(Nested::DeveloperRole(range_of(self.state.text, role)));
                     }
+                    if role == "function" {
+                        self.state.head.nested.push(Nested::FunctionRole);
+                    }
                     has_role = true;
                 }
                 "content" => self.content(&key, &mut map)?,

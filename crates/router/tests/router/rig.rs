@@ -139,13 +139,13 @@ impl Rig {
 
     pub(crate) async fn call(&self, request: &Request) -> Result<Served, RouterError> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed).to_string();
-        self.router.call(request, caller(&id)).await
+        self.router.call(request, caller(&id, self.router.table())).await
     }
 
     /// Asks an ensemble, which makes `calls` requests of it.
     pub(crate) async fn put(&self, ensemble: &Ensemble, request: &Request, calls: u32) -> Result<Served, RouterError> {
         let id = self.next_id.fetch_add(calls, Ordering::Relaxed).to_string();
-        self.router.ask(ensemble, request, caller(&id)).await
+        self.router.ask(ensemble, request, caller(&id, self.router.table())).await
     }
 
     /// Calls, and reads the answer to its end.
@@ -196,11 +196,12 @@ impl Drop for Rig {
     }
 }
 
-fn caller(id: &str) -> Caller {
+fn caller(id: &str, table: Arc<Table>) -> Caller {
     Caller {
         request_id: RequestId::from(id),
         key: None,
         team: None,
+        table,
         arrived: Instant::now(),
         route: Route::Chat,
         model: None,

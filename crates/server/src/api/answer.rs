@@ -30,7 +30,14 @@ pub(crate) struct Ask {
 }
 
 impl Ask {
-    pub(crate) fn new(request: Request, meant: Meant, route: Route, arrival: Arrival, form: Form) -> Self {
+    pub(crate) fn new(
+        request: Request,
+        meant: Meant,
+        route: Route,
+        arrival: Arrival,
+        visit: &Visit,
+        form: Form,
+    ) -> Self {
         let Arrival { id, key, places, at, falls_back, .. } = arrival;
         let (key, team) = (key.id.clone(), key.team.clone());
         let (model, ensemble) = match meant {
@@ -38,7 +45,8 @@ impl Ask {
             Meant::Other(name) => (Some(name), None),
             Meant::Ensemble(ensemble) => (None, Some(ensemble)),
         };
-        let caller = Caller { request_id: id, key, team, arrived: at, route, model, falls_back, deadline: None };
+        let table = visit.live.table.clone();
+        let caller = Caller { request_id: id, key, team, table, arrived: at, route, model, falls_back, deadline: None };
         Self { request, caller, ensemble, places, form }
     }
 }
@@ -63,7 +71,7 @@ pub(crate) async fn answer(visit: Visit, asked: Ask) -> HttpResponse {
     let Ask { request, caller, ensemble, places, form } = asked;
     let (id, keep_alive) = (caller.request_id.clone(), live.server.keep_alive_comment);
     let asked_for = caller.model.as_deref().unwrap_or(&request.head.model);
-    if request.head.stream && ensemble.is_none() && app.router.table().has_early_headers(asked_for) {
+    if request.head.stream && ensemble.is_none() && live.table.has_early_headers(asked_for) {
         let owner = app.clone();
         let call = async move { owner.router.call(&request, caller).await.map(|served| served.answer) };
         return stream(response, SseBody::new(Source::Calling(Box::pin(call)), form, &app, id, keep_alive, places));

@@ -92,7 +92,7 @@ impl Visit {
     /// What is asked for, where the body names `model`.
     pub(crate) fn resolve(&self, arrival: &Arrival, model: Option<&str>) -> Result<Meant, ApiError> {
         let asked = Asked { model, task: arrival.task.as_deref() };
-        self.live.names.resolve(asked, &self.app.router.table(), &arrival.key)
+        self.live.names.resolve(asked, &self.live.table, &arrival.key)
     }
 
     /// Answers a request that never reached the router.

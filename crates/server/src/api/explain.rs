@@ -29,9 +29,9 @@ fn explain(arrival: &Arrival, visit: &Visit) -> Result<Decision, ApiError> {
     let request = Request::parse(Operation::Chat, arrival.body.clone(), visit.live.server.limits)?;
     let meant = visit.resolve(arrival, Some(&request.head.model))?;
     let model = meant.single(ApiError::ensemble_has_no_decision)?;
-    let explanation = visit.app.router.explain(&request, model.as_deref(), arrival.falls_back);
+    let explanation = visit.app.router.explain(&visit.live.table, &request, model.as_deref(), arrival.falls_back);
     let explanation = explanation.map_err(|error| ApiError::from(&error))?;
-    Ok(Decision::new(&explanation, &request, visit.app.router.table().version.to_string()))
+    Ok(Decision::new(&explanation, &request, visit.live.table.version.to_string()))
 }
 
 /// What would be done, and what it was decided on.

@@ -41,5 +41,5 @@ fn understand(mut arrival: Arrival, visit: &Visit, stream: bool) -> Result<Ask, 
     let meant = visit.resolve(&arrival, model.as_deref())?;
     let name = meant.name(model.as_deref()).to_owned();
     let request = prompt.into_chat(&name, stream, visit.live.server.limits)?;
-    Ok(Ask::new(request, meant, Route::Generate, arrival, Form::Chunks))
+    Ok(Ask::new(request, meant, Route::Generate, arrival, visit, Form::Chunks))
 }

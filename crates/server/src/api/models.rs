@@ -15,24 +15,25 @@ fn model(name: &str) -> Value {
 /// Every model, and every task and ensemble as one.
 pub(crate) async fn list(request: HttpRequest, app: web::Data<Arc<App>>) -> HttpResponse {
     let (_, mut response) = identified(&request, &app);
-    if let Err(error) = app.live().keyring.authenticate(request.headers()) {
+    let live = app.live();
+    if let Err(error) = live.keyring.authenticate(request.headers()) {
         return error.respond(response);
     }
-    let (table, live) = (app.router.table(), app.live());
     let others = live.names.models();
     let models: Vec<Value> =
-        table.models().map(|name| model(name.as_str())).chain(others.map(|name| model(&name))).collect();
+        live.table.models().map(|name| model(name.as_str())).chain(others.map(|name| model(&name))).collect();
     response.json(json!({"object": "list", "data": models}))
 }
 
 /// One model; its name may contain slashes.
 pub(crate) async fn show(request: HttpRequest, name: web::Path<String>, app: web::Data<Arc<App>>) -> HttpResponse {
     let (_, mut response) = identified(&request, &app);
-    if let Err(error) = app.live().keyring.authenticate(request.headers()) {
+    let live = app.live();
+    if let Err(error) = live.keyring.authenticate(request.headers()) {
         return error.respond(response);
     }
-    let is_known = app.router.table().models().any(|known| known.as_str() == *name)
-        || app.live().names.models().any(|known| known == *name);
+    let is_known =
+        live.table.models().any(|known| known.as_str() == *name) || live.names.models().any(|known| known == *name);
     if is_known {
         return response.json(model(&name));
     }

@@ -38,5 +38,5 @@ fn understand(operation: Operation, arrival: Arrival, visit: &Visit) -> Result<A
             meant.single(ApiError::ensemble_is_for_chats)?.map_or(Meant::Named, Meant::Other)
         }
     };
-    Ok(Ask::new(request, meant, operation.into(), arrival, Form::OpenAi))
+    Ok(Ask::new(request, meant, operation.into(), arrival, visit, Form::OpenAi))
 }

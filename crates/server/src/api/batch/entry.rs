@@ -111,7 +111,7 @@ impl Batch {
         let mut prompt = Prompt::new(fields);
         let (model, task) = (prompt.take_text("model")?, prompt.take_text("task")?);
         let asked = Asked { model: model.as_deref(), task: self.arrival.task.as_deref().or(task.as_deref()) };
-        let meant = self.live.names.resolve(asked, &self.app.router.table(), &self.arrival.key)?;
+        let meant = self.live.names.resolve(asked, &self.live.table, &self.arrival.key)?;
         let name = meant.name(model.as_deref()).to_owned();
         let request = prompt.into_chat(&name, false, self.live.server.limits)?;
         Ok((request, meant, name))
@@ -129,6 +129,7 @@ impl Batch {
             request_id: id.clone(),
             key: self.arrival.key.id.clone(),
             team: self.arrival.key.team.clone(),
+            table: self.live.table.clone(),
             arrived: Instant::now(),
             route: Route::Batch,
             model: None,
