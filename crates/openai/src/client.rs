@@ -105,7 +105,13 @@ impl Client {
         *call.body_mut() = Some(body.into());
         let response = self.http().execute(call).await.map_err(|error| transport(&error))?;
         if !response.status().is_success() {
-            return Err(failure(response, dialect).await);
+            let mut error = failure(response, dialect).await;
+            // Every upstream has chats: where the path is not found, it is the address that is wrong.
+            if request.operation == Operation::Chat && (error.kind, error.status) == (ErrorKind::Unsupported, Some(404))
+            {
+                error.kind = ErrorKind::NotFound;
+            }
+            return Err(error);
         }
         head.quota = crate::quota(response.headers());
         Ok(Reply { head, frames: reply::frames(response, request, dialect) })

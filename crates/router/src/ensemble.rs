@@ -232,7 +232,9 @@ impl Session<'_> {
     /// Asks a member and, if the pick wants it, the judge about its answer as soon as that is there.
     async fn judged(&self, at: usize, request: &Request) -> Member {
         let mut member = self.member(at, request).await;
-        if let (Pick::Judge(judge), Some(reply)) = (&self.ensemble.pick, member.reply()) {
+        // An answer that says nothing is not worth a judge's price.
+        let answer = member.reply().filter(|reply| !reply.text.trim().is_empty());
+        if let (Pick::Judge(judge), Some(reply)) = (&self.ensemble.pick, answer) {
             let opinion = Box::pin(self.opinion(judge, at, &reply.text)).await;
             member.verdict = opinion.verdict;
             member.judge_cost = opinion.cost;

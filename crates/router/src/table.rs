@@ -201,7 +201,7 @@ impl Table {
 
     /// Whether an upstream of a model can follow a JSON schema.
     pub(crate) fn follows_schemas(&self, model: &str) -> bool {
-        self.model(model).is_some_and(|model| model.targets.iter().any(|target| target.spec.features.json_schema))
+        self.model(model).is_some_and(|model| model.targets.iter().all(|target| target.spec.features.json_schema))
     }
 
     /// Whether streams of a model get their headers before the first token.

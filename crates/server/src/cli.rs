@@ -68,9 +68,9 @@ enum Command {
     /// Run the emulated providers alone: RunPod (both kinds of endpoint) and Cerebras, with faults on demand.
     #[command(
         after_help = "Prints what to put into the [[upstreams]] of a configuration. As with the real ones, calls need a key, \
-        but any will do.\n\nFaults are set over HTTP, for example a storm of 503 on RunPod's load balancer:\n  \
+        but any will do.\n\nFaults are set over HTTP, for example a storm of 500 on RunPod's load balancer:\n  \
         curl -X POST http://127.0.0.1:9100/_control -d '{\"face\": \"runpod_lb\", \"fault\": {\"kind\": \"status\", \"code\": \
-        503}}'\nThe other faces are runpod_queue and cerebras. \"times\": 3 or \"share\": 0.5 beside the fault bounds it. A kind \
+        500}}'\nThe other faces are runpod_queue and cerebras. \"times\": 3 or \"share\": 0.5 beside the fault bounds it. A kind \
         that does not exist is answered with all that do.\nPOST /_control/reset ends all faults; GET /_control shows them, \
         GET /_control/books what was received."
     )]

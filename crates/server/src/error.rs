@@ -332,7 +332,7 @@ impl From<&RouterError> for ApiError {
             RouterError::Unsupported { .. } => Self::bad_request(
                 StatusCode::BAD_REQUEST,
                 "unsupported",
-                format!("{error}: leave it out or choose another model"),
+                format!("{error}: choose another model, or leave that out"),
             ),
             RouterError::ContextOverflow { .. } => {
                 Self::bad_request(StatusCode::BAD_REQUEST, "context_length_exceeded", format!("{error}: shorten it"))

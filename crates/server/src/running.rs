@@ -57,7 +57,7 @@ const LONGEST_GRACE: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address cannot be listened on.
-    #[error("cannot listen on {0}: {1}")]
+    #[error("cannot listen on {0}: {1}; LLM_ROUTER__SERVER__LISTEN and LLM_ROUTER__SERVER__ADMIN_LISTEN take others")]
     Listen(SocketAddr, io::Error),
     /// The configuration makes no table.
     #[error(transparent)]

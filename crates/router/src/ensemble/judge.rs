@@ -112,6 +112,10 @@ pub(super) fn verdict(reply: &str) -> Option<Verdict> {
         let mut values = serde_json::Deserializer::from_str(rest).into_iter::<Value>();
         if !matches!(values.next(), Some(Ok(_))) {
             rest = &rest[1..];
+            // An object that breaks off or is no JSON may quote a verdict of somebody else.
+            if rest.trim_start().starts_with('"') {
+                return None;
+            }
             continue;
         }
         let (object, after) = rest.split_at(values.byte_offset());

@@ -44,7 +44,7 @@ pub struct Change {
 impl Change {
     fn new(field: impl Into<String>, from: &Value, to: &Value) -> Self {
         let mut change = Self { field: field.into(), from: from.clone(), to: to.clone() };
-        if change.field.strip_prefix("env.").is_some_and(is_secret) {
+        if change.field.strip_prefix("env.").is_some_and(|name| !SHOWN.contains(&name)) {
             for value in [&mut change.from, &mut change.to] {
                 if value.as_str().is_some_and(|text| !text.starts_with("{{")) {
                     *value = "(hidden)".into();
@@ -55,9 +55,32 @@ impl Change {
     }
 }
 
+/// RunPod's own, and those that are made from the rest of the file. What any other one holds may be a secret, whatever it is called.
+const SHOWN: [&str; 16] = [
+    "RUNPOD_INIT_TIMEOUT",
+    "PORT",
+    "PORT_HEALTH",
+    "HEALTH_CHECK_PATH",
+    "HF_HOME",
+    "MODEL_NAME",
+    "OPENAI_SERVED_MODEL_NAME_OVERRIDE",
+    "BASE_PATH",
+    "ENABLE_FORCE_INCLUDE_USAGE",
+    "ENABLE_PROMPT_TOKENS_DETAILS",
+    "MAX_MODEL_LEN",
+    "ENABLE_AUTO_TOOL_CHOICE",
+    "TOOL_CALL_PARSER",
+    "MAX_CONCURRENCY",
+    "TENSOR_PARALLEL_SIZE",
+    "VLLM_EXTRA_ARGS",
+];
+
 /// Whether a variable of this name holds a secret, going by the name.
 pub fn is_secret(name: &str) -> bool {
-    ["TOKEN", "KEY", "SECRET", "PASSWORD"].iter().any(|end| name == *end || name.ends_with(&format!("_{end}")))
+    let name = name.to_ascii_uppercase();
+    ["TOKEN", "KEY", "KEY_ID", "SECRET", "PASSWORD"]
+        .iter()
+        .any(|end| name == *end || name.ends_with(&format!("_{end}")))
 }
 
 /// One call that has to be made.

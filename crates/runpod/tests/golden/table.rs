@@ -116,7 +116,8 @@ pub(crate) const ROWS: &[Row] = &[
     failure("err-tools-no-parser", Unsupported, 400, None, "\"auto\" tool choice requires"),
     failure("err-tools-required", Unsupported, 400, None, "tool_choice=\"required\" requires"),
     Row { ask: Ask::Other { stream: false }, ..failure("err-get-chat", Unsupported, 405, None, "Method Not Allowed") },
-    Row { ask: Ask::Other { stream: false }, ..failure("err-unknown-path", Unsupported, 404, None, "Not Found") },
+    // Asked for as a chat, which every upstream has: the address is wrong.
+    Row { ask: Ask::Other { stream: false }, ..failure("err-unknown-path", NotFound, 404, None, "Not Found") },
     failure("err-unknown-model", NotFound, 404, Some("model"), "The model `nope` does not exist."),
     // The client's mistake, answered as if the server were broken.
     failure("err-bad-schema", Unavailable, 500, None, SILENT),

@@ -39,7 +39,8 @@ pub(super) enum Command {
     /// Do what plan shows, after asking, and print what to put into the configuration.
     #[command(
         after_help = "A second run changes nothing. A field that was changed in the file, or in RunPod's console, is set to what the\n\
-        file says; the rest is left alone. Nothing is ever deleted.\n\
+        file says, and a variable that the file does not have is removed from the endpoint; the rest is left alone.\n\
+        No volume and no endpoint is ever deleted.\n\
         Exit code 0: all is as the file says. 1: it is not; run it again, it goes on with what is not done yet."
     )]
     Apply {
@@ -65,9 +66,18 @@ pub(super) struct Source {
     api: String,
 }
 
+fn is_loopback(host: &str) -> bool {
+    let host = host.split(['/', ':']).next().unwrap_or_default();
+    host == "localhost" || host.parse().is_ok_and(|address: std::net::Ipv4Addr| address.is_loopback())
+}
+
 fn address(text: &str) -> Result<String, String> {
     let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     match host {
+        // The key would travel in clear.
+        Some(host) if text.starts_with("http://") && !is_loopback(host) => {
+            Err("an address that starts with https://, unless it is on this machine".to_owned())
+        }
         Some(host) if !host.is_empty() && !host.contains(['@', '?', '#']) => Ok(text.trim_end_matches('/').to_owned()),
         _ => Err(format!("an address such as {}", management::BASE_URL)),
     }

@@ -58,7 +58,7 @@ fn read(mut root: Table<'_>) -> Option<Spec> {
     };
     let context_tokens = root.int("context_tokens", 1..=1 << 40);
     let tool_parser = root.text("tool_parser").and_then(Text::name);
-    let vllm_args = root.text("vllm_args").map(|text| text.value);
+    let vllm_args = root.text("vllm_args").and_then(arguments);
     let flashboot = root.text("flashboot").and_then(|text| text.choice("a FlashBoot mode", &FLASHBOOTS));
     let execution_timeout_s = root.int("execution_timeout_s", 5..=604_800).unwrap_or(300);
     let gpu = section(&mut root, "gpu", "a table with pools, and count if it is not 1").and_then(gpu);
@@ -201,6 +201,15 @@ fn scaling_of(mut table: Table<'_>, kind: Option<EndpointKind>, idle: bool) -> O
         }
         _ => count.map(Scaling::RequestCount).or(delay.map(Scaling::QueueDelay)),
     }
+}
+
+/// Arguments are shown in plans and in RunPod's console, so that nothing from the environment belongs into them.
+fn arguments(text: Text<'_>) -> Option<String> {
+    if text.raw().contains("${") {
+        let hint = "vLLM reads its key from VLLM_API_KEY: set that under [env]";
+        return text.refuse_hidden("refers to a variable, which may be a secret", "arguments without variables", hint);
+    }
+    Some(text.value)
 }
 
 /// Variables of the container, under any name.

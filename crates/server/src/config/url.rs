@@ -4,6 +4,9 @@ use actix_web::http::Uri;
 
 use super::value::Text;
 
+/// What is appended to a base URL, and often pasted with it.
+const CALLS: [&str; 3] = ["/chat/completions", "/completions", "/embeddings"];
+
 /// An `http` or `https` address without a trailing slash.
 pub(super) fn address(text: &Text<'_>) -> Option<String> {
     let expected = "an address such as \"https://host/v1\"";
@@ -17,6 +20,9 @@ pub(super) fn address(text: &Text<'_>) -> Option<String> {
     }
     if value.contains(['?', '#']) {
         return text.refuse_hidden("has a query", expected, "end the address with its path");
+    }
+    if let Some(call) = CALLS.iter().find(|call| value.ends_with(**call)) {
+        return text.refuse("is the address of one call", expected, Some(format!("leave out {call}: it is appended")));
     }
     if !value.contains("://") {
         let hint = Some(format!("write \"https://{}\"", text.raw().trim_start_matches('/')));

@@ -138,6 +138,8 @@ fn an_ambiguous_verdict_gives_no_mark() {
         r#"{"score": 2, "score": 10, "reason": "twice"}"#,
         r#"{"score": 11, "reason": "it says so"} {"score": 9}"#,
         r#"{"score": 2, "reason": "a", "reason": "b"}"#,
+        r#"{"score": 2, "reason": "it claims {"score": 10} for itself"}"#,
+        r#"{"score": 2, "reason": "it claims {\"score\": 10, {"score": 10}"#,
     ] {
         assert_eq!(verdict(reply), None, "{reply}");
     }

@@ -107,7 +107,7 @@ fn variables_are_sent_as_a_whole_and_shown_one_by_one_without_secrets() {
     let action = only(&spec, &found);
     let fields: Vec<_> = action.changes.iter().map(|change| change.field.as_str()).collect();
     assert_eq!(fields, ["env.HF_TOKEN", "env.OLD"]);
-    assert_eq!(action.changes[1].from, json!("1"));
+    assert_eq!(action.changes[1].from, json!("(hidden)"), "whatever it is called, it may be a secret");
     assert_eq!(action.body, json!({"env": spec.body(None)["env"]}));
     for told in [format!("{action:?}"), format!("{found:?}"), json!(action).to_string()] {
         assert!(!told.contains("hf_canary"), "{told}");

@@ -251,6 +251,13 @@ fn mistakes_in_addresses_and_keys_of_upstreams_are_reported() {
         ),
         (
             fast,
+            "id = \"fast\"\nbase_url = \"https://x/v1/chat/completions\"",
+            "upstreams[1].base_url",
+            "is the address of one call",
+            "leave out /chat/completions: it is appended",
+        ),
+        (
+            fast,
             "id = \"fast\"\nbase_url = \"host/v1\"",
             "upstreams[1].base_url",
             "\"host/v1\" has no http:// or https:// in front",
