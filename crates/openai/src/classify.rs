@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use provider::{Error, ErrorKind};
+use provider::{Error, ErrorKind, Operation};
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use serde_json::{Map, Value};
 
@@ -101,6 +101,14 @@ fn status(value: Option<&Value>) -> Option<u16> {
     let value = value?;
     let number = value.as_u64().or_else(|| value.as_str()?.parse().ok())?;
     u16::try_from(number).ok().filter(|status| (400..600).contains(status))
+}
+
+/// What an error means for what was asked. Every upstream has chats: where their path is not found, the address is wrong.
+pub(crate) fn asked(operation: Operation, error: Error) -> Error {
+    if operation == Operation::Chat && (error.kind, error.status) == (ErrorKind::Unsupported, Some(404)) {
+        return Error { kind: ErrorKind::NotFound, ..error };
+    }
+    error
 }
 
 /// Turns a failure whose body says `said` into an error.

@@ -17,7 +17,7 @@ use secrecy::{ExposeSecret, SecretString};
 use thread_local::ThreadLocal;
 
 use crate::{
-    classify::{Dialect, Failure, OpenAiDialect},
+    classify::{Dialect, Failure, OpenAiDialect, asked},
     reply,
 };
 
@@ -105,13 +105,7 @@ impl Client {
         *call.body_mut() = Some(body.into());
         let response = self.http().execute(call).await.map_err(|error| transport(&error))?;
         if !response.status().is_success() {
-            let mut error = failure(response, dialect).await;
-            // Every upstream has chats: where the path is not found, it is the address that is wrong.
-            if request.operation == Operation::Chat && (error.kind, error.status) == (ErrorKind::Unsupported, Some(404))
-            {
-                error.kind = ErrorKind::NotFound;
-            }
-            return Err(error);
+            return Err(asked(request.operation, failure(response, dialect).await));
         }
         head.quota = crate::quota(response.headers());
         Ok(Reply { head, frames: reply::frames(response, request, dialect) })

@@ -13,7 +13,7 @@ use reqwest::{Response, header::CONTENT_TYPE};
 use crate::{
     Splitter,
     chunk::{self, UsageFor},
-    classify::Dialect,
+    classify::{Dialect, asked},
     client::transport,
 };
 
@@ -43,9 +43,9 @@ pub(crate) fn frames(response: Response, request: &Request, dialect: &'static dy
         let body = read(response, MAX_WHOLE).await?;
         // A stream was asked for and something else came: a real answer is never JSON then.
         if asked_for_stream {
-            return Err(dialect.in_band(&body));
+            return Err(asked(operation, dialect.in_band(&body)));
         }
-        whole(body, operation, dialect)
+        whole(body, operation, dialect).map_err(|error| asked(operation, error))
     }))
 }
 
