@@ -38,7 +38,7 @@ fn results(answer: &Answer, as_lines: bool) -> BTreeMap<u64, Value> {
 /// What each request of the access log failed on, by the id of its line.
 fn failures(log: &std::path::Path) -> BTreeMap<String, Vec<String>> {
     let text = fs::read_to_string(log).expect("an access log");
-    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line is JSON"));
+    let lines = text.lines().map_while(|line| serde_json::from_str::<Value>(line).ok());
     let upstreams = |line: &Value| {
         let failures = line["failures"].as_array().cloned().unwrap_or_default();
         failures.iter().filter_map(|failure| Some(failure["upstream"].as_str()?.to_owned())).collect()
@@ -69,7 +69,11 @@ async fn a_thousand(as_lines: bool) {
     let (answer, ()) = join(ask(&rig, body, as_lines), dies).await;
     rig.until_idle().await;
     drop(rig);
-    let failures = failures(&log);
+    // The log is written in batches.
+    let failures = eventually("every entry is in the access log", async || {
+        Some(failures(&log)).filter(|failures| failures.len() >= PROMPTS)
+    })
+    .await;
     drop(fs::remove_file(&log));
     let results = results(&answer, as_lines);
     assert_eq!(results.keys().copied().collect::<Vec<_>>(), (0..PROMPTS as u64).collect::<Vec<_>>());
