@@ -253,7 +253,7 @@ fn mistakes_in_addresses_and_keys_of_upstreams_are_reported() {
             fast,
             "id = \"fast\"\nbase_url = \"https://x/v1/chat/completions\"",
             "upstreams[1].base_url",
-            "is the address of one call",
+            "\"https://x/v1/chat/completions\" is the address of one call",
             "leave out /chat/completions: it is appended",
         ),
         (
