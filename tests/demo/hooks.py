@@ -57,6 +57,14 @@ def filter_body(context, body):
 
 
 @schemathesis.hook
+def before_call(context, case, kwargs):
+    """Every other batch asks for lines; not in the phase that leaves headers out on purpose."""
+    is_batch = case.operation.path == "/v1/generate/batch" and case.meta.phase.name == "fuzzing"
+    if is_batch and len(repr(case.body)) % 2:
+        case.headers["accept"] = "application/x-ndjson"
+
+
+@schemathesis.hook
 def after_call(context, case, response):
     with open(os.environ["STATUSES"], "a", encoding="ascii") as file:
         file.write(f"{response.status_code}\n")
@@ -85,7 +93,7 @@ def a_stream_has_a_proper_end(context, response, case):
 def every_line_has_its_place(context, response, case):
     if response.headers.get("content-type", [""])[0] != "application/x-ndjson":
         return
-    lines = [json.loads(line) for line in response.text.splitlines()]
+    lines = [json.loads(line) for line in response.text.split("\n") if line]
     given = case.body.get("prompts", case.body.get("requests"))
     assert sorted(line["index"] for line in lines) == list(range(len(given))), "an index is missing or comes twice"
     assert all(("result" in line) != ("error" in line) for line in lines), "a line without result or error"

@@ -10,7 +10,7 @@ mod member;
 mod pick;
 mod reply;
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
 use provider::{Error, ErrorKind, Limits, NanoUsd, Operation, Request, RequestId};
@@ -96,7 +96,7 @@ impl Router {
         let started = Instant::now();
         let deadline = started + ensemble.deadline;
         let caller = Caller { route: Route::Ensemble, falls_back: false, deadline: Some(deadline), ..caller };
-        let session = Session { router: self, ensemble, request, caller, started };
+        let session = Session { router: self, ensemble, request, caller, started, conversation: OnceLock::new() };
         match ensemble.pick {
             Pick::First if request.head.stream => session.relay_first().await,
             Pick::First => session.take_first().await,
@@ -112,6 +112,8 @@ struct Session<'a> {
     request: &'a Request,
     caller: Caller,
     started: Instant,
+    /// The conversation as the judge is shown it; the same for every answer.
+    conversation: OnceLock<String>,
 }
 
 impl Session<'_> {
@@ -261,7 +263,9 @@ impl Session<'_> {
 
     async fn opinion(&self, judge: &Judge, at: usize, answer: &str) -> Opinion {
         let has_schema = self.caller.table.follows_schemas(&judge.model);
-        let body = judge::request(judge, self.request.field("messages").unwrap_or_default(), answer, has_schema);
+        let messages = self.request.field("messages").unwrap_or_default();
+        let conversation = self.conversation.get_or_init(|| judge::conversation(messages));
+        let body = judge::request(judge, conversation, answer, has_schema);
         let called = match parsed(body.into()) {
             Ok(request) => self.router.call(&request, self.caller(at, Some(judge))).await,
             Err(error) => Err(error),

@@ -28,9 +28,15 @@ pub(super) struct Verdict {
     pub(super) reason: String,
 }
 
-/// The body of the question about `answer`, which was given to the `messages`, an array in JSON. `has_schema` says whether the
-/// judge can be held to a JSON schema.
-pub(super) fn request(judge: &Judge, messages: &str, answer: &str, has_schema: bool) -> String {
+/// The `messages`, an array in JSON, as a judge is shown them: on one line, without special tokens, not too long.
+pub(super) fn conversation(messages: &str) -> String {
+    let line = serde_json::from_str::<Value>(messages).map_or_else(|_| messages.to_owned(), |it| it.to_string());
+    harmless(&shortened(&line))
+}
+
+/// The body of the question about `answer`, which was given in this [`conversation`]. `has_schema` says whether the judge can be
+/// held to a JSON schema.
+pub(super) fn request(judge: &Judge, conversation: &str, answer: &str, has_schema: bool) -> String {
     let system = format!(
         "You are a strict and impartial judge. You give one answer of an AI assistant a mark from 0 (useless) to {BEST} \
          (could not be better).\n\n\
@@ -43,12 +49,9 @@ pub(super) fn request(judge: &Judge, messages: &str, answer: &str, has_schema: b
          sentence>\"}}",
         judge.rubric
     );
-    // On one line, whatever white space it was sent with.
-    let conversation =
-        serde_json::from_str::<Value>(messages).map_or_else(|_| messages.to_owned(), |it| it.to_string());
     let user = format!(
         "CONVERSATION\n{}\nEND CONVERSATION\n\nBEGIN ANSWER\n{}\nEND ANSWER",
-        harmless(&shortened(&conversation)),
+        conversation,
         harmless(&Value::from(shortened(answer)).to_string()),
     );
     let mut body = json!({

@@ -158,9 +158,13 @@ fn header(name: &str) -> Header {
         "x-request-id" => "the request's id, also in the access log",
         "x-llm-router-provider" => "who served it: `runpod`, `cerebras` or `openai`",
         "x-llm-router-upstream" => "the id of the configured upstream that served it",
-        "x-llm-router-attempts" => "calls that were made for this request",
+        "x-llm-router-attempts" => {
+            "calls that were made for this request; with an ensemble those that ended, of all members and judges"
+        }
         "x-llm-router-reason" => "why this upstream: `share`, `spill`, `cheapest`, `fastest`, `fallback`, `direct`",
-        "x-llm-router-cost-usd" => "list price in US dollars; absent from streams, and where price or usage is unknown",
+        "x-llm-router-cost-usd" => {
+            "list price in US dollars; absent where price or usage is unknown, as it is for a stream that has just begun"
+        }
         "x-llm-router-dropped-params" => "fields that the upstream would have refused; absent if there were none",
         "x-llm-router-injected-params" => "what was added, such as `max_tokens=4096`; absent if nothing was",
         "x-ratelimit-limit-requests" => "requests a minute, for keys with a limit",

@@ -103,13 +103,13 @@ pub(super) struct BatchRequest {
 #[serde(untagged)]
 enum Prompts {
     Texts {
-        /// A text each; one that is wrong fails alone.
-        #[schema(min_items = 1, max_items = 2048)]
+        /// A text each, at most `server.max_batch`; one that is wrong fails alone.
+        #[schema(min_items = 1)]
         prompts: Vec<Value>,
     },
     Requests {
-        /// Each as for `/v1/generate`; one that is wrong fails alone.
-        #[schema(min_items = 1, max_items = 2048)]
+        /// Each as for `/v1/generate`, at most `server.max_batch`; one that is wrong fails alone.
+        #[schema(min_items = 1)]
         requests: Vec<BTreeMap<String, Value>>,
     },
 }

@@ -7,7 +7,8 @@ fn asked(answer: &str) -> (String, String, Value) {
 /// The system message, the user message, and the whole body.
 fn asked_about(messages: &str, answer: &str, has_schema: bool) -> (String, String, Value) {
     let judge = Judge { model: "j".to_owned(), rubric: "Brevity.".to_owned() };
-    let body: Value = serde_json::from_str(&request(&judge, messages, answer, has_schema)).expect("JSON");
+    let body: Value =
+        serde_json::from_str(&request(&judge, &conversation(messages), answer, has_schema)).expect("JSON");
     let text = |at: usize, role: &str| {
         assert_eq!(body["messages"][at]["role"], role);
         body["messages"][at]["content"].as_str().expect("a text").to_owned()
