@@ -32,6 +32,15 @@ GREETING = "You said: Say hello to the router."  # what the emulated models answ
 SCRIPTS = {
     "chat.py": [GREETING, r"-- (runpod|cerebras), because of \w+, for 0\.0000\d+ USD, \d+ tokens"],
     "stream.py": [GREETING, r"-- \d+ tokens"],
+    "names.py": [
+        r"there are llama-3\.1-8b, .*task/code, .*ensemble/longest-of-two",
+        r"llama-3\.1-8b: (runpod|cerebras)-8b, (share|spill)",
+        r"task/code: (runpod|cerebras)-8b, (share|spill)",
+        r"cerebras-8b/llama-3\.1-8b: cerebras-8b, direct",
+        r"ensemble/longest-of-two: .*\n  member \d won: ",
+        rf"by header: {GREETING}.* / {GREETING}",
+        r"a completion: \S",
+    ],
     "batch.py": [r"Quito: You said: One sentence about Quito\.", r"-- 5 answered, 0 failed"],
     "drop_in.py": [rf"{GREETING}.*\n{GREETING}", r"'You said: One\..*\n'You said: Two\..*\nRuntimeError\(.*is empty"],
     "chat.mjs": [GREETING, r"-- (runpod|cerebras), because of \w+, for 0\.0000\d+ USD, \d+ tokens"],
