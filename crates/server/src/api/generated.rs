@@ -20,7 +20,7 @@ pub(crate) struct Generated {
     provider: &'static str,
     /// The upstream that served it.
     upstream: String,
-    /// The public model, or the ensemble.
+    /// What was asked for, a model, an ensemble or `UPSTREAM/MODEL`; of a task, what it stands for.
     model: String,
     /// Tokens as the upstream counted them.
     #[schema(required, value_type = Option<Object>)]
