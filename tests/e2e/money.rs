@@ -127,7 +127,9 @@ async fn every_nano_dollar_is_in_the_providers_books() {
     assert_eq!(books.runpod_queue.cancelled, LEAVERS as u64);
     let cut = count(&metrics, "llmrouter_request_errors_total", &[("code", "interrupted")]);
     assert!(cut > 10, "streams were cut: {cut}");
-    assert_eq!((estimated("broken"), estimated("missing")), (cut, 0));
+    // Whole answers break, too, and are had elsewhere: what was sent by then may be billed.
+    assert!(estimated("broken") >= cut, "{} of {cut} are estimated", estimated("broken"));
+    assert_eq!(estimated("missing"), 0);
     let fallbacks = count(&metrics, "llmrouter_fallbacks_total", &[("from", "runpod"), ("to", "cerebras")]);
     assert!(fallbacks > 50, "calls fell back: {fallbacks}");
     let guessed = nano(metrics.value("llmrouter_estimated_cost_usd_total", &[]));
@@ -137,12 +139,13 @@ async fn every_nano_dollar_is_in_the_providers_books() {
     assert_eq!(wasted, 0, "no failed attempt counted tokens");
 }
 
-/// A stream that breaks between its usage and its end has cost what it says, for nothing.
+/// A stream that has said what it used before it breaks has cost that, for nothing.
 #[tokio::test]
 async fn what_a_broken_answer_has_cost_is_wasted() {
     let rig = Launch::new(Settings::instant(), CONFIG).start();
     rig.emulator.control(Face::RunpodLb, Fault::ResetAmid { after_events: 4 });
-    let body = with(chat("hello"), json!({"model": "llama-3.1-8b", "max_tokens": 1}));
+    let options = json!({"include_usage": true, "continuous_usage_stats": true});
+    let body = with(chat("hello"), json!({"model": "llama-3.1-8b", "stream_options": options}));
     let stream = rig.client.stream(&streamed(body)).await;
     assert!(!stream.is_done() && stream.provider() == "runpod", "{:?}", stream.events);
     let metrics = rig.metrics().await;

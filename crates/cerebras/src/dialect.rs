@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use openai::{Dialect, ErrorBody, Failure, classify, quota_reset};
+use openai::{Dialect, ErrorBody, Failure, Finish, blame::Whose, classify, finish, quota_reset};
 use provider::{Error, ErrorKind};
 
 /// How long a full queue is left alone.
@@ -19,20 +19,27 @@ const NO_FIELDS: [&str; 4] = ["api_key", "queue", "quota", "validation_error"];
 pub(crate) struct CerebrasDialect;
 
 impl Dialect for CerebrasDialect {
+    fn whose(&self) -> Whose {
+        Whose::Cerebras
+    }
+
     fn classify(&self, failure: &Failure<'_>) -> Error {
         let said = ErrorBody::parse(failure.body);
-        let mut error = classify(failure, &said);
+        let mut error = classify(Whose::Cerebras, failure, &said);
         error.param = error.param.filter(|param| !NO_FIELDS.contains(&param.as_str()));
-        if error.kind != ErrorKind::RateLimited {
-            return error;
-        }
-        if said.code.as_deref() == Some("queue_exceeded") || said.param.as_deref() == Some("queue") {
-            error.kind = ErrorKind::Overloaded;
-            error.retry_after = error.retry_after.or(Some(QUEUE_CLEARS));
-            return error;
-        }
-        error.retry_after = error.retry_after.or_else(|| reset(failure, &said));
+        error.retry_after = match error.kind {
+            ErrorKind::Overloaded => error.retry_after.or(Some(QUEUE_CLEARS)),
+            ErrorKind::RateLimited => error.retry_after.or_else(|| reset(failure, &said)),
+            // Too large for what is left of the minute: the client may send it again once the quota is full.
+            ErrorKind::Refused if error.status == Some(429) => error.retry_after.or_else(|| reset(failure, &said)),
+            _ => error.retry_after,
+        };
         error
+    }
+
+    fn finish(&self, reason: &str) -> Finish {
+        // Seen from Cerebras by other clients of it.
+        if reason == "done" { Finish::Renamed("stop") } else { finish(reason) }
     }
 }
 
@@ -48,7 +55,9 @@ fn reset(failure: &Failure<'_>, said: &ErrorBody) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use provider::ErrorKind::{Auth, ContextOverflow, InvalidRequest, NotFound, Overloaded, RateLimited, Unavailable};
+    use provider::ErrorKind::{
+        Auth, ContextOverflow, InvalidRequest, NotFound, Overloaded, RateLimited, Refused, Unavailable,
+    };
     use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
     use super::*;
@@ -59,7 +68,7 @@ mod tests {
         let pairs = headers.iter();
         let headers: HeaderMap =
             pairs.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect();
-        CerebrasDialect.classify(&Failure { status, headers: &headers, body: body.as_bytes() })
+        CerebrasDialect.classify(&Failure { operation: None, status, headers: &headers, body: body.as_bytes() })
     }
 
     #[test]
@@ -99,8 +108,9 @@ mod tests {
         }
         let error = read(403, &[], r#"{"detail":"Not authenticated"}"#);
         assert_eq!((error.kind, error.message.as_str()), (Auth, "Not authenticated"));
+        // What it answers where a path is unknown says nothing of the model.
         let error = read(404, &[], "");
-        assert_eq!((error.kind, error.status), (NotFound, Some(404)));
+        assert_eq!((error.kind, error.status), (Refused, Some(404)));
     }
 
     #[test]
@@ -123,7 +133,7 @@ mod tests {
             (&[], requests, RateLimited, 60_000),
             (&[], second, RateLimited, 1_000),
             (&[], tokens, RateLimited, 60_000),
-            (left, tokens, RateLimited, 12_500),
+            (left, tokens, Refused, 12_500),
             (&[], day, RateLimited, 3_600_000),
             (exhausted, day, RateLimited, 33_011_500),
             (&[], "", RateLimited, 60_000),
@@ -138,9 +148,9 @@ mod tests {
     #[test]
     fn an_error_within_a_stream_names_its_status() {
         let queue = r#"{"error":{"message":"m","param":"queue","code":"queue_exceeded"},"status_code":429}"#;
-        let error = CerebrasDialect.in_band(queue.as_bytes());
+        let error = CerebrasDialect.in_band(queue.as_bytes(), None);
         assert_eq!((error.kind, error.status), (Overloaded, Some(429)));
-        let error = CerebrasDialect.in_band(br#"{"error":{"message":"m"},"status_code":500}"#);
+        let error = CerebrasDialect.in_band(br#"{"error":{"message":"m"},"status_code":500}"#, None);
         assert_eq!((error.kind, error.status), (Unavailable, Some(500)));
     }
 }

@@ -57,8 +57,26 @@ const COMPLETIONS: &[&str] = &[
 const WITHOUT_EFFECT: &[&str] =
     &["metadata", "prompt_cache_key", "safety_identifier", "service_tier", "store", "verbosity"];
 
-/// Forwarded, though a model may refuse them.
-pub(crate) const SUSPECT: [&str; 3] = ["frequency_penalty", "presence_penalty", "logit_bias"];
+/// Fields without which the answer would be another one: where Cerebras refuses them, another upstream is asked.
+const INDISPENSABLE: &[&str] = &[
+    "max_completion_tokens",
+    "max_tokens",
+    "messages",
+    "model",
+    "n",
+    "prompt",
+    "response_format",
+    "stop",
+    "stream",
+    "suffix",
+    "tool_choice",
+    "tools",
+];
+
+/// Whether an answer without the field `name` is still what was asked for.
+pub(crate) fn is_dispensable(name: &str) -> bool {
+    !INDISPENSABLE.contains(&name)
+}
 
 /// What to do with a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

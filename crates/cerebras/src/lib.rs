@@ -1,17 +1,26 @@
 //! The Cerebras provider.
 //!
-//! Cerebras refuses every field that it does not know, so what it takes is a list (`fields`) and the rest is left out
-//! and said. What cannot be left out without changing the answer is refused before anything is sent (`exclude`), so
-//! that the router can go where it is served. Errors are flat, and a 429 has three meanings (`dialect`).
+//! Cerebras refuses every field that it does not know, and every member that it does not know within one. What it takes
+//! is a list at every depth (`fields`, `messages`, `tools`, `format`), and the rest is left out and said. What cannot
+//! be left out without changing the answer is refused before anything is sent (`exclude` and the same), so that the
+//! router can go where it is served. A refusal that names what the answer can do without asks for a second call
+//! (`refusal`). Errors are flat, and a 429 has three meanings (`dialect`).
 
+mod calls;
 mod dialect;
 mod exclude;
 mod fields;
+mod format;
+mod messages;
 mod outgoing;
+mod refusal;
+mod schema;
+mod tools;
+mod typed;
 
 use dialect::CerebrasDialect;
 use openai::{Client, Served};
-use provider::{Call, Capacity, Error, ErrorKind, Provider, Reply, Request};
+use provider::{Call, Capacity, Error, Provider, Reply, Request};
 use reqwest::header::{HeaderName, HeaderValue};
 
 /// What is served.
@@ -22,6 +31,8 @@ pub struct Settings {
     /// Sent where the client names no limit. Cerebras charges the limit to the quota before it answers, so keep it
     /// tight.
     pub default_max_tokens: Option<u64>,
+    /// Its context in tokens, if known.
+    pub context_tokens: Option<u64>,
 }
 
 /// One model at Cerebras.
@@ -40,68 +51,24 @@ impl Cerebras {
     /// A model behind `client`, which sends [`headers`].
     pub fn new(client: Client, settings: Settings) -> Self {
         let served = Served::new(&settings.model, settings.default_max_tokens, "max_completion_tokens")
-            .with_plain_stream_options();
+            .with_plain_stream_options()
+            .with_context(settings.context_tokens);
         Self { client, served, model: settings.model }
-    }
-
-    async fn send(&self, request: &Request, without: Option<&str>) -> Result<Reply, Error> {
-        let (body, head) = outgoing::body(request, &self.served, &self.model, without)?;
-        self.client.send(request, body, head, &CerebrasDialect).await
     }
 }
 
 #[async_trait::async_trait]
 impl Provider for Cerebras {
-    async fn call(&self, request: &Request, _call: &Call) -> Result<Reply, Error> {
+    async fn call(&self, request: &Request, call: &Call) -> Result<Reply, Error> {
         exclude::check(request, &self.model)?;
-        let error = match self.send(request, None).await {
-            Ok(reply) => return Ok(reply),
-            Err(error) if error.code.as_deref() == Some("wrong_api_format") => error,
-            Err(error) => return Err(error),
-        };
-        let suspect = fields::SUSPECT.into_iter().find(|name| request.field(name).is_some() && blames(&error, name));
-        match suspect {
-            // Whether a model takes these is not documented: they are worth a try, and not worth a failure.
-            Some(name) => self.send(request, Some(name)).await.map_err(|error| judged(error, request)),
-            None => Err(judged(error, request)),
-        }
+        let outgoing = outgoing::outgoing(request, &self.served, call, &self.model)?;
+        let answered = self.client.send(request, call, outgoing, &CerebrasDialect).await;
+        answered.map_err(|error| refusal::judged(error, request, call))
     }
 
     async fn capacity(&self) -> Result<Capacity, Error> {
         Ok(Capacity::default())
     }
-}
-
-/// Decides whose mistake a refused format is: only a wrong value in a field of the client's own is the client's.
-fn judged(error: Error, request: &Request) -> Error {
-    if error.kind != ErrorKind::InvalidRequest || error.code.as_deref() != Some("wrong_api_format") {
-        return error;
-    }
-    let names_a_limit = request.head.max_tokens.is_some() && blames(&error, "max_completion_tokens");
-    let is_clients = names_a_limit || request.fields().any(|name| blames(&error, name));
-    let is_unsupported = error.message.to_ascii_lowercase().contains("unsupported");
-    if is_clients && !is_unsupported {
-        return error;
-    }
-    Error { kind: ErrorKind::Unsupported, ..error }
-}
-
-/// Whether `error` is about the field `name`.
-fn blames(error: &Error, name: &str) -> bool {
-    let outermost = error.param.as_deref().and_then(|param| param.split(['.', '[']).next());
-    if outermost == Some(name) {
-        return true;
-    }
-    // Only where a field is quoted or addressed: a bare word may be any word.
-    let named = |(before, after): (&str, &str)| {
-        error.message.match_indices(name).any(|(at, _)| {
-            let (left, right) = (&error.message[..at], &error.message[at + name.len()..]);
-            left.ends_with(before) && right.starts_with(after)
-        })
-    };
-    [("'", "'"), ("`", "`"), ("\"", "\"")].into_iter().any(named)
-        || [":", ".", "[", " "].into_iter().any(|after| named(("body.", after)))
-        || error.message.strip_prefix(name).is_some_and(|rest| rest.starts_with([':', '.', '[']))
 }
 
 #[cfg(test)]

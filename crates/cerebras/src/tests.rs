@@ -1,11 +1,23 @@
 //! Bodies as they are sent, and whose mistake a refusal is.
 
+mod nested;
+mod properties;
+mod refusals;
+mod schemas;
+
+use std::time::Duration;
+
 use bytes::Bytes;
 use openai::Served;
-use provider::{Error, ErrorKind, Limits, Operation, ReplyHead, Request};
+use provider::{Adjustment, Call, Error, ErrorKind, Limits, Operation, ReplyHead, Request};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
-use crate::{blames, exclude, judged, outgoing};
+use crate::{exclude, outgoing};
+
+fn call(adjustment: Option<Adjustment>) -> Call {
+    Call { request_id: "r".into(), deadline: Instant::now() + Duration::from_secs(9), adjustment }
+}
 
 fn request(operation: Operation, extra: &Value) -> Request {
     let mut asked = match operation {
@@ -16,14 +28,23 @@ fn request(operation: Operation, extra: &Value) -> Request {
     for (name, value) in extra.as_object().expect("fields") {
         asked[name] = value.clone();
     }
-    Request::parse(operation, Bytes::from(asked.to_string()), Limits { max_messages: 9 }).expect("a valid request")
+    parsed(operation, asked.to_string())
+}
+
+fn parsed(operation: Operation, body: String) -> Request {
+    Request::parse(operation, Bytes::from(body), Limits { max_messages: 99 }).expect("a valid request")
+}
+
+/// The body and what is said of it, as they go to Cerebras.
+fn sent(request: &Request, model: &str, adjustment: Option<Adjustment>) -> Result<(Bytes, ReplyHead), Error> {
+    exclude::check(request, model)?;
+    let served = Served::new(model, Some(64), "max_completion_tokens").with_plain_stream_options();
+    let outgoing = outgoing::outgoing(request, &served, &call(adjustment), model)?;
+    Ok((outgoing.rewrite.finish(), outgoing.head))
 }
 
 fn try_sent(operation: Operation, model: &str, extra: &Value) -> Result<(Value, ReplyHead), Error> {
-    let request = request(operation, extra);
-    exclude::check(&request, model)?;
-    let served = Served::new(model, Some(64), "max_completion_tokens").with_plain_stream_options();
-    let (body, head) = outgoing::body(&request, &served, model, None)?;
+    let (body, head) = sent(&request(operation, extra), model, None)?;
     let mut body: Value = serde_json::from_slice(&body).expect("JSON");
     let rest = body.as_object_mut().expect("an object");
     assert_eq!(rest.remove("model"), Some(json!(model)));
@@ -57,7 +78,8 @@ fn what_cerebras_takes_passes() {
     let taken = json!({
         "temperature": 0.5, "top_p": 0.9, "seed": 1, "stop": ["a", "b", "c", "d"], "user": "u", "n": 1,
         "frequency_penalty": 0.1, "presence_penalty": 0.1, "logit_bias": {"5": 1}, "logprobs": true, "top_logprobs": 2,
-        "tools": [{"type": "function"}], "tool_choice": "auto", "parallel_tool_calls": false, "min_tokens": 1,
+        "tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "auto",
+        "parallel_tool_calls": false, "min_tokens": 1,
         "reasoning_effort": "high", "reasoning_format": "parsed", "clear_thinking": true,
         "response_format": {"type": "text"},
     });
@@ -82,7 +104,6 @@ fn what_cerebras_does_not_know_is_left_out_and_said() {
         "echo",
         "include_reasoning",
         "chat_template_kwargs",
-        "functions",
         "some_future_field",
     ] {
         check(json!({name: 1, "seed": 1}), json!({"seed": 1}), &[name]);
@@ -161,7 +182,7 @@ fn a_schema_becomes_a_response_format() {
     check(json!({"guided_json": schema}), json!({"response_format": format}), &[]);
     check(json!({"guided_json": schema.to_string()}), json!({"response_format": format}), &[]);
     check(json!({"structured_outputs": {"json": schema, "regex": null}}), json!({"response_format": format}), &[]);
-    let own = json!({"type": "json_object"});
+    let own = json!({"type": "text"});
     check(json!({"guided_json": schema, "response_format": own}), json!({"response_format": own}), &["guided_json"]);
 }
 
@@ -172,19 +193,27 @@ fn completions_have_a_list_of_their_own() {
     let (body, head) = try_sent(Operation::Completions, "gpt-oss-120b", &asked).expect("served");
     assert_eq!(body, json!({"echo": true, "suffix": "s", "best_of": 1, "max_tokens": 5}));
     assert_eq!(head.dropped_params, ["tools", "top_k"]);
+    for (limits, sent) in [
+        (json!({"max_completion_tokens": 5, "max_tokens": 3}), 5),
+        (json!({"max_completion_tokens": null, "max_tokens": 3}), 3),
+        (json!({"max_tokens": 0}), 0),
+    ] {
+        let body = try_sent(Operation::Completions, "gpt-oss-120b", &limits).expect("served").0;
+        assert_eq!(body, json!({"max_tokens": sent}), "{limits}");
+    }
     let (body, head) = try_sent(Operation::Completions, "gpt-oss-120b", &json!({})).expect("served");
     assert_eq!((body, head.injected_params), (json!({"max_tokens": 64}), vec!["max_tokens=64".to_owned()]));
 }
 
 #[test]
 fn what_cannot_be_left_out_is_refused_before_it_is_sent() {
-    let image = json!([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:"}}]}]);
-    let tools = json!([{"type": "function"}]);
+    let audio = json!([{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "eA=="}}]}]);
+    let tools = json!([{"type": "function", "function": {"name": "f"}}]);
     let function = json!([{"role": "function", "name": "f", "content": "1"}]);
     let cases = [
         ("messages", json!({"messages": function})),
         ("n", json!({"n": 2})),
-        ("messages", json!({"messages": image})),
+        ("messages", json!({"messages": audio})),
         ("stop", json!({"stop": ["1", "2", "3", "4", "5"]})),
         ("response_format", json!({"tools": tools, "response_format": {"type": "json_object"}})),
         ("response_format", json!({"tools": tools, "guided_json": {}})),
@@ -202,7 +231,7 @@ fn what_cannot_be_left_out_is_refused_before_it_is_sent() {
         let error = error.unwrap_or_else(|| panic!("{extra} was sent"));
         assert_eq!((error.kind, error.param.as_deref()), (ErrorKind::Unsupported, Some(param)), "{extra}");
     }
-    let both = json!({"tools": tools, "response_format": {"type": "json_object"}});
+    let both = json!({"tools": tools, "response_format": {"type": "text"}, "guided_json": {}});
     assert!(try_sent(Operation::Chat, "qwen-3.8-27b", &both).is_ok());
     for name in ["guided_json", "structured_outputs", "response_format", "guided_regex"] {
         let error = try_sent(Operation::Completions, "gpt-oss-120b", &json!({name: {"type": "json_object"}}))
@@ -210,38 +239,4 @@ fn what_cannot_be_left_out_is_refused_before_it_is_sent() {
         assert_eq!(error.param.as_deref(), Some(name));
     }
     assert!(try_sent(Operation::Embeddings, "gpt-oss-120b", &json!({})).is_err());
-}
-
-#[test]
-fn a_refused_format_is_the_clients_only_if_the_field_was() {
-    let request = request(Operation::Chat, &json!({"temperature": 1, "max_tokens": 5, "n": 1}));
-    let refusal = |param: Option<&str>, message: &str| Error {
-        param: param.map(str::to_owned),
-        code: Some("wrong_api_format".to_owned()),
-        ..Error::new(ErrorKind::InvalidRequest, message)
-    };
-    let cases = [
-        (refusal(Some("temperature"), "must be lower"), ErrorKind::InvalidRequest),
-        (refusal(Some("messages.0.content"), "field required"), ErrorKind::InvalidRequest),
-        (refusal(None, "body.max_completion_tokens: too large"), ErrorKind::InvalidRequest),
-        (refusal(None, "messages[0]: the tool call is not answered"), ErrorKind::InvalidRequest),
-        (refusal(None, "body.stream_options: property 'x' is unsupported"), ErrorKind::Unsupported),
-        (refusal(None, "messages.1.audio: property 'messages.1.audio' is unsupported"), ErrorKind::Unsupported),
-        (refusal(None, "an unknown mistake"), ErrorKind::Unsupported),
-    ];
-    for (error, kind) in cases {
-        let message = error.message.clone();
-        assert_eq!(judged(error, &request).kind, kind, "{message}");
-    }
-}
-
-#[test]
-fn a_field_is_blamed_only_where_it_is_addressed() {
-    let says = |message: &str| Error::new(ErrorKind::InvalidRequest, message);
-    for message in ["body.logit_bias: property 'logit_bias' is unsupported", "`logit_bias`?", "logit_bias: no"] {
-        assert!(blames(&says(message), "logit_bias"), "{message}");
-    }
-    for message in ["the logit_bias of life", "body.logit_bias_of: no", "stop it"] {
-        assert!(!blames(&says(message), "logit_bias"), "{message}");
-    }
 }

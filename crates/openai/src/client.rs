@@ -8,21 +8,28 @@
 use std::{sync::Once, time::Duration};
 
 use bytes::Bytes;
-use provider::{Error, ErrorKind, Operation, Reply, ReplyHead, Request};
+use provider::{Adjustment, Call, Error, ErrorKind, Operation, Reply, Request, UpstreamIds};
 use reqwest::{
     Method, Url,
-    header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+    header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
 };
 use secrecy::{ExposeSecret, SecretString};
 use thread_local::ThreadLocal;
 
 use crate::{
-    classify::{Dialect, Failure, OpenAiDialect, asked},
-    reply,
+    classify::{Dialect, Failure, OpenAiDialect},
+    connections::{Opened, is_stale, noting_connections},
+    outgoing::Outgoing,
+    reply::{self, Told},
 };
 
 /// Largest body of a failed call that is read, in bytes.
 const MAX_ERROR_BODY: usize = 64 << 10;
+
+/// Most connections that a thread keeps for later calls.
+const MOST_KEPT: usize = 4096;
+/// Longest id of an upstream's that is kept, in bytes.
+const MAX_ID: usize = 128;
 
 /// Where and how to reach an upstream.
 pub struct Settings {
@@ -53,6 +60,8 @@ pub enum BuildError {
 /// HTTP to one upstream.
 pub struct Client {
     per_thread: ThreadLocal<reqwest::Client>,
+    /// Keeps no connection: for calls that a kept one has failed.
+    fresh: ThreadLocal<reqwest::Client>,
     prototype: reqwest::Client,
     connect_timeout: Duration,
     /// One per operation, in the order of `Operation::ALL`.
@@ -77,9 +86,10 @@ impl Client {
             bearer.set_sensitive(true);
             headers.insert(AUTHORIZATION, bearer);
         }
-        let prototype = build(settings.connect_timeout).map_err(BuildError::Http)?;
+        let prototype = build(settings.connect_timeout, MOST_KEPT).map_err(BuildError::Http)?;
         Ok(Self {
             per_thread: ThreadLocal::new(),
+            fresh: ThreadLocal::new(),
             prototype,
             connect_timeout: settings.connect_timeout,
             urls: [chat?, completions?, embeddings?],
@@ -87,12 +97,15 @@ impl Client {
         })
     }
 
-    /// Sends `body` for `request` and reads the reply as `dialect` has it. `head` says what was changed in the body.
+    /// Sends `outgoing` for `request` and reads the reply as `dialect` has it.
+    ///
+    /// # Errors
+    /// What is an upstream's failure by [`crate::blame`]; with what to change where the same upstream is worth a second call.
     pub async fn send(
         &self,
         request: &Request,
-        body: Bytes,
-        mut head: ReplyHead,
+        call: &Call,
+        outgoing: Outgoing<'_>,
         dialect: &'static dyn Dialect,
     ) -> Result<Reply, Error> {
         let url = match request.operation {
@@ -100,15 +113,26 @@ impl Client {
             Operation::Completions => &self.urls[1],
             Operation::Embeddings => &self.urls[2],
         };
-        let mut call = reqwest::Request::new(Method::POST, url.clone());
-        *call.headers_mut() = self.headers.clone();
-        *call.body_mut() = Some(body.into());
-        let response = self.http().execute(call).await.map_err(|error| transport(&error))?;
+        let (body, mut head, injected) = outgoing.finish();
+        let mut http_call = reqwest::Request::new(Method::POST, url.clone());
+        *http_call.headers_mut() = self.headers.clone();
+        let accept = if request.head.stream { "text/event-stream" } else { "application/json" };
+        http_call.headers_mut().insert(ACCEPT, HeaderValue::from_static(accept));
+        *http_call.body_mut() = Some(body.into());
+        let is_fresh = call.adjustment == Some(Adjustment::FreshConnection);
+        let http = if is_fresh { self.fresh() } else { self.http() };
+        let (response, opened) = Opened::during(http.execute(http_call)).await;
+        let response = response.map_err(|error| {
+            let is_stale = opened == Opened::Nothing && is_stale(&error);
+            Error { again: is_stale.then_some(Adjustment::FreshConnection), ..transport(&error) }
+        })?;
+        let told = Told { injected, ids: ids(response.headers()) };
         if !response.status().is_success() {
-            return Err(asked(request.operation, failure(response, dialect).await));
+            return Err(told.judge(failure(response, Some(request.operation), dialect).await));
         }
         head.quota = crate::quota(response.headers());
-        Ok(Reply { head, frames: reply::frames(response, request, dialect) })
+        head.ids = told.ids.clone();
+        Ok(Reply { head, frames: reply::frames(response, request, dialect, told) })
     }
 
     /// Fetches a small JSON document, with the same key.
@@ -135,7 +159,7 @@ impl Client {
         *call.body_mut() = (!body.is_empty()).then(|| body.into());
         let response = self.http().execute(call).await.map_err(|error| transport(&error))?;
         if !response.status().is_success() {
-            return Err(failure(response, dialect).await);
+            return Err(failure(response, None, dialect).await);
         }
         let body = reply::read(response, MAX_ERROR_BODY * 16).await?;
         serde_json::from_slice(&body).map_err(|_| Error::new(ErrorKind::Protocol, "the upstream's answer is not JSON"))
@@ -143,32 +167,46 @@ impl Client {
 
     fn http(&self) -> &reqwest::Client {
         // Building worked once already; the prototype is merely slower from another thread.
-        self.per_thread.get_or(|| build(self.connect_timeout).unwrap_or_else(|_| self.prototype.clone()))
+        self.per_thread.get_or(|| build(self.connect_timeout, MOST_KEPT).unwrap_or_else(|_| self.prototype.clone()))
+    }
+
+    fn fresh(&self) -> &reqwest::Client {
+        self.fresh.get_or(|| build(self.connect_timeout, 0).unwrap_or_else(|_| self.prototype.clone()))
     }
 }
 
-fn build(connect_timeout: Duration) -> Result<reqwest::Client, reqwest::Error> {
+fn build(connect_timeout: Duration, most_kept: usize) -> Result<reqwest::Client, reqwest::Error> {
     static CRYPTO: Once = Once::new();
     CRYPTO.call_once(|| {
         // An error means that the process has chosen a provider already, which is as good.
         drop(rustls::crypto::ring::default_provider().install_default());
     });
-    reqwest::Client::builder()
+    noting_connections(reqwest::Client::builder())
         .no_proxy()
         .http1_only()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(connect_timeout)
         .pool_idle_timeout(Duration::from_secs(30))
-        .pool_max_idle_per_host(4096)
+        .pool_max_idle_per_host(most_kept)
         .tcp_nodelay(true)
         .build()
 }
 
-async fn failure(response: reqwest::Response, dialect: &dyn Dialect) -> Error {
+async fn failure(response: reqwest::Response, operation: Option<Operation>, dialect: &dyn Dialect) -> Error {
     let status = response.status().as_u16();
     let headers = response.headers().clone();
     let body = reply::read(response, MAX_ERROR_BODY).await.unwrap_or_default();
-    dialect.classify(&Failure { status, headers: &headers, body: &body })
+    dialect.classify(&Failure { operation, status, headers: &headers, body: &body })
+}
+
+/// What an upstream calls the call, and its worker.
+fn ids(headers: &HeaderMap) -> UpstreamIds {
+    let text = |name: &str| {
+        let text = headers.get(name)?.to_str().ok().filter(|text| !text.is_empty() && text.len() <= MAX_ID)?;
+        Some(text.to_owned())
+    };
+    let request = ["inference-id", "x-request-id", "cf-ray"].into_iter().find_map(text);
+    UpstreamIds::new(request, text("x-runpod-worker-id"))
 }
 
 /// What a transport error means. The messages name no address, because they may reach the client.

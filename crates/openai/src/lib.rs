@@ -3,18 +3,26 @@
 //! What the three adapters share lives here: one pooled client per worker thread, the SSE splitter, the reading of chunks,
 //! the classification of failures and the quota headers. An adapter adds its own [`Dialect`] and its own rewrites.
 
+pub mod blame;
+mod body;
 mod chunk;
 mod classify;
 mod client;
+mod connections;
+mod injected;
 mod outgoing;
+mod peek;
 mod quota;
 mod reply;
 mod sse;
+mod stream;
+mod whole;
 
-pub use classify::{Dialect, ErrorBody, Failure, OpenAiDialect, classify};
+pub use body::{ErrorBody, Shape};
+pub use classify::{Dialect, Failure, Finish, OpenAiDialect, classify, finish};
 pub use client::{BuildError, Client, Settings};
-pub use outgoing::{Served, prepare};
-use provider::{Call, Capacity, Error, Provider, Reply, ReplyHead, Request};
+pub use outgoing::{Outgoing, Served};
+use provider::{Call, Capacity, Error, Provider, Reply, Request};
 pub use quota::{quota, quota_reset};
 pub use sse::{Event, Splitter, TooLong};
 
@@ -28,7 +36,7 @@ pub mod fuzzing {
     /// Reads an event of a stream.
     pub fn frame(event: Event, wants_usage: bool) -> Result<Frame, Error> {
         let usage_for = if wants_usage { chunk::UsageFor::Client } else { chunk::UsageFor::Nobody };
-        chunk::frame(event, usage_for, &OpenAiDialect)
+        chunk::read(event, usage_for, &OpenAiDialect).map(|read| read.frame)
     }
 }
 
@@ -47,10 +55,9 @@ impl OpenAi {
 
 #[async_trait::async_trait]
 impl Provider for OpenAi {
-    async fn call(&self, request: &Request, _call: &Call) -> Result<Reply, Error> {
-        let mut head = ReplyHead::default();
-        let body = prepare(request, &self.served, &mut head).finish();
-        self.client.send(request, body, head, &OpenAiDialect).await
+    async fn call(&self, request: &Request, call: &Call) -> Result<Reply, Error> {
+        let outgoing = Outgoing::new(request, &self.served, call);
+        self.client.send(request, call, outgoing, &OpenAiDialect).await
     }
 
     async fn capacity(&self) -> Result<Capacity, Error> {

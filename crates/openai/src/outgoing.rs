@@ -1,6 +1,15 @@
 //! What every upstream needs changed in a body: the model's name, usage in streams, a token limit.
 
-use provider::{Object, Operation, ReplyHead, Request, Rewrite};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use provider::{Adjustment, Call, Object, Operation, ReplyHead, Request, Rewrite};
+use tokio::time::Instant;
+
+use crate::injected::{Injected, Rules, STREAM_OPTIONS};
+
+/// Tokens of the context that an estimate of the prompt may be wrong by, and the fewest that are left to an answer.
+const MARGIN: u64 = 256;
 
 /// How an upstream names and limits what it serves.
 #[derive(Debug, Clone)]
@@ -9,13 +18,22 @@ pub struct Served {
     default_max_tokens: Option<u64>,
     chat_limit_field: &'static str,
     plain_stream_options: bool,
+    context_tokens: Option<u64>,
+    rules: Arc<Rules>,
 }
 
 impl Served {
     /// Serves `model`. Where the client names no token limit, `default_max_tokens` is sent, in a chat as `chat_limit_field`.
     pub fn new(model: &str, default_max_tokens: Option<u64>, chat_limit_field: &'static str) -> Self {
         let model_json = serde_json::Value::from(model).to_string();
-        Self { model_json, default_max_tokens, chat_limit_field, plain_stream_options: false }
+        Self {
+            model_json,
+            default_max_tokens,
+            chat_limit_field,
+            plain_stream_options: false,
+            context_tokens: None,
+            rules: Arc::default(),
+        }
     }
 
     /// Sends no stream option but `include_usage`, for an upstream that refuses what it does not know.
@@ -23,33 +41,112 @@ impl Served {
     pub fn with_plain_stream_options(self) -> Self {
         Self { plain_stream_options: true, ..self }
     }
+
+    /// Adds no limit that does not fit into a context of so many tokens beside the prompt.
+    #[must_use]
+    pub fn with_context(self, tokens: Option<u64>) -> Self {
+        Self { context_tokens: tokens, ..self }
+    }
+
+    /// The limit to add to a request whose prompt has about so many tokens.
+    fn limit(&self, call: &Call, prompt_tokens: u64, now: Instant) -> Option<u64> {
+        if let Some(Adjustment::Limit(limit)) = call.adjustment {
+            return limit;
+        }
+        let limit = self.rules.limit(self.default_max_tokens?, now)?;
+        let context = self.rules.context(now).or(self.context_tokens).unwrap_or(u64::MAX);
+        // An estimate that leaves nothing is wrong, or the prompt is too long anyway.
+        let rest = context.saturating_sub(prompt_tokens.saturating_add(MARGIN));
+        Some(if rest >= MARGIN { limit.min(rest) } else { limit })
+    }
 }
 
-/// Starts the rewrite of `request` for an upstream and notes in `head` what was added.
-///
-/// Usage is always asked for, because a stream without it cannot be priced; [`crate::Client::send`] hides it again from a
-/// client that did not ask. A limit is always sent, because a provider's own default is a trap (16 tokens in one case, the
-/// rest of the context in another).
-pub fn prepare<'a>(request: &'a Request, served: &'a Served, head: &mut ReplyHead) -> Rewrite<'a> {
-    let mut rewrite = request.rewrite();
-    rewrite.set("model", served.model_json.as_str());
-    if !request.head.stream {
-        // Empty options without a stream mean nothing, and yet a real vLLM refuses them.
-        rewrite.remove("stream_options");
-    } else if served.plain_stream_options {
-        rewrite.set("stream_options", r#"{"include_usage":true}"#);
-    } else if !request.head.include_usage {
-        rewrite.set("stream_options", with_usage(request.field("stream_options")));
+/// A request on its way out.
+pub struct Outgoing<'a> {
+    /// The changes to the client's body.
+    pub rewrite: Rewrite<'a>,
+    /// What is said of them.
+    pub head: ReplyHead,
+    injected: Injected,
+}
+
+impl<'a> Outgoing<'a> {
+    /// Starts the rewrite of `request` for an upstream.
+    ///
+    /// Usage is always asked for, because a stream without it cannot be priced; [`crate::Client::send`] hides it again from a
+    /// client that did not ask. A limit is always sent, because a provider's own default is a trap (16 tokens in one case, the
+    /// rest of the context in another). What the upstream has refused of this lately is left out.
+    pub fn new(request: &'a Request, served: &'a Served, call: &Call) -> Self {
+        let mut outgoing = Self {
+            rewrite: request.rewrite(),
+            head: ReplyHead::default(),
+            injected: Injected {
+                rules: served.rules.clone(),
+                operation: request.operation,
+                prompt_tokens: request.estimated_prompt_tokens(),
+                limit: None,
+                has_options: false,
+                is_repeat: matches!(call.adjustment, Some(Adjustment::Without(_) | Adjustment::Limit(_))),
+            },
+        };
+        let now = Instant::now();
+        outgoing.rewrite.set("model", served.model_json.as_str());
+        outgoing.options(request, served, call, now);
+        outgoing.limit(request, served, call, now);
+        outgoing
     }
-    let (None, Some(limit)) = (request.head.max_tokens, served.default_max_tokens) else { return rewrite };
-    let field = match request.operation {
-        Operation::Chat => served.chat_limit_field,
-        Operation::Completions => "max_tokens",
-        Operation::Embeddings => return rewrite,
-    };
-    rewrite.set(field, limit.to_string());
-    head.injected_params.push(format!("{field}={limit}"));
-    rewrite
+
+    /// The body to send, and what was added to it.
+    pub(crate) fn finish(self) -> (Bytes, ReplyHead, Injected) {
+        (self.rewrite.finish(), self.head, self.injected)
+    }
+
+    fn options(&mut self, request: &'a Request, served: &Served, call: &Call, now: Instant) {
+        let client_sent = request.field(STREAM_OPTIONS).is_some_and(|options| options != "null");
+        let is_refused = matches!(&call.adjustment, Some(Adjustment::Without(field)) if field == STREAM_OPTIONS) || {
+            !served.rules.takes_options(now)
+        };
+        if !request.head.stream {
+            // Empty options without a stream mean nothing, and yet a real vLLM refuses them.
+            self.rewrite.remove(STREAM_OPTIONS);
+        } else if is_refused && !client_sent {
+            self.rewrite.remove(STREAM_OPTIONS);
+        } else if served.plain_stream_options {
+            self.rewrite.set(STREAM_OPTIONS, r#"{"include_usage":true}"#);
+            self.injected.has_options = !client_sent;
+        } else if !request.head.include_usage && !is_refused {
+            self.rewrite.set(STREAM_OPTIONS, with_usage(request.field(STREAM_OPTIONS)));
+            self.injected.has_options = !client_sent;
+        }
+    }
+
+    fn limit(&mut self, request: &'a Request, served: &Served, call: &Call, now: Instant) {
+        let field = match request.operation {
+            Operation::Chat => served.chat_limit_field,
+            Operation::Completions => "max_tokens",
+            Operation::Embeddings => return,
+        };
+        if request.head.max_tokens.is_some() {
+            if request.operation == Operation::Completions {
+                self.newer_limit(request);
+            }
+            return;
+        }
+        // A limit of null is as if there were none, and would be sent beside the one that is added.
+        self.rewrite.remove("max_tokens").remove("max_completion_tokens");
+        let Some(limit) = served.limit(call, self.injected.prompt_tokens, now) else { return };
+        self.rewrite.set(field, limit.to_string());
+        self.head.injected_params.push(format!("{field}={limit}"));
+        self.injected.limit = Some((field, limit));
+    }
+
+    /// Sends a text completion's limit under the only name that servers know there.
+    fn newer_limit(&mut self, request: &'a Request) {
+        let given = |name| request.field(name).filter(|value| *value != "null");
+        if let Some(limit) = given("max_completion_tokens") {
+            self.rewrite.remove("max_completion_tokens").set("max_tokens", limit);
+        }
+    }
 }
 
 /// The client's stream options with usage switched on.
@@ -62,52 +159,4 @@ fn with_usage(options: Option<&str>) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use provider::Limits;
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn prepared(body: &Value) -> (Value, ReplyHead) {
-        let request = Request::parse(Operation::Chat, Bytes::from(body.to_string()), Limits { max_messages: 9 });
-        let request = request.expect("a valid request");
-        let mut head = ReplyHead::default();
-        let served = Served::new("served \"name\"", Some(64), "max_tokens");
-        let body = prepare(&request, &served, &mut head).finish();
-        (serde_json::from_slice(&body).expect("JSON"), head)
-    }
-
-    #[test]
-    fn the_model_is_renamed_and_a_limit_said() {
-        let (body, head) = prepared(&json!({"model": "m", "messages": [{"role": "user"}], "seed": 1}));
-        assert_eq!(
-            body,
-            json!({"model": "served \"name\"", "messages": [{"role": "user"}], "seed": 1, "max_tokens": 64})
-        );
-        assert_eq!(head.injected_params, ["max_tokens=64"]);
-    }
-
-    #[test]
-    fn a_clients_own_limit_stands() {
-        let (body, head) = prepared(&json!({"model": "m", "messages": [{"role": "user"}], "max_completion_tokens": 3}));
-        assert_eq!((body.get("max_tokens"), body["max_completion_tokens"].as_u64()), (None, Some(3)));
-        assert!(head.injected_params.is_empty());
-    }
-
-    #[test]
-    fn usage_is_forced_on_in_streams_and_other_options_kept() {
-        let (body, _) = prepared(&json!({"model": "m", "messages": [{"role": "user"}], "stream": true}));
-        assert_eq!(body["stream_options"], json!({"include_usage": true}));
-        let options = json!({"include_usage": false, "continuous_usage_stats": true});
-        let (body, _) =
-            prepared(&json!({"model": "m", "messages": [{"role": "user"}], "stream": true, "stream_options": options}));
-        assert_eq!(body["stream_options"], json!({"include_usage": true, "continuous_usage_stats": true}));
-    }
-
-    #[test]
-    fn stream_options_without_a_stream_are_left_out() {
-        let (body, _) = prepared(&json!({"model": "m", "messages": [{"role": "user"}], "stream_options": {}}));
-        assert_eq!(body.get("stream_options"), None);
-    }
-}
+mod tests;

@@ -14,7 +14,12 @@ pub fn quota(headers: &HeaderMap) -> Quota {
     let mut quota = Quota::default();
     for (name, value) in headers {
         let Some(window) = name.as_str().strip_prefix("x-ratelimit-remaining-") else { continue };
-        let Some(left) = value.to_str().ok().and_then(|text| text.trim().parse::<f64>().ok()) else { continue };
+        let Some(left) = value.to_str().ok().and_then(count) else { continue };
+        // Some servers count down from a limit that they do not have.
+        let limit = headers.get(format!("x-ratelimit-limit-{window}")).and_then(|limit| limit.to_str().ok());
+        if limit.is_some_and(|limit| count(limit).is_none_or(|limit| limit < 1.0)) {
+            continue;
+        }
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a count first")]
         let left = left.clamp(0.0, 1e15) as u64;
         let lowest = if window.starts_with("requests") {
@@ -30,6 +35,11 @@ pub fn quota(headers: &HeaderMap) -> Quota {
         }
     }
     quota
+}
+
+/// The count in a header; `None` for what is none, such as the -1 that some servers send for "no limit".
+fn count(text: &str) -> Option<f64> {
+    text.trim().parse().ok().filter(|count: &f64| *count >= 0.0)
 }
 
 /// When `window`, such as `tokens-minute`, has room again, exhausted or not.
@@ -93,7 +103,19 @@ mod tests {
 
     #[test]
     fn unknown_stays_unknown() {
-        assert_eq!(quota(&headers(&[("x-ratelimit-remaining-tokens-minute", "many")])), Quota::default());
+        for odd in ["many", "-1", "NaN", ""] {
+            let read =
+                quota(&headers(&[("x-ratelimit-remaining-requests", odd), ("x-ratelimit-reset-requests", "60")]));
+            assert_eq!(read, Quota::default(), "{odd}");
+        }
+        for limit in ["-1", "0", "unlimited"] {
+            let read = quota(&headers(&[
+                ("x-ratelimit-limit-requests", limit),
+                ("x-ratelimit-remaining-requests", "0"),
+                ("x-ratelimit-reset-requests", "60"),
+            ]));
+            assert_eq!(read, Quota::default(), "{limit}");
+        }
     }
 
     #[test]

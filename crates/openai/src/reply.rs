@@ -1,4 +1,4 @@
-//! An HTTP response as frames.
+//! An HTTP response as frames: a stream if its first bytes are one, whatever its label says.
 
 use std::{
     pin::Pin,
@@ -7,52 +7,154 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, stream};
-use provider::{Error, ErrorKind, Frame, FrameKind, Frames, Object, Operation, Request, Usage};
+use provider::{Error, ErrorKind, Frame, Frames, Request, UpstreamIds};
 use reqwest::{Response, header::CONTENT_TYPE};
 
 use crate::{
-    Splitter,
-    chunk::{self, UsageFor},
-    classify::{Dialect, asked},
+    chunk::UsageFor,
+    classify::Dialect,
     client::transport,
+    injected::Injected,
+    stream::{Ends, SseFrames},
+    whole::{Asked, as_stream, whole},
 };
 
-/// Largest event of a stream, in bytes.
-const MAX_EVENT: usize = 1 << 20;
 /// Largest whole answer, in bytes: embeddings of a large batch are the longest.
 const MAX_WHOLE: usize = 64 << 20;
 
+/// What is known of a call that its errors are to tell.
+pub(crate) struct Told {
+    /// What was added to the request.
+    pub(crate) injected: Injected,
+    /// What the upstream calls the call.
+    pub(crate) ids: UpstreamIds,
+}
+
+impl Told {
+    /// Decides about an error in the light of it.
+    pub(crate) fn judge(&self, error: Error) -> Error {
+        let ids = if error.ids == UpstreamIds::default() { self.ids.clone() } else { error.ids.clone() };
+        self.injected.judge(Error { ids, ..error })
+    }
+}
+
 /// The frames of a 2xx response.
-pub(crate) fn frames(response: Response, request: &Request, dialect: &'static dyn Dialect) -> Frames {
-    let is_stream = response
+pub(crate) fn frames(response: Response, request: &Request, dialect: &'static dyn Dialect, told: Told) -> Frames {
+    let asked = Asked::of(request);
+    if !request.head.stream {
+        return Box::pin(stream::once(async move {
+            let body = read(response, MAX_WHOLE).await?;
+            whole(body, asked, dialect).map_err(|error| told.judge(error))
+        }));
+    }
+    let is_labelled = response
         .headers()
         .get(CONTENT_TYPE)
         .is_some_and(|value| value.as_bytes().to_ascii_lowercase().starts_with(b"text/event-stream"));
-    if request.head.stream && is_stream {
-        return Box::pin(SseFrames {
-            body: Box::pin(response.bytes_stream()),
-            splitter: Splitter::new(MAX_EVENT),
-            usage_for: if request.head.include_usage { UsageFor::Client } else { UsageFor::Nobody },
-            dialect,
-            finished: false,
-            state: State::Reading,
-        });
-    }
-    let (operation, asked_for_stream) = (request.operation, request.head.stream);
-    Box::pin(stream::once(async move {
-        let body = read(response, MAX_WHOLE).await?;
-        // A stream was asked for and something else came: a real answer is never JSON then.
-        if asked_for_stream {
-            return Err(asked(operation, dialect.in_band(&body)));
+    let usage_for = if asked.include_usage { UsageFor::Client } else { UsageFor::Nobody };
+    let ends = Ends::new(asked.choices);
+    let sniffed = async move {
+        let mut body = Box::pin(response.bytes_stream());
+        let (start, is_stream) = first_bytes(&mut body, is_labelled).await?;
+        let body = Box::pin(stream::iter(start.into_iter().map(Ok)).chain(body));
+        if is_stream {
+            return Ok(Form::Stream(SseFrames::new(body, usage_for, dialect, ends)));
         }
-        whole(body, operation, dialect).map_err(|error| asked(operation, error))
-    }))
+        let body = gather(body, MAX_WHOLE, None).await?;
+        Ok(Form::Whole(as_stream(body, asked, dialect)?.into_iter()))
+    };
+    Box::pin(Streamed { state: State::Sniffing(Box::pin(sniffed)), told })
+}
+
+/// The answer to a request for a stream.
+enum Form<S> {
+    Stream(SseFrames<S>),
+    /// It came as a whole.
+    Whole(std::vec::IntoIter<Frame>),
+}
+
+enum State<F, S> {
+    Sniffing(Pin<Box<F>>),
+    Telling(Form<S>),
+    Ended,
+}
+
+/// The frames of an answer to a request for a stream.
+struct Streamed<F, S> {
+    state: State<F, S>,
+    told: Told,
+}
+
+impl<F, S> Stream for Streamed<F, S>
+where
+    F: Future<Output = Result<Form<S>, Error>>,
+    S: Stream<Item = reqwest::Result<Bytes>>,
+{
+    type Item = Result<Frame, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        let result = loop {
+            match &mut this.state {
+                State::Ended => return Poll::Ready(None),
+                State::Sniffing(sniffed) => match ready!(sniffed.as_mut().poll(context)) {
+                    Ok(form) => this.state = State::Telling(form),
+                    Err(error) => break Some(Err(error)),
+                },
+                State::Telling(Form::Whole(frames)) => break frames.next().map(Ok),
+                State::Telling(Form::Stream(frames)) => break ready!(Pin::new(frames).poll_next(context)),
+            }
+        };
+        if let Some(Err(error)) = result {
+            this.state = State::Ended;
+            return Poll::Ready(Some(Err(this.told.judge(error))));
+        }
+        Poll::Ready(result)
+    }
+}
+
+/// Reads until the first byte that is no white space tells what the body is: the reads, and whether it is a stream of events.
+async fn first_bytes(
+    body: &mut (impl Stream<Item = reqwest::Result<Bytes>> + Unpin),
+    is_labelled: bool,
+) -> Result<(Vec<Bytes>, bool), Error> {
+    const FIELDS: [&[u8]; 5] = [b"data", b"event", b"id", b"retry", b":"];
+    let mut reads = Vec::new();
+    let mut start = Vec::new();
+    while let Some(read) = body.next().await {
+        let read = read.map_err(|error| transport(&error))?;
+        let fresh = if start.is_empty() { read.trim_ascii_start() } else { &read[..] };
+        start.extend_from_slice(&fresh[..fresh.len().min(16)]);
+        reads.push(read);
+        let seen = start.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&start).trim_ascii_start();
+        match seen.first() {
+            None => {}
+            Some(b'{' | b'[' | b'<') => return Ok((reads, false)),
+            Some(_) if is_labelled => return Ok((reads, true)),
+            Some(_) => {
+                let is_field = FIELDS.iter().any(|field| seen.starts_with(field));
+                // A field's name may still be cut.
+                if is_field || !FIELDS.iter().any(|field| field.starts_with(seen)) {
+                    return Ok((reads, is_field));
+                }
+            }
+        }
+    }
+    // An empty body is no stream: its label does not answer.
+    Ok((reads, false))
 }
 
 /// Reads a body of at most `limit` bytes.
 pub(crate) async fn read(response: Response, limit: usize) -> Result<Bytes, Error> {
     let expected = response.content_length().and_then(|length| usize::try_from(length).ok());
-    let mut body = response.bytes_stream();
+    gather(Box::pin(response.bytes_stream()), limit, expected).await
+}
+
+async fn gather(
+    mut body: impl Stream<Item = reqwest::Result<Bytes>> + Unpin,
+    limit: usize,
+    expected: Option<usize>,
+) -> Result<Bytes, Error> {
     let too_long = || Error::new(ErrorKind::Protocol, "the upstream's answer is too long");
     let Some(first) = body.next().await else { return Ok(Bytes::new()) };
     let first = first.map_err(|error| transport(&error))?;
@@ -72,119 +174,4 @@ pub(crate) async fn read(response: Response, limit: usize) -> Result<Bytes, Erro
         all.extend_from_slice(&read);
     }
     Ok(all.freeze())
-}
-
-/// A whole answer, if the body is one: success is the presence of what was asked for, never the status alone.
-fn whole(body: Bytes, operation: Operation, dialect: &dyn Dialect) -> Result<Frame, Error> {
-    let wanted = match operation {
-        Operation::Chat | Operation::Completions => "choices",
-        Operation::Embeddings => "data",
-    };
-    let text = std::str::from_utf8(&body)
-        .map_err(|_| Error::new(ErrorKind::Protocol, "the upstream's answer is not UTF-8"))?;
-    let Ok(object) = Object::parse(text) else {
-        let html = text.trim_start().starts_with('<');
-        return Err(if html || text.trim().is_empty() { dialect.in_band(&body) } else { not_json() });
-    };
-    if !object.get(&body, wanted).is_some_and(|value| value.starts_with('[')) {
-        return Err(dialect.in_band(&body));
-    }
-    let usage = object.get(&body, "usage").and_then(|raw| serde_json::from_str::<Option<Usage>>(raw).ok().flatten());
-    Ok(Frame { bytes: body, kind: FrameKind::Whole, usage })
-}
-
-fn not_json() -> Error {
-    Error::new(ErrorKind::Protocol, "the upstream's answer is not valid JSON")
-}
-
-enum State {
-    Reading,
-    /// The body ended; what the splitter still holds comes last.
-    Draining,
-    Ended,
-}
-
-/// The frames of a stream, one per event.
-struct SseFrames<S> {
-    body: Pin<Box<S>>,
-    splitter: Splitter,
-    usage_for: UsageFor,
-    dialect: &'static dyn Dialect,
-    finished: bool,
-    state: State,
-}
-
-impl<S: Stream<Item = reqwest::Result<Bytes>>> SseFrames<S> {
-    fn frame(&mut self, event: crate::Event) -> Result<Frame, Error> {
-        let frame = chunk::frame(event, self.usage_for, self.dialect)?;
-        let is_early = matches!(frame.kind, FrameKind::Opening | FrameKind::Content);
-        if self.usage_for == UsageFor::Client && is_early && frame.usage.is_some() {
-            self.usage_for = UsageFor::EveryChunk;
-        }
-        self.finished |= frame.kind == FrameKind::Finish;
-        if frame.kind == FrameKind::Done {
-            self.state = State::Ended;
-        }
-        Ok(frame)
-    }
-
-    /// How the stream ended without `[DONE]`: well if the finish was seen, which some servers take for enough.
-    fn end(&mut self) -> Result<Frame, Error> {
-        self.state = State::Ended;
-        if self.finished {
-            return Ok(Frame { bytes: Bytes::from_static(b"data: [DONE]\n\n"), kind: FrameKind::Done, usage: None });
-        }
-        Err(Error::new(ErrorKind::Interrupted, "the upstream ended the stream before the answer was complete"))
-    }
-}
-
-impl<S: Stream<Item = reqwest::Result<Bytes>>> Stream for SseFrames<S> {
-    type Item = Result<Frame, Error>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
-        let result = loop {
-            match this.state {
-                State::Ended => return Poll::Ready(None),
-                State::Draining => {
-                    break match this.splitter.finish() {
-                        Some(event) => this.frame(event),
-                        None => this.end(),
-                    };
-                }
-                State::Reading => {}
-            }
-            if let Some(event) = this.splitter.next_event() {
-                break this.frame(event);
-            }
-            match ready!(this.body.as_mut().poll_next(context)) {
-                Some(Ok(read)) => {
-                    if let Err(error) = this.splitter.push(read) {
-                        break Err(Error::new(ErrorKind::Protocol, error.to_string()));
-                    }
-                }
-                Some(Err(error)) => break Err(transport(&error)),
-                None => this.state = State::Draining,
-            }
-        };
-        if result.is_err() {
-            this.state = State::Ended;
-        }
-        Poll::Ready(Some(result))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn response(bytes: usize) -> Response {
-        http::Response::new(vec![b'x'; bytes]).into()
-    }
-
-    #[tokio::test]
-    async fn a_body_beyond_the_limit_is_an_error_although_it_comes_in_one_read() {
-        assert_eq!(read(response(8), 8).await.map(|body| body.len()).ok(), Some(8));
-        assert_eq!(read(response(9), 8).await.map_err(|error| error.kind), Err(ErrorKind::Protocol));
-    }
 }

@@ -13,6 +13,15 @@ pub struct Event {
     pub raw: Bytes,
     /// The payload of its `data` lines, joined by LF; `None` for comments and events without data.
     pub data: Option<Bytes>,
+    /// Whether it is called `error`.
+    pub is_named_error: bool,
+}
+
+impl Event {
+    fn new(raw: Bytes) -> Self {
+        let (data, is_named_error) = fields(&raw);
+        Self { raw, data, is_named_error }
+    }
 }
 
 /// An event grew beyond the limit.
@@ -66,7 +75,7 @@ impl Splitter {
             let raw = self.pending.split_to(end);
             (self.searched, self.line) = (0, 0);
             if !is_blank(&raw) {
-                return Some(Event { data: data(&raw), raw });
+                return Some(Event::new(raw));
             }
         }
     }
@@ -79,8 +88,7 @@ impl Splitter {
         }
         let mut raw = BytesMut::from(rest);
         raw.extend_from_slice(b"\n\n");
-        let raw = raw.freeze();
-        Some(Event { data: data(&raw), raw })
+        Some(Event::new(raw.freeze()))
     }
 
     /// Returns `None` while it cannot be told yet whether the stream starts with a byte order mark.
@@ -126,16 +134,19 @@ fn is_blank(raw: &[u8]) -> bool {
     raw.iter().all(|byte| matches!(byte, b'\n' | b'\r'))
 }
 
-/// The payload of the `data` lines of an event.
-fn data(raw: &Bytes) -> Option<Bytes> {
+/// The payload of the `data` lines of an event, and whether it is called `error`.
+fn fields(raw: &Bytes) -> (Option<Bytes>, bool) {
     let mut single: Option<Bytes> = None;
     let mut joined: Option<BytesMut> = None;
-    for line in raw.split(|byte| matches!(byte, b'\n' | b'\r')) {
-        let Some(value) = line.strip_prefix(b"data") else { continue };
-        let value = match value {
-            [b':', b' ', value @ ..] | [b':', value @ ..] => value,
-            [] => value,
-            _ => continue,
+    let mut is_named_error = false;
+    let mut start = 0;
+    while start < raw.len() {
+        let end = memchr::memchr2(b'\n', b'\r', &raw[start..]).map_or(raw.len(), |offset| start + offset);
+        let line = &raw[start..end];
+        start = end + 1;
+        let Some(value) = value_of(line, b"data") else {
+            is_named_error |= value_of(line, b"event") == Some(b"error");
+            continue;
         };
         let Some(first) = &single else {
             single = Some(raw.slice_ref(value));
@@ -145,7 +156,16 @@ fn data(raw: &Bytes) -> Option<Bytes> {
         joined.extend_from_slice(b"\n");
         joined.extend_from_slice(value);
     }
-    joined.map(BytesMut::freeze).or(single)
+    (joined.map(BytesMut::freeze).or(single), is_named_error)
+}
+
+/// The value of a line that is the field `name`.
+fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    match line.strip_prefix(name)? {
+        [b':', b' ', value @ ..] | [b':', value @ ..] => Some(value),
+        [] => Some(&[]),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

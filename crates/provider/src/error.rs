@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use crate::UpstreamIds;
+
 /// Which limit a timed-out attempt ran into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -22,6 +24,9 @@ pub enum ErrorKind {
     ContextOverflow,
     /// This upstream cannot do what was asked (tools, embeddings, …); another may.
     Unsupported,
+    /// This upstream refused this one request for a reason that says nothing of its own state (moderation, a firewall, a limit
+    /// on the size of one request); another may take it.
+    Refused,
     /// Our credentials were refused, or the account has no balance.
     Auth,
     /// The upstream, or the model on it, does not exist.
@@ -49,6 +54,7 @@ impl ErrorKind {
             Self::InvalidRequest | Self::Timeout(Phase::Deadline) => false,
             Self::ContextOverflow
             | Self::Unsupported
+            | Self::Refused
             | Self::Auth
             | Self::NotFound
             | Self::RateLimited
@@ -67,6 +73,7 @@ impl ErrorKind {
             Self::InvalidRequest
             | Self::ContextOverflow
             | Self::Unsupported
+            | Self::Refused
             | Self::Auth
             | Self::NotFound
             | Self::Timeout(_) => false,
@@ -85,6 +92,7 @@ impl ErrorKind {
             Self::InvalidRequest
             | Self::ContextOverflow
             | Self::Unsupported
+            | Self::Refused
             | Self::RateLimited
             | Self::Overloaded
             | Self::Timeout(Phase::Deadline) => false,
@@ -102,11 +110,12 @@ impl ErrorKind {
     /// the one to answer with.
     pub const fn tells(self) -> u8 {
         match self {
-            Self::InvalidRequest => 5,
-            Self::ContextOverflow => 4,
-            Self::Unsupported => 3,
-            Self::RateLimited | Self::Overloaded => 2,
-            Self::Unavailable | Self::Timeout(_) | Self::Interrupted | Self::Protocol => 1,
+            Self::InvalidRequest => 6,
+            Self::ContextOverflow => 5,
+            Self::Unsupported => 4,
+            Self::RateLimited | Self::Overloaded => 3,
+            Self::Unavailable | Self::Timeout(_) | Self::Interrupted | Self::Protocol => 2,
+            Self::Refused => 1,
             Self::Connect | Self::Auth | Self::NotFound => 0,
         }
     }
@@ -117,6 +126,7 @@ impl ErrorKind {
             Self::InvalidRequest => "invalid_request",
             Self::ContextOverflow => "context_overflow",
             Self::Unsupported => "unsupported",
+            Self::Refused => "refused",
             Self::Auth => "auth",
             Self::NotFound => "not_found",
             Self::RateLimited => "rate_limited",
@@ -154,12 +164,36 @@ pub struct Error {
     pub status: Option<u16>,
     /// How long the upstream asked us to stay away.
     pub retry_after: Option<Duration>,
+    /// What to change for a second call to the same upstream, at once, if that is worth it.
+    pub again: Option<Adjustment>,
+    /// What the upstream calls the call and its worker, if it says.
+    pub ids: UpstreamIds,
+}
+
+/// What an adapter changes in a call that is repeated at once. The router repeats it, so that it stands in the books.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Adjustment {
+    /// The kept connection was closed by the upstream as the request came: another one is opened.
+    FreshConnection,
+    /// The field of that name is left out: a top-level one, or a member of every message, as `messages.NAME`.
+    Without(String),
+    /// The token limit that the router adds is this one; `None` adds none.
+    Limit(Option<u64>),
 }
 
 impl Error {
     /// An error of `kind` that says `message`.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), param: None, code: None, status: None, retry_after: None }
+        Self {
+            kind,
+            message: message.into(),
+            param: None,
+            code: None,
+            status: None,
+            retry_after: None,
+            again: None,
+            ids: UpstreamIds::default(),
+        }
     }
 
     /// Whether the request itself may be to blame although the upstream answered as if it were broken.

@@ -4,22 +4,14 @@
 //! read. So only the fields below are looked at; everything else is skipped and forwarded as it came. What a real vLLM
 //! accepts without a word (an unknown role) or answers with 500 is checked here, where the client can be told what to change.
 
+mod fields;
 mod messages;
-mod scalar;
 
-use std::{borrow::Cow, fmt, ops::Range};
-
-use messages::Messages;
-use scalar::Scalar;
-
-use serde::{
-    Deserialize,
-    de::{self, Deserializer as _, MapAccess, Visitor},
-};
+use std::borrow::Cow;
 
 use crate::{
-    Object, Operation,
-    json::{Text, borrowed, range_of},
+    Malformed, Object, Operation, Reader,
+    json::{MAX_DEPTH, Why},
 };
 
 /// Bounds on what a request may hold.
@@ -51,6 +43,17 @@ impl InvalidRequest {
     }
 }
 
+impl From<Malformed> for InvalidRequest {
+    fn from(malformed: Malformed) -> Self {
+        if malformed.why == Why::TooDeep {
+            return Self::body(format!(
+                "the body is nested too deeply: at most {MAX_DEPTH} levels of arrays and objects are accepted"
+            ));
+        }
+        Self::body(format!("the body is not valid JSON: {malformed}"))
+    }
+}
+
 /// What an upstream must be able to do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Features {
@@ -69,19 +72,9 @@ impl Features {
     }
 }
 
-/// A place inside the messages that some upstream wants written differently.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Nested {
-    /// The key `reasoning_content` of a message, quotes excluded.
-    ReasoningContentKey(Range<usize>),
-    /// The role `developer` of a message, quotes excluded.
-    DeveloperRole(Range<usize>),
-    /// A message of the role `function`, which some upstreams know no more.
-    FunctionRole,
-}
-
 /// What routing reads of a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Head {
     /// The model that the client asks for.
     pub model: String,
@@ -91,15 +84,25 @@ pub struct Head {
     pub include_usage: bool,
     /// The client's limit on tokens of the answer, if it names one.
     pub max_tokens: Option<u64>,
-    /// How many answers are asked for.
-    pub choices: u64,
+    /// How many answers are asked for to each prompt.
+    pub n: u64,
+    /// How many prompts there are: more than one only for a text completion.
+    pub prompts: u64,
     /// What the request needs of an upstream.
     pub features: Features,
-    /// Places inside the messages that an adapter may have to change.
-    pub nested: Vec<Nested>,
+    /// Whether a message holds audio, video, a file, or a part of a kind that is not known.
+    pub has_media: bool,
+    /// Whether a message holds more than text from the system, the user or the assistant: tool calls, parts, reasoning, the
+    /// role `developer`, members that are not known. Adapters of strict upstreams look at such messages more closely.
+    pub has_special_messages: bool,
 }
 
-const ROLES: [&str; 6] = ["system", "developer", "user", "assistant", "tool", "function"];
+impl Head {
+    /// How many choices a complete answer has.
+    pub fn choices(&self) -> u64 {
+        self.n.saturating_mul(self.prompts)
+    }
+}
 
 /// Reads and checks the head of `text`.
 pub(crate) fn parse(operation: Operation, text: &str, limits: Limits) -> Result<(Head, Object), InvalidRequest> {
@@ -108,108 +111,78 @@ pub(crate) fn parse(operation: Operation, text: &str, limits: Limits) -> Result<
     }
     let mut state = State {
         operation,
-        text,
+        reader: Reader::new(text),
         limits,
-        invalid: None,
-        field: "",
+        field: Cow::Borrowed(""),
         seen: 0,
-        keys: Vec::with_capacity(16),
-        head: Head { choices: 1, ..Head::default() },
+        object: Object::with_room(),
+        head: Head { n: 1, prompts: 1, ..Head::default() },
         has_input: false,
     };
-    // From bytes: it skips a text quicker than from a string, and what it borrows is the same memory.
-    let mut deserializer = serde_json::Deserializer::from_slice(text.as_bytes());
-    let parsed = deserializer.deserialize_any(&mut state).and_then(|()| deserializer.end());
-    if let Err(error) = parsed {
-        return Err(state.explain(&error));
-    }
+    state.read()?;
     state.check()?;
-    let object = Object::from_keys(text, state.keys);
-    Ok((state.head, object))
+    Ok((state.head, state.object))
 }
 
 struct State<'a> {
     operation: Operation,
-    text: &'a str,
+    reader: Reader<'a>,
     limits: Limits,
-    /// The precise complaint behind a parse error.
-    invalid: Option<InvalidRequest>,
-    /// The field being read, for complaints that come from `serde_json`.
-    field: &'a str,
+    /// The field being read.
+    field: Cow<'a, str>,
+    /// A bit for each field that may come only once.
     seen: u32,
-    keys: Vec<Range<usize>>,
+    object: Object,
     head: Head,
     has_input: bool,
 }
 
 impl State<'_> {
-    /// Turns a parse error into something that the client can act on.
-    fn explain(&mut self, error: &serde_json::Error) -> InvalidRequest {
-        if let Some(invalid) = self.invalid.take() {
-            return invalid;
+    fn read(&mut self) -> Result<(), InvalidRequest> {
+        match self.reader.peek() {
+            Some(b'{') => {}
+            Some(b'[') => return Err(no_object()),
+            _ => {
+                // Something that is not JSON at all is told so.
+                self.reader.value()?;
+                return Err(no_object());
+            }
         }
-        let text = error.to_string();
-        if text.contains("recursion limit") {
-            return InvalidRequest::body(
-                "the body is nested too deeply: at most 128 levels of arrays and objects are accepted",
-            );
+        self.reader.enter()?;
+        while let Some(key) = self.reader.key()? {
+            self.reader.peek();
+            let start = self.reader.position();
+            self.field = key.decoded();
+            self.member()?;
+            self.object.push(key, start..self.reader.position());
         }
-        if !error.is_data() {
-            return InvalidRequest::body(format!("the body is not valid JSON: {text}"));
-        }
-        let text = without_contents(&text);
-        if self.field.is_empty() {
-            return InvalidRequest::body(text);
-        }
-        InvalidRequest::field(self.field, format!("invalid value for '{}': {text}", self.field))
+        Ok(self.reader.end()?)
     }
 
     /// What can only be said once the whole object was read.
     fn check(&self) -> Result<(), InvalidRequest> {
         if self.head.model.is_empty() {
-            return Err(InvalidRequest::field(
-                "model",
-                "'model' is required: name one of the models listed by GET /v1/models",
-            ));
+            let message = "'model' is required: name one of the models listed by GET /v1/models";
+            return Err(InvalidRequest::field("model", message));
         }
         if !self.has_input {
             let field = input_field(self.operation);
             return Err(InvalidRequest::field(field, format!("'{field}' is required")));
         }
-        if !self.head.stream && self.head.include_usage {
-            return Err(InvalidRequest::field(
-                "stream_options",
-                "'stream_options' is only allowed together with \"stream\": true",
-            ));
-        }
         Ok(())
     }
 
-    fn fail<E: de::Error>(&mut self, message: impl Into<String>) -> E {
-        self.invalid = Some(InvalidRequest::field(self.field, message));
-        E::custom("invalid request")
-    }
-
-    fn once<E: de::Error>(&mut self, bit: u32) -> Result<(), E> {
-        if self.seen & (1 << bit) != 0 {
-            return Err(self.fail(format!("'{}' appears twice: send it once", self.field)));
-        }
-        self.seen |= 1 << bit;
-        Ok(())
+    fn wrong(&self, message: impl Into<String>) -> InvalidRequest {
+        InvalidRequest::field(&*self.field, message)
     }
 }
 
-/// A complaint of `serde_json` without the text it found: that may be a whole prompt.
-fn without_contents(complaint: &str) -> Cow<'_, str> {
-    let found = complaint.split_once("string \"").zip(complaint.rsplit_once("\", expected "));
-    match found {
-        Some(((before, _), (_, expected))) => format!("{before}string, expected {expected}").into(),
-        None => complaint.into(),
-    }
+fn no_object() -> InvalidRequest {
+    InvalidRequest::body("expected the body to be a JSON object")
 }
 
 /// As much of a client's own text as an error repeats.
-pub(crate) fn shown(text: &str) -> &str {
+fn shown(text: &str) -> &str {
     text.char_indices().nth(64).map_or(text, |(end, _)| &text[..end])
 }
 
@@ -219,137 +192,6 @@ const fn input_field(operation: Operation) -> &'static str {
         Operation::Completions => "prompt",
         Operation::Embeddings => "input",
     }
-}
-
-impl<'de> Visitor<'de> for &mut State<'de> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the body to be a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key::<Text<'de>>()? {
-            let key = borrowed(key)?;
-            self.keys.push(range_of(self.text, key));
-            self.field = key;
-            self.member(key, &mut map)?;
-        }
-        self.field = "";
-        Ok(())
-    }
-}
-
-impl<'de> State<'de> {
-    fn member<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
-        match key {
-            "model" => {
-                self.once(0)?;
-                match map.next_value::<Scalar<'de>>()? {
-                    Scalar::Text(model) if !model.is_empty() => self.head.model = model.into_owned(),
-                    _ => {
-                        return Err(self.fail(
-                            "'model' must be a non-empty string: name one of the models listed by GET /v1/models",
-                        ));
-                    }
-                }
-            }
-            "messages" if self.operation == Operation::Chat => {
-                self.once(1)?;
-                map.next_value_seed(Messages(self))?;
-                self.has_input = true;
-            }
-            "prompt" | "input" if key == input_field(self.operation) => {
-                self.once(1)?;
-                match map.next_value::<Scalar<'de>>()? {
-                    Scalar::Text(_) => {}
-                    Scalar::Array(length) if length > 0 => {}
-                    _ => return Err(self.fail(format!("'{key}' must be a string or a non-empty array"))),
-                }
-                self.has_input = true;
-            }
-            "stream" => {
-                self.once(2)?;
-                match map.next_value::<Scalar<'de>>()? {
-                    Scalar::Bool(stream) => self.head.stream = stream,
-                    Scalar::Null => {}
-                    _ => return Err(self.fail("'stream' must be true or false")),
-                }
-            }
-            "stream_options" => {
-                self.once(3)?;
-                self.head.include_usage = map
-                    .next_value::<Option<StreamOptions>>()?
-                    .is_some_and(|options| options.include_usage.unwrap_or(false));
-            }
-            "max_tokens" | "max_completion_tokens" => {
-                self.once(if key == "max_tokens" { 4 } else { 5 })?;
-                let limit = self.integer(&map.next_value()?, 1, u64::from(u32::MAX))?;
-                // The newer name wins, whichever comes first.
-                if key == "max_completion_tokens" || self.head.max_tokens.is_none() {
-                    self.head.max_tokens = limit.or(self.head.max_tokens);
-                }
-            }
-            "n" => {
-                self.once(6)?;
-                self.head.choices = self.integer(&map.next_value()?, 1, 128)?.unwrap_or(1);
-            }
-            "best_of" => drop(self.integer(&map.next_value()?, 1, 20)?),
-            "top_logprobs" => drop(self.integer(&map.next_value()?, 0, 20)?),
-            "temperature" => self.number(&map.next_value()?, 0.0, 2.0)?,
-            "top_p" => self.number(&map.next_value()?, 0.0, 1.0)?,
-            "presence_penalty" | "frequency_penalty" => self.number(&map.next_value()?, -2.0, 2.0)?,
-            "tools" => {
-                self.once(7)?;
-                match map.next_value::<Scalar<'de>>()? {
-                    Scalar::Null => {}
-                    Scalar::Array(length) if length > 0 => self.head.features.tools = true,
-                    _ => return Err(self.fail("'tools' must be a non-empty array: leave it out if there are none")),
-                }
-            }
-            "response_format" => {
-                self.once(8)?;
-                let format = map.next_value::<Option<ResponseFormat<'de>>>()?;
-                self.head.features.json_schema = format.is_some_and(|format| format.kind == "json_schema");
-            }
-            _ => drop(map.next_value::<Scalar<'de>>()?),
-        }
-        Ok(())
-    }
-
-    fn integer<E: de::Error>(&mut self, value: &Scalar<'_>, min: u64, max: u64) -> Result<Option<u64>, E> {
-        match value {
-            Scalar::Null => Ok(None),
-            Scalar::Unsigned(number) if (min..=max).contains(number) => Ok(Some(*number)),
-            _ => Err(self.fail(format!("'{}' must be a whole number from {min} to {max}", self.field))),
-        }
-    }
-
-    fn number<E: de::Error>(&mut self, value: &Scalar<'_>, min: f64, max: f64) -> Result<(), E> {
-        let number = match value {
-            Scalar::Null => return Ok(()),
-            #[expect(clippy::cast_precision_loss, reason = "only compared with small bounds")]
-            Scalar::Unsigned(number) => *number as f64,
-            Scalar::Number(number) => *number,
-            Scalar::Bool(_) | Scalar::Text(_) | Scalar::Array(_) | Scalar::Object => f64::NAN,
-        };
-        if (min..=max).contains(&number) {
-            return Ok(());
-        }
-        Err(self.fail(format!("'{}' must be a number from {min} to {max}", self.field)))
-    }
-}
-
-#[derive(Deserialize)]
-struct StreamOptions {
-    #[serde(default)]
-    include_usage: Option<bool>,
-}
-
-#[derive(Deserialize)]
-struct ResponseFormat<'a> {
-    #[serde(rename = "type", borrow)]
-    kind: Cow<'a, str>,
 }
 
 #[cfg(test)]

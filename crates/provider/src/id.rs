@@ -47,3 +47,31 @@ name! {
     /// The id of one client request, unique with overwhelming probability.
     RequestId
 }
+
+/// What an upstream calls a call and the worker that served it: what its support asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UpstreamIds(Option<Arc<Ids>>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Ids {
+    request: Option<String>,
+    worker: Option<String>,
+}
+
+impl UpstreamIds {
+    /// The ids that are known.
+    pub fn new(request: Option<String>, worker: Option<String>) -> Self {
+        let is_known = request.is_some() || worker.is_some();
+        Self(is_known.then(|| Arc::new(Ids { request, worker })))
+    }
+
+    /// The upstream's id of the call.
+    pub fn request(&self) -> Option<&str> {
+        self.0.as_ref()?.request.as_deref()
+    }
+
+    /// The upstream's id of the worker.
+    pub fn worker(&self) -> Option<&str> {
+        self.0.as_ref()?.worker.as_deref()
+    }
+}

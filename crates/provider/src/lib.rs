@@ -15,10 +15,10 @@ mod request;
 use std::sync::Arc;
 
 pub use capacity::{Capacity, Quota};
-pub use error::{Error, ErrorKind, Phase};
-pub use head::{Features, Head, InvalidRequest, Limits, Nested};
-pub use id::{ModelId, RequestId, UpstreamId};
-pub use json::{Object, Rewrite};
+pub use error::{Adjustment, Error, ErrorKind, Phase};
+pub use head::{Features, Head, InvalidRequest, Limits};
+pub use id::{ModelId, RequestId, UpstreamId, UpstreamIds};
+pub use json::{Malformed, Object, Reader, Rewrite, Text, Value, Why};
 pub use price::{NanoUsd, ParsePriceError, PicoUsd, Price, Tariff};
 pub use reply::{Frame, FrameKind, Frames, Reply, ReplyHead, Usage};
 pub use request::{Operation, Request};
@@ -31,6 +31,8 @@ pub struct Call {
     pub request_id: RequestId,
     /// When the client's patience ends; shared by retries and fallbacks.
     pub deadline: Instant,
+    /// What to change because the same upstream has just refused the request as it was: [`Error::again`] of that attempt.
+    pub adjustment: Option<Adjustment>,
 }
 
 /// One configured upstream, behind whatever API its provider speaks.

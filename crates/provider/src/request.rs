@@ -1,5 +1,10 @@
 //! A client's request: what was asked, the head that routing reads, and the body as it came.
 
+use std::{
+    borrow::Cow,
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
 use bytes::Bytes;
 
 use crate::{Head, InvalidRequest, Limits, Object, Rewrite, head};
@@ -67,7 +72,7 @@ impl Request {
     }
 
     /// The names of the top-level fields, in order.
-    pub fn fields(&self) -> impl Iterator<Item = &str> {
+    pub fn fields(&self) -> impl Iterator<Item = Cow<'_, str>> {
         self.object.keys(&self.body)
     }
 
@@ -79,6 +84,13 @@ impl Request {
     /// Starts a rewrite of the body.
     pub fn rewrite(&self) -> Rewrite<'_> {
         Rewrite::new(&self.body, &self.object)
+    }
+
+    /// Tells the request from others: by what it asks for, what its body says, and `key`, which sent it.
+    pub fn fingerprint(&self, key: &str) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.operation, key, &self.body).hash(&mut hasher);
+        hasher.finish()
     }
 
     /// A rough count of the prompt's tokens, from its size: good enough to order upstreams, never to refuse. Images may be

@@ -18,6 +18,8 @@ use crate::{
     journey::Journey,
 };
 
+/// How long a complete answer may wait for its usage and its end; every event begins the time anew.
+const LINGER: Duration = Duration::from_secs(2);
 /// Longest wait for the books before a complete answer is released all the same.
 const LONGEST_SETTLEMENT: Duration = Duration::from_secs(2);
 
@@ -103,6 +105,8 @@ pub(crate) struct Relay {
     gap: Duration,
     last_frame: Instant,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Whether every choice has ended: whatever the connection does next, the answer ends well.
+    is_complete: bool,
     stage: Stage,
 }
 
@@ -123,7 +127,18 @@ impl Relay {
         now: Instant,
     ) -> Self {
         let gap = attempt.upstream.spec.timeouts.gap;
-        Self { held, frames, attempt, journey, deadline, gap, last_frame: now, timer: None, stage: Stage::Relaying }
+        Self {
+            held,
+            frames,
+            attempt,
+            journey,
+            deadline,
+            gap,
+            last_frame: now,
+            timer: None,
+            is_complete: false,
+            stage: Stage::Relaying,
+        }
     }
 
     pub(crate) fn attempt(&self) -> &Attempt {
@@ -136,13 +151,16 @@ impl Relay {
 
     fn relay(&mut self, frame: Frame) -> Poll<Option<Result<Frame, Error>>> {
         self.attempt.heard(&frame);
+        if frame.kind == FrameKind::Finish {
+            self.is_complete = true;
+            self.gap = self.gap.min(LINGER);
+            // It may be set for later.
+            self.timer = None;
+        }
         if !frame.kind.is_last() {
             return Poll::Ready(Some(Ok(frame)));
         }
-        let now = Instant::now();
-        self.attempt.upstream.succeeded(now);
-        self.attempt.end(Outcome::Served, now);
-        let Some(settlement) = self.journey.end(RequestOutcome::Served, Some(&self.attempt), now) else {
+        let Some(settlement) = self.served() else {
             self.stage = Stage::Ended;
             return Poll::Ready(Some(Ok(frame)));
         };
@@ -155,14 +173,25 @@ impl Relay {
         Poll::Pending
     }
 
-    fn fail(&mut self, error: Error) -> Poll<Option<Result<Frame, Error>>> {
+    /// Books the answer as served. Returns what must be done before its end is released.
+    fn served(&mut self) -> Option<BoxFuture<'static, ()>> {
         let now = Instant::now();
-        self.journey.failed(&mut self.attempt, &error, now);
-        self.journey.gave_up(None, now);
-        drop(self.journey.end(RequestOutcome::Broken(error.kind), Some(&self.attempt), now));
-        self.stage = Stage::Ended;
+        self.attempt.upstream.succeeded(now);
+        self.attempt.end(Outcome::Served, now);
+        self.journey.end(RequestOutcome::Served, Some(&self.attempt), now)
+    }
+
+    /// No further frame comes: the end of a complete answer, the failure of any other.
+    fn end(&mut self, error: Error) -> Poll<Option<Result<Frame, Error>>> {
         // The call upstream ends here, not when the client has read the last byte.
         self.frames = Box::pin(futures_util::stream::empty());
+        if self.is_complete {
+            return self.relay(Frame::done());
+        }
+        let now = Instant::now();
+        self.journey.failed(&mut self.attempt, &error, now);
+        drop(self.journey.end(RequestOutcome::Broken(error.kind), Some(&self.attempt), now));
+        self.stage = Stage::Ended;
         Poll::Ready(Some(Err(error)))
     }
 
@@ -188,10 +217,15 @@ impl Relay {
     }
 }
 
-/// The client left before the end, or the router stopped.
+/// The client left before the end, or the router stopped. Of a complete answer only the end is missing then.
 impl Drop for Relay {
     fn drop(&mut self) {
-        if matches!(self.stage, Stage::Relaying) {
+        if !matches!(self.stage, Stage::Relaying) {
+            return;
+        }
+        if self.is_complete {
+            drop(self.served());
+        } else {
             let now = Instant::now();
             self.attempt.abandon(now);
             let outcome = self.journey.teller.dropped_request();
@@ -218,24 +252,24 @@ impl Stream for Relay {
                 }
                 Stage::Relaying => {}
             }
-            let frame = match this.held.pop_front() {
-                Some(frame) => frame,
+            let polled = match this.held.pop_front() {
+                Some(frame) => this.relay(frame),
                 None => match this.frames.as_mut().poll_next(context) {
                     Poll::Ready(Some(Ok(frame))) => {
                         this.last_frame = Instant::now();
-                        frame
+                        this.relay(frame)
                     }
-                    Poll::Ready(Some(Err(error))) => return this.fail(error),
+                    Poll::Ready(Some(Err(error))) => this.end(error),
                     Poll::Ready(None) => {
-                        return this.fail(Error::new(ErrorKind::Interrupted, "the upstream's answer broke off"));
+                        this.end(Error::new(ErrorKind::Interrupted, "the upstream's answer broke off"))
                     }
                     Poll::Pending => match this.poll_timer(context) {
-                        Poll::Ready(error) => return this.fail(error),
+                        Poll::Ready(error) => this.end(error),
                         Poll::Pending => return Poll::Pending,
                     },
                 },
             };
-            if let Poll::Ready(item) = this.relay(frame) {
+            if let Poll::Ready(item) = polled {
                 return Poll::Ready(item);
             }
         }

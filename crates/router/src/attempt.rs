@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use provider::{ErrorKind, Frame, FrameKind, NanoUsd, UpstreamId, Usage};
+use provider::{ErrorKind, Frame, FrameKind, NanoUsd, UpstreamId, UpstreamIds, Usage};
 use tokio::time::Instant;
 
 use crate::{
@@ -36,6 +36,8 @@ pub(crate) struct Attempt {
     after: Option<(UpstreamId, ErrorKind)>,
     first_token: Option<Duration>,
     pub(crate) usage: Option<Usage>,
+    /// What the upstream calls the call.
+    pub(crate) ids: UpstreamIds,
     /// Tokens of the prompt, by its size.
     prompt_estimate: u64,
     /// Tokens of the answer, by its pieces.
@@ -66,6 +68,7 @@ impl Attempt {
             after,
             first_token: None,
             usage: None,
+            ids: UpstreamIds::default(),
             prompt_estimate,
             answer_estimate: 0,
             subject,
@@ -119,7 +122,7 @@ impl Attempt {
             Outcome::Served => Unreported::Missing,
             Outcome::ClientGone => Unreported::ClientGone,
             // Whoever is cut off amid its work may bill it; a refusal is not work.
-            Outcome::Stopped | Outcome::Failed(ErrorKind::Timeout(_)) => Unreported::Broken,
+            Outcome::Stopped | Outcome::Failed(ErrorKind::Timeout(_) | ErrorKind::Interrupted) => Unreported::Broken,
             Outcome::Failed(_) if has_answered => Unreported::Broken,
             Outcome::Failed(_) => return None,
         };
@@ -143,6 +146,7 @@ impl Attempt {
             usage: self.usage,
             cost: self.cost(),
             estimate: self.estimate(outcome),
+            ids: self.ids.clone(),
             first_token: self.first_token,
             duration: now.duration_since(self.started),
         }));

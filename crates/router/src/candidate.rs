@@ -237,7 +237,7 @@ fn expected_cost(upstream: &Upstream, request: &Request) -> Option<NanoUsd> {
     let completion = request.head.max_tokens.unwrap_or(EXPECTED_COMPLETION_TOKENS).min(EXPECTED_COMPLETION_TOKENS);
     Some(price.cost(&Usage {
         prompt_tokens: request.estimated_prompt_tokens(),
-        completion_tokens: completion.saturating_mul(request.head.choices),
+        completion_tokens: completion.saturating_mul(request.head.choices()),
         ..Usage::default()
     }))
 }

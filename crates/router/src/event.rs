@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use provider::{ErrorKind, ModelId, NanoUsd, Operation, RequestId, UpstreamId, Usage};
+use provider::{ErrorKind, ModelId, NanoUsd, Operation, RequestId, UpstreamId, UpstreamIds, Usage};
 
 use crate::{policy::Policy, strategy::StrategyName};
 
@@ -218,6 +218,8 @@ pub struct AttemptEnded {
     pub cost: Option<NanoUsd>,
     /// What it probably used, if the upstream did not say but did work.
     pub estimate: Option<Estimate>,
+    /// What the upstream calls the call and its worker, if it said.
+    pub ids: UpstreamIds,
     /// From sending the request to the first token.
     pub first_token: Option<Duration>,
     /// From sending the request to the end.
@@ -284,6 +286,10 @@ pub struct Failure {
     pub upstream: UpstreamId,
     /// What went wrong.
     pub kind: ErrorKind,
+    /// The status that the upstream answered or meant, if it did.
+    pub status: Option<u16>,
+    /// What the upstream calls the call and its worker, if it said.
+    pub ids: UpstreamIds,
     /// From sending the request to the failure.
     pub duration: Duration,
 }
@@ -301,6 +307,8 @@ pub struct RequestEnded {
     pub failures: Vec<Failure>,
     /// The upstream that served it, or failed last.
     pub upstream: Option<UpstreamId>,
+    /// What the upstream that served it calls the call and its worker, if it said.
+    pub ids: UpstreamIds,
     /// How that one was chosen.
     pub strategy: Option<StrategyName>,
     /// Why that one was chosen.
@@ -334,6 +342,7 @@ impl RequestEnded {
             attempts: 0,
             failures: Vec::new(),
             upstream: None,
+            ids: UpstreamIds::default(),
             strategy: None,
             reason: None,
             usage: None,

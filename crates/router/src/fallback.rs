@@ -1,12 +1,13 @@
 //! The loop around the attempts: decide, try, and on failure decide anew, within one deadline and one retry budget.
 //!
-//! Moving on to an upstream that was not asked yet is immediate and free. Every other repeat waits a random time and draws on
-//! the budget. Nothing is repeated once a frame with content has come.
+//! Moving on to an upstream that was not asked yet is immediate and free, as is the one repeat on the same upstream that an
+//! adapter asks for ([`Error::again`]). Every other repeat waits a random time and draws on the budget. Nothing is repeated once a
+//! frame with content has come.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
-use provider::{Call, Error, ErrorKind, Frame, Phase, Reply, Request};
+use provider::{Adjustment, Call, Error, ErrorKind, Frame, Phase, Reply, Request};
 use rand::{RngExt, rngs::SmallRng};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -57,11 +58,17 @@ pub(crate) async fn serve(
     let mut best: Option<Error> = None;
     let mut repeats = 0;
     let mut repeat = false;
+    let mut at_once: Option<(Chosen, Call)> = None;
     journey.expect_prompt(request.estimated_prompt_tokens());
     model.state.lock().budget.deposit();
     loop {
-        let chosen = match decide(model, request, &mut history, repeat, call.deadline, &mut journey) {
-            Ok(chosen) => chosen,
+        let decided = match at_once.take() {
+            Some(adjusted) => Ok(adjusted),
+            None => decide(model, request, &mut history, repeat, call.deadline, &mut journey)
+                .map(|chosen| (chosen, call.clone())),
+        };
+        let (chosen, adjusted) = match decided {
+            Ok(decided) => decided,
             Err(none) => {
                 let Some(until) = standby(model, none, repeats, call.deadline, &mut journey) else {
                     return Err((give_up(model, none, best, &history, &mut journey), journey));
@@ -73,10 +80,16 @@ pub(crate) async fn serve(
             }
         };
         let target = chosen.target;
-        match try_once(request, call, journey, chosen).await {
+        match try_once(request, &adjusted, journey, chosen).await {
             Ok((head, relay)) => return Ok(Served::new(head, relay)),
-            Err((error, returned)) => {
+            Err((mut error, returned)) => {
                 journey = returned;
+                if let Some(adjustment) = error.again.take() {
+                    at_once = again(model, request, &mut history, target, &adjustment, call, &mut journey);
+                    if at_once.is_some() {
+                        continue;
+                    }
+                }
                 if !error.kind.repeats_here() {
                     history.bar(target);
                 }
@@ -143,6 +156,32 @@ fn decide(
     Ok(Chosen { target, attempt, limit })
 }
 
+/// Calls `target` once more at once, changed as its adapter asks, if that was not done yet, it takes calls and there is time.
+/// The request stays charged to whom it is.
+fn again(
+    model: &Model,
+    request: &Request,
+    history: &mut History,
+    target: usize,
+    adjustment: &Adjustment,
+    call: &Call,
+    journey: &mut Journey,
+) -> Option<(Chosen, Call)> {
+    let now = Instant::now();
+    if call.deadline < now + LEAST_TIME || !history.adjust(target, adjustment) {
+        return None;
+    }
+    let upstream = model.targets[target].clone();
+    let probe = upstream.begin(now).ok()?;
+    history.attempted(target);
+    let reason = journey.last_reason().unwrap_or(Reason::Fallback);
+    let strategy = model.spec.strategy;
+    let attempt = journey.begin(Decision { upstream, probe, role: Role::Retry, strategy, reason }, now);
+    let limit = now + patience(request, &attempt, history.has_fresh(), call.deadline.saturating_duration_since(now));
+    let call = Call { adjustment: Some(adjustment.clone()), ..call.clone() };
+    Some((Chosen { target, attempt, limit }, call))
+}
+
 /// Puts `candidates` into the order in which they are asked: the one that the client named, those that can hold the prompt, and
 /// among them the strategy's own order.
 pub(crate) fn order(model: &Model, history: &History, candidates: &mut [Candidate], rng: &mut SmallRng) {
@@ -168,11 +207,12 @@ fn charge(model: &Model, state: &mut ModelState, history: &mut History, candidat
     }
     if let Some(charge) = history.charge() {
         state.debts.shift(charge.last, target, &model.shares);
-    } else {
-        let available = candidates.iter().map(|candidate| candidate.target);
-        state.debts.charge(target, candidate::dealt(model, candidates), available);
+        history.recharged(target);
+        return;
     }
-    history.charged(target);
+    let available = candidates.iter().map(|candidate| candidate.target);
+    let earned = state.debts.charge(target, candidate::dealt(model, candidates), available);
+    history.charged(target, earned);
 }
 
 /// Until when to wait for another chance; `None` if it is not worth it.
@@ -234,6 +274,7 @@ async fn try_once(
         Ok(Ok((reply, held))) => {
             attempt.first_token(now);
             attempt.upstream.heard_quota(reply.head.quota, now);
+            attempt.ids = reply.head.ids.clone();
             journey.committed(now);
             // The price of a whole answer is said before its only frame is relayed.
             for frame in &held {
@@ -247,6 +288,7 @@ async fn try_once(
         }
         Err(_) => Error::new(ErrorKind::Timeout(Phase::FirstToken), "the upstream did not begin to answer in time"),
     };
+    journey.identify(request);
     journey.failed(&mut attempt, &error, now);
     Err((error, journey))
 }
@@ -275,6 +317,42 @@ async fn open(
     Err(Error::new(ErrorKind::Protocol, "the upstream's answer is empty"))
 }
 
+/// Whether a failure is nothing that the client could mend.
+fn is_upstreams_own(kind: ErrorKind) -> bool {
+    match kind {
+        ErrorKind::Connect
+        | ErrorKind::Timeout(Phase::FirstToken | Phase::Gap)
+        | ErrorKind::Unavailable
+        | ErrorKind::Interrupted
+        | ErrorKind::Protocol => true,
+        ErrorKind::InvalidRequest
+        | ErrorKind::ContextOverflow
+        | ErrorKind::Unsupported
+        | ErrorKind::Refused
+        | ErrorKind::Auth
+        | ErrorKind::NotFound
+        | ErrorKind::RateLimited
+        | ErrorKind::Overloaded
+        | ErrorKind::Timeout(Phase::Deadline) => false,
+    }
+}
+
+/// Whether an upstream refused the request rather than failed it.
+fn is_refusal(kind: ErrorKind) -> bool {
+    match kind {
+        ErrorKind::InvalidRequest | ErrorKind::ContextOverflow | ErrorKind::Unsupported | ErrorKind::Refused => true,
+        ErrorKind::Auth
+        | ErrorKind::NotFound
+        | ErrorKind::RateLimited
+        | ErrorKind::Overloaded
+        | ErrorKind::Connect
+        | ErrorKind::Timeout(_)
+        | ErrorKind::Unavailable
+        | ErrorKind::Interrupted
+        | ErrorKind::Protocol => false,
+    }
+}
+
 /// What to tell the client.
 fn give_up(
     model: &Model,
@@ -286,8 +364,14 @@ fn give_up(
     let now = Instant::now();
     let is_poison = journey.gave_up(best.as_ref(), now);
     if let Some(charge) = history.charge() {
-        // Nobody served it: it stays with the target of the strategy's choice, as if nothing had failed.
-        model.state.lock().debts.shift(charge.last, charge.first, &model.shares);
+        let debts = &mut model.state.lock().debts;
+        if is_poison || best.as_ref().is_some_and(|error| is_refusal(error.kind)) {
+            // A request that every upstream refuses is nobody's share of the work.
+            debts.refund(charge.last, &charge.earned, &model.shares);
+        } else {
+            // Nobody served it: it stays with the target of the strategy's choice, as if nothing had failed.
+            debts.shift(charge.last, charge.first, &model.shares);
+        }
     }
     let wait = match none {
         NoCandidate::Blocked(until) => Some(until.duration_since(now).max(Duration::from_secs(1))),
@@ -300,6 +384,8 @@ fn give_up(
     if let Some(mut error) = best {
         if is_poison {
             error.message.push_str(POISON_ADVICE);
+        } else if is_upstreams_own(error.kind) {
+            error.message = format!("all upstreams of this model failed; the last one said: {}", error.message);
         }
         let retry_after = wait.or(error.retry_after);
         return RouterError::Failed { error, attempts: journey.attempts, retry_after };

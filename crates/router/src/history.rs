@@ -1,5 +1,9 @@
 //! What a request has been through: which targets were asked, and which will not be asked again.
 
+use provider::Adjustment;
+
+use crate::share::Earned;
+
 /// Most attempts on one upstream.
 const MAX_ATTEMPTS_EACH: u32 = 3;
 
@@ -26,15 +30,21 @@ pub(crate) struct Named {
 struct Past {
     attempts: u32,
     is_barred: bool,
+    /// It was called again on a fresh connection.
+    is_reconnected: bool,
+    /// It was called again with what the router adds changed.
+    is_adjusted: bool,
 }
 
 /// Whom a request is charged to.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Charge {
     /// The target that was to serve it first.
     pub(crate) first: usize,
     /// The target that was to serve it last, and pays for it.
     pub(crate) last: usize,
+    /// What the targets earned with it.
+    pub(crate) earned: Earned,
 }
 
 impl History {
@@ -72,8 +82,8 @@ impl History {
         self.overflowed
     }
 
-    pub(crate) fn charge(&self) -> Option<Charge> {
-        self.charge
+    pub(crate) fn charge(&self) -> Option<&Charge> {
+        self.charge.as_ref()
     }
 
     /// A target is asked.
@@ -83,10 +93,31 @@ impl History {
         past.is_barred |= past.attempts >= MAX_ATTEMPTS_EACH;
     }
 
-    /// A target is charged for the request.
-    pub(crate) fn charged(&mut self, target: usize) {
-        let first = self.charge.map_or(target, |charge| charge.first);
-        self.charge = Some(Charge { first, last: target });
+    /// A target is charged for the request for the first time, with which the targets earned so much.
+    pub(crate) fn charged(&mut self, target: usize, earned: Earned) {
+        self.charge = Some(Charge { first: target, last: target, earned });
+    }
+
+    /// The charge moves to another target.
+    pub(crate) fn recharged(&mut self, target: usize) {
+        if let Some(charge) = &mut self.charge {
+            charge.last = target;
+        }
+    }
+
+    /// Whether any other target could still be asked for the first time.
+    pub(crate) fn has_fresh(&self) -> bool {
+        (0..self.targets.len()).any(|target| self.is_fresh(target) && self.allows(target))
+    }
+
+    /// Whether a target may be called again at once with this adjustment: once for each kind.
+    pub(crate) fn adjust(&mut self, target: usize, adjustment: &Adjustment) -> bool {
+        let past = &mut self.targets[target];
+        let was_done = match adjustment {
+            Adjustment::FreshConnection => &mut past.is_reconnected,
+            Adjustment::Without(_) | Adjustment::Limit(_) => &mut past.is_adjusted,
+        };
+        !past.is_barred && !std::mem::replace(was_done, true)
     }
 
     pub(crate) fn bar(&mut self, target: usize) {

@@ -2,13 +2,14 @@
 //! the request ended, even if it is dropped.
 //!
 //! A 500 may be the fault of the request (a real vLLM answers some bad input so). Such a failure is kept as a suspicion until
-//! the request is over: another upstream served it, and the first was at fault; another refused it as bad input, or every
-//! upstream failed alike while other requests went well, and it was poison.
+//! the request is over. If another upstream refused it as bad input, or every attempt failed so and each upstream has served a
+//! different request since, it was at fault; its client is told, and nobody else hears of it. In all other cases the upstream
+//! is suspected (`doubt`).
 
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use provider::{Error, ErrorKind, Phase, UpstreamId};
+use provider::{Error, ErrorKind, Phase, Request, UpstreamId};
 use rand::rngs::SmallRng;
 use tokio::time::Instant;
 
@@ -17,11 +18,9 @@ use crate::{
     event::{Event, Failure, Outcome, Reason, RequestEnded, RequestOutcome, Subject, Teller},
     strategy::StrategyName,
     table::Model,
-    upstream::Upstream,
+    upstream::{self, Upstream},
 };
 
-/// Other requests must have gone well this recently for a request to pass as poison.
-const RECENTLY: Duration = Duration::from_secs(5);
 /// One failure may be chance: a worker that dies, say. So many, all while other requests went well, are not.
 const CONVINCING: usize = 2;
 
@@ -38,7 +37,9 @@ enum UnderWay {
 /// A failure that may be the request's own fault.
 struct Suspicion {
     upstream: Arc<Upstream>,
-    error: Error,
+    /// When the call began, and when it failed.
+    began: Instant,
+    at: Instant,
 }
 
 /// A request on its way.
@@ -51,6 +52,8 @@ pub(crate) struct Journey {
     model: Option<Arc<Model>>,
     config_version: Arc<str>,
     prompt_estimate: u64,
+    /// Tells the request from others by what it says and who sent it; made when an attempt fails.
+    fingerprint: Option<u64>,
     /// The upstream of the latest attempt, and why it was chosen.
     last: Option<(UpstreamId, StrategyName, Reason)>,
     failures: Vec<Failure>,
@@ -84,6 +87,7 @@ impl Journey {
             model,
             config_version,
             prompt_estimate: 0,
+            fingerprint: None,
             last: None,
             failures: Vec::new(),
             upstream_time: Duration::ZERO,
@@ -99,6 +103,17 @@ impl Journey {
     /// How long the prompt is thought to be, in tokens.
     pub(crate) fn expect_prompt(&mut self, tokens: u64) {
         self.prompt_estimate = tokens;
+    }
+
+    /// What the request says, which tells it from others when its attempts fail.
+    pub(crate) fn identify(&mut self, request: &Request) {
+        let key = self.subject.key.as_deref().unwrap_or_default();
+        self.fingerprint.get_or_insert_with(|| request.fingerprint(key));
+    }
+
+    /// Why the latest attempt's upstream was chosen.
+    pub(crate) fn last_reason(&self) -> Option<Reason> {
+        self.last.as_ref().map(|(_, _, reason)| *reason)
     }
 
     /// An attempt begins.
@@ -131,51 +146,70 @@ impl Journey {
         let (stream, probe) = (self.subject.stream, attempt.probe);
         let upstream = attempt.upstream.clone();
         let is_cold = error.kind == ErrorKind::Timeout(Phase::FirstToken) && upstream.is_down(now);
-        // Not once content has come: that was the upstream's to finish.
-        let may_be_poison = error.may_be_poison() && self.first_token.is_none();
-        self.failed_otherwise |= !may_be_poison;
-        // A probe is believed at once: its upstream was in doubt already, and others wait for what it finds.
-        if may_be_poison && !probe {
-            self.suspicions.push(Suspicion { upstream, error: error.clone() });
-        } else if is_cold {
+        // Not once content has come: that was the upstream's to finish. A probe is believed at once: its upstream was in doubt
+        // already, and others wait for what it finds.
+        let is_doubtful = error.may_be_poison() && self.first_token.is_none() && !probe;
+        // What is repeated at once says something only by how the repeat ends.
+        if error.again.is_some() || is_cold {
             upstream.released(probe);
+        } else if is_doubtful {
+            self.suspicions.push(Suspicion { upstream, began: attempt.started, at: now });
         } else {
-            upstream.failed(error, probe, stream, now, &mut self.rng);
+            let failure = upstream::Failure { error, by: self.fingerprint, began: attempt.started, probe, stream };
+            upstream.failed(&failure, now, &mut self.rng);
+            self.failed_otherwise = true;
         }
+        attempt.ids = error.ids.clone();
         let duration = now.duration_since(attempt.started);
         self.settle_time(now);
-        self.failures.push(Failure { upstream: attempt.upstream.spec.id.clone(), kind: error.kind, duration });
+        self.failures.push(Failure {
+            upstream: attempt.upstream.spec.id.clone(),
+            kind: error.kind,
+            status: error.status,
+            ids: error.ids.clone(),
+            duration,
+        });
         attempt.end(Outcome::Failed(error.kind), now);
     }
 
-    /// The answer is committed: what went before it was not the request's fault.
+    /// The answer is committed: the request is over for those that failed before.
     pub(crate) fn committed(&mut self, now: Instant) {
         self.first_token = Some(now.duration_since(self.started));
-        for suspicion in std::mem::take(&mut self.suspicions) {
-            self.charge(&suspicion, now);
+        self.suspect(now);
+    }
+
+    /// Each upstream that failed in a way that may have been the request's fault is suspected.
+    fn suspect(&mut self, now: Instant) {
+        let stream = self.subject.stream;
+        for Suspicion { upstream, began, .. } in std::mem::take(&mut self.suspicions) {
+            upstream.suspected(self.fingerprint, began, stream, now, &mut self.rng);
         }
     }
 
-    /// Whether every attempt failed in a way that may be the request's fault, while other requests went well there.
-    fn failed_alike(&self) -> bool {
-        let since = self.started.checked_sub(RECENTLY);
-        let went_well = |since| self.suspicions.iter().any(|suspicion| suspicion.upstream.succeeded_since(since));
-        !self.failed_otherwise && since.is_some_and(went_well)
+    /// Whether every attempt failed in a way that may be the request's fault, and each upstream that it failed at has served a
+    /// different request since.
+    fn is_at_fault(&self) -> bool {
+        let is_cleared = |upstream: &Arc<Upstream>| {
+            self.suspicions.iter().any(|it| Arc::ptr_eq(&it.upstream, upstream) && upstream.succeeded_since(it.at))
+        };
+        !self.failed_otherwise
+            && !self.suspicions.is_empty()
+            && self.suspicions.iter().all(|suspicion| is_cleared(&suspicion.upstream))
     }
 
-    /// Whether it has failed alike often enough that another repeat is not worth its price.
+    /// Whether it is at fault so often that another repeat is not worth its price.
     pub(crate) fn is_poison(&self) -> bool {
-        self.suspicions.len() >= CONVINCING && self.failed_alike()
+        self.suspicions.len() >= CONVINCING && self.is_at_fault()
     }
 
     /// No attempt succeeded; `error` is what the client is told, if there was any attempt. Returns whether the request is
     /// the one to blame although no upstream says so.
     pub(crate) fn gave_up(&mut self, error: Option<&Error>, now: Instant) -> bool {
-        let failed_alike = self.failed_alike();
-        let suspicions = std::mem::take(&mut self.suspicions);
-        let refused = error.is_some_and(|error| match error.kind {
+        let is_at_fault = self.is_at_fault();
+        let was_refused = error.is_some_and(|error| match error.kind {
             ErrorKind::InvalidRequest | ErrorKind::ContextOverflow | ErrorKind::Unsupported => true,
-            ErrorKind::Auth
+            ErrorKind::Refused
+            | ErrorKind::Auth
             | ErrorKind::NotFound
             | ErrorKind::RateLimited
             | ErrorKind::Overloaded
@@ -185,16 +219,11 @@ impl Journey {
             | ErrorKind::Interrupted
             | ErrorKind::Protocol => false,
         });
-        if !(refused || failed_alike) {
-            for suspicion in &suspicions {
-                self.charge(suspicion, now);
-            }
+        if was_refused || is_at_fault {
+            self.suspicions.clear();
         }
-        failed_alike
-    }
-
-    fn charge(&mut self, suspicion: &Suspicion, now: Instant) {
-        suspicion.upstream.failed(&suspicion.error, false, self.subject.stream, now, &mut self.rng);
+        self.suspect(now);
+        is_at_fault
     }
 
     /// The request is over. Returns what must be done before the end of a complete answer is released.
@@ -216,6 +245,7 @@ impl Journey {
             attempts: self.attempts,
             failures: std::mem::take(&mut self.failures),
             upstream,
+            ids: serving.map(|attempt| attempt.ids.clone()).unwrap_or_default(),
             strategy,
             reason,
             usage: serving.and_then(|attempt| attempt.usage),

@@ -8,6 +8,7 @@ mod attempt;
 mod breaker;
 mod budget;
 mod candidate;
+mod doubt;
 mod ensemble;
 mod error;
 mod event;
@@ -145,7 +146,7 @@ impl Router {
         };
         let deadline = now + model.spec.deadline;
         let deadline = caller.deadline.map_or(deadline, |sooner| sooner.min(deadline));
-        let call = Call { request_id: call_id, deadline };
+        let call = Call { request_id: call_id, deadline, adjustment: None };
         let target = choice.and_then(|choice| choice.target);
         let named = target.map(|target| Named { target, falls_back: caller.falls_back });
         fallback::serve(&model, request, &call, named, journey).await.map_err(|(error, mut journey)| {

@@ -31,6 +31,13 @@ pub(crate) struct Dealt<'a> {
     scale: f64,
 }
 
+/// What one request earned its model's targets.
+#[derive(Debug, Clone)]
+pub(crate) struct Earned {
+    targets: Vec<usize>,
+    scale: f64,
+}
+
 impl<'a> Dealt<'a> {
     /// Deals one request by `shares`, of which `available` is the part of the targets that could serve it.
     pub(crate) fn new(shares: &'a [f64], accrual: Accrual, available: f64) -> Self {
@@ -64,14 +71,27 @@ impl Debts {
         self.owed[target] + dealt.to(target)
     }
 
-    /// A request was decided for `chosen`, one of the `available` targets.
-    pub(crate) fn charge(&mut self, chosen: usize, dealt: Dealt<'_>, available: impl Iterator<Item = usize>) {
-        match dealt.accrual {
-            Accrual::Held => (0..self.owed.len()).for_each(|target| self.owed[target] += dealt.to(target)),
-            Accrual::Available => available.for_each(|target| self.owed[target] += dealt.to(target)),
+    /// A request was decided for `chosen`, one of the `available` targets. Returns what the targets earned with it.
+    pub(crate) fn charge(&mut self, chosen: usize, dealt: Dealt<'_>, available: impl Iterator<Item = usize>) -> Earned {
+        let targets: Vec<usize> = match dealt.accrual {
+            Accrual::Held => (0..self.owed.len()).collect(),
+            Accrual::Available => available.collect(),
+        };
+        for target in &targets {
+            self.owed[*target] += dealt.to(*target);
         }
         self.owed[chosen] -= 1.0;
         self.bound(dealt.shares);
+        Earned { targets, scale: dealt.scale }
+    }
+
+    /// The request that was charged to `from` was no request for anyone: it is as if it had never come.
+    pub(crate) fn refund(&mut self, from: usize, earned: &Earned, shares: &[f64]) {
+        self.owed[from] += 1.0;
+        for target in &earned.targets {
+            self.owed[*target] -= shares[*target] * earned.scale;
+        }
+        self.bound(shares);
     }
 
     /// The request that was charged to `from` goes to `to`.

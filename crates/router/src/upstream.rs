@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::{
     breaker::{Admission, Breaker, BreakerState},
+    doubt::Doubt,
     load::PeakEwma,
     workers::{WorkerTime, Workers},
 };
@@ -18,6 +19,8 @@ const QUOTA_PAUSE: Duration = Duration::from_secs(10);
 const OVERLOAD_PAUSE: Duration = Duration::from_secs(1);
 /// Longest stay away: a quota that resets tomorrow is looked at again in a minute, at the price of one refusal.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// How often the log tells of refusals.
+const REFUSAL_LOG_PAUSE: Duration = Duration::from_mins(1);
 /// Time that the capacity may take to come, however often it is asked for.
 const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 /// What headers said of our allowance is forgotten after this long: windows are rarely longer, and reset meanwhile.
@@ -69,11 +72,14 @@ pub struct Upstream {
 #[derive(Default)]
 struct State {
     breaker: Breaker,
+    /// Failures that may be the fault of the requests that met them.
+    doubt: Doubt,
     streamed: PeakEwma,
     whole: PeakEwma,
     in_flight: u32,
     parked_until: Option<Instant>,
     last_success: Option<Instant>,
+    refusal_logged_at: Option<Instant>,
     quota: Option<(Quota, Instant)>,
     workers: Workers,
 }
@@ -82,6 +88,18 @@ impl State {
     fn park(&mut self, pause: Duration, now: Instant) {
         self.parked_until = self.parked_until.max(Some(now + pause.min(LONGEST_PAUSE)));
     }
+}
+
+/// A call that failed.
+pub(crate) struct Failure<'a> {
+    pub(crate) error: &'a Error,
+    /// Tells the request from others, if that is known.
+    pub(crate) by: Option<u64>,
+    /// When the call began.
+    pub(crate) began: Instant,
+    /// Whether it was a half-open breaker's probe.
+    pub(crate) probe: bool,
+    pub(crate) stream: bool,
 }
 
 /// An upstream at one moment.
@@ -230,6 +248,7 @@ impl Upstream {
         let load = if stream { &mut state.streamed } else { &mut state.whole };
         load.record(after, now);
         state.last_success = Some(now);
+        state.doubt.went_well();
         self.count_workers(&mut state, now);
         state.workers.answered(now);
         if probe {
@@ -261,6 +280,7 @@ impl Upstream {
         let mut state = self.state.lock();
         state.breaker.succeeded(false, now);
         state.last_success = Some(now);
+        state.doubt.went_well();
     }
 
     /// A call ended without saying anything about the upstream's health.
@@ -269,29 +289,76 @@ impl Upstream {
     }
 
     /// A call failed. Charges health as the kind of error demands, and honours what the upstream asked for.
-    pub(crate) fn failed(&self, error: &Error, probe: bool, stream: bool, now: Instant, rng: &mut dyn Rng) {
+    pub(crate) fn failed(&self, failure: &Failure<'_>, now: Instant, rng: &mut dyn Rng) {
+        let error = failure.error;
         let mut state = self.state.lock();
-        let pause = match error.kind {
-            ErrorKind::RateLimited => Some(error.retry_after.unwrap_or(QUOTA_PAUSE)),
-            ErrorKind::Overloaded => Some(error.retry_after.unwrap_or(OVERLOAD_PAUSE)),
-            _ => error.retry_after,
-        };
-        if let Some(pause) = pause {
+        if let Some(pause) = pause(failure) {
             state.park(pause, now);
         }
         if !error.kind.counts_against_health() {
-            state.breaker.released(probe);
+            self.log_refusal(&mut state, error, now);
+            state.breaker.released(failure.probe);
+            return;
+        }
+        let count = state.doubt.failed(failure.by, failure.began);
+        let load = if failure.stream { &mut state.streamed } else { &mut state.whole };
+        load.penalise(now);
+        let at_once = matches!(error.kind, ErrorKind::Auth | ErrorKind::NotFound);
+        for _ in 0..count {
+            state.breaker.failed(failure.probe, at_once, now, rng);
+        }
+    }
+
+    /// The request `by` is over, and this upstream failed a call of it, which began at `began`, in a way that may have been the
+    /// request's own fault.
+    pub(crate) fn suspected(&self, by: Option<u64>, began: Instant, stream: bool, now: Instant, rng: &mut dyn Rng) {
+        let mut state = self.state.lock();
+        let count = state.doubt.suspect(by, began, now);
+        if count == 0 {
             return;
         }
         let load = if stream { &mut state.streamed } else { &mut state.whole };
         load.penalise(now);
-        let at_once = matches!(error.kind, ErrorKind::Auth | ErrorKind::NotFound);
-        state.breaker.failed(probe, at_once, now, rng);
+        for _ in 0..count {
+            state.breaker.failed(false, false, now, rng);
+        }
+    }
+
+    /// Says that the upstream refuses requests in a way that may be a mistake of the configuration. Not its words: they may
+    /// quote a prompt.
+    fn log_refusal(&self, state: &mut State, error: &Error, now: Instant) {
+        let is_due = state.refusal_logged_at.is_none_or(|at| now.duration_since(at) >= REFUSAL_LOG_PAUSE);
+        if error.kind != ErrorKind::Refused || !is_due {
+            return;
+        }
+        state.refusal_logged_at = Some(now);
+        tracing::warn!(
+            upstream = %self.spec.id,
+            status = error.status,
+            "the upstream refused a request that others may take: if it refuses all, look at its base_url, key and model"
+        );
     }
 
     /// Whether a call went well since `since`.
     pub(crate) fn succeeded_since(&self, since: Instant) -> bool {
         self.state.lock().last_success.is_some_and(|at| at >= since)
+    }
+}
+
+/// How long to leave an upstream alone after a failure. A refusal of one request is no reason to, whatever its headers say.
+fn pause(failure: &Failure<'_>) -> Option<Duration> {
+    let asked = failure.error.retry_after;
+    match failure.error.kind {
+        ErrorKind::RateLimited => Some(asked.unwrap_or(QUOTA_PAUSE)),
+        ErrorKind::Overloaded => Some(asked.unwrap_or(OVERLOAD_PAUSE)),
+        ErrorKind::Auth
+        | ErrorKind::NotFound
+        | ErrorKind::Connect
+        | ErrorKind::Timeout(_)
+        | ErrorKind::Unavailable
+        | ErrorKind::Interrupted
+        | ErrorKind::Protocol => asked,
+        ErrorKind::InvalidRequest | ErrorKind::ContextOverflow | ErrorKind::Unsupported | ErrorKind::Refused => None,
     }
 }
 
@@ -336,7 +403,8 @@ mod tests {
         assert_eq!([(); 3].map(|()| upstream.begin(now)), [Ok(false), Ok(false), Err(Blocked::Full)]);
         upstream.end(now);
         let refused = Error::new(ErrorKind::Auth, "wrong key");
-        upstream.failed(&refused, false, true, now, &mut SmallRng::seed_from_u64(1));
+        let failure = Failure { error: &refused, by: None, began: now, probe: false, stream: true };
+        upstream.failed(&failure, now, &mut SmallRng::seed_from_u64(1));
         let later = now + 2 * second;
         assert_eq!(upstream.begin(later), Ok(true));
         upstream.end(later);

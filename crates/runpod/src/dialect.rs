@@ -5,8 +5,8 @@
 //! HTTP 404: {…}`); older ones put vLLM's own error there. Either way the refusal is read as if vLLM had sent it, so
 //! that both kinds of endpoint classify alike.
 
-use openai::{Dialect, ErrorBody, Failure, classify};
-use provider::{Error, ErrorKind};
+use openai::{Dialect, ErrorBody, Failure, Finish, blame::Whose, classify, finish};
+use provider::Error;
 use serde_json::Value;
 
 use crate::literal::dictionary;
@@ -15,45 +15,29 @@ use crate::literal::dictionary;
 pub(crate) struct RunPodDialect;
 
 impl Dialect for RunPodDialect {
+    fn whose(&self) -> Whose {
+        Whose::RunPod
+    }
+
     fn classify(&self, failure: &Failure<'_>) -> Error {
         let said = ErrorBody::parse(failure.body);
-        match Job::of(failure.body) {
-            Some(Job::Waiting) => {
-                return Error::new(ErrorKind::Overloaded, "the upstream's job did not finish in time");
-            }
-            Some(Job::Ended(state)) if said.message.is_none() => {
-                return Error::new(ErrorKind::Unavailable, format!("the upstream's job ended as {state}"));
-            }
-            Some(Job::Ended(_)) | None => {}
-        }
         let stated = said.message.as_deref().and_then(dictionary).map(|stated| Value::Object(stated).to_string());
         let said = stated.map_or(said, |stated| ErrorBody::parse(stated.as_bytes()));
         if let Some(status) = said.status {
             // The status that vLLM meant, whatever the endpoint made of it.
-            return classify(&Failure { status, ..*failure }, &said);
+            return classify(Whose::RunPod, &Failure { status, ..*failure }, &said);
         }
-        let Some((status, quoted)) = said.message.as_deref().and_then(quoted) else { return classify(failure, &said) };
-        classify(&Failure { status, body: quoted.as_bytes(), ..*failure }, &read_quoted(quoted))
+        let Some((status, quoted)) = said.message.as_deref().and_then(quoted) else {
+            return classify(Whose::RunPod, failure, &said);
+        };
+        classify(Whose::RunPod, &Failure { status, body: quoted.as_bytes(), ..*failure }, &read_quoted(quoted))
     }
-}
 
-/// A job that came back in place of an answer.
-enum Job {
-    /// Nobody took it, or nobody finished it, while the endpoint waited.
-    Waiting,
-    /// It ended without an answer.
-    Ended(&'static str),
-}
-
-impl Job {
-    fn of(body: &[u8]) -> Option<Self> {
-        let body: Value = serde_json::from_slice(body).ok()?;
-        match body.get("status")?.as_str()? {
-            "IN_QUEUE" | "IN_PROGRESS" => Some(Self::Waiting),
-            "FAILED" => Some(Self::Ended("failed")),
-            "TIMED_OUT" => Some(Self::Ended("timed out")),
-            "CANCELLED" => Some(Self::Ended("cancelled")),
-            _ => None,
+    fn finish(&self, reason: &str) -> Finish {
+        match reason {
+            // vLLM's word for an answer that it ended because it went round in circles.
+            "repetition" => Finish::Renamed("stop"),
+            other => finish(other),
         }
     }
 }
@@ -82,13 +66,17 @@ fn read_quoted(quoted: &str) -> ErrorBody {
 #[cfg(test)]
 mod tests {
     use openai::OpenAiDialect;
-    use provider::ErrorKind::{Auth, InvalidRequest, NotFound, Overloaded, RateLimited, Unavailable};
+    use provider::ErrorKind::{Auth, InvalidRequest, Overloaded, RateLimited, Refused, Unavailable};
     use reqwest::header::HeaderMap;
 
     use super::*;
 
+    fn failure<'a>(status: u16, body: &'a str, headers: &'a HeaderMap) -> Failure<'a> {
+        Failure { operation: None, status, headers, body: body.as_bytes() }
+    }
+
     fn read(status: u16, body: &str) -> Error {
-        RunPodDialect.classify(&Failure { status, headers: &HeaderMap::new(), body: body.as_bytes() })
+        RunPodDialect.classify(&failure(status, body, &HeaderMap::new()))
     }
 
     #[test]
@@ -113,7 +101,7 @@ mod tests {
             (400, r#"{"error":"no workers available"}"#, Overloaded),
             (500, r#"{"error":"no workers available"}"#, Overloaded),
             (401, r#"{"error":"Unauthorized"}"#, Auth),
-            (404, "", NotFound),
+            (404, "", Refused),
             (429, "", RateLimited),
             (524, "<html>A timeout occurred</html>", Unavailable),
             (
@@ -129,6 +117,19 @@ mod tests {
     }
 
     #[test]
+    fn a_traceback_in_a_200_is_a_failure_of_the_worker() {
+        let error = read(200, r#"{"err":"api","traceback":"Traceback (most recent call last): secret"}"#);
+        assert_eq!((error.kind, error.message.as_str()), (Unavailable, "the upstream's worker failed: api"));
+    }
+
+    #[test]
+    fn vllms_own_finish_reasons_are_read() {
+        let read = |reason| RunPodDialect.finish(reason);
+        assert_eq!((read("stop"), read("abort"), read("error")), (Finish::Known, Finish::Failed, Finish::Failed));
+        assert_eq!((read("repetition"), read("other")), (Finish::Renamed("stop"), Finish::Unknown));
+    }
+
+    #[test]
     fn a_quoted_body_that_was_cut_still_tells() {
         let error = read(500, r#"{"error":"vLLM returned HTTP 400: {\"error\":{\"message\":\"too h"}"#);
         assert_eq!((error.kind, error.status), (InvalidRequest, Some(400)));
@@ -140,8 +141,7 @@ mod tests {
     #[test]
     fn vllms_own_words_are_not_searched_for_a_status() {
         let body = r#"{"error":{"message":"Failed to fetch the image: HTTP 404: {}","param":null,"code":400}}"#;
-        let direct =
-            OpenAiDialect.classify(&Failure { status: 400, headers: &HeaderMap::new(), body: body.as_bytes() });
+        let direct = OpenAiDialect.classify(&failure(400, body, &HeaderMap::new()));
         let error = read(400, body);
         assert_eq!((error.kind, error.message, error.status), (direct.kind, direct.message, direct.status));
     }

@@ -7,15 +7,19 @@
 
 mod capacity;
 mod dialect;
+mod jobs;
 mod literal;
 pub mod management;
 mod outgoing;
 
+use std::sync::Arc;
+
 use openai::{BuildError, Client, Served};
-use provider::{Call, Capacity, Error, Provider, Reply, ReplyHead, Request};
+use provider::{Call, Capacity, Error, Provider, Reply, Request};
 use reqwest::Url;
 
 use dialect::RunPodDialect;
+use jobs::Jobs;
 
 /// What one endpoint serves.
 #[derive(Debug, Clone)]
@@ -24,36 +28,49 @@ pub struct Settings {
     pub model: String,
     /// Sent where the client names no limit.
     pub default_max_tokens: Option<u64>,
+    /// Its context in tokens, if known.
+    pub context_tokens: Option<u64>,
     /// Where workers are counted: `/health` of a queue endpoint, or the workers of the management API.
     pub capacity_url: Option<String>,
+    /// Where a queue endpoint's own jobs live, such as `https://api.runpod.ai/v2/ENDPOINT`.
+    pub jobs_url: Option<String>,
 }
 
 /// One RunPod endpoint.
 pub struct RunPod {
-    client: Client,
+    client: Arc<Client>,
     served: Served,
     capacity_url: Option<Url>,
+    jobs: Option<Jobs>,
 }
 
 impl RunPod {
     /// An endpoint behind `client`.
     ///
     /// # Errors
-    /// If the capacity URL is not one.
+    /// If the capacity URL or that of the jobs is none.
     pub fn new(client: Client, settings: Settings) -> Result<Self, BuildError> {
         let parse = |url: String| Url::parse(&url).map_err(|_| BuildError::Url(url));
         let capacity_url = settings.capacity_url.map(parse).transpose()?;
-        let served = Served::new(&settings.model, settings.default_max_tokens, "max_tokens");
-        Ok(Self { client, served, capacity_url })
+        let jobs_url = settings.jobs_url.map(parse).transpose()?;
+        let served = Served::new(&settings.model, settings.default_max_tokens, "max_tokens")
+            .with_context(settings.context_tokens);
+        let client = Arc::new(client);
+        let jobs = jobs_url.map(|url| Jobs::new(client.clone(), url));
+        Ok(Self { client, served, capacity_url, jobs })
     }
 }
 
 #[async_trait::async_trait]
 impl Provider for RunPod {
-    async fn call(&self, request: &Request, _call: &Call) -> Result<Reply, Error> {
-        let mut head = ReplyHead::default();
-        let body = outgoing::body(request, &self.served, &mut head);
-        self.client.send(request, body, head, &RunPodDialect).await
+    async fn call(&self, request: &Request, call: &Call) -> Result<Reply, Error> {
+        outgoing::check(request)?;
+        let outgoing = outgoing::outgoing(request, &self.served, call);
+        let answered = self.client.send(request, call, outgoing, &RunPodDialect).await;
+        match &self.jobs {
+            Some(jobs) => jobs.watched(answered),
+            None => answered,
+        }
     }
 
     async fn capacity(&self) -> Result<Capacity, Error> {

@@ -1,20 +1,29 @@
 //! What vLLM needs changed in a body beyond what every upstream needs: the constraints of its older versions.
 
-use bytes::Bytes;
-use openai::{Served, prepare};
-use provider::{ReplyHead, Request};
+use openai::{Outgoing, Served};
+use provider::{Call, Error, ErrorKind, Reader, Request, Value};
 
 /// The old name of each constraint and its key in `structured_outputs`.
 const GUIDED: [(&str, &str); 4] =
     [("guided_json", "json"), ("guided_regex", "regex"), ("guided_choice", "choice"), ("guided_grammar", "grammar")];
 
-/// The body to send.
-pub(crate) fn body(request: &Request, served: &Served, head: &mut ReplyHead) -> Bytes {
-    let mut rewrite = prepare(request, served, head);
+/// The request as it is sent.
+pub(crate) fn outgoing<'a>(request: &'a Request, served: &'a Served, call: &Call) -> Outgoing<'a> {
+    let mut outgoing = Outgoing::new(request, served, call);
     if let Some(constraint) = constraint(request) {
-        rewrite.set("structured_outputs", constraint);
+        outgoing.rewrite.set("structured_outputs", constraint);
     }
-    rewrite.finish()
+    outgoing
+}
+
+/// Fails if the request asks for what vLLM passes over without a word, which would change the answer.
+pub(crate) fn check(request: &Request) -> Result<(), Error> {
+    let functions = request.field("functions").and_then(|raw| Reader::new(raw).value().ok());
+    if !matches!(functions, Some(Value::Array(1..))) {
+        return Ok(());
+    }
+    let message = "vLLM does not take 'functions': send them as 'tools'";
+    Err(Error { param: Some("functions".to_owned()), ..Error::new(ErrorKind::Unsupported, message) })
 }
 
 /// The client's `guided_…` field as newer versions want it: they ignore the old name without a word, and the answer
@@ -34,6 +43,7 @@ fn constraint(request: &Request) -> Option<String> {
 mod tests {
     use provider::{Limits, Operation};
     use serde_json::{Value, json};
+    use tokio::time::Instant;
 
     use super::*;
 
@@ -42,11 +52,12 @@ mod tests {
         for (name, value) in extra.as_object().expect("fields") {
             asked[name] = value.clone();
         }
-        let asked = Bytes::from(asked.to_string());
-        let request = Request::parse(Operation::Chat, asked, Limits { max_messages: 9 }).expect("valid");
+        let request = Request::parse(Operation::Chat, asked.to_string().into(), Limits { max_messages: 9 });
+        let request = request.expect("valid");
         let served = Served::new("org/model", Some(64), "max_tokens");
-        let mut body: Value =
-            serde_json::from_slice(&body(&request, &served, &mut ReplyHead::default())).expect("JSON");
+        let call = Call { request_id: "r".into(), deadline: Instant::now(), adjustment: None };
+        let body = outgoing(&request, &served, &call).rewrite.finish();
+        let mut body: Value = serde_json::from_slice(&body).expect("JSON");
         let rest = body.as_object_mut().expect("an object");
         assert_eq!(rest.remove("model"), Some(json!("org/model")));
         assert_eq!(rest.remove("messages"), Some(json!([{"role": "developer", "content": "x"}])));

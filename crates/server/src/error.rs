@@ -355,6 +355,7 @@ impl ApiError {
             ErrorKind::InvalidRequest => (upstream_status(error), "invalid_request_error", "invalid_request"),
             ErrorKind::ContextOverflow => (StatusCode::BAD_REQUEST, "invalid_request_error", "context_length_exceeded"),
             ErrorKind::Unsupported => (StatusCode::BAD_REQUEST, "invalid_request_error", "unsupported"),
+            ErrorKind::Refused => refused(error),
             ErrorKind::Auth => (StatusCode::BAD_GATEWAY, "server_error", "upstream_auth"),
             ErrorKind::NotFound => (StatusCode::BAD_GATEWAY, "server_error", "upstream_not_found"),
             ErrorKind::RateLimited => (StatusCode::SERVICE_UNAVAILABLE, "server_error", "upstream_rate_limited"),
@@ -386,6 +387,15 @@ impl ApiError {
         api.retry_after = retry_after;
         api.is_final = true;
         api
+    }
+}
+
+/// What the upstreams refused: where one judged the request itself, that is the client's to read.
+fn refused(error: &Error) -> (StatusCode, &'static str, &'static str) {
+    match error.status {
+        Some(400 | 422) => (StatusCode::BAD_REQUEST, "invalid_request_error", "refused_by_upstream"),
+        Some(413 | 429) => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", "request_too_large"),
+        _ => (StatusCode::BAD_GATEWAY, "server_error", "upstream_refused"),
     }
 }
 

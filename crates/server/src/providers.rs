@@ -52,18 +52,23 @@ fn adapter(upstream: &Upstream) -> Result<Arc<dyn Provider>, BuildError> {
             headers,
         })
     };
-    let (model, default_max_tokens) = (upstream.model.clone(), upstream.default_max_tokens);
+    let (model, default_max_tokens, context_tokens) =
+        (upstream.model.clone(), upstream.default_max_tokens, upstream.context_tokens);
     Ok(match &upstream.provider {
         ProviderSettings::Runpod { capacity_url, .. } => {
-            let settings = runpod::Settings { model, default_max_tokens, capacity_url: capacity_url.clone() };
+            // The OpenAI route of a queue endpoint lies below its jobs.
+            let jobs_url = upstream.base_url.strip_suffix("/openai/v1").map(str::to_owned);
+            let capacity_url = capacity_url.clone();
+            let settings = runpod::Settings { model, default_max_tokens, context_tokens, capacity_url, jobs_url };
             Arc::new(runpod::RunPod::new(client(Vec::new())?, settings)?)
         }
         ProviderSettings::Cerebras => {
-            let settings = cerebras::Settings { model, default_max_tokens };
+            let settings = cerebras::Settings { model, default_max_tokens, context_tokens };
             Arc::new(cerebras::Cerebras::new(client(cerebras::headers())?, settings))
         }
         ProviderSettings::OpenAi => {
-            Arc::new(OpenAi::new(client(Vec::new())?, Served::new(&model, default_max_tokens, "max_tokens")))
+            let served = Served::new(&model, default_max_tokens, "max_tokens").with_context(context_tokens);
+            Arc::new(OpenAi::new(client(Vec::new())?, served))
         }
     })
 }

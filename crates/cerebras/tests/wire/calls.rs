@@ -6,7 +6,7 @@ use bytes::Bytes;
 use cerebras::{Cerebras, Settings};
 use futures_util::StreamExt as _;
 use openai::Client;
-use provider::{Call, Error, ErrorKind, Frame, FrameKind, Limits, Operation, Provider, ReplyHead, Request};
+use provider::{Adjustment, Call, Error, ErrorKind, Frame, FrameKind, Limits, Operation, Provider, ReplyHead, Request};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -20,8 +20,15 @@ fn refusal(field: &str) -> Answer {
     Answer::json(400, body.to_string())
 }
 
-/// Calls with `fields` and hears `answers`, one a request.
-async fn call(fields: Value, answers: &[Answer]) -> (Result<(ReplyHead, Vec<Frame>), Error>, Vec<Asked>) {
+type Heard = Result<(ReplyHead, Vec<Frame>), Error>;
+
+/// Calls with `fields` and hears `answer`, if one is to be asked for.
+async fn call(fields: Value, answer: Option<Answer>) -> (Heard, Option<Asked>) {
+    adjusted(fields, None, answer).await
+}
+
+/// The same, with `adjustment` to what is sent.
+async fn adjusted(fields: Value, adjustment: Option<Adjustment>, answer: Option<Answer>) -> (Heard, Option<Asked>) {
     let server = Server::start().await;
     let settings = openai::Settings {
         base_url: server.url("/v1"),
@@ -30,12 +37,13 @@ async fn call(fields: Value, answers: &[Answer]) -> (Result<(ReplyHead, Vec<Fram
         headers: cerebras::headers(),
     };
     let client = Client::new(&settings).expect("a client");
-    let upstream = Cerebras::new(client, Settings { model: "gpt-oss-120b".to_owned(), default_max_tokens: Some(64) });
+    let model = "gpt-oss-120b".to_owned();
+    let upstream = Cerebras::new(client, Settings { model, default_max_tokens: Some(64), context_tokens: None });
     let mut body = json!({"model": "alias", "messages": [{"role": "user", "content": "x"}]});
     body.as_object_mut().expect("an object").extend(fields.as_object().expect("fields").clone());
     let body = Bytes::from(body.to_string());
     let request = Request::parse(Operation::Chat, body, Limits { max_messages: 9 }).expect("a valid request");
-    let call = Call { request_id: "r".into(), deadline: Instant::now() + Duration::from_secs(30) };
+    let call = Call { request_id: "r".into(), deadline: Instant::now() + Duration::from_secs(30), adjustment };
     let heard = async {
         let mut reply = upstream.call(&request, &call).await?;
         let mut frames = Vec::new();
@@ -45,58 +53,77 @@ async fn call(fields: Value, answers: &[Answer]) -> (Result<(ReplyHead, Vec<Fram
         Ok((reply.head, frames))
     };
     let answered = async {
-        let mut asked = Vec::new();
-        for answer in answers {
-            asked.push(server.answer(answer).await);
+        match &answer {
+            Some(answer) => Some(server.answer(answer).await),
+            None => None,
         }
-        asked
     };
     let both = async { tokio::join!(heard, answered) };
-    tokio::time::timeout(Duration::from_secs(10), both).await.expect("as many calls as answers")
+    tokio::time::timeout(Duration::from_secs(10), both).await.expect("a call if there is an answer")
 }
 
 #[tokio::test]
 async fn the_version_and_the_key_are_sent() {
     let mut answer = Answer::json(200, ANSWER);
     answer.headers.push(("x-ratelimit-remaining-tokens-minute".to_owned(), "17".to_owned()));
-    let (heard, asked) = call(json!({"top_k": 3}), &[answer]).await;
+    let (heard, asked) = call(json!({"top_k": 3}), Some(answer)).await;
+    let asked = asked.expect("a call");
     let (said, frames) = heard.expect("an answer");
     assert_eq!((said.quota.tokens, said.dropped_params), (Some(17), vec!["top_k".to_owned()]));
     assert_eq!(frames.first().map(|frame| &frame.bytes[..]), Some(ANSWER.as_bytes()));
-    assert_eq!(asked[0].path, "/v1/chat/completions");
+    assert_eq!(asked.path, "/v1/chat/completions");
     for line in ["x-cerebras-version-patch: 2", "authorization: bearer csk-key"] {
-        assert!(asked[0].head.contains(line), "{}", asked[0].head);
+        assert!(asked.head.contains(line), "{}", asked.head);
     }
 }
 
 #[tokio::test]
 async fn a_field_sent_on_suspicion_is_dropped_once() {
     let fields = json!({"logit_bias": {"5": 1}, "seed": 1});
-    let (heard, asked) = call(fields.clone(), &[refusal("logit_bias"), Answer::json(200, ANSWER)]).await;
-    assert_eq!(heard.expect("an answer").0.dropped_params, ["logit_bias"]);
-    assert_eq!((&asked[0].body["logit_bias"], asked[1].body.get("logit_bias")), (&fields["logit_bias"], None));
-    assert_eq!(asked[1].body["seed"], 1);
+    let (heard, asked) = call(fields.clone(), Some(refusal("logit_bias"))).await;
+    let error = heard.expect_err("a refusal");
+    assert_eq!(asked.expect("a call").body["logit_bias"], fields["logit_bias"]);
+    let without = Adjustment::Without("logit_bias".to_owned());
+    assert_eq!((error.kind, error.again.as_ref()), (ErrorKind::Unsupported, Some(&without)));
 
-    let twice = json!({"presence_penalty": 1, "frequency_penalty": 1});
-    let (heard, asked) = call(twice, &[refusal("presence_penalty"), refusal("frequency_penalty")]).await;
-    assert_eq!(heard.expect_err("no second retry").kind, ErrorKind::Unsupported);
-    assert_eq!(asked.len(), 2);
+    let (heard, asked) = adjusted(fields.clone(), error.again, Some(Answer::json(200, ANSWER))).await;
+    assert_eq!(heard.expect("an answer").0.dropped_params, ["logit_bias"]);
+    let asked = asked.expect("a call");
+    assert_eq!((asked.body.get("logit_bias"), asked.body["seed"].as_u64()), (None, Some(1)));
+
+    let (heard, _) = adjusted(fields, Some(without), Some(refusal("seed"))).await;
+    let error = heard.expect_err("a refusal");
+    assert_eq!((error.kind, error.again), (ErrorKind::Unsupported, None), "no third call");
+}
+
+#[tokio::test]
+async fn a_member_of_messages_that_is_refused_is_dropped_once() {
+    let fields = json!({"messages": [{"role": "user", "content": "x", "name": "n"}]});
+    let (heard, asked) = call(fields.clone(), Some(refusal("messages.0.user.name"))).await;
+    assert_eq!(asked.expect("a call").body["messages"], fields["messages"]);
+    let again = heard.expect_err("a refusal").again;
+    assert_eq!(again, Some(Adjustment::Without("messages.name".to_owned())));
+    let (heard, asked) = adjusted(fields, again, Some(Answer::json(200, ANSWER))).await;
+    assert_eq!(heard.expect("an answer").0.dropped_params, ["messages.name"]);
+    assert_eq!(asked.expect("a call").body["messages"], json!([{"role": "user", "content": "x"}]));
 }
 
 #[tokio::test]
 async fn any_other_refusal_stands() {
-    let (heard, _) = call(json!({"seed": 1}), &[refusal("seed")]).await;
-    assert_eq!(heard.expect_err("a refusal").kind, ErrorKind::Unsupported);
+    let (heard, _) = call(json!({"stop": "x"}), Some(refusal("stop"))).await;
+    let error = heard.expect_err("a refusal");
+    assert_eq!((error.kind, error.again), (ErrorKind::Unsupported, None), "an answer needs its stop");
     let wrong = json!({"message": "seed: not an integer", "param": "validation_error", "code": "wrong_api_format"});
-    let (heard, _) = call(json!({"seed": "x"}), &[Answer::json(400, wrong.to_string())]).await;
-    assert_eq!(heard.expect_err("a refusal").kind, ErrorKind::InvalidRequest);
+    let (heard, _) = call(json!({"seed": "x"}), Some(Answer::json(400, wrong.to_string()))).await;
+    let error = heard.expect_err("a refusal");
+    assert_eq!((error.kind, error.again), (ErrorKind::InvalidRequest, None));
 }
 
 #[tokio::test]
 async fn what_is_excluded_is_never_sent() {
-    let (heard, asked) = call(json!({"n": 2}), &[]).await;
+    let (heard, asked) = call(json!({"n": 2}), None).await;
     assert_eq!(heard.expect_err("excluded").kind, ErrorKind::Unsupported);
-    assert!(asked.is_empty());
+    assert!(asked.is_none());
 }
 
 #[tokio::test]
@@ -109,7 +136,7 @@ async fn usage_on_the_finish_gets_a_chunk_of_its_own() {
     let reads = [opening, thought, &finish, "data: [DONE]\n\n"].map(str::to_owned).to_vec();
     let headers = vec![("content-type".to_owned(), "text/event-stream".to_owned())];
     let fields = json!({"stream": true, "stream_options": {"include_usage": true}});
-    let (heard, _) = call(fields, &[Answer { status: 200, headers, reads }]).await;
+    let (heard, _) = call(fields, Some(Answer { status: 200, headers, reads })).await;
     let frames = heard.expect("an answer").1;
     let kinds: Vec<FrameKind> = frames.iter().map(|frame| frame.kind).collect();
     assert_eq!(kinds, [FrameKind::Opening, FrameKind::Content, FrameKind::Finish, FrameKind::Done]);

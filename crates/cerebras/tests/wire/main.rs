@@ -1,5 +1,5 @@
-//! Calls against a server that plays Cerebras' answers: the headers sent, the one retry, and the stream with usage on
-//! its finish.
+//! Calls against a server that plays Cerebras' answers: the headers sent, what a second call leaves out, and the stream
+//! with usage on its finish.
 
 // The modules say `cfg(test)` for clippy, which allows `expect` there.
 #[cfg(test)]

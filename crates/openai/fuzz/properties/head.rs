@@ -1,15 +1,16 @@
 //! What holds for every request body. Shared by the fuzz target and by the test that replays its seeds.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use bytes::Bytes;
-use openai::{Served, prepare};
-use provider::{Limits, Operation, ReplyHead, Request};
+use openai::{Outgoing, Served};
+use provider::{Call, Limits, Operation, Request};
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 /// The members of an object in order, repeated ones included.
 #[derive(Debug, PartialEq)]
@@ -50,7 +51,7 @@ pub(crate) fn hold(input: &[u8]) {
     let parsed = Request::parse(operation, Bytes::copy_from_slice(body), Limits { max_messages: 64 });
     let Ok(request) = parsed else { return };
     let before = members(body);
-    assert!(request.fields().eq(before.0.iter().map(|(key, _)| key.as_str())));
+    assert!(request.fields().eq(before.0.iter().map(|(key, _)| key.as_str())), "{before:?}");
 
     assert_eq!(members(&request.rewrite().finish()), before, "no change changes nothing");
 
@@ -82,7 +83,7 @@ pub(crate) fn hold(input: &[u8]) {
     assert_eq!(after, Members(expected));
 
     let served = Served::new("served", Some(64), "max_tokens");
-    let mut head = ReplyHead::default();
-    let sent = members(&prepare(&request, &served, &mut head).finish());
+    let call = Call { request_id: "r".into(), deadline: Instant::now() + Duration::from_secs(1), adjustment: None };
+    let sent = members(&Outgoing::new(&request, &served, &call).rewrite.finish());
     assert!(sent.0.iter().filter(|(key, _)| key == "model").eq([&("model".to_owned(), "\"served\"".to_owned())]));
 }

@@ -1,166 +1,124 @@
 //! The messages of a chat: their roles are checked, their text is skipped unread.
 
-use std::{borrow::Cow, fmt};
+use std::fmt;
 
-use serde::{
-    Deserialize,
-    de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
-};
+use super::{InvalidRequest, State, shown};
+use crate::{Text, Value};
 
-use super::{InvalidRequest, Nested, ROLES, State, scalar::Scalar, shown};
-use crate::json::{Text, range_of};
+const ROLES: [&str; 6] = ["system", "developer", "user", "assistant", "tool", "function"];
 
-/// Walks the messages of a chat.
-pub(super) struct Messages<'s, 'a>(pub(super) &'s mut State<'a>);
-
-impl<'de> DeserializeSeed<'de> for Messages<'_, 'de> {
-    type Value = ();
-
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Messages<'_, 'de> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of messages")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+impl State<'_> {
+    /// Reads the array of messages.
+    pub(super) fn messages(&mut self) -> Result<(), InvalidRequest> {
+        if self.reader.peek() != Some(b'[') {
+            self.reader.value()?;
+            return Err(self.wrong("'messages' must be an array of messages"));
+        }
+        self.reader.enter()?;
         let mut count = 0;
-        while seq.next_element_seed(Message { state: self.0, index: count })?.is_some() {
+        while self.reader.element()? {
+            self.message(count)?;
             count += 1;
-            if count > self.0.limits.max_messages {
-                let max = self.0.limits.max_messages;
-                return Err(self
-                    .0
-                    .fail(format!("'messages' has more than {max} entries: shorten or summarise the conversation")));
+            if count > self.limits.max_messages {
+                let max = self.limits.max_messages;
+                let message = format!("'messages' has more than {max} entries: shorten or summarise the conversation");
+                return Err(self.wrong(message));
             }
         }
         if count == 0 {
-            return Err(self.0.fail("'messages' is empty: send at least one message"));
+            return Err(self.wrong("'messages' is empty: send at least one message"));
         }
         Ok(())
     }
-}
 
-/// One message: its role is checked, its content only looked at for images.
-struct Message<'s, 'a> {
-    state: &'s mut State<'a>,
-    index: usize,
-}
-
-impl Message<'_, '_> {
-    fn fail<E: de::Error>(&mut self, field: &str, message: impl fmt::Display) -> E {
-        let path = format!("messages[{}]{field}", self.index);
-        self.state.invalid = Some(InvalidRequest::field(&path, format!("'{path}' {message}")));
-        E::custom("invalid message")
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Message<'_, 'de> {
-    type Value = ();
-
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Message<'_, 'de> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "messages[{}] to be an object with 'role' and 'content'", self.index)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+    /// One message: its role is checked, its content only looked at for parts that not every upstream takes.
+    fn message(&mut self, index: usize) -> Result<(), InvalidRequest> {
+        if self.reader.peek() != Some(b'{') {
+            return Err(self.wrong(format!("'messages[{index}]' must be an object with 'role' and 'content'")));
+        }
+        self.reader.enter()?;
         let mut has_role = false;
-        while let Some(Text(key)) = map.next_key::<Text<'de>>()? {
-            match &*key {
+        while let Some(key) = self.reader.key()? {
+            match &*key.decoded() {
                 "role" => {
-                    let Scalar::Text(role) = map.next_value()? else {
-                        return Err(self.fail(".role", format_args!("must be one of {}", ROLES.join(", "))));
-                    };
-                    if !ROLES.contains(&&*role) {
-                        return Err(
-                            self.fail(".role", format_args!("is {:?}: use one of {}", shown(&role), ROLES.join(", ")))
-                        );
-                    }
-                    if let (Cow::Borrowed(role), "developer") = (&role, &*role) {
-                        self.state.head.nested.push(Nested::DeveloperRole(range_of(self.state.text, role)));
-                    }
-                    if role == "function" {
-                        self.state.head.nested.push(Nested::FunctionRole);
-                    }
+                    let role = self.reader.value()?.text();
+                    self.role(index, role)?;
                     has_role = true;
                 }
-                "content" => self.content(&key, &mut map)?,
-                "reasoning_content" => {
-                    if let Cow::Borrowed(key) = key {
-                        self.state.head.nested.push(Nested::ReasoningContentKey(range_of(self.state.text, key)));
-                    }
-                    map.next_value::<Scalar<'de>>()?;
+                "content" => self.content(index)?,
+                "name" => drop(self.reader.value()?),
+                _ => {
+                    self.reader.value()?;
+                    self.head.has_special_messages = true;
                 }
-                _ => drop(map.next_value::<Scalar<'de>>()?),
             }
+            self.head.has_special_messages |= key.is_escaped;
         }
         if !has_role {
-            return Err(self.fail(".role", format_args!("is missing: use one of {}", ROLES.join(", "))));
+            return Err(wrong(index, ".role", format_args!("is missing: use one of {}", ROLES.join(", "))));
         }
         Ok(())
     }
-}
 
-impl<'de> Message<'_, 'de> {
-    /// Skips a text, which is most of any request, without unescaping it; only parts are read. Which of them comes is seen
-    /// from the byte behind the key, because a value that was skipped has no type any more.
-    fn content<A: MapAccess<'de>>(&mut self, key: &Cow<'de, str>, map: &mut A) -> Result<(), A::Error> {
-        let behind_key = match key {
-            Cow::Borrowed(key) => self.state.text[range_of(self.state.text, key).end + 1..].trim_ascii_start(),
-            Cow::Owned(_) => "",
+    fn role(&mut self, index: usize, role: Option<Text<'_>>) -> Result<(), InvalidRequest> {
+        let Some(role) = role else {
+            return Err(wrong(index, ".role", format_args!("must be one of {}", ROLES.join(", "))));
         };
-        let value = behind_key.strip_prefix(':').unwrap_or_default().trim_ascii_start();
-        match value.as_bytes().first() {
-            Some(b'"' | b'n') => drop(map.next_value::<IgnoredAny>()?),
-            Some(b'[') => {
-                let parts = map.next_value::<Vec<Part<'de>>>()?;
-                self.state.head.features.images |= parts.iter().any(|part| part.kind.as_deref() == Some("image_url"));
+        let name = role.decoded();
+        if !ROLES.contains(&&*name) {
+            let allowed = ROLES.join(", ");
+            return Err(wrong(index, ".role", format_args!("is {:?}: use one of {allowed}", shown(&name))));
+        }
+        let is_plain = !role.is_escaped && matches!(&*name, "system" | "user" | "assistant");
+        self.head.has_special_messages |= !is_plain;
+        Ok(())
+    }
+
+    fn content(&mut self, index: usize) -> Result<(), InvalidRequest> {
+        if self.reader.peek() == Some(b'[') {
+            self.head.has_special_messages = true;
+            return self.parts(index);
+        }
+        match self.reader.value()? {
+            Value::Text(_) | Value::Null => Ok(()),
+            _ => Err(wrong(index, ".content", format_args!("must be a string, an array of parts or null"))),
+        }
+    }
+
+    fn parts(&mut self, index: usize) -> Result<(), InvalidRequest> {
+        self.reader.enter()?;
+        while self.reader.element()? {
+            match self.reader.peek() {
+                Some(b'{') => {}
+                // A part that is just its text, as vLLM takes them.
+                Some(b'"') => {
+                    self.reader.value()?;
+                    continue;
+                }
+                _ => return Err(wrong(index, ".content", format_args!("must hold parts: objects with a 'type'"))),
             }
-            _ => return Err(self.fail(".content", "must be a string, an array of parts or null")),
+            self.reader.enter()?;
+            while let Some(key) = self.reader.key()? {
+                let value = self.reader.value()?;
+                if let Some(kind) = value.text().filter(|_| key.says("type")) {
+                    self.part(&kind.decoded());
+                }
+            }
         }
         Ok(())
     }
-}
 
-/// One part of a message's content.
-struct Part<'a> {
-    kind: Option<Cow<'a, str>>,
-}
-
-impl<'de> Deserialize<'de> for Part<'de> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(PartVisitor)
-    }
-}
-
-struct PartVisitor;
-
-impl<'de> Visitor<'de> for PartVisitor {
-    type Value = Part<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a content part: an object with a 'type'")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut kind = None;
-        while let Some(Text(key)) = map.next_key::<Text<'de>>()? {
-            if let ("type", Scalar::Text(text)) = (&*key, map.next_value::<Scalar<'de>>()?) {
-                kind = Some(text);
-            }
+    fn part(&mut self, kind: &str) {
+        match kind {
+            "text" | "refusal" | "thinking" | "reasoning" => {}
+            "image_url" | "input_image" | "image_embeds" => self.head.features.images = true,
+            _ => self.head.has_media = true,
         }
-        Ok(Part { kind })
     }
+}
+
+fn wrong(index: usize, member: &str, message: fmt::Arguments<'_>) -> InvalidRequest {
+    let path = format!("messages[{index}]{member}");
+    let message = format!("'{path}' {message}");
+    InvalidRequest::field(path, message)
 }

@@ -14,8 +14,8 @@ use bytes::Bytes;
 use futures_util::stream;
 use parking_lot::Mutex;
 use provider::{
-    Call, Capacity, Error, ErrorKind, Frame, FrameKind, Frames, Phase, Provider, Quota, Reply, ReplyHead, Request,
-    Usage,
+    Adjustment, Call, Capacity, Error, ErrorKind, Frame, FrameKind, Frames, Phase, Provider, Quota, Reply, ReplyHead,
+    Request, Usage,
 };
 use tokio::time::sleep;
 
@@ -57,6 +57,7 @@ pub(crate) fn error(kind: ErrorKind) -> Error {
         ErrorKind::Unavailable => Some(503),
         ErrorKind::InvalidRequest | ErrorKind::ContextOverflow | ErrorKind::Unsupported => Some(400),
         ErrorKind::RateLimited => Some(429),
+        ErrorKind::Refused => Some(403),
         ErrorKind::Auth
         | ErrorKind::NotFound
         | ErrorKind::Overloaded
@@ -113,6 +114,8 @@ pub(crate) struct Fake {
     /// Calls whose reply is neither read to its end nor dropped.
     live: Arc<AtomicU32>,
     most_live: AtomicU32,
+    /// How each call was to be changed.
+    pub(crate) adjustments: Mutex<Vec<Option<Adjustment>>>,
     pub(crate) capacity: Mutex<Result<Capacity, Error>>,
 }
 
@@ -125,6 +128,7 @@ impl Fake {
             calls: AtomicU32::default(),
             live: Arc::default(),
             most_live: AtomicU32::default(),
+            adjustments: Mutex::default(),
             capacity: Mutex::new(Ok(Capacity::default())),
         })
     }
@@ -175,8 +179,9 @@ impl Drop for Live {
 
 #[async_trait]
 impl Provider for Fake {
-    async fn call(&self, request: &Request, _call: &Call) -> Result<Reply, Error> {
+    async fn call(&self, request: &Request, call: &Call) -> Result<Reply, Error> {
         self.calls.fetch_add(1, Ordering::Relaxed);
+        self.adjustments.lock().push(call.adjustment.clone());
         let live = self.live.fetch_add(1, Ordering::Relaxed) + 1;
         self.most_live.fetch_max(live, Ordering::Relaxed);
         let live = Live(self.live.clone());

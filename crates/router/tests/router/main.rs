@@ -1,11 +1,15 @@
 //! What users notice of the router, through `Router::call`, over fake providers, in virtual time.
 
 #[cfg(test)]
+mod again;
+#[cfg(test)]
 mod books;
 #[cfg(test)]
 mod choice;
 #[cfg(test)]
 mod commit;
+#[cfg(test)]
+mod ending;
 #[cfg(test)]
 mod ensembles;
 #[cfg(test)]

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     fake::{Fake, MS, S, fail, good, status},
     health::half_open,
-    rig::{Rig, is_poison, plain, poison},
+    rig::{Rig, is_poison, numbered, plain, poison},
 };
 
 fn chokes(fake: &Arc<Fake>) {
@@ -77,32 +77,79 @@ async fn poison_hurts_nobody_behind_a_single_upstream_either() {
     }
 }
 
+/// How often poison was tried, whether its client is told to look at it, what it is told, and how long that took.
+async fn told(rig: &Rig) -> (u32, bool, String, std::time::Duration) {
+    let start = Instant::now();
+    let refused = rig.ask(&poison()).await.expect_err("poison");
+    let RouterError::Failed { error, attempts, .. } = refused else { panic!("{refused}") };
+    (attempts, error.message.contains("check response_format"), error.message, start.elapsed())
+}
+
 #[tokio::test(start_paused = true)]
 async fn poison_is_not_repeated_on_and_on_and_its_client_is_told() {
-    let told = async |rig: &Rig| {
-        let start = Instant::now();
-        let refused = rig.ask(&poison()).await.expect_err("poison");
-        let RouterError::Failed { error, attempts, .. } = refused else { panic!("{refused}") };
-        (attempts, error.message.contains("check response_format"), start.elapsed())
+    let others = async |rig: &Rig| {
+        for n in 0..2_000 {
+            sleep(10 * MS).await;
+            rig.ask(&numbered(n)).await.expect("served");
+        }
     };
-    // Both choke on it where others go well: there is nothing to wait for.
+    for (rig, fakes) in [
+        {
+            let (rig, a, b) = Rig::pair(StrategyName::Weighted);
+            (rig, vec![a, b])
+        },
+        {
+            let (rig, a) = Rig::single();
+            (rig, vec![a])
+        },
+    ] {
+        fakes.iter().for_each(chokes);
+        let (attempts, is_advised, message, took) = tokio::select! {
+            told = told(&rig) => told,
+            () = others(&rig) => panic!("no answer"),
+        };
+        assert!(is_advised && !message.contains("all upstreams"), "{message}");
+        assert!(attempts <= 4 && took <= 3 * S, "{attempts} attempts in {took:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_an_outage_nobody_is_told_that_the_request_is_odd() {
+    // Other requests went well until just now, and that proves nothing about this one.
     let (rig, a, b) = Rig::pair(StrategyName::Weighted);
-    chokes(&a);
-    chokes(&b);
-    rig.ask(&plain()).await.expect("served");
-    assert_eq!(told(&rig).await, (2, true, std::time::Duration::ZERO));
-    // Once may be chance, and there is nobody else to ask.
-    let (rig, a) = Rig::single();
-    chokes(&a);
-    rig.ask(&plain()).await.expect("served");
-    let (attempts, is_advised, took) = told(&rig).await;
-    assert_eq!((attempts, is_advised), (2, true));
-    assert!(took <= 2 * S, "{took:?}");
-    // Nobody is served: it is the upstream, and nothing that the client could check.
-    let (rig, a) = Rig::single();
+    for n in 0..20 {
+        rig.ask(&numbered(n)).await.expect("served");
+    }
     a.always(status(500));
-    let (attempts, is_advised, _) = told(&rig).await;
-    assert_eq!((attempts, is_advised), (3, false));
+    b.always(status(500));
+    let requests: Vec<_> = (0..63).map(numbered).collect();
+    let ask = async |n: usize| {
+        sleep(50 * MS * u32::try_from(n).expect("few")).await;
+        rig.ask(&requests[n]).await.expect_err("an outage")
+    };
+    for refused in join_all((0..63).map(ask)).await {
+        match refused {
+            RouterError::Failed { error, .. } => {
+                assert!(error.message.starts_with("all upstreams of this model failed"), "{error}");
+                assert!(!error.message.contains("check response_format"), "{error}");
+            }
+            other => assert!(matches!(other, RouterError::NoUpstream { .. }), "{other}"),
+        }
+    }
+    assert_ne!((rig.breaker("a"), rig.breaker("b")), (BreakerState::Closed, BreakerState::Closed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_client_that_repeats_its_poison_moves_no_health() {
+    let (rig, a) = Rig::single();
+    chokes(&a);
+    for _ in 0..50 {
+        rig.ask(&poison()).await.expect_err("poison");
+        sleep(S).await;
+    }
+    assert_eq!(rig.breaker("a"), BreakerState::Closed);
+    let got = rig.ask(&plain()).await.expect("served");
+    assert_eq!(got.attempts, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -122,8 +169,8 @@ async fn a_run_of_poison_alone_does_not_open_a_breaker() {
 async fn a_storm_of_500s_opens_the_breaker() {
     let (rig, a, _) = Rig::pair(StrategyName::Balanced);
     a.always(status(500));
-    for _ in 0..20 {
-        assert_eq!(rig.ask(&plain()).await.expect("served").upstream, "b");
+    for n in 0..20 {
+        assert_eq!(rig.ask(&numbered(n)).await.expect("served").upstream, "b");
     }
     assert_eq!((rig.breaker("a"), rig.breaker("b")), (BreakerState::Open, BreakerState::Closed));
     assert_eq!(a.calls(), 5);
@@ -137,10 +184,10 @@ async fn a_storm_of_500s_everywhere_opens_every_breaker() {
     }
     a.always(status(500));
     b.always(status(500));
-    let request = plain();
+    let requests: Vec<_> = (0..200).map(numbered).collect();
     let ask = async |n: u32| {
         sleep(n * 100 * MS).await;
-        rig.ask(&request).await.is_err()
+        rig.ask(&requests[n as usize]).await.is_err()
     };
     assert!(join_all((0..200).map(ask)).await.into_iter().all(|failed| failed));
     assert_ne!(rig.breaker("a"), BreakerState::Closed);

@@ -247,6 +247,11 @@ pub(crate) fn plain() -> Request {
     chat("")
 }
 
+/// A request that says something else than those of other numbers.
+pub(crate) fn numbered(n: u32) -> Request {
+    chat(&format!(r#","seed":{n}"#))
+}
+
 /// Fakes with a poison habit look for this.
 pub(crate) fn poison() -> Request {
     chat(r#","user":"poison""#)

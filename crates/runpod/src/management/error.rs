@@ -37,6 +37,7 @@ fn advice(cause: &provider::Error) -> String {
             ErrorKind::InvalidRequest
             | ErrorKind::ContextOverflow
             | ErrorKind::Unsupported
+            | ErrorKind::Refused
             | ErrorKind::NotFound
             | ErrorKind::Protocol,
             _,

@@ -1,7 +1,7 @@
 //! How the management API words its refusals: problem documents after RFC 9457.
 
-use openai::{Dialect, ErrorBody, Failure, classify};
-use provider::Error;
+use openai::{Dialect, ErrorBody, Failure, blame::Whose, classify};
+use provider::{Error, ErrorKind};
 use serde::Deserialize;
 
 /// The management API's wording.
@@ -19,7 +19,13 @@ struct Problem {
 impl Dialect for ProblemDialect {
     fn classify(&self, failure: &Failure<'_>) -> Error {
         let said = serde_json::from_slice(failure.body).map_or_else(|_| ErrorBody::parse(failure.body), read);
-        let mut error = classify(failure, &said);
+        let mut error = classify(Whose::RunPod, failure, &said);
+        // Nothing stands between this API and its user, who is to be told whether the key or the address is wrong.
+        error.kind = match failure.status {
+            401..=403 => ErrorKind::Auth,
+            404 => ErrorKind::NotFound,
+            _ => error.kind,
+        };
         if said.message.is_none() {
             error.message = format!("RunPod answered {} without saying why", failure.status);
         }

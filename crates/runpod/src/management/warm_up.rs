@@ -16,7 +16,13 @@ use crate::{RunPod, Settings};
 /// # Errors
 /// The last refusal, once `patience` is over, or at once if waiting will not help.
 pub async fn warm_up(client: Client, model: &str, patience: Duration) -> Result<Duration, Error> {
-    let settings = Settings { model: model.to_owned(), default_max_tokens: None, capacity_url: None };
+    let settings = Settings {
+        model: model.to_owned(),
+        default_max_tokens: None,
+        context_tokens: None,
+        capacity_url: None,
+        jobs_url: None,
+    };
     let endpoint = RunPod::new(client, settings).map_err(|error| invalid(&error.to_string()))?;
     let messages = json!([{"role": "user", "content": "Say hello."}]);
     let body = json!({"model": model, "messages": messages, "max_tokens": 16}).to_string();
@@ -24,7 +30,7 @@ pub async fn warm_up(client: Client, model: &str, patience: Duration) -> Result<
     let request = request.map_err(|error| invalid(&error.message))?;
     let start = Instant::now();
     let deadline = start + patience;
-    let call = Call { request_id: RequestId::from("warm-up"), deadline };
+    let call = Call { request_id: RequestId::from("warm-up"), deadline, adjustment: None };
     let mut wait = Duration::from_secs(2);
     loop {
         let error = match timeout_at(deadline, ask(&endpoint, &request, &call)).await {

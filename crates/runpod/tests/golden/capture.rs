@@ -85,9 +85,10 @@ fn uncut(text: &str) -> String {
     json!({"model": "m", "messages": [{"role": "user", "content": "word ".repeat(3_000)}]}).to_string()
 }
 
-/// A request that nobody minds, to hear an answer with.
+/// A request that nobody minds, to hear an answer with. It has a limit of its own, so that none is added.
 pub(crate) fn harmless(stream: bool) -> Request {
-    let body = json!({"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": stream});
+    let messages = json!([{"role": "user", "content": "x"}]);
+    let body = json!({"model": "m", "messages": messages, "max_tokens": 9, "stream": stream});
     let body = Bytes::from(body.to_string());
     Request::parse(Operation::Chat, body, Limits { max_messages: 1 }).expect("a valid request")
 }

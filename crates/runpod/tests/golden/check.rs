@@ -41,13 +41,20 @@ impl Stage {
     }
 
     async fn runpod() -> Self {
-        let settings = runpod::Settings { model: MODEL.to_owned(), default_max_tokens: Some(64), capacity_url: None };
+        let settings = runpod::Settings {
+            model: MODEL.to_owned(),
+            default_max_tokens: Some(64),
+            context_tokens: None,
+            capacity_url: None,
+            jobs_url: None,
+        };
         Self::set(|client| Box::new(RunPod::new(client, settings).expect("a provider"))).await
     }
 
     /// Asks `request` and hears `answer`.
     async fn play(&self, request: &Request, answer: &Answer) -> Result<Vec<Frame>, Error> {
-        let call = Call { request_id: "r".into(), deadline: Instant::now() + Duration::from_secs(30) };
+        let call =
+            Call { request_id: "r".into(), deadline: Instant::now() + Duration::from_secs(30), adjustment: None };
         let heard = async {
             let mut reply = self.provider.call(request, &call).await?;
             let mut frames = Vec::new();

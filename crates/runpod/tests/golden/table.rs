@@ -1,6 +1,6 @@
 //! What each recorded answer must come to.
 
-use provider::ErrorKind::{self, ContextOverflow, InvalidRequest, NotFound, Unavailable, Unsupported};
+use provider::ErrorKind::{self, ContextOverflow, InvalidRequest, NotFound, Refused, Unavailable, Unsupported};
 
 /// One recording and what it must come to.
 pub(crate) struct Row {
@@ -115,9 +115,9 @@ pub(crate) const ROWS: &[Row] = &[
     failure("err-image-part", Unsupported, 400, None, "meta-llama/Llama-3.1-8B-Instruct is not a multimodal model"),
     failure("err-tools-no-parser", Unsupported, 400, None, "\"auto\" tool choice requires"),
     failure("err-tools-required", Unsupported, 400, None, "tool_choice=\"required\" requires"),
-    Row { ask: Ask::Other { stream: false }, ..failure("err-get-chat", Unsupported, 405, None, "Method Not Allowed") },
-    // Asked for as a chat, which every upstream has: the address is wrong.
-    Row { ask: Ask::Other { stream: false }, ..failure("err-unknown-path", NotFound, 404, None, "Not Found") },
+    // Asked for as a chat, which every upstream has: the address may be wrong, or a proxy.
+    Row { ask: Ask::Other { stream: false }, ..failure("err-get-chat", Refused, 405, None, "Method Not Allowed") },
+    Row { ask: Ask::Other { stream: false }, ..failure("err-unknown-path", Refused, 404, None, "Not Found") },
     failure("err-unknown-model", NotFound, 404, Some("model"), "The model `nope` does not exist."),
     // The client's mistake, answered as if the server were broken.
     failure("err-bad-schema", Unavailable, 500, None, SILENT),
@@ -129,6 +129,8 @@ pub(crate) const ROWS: &[Row] = &[
     failure("err-form-content-type", InvalidRequest, 400, None, "1 validation error:\n  Unsupported Media Type"),
     failure("err-response-format", InvalidRequest, 400, Some("response_format.type"), "6 validation errors:\n"),
     failure("err-tool-choice-alone", InvalidRequest, 400, Some("tool_choice"), "When using `tool_choice`"),
+    failure("err-stream-options-alone", InvalidRequest, 400, Some("stream_options"), "Stream options can only"),
+    failure("err-zero-max-tokens", InvalidRequest, 400, Some("max_tokens"), "max_tokens must be at least 1"),
     failure("stream-n2", InvalidRequest, 400, None, "n must be 1 when using greedy sampling"),
     // The client's mistake, refused at our own door before it gets there.
     refused("err-deep-nesting", Some("messages"), None, "There was an error parsing the body"),
@@ -140,14 +142,12 @@ pub(crate) const ROWS: &[Row] = &[
     refused("err-negative-max-tokens", Some("max_tokens"), Some("max_tokens"), "max_tokens must be at least 1"),
     refused("err-no-messages", Some("messages"), Some("messages"), "1 validation error:\n"),
     refused("err-not-json", None, None, "1 validation error:\n"),
-    refused("err-stream-options-alone", Some("stream_options"), Some("stream_options"), "Stream options can only"),
     refused("err-string-max-tokens", Some("max_tokens"), Some("max_tokens"), "1 validation error:\n"),
     refused("err-temperature-99", Some("temperature"), Some("temperature"), "temperature must be in [0, 2]"),
     refused("err-temperature-negative", Some("temperature"), Some("temperature"), "temperature must be non-negative"),
     refused("err-tools-empty", Some("tools"), Some("tools"), "`tools` must not be an empty array"),
     refused("err-top-logprobs-99", Some("top_logprobs"), Some("logprobs"), "Requested sample logprobs of 99"),
     refused("err-top-p-2", Some("top_p"), Some("top_p"), "top_p must be in (0, 1]"),
-    refused("err-zero-max-tokens", Some("max_tokens"), Some("max_tokens"), "max_tokens must be at least 1"),
     // None of ours: a success is the presence of choices.
     no_chat("health", "the upstream sent an empty answer"),
     no_chat("ping", "the upstream sent an empty answer"),

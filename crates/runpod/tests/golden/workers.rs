@@ -12,7 +12,14 @@ fn endpoint(base_url: String, capacity_url: Option<String>) -> Result<RunPod, Bu
     let connect_timeout = Duration::from_secs(5);
     let settings = openai::Settings { base_url, api_key: Some("rpa_key".into()), connect_timeout, headers: Vec::new() };
     let client = Client::new(&settings).expect("a client");
-    RunPod::new(client, Settings { model: "m".to_owned(), default_max_tokens: None, capacity_url })
+    let settings = Settings {
+        model: "m".to_owned(),
+        default_max_tokens: None,
+        context_tokens: None,
+        capacity_url,
+        jobs_url: None,
+    };
+    RunPod::new(client, settings)
 }
 
 async fn ask(answer: Answer) -> (Result<Capacity, Error>, Asked) {

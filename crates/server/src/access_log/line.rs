@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use provider::{ModelId, NanoUsd, UpstreamId, Usage};
+use provider::{ModelId, NanoUsd, UpstreamId, UpstreamIds, Usage};
 use router::{Failure, Reason, RequestEnded, StrategyName};
 use serde::Serialize;
 
@@ -26,6 +26,8 @@ struct Line<'a> {
     error: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     upstream: Option<&'a str>,
+    #[serde(flatten)]
+    ids: Ids<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     strategy: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,7 +52,26 @@ struct Line<'a> {
 struct FailureLine<'a> {
     upstream: &'a str,
     kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    #[serde(flatten)]
+    ids: Ids<'a>,
     duration_ms: f64,
+}
+
+/// What the upstream calls the call, and its worker.
+#[derive(Serialize)]
+struct Ids<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream_request_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    worker_id: Option<&'a str>,
+}
+
+impl<'a> Ids<'a> {
+    fn of(ids: &'a UpstreamIds) -> Self {
+        Self { upstream_request_id: ids.request(), worker_id: ids.worker() }
+    }
 }
 
 /// What was used and what it costs.
@@ -111,6 +132,7 @@ pub(super) fn render(ended: &RequestEnded, format: LogFormat) -> Vec<u8> {
         outcome: ended.outcome.as_str(),
         error: ended.outcome.detail(),
         upstream: ended.upstream.as_ref().map(UpstreamId::as_str),
+        ids: Ids::of(&ended.ids),
         strategy: ended.strategy.map(StrategyName::as_str),
         reason: ended.reason.map(Reason::as_str),
         attempts: ended.attempts,
@@ -133,7 +155,13 @@ pub(super) fn render(ended: &RequestEnded, format: LogFormat) -> Vec<u8> {
 
 impl<'a> FailureLine<'a> {
     fn of(failure: &'a Failure) -> Self {
-        Self { upstream: failure.upstream.as_str(), kind: failure.kind.as_str(), duration_ms: millis(failure.duration) }
+        Self {
+            upstream: failure.upstream.as_str(),
+            kind: failure.kind.as_str(),
+            status: failure.status,
+            ids: Ids::of(&failure.ids),
+            duration_ms: millis(failure.duration),
+        }
     }
 }
 

@@ -28,7 +28,9 @@ impl RequestClass {
             RequestOutcome::Failed(kind) | RequestOutcome::Broken(kind) => match kind {
                 ErrorKind::InvalidRequest | ErrorKind::ContextOverflow | ErrorKind::Unsupported => Self::Rejected,
                 ErrorKind::Timeout(_) => Self::Timeout,
-                ErrorKind::Auth
+                // Also what a wrong address brings about: somebody must see it.
+                ErrorKind::Refused
+                | ErrorKind::Auth
                 | ErrorKind::NotFound
                 | ErrorKind::RateLimited
                 | ErrorKind::Overloaded
@@ -71,7 +73,10 @@ impl AttemptClass {
             Outcome::Served => Self::Ok,
             Outcome::ClientGone | Outcome::Stopped => Self::Cancelled,
             Outcome::Failed(kind) => match kind {
-                ErrorKind::InvalidRequest | ErrorKind::ContextOverflow | ErrorKind::Unsupported => Self::Refused,
+                ErrorKind::InvalidRequest
+                | ErrorKind::ContextOverflow
+                | ErrorKind::Unsupported
+                | ErrorKind::Refused => Self::Refused,
                 ErrorKind::RateLimited | ErrorKind::Overloaded => Self::RateLimited,
                 ErrorKind::Timeout(_) => Self::Timeout,
                 ErrorKind::Auth

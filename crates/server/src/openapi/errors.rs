@@ -95,13 +95,18 @@ pub(super) fn of_upstreams() -> Vec<ApiError> {
         (ErrorKind::Protocol, "the upstream's answer is no chat completion"),
         (ErrorKind::Auth, ""),
         (ErrorKind::NotFound, ""),
+        (ErrorKind::Refused, "the upstream answered 403 with a web page"),
         (ErrorKind::RateLimited, "the upstream's quota is used up"),
         (ErrorKind::Overloaded, "the upstream has no room at this moment"),
         (ErrorKind::Timeout(Phase::FirstToken), "the upstream did not begin to answer in time"),
     ];
     let mut refused = Error::new(ErrorKind::InvalidRequest, "the upstream's own words");
     refused.status = Some(422);
-    let failures = kinds.map(|(kind, message)| Error::new(kind, message)).into_iter().chain([refused]);
+    let of_this_one = [(400, "The content was refused."), (413, "Request too large for the tokens of a minute.")];
+    let of_this_one =
+        of_this_one.map(|(status, says)| Error { status: Some(status), ..Error::new(ErrorKind::Refused, says) });
+    let failures =
+        kinds.map(|(kind, message)| Error::new(kind, message)).into_iter().chain([refused]).chain(of_this_one);
     let failures = failures.map(|error| RouterError::Failed { error, attempts: 2, retry_after: None });
     let none = RouterError::NoUpstream { retry_after: Duration::from_secs(1) };
     failures.chain([none]).map(|error| ApiError::from(&error)).collect()

@@ -1,0 +1,216 @@
+//! Whose fault a failure is: the one table that decides what an upstream's refusal, or its silence, means.
+//!
+//! The first row that fits decides. A row gives the kind of the error, and the kind alone decides whether another upstream is
+//! asked, whether the same one may be asked again, and whether its health suffers ([`ErrorKind`]). Two rules shape the table:
+//! an upstream's health moves only by what the upstream does, never by what a client sends; and a status that would break an
+//! upstream for everyone is believed only in the provider's own form. `docs/blame.md` and a test for each row are made from it.
+
+mod page;
+mod rows;
+
+use provider::{ErrorKind, Operation, Phase};
+
+pub use page::page;
+pub use rows::ROWS;
+
+use crate::body::{ErrorBody, Shape};
+
+/// Whose words an answer is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// Any OpenAI-compatible server's, vLLM's among them.
+    OpenAi,
+    /// RunPod's, around vLLM's.
+    RunPod,
+    /// Cerebras'.
+    Cerebras,
+}
+
+/// What came of a call.
+#[derive(Debug, Clone, Copy)]
+pub enum Signal<'a> {
+    /// An answer that is none.
+    Answer(Answer<'a>),
+    /// There was no connection.
+    Connect,
+    /// A connection that was kept from an earlier call was closed as the request came, without a byte of an answer.
+    Stale,
+    /// The connection broke after the request was sent.
+    Broke,
+    /// An event or a body that clients cannot read: no JSON, no UTF-8, longer than 64 MiB.
+    Unreadable,
+    /// The other kind of answer came: whole for streamed, or the reverse, and could not be turned into what was asked for.
+    OtherKind,
+    /// A time limit was reached.
+    Timeout(Phase),
+}
+
+/// An answer that is none: a status from 300 on, or an error within a 200.
+#[derive(Debug, Clone, Copy)]
+pub struct Answer<'a> {
+    /// Whose words it is in.
+    pub whose: Whose,
+    /// What was asked for, if that is known.
+    pub operation: Option<Operation>,
+    /// The status as it was sent.
+    pub sent: u16,
+    /// The status that was meant: that of the body, where the body names one under a 200.
+    pub status: u16,
+    /// What the body says.
+    pub said: &'a ErrorBody,
+    /// Whether the headers say that tokens are left in this minute.
+    pub has_tokens_left: bool,
+}
+
+impl Answer<'_> {
+    fn is(&self, statuses: &[u16]) -> bool {
+        statuses.contains(&self.status)
+    }
+
+    fn is_bad_request(&self) -> bool {
+        self.is(&[400, 413, 422])
+    }
+
+    fn overflows(&self) -> bool {
+        self.said.code.as_deref() == Some("context_length_exceeded")
+            || self.said.mentions("maximum context length")
+            || self.said.mentions("cannot be greater than max_model_len")
+    }
+
+    /// RunPod's own words where no worker is up, and nothing around them: a vLLM quotes what a client sent. An endpoint may also
+    /// be configured as any OpenAI-compatible server.
+    fn has_no_workers(&self) -> bool {
+        let is_own = match self.whose {
+            Whose::RunPod => matches!(self.said.shape, Shape::Bare | Shape::Wrapped) && self.said.param.is_none(),
+            Whose::OpenAi => self.said.shape == Shape::Bare,
+            Whose::Cerebras => false,
+        };
+        is_own && self.is(&[400, 429, 500, 502, 503, 504]) && self.said.says("no workers available")
+    }
+
+    fn is_moderated(&self) -> bool {
+        const NAMES: [&str; 6] = [
+            "content_filter",
+            "content_policy_violation",
+            "content_moderation",
+            "moderation",
+            "moderation_blocked",
+            "safety_error",
+        ];
+        self.is(&[400, 403, 422, 451])
+            && (self.said.is_called(&NAMES)
+                || self.said.mentions("flagged by moderation")
+                || self.said.mentions("content management policy"))
+    }
+
+    fn is_too_large_for_the_minute(&self) -> bool {
+        let says_so = self.said.mentions("Request too large for") || self.said.mentions("request is too large");
+        let by_tokens = self.whose == Whose::Cerebras && self.said.is_called(&["token_quota_exceeded"]);
+        (self.is(&[413, 429]) && says_so)
+            || (self.status == 429 && by_tokens && self.has_tokens_left && self.said.mentions("minute"))
+    }
+
+    /// Whether our key was refused, in the provider's own words.
+    fn refuses_the_key(&self) -> bool {
+        let said = self.said;
+        let is_unauthorized = said.shape == Shape::Bare && said.says("unauthorized");
+        match self.whose {
+            Whose::Cerebras => {
+                (self.status == 401 && said.is_called(&["wrong_api_key"]))
+                    || (self.status == 403 && said.shape == Shape::Detail && said.says("not authenticated"))
+                    || (self.status == 402 && said.is_called(&["payment_required", "payment_required_error"]))
+            }
+            // The management API, where workers are counted, sends problem documents.
+            Whose::RunPod if said.shape == Shape::Detail => self.status == 401 && said.status == Some(401),
+            Whose::RunPod => self.is(&[401, 403]) && (is_unauthorized || said.is_called(&["invalid_api_key"])),
+            Whose::OpenAi => {
+                let names =
+                    ["invalid_api_key", "authentication_error", "invalid_authentication", "account_deactivated"];
+                self.is(&[401, 403]) && (is_unauthorized || said.is_called(&names))
+            }
+        }
+    }
+
+    /// Whether the model is missing there, in the provider's own words.
+    fn misses_the_model(&self) -> bool {
+        let said = self.said;
+        let in_vllms_words = said.is_called(&["NotFoundError"]) && said.mentions("does not exist");
+        self.status == 404 && (in_vllms_words || said.is_called(&["model_not_found"]))
+    }
+
+    /// Whether the path is missing there: a router in front of a server would have said more.
+    fn misses_the_path(&self) -> bool {
+        match self.status {
+            404 => self.said.shape == Shape::Empty || self.said.says("not found"),
+            405 => true,
+            _ => false,
+        }
+    }
+
+    fn is_beyond_the_deployment(&self) -> bool {
+        (self.is_bad_request()
+            && (self.said.mentions("--tool-call-parser") || self.said.mentions("is not a multimodal model")))
+            || (self.status == 404 && self.said.mentions("No endpoints found"))
+    }
+}
+
+/// What a row is like, on the wire.
+#[derive(Debug, Clone, Copy)]
+pub enum Example {
+    /// No answer came.
+    Silent(Signal<'static>),
+    /// An answer that is none.
+    Answer {
+        /// Whose words it is in.
+        whose: Whose,
+        /// What was asked for.
+        operation: Operation,
+        /// The status.
+        status: u16,
+        /// The body.
+        body: &'static str,
+    },
+}
+
+const fn told(whose: Whose, status: u16, body: &'static str) -> Example {
+    Example::Answer { whose, operation: Operation::Chat, status, body }
+}
+
+/// One row of the table.
+pub struct Row {
+    /// A short name.
+    pub name: &'static str,
+    /// What came, in words.
+    pub came: &'static str,
+    /// What it means.
+    pub kind: ErrorKind,
+    /// What it is like.
+    pub example: Example,
+    /// Why.
+    pub why: &'static str,
+    fits: fn(&Signal<'_>) -> bool,
+}
+
+/// The row that decides about `signal`.
+pub fn row(signal: &Signal<'_>) -> &'static Row {
+    // The last row fits everything.
+    ROWS.iter().find(|row| (row.fits)(signal)).unwrap_or(&ROWS[ROWS.len() - 1])
+}
+
+fn answer(signal: &Signal<'_>, fits: impl FnOnce(&Answer<'_>) -> bool) -> bool {
+    match signal {
+        Signal::Answer(answer) => fits(answer),
+        Signal::Connect
+        | Signal::Stale
+        | Signal::Broke
+        | Signal::Unreadable
+        | Signal::OtherKind
+        | Signal::Timeout(_) => false,
+    }
+}
+
+/// The name of the row about a job that waits; an error of it has this for its code and the job's id among its ids.
+pub const JOB_WAITS: &str = "job waits";
+
+#[cfg(test)]
+mod tests;

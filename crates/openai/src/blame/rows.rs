@@ -1,0 +1,322 @@
+//! The rows themselves.
+
+use provider::{ErrorKind, Operation, Phase};
+
+use super::{Example, JOB_WAITS, Row, Signal, Whose, answer, told};
+use crate::body::Shape;
+
+/// A row about answers.
+macro_rules! row {
+    ($name:expr, $came:literal, $kind:expr, $example:expr, $why:literal, $answer:ident => $fits:expr) => {
+        Row {
+            name: $name,
+            came: $came,
+            kind: $kind,
+            example: $example,
+            why: $why,
+            fits: |signal| answer(signal, |$answer| $fits),
+        }
+    };
+}
+
+/// A row about calls without an answer.
+macro_rules! silent {
+    ($name:literal, $came:literal, $kind:expr, $example:expr, $why:literal, $signal:pat) => {
+        Row {
+            name: $name,
+            came: $came,
+            kind: $kind,
+            example: $example,
+            why: $why,
+            fits: |signal| matches!(signal, $signal),
+        }
+    };
+}
+
+/// The table, from the most to the least specific row.
+pub const ROWS: &[Row] = &[
+    silent!(
+        "unreachable",
+        "no connection: refused, no such host, TLS failed, too slow",
+        ErrorKind::Connect,
+        Example::Silent(Signal::Connect),
+        "nothing was sent, so the request cannot be the reason",
+        Signal::Connect
+    ),
+    silent!(
+        "stale connection",
+        "a kept connection closed before any byte of an answer",
+        ErrorKind::Interrupted,
+        Example::Silent(Signal::Stale),
+        "servers close idle connections, and a request may cross the close: it is repeated once on a fresh connection, booked \
+         as perhaps billed",
+        Signal::Stale
+    ),
+    silent!(
+        "broken connection",
+        "the connection broke after the request was sent",
+        ErrorKind::Interrupted,
+        Example::Silent(Signal::Broke),
+        "the upstream, or the way to it, gave up amid its work",
+        Signal::Broke
+    ),
+    silent!(
+        "unreadable answer",
+        "an event or a body that is no JSON, no UTF-8, or longer than 64 MiB",
+        ErrorKind::Protocol,
+        Example::Silent(Signal::Unreadable),
+        "no client could read it",
+        Signal::Unreadable
+    ),
+    silent!(
+        "other kind of answer",
+        "a whole answer to a streamed request that cannot be told in pieces, or a stream where a whole answer was asked for",
+        ErrorKind::Unsupported,
+        Example::Silent(Signal::OtherKind),
+        "the upstream cannot do what was asked, and works otherwise",
+        Signal::OtherKind
+    ),
+    silent!(
+        "slow to begin",
+        "no first token in the time that the upstream has for it",
+        ErrorKind::Timeout(Phase::FirstToken),
+        Example::Silent(Signal::Timeout(Phase::FirstToken)),
+        "others would wait as long; but a timeout while no worker is up is a cold start and counts nothing",
+        Signal::Timeout(Phase::FirstToken)
+    ),
+    silent!(
+        "silent amid the answer",
+        "no event for longer than the gap that the upstream may make",
+        ErrorKind::Timeout(Phase::Gap),
+        Example::Silent(Signal::Timeout(Phase::Gap)),
+        "the upstream stopped amid its work",
+        Signal::Timeout(Phase::Gap)
+    ),
+    silent!(
+        "deadline",
+        "the request's own deadline passed",
+        ErrorKind::Timeout(Phase::Deadline),
+        Example::Silent(Signal::Timeout(Phase::Deadline)),
+        "a long answer may just take long: the client's patience says nothing about the upstream",
+        Signal::Timeout(Phase::Deadline)
+    ),
+    row!(
+        "redirect",
+        "301, 302, 303, 307, 308",
+        ErrorKind::Protocol,
+        told(Whose::OpenAi, 301, ""),
+        "base_url leads elsewhere: redirects are not followed, because the key would go along",
+        answer => (300..400).contains(&answer.sent)
+    ),
+    row!(
+        JOB_WAITS,
+        "RunPod: a job that is still IN_QUEUE or IN_PROGRESS",
+        ErrorKind::Overloaded,
+        told(Whose::RunPod, 200, r#"{"id":"sync-1-u1","status":"IN_QUEUE"}"#),
+        "no worker had room while the endpoint waited; the job is cancelled",
+        answer => answer.whose == Whose::RunPod
+            && answer.said.job.as_deref().is_some_and(|job| matches!(job, "IN_QUEUE" | "IN_PROGRESS"))
+    ),
+    row!(
+        "no workers",
+        "RunPod: \"no workers available\" as the whole message of a 400, 429, 500, 502, 503 or 504",
+        ErrorKind::Overloaded,
+        told(Whose::RunPod, 503, r#"{"error":"no workers available"}"#),
+        "the endpoint has no worker at the moment; a longer message only quotes these words",
+        answer => answer.has_no_workers()
+    ),
+    row!(
+        "context",
+        "400, 413, 422: the prompt, or the prompt with its limit, is longer than the context",
+        ErrorKind::ContextOverflow,
+        told(
+            Whose::OpenAi,
+            400,
+            r#"{"error":{"message":"This model's maximum context length is 2048 tokens.","type":"BadRequestError","code":400}}"#
+        ),
+        "an upstream with a larger context may take it",
+        answer => answer.is_bad_request() && answer.overflows()
+    ),
+    row!(
+        "too large for the minute",
+        "429, 413: this request alone is beyond what the account has left in the minute",
+        ErrorKind::Refused,
+        told(
+            Whose::OpenAi,
+            429,
+            r#"{"error":{"message":"Request too large for m on tokens per min (TPM): Limit 10000, Requested 12000.","type":"tokens"}}"#
+        ),
+        "smaller requests still fit: the upstream is not parked",
+        answer => answer.is_too_large_for_the_minute()
+    ),
+    row!(
+        "queue full",
+        "Cerebras: 429 with queue_exceeded",
+        ErrorKind::Overloaded,
+        told(Whose::Cerebras, 429, r#"{"message":"high traffic","param":"queue","code":"queue_exceeded"}"#),
+        "the provider itself is full, not our quota: it often clears within a second",
+        answer => answer.whose == Whose::Cerebras
+            && answer.status == 429
+            && (answer.said.is_called(&["queue_exceeded"]) || answer.said.param.as_deref() == Some("queue"))
+    ),
+    row!(
+        "quota",
+        "429",
+        ErrorKind::RateLimited,
+        told(Whose::OpenAi, 429, r#"{"error":{"message":"Rate limit reached","code":"rate_limit_exceeded"}}"#),
+        "our allowance is used up until it resets",
+        answer => answer.status == 429
+    ),
+    row!(
+        "moderation",
+        "400, 403, 422, 451: the content was refused",
+        ErrorKind::Refused,
+        told(Whose::OpenAi, 403, r#"{"error":{"message":"The content was refused.","code":"content_filter"}}"#),
+        "this prompt is the reason, and another upstream may judge otherwise",
+        answer => answer.is_moderated()
+    ),
+    row!(
+        "firewall page",
+        "400 to 499 with a web page",
+        ErrorKind::Refused,
+        told(Whose::RunPod, 403, "<html><title>Attention Required! | Cloudflare</title></html>"),
+        "an edge in front of the upstream took offence at this request; the upstream never saw it",
+        answer => (400..500).contains(&answer.status) && answer.said.shape == Shape::Page
+    ),
+    row!(
+        "key refused",
+        "401, 402, 403 in the provider's own form: wrong key, no balance",
+        ErrorKind::Auth,
+        told(
+            Whose::Cerebras,
+            401,
+            r#"{"message":"Wrong API Key","type":"invalid_request_error","param":"api_key","code":"wrong_api_key"}"#
+        ),
+        "every call would be refused: the breaker opens at once, and whoever runs the router must act",
+        answer => answer.refuses_the_key()
+    ),
+    row!(
+        "refused in a foreign form",
+        "401, 402, 403 in any other form",
+        ErrorKind::Refused,
+        told(Whose::Cerebras, 401, r#"{"error":"Unauthorized"}"#),
+        "it may be about this one request: it is counted and logged, and the breaker stays as it is",
+        answer => answer.is(&[401, 402, 403])
+    ),
+    row!(
+        "model missing",
+        "404 in the provider's own form: the model does not exist",
+        ErrorKind::NotFound,
+        told(
+            Whose::OpenAi,
+            404,
+            r#"{"error":{"message":"The model `m` does not exist.","type":"NotFoundError","param":"model","code":404}}"#
+        ),
+        "every call would miss it: the breaker opens at once, and whoever runs the router must act",
+        answer => answer.misses_the_model()
+    ),
+    row!(
+        "beyond the deployment",
+        "400, 413, 422: no tool parser, no images; 404: no endpoint for what the request needs",
+        ErrorKind::Unsupported,
+        told(
+            Whose::OpenAi,
+            400,
+            r#"{"error":{"message":"\"auto\" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set"}}"#
+        ),
+        "the request is fine, but not for this deployment",
+        answer => answer.is_beyond_the_deployment()
+    ),
+    row!(
+        "operation missing",
+        "404 without a reason, or 405, for completions or embeddings; 501",
+        ErrorKind::Unsupported,
+        Example::Answer {
+            whose: Whose::OpenAi,
+            operation: Operation::Embeddings,
+            status: 404,
+            body: r#"{"detail":"Not Found"}"#,
+        },
+        "the upstream lacks this operation and may have the others",
+        answer => answer.status == 501
+            || (answer.misses_the_path()
+                && matches!(answer.operation, Some(Operation::Completions | Operation::Embeddings)))
+    ),
+    row!(
+        "not found",
+        "any other 404 or 405",
+        ErrorKind::Refused,
+        told(Whose::OpenAi, 404, r#"{"detail":"Not Found"}"#),
+        "base_url may be wrong, or a proxy lost its way: it is counted and logged, and the breaker stays as it is",
+        answer => answer.is(&[404, 405])
+    ),
+    row!(
+        "body too large",
+        "413",
+        ErrorKind::Unsupported,
+        told(Whose::OpenAi, 413, ""),
+        "limits on bodies differ widely",
+        answer => answer.status == 413
+    ),
+    row!(
+        "not this one",
+        "407, 409, 424, 498, 499",
+        ErrorKind::Refused,
+        told(Whose::OpenAi, 409, r#"{"error":{"message":"conflict"}}"#),
+        "a proxy or a dependency failed this request, which is no mistake of the client's",
+        answer => answer.is(&[407, 409, 424, 498, 499])
+    ),
+    row!(
+        "too slow for the server",
+        "408, 425",
+        ErrorKind::Unavailable,
+        told(Whose::OpenAi, 408, ""),
+        "the whole request was sent at once: the server gave up by itself",
+        answer => answer.is(&[408, 425])
+    ),
+    row!(
+        "client's mistake",
+        "any other 4xx",
+        ErrorKind::InvalidRequest,
+        told(
+            Whose::OpenAi,
+            400,
+            r#"{"error":{"message":"temperature must be in [0, 2]","param":"temperature","code":400}}"#
+        ),
+        "the upstream says what to change, and no upstream would do better",
+        answer => (400..500).contains(&answer.status)
+    ),
+    row!(
+        "overloaded",
+        "529",
+        ErrorKind::Overloaded,
+        told(Whose::OpenAi, 529, r#"{"error":{"message":"Overloaded","type":"overloaded_error"}}"#),
+        "the upstream says that it is full",
+        answer => answer.status == 529
+    ),
+    row!(
+        "broken, or a poisonous request",
+        "500, a failed job, or an error without a status",
+        ErrorKind::Unavailable,
+        told(Whose::RunPod, 200, r#"{"err":"api","traceback":"Traceback (most recent call last): …"}"#),
+        "some bad input is answered so: it counts once a different request has failed there as well, and is forgotten once one \
+         has gone well",
+        answer => answer.status == 500
+    ),
+    row!(
+        "broken",
+        "any other 5xx",
+        ErrorKind::Unavailable,
+        told(Whose::OpenAi, 503, ""),
+        "the upstream, or what stands in front of it, does not work",
+        answer => (501..600).contains(&answer.status)
+    ),
+    Row {
+        name: "no answer at all",
+        came: "any other status",
+        kind: ErrorKind::Protocol,
+        example: told(Whose::OpenAi, 600, ""),
+        why: "HTTP has no such answer to a call",
+        fits: |_| true,
+    },
+];

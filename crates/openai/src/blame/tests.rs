@@ -1,0 +1,134 @@
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+
+use super::*;
+use crate::{Dialect, ErrorBody, Failure, classify};
+
+struct Words(Whose);
+
+impl Dialect for Words {
+    fn whose(&self) -> Whose {
+        self.0
+    }
+}
+
+/// The row that decides about an answer.
+fn decide(whose: Whose, operation: Operation, status: u16, body: &str) -> &'static Row {
+    let said = ErrorBody::parse(body.as_bytes());
+    let meant = if status >= 300 { status } else { said.status.unwrap_or(500) };
+    let operation = Some(operation);
+    let answer = Answer { whose, operation, sent: status, status: meant, said: &said, has_tokens_left: false };
+    row(&Signal::Answer(answer))
+}
+
+#[test]
+fn every_row_decides_about_its_own_example() {
+    for expected in ROWS {
+        let decided = match expected.example {
+            Example::Silent(signal) => row(&signal),
+            Example::Answer { whose, operation, status, body } => {
+                let failure =
+                    Failure { operation: Some(operation), status, headers: &HeaderMap::new(), body: body.as_bytes() };
+                let error = Words(whose).classify(&failure);
+                assert_eq!(error.kind, expected.kind, "{}", expected.name);
+                decide(whose, operation, status, body)
+            }
+        };
+        assert_eq!(decided.name, expected.name);
+    }
+}
+
+#[test]
+fn rows_are_told_apart_by_name() {
+    let mut names: Vec<_> = ROWS.iter().map(|row| row.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), ROWS.len());
+}
+
+/// Every status has a row, and none of a request's own making counts against health.
+#[test]
+fn what_a_client_can_provoke_leaves_health_alone() {
+    let bodies = [
+        "",
+        "<html>no</html>",
+        "{}",
+        r#"{"error":{"message":"no"}}"#,
+        r#"{"error":"no"}"#,
+        r#"{"detail":"no"}"#,
+        r#"{"message":"no","code":"odd"}"#,
+        r#"{"error":{"message":"1 validation error: {'seed': 'no workers available'}","code":400}}"#,
+        "not json",
+    ];
+    for whose in [Whose::OpenAi, Whose::RunPod, Whose::Cerebras] {
+        for status in (400..500).filter(|status| ![408, 425, 429].contains(status)) {
+            for body in bodies {
+                for operation in Operation::ALL {
+                    let row = decide(whose, operation, status, body);
+                    assert!(!row.kind.counts_against_health(), "{status} {body}: {}", row.name);
+                    let is_parked = matches!(row.kind, ErrorKind::RateLimited | ErrorKind::Overloaded);
+                    assert!(!is_parked, "{status} {body}: {}", row.name);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn known_texts_count_only_as_the_whole_message_in_their_known_form() {
+    let runpod = |status, body| decide(Whose::RunPod, Operation::Chat, status, body).name;
+    for status in [400, 429, 500, 502, 503, 504] {
+        assert_eq!(runpod(status, r#"{"error":"no workers available"}"#), "no workers");
+        assert_eq!(runpod(status, r#"{"error":"No workers available "}"#), "no workers");
+    }
+    let quoted = r#"{"error":{"message":"1 validation error:\n 'input': 'no workers available'","code":400}}"#;
+    assert_eq!(runpod(400, quoted), "client's mistake");
+    assert_eq!(runpod(400, r#"{"error":{"message":"no workers available","param":"seed"}}"#), "client's mistake");
+    assert_eq!(runpod(404, r#"{"error":"no workers available"}"#), "not found");
+    let elsewhere = |whose, body| decide(whose, Operation::Chat, 503, body).name;
+    assert_eq!(elsewhere(Whose::OpenAi, r#"{"error":"no workers available"}"#), "no workers");
+    assert_eq!(elsewhere(Whose::OpenAi, r#"{"error":{"message":"no workers available"}}"#), "broken");
+    assert_eq!(elsewhere(Whose::Cerebras, r#"{"error":"no workers available"}"#), "broken");
+}
+
+#[test]
+fn a_status_that_breaks_an_upstream_is_believed_in_its_own_form_only() {
+    let at_once = |whose, status, body| {
+        let kind = decide(whose, Operation::Chat, status, body).kind;
+        matches!(kind, ErrorKind::Auth | ErrorKind::NotFound)
+    };
+    let wrong_key = r#"{"error":{"message":"Incorrect API key provided","code":"invalid_api_key"}}"#;
+    let cases = [
+        (Whose::OpenAi, 401, wrong_key, true),
+        (Whose::OpenAi, 401, r#"{"error":"Unauthorized"}"#, true),
+        (Whose::RunPod, 401, r#"{"error":"Unauthorized"}"#, true),
+        (Whose::Cerebras, 403, r#"{"detail":"Not authenticated"}"#, true),
+        (Whose::Cerebras, 402, r#"{"message":"m","type":"payment_required"}"#, true),
+        (Whose::Cerebras, 401, wrong_key, false),
+        (Whose::OpenAi, 403, r#"{"detail":"Not authenticated"}"#, false),
+        (Whose::OpenAi, 403, r#"{"error":{"message":"flagged"}}"#, false),
+        (Whose::OpenAi, 402, r#"{"error":{"message":"can only afford 100 tokens"}}"#, false),
+        (Whose::OpenAi, 401, "", false),
+        (Whose::Cerebras, 404, r#"{"message":"m","param":"model","code":"model_not_found"}"#, true),
+        (Whose::OpenAi, 404, r#"{"error":{"message":"No endpoints found that support tool use","code":404}}"#, false),
+        (Whose::OpenAi, 404, "", false),
+        (Whose::RunPod, 404, r#"{"error":"not found"}"#, false),
+    ];
+    for (whose, status, body, expected) in cases {
+        assert_eq!(at_once(whose, status, body), expected, "{whose:?} {status} {body}");
+    }
+}
+
+#[test]
+fn a_request_beyond_the_minute_parks_nobody() {
+    let left = HeaderMap::from_iter([(
+        HeaderName::from_static("x-ratelimit-remaining-tokens-minute"),
+        HeaderValue::from_static("900"),
+    )]);
+    let body = br#"{"message":"Tokens per minute limit exceeded","param":"quota","code":"token_quota_exceeded"}"#;
+    let kind = |headers| {
+        let failure = Failure { operation: None, status: 429, headers, body };
+        classify(Whose::Cerebras, &failure, &ErrorBody::parse(body)).kind
+    };
+    assert_eq!(kind(&left), ErrorKind::Refused);
+    assert_eq!(kind(&HeaderMap::new()), ErrorKind::RateLimited);
+}

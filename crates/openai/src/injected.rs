@@ -1,0 +1,148 @@
+//! What the router adds to a request by itself, and what happens when an upstream refuses it: it is taken back or made to fit,
+//! the call is repeated once, and the upstream's rule is remembered for a while. The client, who sent none of it, never reads
+//! a complaint about it.
+
+use std::{sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use provider::{Adjustment, Error, ErrorKind, Operation};
+use tokio::time::Instant;
+
+/// How long an upstream's rule is kept before it is tried anew.
+const MEMORY: Duration = Duration::from_mins(10);
+/// Fewest tokens that are worth asking for.
+const LEAST_LIMIT: u64 = 16;
+/// The option that asks for usage in streams.
+pub(crate) const STREAM_OPTIONS: &str = "stream_options";
+
+/// What an upstream has refused of what the router adds. Shared by all calls to it.
+#[derive(Debug, Default)]
+pub(crate) struct Rules {
+    learned: Mutex<Learned>,
+}
+
+#[derive(Debug, Default)]
+struct Learned {
+    /// It takes no stream options, until then.
+    no_options_until: Option<Instant>,
+    /// It takes limits up to this one, none at all if it is `None`, until then.
+    limit: Option<(Option<u64>, Instant)>,
+    /// Its context in tokens, until then.
+    context: Option<(u64, Instant)>,
+}
+
+impl Rules {
+    /// Whether the upstream takes stream options, as far as is known.
+    pub(crate) fn takes_options(&self, now: Instant) -> bool {
+        self.learned.lock().no_options_until.is_none_or(|until| until <= now)
+    }
+
+    /// The token limit to add where `default` is the configured one; `None` if none may be added.
+    pub(crate) fn limit(&self, default: u64, now: Instant) -> Option<u64> {
+        match self.learned.lock().limit.filter(|(_, until)| now < *until) {
+            Some((most, _)) => most.map(|most| most.min(default)),
+            None => Some(default),
+        }
+    }
+
+    /// The context in tokens, if the upstream has named it lately.
+    pub(crate) fn context(&self, now: Instant) -> Option<u64> {
+        self.learned.lock().context.filter(|(_, until)| now < *until).map(|(tokens, _)| tokens)
+    }
+}
+
+/// What was added to one request, and to whom it went.
+#[derive(Debug, Clone)]
+pub(crate) struct Injected {
+    pub(crate) rules: Arc<Rules>,
+    pub(crate) operation: Operation,
+    /// The tokens of the prompt, by its size.
+    pub(crate) prompt_tokens: u64,
+    /// The limit, by the name under which it was sent.
+    pub(crate) limit: Option<(&'static str, u64)>,
+    /// Whether stream options were added where the client sent none.
+    pub(crate) has_options: bool,
+    /// Whether what is added was changed already because the upstream refused it.
+    pub(crate) is_repeat: bool,
+}
+
+impl Injected {
+    /// Decides what a refusal means that may be about what was added: a repeat without it, or an error that does not speak of
+    /// it. Any other error is returned as it is.
+    pub(crate) fn judge(&self, error: Error) -> Error {
+        let now = Instant::now();
+        let until = now + MEMORY;
+        let is_refusal = matches!(
+            error.kind,
+            ErrorKind::InvalidRequest | ErrorKind::ContextOverflow | ErrorKind::Unsupported | ErrorKind::Refused
+        );
+        if !is_refusal {
+            return error;
+        }
+        if self.has_options && (blames(&error, STREAM_OPTIONS) || blames(&error, "include_usage")) {
+            self.rules.learned.lock().no_options_until = Some(until);
+            return self.repeated(error, Adjustment::Without(STREAM_OPTIONS.to_owned()));
+        }
+        let Some((field, limit)) = self.limit else { return error };
+        let numbers = numbers(&error.message);
+        if error.kind == ErrorKind::ContextOverflow {
+            // Where the limit is not among the figures, the prompt alone is too long.
+            return if numbers.contains(&limit) { self.overflowed(error, limit, &numbers, until) } else { error };
+        }
+        // A refusal of the older name may speak of the newer one.
+        let is_about_it = blames(&error, field) || (field == "max_tokens" && blames(&error, "max_completion_tokens"));
+        if !is_about_it {
+            return error;
+        }
+        let most = numbers.into_iter().filter(|number| (LEAST_LIMIT..limit).contains(number)).max();
+        self.rules.learned.lock().limit = Some((most, until));
+        self.repeated(error, Adjustment::Limit(most))
+    }
+
+    /// The prompt and the added limit together are longer than the context.
+    fn overflowed(&self, error: Error, limit: u64, numbers: &[u64], until: Instant) -> Error {
+        // The context is the largest figure but the limit and the sums that are above it.
+        let named = error.message.find("context length is").or_else(|| error.message.find("max_model_len"));
+        let context = named.and_then(|at| self::numbers(&error.message[at..]).first().copied());
+        let Some(context) = context.filter(|context| *context > LEAST_LIMIT) else {
+            return self.repeated(error, Adjustment::Limit(None));
+        };
+        self.rules.learned.lock().context = Some((context, until));
+        // vLLM counts only as far as it must, so the prompt has at least as many tokens as it names.
+        let counted = numbers.iter().filter(|number| **number < context && **number != limit).max().copied();
+        let prompt = self.prompt_tokens.max(counted.unwrap_or_default());
+        let rest = context.saturating_sub(prompt);
+        // A chat without a limit may use the rest of the context, whatever the prompt really takes.
+        let fits = (self.operation == Operation::Completions || context <= limit) && rest >= LEAST_LIMIT;
+        self.repeated(error, Adjustment::Limit(fits.then_some(rest.min(limit - 1))))
+    }
+
+    /// A refusal that does not speak of what was added, in case that nobody repeats the call.
+    fn repeated(&self, error: Error, adjustment: Adjustment) -> Error {
+        let message = "the upstream refuses what the router adds to requests";
+        let again = (!self.is_repeat).then_some(adjustment);
+        Error { again, ids: error.ids, ..Error::new(ErrorKind::Refused, message) }
+    }
+}
+
+/// Whether `error` is about the field `name`: as the field to blame, or as a word of the message.
+fn blames(error: &Error, name: &str) -> bool {
+    let outermost = error.param.as_deref().and_then(|param| param.split(['.', '[']).next());
+    if outermost == Some(name) {
+        return true;
+    }
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    error.message.match_indices(name).any(|(at, _)| {
+        !error.message[..at].ends_with(is_part) && !error.message[at + name.len()..].starts_with(is_part)
+    })
+}
+
+/// The whole numbers in a text, in order.
+fn numbers(text: &str) -> Vec<u64> {
+    text.split(|c: char| !c.is_ascii_digit() && c != ',')
+        .filter_map(|figure| figure.trim_matches(',').replace(',', "").parse().ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+//! A thin look into an answer, whole or one event of a stream: whether it is an error, what it counts, which choices it ends.
+//!
+//! Whatever is odd in what is looked at is the client's to read: a member of an unexpected type means nothing, one that appears
+//! twice counts each time. Only a text that is not JSON is refused, because no client could read it.
+
+use std::ops::Range;
+
+use provider::{Malformed, Reader, Text, Usage, Value};
+
+use crate::{
+    body::JOB_STATES,
+    classify::{Dialect, Finish},
+};
+
+/// What was seen.
+#[derive(Debug, Default)]
+pub(crate) struct Peek {
+    /// Whether it is an error: beside choices, inside one of them, or instead of any.
+    pub(crate) is_error: bool,
+    /// How many choices there are; `None` if there is no list of them.
+    pub(crate) choices: Option<usize>,
+    /// Whether a choice brings anything but a role: content, reasoning, a tool call, whatever comes next.
+    pub(crate) has_content: bool,
+    /// The choices that end here, by their index.
+    pub(crate) ended: Vec<(u64, Finish)>,
+    /// Finish reasons that are to be written in OpenAI's words: where they stand, quotes included, and the word.
+    pub(crate) renamed: Vec<(Range<usize>, &'static str)>,
+    /// Whether there is a usage that is not null.
+    pub(crate) has_usage: bool,
+    /// What that counts, if it is one plain usage.
+    pub(crate) usage: Option<Usage>,
+    /// How many embeddings there are; `None` if there is no list of them.
+    pub(crate) embeddings: Option<usize>,
+}
+
+impl Peek {
+    /// Looks at `text`.
+    ///
+    /// # Errors
+    /// If `text` is not JSON.
+    pub(crate) fn at(text: &str, dialect: &dyn Dialect) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(text);
+        if reader.peek() != Some(b'{') {
+            reader.value()?;
+            reader.end()?;
+            return Ok(Self::default());
+        }
+        let mut peek = Self::default();
+        let mut flat = Flat::default();
+        let mut usages = 0;
+        reader.enter()?;
+        while let Some(key) = reader.key()? {
+            match &*key.decoded() {
+                "choices" => peek.choices(&mut reader, dialect)?,
+                "usage" => {
+                    let raw = reader.raw()?;
+                    if raw != "null" {
+                        usages += 1;
+                        peek.has_usage = true;
+                        peek.usage = Usage::read(raw);
+                    }
+                }
+                "error" => peek.is_error |= says_something(&mut reader)?,
+                "data" => {
+                    if let Value::Array(count) = reader.value()? {
+                        peek.embeddings = Some(count);
+                    }
+                }
+                name => flat.see(name, reader.value()?),
+            }
+        }
+        reader.end()?;
+        if usages > 1 {
+            peek.usage = None;
+        }
+        peek.is_error |= peek.choices.is_none() && flat.is_error();
+        Ok(peek)
+    }
+
+    fn choices(&mut self, reader: &mut Reader<'_>, dialect: &dyn Dialect) -> Result<(), Malformed> {
+        if reader.peek() != Some(b'[') {
+            reader.value()?;
+            return Ok(());
+        }
+        reader.enter()?;
+        let mut count = 0;
+        while reader.element()? {
+            count += 1;
+            if reader.peek() == Some(b'{') {
+                self.choice(reader, dialect)?;
+            } else {
+                reader.value()?;
+            }
+        }
+        self.choices = Some(self.choices.unwrap_or_default() + count);
+        Ok(())
+    }
+
+    fn choice(&mut self, reader: &mut Reader<'_>, dialect: &dyn Dialect) -> Result<(), Malformed> {
+        let mut index = 0;
+        let mut finish = None;
+        reader.enter()?;
+        while let Some(key) = reader.key()? {
+            match &*key.decoded() {
+                "index" => index = reader.value()?.count().unwrap_or(0),
+                "delta" | "message" => self.has_content |= holds_more_than_a_role(reader)?,
+                "text" => self.has_content |= !reader.value()?.is_empty(),
+                "finish_reason" => {
+                    let value = reader.value()?;
+                    finish = self.finish(value, dialect).or(finish);
+                }
+                _ => drop(reader.value()?),
+            }
+        }
+        if let Some(finish) = finish {
+            self.is_error |= finish == Finish::Failed;
+            self.ended.push((index, finish));
+        }
+        Ok(())
+    }
+
+    /// What a finish reason means; `None` if it is empty, which ends nothing.
+    fn finish(&mut self, value: Value<'_>, dialect: &dyn Dialect) -> Option<Finish> {
+        let Value::Text(reason) = value else {
+            return (!value.is_empty() && value != Value::Bool(false)).then_some(Finish::Unknown);
+        };
+        if reason.raw.is_empty() {
+            return None;
+        }
+        let finish = dialect.finish(&reason.decoded());
+        if let Finish::Renamed(word) = finish {
+            self.renamed.push((reason.at - 1..reason.at + reason.raw.len() + 1, word));
+        }
+        Some(finish)
+    }
+}
+
+/// Whether the delta or message that comes next holds anything beside its role.
+fn holds_more_than_a_role(reader: &mut Reader<'_>) -> Result<bool, Malformed> {
+    if reader.peek() != Some(b'{') {
+        return Ok(!reader.value()?.is_empty());
+    }
+    let mut holds_more = false;
+    reader.enter()?;
+    while let Some(key) = reader.key()? {
+        let is_empty = reader.value()?.is_empty();
+        holds_more |= !is_empty && !key.says("role");
+    }
+    Ok(holds_more)
+}
+
+/// Whether the `error` that comes next says anything: not if it is empty, false, zero, or an object of such.
+fn says_something(reader: &mut Reader<'_>) -> Result<bool, Malformed> {
+    let says = |value: Value<'_>| !value.is_empty() && value != Value::Bool(false) && value.count() != Some(0);
+    if reader.peek() != Some(b'{') {
+        return Ok(says(reader.value()?));
+    }
+    let mut something = false;
+    reader.enter()?;
+    while reader.key()?.is_some() {
+        something |= says(reader.value()?);
+    }
+    Ok(something)
+}
+
+/// Members that make an error of an object without choices. A ping or a notice has some of them, an error more.
+#[derive(Default)]
+struct Flat {
+    has_message: bool,
+    has_cause: bool,
+    is_certain: bool,
+}
+
+impl Flat {
+    fn see(&mut self, name: &str, value: Value<'_>) {
+        let text = value.text();
+        let says = |words: &[&str]| text.is_some_and(|text| words.iter().any(|word| text.says(word)));
+        let is_filled = text.is_some_and(|text| !text.raw.is_empty());
+        match name {
+            "message" => self.has_message = is_filled,
+            "code" | "param" => self.has_cause |= is_filled || value.count().is_some_and(|code| code >= 400),
+            "status_code" => self.has_cause |= value.count().is_some_and(|code| code >= 400),
+            "type" => self.has_cause |= text.is_some_and(names_an_error),
+            "object" => self.is_certain |= says(&["error"]),
+            "detail" | "err" => self.is_certain |= !value.is_empty(),
+            "status" => self.is_certain |= says(&JOB_STATES),
+            _ => {}
+        }
+    }
+
+    fn is_error(&self) -> bool {
+        self.is_certain || (self.has_message && self.has_cause)
+    }
+}
+
+fn names_an_error(kind: Text<'_>) -> bool {
+    kind.decoded().to_ascii_lowercase().contains("error")
+}
+
+#[cfg(test)]
+mod tests;

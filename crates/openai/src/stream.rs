@@ -1,0 +1,144 @@
+//! A stream of events as frames, one for each event, and when its answer is complete.
+
+use std::{
+    collections::BTreeSet,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use futures_util::Stream;
+use provider::{Error, ErrorKind, Frame, FrameKind};
+
+use crate::{
+    Splitter,
+    chunk::{self, UsageFor},
+    classify::{Dialect, Finish},
+    client::transport,
+    peek::Peek,
+};
+
+/// Largest event of a stream, in bytes.
+const MAX_EVENT: usize = 64 << 20;
+
+/// Which choices have ended. Every one has its own end.
+#[derive(Debug)]
+pub(crate) struct Ends {
+    expected: u64,
+    ended: BTreeSet<u64>,
+    /// Those that ended for a reason that is not known: believed once the whole stream has ended well.
+    doubtful: BTreeSet<u64>,
+}
+
+impl Ends {
+    /// None of the `expected` choices has.
+    pub(crate) fn new(expected: u64) -> Self {
+        Self { expected, ended: BTreeSet::new(), doubtful: BTreeSet::new() }
+    }
+
+    /// Takes in what an event ends. Whether that completes the answer.
+    fn see(&mut self, peek: &Peek) -> bool {
+        let was_complete = self.is_complete();
+        for (index, finish) in &peek.ended {
+            match finish {
+                Finish::Known | Finish::Renamed(_) => self.ended.insert(*index),
+                Finish::Unknown => self.doubtful.insert(*index),
+                Finish::Failed => false,
+            };
+        }
+        !was_complete && self.is_complete()
+    }
+
+    fn is_complete(&self) -> bool {
+        self.ended.len() as u64 >= self.expected
+    }
+
+    /// Whether the answer is complete if the stream ends well here.
+    fn may_end(&self) -> bool {
+        self.ended.union(&self.doubtful).count() as u64 >= self.expected
+    }
+}
+
+enum State {
+    Reading,
+    /// The body ended; what the splitter still holds comes last.
+    Draining,
+    Ended,
+}
+
+/// The frames of a stream.
+pub(crate) struct SseFrames<S> {
+    body: Pin<Box<S>>,
+    splitter: Splitter,
+    usage_for: UsageFor,
+    dialect: &'static dyn Dialect,
+    ends: Ends,
+    state: State,
+}
+
+impl<S: Stream<Item = reqwest::Result<Bytes>>> SseFrames<S> {
+    /// Reads `body`, whose answer has as many choices as `ends` expects.
+    pub(crate) fn new(body: Pin<Box<S>>, usage_for: UsageFor, dialect: &'static dyn Dialect, ends: Ends) -> Self {
+        Self { body, splitter: Splitter::new(MAX_EVENT), usage_for, dialect, ends, state: State::Reading }
+    }
+
+    fn frame(&mut self, event: crate::Event) -> Result<Frame, Error> {
+        let chunk::Read { mut frame, peek } = chunk::read(event, self.usage_for, self.dialect)?;
+        let is_early = peek.ended.is_empty() && peek.choices.is_some_and(|count| count > 0);
+        if self.usage_for == UsageFor::Client && is_early && peek.has_usage {
+            self.usage_for = UsageFor::EveryChunk;
+        }
+        if frame.kind == FrameKind::Finish && !self.ends.see(&peek) {
+            frame.kind = FrameKind::Content;
+        }
+        if frame.kind == FrameKind::Done {
+            self.state = State::Ended;
+        }
+        Ok(frame)
+    }
+
+    /// How the stream ended without `[DONE]`: well if every choice has ended, which some servers take for enough.
+    fn end(&mut self) -> Result<Frame, Error> {
+        self.state = State::Ended;
+        if self.ends.may_end() {
+            return Ok(Frame::done());
+        }
+        Err(Error::new(ErrorKind::Interrupted, "the upstream ended the stream before the answer was complete"))
+    }
+}
+
+impl<S: Stream<Item = reqwest::Result<Bytes>>> Stream for SseFrames<S> {
+    type Item = Result<Frame, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        let result = loop {
+            match this.state {
+                State::Ended => return Poll::Ready(None),
+                State::Draining => {
+                    break match this.splitter.finish() {
+                        Some(event) => this.frame(event),
+                        None => this.end(),
+                    };
+                }
+                State::Reading => {}
+            }
+            if let Some(event) = this.splitter.next_event() {
+                break this.frame(event);
+            }
+            match ready!(this.body.as_mut().poll_next(context)) {
+                Some(Ok(read)) => {
+                    if let Err(error) = this.splitter.push(read) {
+                        break Err(Error::new(ErrorKind::Protocol, error.to_string()));
+                    }
+                }
+                Some(Err(error)) => break Err(transport(&error)),
+                None => this.state = State::Draining,
+            }
+        };
+        if result.is_err() {
+            this.state = State::Ended;
+        }
+        Poll::Ready(Some(result))
+    }
+}

@@ -1,0 +1,147 @@
+//! Whole answers: what makes one, and one that came where a stream was asked for.
+
+use bytes::Bytes;
+use provider::{Error, ErrorKind, Frame, FrameKind, Object, Operation, Request, Rewrite};
+use serde_json::{Map, Value, json};
+
+use crate::{classify::Dialect, peek::Peek};
+
+/// What of a request decides how its answer is read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) operation: Operation,
+    pub(crate) include_usage: bool,
+    pub(crate) choices: u64,
+}
+
+impl Asked {
+    pub(crate) fn of(request: &Request) -> Self {
+        let head = &request.head;
+        Self { operation: request.operation, include_usage: head.include_usage, choices: head.choices() }
+    }
+}
+
+/// A whole answer, if the body is one: success is the presence of what was asked for, never the status alone.
+pub(crate) fn whole(body: Bytes, asked: Asked, dialect: &dyn Dialect) -> Result<Frame, Error> {
+    let text = str::from_utf8(&body).map_err(|_| protocol("the upstream's answer is not UTF-8"))?;
+    let Ok(peek) = Peek::at(text, dialect) else { return Err(no_json(&body, text, asked, dialect)) };
+    let found = match asked.operation {
+        Operation::Chat | Operation::Completions => peek.choices,
+        Operation::Embeddings => peek.embeddings,
+    };
+    if peek.is_error || found.is_none_or(|count| count == 0) {
+        return Err(dialect.in_band(&body, Some(asked.operation)));
+    }
+    let usage = peek.usage;
+    let bytes = if peek.renamed.is_empty() { None } else { renamed(text, &peek) };
+    Ok(Frame { bytes: bytes.unwrap_or(body), kind: FrameKind::Whole, usage })
+}
+
+fn no_json(body: &[u8], text: &str, asked: Asked, dialect: &dyn Dialect) -> Error {
+    let start = text.trim_start();
+    if start.is_empty() || start.starts_with('<') {
+        return dialect.in_band(body, Some(asked.operation));
+    }
+    if start.starts_with("data:") || start.starts_with("event:") {
+        let message = "the upstream answered with a stream where a whole answer was asked for";
+        return Error::new(ErrorKind::Unsupported, message);
+    }
+    protocol("the upstream's answer is not valid JSON")
+}
+
+/// The answer with its finish reasons in OpenAI's words.
+fn renamed(text: &str, peek: &Peek) -> Option<Bytes> {
+    let object = Object::parse(text).ok()?;
+    let mut rewrite = Rewrite::new(text.as_bytes(), &object);
+    for (range, word) in &peek.renamed {
+        rewrite.replace(range.clone(), format!("\"{word}\""));
+    }
+    Some(rewrite.finish())
+}
+
+fn protocol(message: &str) -> Error {
+    Error::new(ErrorKind::Protocol, message)
+}
+
+/// The frames of a stream that says what the whole answer `body` says.
+///
+/// # Errors
+/// If it is no answer, or none that can be told in pieces. The latter says nothing about the upstream's health.
+pub(crate) fn as_stream(body: Bytes, asked: Asked, dialect: &dyn Dialect) -> Result<Vec<Frame>, Error> {
+    let frame = whole(body, asked, dialect)?;
+    let answer: Option<Map<String, Value>> = serde_json::from_slice(&frame.bytes).ok();
+    let pieces = answer.and_then(|answer| pieces(answer, asked));
+    let Some(Pieces { content, finish, usage }) = pieces else {
+        let message = "the upstream answered a request for a stream with a whole answer that cannot be made into one";
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    };
+    let mut frames = vec![
+        Frame { bytes: event(&content), kind: FrameKind::Content, usage: None },
+        Frame { bytes: event(&finish), kind: FrameKind::Finish, usage: None },
+    ];
+    let bytes = usage.map(|usage| event(&usage)).unwrap_or_default();
+    frames.push(Frame { bytes, kind: FrameKind::Usage, usage: frame.usage });
+    frames.push(Frame::done());
+    Ok(frames)
+}
+
+/// The events that a whole answer is told in.
+struct Pieces {
+    content: Value,
+    finish: Value,
+    usage: Option<Value>,
+}
+
+fn pieces(mut answer: Map<String, Value>, asked: Asked) -> Option<Pieces> {
+    let Some(Value::Array(choices)) = answer.remove("choices") else { return None };
+    let usage = answer.remove("usage").filter(|_| asked.include_usage);
+    if asked.operation == Operation::Chat {
+        answer.insert("object".to_owned(), "chat.completion.chunk".into());
+    }
+    let with = |choices: Vec<Value>| {
+        let mut chunk = answer.clone();
+        chunk.insert("choices".to_owned(), choices.into());
+        Value::Object(chunk)
+    };
+    let (content, finish) = choices
+        .into_iter()
+        .enumerate()
+        .map(|(at, choice)| split(at, choice, asked))
+        .collect::<Option<(Vec<_>, Vec<_>)>>()?;
+    let usage = usage.map(|usage| {
+        let mut chunk = with(Vec::new());
+        chunk["usage"] = usage;
+        chunk
+    });
+    Some(Pieces { content: with(content), finish: with(finish), usage })
+}
+
+/// A choice in two: what it says, and how it ends.
+fn split(at: usize, choice: Value, asked: Asked) -> Option<(Value, Value)> {
+    let Value::Object(mut choice) = choice else { return None };
+    choice.entry("index").or_insert_with(|| at.into());
+    let reason = choice.insert("finish_reason".to_owned(), Value::Null);
+    let reason = reason.filter(|reason| reason.as_str().is_some_and(|reason| !reason.is_empty()));
+    let mut end = json!({"index": choice["index"], "finish_reason": reason.unwrap_or_else(|| "stop".into())});
+    if asked.operation == Operation::Completions {
+        choice.get("text").filter(|text| text.is_string())?;
+        end["text"] = "".into();
+        return Some((Value::Object(choice), end));
+    }
+    let Some(Value::Object(mut delta)) = choice.remove("message") else { return None };
+    if let Some(Value::Array(calls)) = delta.get_mut("tool_calls") {
+        for (at, call) in calls.iter_mut().enumerate() {
+            call.as_object_mut()?.entry("index").or_insert_with(|| at.into());
+        }
+    }
+    choice.insert("delta".to_owned(), delta.into());
+    end["delta"] = json!({});
+    Some((Value::Object(choice), end))
+}
+
+fn event(chunk: &Value) -> Bytes {
+    Bytes::from(format!("data: {chunk}\n\n"))
+}
+
+#[cfg(test)]
+mod tests;

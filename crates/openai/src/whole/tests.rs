@@ -1,0 +1,104 @@
+use super::*;
+use crate::OpenAiDialect;
+
+const CHAT: Asked = Asked { operation: Operation::Chat, include_usage: false, choices: 1 };
+
+fn read(body: &str, asked: Asked) -> Result<Frame, Error> {
+    whole(Bytes::from(body.to_owned()), asked, &OpenAiDialect)
+}
+
+#[test]
+fn success_is_the_presence_of_what_was_asked_for() {
+    for body in [
+        r#"{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}"#,
+        r#"{"choices":[{"message":{"content":"hi"}}],"error":null,"usage":{"prompt_tokens":1.5}}"#,
+        r#"{"choices":[{"message":{"content":"hi"},"finish_reason":""}],"error":{}}"#,
+        r#"{"choices":[{"message":{"content":[{"type":"text","text":"\ud83d"}]}}],"choices":[]}"#,
+    ] {
+        let frame = read(body, CHAT).unwrap_or_else(|error| panic!("{body}: {error}"));
+        assert_eq!((&frame.bytes[..], frame.kind), (body.as_bytes(), FrameKind::Whole));
+    }
+    for body in [
+        r#"{"choices":[]}"#,
+        r#"{"choices":null}"#,
+        r#"{"choices":[{"message":{"content":"hi"}}],"error":{"message":"m"}}"#,
+        r#"{"choices":[{"message":{"content":""},"finish_reason":"error"}]}"#,
+        r#"{"id":"c"}"#,
+        r#"{"error":"text"}"#,
+        "",
+        "<html>",
+        "nonsense",
+        "[]",
+    ] {
+        assert!(read(body, CHAT).is_err(), "{body}");
+    }
+}
+
+#[test]
+fn embeddings_are_judged_alike() {
+    let asked = Asked { operation: Operation::Embeddings, ..CHAT };
+    let body = r#"{"data":[{"embedding":[0.1]}],"usage":{"prompt_tokens":3,"total_tokens":3}}"#;
+    assert_eq!(read(body, asked).expect("an answer").usage.map(|usage| usage.total()), Some(3));
+    for body in [r#"{"data":[]}"#, r#"{"data":[1],"error":{"message":"m"}}"#, r#"{"choices":[{}]}"#] {
+        assert!(read(body, asked).is_err(), "{body}");
+    }
+}
+
+#[test]
+fn a_stream_for_a_whole_answer_is_named_and_charged_to_nobody() {
+    let error = read("data: {\"choices\":[]}\n\ndata: [DONE]\n\n", CHAT).expect_err("a stream");
+    assert_eq!(error.kind, ErrorKind::Unsupported);
+    assert!(error.message.contains("a stream"), "{error}");
+}
+
+fn events(body: &Value, asked: Asked) -> Vec<Value> {
+    let frames = as_stream(Bytes::from(body.to_string()), asked, &OpenAiDialect).expect("a stream");
+    let texts = frames.iter().filter(|frame| !frame.bytes.is_empty());
+    let datas = texts.map(|frame| String::from_utf8(frame.bytes.to_vec()).expect("text"));
+    datas
+        .map(|data| {
+            let data = data.strip_prefix("data: ").and_then(|data| data.strip_suffix("\n\n")).expect("an event");
+            serde_json::from_str(data).unwrap_or_else(|_| data.into())
+        })
+        .collect()
+}
+
+#[test]
+fn a_whole_chat_is_told_in_pieces() {
+    let message = json!({"role": "assistant", "content": "hi", "tool_calls": [
+        {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}},
+    ]});
+    let body = json!({"id": "c", "object": "chat.completion", "created": 1, "model": "m",
+        "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 2}});
+    let asked = Asked { include_usage: true, ..CHAT };
+    let told = events(&body, asked);
+    assert_eq!(told[0]["object"], "chat.completion.chunk");
+    assert_eq!(told[0]["choices"][0]["delta"]["content"], "hi");
+    assert_eq!(told[0]["choices"][0]["delta"]["tool_calls"][0]["index"], 0);
+    assert_eq!(told[0]["choices"][0]["finish_reason"], Value::Null);
+    assert_eq!(told[1]["choices"][0], json!({"index": 0, "delta": {}, "finish_reason": "tool_calls"}));
+    assert_eq!((&told[2]["choices"], &told[2]["usage"]), (&json!([]), &body["usage"]));
+    assert_eq!(told[3], "[DONE]");
+    assert_eq!(events(&body, CHAT).len(), 3, "no usage for a client that did not ask");
+    let frames = as_stream(Bytes::from(body.to_string()), CHAT, &OpenAiDialect).expect("a stream");
+    assert_eq!(frames.iter().find_map(|frame| frame.usage).map(|usage| usage.total()), Some(5), "it is counted");
+}
+
+#[test]
+fn a_whole_completion_of_two_choices_is_told_in_pieces() {
+    let body = json!({"id": "c", "object": "text_completion", "choices": [
+        {"index": 0, "text": "a", "finish_reason": "stop"}, {"index": 1, "text": "b", "finish_reason": null}]});
+    let told = events(&body, Asked { operation: Operation::Completions, include_usage: false, choices: 2 });
+    assert_eq!((&told[0]["choices"][1]["text"], &told[0]["object"]), (&json!("b"), &json!("text_completion")));
+    assert_eq!(told[1]["choices"][1], json!({"index": 1, "text": "", "finish_reason": "stop"}));
+}
+
+#[test]
+fn what_cannot_be_told_in_pieces_is_charged_to_nobody() {
+    for body in [r#"{"choices":[{"index":0}]}"#, r#"{"choices":["odd"]}"#, r#"{"choices":[{"message":"text"}]}"#] {
+        let error = as_stream(Bytes::from(body.to_owned()), CHAT, &OpenAiDialect).expect_err(body);
+        assert_eq!(error.kind, ErrorKind::Unsupported, "{body}");
+        assert!(error.message.contains("whole answer"), "{error}");
+    }
+}

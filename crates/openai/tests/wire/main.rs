@@ -1,0 +1,12 @@
+//! Calls over real connections: streams whatever their label, the ends of bodies, and connections that were kept too long.
+
+// The modules say `cfg(test)` for clippy, which allows `expect` there.
+#[cfg(test)]
+mod connections;
+#[cfg(test)]
+mod labels;
+#[cfg(test)]
+#[path = "../support/raw.rs"]
+mod raw;
+#[cfg(test)]
+mod stage;

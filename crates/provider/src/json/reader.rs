@@ -1,0 +1,357 @@
+//! A JSON text walked once, from front to back, without decoding or copying what nobody looks at.
+//!
+//! Requests and events are relayed as they came; the router only peeks at them. A typed parser would fail on what it did not
+//! expect: a count that is null, a member that appears twice, half of a surrogate pair. This one accepts every text that is
+//! JSON by RFC 8259 and leaves it to its caller what a value of an unexpected type means. It is total: no input makes it panic,
+//! recurse deeper than [`MAX_DEPTH`] or look at a byte twice.
+
+use std::fmt;
+
+use super::text::{Text, escape_length, next_special};
+
+/// Most levels of arrays and objects in each other.
+pub(crate) const MAX_DEPTH: usize = 128;
+
+/// Why a text is not JSON, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed {
+    /// The byte at which the text stops being JSON.
+    pub at: usize,
+    /// What is wrong there.
+    pub why: Why,
+}
+
+/// What is wrong with a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// It ends too early.
+    Ends,
+    /// A value should stand there.
+    NoValue,
+    /// A key in quotes should stand there.
+    NoKey,
+    /// A colon should stand there.
+    NoColon,
+    /// A comma or the closing bracket should stand there.
+    NoComma,
+    /// A number is written in a way that JSON does not have.
+    BadNumber,
+    /// An escape in a string is none.
+    BadEscape,
+    /// A control character stands in a string.
+    ControlCharacter,
+    /// More than [`MAX_DEPTH`] levels.
+    TooDeep,
+    /// Something follows the value.
+    Trailing,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let why = match self.why {
+            Why::Ends => "it ends too early",
+            Why::NoValue => "expected a value",
+            Why::NoKey => "expected a field name in quotes",
+            Why::NoColon => "expected a colon",
+            Why::NoComma => "expected a comma or a closing bracket",
+            Why::BadNumber => "expected a number",
+            Why::BadEscape => "expected an escape such as \\n or \\u00e9 behind the backslash",
+            Why::ControlCharacter => "a control character in a string must be written as an escape",
+            Why::TooDeep => "it is nested too deeply",
+            Why::Trailing => "something follows the closing bracket",
+        };
+        write!(f, "{why} at byte {}", self.at)
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+/// A value; of arrays and objects only how much is in them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Value<'a> {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool(bool),
+    /// A number as it is written.
+    Number(&'a str),
+    /// A string.
+    Text(Text<'a>),
+    /// An array and the number of its elements.
+    Array(usize),
+    /// An object and the number of its members, repeated ones included.
+    Object(usize),
+}
+
+impl<'a> Value<'a> {
+    /// The whole number from 0 on that it is; `None` for anything else, `1.0` and `1e3` included.
+    pub fn count(&self) -> Option<u64> {
+        match self {
+            Self::Number(digits) => digits.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// The number that it is.
+    pub fn number(&self) -> Option<f64> {
+        match self {
+            Self::Number(digits) => digits.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// The string that it is.
+    pub fn text(&self) -> Option<Text<'a>> {
+        match self {
+            Self::Text(text) => Some(*text),
+            _ => None,
+        }
+    }
+
+    /// Whether it holds nothing: null, or an empty string, array or object.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Null | Self::Array(0) | Self::Object(0) => true,
+            Self::Text(text) => text.raw.is_empty(),
+            Self::Bool(_) | Self::Number(_) | Self::Array(_) | Self::Object(_) => false,
+        }
+    }
+}
+
+/// Walks a JSON text.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+    depth: usize,
+    /// Whether the innermost open array or object has had nothing yet.
+    is_first: bool,
+}
+
+type Read<T> = Result<T, Malformed>;
+
+impl<'a> Reader<'a> {
+    /// Starts in front of the value that `text` should be.
+    pub fn new(text: &'a str) -> Self {
+        Self { text, at: 0, depth: 0, is_first: false }
+    }
+
+    /// The text that is read.
+    pub fn text(&self) -> &'a str {
+        self.text
+    }
+
+    /// Where the reader stands: behind what was read last.
+    pub fn position(&self) -> usize {
+        self.at
+    }
+
+    /// The first byte of what comes next; white space is passed over. `None` at the end.
+    pub fn peek(&mut self) -> Option<u8> {
+        let bytes = self.text.as_bytes();
+        while let Some(byte) = bytes.get(self.at) {
+            if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
+                return Some(*byte);
+            }
+            self.at += 1;
+        }
+        None
+    }
+
+    /// Reads the value that comes next; arrays and objects are passed over.
+    ///
+    /// # Errors
+    /// If no JSON value stands there.
+    pub fn value(&mut self) -> Read<Value<'a>> {
+        match self.peek() {
+            Some(b'"') => self.string().map(Value::Text),
+            Some(b'{') => self.pass_object().map(Value::Object),
+            Some(b'[') => self.pass_array().map(Value::Array),
+            Some(b'-' | b'0'..=b'9') => self.number().map(Value::Number),
+            Some(b'n') => self.word("null", Value::Null),
+            Some(b't') => self.word("true", Value::Bool(true)),
+            Some(b'f') => self.word("false", Value::Bool(false)),
+            Some(_) => self.fail(Why::NoValue),
+            None => self.fail(Why::Ends),
+        }
+    }
+
+    /// Reads the value that comes next and returns it as it is written.
+    ///
+    /// # Errors
+    /// If no JSON value stands there.
+    pub fn raw(&mut self) -> Read<&'a str> {
+        self.peek();
+        let start = self.at;
+        self.value()?;
+        Ok(&self.text[start..self.at])
+    }
+
+    /// Enters the object or array that comes next: the caller has peeked at its bracket.
+    ///
+    /// # Errors
+    /// If there are too many levels.
+    pub fn enter(&mut self) -> Read<()> {
+        if self.depth == MAX_DEPTH {
+            return self.fail(Why::TooDeep);
+        }
+        self.at += 1;
+        self.depth += 1;
+        self.is_first = true;
+        Ok(())
+    }
+
+    /// The next key of the object that was entered, its colon passed; `None` once the object is left. The caller reads the
+    /// value before it asks for the next key.
+    ///
+    /// # Errors
+    /// If neither a key nor the end of the object stands there.
+    pub fn key(&mut self) -> Read<Option<Text<'a>>> {
+        if !self.goes_on(b'}')? {
+            return Ok(None);
+        }
+        match self.peek() {
+            Some(b'"') => {}
+            Some(_) => return self.fail(Why::NoKey),
+            None => return self.fail(Why::Ends),
+        }
+        let key = self.string()?;
+        match self.peek() {
+            Some(b':') => self.at += 1,
+            Some(_) => return self.fail(Why::NoColon),
+            None => return self.fail(Why::Ends),
+        }
+        Ok(Some(key))
+    }
+
+    /// Whether another element of the array that was entered follows; the array is left if none does.
+    ///
+    /// # Errors
+    /// If neither an element nor the end of the array can follow.
+    pub fn element(&mut self) -> Read<bool> {
+        self.goes_on(b']')
+    }
+
+    /// Insists that nothing follows.
+    ///
+    /// # Errors
+    /// If something does.
+    pub fn end(&mut self) -> Read<()> {
+        match self.peek() {
+            None => Ok(()),
+            Some(_) => self.fail(Why::Trailing),
+        }
+    }
+
+    fn goes_on(&mut self, close: u8) -> Read<bool> {
+        let is_first = std::mem::take(&mut self.is_first);
+        match self.peek() {
+            Some(byte) if byte == close => {
+                self.at += 1;
+                self.depth -= 1;
+                Ok(false)
+            }
+            Some(_) if is_first => Ok(true),
+            Some(b',') => {
+                self.at += 1;
+                match self.peek() {
+                    Some(byte) if byte == close => self.fail(if close == b'}' { Why::NoKey } else { Why::NoValue }),
+                    _ => Ok(true),
+                }
+            }
+            Some(_) => self.fail(Why::NoComma),
+            None => self.fail(Why::Ends),
+        }
+    }
+
+    fn pass_object(&mut self) -> Read<usize> {
+        self.enter()?;
+        let mut count = 0;
+        while self.key()?.is_some() {
+            self.value()?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn pass_array(&mut self) -> Read<usize> {
+        self.enter()?;
+        let mut count = 0;
+        while self.element()? {
+            self.value()?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn string(&mut self) -> Read<Text<'a>> {
+        let bytes = self.text.as_bytes();
+        let start = self.at + 1;
+        let mut is_escaped = false;
+        self.at = start;
+        loop {
+            self.at = next_special(bytes, self.at);
+            match bytes.get(self.at) {
+                Some(b'"') => break,
+                Some(b'\\') => match escape_length(&bytes[self.at..]) {
+                    Some(length) => {
+                        is_escaped = true;
+                        self.at += length;
+                    }
+                    None => return self.fail(Why::BadEscape),
+                },
+                Some(_) => return self.fail(Why::ControlCharacter),
+                None => return self.fail(Why::Ends),
+            }
+        }
+        let raw = &self.text[start..self.at];
+        self.at += 1;
+        Ok(Text { raw, at: start, is_escaped })
+    }
+
+    fn number(&mut self) -> Read<&'a str> {
+        let start = self.at;
+        self.pass(b'-');
+        if !self.pass(b'0') && self.digits() == 0 {
+            return self.fail(Why::BadNumber);
+        }
+        if self.pass(b'.') && self.digits() == 0 {
+            return self.fail(Why::BadNumber);
+        }
+        if self.pass(b'e') || self.pass(b'E') {
+            let _signed = self.pass(b'+') || self.pass(b'-');
+            if self.digits() == 0 {
+                return self.fail(Why::BadNumber);
+            }
+        }
+        Ok(&self.text[start..self.at])
+    }
+
+    fn pass(&mut self, byte: u8) -> bool {
+        let is_there = self.text.as_bytes().get(self.at) == Some(&byte);
+        self.at += usize::from(is_there);
+        is_there
+    }
+
+    fn digits(&mut self) -> usize {
+        let rest = &self.text.as_bytes()[self.at..];
+        let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        self.at += count;
+        count
+    }
+
+    fn word(&mut self, word: &str, value: Value<'a>) -> Read<Value<'a>> {
+        if !self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
+            return self.fail(Why::NoValue);
+        }
+        self.at += word.len();
+        Ok(value)
+    }
+
+    fn fail<T>(&self, why: Why) -> Read<T> {
+        Err(Malformed { at: self.at, why })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn read(text: &str) -> Result<Value<'_>, Malformed> {
+    let mut reader = Reader::new(text);
+    let value = reader.value()?;
+    reader.end()?;
+    Ok(value)
+}
+
+fn why(text: &str) -> Why {
+    read(text).expect_err(text).why
+}
+
+#[test]
+fn values_are_told_apart() {
+    assert_eq!(read(" null "), Ok(Value::Null));
+    assert_eq!(read("true"), Ok(Value::Bool(true)));
+    assert_eq!(read("-1.5e3").ok().and_then(|value| value.number()), Some(-1500.0));
+    assert_eq!(read("[1,[2,3],{}]"), Ok(Value::Array(3)));
+    assert_eq!(read("{\"a\":1,\"a\":[2]}"), Ok(Value::Object(2)));
+    for empty in ["null", "\"\"", "[]", "{ }"] {
+        assert!(read(empty).expect("JSON").is_empty(), "{empty}");
+    }
+    for filled in ["0", "false", "\" \"", "[null]", "{\"\":null}"] {
+        assert!(!read(filled).expect("JSON").is_empty(), "{filled}");
+    }
+}
+
+#[test]
+fn only_plain_whole_numbers_are_counts() {
+    let count = |text| read(text).expect("JSON").count();
+    assert_eq!((count("7"), count("0"), count("18446744073709551615")), (Some(7), Some(0), Some(u64::MAX)));
+    for text in ["7.0", "-1", "1e2", "18446744073709551616", "\"7\"", "null", "[7]", "true"] {
+        assert_eq!(count(text), None, "{text}");
+    }
+}
+
+#[test]
+fn texts_are_decoded_leniently() {
+    let decoded = |raw: &str| {
+        let text = format!("\"{raw}\"");
+        read(&text).expect("JSON").text().expect("a text").decoded().into_owned()
+    };
+    assert_eq!(decoded(r#"a\"b\\\/\n\t\u00e9"#), "a\"b\\/\n\té");
+    assert_eq!(decoded(r"\ud83d\ude00 \uD83D\uDE00"), "😀 😀");
+    assert_eq!(decoded(r"a \ud83d b"), "a \u{fffd} b");
+    assert_eq!(decoded(r"\ude00\ud83d"), "\u{fffd}\u{fffd}");
+    assert_eq!(decoded(r"\ud83d\ud83d\ude00"), "\u{fffd}😀");
+    assert_eq!(decoded(r"\ud83dx\u0041"), "\u{fffd}xA");
+    let key = Text { raw: r"c\u006fntent", at: 0, is_escaped: true };
+    assert!(key.says("content") && !key.says("c\\u006fntent"));
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_place() {
+    let cases = [
+        ("", Why::Ends),
+        ("{\"a\"", Why::Ends),
+        ("\"abc", Why::Ends),
+        ("nonsense", Why::NoValue),
+        ("[1,]", Why::NoValue),
+        ("{\"a\":1,}", Why::NoKey),
+        ("{a:1}", Why::NoKey),
+        ("{\"a\" 1}", Why::NoColon),
+        ("[1 2]", Why::NoComma),
+        ("01", Why::Trailing),
+        ("1.", Why::BadNumber),
+        ("-", Why::BadNumber),
+        ("1e+", Why::BadNumber),
+        ("\"\\x\"", Why::BadEscape),
+        ("\"\\u12\"", Why::BadEscape),
+        ("\"a\nb\"", Why::ControlCharacter),
+        ("{} {}", Why::Trailing),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(why(text), expected, "{text}");
+    }
+    assert_eq!(read("{\"a\":!}").expect_err("wrong").at, 5);
+    assert_eq!(why(&"[".repeat(MAX_DEPTH + 1)), Why::TooDeep);
+    assert!(read(&format!("{}{}", "[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH))).is_ok());
+}
+
+#[test]
+fn special_bytes_are_found_at_every_place() {
+    for length in 0..20 {
+        for at in 0..length {
+            for special in [b'"', b'\\', 0, 0x1f] {
+                let mut text = vec![b'a'; length];
+                text[at] = special;
+                assert_eq!(next_special(&text, 0), at, "{special} at {at} of {length}");
+            }
+        }
+        assert_eq!(next_special(&vec![0xff; length], 0), length);
+        assert_eq!(next_special(&vec![b' '; length], 0), length);
+    }
+}
+
+/// JSON of any kind, and what it may turn into by a slip.
+fn texts() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        Just("null".to_owned()),
+        Just("true".to_owned()),
+        "-?[0-9]{1,4}(\\.[0-9]{0,2})?([eE][+-]?[0-9]{0,2})?",
+        "\"([ a-zé\u{1f600}]|\\\\[nrt\"/\\\\]|\\\\u[0-9a-f]{4}|\\\\ud83d){0,6}\"",
+    ];
+    let tree = leaf.prop_recursive(4, 24, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(|items| format!("[{}]", items.join(" ,"))),
+            prop::collection::vec(("[a-c]", inner), 0..4).prop_map(|members| {
+                let members: Vec<_> = members.iter().map(|(key, value)| format!("\"{key}\" : {value}")).collect();
+                format!("{{ {}}}", members.join(","))
+            }),
+        ]
+    });
+    (tree, any::<prop::sample::Index>(), "[\\]\\[{},:\"0e.\\\\ntf-]?").prop_map(|(text, at, slip)| {
+        let at = at.index(text.len() + 1);
+        let at = (0..=at).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        format!("{}{slip}{}", &text[..at], &text[at..])
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn it_accepts_exactly_what_is_json(text in texts()) {
+        let theirs = serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
+        prop_assert_eq!(read(&text).is_ok(), theirs, "{}", text);
+    }
+
+    #[test]
+    fn it_never_panics(text in "[\\[\\]{},:\"\\\\u0-9a-f eEntrl+.é-]{0,40}") {
+        let _total = read(&text);
+        let _total = crate::Object::parse(&text);
+    }
+
+    #[test]
+    fn a_text_says_what_serde_reads(text in "\"([ a-zé\u{1f600}]|\\\\[nrtbf\"/\\\\]|\\\\u00[2-7][0-9a-f]|\\\\ud83d\\\\ude00){0,8}\"") {
+        let theirs: String = serde_json::from_str(&text).expect("JSON");
+        let ours = read(&text).expect("JSON").text().expect("a text").decoded().into_owned();
+        prop_assert_eq!(ours, theirs);
+    }
+}

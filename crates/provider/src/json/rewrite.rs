@@ -1,0 +1,106 @@
+//! New text made of an object's old one without re-serialising it.
+
+use std::{borrow::Cow, ops::Range};
+
+use bytes::Bytes;
+
+use super::Object;
+
+/// Changes to an object, applied in one copy. Of two changes to the same member the later one holds. A key that appears
+/// twice is changed as one: readers differ on which of the two counts.
+pub struct Rewrite<'a> {
+    text: &'a [u8],
+    object: &'a Object,
+    removed: Vec<usize>,
+    replaced: Vec<(Range<usize>, Cow<'a, str>)>,
+    added: Vec<(&'a str, Cow<'a, str>)>,
+}
+
+impl<'a> Rewrite<'a> {
+    /// No changes yet.
+    pub fn new(text: &'a [u8], object: &'a Object) -> Self {
+        Self { text, object, removed: Vec::new(), replaced: Vec::new(), added: Vec::new() }
+    }
+
+    /// Gives `key` the raw JSON `value`, adding the member if it is missing.
+    pub fn set(&mut self, key: &'a str, value: impl Into<Cow<'a, str>>) -> &mut Self {
+        let mut found = self.object.find_all(self.text, key);
+        if let Some(first) = found.next() {
+            self.removed.retain(|removed| *removed != first);
+            self.removed.extend(found);
+            let range = self.object.members[first].value.clone();
+            self.replaced.retain(|(old, _)| old.start < range.start || old.end > range.end);
+            self.replaced.push((range, value.into()));
+        } else if let Some((_, old)) = self.added.iter_mut().find(|(added, _)| *added == key) {
+            *old = value.into();
+        } else {
+            self.added.push((key, value.into()));
+        }
+        self
+    }
+
+    /// Renames `key`, if it is there.
+    pub fn rename(&mut self, key: &str, name: &'a str) -> &mut Self {
+        for at in self.object.find_all(self.text, key) {
+            let range = self.object.members[at].key.clone();
+            self.replaced.retain(|(old, _)| *old != range);
+            self.replaced.push((range, name.into()));
+        }
+        self
+    }
+
+    /// Removes `key`, if it is there.
+    pub fn remove(&mut self, key: &str) -> &mut Self {
+        self.removed.extend(self.object.find_all(self.text, key));
+        self.added.retain(|(added, _)| *added != key);
+        self
+    }
+
+    /// Replaces a range inside a value.
+    pub fn replace(&mut self, range: Range<usize>, text: impl Into<Cow<'a, str>>) -> &mut Self {
+        self.replaced.push((range, text.into()));
+        self
+    }
+
+    /// The new text.
+    pub fn finish(mut self) -> Bytes {
+        self.replaced.sort_unstable_by_key(|(range, _)| range.start);
+        let grown: usize = self.replaced.iter().map(|(_, new)| new.len()).sum::<usize>()
+            + self.added.iter().map(|(key, value)| key.len() + value.len() + 4).sum::<usize>();
+        let mut out = Vec::with_capacity(self.text.len() + grown + 2);
+        out.push(b'{');
+        let mut replaced = self.replaced.iter().peekable();
+        for (at, member) in self.object.members.iter().enumerate() {
+            let end = member.value.end;
+            if self.removed.contains(&at) {
+                while replaced.next_if(|(range, _)| range.start < end).is_some() {}
+                continue;
+            }
+            if out.len() > 1 {
+                out.push(b',');
+            }
+            let mut from = member.key.start - 1;
+            while let Some((range, new)) = replaced.next_if(|(range, _)| range.start < end) {
+                if range.start < from {
+                    // Within a value that was replaced as a whole.
+                    continue;
+                }
+                out.extend_from_slice(&self.text[from..range.start]);
+                out.extend_from_slice(new.as_bytes());
+                from = range.end;
+            }
+            out.extend_from_slice(&self.text[from..end]);
+        }
+        for (key, value) in &self.added {
+            if out.len() > 1 {
+                out.push(b',');
+            }
+            out.push(b'"');
+            out.extend_from_slice(key.as_bytes());
+            out.extend_from_slice(b"\":");
+            out.extend_from_slice(value.as_bytes());
+        }
+        out.push(b'}');
+        Bytes::from(out)
+    }
+}

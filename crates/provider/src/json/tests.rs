@@ -1,0 +1,96 @@
+use super::*;
+
+fn rewrite(text: &str, change: impl FnOnce(&mut Rewrite<'_>)) -> String {
+    let object = Object::parse(text).expect("an object");
+    let mut rewrite = Rewrite::new(text.as_bytes(), &object);
+    change(&mut rewrite);
+    String::from_utf8(rewrite.finish().to_vec()).expect("text")
+}
+
+const TEXT: &str = " { \"a\" : [1, {\"a\":2}] ,\n\"b\":\"x,}\" , \"c\" :null } ";
+
+#[test]
+fn values_are_found_whatever_the_spacing() {
+    let object = Object::parse(TEXT).expect("an object");
+    assert_eq!(object.keys(TEXT.as_bytes()).collect::<Vec<_>>(), ["a", "b", "c"]);
+    assert_eq!(object.get(TEXT.as_bytes(), "a"), Some("[1, {\"a\":2}]"));
+    assert_eq!(object.get(TEXT.as_bytes(), "b"), Some("\"x,}\""));
+    assert_eq!(object.get(TEXT.as_bytes(), "c"), Some("null"));
+    assert_eq!(object.get(TEXT.as_bytes(), "d"), None);
+}
+
+#[test]
+fn members_are_set_renamed_removed_and_added() {
+    let out = rewrite(TEXT, |rewrite| {
+        rewrite.set("b", "1").rename("a", "z").remove("c").set("new", "true");
+    });
+    let value: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(value, serde_json::json!({"z": [1, {"a": 2}], "b": 1, "new": true}));
+}
+
+#[test]
+fn the_last_and_the_only_member_can_go() {
+    assert_eq!(
+        rewrite("{\"a\":1}", |rewrite| {
+            rewrite.remove("a");
+        }),
+        "{}"
+    );
+    assert_eq!(
+        rewrite("{}", |rewrite| {
+            rewrite.set("a", "1");
+        }),
+        "{\"a\":1}"
+    );
+    assert_eq!(
+        rewrite("{\"a\":1,\"b\":2}", |rewrite| {
+            rewrite.remove("a").set("a2", "3");
+        }),
+        "{\"b\":2,\"a2\":3}"
+    );
+}
+
+#[test]
+fn of_two_changes_the_later_one_holds() {
+    let out = rewrite(TEXT, |rewrite| {
+        rewrite.set("b", "1").set("b", "2").set("new", "1").set("new", "2");
+        rewrite.rename("a", "y").rename("a", "z").remove("c").set("c", "3");
+        rewrite.set("gone", "1").remove("gone");
+    });
+    let value: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(value, serde_json::json!({"z": [1, {"a": 2}], "b": 2, "c": 3, "new": 2}));
+}
+
+#[test]
+fn a_change_within_a_replaced_value_is_void() {
+    let inside = TEXT.find("2}").expect("there");
+    for outer_first in [true, false] {
+        let out = rewrite(TEXT, |rewrite| {
+            if outer_first {
+                rewrite.set("a", "[]").replace(inside..inside + 1, "9");
+            } else {
+                rewrite.replace(inside..inside + 1, "9").set("a", "[]");
+            }
+        });
+        assert_eq!(out, "{\"a\" : [],\"b\":\"x,}\",\"c\" :null}");
+    }
+}
+
+#[test]
+fn a_key_that_appears_twice_is_changed_as_one() {
+    let twice = "{\"a\":1,\"b\":2,\"a\":3}";
+    let set = |rewrite: &mut Rewrite<'_>| _ = rewrite.set("a", "4");
+    assert_eq!(rewrite(twice, |rewrite| _ = rewrite.remove("a")), "{\"b\":2}");
+    assert_eq!(rewrite(twice, set), "{\"a\":4,\"b\":2}");
+    assert_eq!(rewrite(twice, |rewrite| _ = rewrite.rename("a", "c")), "{\"c\":1,\"b\":2,\"c\":3}");
+}
+
+#[test]
+fn an_escaped_key_means_the_same() {
+    let text = r#"{"\u0061":1,"b":2}"#;
+    let object = Object::parse(text).expect("an object");
+    assert_eq!(object.keys(text.as_bytes()).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(object.get(text.as_bytes(), "a"), Some("1"));
+    assert_eq!(rewrite(text, |rewrite| _ = rewrite.remove("a")), "{\"b\":2}");
+    assert_eq!(rewrite(text, |rewrite| _ = rewrite.set("a", "3")), "{\"\\u0061\":3,\"b\":2}");
+}

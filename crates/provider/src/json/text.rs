@@ -1,0 +1,99 @@
+//! A string within a JSON text: found without decoding it, decoded only where its contents matter.
+
+use std::borrow::Cow;
+
+/// A string as it stands in the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Text<'a> {
+    /// What stands between the quotes.
+    pub raw: &'a str,
+    /// Where that starts in the text.
+    pub at: usize,
+    /// Whether it is written with escapes.
+    pub is_escaped: bool,
+}
+
+impl<'a> Text<'a> {
+    /// What the string says. Half of a surrogate pair, which is legal JSON but no character, becomes U+FFFD.
+    pub fn decoded(&self) -> Cow<'a, str> {
+        if self.is_escaped { Cow::Owned(decode(self.raw)) } else { Cow::Borrowed(self.raw) }
+    }
+
+    /// Whether the string says `other`.
+    pub fn says(&self, other: &str) -> bool {
+        if self.is_escaped { decode(self.raw) == other } else { self.raw == other }
+    }
+}
+
+/// Where the next byte lies, from `at` on, that is a quote, a backslash or a control character: the end of the text if none is.
+pub(super) fn next_special(text: &[u8], mut at: usize) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES * 0x80;
+    // The lowest byte that one of these marks is always right; a borrow can only mark bytes above it.
+    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & HIGH;
+    let equal = |word: u64, byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+    while let Some(eight) = text.get(at..at + 8).and_then(|eight| <[u8; 8]>::try_from(eight).ok()) {
+        let word = u64::from_le_bytes(eight);
+        let special = equal(word, b'"') | equal(word, b'\\') | below(word, 0x20);
+        if special != 0 {
+            return at + (special.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+    text[at..].iter().position(is_special).map_or(text.len(), |offset| at + offset)
+}
+
+/// How many bytes the escape at the start of `rest`, a backslash, takes; `None` if it is none.
+pub(super) fn escape_length(rest: &[u8]) -> Option<usize> {
+    match rest.get(1)? {
+        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(2),
+        b'u' => rest.get(2..6)?.iter().all(u8::is_ascii_hexdigit).then_some(6),
+        _ => None,
+    }
+}
+
+/// Decodes a string whose escapes were checked.
+fn decode(raw: &str) -> String {
+    let mut out = String::with_capacity(raw.len());
+    let mut rest = raw;
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        let Some(escape) = rest.chars().next() else { break };
+        let mut taken = escape.len_utf8();
+        out.push(match escape {
+            'b' => '\u{8}',
+            'f' => '\u{c}',
+            'n' => '\n',
+            'r' => '\r',
+            't' => '\t',
+            'u' => {
+                let (decoded, length) = code_point(rest);
+                taken = length;
+                decoded
+            }
+            itself => itself,
+        });
+        rest = &rest[taken..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// The character that `rest`, which starts behind a backslash with `u`, stands for, and its length in bytes.
+fn code_point(rest: &str) -> (char, usize) {
+    let unit = |digits: Option<&str>| digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+    let Some(first) = unit(rest.get(1..5)) else { return (char::REPLACEMENT_CHARACTER, rest.len()) };
+    if let Some(single) = char::from_u32(first) {
+        return (single, 5);
+    }
+    let second = rest.get(5..7).filter(|start| *start == "\\u").and_then(|_| unit(rest.get(7..11)));
+    match second.filter(|low| first < 0xdc00 && (0xdc00..0xe000).contains(low)) {
+        Some(low) => {
+            let pair = 0x1_0000 + ((first - 0xd800) << 10) + (low - 0xdc00);
+            (char::from_u32(pair).unwrap_or(char::REPLACEMENT_CHARACTER), 11)
+        }
+        None => (char::REPLACEMENT_CHARACTER, 5),
+    }
+}

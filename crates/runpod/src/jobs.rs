@@ -1,0 +1,68 @@
+//! Jobs of a queue endpoint that nobody waits for any more.
+//!
+//! The endpoint runs each request as a job. When it gives up waiting for a worker it answers with the job, still in the queue:
+//! the router moves on, and the job would be done, and billed, for nobody. So it is cancelled.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use openai::{Client, blame::JOB_WAITS};
+use provider::{Error, Reply};
+use reqwest::{Method, Url};
+use tokio_util::task::TaskTracker;
+
+use crate::dialect::RunPodDialect;
+
+/// Longest time that a cancellation may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The jobs of one endpoint.
+#[derive(Clone)]
+pub(crate) struct Jobs {
+    client: Arc<Client>,
+    url: Url,
+    /// Cancellations under way.
+    tasks: TaskTracker,
+}
+
+impl Jobs {
+    /// Of the endpoint whose jobs live under `url`.
+    pub(crate) fn new(client: Arc<Client>, url: Url) -> Self {
+        Self { client, url, tasks: TaskTracker::new() }
+    }
+
+    /// Cancels the job of an answer that says that the job still waits, at once or within the frames.
+    pub(crate) fn watched(&self, answered: Result<Reply, Error>) -> Result<Reply, Error> {
+        let reply = match answered {
+            Ok(reply) => reply,
+            Err(error) => {
+                self.leave(&error);
+                return Err(error);
+            }
+        };
+        let jobs = self.clone();
+        let frames = reply.frames.inspect(move |frame| {
+            if let Err(error) = frame {
+                jobs.leave(error);
+            }
+        });
+        Ok(Reply { frames: Box::pin(frames), ..reply })
+    }
+
+    fn leave(&self, error: &Error) {
+        let is_waiting = error.code.as_deref() == Some(JOB_WAITS);
+        let Some(id) = error.ids.request().filter(|_| is_waiting) else { return };
+        let mut url = self.url.clone();
+        // The id comes from outside: as one segment it cannot lead anywhere else.
+        let Ok(mut path) = url.path_segments_mut() else { return };
+        path.pop_if_empty().push("cancel").push(id);
+        drop(path);
+        let client = self.client.clone();
+        self.tasks.spawn(async move {
+            let cancelled = client.json(Method::POST, url, Bytes::new(), &RunPodDialect);
+            // A job that cannot be cancelled ends by its own limits; nobody is there to be told.
+            drop(tokio::time::timeout(PATIENCE, cancelled).await);
+        });
+    }
+}
