@@ -19,7 +19,7 @@ use crate::{
     fault::Fault,
     jobs, outage,
     player::{Player, Source, token_time},
-    reply::{Reply, quote},
+    reply::Reply,
     script::{Dialect, Script},
     seat::Seat,
     socket::Socket,
@@ -77,7 +77,7 @@ pub(crate) async fn perform(state: &Shared, face: Face, route: Route, body: &Byt
         return vllm::error(503, "InternalServerError", "no workers available", None);
     };
     if route == Route::Embeddings {
-        return Reply::ok(embeddings(&ask, state.id()));
+        return embeddings(state, &ask);
     }
     let latency = state.face(face).profile.latency;
     let script = script(state, face, &Ask { stream: false, ..ask }, false);
@@ -185,7 +185,7 @@ async fn answer(state: &Shared, face: Face, ask: &Ask, work: Work) -> HttpRespon
     if ask.route == Route::Embeddings {
         sleep_until(due).await;
         entry.complete(Some(Usage { prompt: ask.prompt_tokens, completion: 0 }));
-        return dressed(state, face, worker, Reply::ok(embeddings(ask, state.id())));
+        return dressed(state, face, worker, embeddings(state, ask));
     }
     let foreign = matches!(fault, Fault::SplitUtf8);
     let script = script(state, face, ask, foreign);
@@ -283,15 +283,6 @@ fn extra_headers(state: &State, face: Face, worker: usize) -> Vec<(&'static str,
     }
 }
 
-/// Vectors made from the length of the input; nobody looks at them.
-fn embeddings(ask: &Ask, id: u64) -> String {
-    let vector: Vec<String> =
-        (0..8_u64).map(|at| format!("0.0{}", (ask.prompt_tokens * 7 + at * 13) % 97 + 1)).collect();
-    format!(
-        "{{\"id\":\"embd-{id:016x}\",\"object\":\"list\",\"created\":0,\"model\":{},\"data\":[{{\"index\":0,\"object\":\"embedding\",\"embedding\":[{}]}}],\
-         \"usage\":{{\"prompt_tokens\":{tokens},\"total_tokens\":{tokens},\"completion_tokens\":0,\"prompt_tokens_details\":null}}}}",
-        quote(&ask.model),
-        vector.join(","),
-        tokens = ask.prompt_tokens
-    )
+fn embeddings(state: &State, ask: &Ask) -> Reply {
+    Reply::ok(ask.embeddings.render(&ask.model, ask.prompt_tokens, state.id()))
 }

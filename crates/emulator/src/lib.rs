@@ -14,6 +14,7 @@ mod books;
 mod call;
 mod cerebras;
 mod control;
+mod embeddings;
 mod face;
 mod fault;
 mod fleet;
@@ -25,12 +26,15 @@ mod player;
 mod quota;
 mod reply;
 mod running;
+mod schema;
 mod script;
 mod seat;
 mod settings;
 mod socket;
 mod state;
+mod tools;
 mod vllm;
+mod words;
 
 #[cfg(test)]
 mod tests;

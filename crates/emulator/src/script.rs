@@ -29,6 +29,7 @@ enum Step {
     Role(usize),
     Thought(usize, usize),
     Piece(usize, usize),
+    /// The call of a function: at vLLM its name, and the arguments follow in pieces; at Cerebras all of it.
     Tool(usize),
     Finish(usize),
     Usage,
@@ -45,6 +46,7 @@ pub(crate) struct Script {
     logprobs: bool,
     report: Report,
     usage: Usage,
+    id: u64,
     created: u64,
     open: String,
     steps: Vec<Step>,
@@ -71,6 +73,7 @@ impl Script {
             logprobs: ask.logprobs,
             report: ask.report,
             usage,
+            id,
             created,
             open,
             steps: Vec::new(),
@@ -98,6 +101,7 @@ impl Script {
     pub(crate) fn tokens_in(&self, at: usize) -> u64 {
         match self.steps[at] {
             Step::Thought(..) | Step::Piece(..) => 1,
+            Step::Tool(_) if self.dialect == Dialect::Vllm => 1,
             Step::Tool(_) => self.answer.tokens(),
             Step::Finish(_) if self.last_piece().is_some() => 1,
             Step::Role(_) | Step::Finish(_) | Step::Usage | Step::Done => 0,
@@ -162,11 +166,12 @@ impl Script {
             steps.extend(each.clone().map(|choice| Step::Thought(at, choice)));
         }
         let with_finish = usize::from(self.last_piece().is_some());
-        for at in 0..self.answer.pieces.len() - with_finish {
-            steps.extend(each.clone().map(|choice| Step::Piece(at, choice)));
-        }
         if self.answer.tool.is_some() {
             steps.extend(each.clone().map(Step::Tool));
+        }
+        let is_apart = self.answer.tool.is_none() || self.dialect == Dialect::Vllm;
+        for at in 0..if is_apart { self.answer.pieces.len() - with_finish } else { 0 } {
+            steps.extend(each.clone().map(|choice| Step::Piece(at, choice)));
         }
         steps.extend(each.map(Step::Finish));
         if self.dialect == Dialect::Vllm && self.report != Report::Never {
@@ -178,7 +183,8 @@ impl Script {
 
     /// vLLM sends the last piece of an answer that hit the limit together with the finish reason.
     fn last_piece(&self) -> Option<&String> {
-        let joined = self.dialect == Dialect::Vllm && self.answer.finish == Finish::Length;
+        let joined =
+            self.dialect == Dialect::Vllm && self.answer.finish == Finish::Length && self.answer.tool.is_none();
         self.answer.pieces.last().filter(|_| joined)
     }
 
@@ -202,6 +208,11 @@ impl Script {
                 );
                 at + 1
             }
+            Step::Piece(at, choice) if self.answer.tool.is_some() => {
+                let call = json!({"index": 0, "function": {"arguments": self.answer.pieces[at]}});
+                self.vllm_call(out, choice, &call);
+                at + 2
+            }
             Step::Piece(at, choice) => {
                 let text = quote(&self.answer.pieces[at]);
                 let more =
@@ -213,12 +224,8 @@ impl Script {
                 at + 1
             }
             Step::Tool(choice) => {
-                let _ = write!(
-                    out,
-                    "{{\"index\":{choice},\"delta\":{{\"tool_calls\":[{}]}},\"logprobs\":null,\"finish_reason\":null,\"token_ids\":null}}]",
-                    self.tool_call(Some(0))
-                );
-                2
+                self.vllm_call(out, choice, &self.tool_call(choice, Some(0), ""));
+                1
             }
             Step::Finish(choice) => {
                 let text = quote(self.last_piece().map_or("", String::as_str));
@@ -254,6 +261,13 @@ impl Script {
         }
     }
 
+    fn vllm_call(&self, out: &mut String, choice: usize, call: &Value) {
+        let _ = write!(
+            out,
+            "{{\"index\":{choice},\"delta\":{{\"tool_calls\":[{call}]}},\"logprobs\":null,\"finish_reason\":null,\"token_ids\":null}}]"
+        );
+    }
+
     fn cerebras_event(&self, out: &mut String, step: Step) {
         let (choice, inner) = match step {
             Step::Role(choice) => (choice, "\"delta\":{\"role\":\"assistant\"}".to_owned()),
@@ -271,7 +285,10 @@ impl Script {
                     },
                 )
             }
-            Step::Tool(choice) => (choice, format!("\"delta\":{{\"tool_calls\":[{}]}}", self.tool_call(Some(0)))),
+            Step::Tool(choice) => {
+                let call = self.tool_call(choice, Some(0), &self.answer.text());
+                (choice, format!("\"delta\":{{\"tool_calls\":[{call}]}}"))
+            }
             Step::Finish(choice) => {
                 let text = if self.route == Route::Chat { "\"delta\":{}" } else { "\"text\":\"\"" };
                 (choice, format!("{text},\"finish_reason\":\"{}\"", self.answer.finish.name()))
@@ -301,7 +318,7 @@ impl Script {
         let text = if self.answer.tool.is_some() { "null".to_owned() } else { quote(&self.answer.text()) };
         let reasoning = self.answer.reasoning.concat();
         let tools = if self.answer.tool.is_some() {
-            format!(",\"tool_calls\":[{}]", self.tool_call(None))
+            format!(",\"tool_calls\":[{}]", self.tool_call(choice, None, &self.answer.text()))
         } else {
             String::new()
         };
@@ -345,9 +362,10 @@ impl Script {
         json!({"content": tokens.collect::<Vec<_>>()})
     }
 
-    fn tool_call(&self, index: Option<usize>) -> Value {
+    fn tool_call(&self, choice: usize, index: Option<usize>, arguments: &str) -> Value {
         let name = self.answer.tool.as_deref().unwrap_or_default();
-        let mut call = json!({"id": format!("call_{}", self.created), "type": "function", "function": {"name": name, "arguments": "{}"}});
+        let id = format!("call_{:016x}{choice:02}", self.id);
+        let mut call = json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}});
         if let Some(index) = index {
             call["index"] = index.into();
         }
