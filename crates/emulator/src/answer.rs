@@ -1,12 +1,16 @@
-//! The text of an answer: made from the prompt alone, so that the same request always gets the same words. It echoes
-//! the last message and goes on with filler up to the wanted number of tokens.
+//! The text of an answer: made from the prompt alone, so that the same request always gets the same words. It says how
+//! many images it saw, echoes the last message or the answer of a tool, and goes on with filler up to the wanted number
+//! of tokens. An answer in JSON is as long as its value, one token a word; a limit leaves it open, as a real one would.
+
+use serde_json::json;
 
 use crate::{
-    ask::{Ask, Route},
-    reply::quote,
+    ask::{Ask, Format, Route},
+    schema::{Prompt, fitting},
 };
 
-const OPENING: [&str; 2] = ["You", "said:"];
+const OPENING: &str = "You said:";
+const TOOL_OPENING: &str = "The tool says:";
 const FILLER: [&str; 12] =
     ["Here", "is", "an", "answer", "from", "the", "emulator,", "one", "word", "for", "each", "token."];
 /// Used by the faults that need multi-byte characters.
@@ -14,6 +18,8 @@ const FOREIGN: [&str; 8] = ["Grüße", "aus", "Zürich:", "日本語", "🙂", "
 const REASONING: [&str; 2] = ["Thinking", " briefly."];
 const ECHOED_WORDS: usize = 12;
 const LONGEST_WORD: usize = 32;
+/// Words of a tool's answer that are echoed, and letters of one, which may be a whole JSON document.
+const ECHOED_RESULT: (usize, usize) = (64, 512);
 
 /// Why an answer ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -37,8 +43,9 @@ impl Finish {
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) reasoning: Vec<String>,
+    /// The text, or the arguments of the call.
     pub(crate) pieces: Vec<String>,
-    /// The function called, always without arguments.
+    /// The name of the function called.
     pub(crate) tool: Option<String>,
     pub(crate) finish: Finish,
     /// The stop sequence that was hit.
@@ -58,29 +65,27 @@ pub(crate) struct Style {
 
 impl Answer {
     pub(crate) fn compose(ask: &Ask, style: Style) -> Self {
-        if let Some(tool) = &ask.forced_tool {
-            let finish = Finish::ToolCalls;
-            return Self {
-                reasoning: Vec::new(),
-                pieces: Vec::new(),
-                tool: Some(tool.clone()),
-                finish,
-                stopped_at: None,
-            };
-        }
         let limit = ask.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-        let count = style.tokens.max(1).min(limit);
-        let finish = if limit < style.tokens { Finish::Length } else { Finish::Stop };
-        let thoughts = if style.reasons { REASONING.len().min(count) } else { 0 };
-        let reasoning = REASONING[..thoughts].iter().map(|word| (*word).to_owned()).collect();
-        let mut pieces: Vec<String> = words(ask, style)
-            .take(count - thoughts)
-            .enumerate()
-            .map(|(at, word)| spaced(at, ask.route, &word))
-            .collect();
-        if ask.json {
-            wrap_json(&mut pieces, ask, finish);
+        if let Some(call) = &ask.call {
+            // The name is a token too.
+            let (pieces, finish) = cut(pieces(&call.arguments), limit.saturating_sub(1), Finish::ToolCalls);
+            return Self { reasoning: Vec::new(), pieces, tool: Some(call.name.clone()), finish, stopped_at: None };
         }
+        let thoughts = if style.reasons { REASONING.len().min(limit) } else { 0 };
+        let reasoning = REASONING[..thoughts].iter().map(|word| (*word).to_owned()).collect();
+        let all = match &ask.format {
+            Format::Text => prose(ask, style, thoughts),
+            Format::Object => pieces(&json!({"answer": echo(ask)}).to_string()),
+            Format::Schema(schema) => {
+                let prompt = Prompt::new(&ask.last_text, ask.prompt_tokens);
+                pieces(&fitting(schema, &prompt).to_string())
+            }
+            Format::OneOf(texts) => {
+                let prompt = Prompt::new(&ask.last_text, ask.prompt_tokens);
+                pieces(fitting(&json!({"enum": texts}), &prompt).as_str().unwrap_or_default())
+            }
+        };
+        let (pieces, finish) = cut(all, limit - thoughts, Finish::Stop);
         let mut answer = Self { reasoning, pieces, tool: None, finish, stopped_at: None };
         answer.cut_at_stop(&ask.stop);
         answer
@@ -88,8 +93,7 @@ impl Answer {
 
     /// Completion tokens of one choice.
     pub(crate) fn tokens(&self) -> u64 {
-        let called = if self.tool.is_some() { 2 } else { 0 };
-        (self.reasoning.len() + self.pieces.len()) as u64 + called
+        (self.reasoning.len() + self.pieces.len() + usize::from(self.tool.is_some())) as u64
     }
 
     pub(crate) fn text(&self) -> String {
@@ -114,39 +118,58 @@ impl Answer {
     }
 }
 
-fn words(ask: &Ask, style: Style) -> impl Iterator<Item = String> {
-    let json = ask.json;
-    let echo = ask.last_text.split_whitespace().take(ECHOED_WORDS);
-    let echo: Vec<String> = echo.map(|word| clip(word, json)).filter(|word| !word.is_empty()).collect();
-    let filler: &[&str] = if style.foreign { &FOREIGN } else { &FILLER };
-    let (opening, echo) = if style.foreign { (&[][..], Vec::new()) } else { (&OPENING[..], echo) };
-    opening
-        .iter()
-        .map(|word| (*word).to_owned())
-        .chain(echo)
-        .chain(filler.iter().cycle().map(|word| (*word).to_owned()))
+/// What the limit leaves of an answer, and why it ends then.
+fn cut(mut pieces: Vec<String>, limit: usize, finish: Finish) -> (Vec<String>, Finish) {
+    if pieces.len() <= limit {
+        return (pieces, finish);
+    }
+    pieces.truncate(limit);
+    (pieces, Finish::Length)
 }
 
-/// The first characters of a word; in JSON only those that need no escape.
-fn clip(word: &str, json: bool) -> String {
-    word.chars().filter(|letter| !json || letter.is_alphanumeric()).take(LONGEST_WORD).collect()
+/// Plain text of the usual length, thoughts included.
+fn prose(ask: &Ask, style: Style, thoughts: usize) -> Vec<String> {
+    let filler: &[&str] = if style.foreign { &FOREIGN } else { &FILLER };
+    let echo = if style.foreign { String::new() } else { echo(ask) };
+    let said: Vec<&str> = echo.split(' ').filter(|word| !word.is_empty()).collect();
+    let usual = style.tokens.max(1).saturating_sub(thoughts);
+    // A tool's answer is repeated even if it takes longer.
+    let count = if ask.is_tool_result { usual.max(said.len()) } else { usual };
+    let all = said.into_iter().chain(filler.iter().copied().cycle());
+    all.take(count).enumerate().map(|(at, word)| spaced(at, ask.route, word)).collect()
+}
+
+/// What the answer says of the prompt, in words with one blank between.
+fn echo(ask: &Ask) -> String {
+    let (most, longest) = if ask.is_tool_result { ECHOED_RESULT } else { (ECHOED_WORDS, LONGEST_WORD) };
+    let said = ask.last_text.split_whitespace().take(most).map(|word| word.chars().take(longest).collect());
+    let seen = match ask.images {
+        0 => None,
+        1 => Some("I see 1 image.".to_owned()),
+        images => Some(format!("I see {images} images.")),
+    };
+    let opening = if ask.is_tool_result { TOOL_OPENING } else { OPENING };
+    seen.into_iter().chain([opening.to_owned()]).chain(said).collect::<Vec<_>>().join(" ")
 }
 
 fn spaced(at: usize, route: Route, word: &str) -> String {
     if at == 0 && route == Route::Chat { word.to_owned() } else { format!(" {word}") }
 }
 
-/// Puts the text into an object, after the numbers that are asked for, from 0 to 10 by the size of the prompt; one cut short
-/// by the limit stays open, as a real one would.
-fn wrap_json(pieces: &mut [String], ask: &Ask, finish: Finish) {
-    let number = ask.prompt_tokens % 11;
-    let numbers: Vec<String> = ask.integers.iter().map(|name| format!("{}:{number},", quote(name))).collect();
-    if let Some(first) = pieces.first_mut() {
-        first.insert_str(0, &format!("{{{}\"answer\":\"", numbers.concat()));
+/// A text in its words, as a model streams it: a piece begins with a blank, or behind a comma or a colon.
+fn pieces(text: &str) -> Vec<String> {
+    let mut pieces = vec![String::new()];
+    let mut was_mark = false;
+    for letter in text.chars() {
+        if (letter == ' ' || was_mark) && pieces.last().is_some_and(|piece| !piece.is_empty()) {
+            pieces.push(String::new());
+        }
+        if let Some(piece) = pieces.last_mut() {
+            piece.push(letter);
+        }
+        was_mark = matches!(letter, ',' | ':');
     }
-    if let (Finish::Stop, Some(last)) = (finish, pieces.last_mut()) {
-        last.push_str("\"}");
-    }
+    pieces
 }
 
 #[cfg(test)]
@@ -159,6 +182,13 @@ mod tests {
 
     fn compose(body: &Value, style: Style) -> Answer {
         Answer::compose(&Ask::read(Route::Chat, body, "m"), style)
+    }
+
+    fn with_schema(schema: &Value, more: &Value) -> Value {
+        let format = json!({"type": "json_schema", "json_schema": {"schema": schema}});
+        let mut body = json!({"messages": [{"role": "user", "content": "hello there"}], "response_format": format});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
     }
 
     #[test]
@@ -182,27 +212,84 @@ mod tests {
     }
 
     #[test]
-    fn a_response_format_yields_json() {
+    fn any_object_is_enough_for_json_object() {
         let answer = compose(
             &json!({"messages": [{"content": "say \"hi\""}], "response_format": {"type": "json_object"}}),
             STYLE,
         );
-        assert!(serde_json::from_str::<Value>(&answer.text()).unwrap()["answer"].is_string());
-        assert_eq!(answer.tokens(), 6);
+        let value: Value = serde_json::from_str(&answer.text()).unwrap();
+        assert_eq!(value, json!({"answer": "You said: say \"hi\""}));
     }
 
     #[test]
-    fn a_schema_gets_the_numbers_that_it_names() {
-        let schema = json!({"properties": {"score": {"type": "integer"}, "why": {"type": "string"}}});
-        let format = json!({"type": "json_schema", "json_schema": {"schema": schema}});
-        let answer = compose(&json!({"messages": [{"content": "12345"}], "response_format": format}), STYLE);
-        let object: Value = serde_json::from_str(&answer.text()).unwrap();
-        assert_eq!((&object["score"], object["answer"].is_string()), (&json!(10), true));
+    fn a_schema_gets_a_value_word_by_word_wherever_it_stands() {
+        let schema = json!({"type": "object", "properties": {"score": {"type": "integer"}, "why": {"type": "string"}}});
+        let messages = json!([{"content": "hello there"}]);
+        for body in [
+            with_schema(&schema, &json!({})),
+            json!({"messages": messages, "structured_outputs": {"json": schema}}),
+            json!({"messages": messages, "structured_outputs": {"json": schema.to_string()}}),
+            json!({"messages": messages, "guided_json": schema}),
+        ] {
+            let answer = compose(&body, STYLE);
+            assert_eq!(answer.text(), "{\"score\":0,\"why\":\"hello there\"}", "11 tokens modulo 11");
+            assert_eq!(answer.pieces, ["{\"score\":", "0,", "\"why\":", "\"hello", " there\"}"]);
+        }
+    }
+
+    #[test]
+    fn a_limit_leaves_json_open() {
+        let schema = json!({"properties": {"a": {"type": "string"}}});
+        let answer = compose(&with_schema(&schema, &json!({"max_tokens": 2})), STYLE);
+        assert_eq!((answer.text().as_str(), answer.finish), ("{\"a\":\"hello", Finish::Length));
+        let answer = compose(&with_schema(&schema, &json!({"max_tokens": 3})), STYLE);
+        assert_eq!((answer.text().as_str(), answer.finish), ("{\"a\":\"hello there\"}", Finish::Stop));
+    }
+
+    #[test]
+    fn one_of_the_choices_is_the_whole_answer() {
+        let outputs = json!({"choice": ["Paris", "Rome"]});
+        let said = |text: &str| {
+            compose(&json!({"messages": [{"content": text}], "structured_outputs": outputs}), STYLE).text()
+        };
+        assert_eq!((said("hello").as_str(), said("Is it Rome?").as_str()), ("Paris", "Rome"));
+    }
+
+    #[test]
+    fn a_tools_answer_is_repeated_whole() {
+        let result = format!("{{\"weather\":\"sunny\",\"note\":\"{}\"}}", "warm ".repeat(20));
+        let answer = compose(&json!({"messages": [{"role": "tool", "content": result}]}), STYLE);
+        let said = result.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(answer.text(), format!("The tool says: {said}"));
+    }
+
+    #[test]
+    fn images_are_counted() {
+        let image = json!({"type": "image_url", "image_url": {"url": "data:,"}});
+        let content = json!([{"type": "text", "text": "look"}, image, image]);
+        let ask = Ask::read(Route::Chat, &json!({"messages": [{"role": "user", "content": content}]}), "m");
+        assert_eq!(ask.prompt_tokens, 1 + 8 + 2 * 85);
+        assert_eq!(Answer::compose(&ask, Style { tokens: 7, ..STYLE }).text(), "I see 2 images. You said: look");
+    }
+
+    #[test]
+    fn arguments_count_against_the_limit_too() {
+        let schema = json!({"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}});
+        let tools = json!([{"function": {"name": "f", "parameters": schema}}]);
+        let body = json!({"tools": tools, "tool_choice": "required"});
+        let answer = compose(&body, STYLE);
+        assert_eq!((answer.text().as_str(), answer.tokens()), ("{\"a\":8,\"b\":8}", 5));
+        assert_eq!(answer.finish, Finish::ToolCalls);
+        let mut short = body;
+        short["max_tokens"] = 3.into();
+        let answer = compose(&short, STYLE);
+        assert_eq!((answer.text().as_str(), answer.finish), ("{\"a\":8,", Finish::Length));
     }
 
     #[test]
     fn thinking_may_eat_the_whole_limit() {
         let answer = compose(&json!({"max_tokens": 1}), Style { reasons: true, ..STYLE });
         assert_eq!((answer.reasoning.len(), answer.pieces.len(), answer.tokens()), (1, 0, 1));
+        assert_eq!(answer.finish, Finish::Length);
     }
 }

@@ -1,9 +1,18 @@
 //! What the emulator takes from a request that has passed its face's checks.
 //!
-//! Token counts are a rule of thumb that tests can compute: the prompt has a quarter of its bytes, rounded up, plus 8;
-//! in the answer one word is one token.
+//! Token counts are a rule of thumb that tests can compute: the prompt has a quarter of its bytes, rounded up, plus 8
+//! and [`IMAGE_TOKENS`] for each image; in the answer one word is one token.
 
 use serde_json::Value;
+
+use crate::{
+    embeddings::Wanted,
+    schema::Prompt,
+    tools::{self, Call},
+};
+
+/// Tokens of an image.
+pub(crate) const IMAGE_TOKENS: u64 = 85;
 
 /// An OpenAI route.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -32,6 +41,18 @@ pub(crate) enum Report {
     Always,
 }
 
+/// What the text of an answer has to be.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Format {
+    Text,
+    /// Some JSON object.
+    Object,
+    /// A JSON value that fits this schema.
+    Schema(Value),
+    /// One of these texts.
+    OneOf(Vec<String>),
+}
+
 /// A request in the emulator's terms.
 #[derive(Clone, Debug)]
 pub(crate) struct Ask {
@@ -40,25 +61,31 @@ pub(crate) struct Ask {
     pub(crate) prompt_tokens: u64,
     /// The text the answer echoes.
     pub(crate) last_text: String,
+    /// Whether that text is the answer of a tool.
+    pub(crate) is_tool_result: bool,
+    /// Images in the conversation.
+    pub(crate) images: usize,
     pub(crate) limit: Option<u64>,
     pub(crate) stream: bool,
     /// Where a stream reports usage.
     pub(crate) report: Report,
     pub(crate) choices: usize,
     pub(crate) stop: Vec<String>,
-    pub(crate) json: bool,
-    /// The whole numbers that a JSON schema asks for, by name.
-    pub(crate) integers: Vec<String>,
+    pub(crate) format: Format,
     /// Whether each token is to come with its probability.
     pub(crate) logprobs: bool,
-    /// The function that must be called.
-    pub(crate) forced_tool: Option<String>,
+    /// The function that is called in place of a text.
+    pub(crate) call: Option<Call>,
+    pub(crate) embeddings: Wanted,
 }
 
 impl Ask {
     pub(crate) fn read(route: Route, body: &Value, default_model: &str) -> Self {
         let prompts = prompts(route, body);
-        let bytes: usize = prompts.iter().map(String::len).sum();
+        let last_text = prompts.last().cloned().unwrap_or_default();
+        let prompt_tokens = prompt_tokens(route, body);
+        let messages = body["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let is_chat = route == Route::Chat;
         let options = &body["stream_options"];
         let report = match (options["include_usage"] == true, options["continuous_usage_stats"] == true) {
             (false, _) => Report::Never,
@@ -71,24 +98,52 @@ impl Ask {
         Self {
             route,
             model: model.unwrap_or(default_model).to_owned(),
-            prompt_tokens: prompt_tokens(bytes),
-            last_text: prompts.last().cloned().unwrap_or_default(),
+            prompt_tokens,
+            call: tools::call(body, &Prompt::new(&last_text, prompt_tokens)).filter(|_| is_chat),
+            is_tool_result: is_chat && tools::is_answered(messages),
+            images: images(messages),
+            last_text,
             limit: body["max_completion_tokens"].as_u64().or_else(|| body["max_tokens"].as_u64()),
             stream: body["stream"] == true,
             report,
             choices: usize::try_from(requested).unwrap_or(1) * per_prompt,
             stop: strings(&body["stop"]),
-            json: matches!(body["response_format"]["type"].as_str(), Some("json_object" | "json_schema")),
-            integers: integers(&body["response_format"]["json_schema"]["schema"]),
+            format: format(body),
             logprobs: body["logprobs"] == true,
-            forced_tool: forced_tool(body),
+            embeddings: Wanted::read(body),
         }
     }
 }
 
-/// Tokens of a prompt with this many bytes of text.
-pub(crate) const fn prompt_tokens(bytes: usize) -> u64 {
-    bytes.div_ceil(4) as u64 + 8
+/// Tokens of a request's prompt.
+pub(crate) fn prompt_tokens(route: Route, body: &Value) -> u64 {
+    let bytes: usize = prompts(route, body).iter().map(String::len).sum();
+    let images = images(body["messages"].as_array().map(Vec::as_slice).unwrap_or_default());
+    bytes.div_ceil(4) as u64 + 8 + images as u64 * IMAGE_TOKENS
+}
+
+fn images(messages: &[Value]) -> usize {
+    let parts = messages.iter().filter_map(|message| message["content"].as_array()).flatten();
+    parts.filter(|part| part["type"] == "image_url").count()
+}
+
+/// The schema may stand in OpenAI's place, in vLLM's, or where vLLM had it before version 0.12; in vLLM's it may be a text.
+fn format(body: &Value) -> Format {
+    let named = &body["response_format"];
+    let structured = &body["structured_outputs"];
+    let schema = [&named["json_schema"]["schema"], &structured["json"], &body["guided_json"]];
+    let parsed = |schema: &Value| match schema {
+        Value::String(text) => serde_json::from_str(text).unwrap_or_default(),
+        schema => schema.clone(),
+    };
+    if let Some(schema) = schema.into_iter().map(parsed).find(|schema| schema.is_object() || schema.is_boolean()) {
+        return Format::Schema(schema);
+    }
+    if matches!(named["type"].as_str(), Some("json_object" | "json_schema")) || structured["json_object"] == true {
+        return Format::Object;
+    }
+    let choices = strings(&structured["choice"]);
+    if choices.is_empty() { Format::Text } else { Format::OneOf(choices) }
 }
 
 /// The texts of a request: one a message, prompt or input.
@@ -102,7 +157,8 @@ pub(crate) fn prompts(route: Route, body: &Value) -> Vec<String> {
     }
 }
 
-fn content(content: &Value) -> String {
+/// The text of a message's content.
+pub(crate) fn content(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
         Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect(),
@@ -126,21 +182,6 @@ fn strings(value: &Value) -> Vec<String> {
         Value::Array(items) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
         _ => Vec::new(),
     }
-}
-
-fn integers(schema: &Value) -> Vec<String> {
-    let properties = schema["properties"].as_object().into_iter().flatten();
-    properties.filter(|(_, of)| of["type"] == "integer").map(|(name, _)| name.clone()).collect()
-}
-
-fn forced_tool(body: &Value) -> Option<String> {
-    if let Some(name) = body["tool_choice"]["function"]["name"].as_str() {
-        return Some(name.to_owned());
-    }
-    if body["tool_choice"] != "required" {
-        return None;
-    }
-    body["tools"][0]["function"]["name"].as_str().map(str::to_owned)
 }
 
 #[cfg(test)]

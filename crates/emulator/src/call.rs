@@ -1,6 +1,8 @@
 //! One inference request, from the books to the last byte: fault, key, checks, quota, worker, answer.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+mod answer;
+
+use std::sync::Arc;
 
 use actix_web::{
     HttpResponse,
@@ -10,21 +12,19 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
+use self::answer::{Work, embeddings, script, whole_time};
 use crate::{
-    answer::{Answer, Style},
     ask::{Ask, Route},
-    books::{Entry, Usage},
+    books::Entry,
     cerebras,
     face::Face,
     fault::Fault,
-    jobs, outage,
-    player::{Player, Source, token_time},
-    reply::{Reply, quote},
-    script::{Dialect, Script},
+    jobs, outage, refusal,
+    reply::Reply,
     seat::Seat,
     socket::Socket,
     state::{Profile, Shared, State},
-    vllm,
+    vllm, written,
 };
 
 /// A request as it came in.
@@ -39,7 +39,12 @@ pub(crate) struct Incoming<'a> {
 /// Serves an inference request.
 pub(crate) async fn serve(state: &Shared, face: Face, route: Route, incoming: Incoming<'_>) -> HttpResponse {
     let mut entry = Entry::open(state, face, incoming.path, incoming.headers, &incoming.body);
-    let fault = state.pick(face, false);
+    let is_first = incoming.socket.as_ref().is_none_or(|socket| socket.is_first_request());
+    let fault = match state.pick(face, false, &incoming.body) {
+        Fault::StaleConnection if is_first => Fault::None,
+        Fault::StaleConnection => Fault::Refuse,
+        other => other,
+    };
     if fault.breaks_connection() {
         return sever(&fault, incoming.socket.as_deref(), Some(&mut entry)).await;
     }
@@ -49,6 +54,15 @@ pub(crate) async fn serve(state: &Shared, face: Face, route: Route, incoming: In
     }
     if let Some(reply) = outage::reply(state, face, &fault) {
         entry.break_off();
+        return metered(state, face, reply, None).into_response();
+    }
+    if let Fault::Scripted(script) = fault {
+        return written::respond(script, entry);
+    }
+    if let Fault::Refusal(refusal) = &fault
+        && let Some(reply) = refusal::reply(face, refusal, &incoming.body)
+    {
+        entry.refuse();
         return metered(state, face, reply, None).into_response();
     }
     let content_type = incoming.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
@@ -64,7 +78,10 @@ pub(crate) async fn serve(state: &Shared, face: Face, route: Route, incoming: In
         let status = state.face(face).profile.no_worker_status;
         return Reply::json(status, &json!({"error": "no workers available"})).into_response();
     };
-    answer(state, face, &ask, Work { fault, entry, seat, socket: incoming.socket }).await
+    let headers = if let Fault::OddQuota { headers } = &fault { headers.clone() } else { Vec::new() };
+    let mut response = answer::respond(state, face, &ask, Work { fault, entry, seat, socket: incoming.socket }).await;
+    written::set_headers(&mut response, &headers);
+    response
 }
 
 /// Does a job's request without the HTTP around it: refusals and answers as the server inside the worker gives them.
@@ -77,7 +94,7 @@ pub(crate) async fn perform(state: &Shared, face: Face, route: Route, body: &Byt
         return vllm::error(503, "InternalServerError", "no workers available", None);
     };
     if route == Route::Embeddings {
-        return Reply::ok(embeddings(&ask, state.id()));
+        return embeddings(state, &ask);
     }
     let latency = state.face(face).profile.latency;
     let script = script(state, face, &Ask { stream: false, ..ask }, false);
@@ -165,133 +182,4 @@ fn surfaced(state: &State, face: Face, reply: Reply) -> Reply {
         Face::RunpodQueue => jobs::failed(state, face, &reply),
         Face::RunpodLb | Face::Cerebras => reply,
     }
-}
-
-/// What an admitted request holds.
-struct Work {
-    fault: Fault,
-    entry: Entry,
-    seat: Seat,
-    socket: Option<Arc<Socket>>,
-}
-
-async fn answer(state: &Shared, face: Face, ask: &Ask, work: Work) -> HttpResponse {
-    let Work { fault, mut entry, seat, socket } = work;
-    let latency = state.face(face).profile.latency;
-    let slowdown = if let Fault::Brownout { factor } = fault { factor } else { 1.0 };
-    let first_token = state.first_token(latency).mul_f64(slowdown.max(0.0));
-    let worker = seat.worker;
-    let mut due = Instant::now() + first_token;
-    if ask.route == Route::Embeddings {
-        sleep_until(due).await;
-        entry.complete(Some(Usage { prompt: ask.prompt_tokens, completion: 0 }));
-        return dressed(state, face, worker, Reply::ok(embeddings(ask, state.id())));
-    }
-    let foreign = matches!(fault, Fault::SplitUtf8);
-    let script = script(state, face, ask, foreign);
-    let source = if ask.stream {
-        Source::Events(script)
-    } else {
-        due += whole_time(&seat, &script, latency, slowdown);
-        let whole = script.whole();
-        if let Some(reply) = spoilt(&fault, &whole) {
-            sleep_until(due).await;
-            entry.break_off();
-            return dressed(state, face, worker, reply);
-        }
-        if !matches!(fault, Fault::HangAmid { .. } | Fault::ResetAmid { .. } | Fault::EndAmid { .. }) {
-            sleep_until(due).await;
-            entry.emit(script.tokens());
-            entry.complete(script.reported(false));
-            return dressed(state, face, worker, Reply::ok(whole));
-        }
-        let whole = Bytes::from(whole);
-        Source::Halves([whole.slice(..whole.len() / 2), whole.slice(whole.len() / 2..)], script)
-    };
-    let kind = if ask.stream { "text/event-stream; charset=utf-8" } else { "application/json" };
-    let fault = if ask.stream { fault } else { after_first_half(fault) };
-    let seat = Some(seat);
-    let player = Player {
-        face,
-        source,
-        fault,
-        entry,
-        seat,
-        socket,
-        latency,
-        slowdown,
-        due,
-        next: 0,
-        spare: VecDeque::new(),
-        over: false,
-    };
-    let mut response = HttpResponse::Ok();
-    response.insert_header((CONTENT_TYPE, kind));
-    for header in extra_headers(state, face, worker) {
-        response.insert_header(header);
-    }
-    response.streaming(player.play())
-}
-
-fn script(state: &State, face: Face, ask: &Ask, foreign: bool) -> Script {
-    let dialect = if face == Face::Cerebras { Dialect::Cerebras } else { Dialect::Vllm };
-    let reasons = dialect == Dialect::Cerebras && ask.route == Route::Chat && ask.model.contains("gpt-oss");
-    let answer = Answer::compose(ask, Style { tokens: state.face(face).profile.answer_tokens, foreign, reasons });
-    Script::new(dialect, ask, answer, state.id(), state.created())
-}
-
-fn whole_time(seat: &Seat, script: &Script, latency: crate::settings::Latency, slowdown: f64) -> Duration {
-    token_time(seat, latency, slowdown) * u32::try_from(script.tokens()).unwrap_or(u32::MAX)
-}
-
-/// A whole answer spoilt by a fault that is meant for events.
-fn spoilt(fault: &Fault, whole: &str) -> Option<Reply> {
-    match fault {
-        Fault::Garbage { .. } => Some(Reply::new(200, "text/html", "<html><body>It works!</body></html>")),
-        Fault::ErrorEvent { .. } => {
-            Some(vllm::error(500, "InternalServerError", "EngineCore encountered an issue.", None))
-        }
-        Fault::InvalidUtf8 { .. } => {
-            let mut bytes = whole.as_bytes().to_vec();
-            let middle = bytes.len() / 2;
-            bytes[middle] = 0xff;
-            Some(Reply::ok(bytes))
-        }
-        _ => None,
-    }
-}
-
-fn after_first_half(fault: Fault) -> Fault {
-    match fault {
-        Fault::HangAmid { .. } => Fault::HangAmid { after_events: 1 },
-        Fault::ResetAmid { .. } => Fault::ResetAmid { after_events: 1 },
-        Fault::EndAmid { .. } => Fault::EndAmid { after_events: 1 },
-        other => other,
-    }
-}
-
-fn dressed(state: &State, face: Face, worker: usize, mut reply: Reply) -> HttpResponse {
-    reply.headers.extend(extra_headers(state, face, worker));
-    reply.into_response()
-}
-
-fn extra_headers(state: &State, face: Face, worker: usize) -> Vec<(&'static str, String)> {
-    match face {
-        Face::RunpodLb => vec![("x-runpod-worker-id", format!("worker{worker}")), ("server", "uvicorn".into())],
-        Face::RunpodQueue => vec![("server", "cloudflare".into())],
-        Face::Cerebras => quota_headers(state, face, None),
-    }
-}
-
-/// Vectors made from the length of the input; nobody looks at them.
-fn embeddings(ask: &Ask, id: u64) -> String {
-    let vector: Vec<String> =
-        (0..8_u64).map(|at| format!("0.0{}", (ask.prompt_tokens * 7 + at * 13) % 97 + 1)).collect();
-    format!(
-        "{{\"id\":\"embd-{id:016x}\",\"object\":\"list\",\"created\":0,\"model\":{},\"data\":[{{\"index\":0,\"object\":\"embedding\",\"embedding\":[{}]}}],\
-         \"usage\":{{\"prompt_tokens\":{tokens},\"total_tokens\":{tokens},\"completion_tokens\":0,\"prompt_tokens_details\":null}}}}",
-        quote(&ask.model),
-        vector.join(","),
-        tokens = ask.prompt_tokens
-    )
 }

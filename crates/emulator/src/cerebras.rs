@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    ask::{Route, prompt_tokens, prompts},
+    ask::{Route, prompt_tokens},
     fault::Limit,
     reply::Reply,
     state::Profile,
@@ -136,7 +136,7 @@ pub(crate) fn check(route: Route, body: &Value, profile: &Profile) -> Result<(),
     }
     check_values(body)?;
     if route == Route::Chat {
-        check_messages(body)?;
+        check_messages(body, profile)?;
         check_formats(model, body)?;
     }
     check_length(route, body, profile)
@@ -167,7 +167,7 @@ fn check_values(body: &Value) -> Result<(), Reply> {
     Ok(())
 }
 
-fn check_messages(body: &Value) -> Result<(), Reply> {
+fn check_messages(body: &Value, profile: &Profile) -> Result<(), Reply> {
     let Some(messages) = body["messages"].as_array().filter(|messages| !messages.is_empty()) else {
         return Err(wrong_format("validation_error", "body.messages: Input should be a list with at least 1 item"));
     };
@@ -182,8 +182,18 @@ fn check_messages(body: &Value) -> Result<(), Reply> {
             );
             return Err(wrong_format("validation_error", &message));
         }
+        check_parts(at, role, &message["content"], profile)?;
     }
     Ok(())
+}
+
+/// The wording for parts that are not text is a guess after that for other wrong members.
+fn check_parts(at: usize, role: &str, content: &Value, profile: &Profile) -> Result<(), Reply> {
+    let kinds = content.as_array().into_iter().flatten().map(|part| part["type"].as_str().unwrap_or_default());
+    let is_taken = |kind: &str| kind == "text" || (profile.images && kind == "image_url");
+    let Some((part, _)) = kinds.enumerate().find(|(_, kind)| !is_taken(kind)) else { return Ok(()) };
+    let message = format!("messages.{at}.{role}.content.{part}.type: Input should be 'text'");
+    Err(wrong_format("validation_error", &message))
 }
 
 fn check_formats(model: &str, body: &Value) -> Result<(), Reply> {
@@ -216,7 +226,7 @@ fn check_formats(model: &str, body: &Value) -> Result<(), Reply> {
 }
 
 fn check_length(route: Route, body: &Value, profile: &Profile) -> Result<(), Reply> {
-    let prompt = prompt_tokens(prompts(route, body).iter().map(String::len).sum());
+    let prompt = prompt_tokens(route, body);
     let limit = profile.context;
     if prompt <= limit {
         return Ok(());

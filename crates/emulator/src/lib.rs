@@ -14,30 +14,37 @@ mod books;
 mod call;
 mod cerebras;
 mod control;
+mod embeddings;
 mod face;
 mod fault;
 mod fleet;
 mod http;
 mod jobs;
 mod management;
+mod odd;
 mod outage;
 mod player;
 mod quota;
+mod refusal;
 mod reply;
 mod running;
+mod schema;
 mod script;
 mod seat;
 mod settings;
 mod socket;
 mod state;
+mod tools;
 mod vllm;
+mod words;
+mod written;
 
 #[cfg(test)]
 mod tests;
 
 pub use books::{Books, Cancellation, FaceBooks, Recorded};
 pub use face::Face;
-pub use fault::{ErrorShape, Fault, Limit, Rule};
+pub use fault::{End, ErrorShape, Fault, Headers, Limit, OddStream, OddWhole, Refusal, Rule, Scripted};
 pub use fleet::Counts;
 pub use management::ManagementCall;
 pub use running::Emulator;

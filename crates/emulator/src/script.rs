@@ -1,6 +1,9 @@
 //! An answer as it goes over the wire: the events of a stream, rendered one by one as they are due, or a whole body.
 //! Field order and the many nulls are those of recorded answers.
 
+mod cerebras;
+mod vllm;
+
 use std::fmt::Write;
 
 use bytes::Bytes;
@@ -29,6 +32,7 @@ enum Step {
     Role(usize),
     Thought(usize, usize),
     Piece(usize, usize),
+    /// The call of a function: at vLLM its name, and the arguments follow in pieces; at Cerebras all of it.
     Tool(usize),
     Finish(usize),
     Usage,
@@ -45,6 +49,7 @@ pub(crate) struct Script {
     logprobs: bool,
     report: Report,
     usage: Usage,
+    id: u64,
     created: u64,
     open: String,
     steps: Vec<Step>,
@@ -71,6 +76,7 @@ impl Script {
             logprobs: ask.logprobs,
             report: ask.report,
             usage,
+            id,
             created,
             open,
             steps: Vec::new(),
@@ -98,6 +104,7 @@ impl Script {
     pub(crate) fn tokens_in(&self, at: usize) -> u64 {
         match self.steps[at] {
             Step::Thought(..) | Step::Piece(..) => 1,
+            Step::Tool(_) if self.dialect == Dialect::Vllm => 1,
             Step::Tool(_) => self.answer.tokens(),
             Step::Finish(_) if self.last_piece().is_some() => 1,
             Step::Role(_) | Step::Finish(_) | Step::Usage | Step::Done => 0,
@@ -162,11 +169,12 @@ impl Script {
             steps.extend(each.clone().map(|choice| Step::Thought(at, choice)));
         }
         let with_finish = usize::from(self.last_piece().is_some());
-        for at in 0..self.answer.pieces.len() - with_finish {
-            steps.extend(each.clone().map(|choice| Step::Piece(at, choice)));
-        }
         if self.answer.tool.is_some() {
             steps.extend(each.clone().map(Step::Tool));
+        }
+        let is_apart = self.answer.tool.is_none() || self.dialect == Dialect::Vllm;
+        for at in 0..if is_apart { self.answer.pieces.len() - with_finish } else { 0 } {
+            steps.extend(each.clone().map(|choice| Step::Piece(at, choice)));
         }
         steps.extend(each.map(Step::Finish));
         if self.dialect == Dialect::Vllm && self.report != Report::Never {
@@ -178,122 +186,9 @@ impl Script {
 
     /// vLLM sends the last piece of an answer that hit the limit together with the finish reason.
     fn last_piece(&self) -> Option<&String> {
-        let joined = self.dialect == Dialect::Vllm && self.answer.finish == Finish::Length;
+        let joined =
+            self.dialect == Dialect::Vllm && self.answer.finish == Finish::Length && self.answer.tool.is_none();
         self.answer.pieces.last().filter(|_| joined)
-    }
-
-    fn vllm_event(&self, out: &mut String, step: Step) {
-        let (text_open, text_close) =
-            if self.route == Route::Chat { ("\"delta\":{\"content\":", "}") } else { ("\"text\":", "") };
-        let matched = self.answer.stopped_at.as_deref().map_or_else(|| "null".to_owned(), quote);
-        let sent = match step {
-            Step::Role(choice) => {
-                let _ = write!(
-                    out,
-                    "{{\"index\":{choice},\"delta\":{{\"role\":\"assistant\",\"content\":\"\"}},\"logprobs\":null,\"finish_reason\":null}}]"
-                );
-                0
-            }
-            Step::Thought(at, choice) => {
-                let text = quote(&self.answer.reasoning[at]);
-                let _ = write!(
-                    out,
-                    "{{\"index\":{choice},\"delta\":{{\"reasoning\":{text}}},\"logprobs\":null,\"finish_reason\":null,\"token_ids\":null}}]"
-                );
-                at + 1
-            }
-            Step::Piece(at, choice) => {
-                let text = quote(&self.answer.pieces[at]);
-                let more =
-                    if self.route == Route::Chat { "" } else { "\"stop_reason\":null,\"prompt_token_ids\":null," };
-                let _ = write!(
-                    out,
-                    "{{\"index\":{choice},{text_open}{text}{text_close},\"logprobs\":null,\"finish_reason\":null,{more}\"token_ids\":null}}]"
-                );
-                at + 1
-            }
-            Step::Tool(choice) => {
-                let _ = write!(
-                    out,
-                    "{{\"index\":{choice},\"delta\":{{\"tool_calls\":[{}]}},\"logprobs\":null,\"finish_reason\":null,\"token_ids\":null}}]",
-                    self.tool_call(Some(0))
-                );
-                2
-            }
-            Step::Finish(choice) => {
-                let text = quote(self.last_piece().map_or("", String::as_str));
-                let finish = self.answer.finish.name();
-                let more = if self.route == Route::Chat { "" } else { "\"prompt_token_ids\":null," };
-                let _ = write!(
-                    out,
-                    "{{\"index\":{choice},{text_open}{text}{text_close},\"logprobs\":null,\"finish_reason\":\"{finish}\",\"stop_reason\":{matched},{more}\"token_ids\":null}}]"
-                );
-                usize::MAX
-            }
-            Step::Usage | Step::Done => {
-                out.push(']');
-                usize::MAX
-            }
-        };
-        if matches!(step, Step::Usage) || self.report == Report::Always {
-            let completion = self.usage.completion.min(sent as u64);
-            let total = self.usage.prompt + completion;
-            let _ = write!(
-                out,
-                ",\"usage\":{{\"prompt_tokens\":{},\"total_tokens\":{total},\"completion_tokens\":{completion}}}",
-                self.usage.prompt
-            );
-        }
-        match step {
-            Step::Role(_) => out.push_str(",\"prompt_token_ids\":null,\"prompt_text\":null"),
-            Step::Finish(_) if self.report != Report::Never => {}
-            Step::Finish(_) | Step::Usage => {
-                let _ = write!(out, ",\"system_fingerprint\":\"{VLLM}\"");
-            }
-            Step::Thought(..) | Step::Piece(..) | Step::Tool(_) | Step::Done => {}
-        }
-    }
-
-    fn cerebras_event(&self, out: &mut String, step: Step) {
-        let (choice, inner) = match step {
-            Step::Role(choice) => (choice, "\"delta\":{\"role\":\"assistant\"}".to_owned()),
-            Step::Thought(at, choice) => {
-                (choice, format!("\"delta\":{{\"reasoning\":{}}}", quote(&self.answer.reasoning[at])))
-            }
-            Step::Piece(at, choice) => {
-                let text = quote(&self.answer.pieces[at]);
-                (
-                    choice,
-                    if self.route == Route::Chat {
-                        format!("\"delta\":{{\"content\":{text}}}")
-                    } else {
-                        format!("\"text\":{text}")
-                    },
-                )
-            }
-            Step::Tool(choice) => (choice, format!("\"delta\":{{\"tool_calls\":[{}]}}", self.tool_call(Some(0)))),
-            Step::Finish(choice) => {
-                let text = if self.route == Route::Chat { "\"delta\":{}" } else { "\"text\":\"\"" };
-                (choice, format!("{text},\"finish_reason\":\"{}\"", self.answer.finish.name()))
-            }
-            Step::Usage | Step::Done => return,
-        };
-        let _ = write!(out, "{{\"index\":{choice},{inner}}}],\"system_fingerprint\":\"{CEREBRAS}\"");
-        if matches!(step, Step::Finish(choice) if choice + 1 == self.choices) {
-            let _ = write!(out, ",{}", self.cerebras_tail());
-        }
-    }
-
-    fn cerebras_tail(&self) -> String {
-        let Usage { prompt, completion } = self.usage;
-        let reasoning = self.answer.reasoning.len() * self.choices;
-        format!(
-            "\"usage\":{{\"prompt_tokens\":{prompt},\"completion_tokens\":{completion},\"total_tokens\":{},\"prompt_tokens_details\":{{\"cached_tokens\":0}},\
-             \"completion_tokens_details\":{{\"accepted_prediction_tokens\":0,\"rejected_prediction_tokens\":0,\"reasoning_tokens\":{reasoning}}}}},\
-             \"time_info\":{{\"queue_time\":0.000124,\"prompt_time\":0.00216,\"completion_time\":0.016,\"total_time\":0.0213,\"created\":{}}}",
-            prompt + completion,
-            self.created
-        )
     }
 
     fn whole_choice(&self, out: &mut String, choice: usize) {
@@ -301,7 +196,7 @@ impl Script {
         let text = if self.answer.tool.is_some() { "null".to_owned() } else { quote(&self.answer.text()) };
         let reasoning = self.answer.reasoning.concat();
         let tools = if self.answer.tool.is_some() {
-            format!(",\"tool_calls\":[{}]", self.tool_call(None))
+            format!(",\"tool_calls\":[{}]", self.tool_call(choice, None, &self.answer.text()))
         } else {
             String::new()
         };
@@ -345,9 +240,10 @@ impl Script {
         json!({"content": tokens.collect::<Vec<_>>()})
     }
 
-    fn tool_call(&self, index: Option<usize>) -> Value {
+    fn tool_call(&self, choice: usize, index: Option<usize>, arguments: &str) -> Value {
         let name = self.answer.tool.as_deref().unwrap_or_default();
-        let mut call = json!({"id": format!("call_{}", self.created), "type": "function", "function": {"name": name, "arguments": "{}"}});
+        let id = format!("call_{:016x}{choice:02}", self.id);
+        let mut call = json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}});
         if let Some(index) = index {
             call["index"] = index.into();
         }

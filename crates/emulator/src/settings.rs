@@ -49,6 +49,17 @@ impl Settings {
     pub fn instant() -> Self {
         Self { speed: 0.0, ..Self::default() }
     }
+
+    /// Settings for showing what can be done: every face serves tools and images.
+    pub fn demo() -> Self {
+        let runpod = RunpodSettings { tool_parser: true, images: true, ..RunpodSettings::default() };
+        Self {
+            runpod_lb: runpod.clone(),
+            runpod_queue: runpod,
+            cerebras: CerebrasSettings { images: true, ..CerebrasSettings::default() },
+            ..Self::default()
+        }
+    }
 }
 
 /// Settings of one RunPod endpoint.
@@ -67,6 +78,8 @@ pub struct RunpodSettings {
     pub answer_tokens: usize,
     /// Whether the server was started with a tool parser; without one every request with tools is refused.
     pub tool_parser: bool,
+    /// Whether the models look at images; if not, a request with one is refused.
+    pub images: bool,
     /// How fast the model answers.
     pub latency: Latency,
     /// The workers of the endpoint.
@@ -88,6 +101,7 @@ impl Default for RunpodSettings {
             context: 8192,
             answer_tokens: 24,
             tool_parser: false,
+            images: false,
             latency: Latency { first_token_ms: 350.0, spread: 0.25, tokens_per_s: 125.0, crowding: 0.025 },
             workers: Workers::default(),
             max_wait_s: None,
@@ -109,6 +123,8 @@ pub struct CerebrasSettings {
     pub context: u64,
     /// Tokens of an answer that is not cut short.
     pub answer_tokens: usize,
+    /// Whether the models look at images; if not, a request with one is refused.
+    pub images: bool,
     /// How fast the models answer.
     pub latency: Latency,
     /// The account's quota.
@@ -122,6 +138,7 @@ impl Default for CerebrasSettings {
             models: vec!["llama3.1-8b".into(), "gpt-oss-120b".into()],
             context: 65_536,
             answer_tokens: 24,
+            images: false,
             latency: Latency { first_token_ms: 150.0, spread: 0.25, tokens_per_s: 1500.0, crowding: 0.0 },
             quota: Quota::default(),
         }

@@ -36,6 +36,7 @@ pub(crate) struct Profile {
     pub(crate) context: u64,
     pub(crate) answer_tokens: usize,
     pub(crate) tool_parser: bool,
+    pub(crate) images: bool,
     pub(crate) latency: Latency,
     pub(crate) max_wait: Option<Duration>,
     pub(crate) no_worker_status: u16,
@@ -121,8 +122,8 @@ impl State {
     }
 
     /// The fault of a request.
-    pub(crate) fn pick(&self, face: Face, probe: bool) -> Fault {
-        self.face(face).rules.lock().pick(probe, || self.rng.lock().random::<f64>())
+    pub(crate) fn pick(&self, face: Face, probe: bool, body: &[u8]) -> Fault {
+        self.face(face).rules.lock().pick(probe, body, || self.rng.lock().random::<f64>())
     }
 
     /// Draws a time to first token.
@@ -204,6 +205,7 @@ impl FaceState {
             context: settings.context,
             answer_tokens: settings.answer_tokens,
             tool_parser: settings.tool_parser,
+            images: settings.images,
             latency: settings.latency,
             max_wait,
             no_worker_status: settings.no_worker_status,
@@ -222,6 +224,7 @@ impl FaceState {
             context: settings.context,
             answer_tokens: settings.answer_tokens,
             tool_parser: true,
+            images: settings.images,
             latency: settings.latency,
             max_wait: None,
             no_worker_status: 503,

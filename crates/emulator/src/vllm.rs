@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    ask::{Route, prompt_tokens, prompts},
+    ask::{Route, prompt_tokens},
     reply::Reply,
     state::Profile,
 };
@@ -71,7 +71,7 @@ pub(crate) fn check(route: Route, body: &Value, profile: &Profile) -> Result<(),
     check_tools(body, profile)?;
     check_sampling(body)?;
     check_format(&body["response_format"])?;
-    check_conversation(route, body)?;
+    check_conversation(route, body, profile)?;
     check_length(route, body, profile)
 }
 
@@ -231,7 +231,10 @@ pub(crate) fn schema_is_valid(schema: &Value) -> bool {
         && properties.into_iter().flat_map(serde_json::Map::values).chain(object.get("items")).all(schema_is_valid)
 }
 
-fn check_conversation(route: Route, body: &Value) -> Result<(), Reply> {
+/// Parts of a message that are not text.
+const MEDIA: [&str; 5] = ["image_url", "input_audio", "audio_url", "video_url", "file"];
+
+fn check_conversation(route: Route, body: &Value, profile: &Profile) -> Result<(), Reply> {
     if route != Route::Chat {
         return Ok(());
     }
@@ -243,7 +246,8 @@ fn check_conversation(route: Route, body: &Value) -> Result<(), Reply> {
         ));
     }
     let parts = messages.iter().filter_map(|message| message["content"].as_array()).flatten();
-    if parts.into_iter().any(|part| part["type"] == "image_url") {
+    let mut kinds = parts.into_iter().filter_map(|part| part["type"].as_str());
+    if kinds.any(|kind| MEDIA.contains(&kind) && !(profile.images && kind == "image_url")) {
         let model = body["model"].as_str().unwrap_or_default();
         return Err(refusal(&format!("{model} is not a multimodal model"), None));
     }
@@ -268,7 +272,7 @@ fn check_length(route: Route, body: &Value, profile: &Profile) -> Result<(), Rep
         return Err(refusal_of(&message, "max_tokens", &limit.to_string()));
     }
     let wanted = limit.unwrap_or(1);
-    let prompt = prompt_tokens(prompts(route, body).iter().map(String::len).sum());
+    let prompt = prompt_tokens(route, body);
     if prompt + wanted <= context {
         return Ok(());
     }
