@@ -15,6 +15,8 @@ use router::{Ensemble, RequestOutcome, RouterError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::api::endpoint::Meant;
+
 const SHUTDOWN_CODE: &str = "router_shutdown";
 const SHUTDOWN_MESSAGE: &str = "the router is shutting down: send the request again";
 
@@ -116,23 +118,43 @@ impl ApiError {
     }
 
     pub(crate) fn wrong_method(allow: &'static str) -> Self {
-        let message = format!("this path takes {allow} only");
+        let message = format!("this path takes {} only", allow.replace(", ", " and "));
         let mut error = Self::bad_request(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
         error.allow = Some(allow);
         error
     }
 
-    pub(crate) fn no_such_path(path: &str) -> Self {
-        let message = match path {
-            "/v1/responses" => "the Responses API is not served here: use POST /v1/chat/completions".to_owned(),
-            "/v1/messages" => "Anthropic's API is not served here: use POST /v1/chat/completions".to_owned(),
-            path if path.starts_with("/v1/") => {
+    /// `OPTIONS`, which browsers ask before a script may call another origin.
+    pub(crate) fn no_preflight(allow: &'static str) -> Self {
+        let mut error = Self::wrong_method(allow);
+        error.message += ": browsers' preflights (CORS) are not answered here, because a key does not belong in a browser; \
+                          'Browsers' in docs/api.md says what to put in front";
+        error
+    }
+
+    pub(crate) fn no_such_path(path: &str, meant: Option<Meant>) -> Self {
+        if let Some(meant) = meant {
+            return Self::misspelt_path(path, &meant);
+        }
+        let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+        let message = match segments[..] {
+            [.., "v1", "responses"] | ["responses"] => {
+                "the Responses API is not served here: use POST /v1/chat/completions"
+            }
+            [.., "v1", "messages"] | ["messages"] => {
+                "Anthropic's API is not served here: use POST /v1/chat/completions"
+            }
+            ["v1", ..] => {
                 "this path of the OpenAI API is not served here: there are POST /v1/chat/completions, \
                  /v1/completions and /v1/embeddings, and GET /v1/models"
-                    .to_owned()
             }
-            _ => "there is nothing here: the API lives under /v1, so a client's base URL must end in /v1".to_owned(),
+            _ => "there is nothing here: the API lives under /v1, so a client's base URL must end in /v1",
         };
+        Self::bad_request(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    fn misspelt_path(path: &str, meant: &Meant) -> Self {
+        let message = format!("'{path}' is not a path here: '{}' is; {}", meant.path, meant.advice);
         Self::bad_request(StatusCode::NOT_FOUND, "not_found", message)
     }
 
@@ -164,7 +186,10 @@ impl ApiError {
         Self::bad_request(StatusCode::UNPROCESSABLE_ENTITY, "invalid_configuration", message)
     }
 
-    pub(crate) fn no_such_admin_path() -> Self {
+    pub(crate) fn no_such_admin_path(path: &str, meant: Option<Meant>) -> Self {
+        if let Some(meant) = meant {
+            return Self::misspelt_path(path, &meant);
+        }
         let message = "there is nothing here: the admin listener has GET /metrics, /livez, /readyz and /openapi.json, and POST /admin/reload";
         Self::bad_request(StatusCode::NOT_FOUND, "not_found", message)
     }
