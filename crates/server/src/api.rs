@@ -14,7 +14,12 @@ mod prompt;
 
 use std::sync::{Arc, atomic::Ordering};
 
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, Route, http::header::HeaderName, web};
+use actix_web::{
+    HttpRequest, HttpResponse, HttpResponseBuilder, Route,
+    body::MessageBody,
+    http::{Version, header::HeaderName},
+    web,
+};
 use provider::{Operation, RequestId};
 
 pub(crate) use health::{livez, readyz};
@@ -63,6 +68,16 @@ fn identified(request: &HttpRequest, app: &App) -> (RequestId, HttpResponseBuild
         response.force_close();
     }
     (id, response)
+}
+
+/// A response whose body comes in pieces. HTTP/1.0 knows no chunked coding: there the body ends with the connection.
+fn in_pieces(response: &mut HttpResponseBuilder, version: Version, body: impl MessageBody + 'static) -> HttpResponse {
+    if version >= Version::HTTP_11 {
+        return response.body(body);
+    }
+    let mut response = response.force_close().body(body);
+    response.head_mut().no_chunking(true);
+    response
 }
 
 pub(crate) fn refuse(error: &ApiError, request: &HttpRequest, app: &App) -> HttpResponse {
