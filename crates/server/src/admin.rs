@@ -81,6 +81,6 @@ fn authenticate(request: &HttpRequest, app: &App) -> Result<(), ApiError> {
 }
 
 async fn nothing_here(request: HttpRequest, app: web::Data<Arc<App>>) -> HttpResponse {
-    let meant = endpoint::meant(request.path(), &ENDPOINTS);
-    api::refuse(&ApiError::no_such_admin_path(request.path(), meant), &request, &app)
+    let suggestion = endpoint::suggest(request.path(), &ENDPOINTS);
+    api::refuse(&ApiError::no_such_admin_path(request.path(), suggestion), &request, &app)
 }

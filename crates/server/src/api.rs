@@ -85,5 +85,5 @@ pub(crate) fn refuse(error: &ApiError, request: &HttpRequest, app: &App) -> Http
 }
 
 async fn nothing_here(request: HttpRequest, app: web::Data<Arc<App>>) -> HttpResponse {
-    refuse(&ApiError::no_such_path(request.path(), endpoint::meant(request.path(), &ENDPOINTS)), &request, &app)
+    refuse(&ApiError::no_such_path(request.path(), endpoint::suggest(request.path(), &ENDPOINTS)), &request, &app)
 }

@@ -37,7 +37,7 @@ pub(crate) struct Endpoint {
 
 /// The path that a wrong one was meant to be.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Meant {
+pub(crate) struct Suggestion {
     /// A path that is served.
     pub(crate) path: String,
     /// What to change.
@@ -99,12 +99,12 @@ fn wrong_method(allow: &'static str, request: &HttpRequest, app: &App) -> HttpRe
 }
 
 /// The endpoint that `path` was meant to be. `None` if none is close, or if the path is one that is better not repeated.
-pub(crate) fn meant(path: &str, endpoints: &[Endpoint]) -> Option<Meant> {
+pub(crate) fn suggest(path: &str, endpoints: &[Endpoint]) -> Option<Suggestion> {
     let segments = plain_segments(path)?;
     let matches = endpoints.iter().filter_map(|endpoint| Match::of(endpoint, &segments, endpoints));
     // Of several the first with the most segments: /v1/chat/completions rather than /v1/completions.
     let best = matches.reduce(|best, other| if other.wanted.len() > best.wanted.len() { other } else { best })?;
-    Some(Meant { path: best.path(), advice: best.advice(path) })
+    Some(Suggestion { path: best.path(), advice: best.advice(path) })
 }
 
 fn split(path: &str) -> Vec<&str> {
@@ -203,8 +203,8 @@ mod tests {
     use super::*;
     use crate::{admin, api};
 
-    fn meant_path(path: &str) -> Option<String> {
-        meant(path, &api::ENDPOINTS).map(|meant| meant.path)
+    fn suggested(path: &str) -> Option<String> {
+        suggest(path, &api::ENDPOINTS).map(|suggestion| suggestion.path)
     }
 
     #[test]
@@ -225,7 +225,7 @@ mod tests {
                     format!("/api{}", path.trim_start_matches("/v1")),
                 ];
                 for wrong in wrong {
-                    let found = meant(&wrong, endpoints).map(|meant| meant.path);
+                    let found = suggest(&wrong, endpoints).map(|suggestion| suggestion.path);
                     assert_eq!(found.as_ref(), Some(&path), "{wrong}");
                 }
             }
@@ -257,15 +257,15 @@ mod tests {
             &long,
         ];
         for path in none {
-            assert_eq!(meant_path(path), None, "{path}");
+            assert_eq!(suggested(path), None, "{path}");
         }
     }
 
     #[test]
     fn a_whole_endpoint_as_base_url_is_seen_through() {
-        let path = meant_path("/v1/chat/completions/chat/completions");
+        let path = suggested("/v1/chat/completions/chat/completions");
         assert_eq!(path.as_deref(), Some("/v1/chat/completions"));
-        assert_eq!(meant_path("/v1/chat/completions/models").as_deref(), Some("/v1/models"));
-        assert_eq!(meant_path("/openai/deployments/gpt/chat/completions").as_deref(), Some("/v1/chat/completions"));
+        assert_eq!(suggested("/v1/chat/completions/models").as_deref(), Some("/v1/models"));
+        assert_eq!(suggested("/openai/deployments/gpt/chat/completions").as_deref(), Some("/v1/chat/completions"));
     }
 }

@@ -41,7 +41,7 @@ pub(crate) async fn show(request: HttpRequest, name: web::Path<String>, app: web
     let tidy = name.split('/').filter(|segment| !segment.is_empty()).collect::<Vec<_>>().join("/");
     if tidy.is_empty() || is_known(&tidy) {
         let path = request.path();
-        return ApiError::no_such_path(path, endpoint::meant(path, &ENDPOINTS)).respond(response);
+        return ApiError::no_such_path(path, endpoint::suggest(path, &ENDPOINTS)).respond(response);
     }
     ApiError::no_such_model(&name).respond(response)
 }
