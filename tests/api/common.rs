@@ -1,6 +1,6 @@
 //! What the tests of this folder share.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use e2e::{Answer, BALANCED, CEREBRAS, Launch, RUNPOD_LB, Rig, chat};
 use emulator::Settings;
@@ -56,7 +56,11 @@ pub(crate) struct Raw(pub(crate) TcpStream);
 
 impl Raw {
     pub(crate) async fn connect(rig: &Rig) -> Self {
-        Self(TcpStream::connect(rig.running().addr()).await.expect("a connection"))
+        Self::connect_to(rig.running().addr()).await
+    }
+
+    pub(crate) async fn connect_to(addr: SocketAddr) -> Self {
+        Self(TcpStream::connect(addr).await.expect("a connection"))
     }
 
     /// Sends; a server that has closed already is no failure here.
@@ -78,6 +82,14 @@ impl Raw {
             String::from_utf8_lossy(&all).into_owned()
         };
         tokio::time::timeout(Duration::from_secs(30), read).await.expect("the server answers or closes")
+    }
+
+    /// What comes back until the server closes.
+    pub(crate) async fn rest(&mut self) -> String {
+        let mut all = Vec::new();
+        let read = tokio::time::timeout(Duration::from_secs(30), self.0.read_to_end(&mut all)).await;
+        read.expect("the server closes").expect("in order");
+        String::from_utf8_lossy(&all).into_owned()
     }
 
     /// Sends and reads on a connection of its own.

@@ -24,6 +24,10 @@ mod openapi;
 #[cfg(test)]
 mod paths;
 #[cfg(test)]
+mod scripted;
+#[cfg(test)]
 mod secrets;
 #[cfg(test)]
 mod short_form;
+#[cfg(test)]
+mod streams;

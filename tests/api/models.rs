@@ -35,7 +35,16 @@ async fn models_are_listed_and_shown_by_their_public_names() {
     }
     let says = "GET /v1/models lists those that do";
     let refusal = Refusal { status: 404, code: "model_not_found", param: Some("model"), says };
-    for path in ["gpt-5", "meta-llama", "llama/", "%F0%9F%98%80", "%ff", "a%252Fb", &"m".repeat(10_000)] {
+    for path in ["gpt-5", "meta-llama", "gpt-5/", "//gpt-5", "%F0%9F%98%80", "%ff", "a%252Fb", &"m".repeat(10_000)] {
+        refusal.check(path, &rig.client.get(&format!("/v1/models/{path}")).await);
+    }
+    let misspelt = [
+        ("", "'/v1/models/' is not a path here: '/v1/models' is; leave out the slash at the end"),
+        ("llama/", "'/v1/models/llama/' is not a path here: '/v1/models/llama' is; leave out the slash"),
+        ("a//b/c", "'/v1/models/a//b/c' is not a path here: '/v1/models/a/b/c' is"),
+    ];
+    for (path, says) in misspelt {
+        let refusal = Refusal { status: 404, code: "not_found", param: None, says };
         refusal.check(path, &rig.client.get(&format!("/v1/models/{path}")).await);
     }
 }

@@ -36,19 +36,18 @@ fn source(path: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Every call that a list of routes registers: each `.service(…)` names a helper, which says the method, and a path.
+/// Every call that a table of endpoints registers: the constructor says the method. `HEAD` goes with `GET`, unlisted.
 fn registered(source: &str) -> BTreeSet<Call> {
-    let read = |route: &str| {
-        let helper = route.split('(').next().unwrap_or_default();
-        let method = match helper.trim_start_matches("api::") {
+    let read = |endpoint: &str| {
+        let method = match endpoint.split('(').next().unwrap_or_default() {
             "get" => "GET",
-            "post" | "operation" => "POST",
-            other => panic!("{other}: register a route with get, post or operation, so that it can be read here"),
+            "post" => "POST",
+            other => panic!("Endpoint::{other}: make an endpoint with get or post, so that it can be read here"),
         };
-        let path = route.split('"').nth(1).expect("a path");
+        let path = endpoint.split('"').nth(1).expect("a path");
         (method.to_owned(), path.replace(":.*}", "}"))
     };
-    source.split(".service(").skip(1).map(read).collect()
+    source.split("Endpoint::").skip(1).map(read).collect()
 }
 
 #[tokio::test]
@@ -74,11 +73,14 @@ fn routes_are_registered_in_two_places_only() {
                 continue;
             }
             let text = fs::read_to_string(&path).unwrap();
-            let is_list = [".service(get(", ".service(api::get("].iter().any(|how| text.contains(how));
+            let is_list = text.contains("const ENDPOINTS: [Endpoint; ");
             seen += usize::from(is_list);
             let other = [".route(\"", "web::scope", "#[get(", "#[post("].into_iter().find(|how| text.contains(how));
             assert_eq!(other, None, "{}: a route that the test above does not see", path.display());
-            assert!(is_list || !text.contains(".service("), "{}: routes belong in api.rs or admin.rs", path.display());
+            let is_register = path.ends_with("api/endpoint.rs");
+            let others = if is_register { &[][..] } else { &[".service(", "web::resource(", "Endpoint::get("][..] };
+            let other = others.iter().find(|how| !is_list && text.contains(**how));
+            assert_eq!(other, None, "{}: endpoints belong into the tables of api.rs and admin.rs", path.display());
         }
     }
     assert_eq!(seen, 2, "api.rs and admin.rs");
@@ -161,7 +163,7 @@ async fn the_documents_are_whole() {
 async fn every_error_code_is_in_the_documents() {
     let rig = demo();
     let told = format!("{}{}", document(&rig.client).await, document(&rig.admin).await);
-    let source = source("error.rs");
+    let source = source("error.rs") + &source("error/unserved.rs");
     let is_code =
         |word: &&str| word.contains('_') && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
     let codes: BTreeSet<&str> = source.split('"').filter(is_code).collect();

@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import OpenAI from "openai";
 
 const { ROUTER_URL, ROUTER_KEY, ROUTER_MODEL: MODEL, ROUTER_PROVIDER: PROVIDER } = process.env;
+const SILENT = { model: process.env.ROUTER_SILENT_MODEL, messages: [{ role: "user", content: "Is it quiet there?" }] };
 
 const connect = (apiKey) => new OpenAI({ baseURL: ROUTER_URL, apiKey, timeout: 60_000 });
 const client = connect(ROUTER_KEY);
@@ -76,6 +77,14 @@ async function streamsWithoutUsage() {
   assert.ok(chunks.every((chunk) => !chunk.usage), "a chunk carries usage that was not asked for");
   assert.ok(chunks.every((chunk) => chunk.choices.length > 0), "a chunk without choices, which only a usage chunk may be");
   assert.ok(chunks.at(-1).choices[0].finish_reason, "the last chunk has no finish_reason");
+}
+
+async function silenceIsBridged() {
+  const raw = await client.chat.completions.create({ ...SILENT, stream: true }).asResponse();
+  const lines = (await raw.text()).split("\n");
+  note({ ...SILENT, stream: true }, lines);
+  assert.ok(lines.includes(": keep-alive"), `no comment came: ${lines}`);
+  assert.equal(textOf(await streamed(SILENT)), "It is quiet here.");
 }
 
 async function jsonSchemaParses() {
@@ -153,6 +162,7 @@ const CHECKS = {
   "chat answers Paris": answersParis,
   "stream with usage": streamsWithUsage,
   "stream without usage": streamsWithoutUsage,
+  "stream with ids that falls silent": silenceIsBridged,
   "json_schema answer parses": jsonSchemaParses,
   "models are listed": listsTheModel,
   "response headers": responseHeaders,

@@ -1,7 +1,8 @@
 """The checks of the OpenAI SDK for Python against a running router; run.py starts it and reads its lines.
 
 One JSON line per check: {"check", "ok", "error", "exchange": [{"request", "answer"}]}.
-The environment says where the router is: ROUTER_URL, ROUTER_KEY, ROUTER_MODEL, ROUTER_PROVIDER.
+The environment says where the router is: ROUTER_URL, ROUTER_KEY, ROUTER_MODEL, ROUTER_PROVIDER; ROUTER_SILENT_MODEL is the
+one of silent_upstream.py.
 The same checks, under the same names, are in openai_node.mjs.
 """
 
@@ -13,6 +14,7 @@ import openai
 
 URL, KEY = os.environ["ROUTER_URL"], os.environ["ROUTER_KEY"]
 MODEL, PROVIDER = os.environ["ROUTER_MODEL"], os.environ["ROUTER_PROVIDER"]
+SILENT_MODEL = os.environ["ROUTER_SILENT_MODEL"]
 
 client = openai.OpenAI(base_url=URL, api_key=KEY, timeout=60)
 chat = client.chat.completions
@@ -46,6 +48,8 @@ ENDLESS = {
     "max_tokens": 1500,
     "extra_body": {"ignore_eos": True},
 }
+
+SILENT = {"model": SILENT_MODEL, "messages": [{"role": "user", "content": "Is it quiet there?"}]}
 
 exchange: list[dict] = []
 
@@ -88,6 +92,15 @@ def streams_without_usage() -> None:
     assert all(chunk.usage is None for chunk in chunks), "a chunk carries usage that was not asked for"
     assert all(chunk.choices for chunk in chunks), "a chunk without choices, which only a usage chunk may be"
     assert chunks[-1].choices[0].finish_reason, "the last chunk has no finish_reason"
+
+
+def silence_is_bridged() -> None:
+    with chat.with_streaming_response.create(stream=True, **SILENT) as raw:
+        lines = list(raw.iter_lines())
+    note({**SILENT, "stream": True}, lines)
+    assert ": keep-alive" in lines, f"no comment came: {lines}"
+    text = text_of(streamed(SILENT))
+    assert text == "It is quiet here.", f"{text!r}"
 
 
 def json_schema_parses() -> None:
@@ -157,6 +170,7 @@ CHECKS = {
     "chat answers Paris": answers_paris,
     "stream with usage": streams_with_usage,
     "stream without usage": streams_without_usage,
+    "stream with ids that falls silent": silence_is_bridged,
     "json_schema answer parses": json_schema_parses,
     "models are listed": lists_the_model,
     "response headers": response_headers,

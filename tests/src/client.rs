@@ -209,9 +209,17 @@ impl Stream {
         header(&self.headers, name)
     }
 
-    /// The next event or comment, as it stands; `None` at the end of the body, an error if the body is cut off.
+    /// The next event or comment line, as it stands; `None` at the end of the body, an error if the body is cut off.
     pub async fn next(&mut self) -> Result<Option<String>, reqwest::Error> {
         loop {
+            let blank = self.buffer.iter().take_while(|byte| **byte == b'\n').count();
+            self.buffer.drain(..blank);
+            if self.buffer.starts_with(b":")
+                && let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n')
+            {
+                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                return Ok(Some(String::from_utf8_lossy(&line[..end]).into_owned()));
+            }
             if let Some(end) = self.buffer.windows(2).position(|pair| pair == b"\n\n") {
                 let event: Vec<u8> = self.buffer.drain(..end + 2).collect();
                 return Ok(Some(String::from_utf8_lossy(&event[..end]).into_owned()));

@@ -8,17 +8,30 @@ use serde::Serialize;
 use subtle::ConstantTimeEq;
 use utoipa::ToSchema;
 
-use crate::{api, app::App, error::ApiError, openapi, reload::Reloaded};
+use crate::{
+    api::{
+        self,
+        endpoint::{self, Endpoint},
+    },
+    app::App,
+    error::ApiError,
+    openapi,
+    reload::Reloaded,
+};
+
+/// Every path of the admin listener.
+pub(crate) const ENDPOINTS: [Endpoint; 5] = [
+    Endpoint::get("/metrics", || web::to(metrics)),
+    Endpoint::get("/livez", || web::to(api::livez)),
+    Endpoint::get("/readyz", || web::to(api::readyz)),
+    Endpoint::get("/openapi.json", || web::to(openapi::admin)),
+    Endpoint::post("/admin/reload", || web::to(reload)),
+];
 
 /// Every route of the admin listener.
 pub(crate) fn routes(config: &mut web::ServiceConfig) {
-    config
-        .service(api::get("/metrics", metrics))
-        .service(api::get("/livez", api::livez))
-        .service(api::get("/readyz", api::readyz))
-        .service(api::get("/openapi.json", openapi::admin))
-        .service(api::post("/admin/reload", reload))
-        .default_service(web::to(nothing_here));
+    endpoint::register(config, &ENDPOINTS);
+    config.default_service(web::to(nothing_here));
 }
 
 async fn metrics(app: web::Data<Arc<App>>) -> HttpResponse {
@@ -67,6 +80,7 @@ fn authenticate(request: &HttpRequest, app: &App) -> Result<(), ApiError> {
     if fits { Ok(()) } else { Err(ApiError::no_admin_token()) }
 }
 
-async fn nothing_here() -> HttpResponse {
-    ApiError::no_such_admin_path().respond(HttpResponse::Ok())
+async fn nothing_here(request: HttpRequest, app: web::Data<Arc<App>>) -> HttpResponse {
+    let suggestion = endpoint::suggest(request.path(), &ENDPOINTS);
+    api::refuse(&ApiError::no_such_admin_path(request.path(), suggestion), &request, &app)
 }

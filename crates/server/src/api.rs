@@ -3,6 +3,7 @@
 mod answer;
 mod arrival;
 pub(crate) mod batch;
+pub(crate) mod endpoint;
 pub(crate) mod explain;
 mod generate;
 pub(crate) mod generated;
@@ -14,49 +15,47 @@ mod prompt;
 use std::sync::{Arc, atomic::Ordering};
 
 use actix_web::{
-    FromRequest, Handler, HttpRequest, HttpResponse, HttpResponseBuilder, Resource, http::header::HeaderName, web,
+    HttpRequest, HttpResponse, HttpResponseBuilder, Route,
+    body::MessageBody,
+    http::{Version, header::HeaderName},
+    web,
 };
 use provider::{Operation, RequestId};
 
 pub(crate) use health::{livez, readyz};
 
 use crate::{app::App, error::ApiError, openapi};
+use endpoint::Endpoint;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Every path of the public listener.
+pub(crate) const ENDPOINTS: [Endpoint; 13] = [
+    Endpoint::post("/v1/chat/completions", || operation(Operation::Chat)),
+    Endpoint::post("/v1/completions", || operation(Operation::Completions)),
+    Endpoint::post("/v1/embeddings", || operation(Operation::Embeddings)),
+    Endpoint::post("/v1/generate", || web::to(generate::whole)),
+    Endpoint::post("/v1/generate/stream", || web::to(generate::stream)),
+    Endpoint::post("/v1/chat/stream", || web::to(generate::stream)),
+    Endpoint::post("/v1/generate/batch", || web::to(batch::serve)),
+    Endpoint::post("/v1/route/explain", || web::to(explain::serve)),
+    Endpoint::get("/v1/models", || web::to(models::list)),
+    Endpoint::get("/v1/models/{name:.*}", || web::to(models::show)),
+    Endpoint::get("/livez", || web::to(livez)),
+    Endpoint::get("/readyz", || web::to(readyz)),
+    Endpoint::get("/openapi.json", || web::to(openapi::public)),
+];
+
 /// Every route of the public listener.
 pub(crate) fn routes(config: &mut web::ServiceConfig) {
-    config
-        .service(operation("/v1/chat/completions", Operation::Chat))
-        .service(operation("/v1/completions", Operation::Completions))
-        .service(operation("/v1/embeddings", Operation::Embeddings))
-        .service(post("/v1/generate", generate::whole))
-        .service(post("/v1/generate/stream", generate::stream))
-        .service(post("/v1/chat/stream", generate::stream))
-        .service(post("/v1/generate/batch", batch::serve))
-        .service(post("/v1/route/explain", explain::serve))
-        .service(get("/v1/models", models::list))
-        .service(get("/v1/models/{name:.*}", models::show))
-        .service(get("/livez", livez))
-        .service(get("/readyz", readyz))
-        .service(get("/openapi.json", openapi::public))
-        .default_service(web::to(nothing_here));
+    endpoint::register(config, &ENDPOINTS);
+    config.default_service(web::to(nothing_here));
 }
 
-fn operation(path: &str, operation: Operation) -> Resource {
-    post(path, move |request: HttpRequest, payload: web::Payload, app: web::Data<Arc<App>>| {
+fn operation(operation: Operation) -> Route {
+    web::to(move |request: HttpRequest, payload: web::Payload, app: web::Data<Arc<App>>| {
         operations::serve(operation, request, payload, app)
     })
-}
-
-/// A path that takes `GET` only.
-pub(crate) fn get<A: FromRequest + 'static>(path: &str, handler: impl Handler<A, Output = HttpResponse>) -> Resource {
-    web::resource(path).route(web::get().to(handler)).default_service(web::to(only_get))
-}
-
-/// A path that takes `POST` only.
-pub(crate) fn post<A: FromRequest + 'static>(path: &str, handler: impl Handler<A, Output = HttpResponse>) -> Resource {
-    web::resource(path).route(web::post().to(handler)).default_service(web::to(only_post))
 }
 
 /// The id of a request, and a response that names it.
@@ -71,18 +70,20 @@ fn identified(request: &HttpRequest, app: &App) -> (RequestId, HttpResponseBuild
     (id, response)
 }
 
-fn refuse(error: &ApiError, request: &HttpRequest, app: &App) -> HttpResponse {
+/// A response whose body comes in pieces. HTTP/1.0 knows no chunked coding: there the body ends with the connection.
+fn in_pieces(response: &mut HttpResponseBuilder, version: Version, body: impl MessageBody + 'static) -> HttpResponse {
+    if version >= Version::HTTP_11 {
+        return response.body(body);
+    }
+    let mut response = response.force_close().body(body);
+    response.head_mut().no_chunking(true);
+    response
+}
+
+pub(crate) fn refuse(error: &ApiError, request: &HttpRequest, app: &App) -> HttpResponse {
     error.respond(identified(request, app).1)
 }
 
-async fn only_get(request: HttpRequest, app: web::Data<Arc<App>>) -> HttpResponse {
-    refuse(&ApiError::wrong_method("GET"), &request, &app)
-}
-
-async fn only_post(request: HttpRequest, app: web::Data<Arc<App>>) -> HttpResponse {
-    refuse(&ApiError::wrong_method("POST"), &request, &app)
-}
-
 async fn nothing_here(request: HttpRequest, app: web::Data<Arc<App>>) -> HttpResponse {
-    refuse(&ApiError::no_such_path(request.path()), &request, &app)
+    refuse(&ApiError::no_such_path(request.path(), endpoint::suggest(request.path(), &ENDPOINTS)), &request, &app)
 }

@@ -3,6 +3,8 @@
 //! 429 means "you" (the key's own limit), 503 means "us". The SDKs of OpenAI repeat 429 and 5xx by themselves; an error that
 //! the router has already tried to avoid carries `x-should-retry: false`, or the load would triple.
 
+mod unserved;
+
 use std::{borrow::Cow, time::Duration};
 
 use actix_web::{
@@ -115,27 +117,6 @@ impl ApiError {
         Self::bad_request(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", message)
     }
 
-    pub(crate) fn wrong_method(allow: &'static str) -> Self {
-        let message = format!("this path takes {allow} only");
-        let mut error = Self::bad_request(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
-        error.allow = Some(allow);
-        error
-    }
-
-    pub(crate) fn no_such_path(path: &str) -> Self {
-        let message = match path {
-            "/v1/responses" => "the Responses API is not served here: use POST /v1/chat/completions".to_owned(),
-            "/v1/messages" => "Anthropic's API is not served here: use POST /v1/chat/completions".to_owned(),
-            path if path.starts_with("/v1/") => {
-                "this path of the OpenAI API is not served here: there are POST /v1/chat/completions, \
-                 /v1/completions and /v1/embeddings, and GET /v1/models"
-                    .to_owned()
-            }
-            _ => "there is nothing here: the API lives under /v1, so a client's base URL must end in /v1".to_owned(),
-        };
-        Self::bad_request(StatusCode::NOT_FOUND, "not_found", message)
-    }
-
     pub(crate) fn no_such_model(name: &str) -> Self {
         let shown: String = name.chars().take(64).collect();
         let message = format!("the model {shown:?} does not exist: GET /v1/models lists those that do");
@@ -162,11 +143,6 @@ impl ApiError {
     pub(crate) fn bad_configuration(problems: &str) -> Self {
         let message = format!("the configuration was not reloaded, the old one stays in force:\n{problems}");
         Self::bad_request(StatusCode::UNPROCESSABLE_ENTITY, "invalid_configuration", message)
-    }
-
-    pub(crate) fn no_such_admin_path() -> Self {
-        let message = "there is nothing here: the admin listener has GET /metrics, /livez, /readyz and /openapi.json, and POST /admin/reload";
-        Self::bad_request(StatusCode::NOT_FOUND, "not_found", message)
     }
 
     pub(crate) fn direct_not_allowed() -> Self {

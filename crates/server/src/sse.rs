@@ -87,7 +87,9 @@ impl SseBody {
         Poll::Ready(Some(Ok(last)))
     }
 
-    /// A comment if it has been silent for too long. The timer is only set anew when it fires, not with every write.
+    /// A comment if it has been silent for too long: one line, and no blank one after it, which would end an event that has
+    /// nothing but the id of the one before, and some SDKs hand that on. It stands between events, as every write is of whole
+    /// ones. The timer is only set anew when it fires, not with every write.
     fn poll_keep_alive(&mut self, context: &mut Context<'_>) -> Poll<Bytes> {
         loop {
             let due = self.last_write + self.keep_alive;
@@ -101,7 +103,7 @@ impl SseBody {
                 continue;
             }
             self.last_write = now;
-            return Poll::Ready(Bytes::from_static(b": keep-alive\n\n"));
+            return Poll::Ready(Bytes::from_static(b": keep-alive\n"));
         }
     }
 

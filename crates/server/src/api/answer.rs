@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use actix_web::{
     HttpResponse, HttpResponseBuilder,
-    http::header::{self, HeaderName, HeaderValue},
+    http::{
+        Version,
+        header::{self, HeaderName, HeaderValue},
+    },
 };
 use futures_util::StreamExt;
 use provider::Request;
@@ -12,7 +15,7 @@ use router::{Caller, Ensemble, Route, Router, RouterError, Served};
 
 use super::{
     arrival::{Arrival, Visit},
-    generated,
+    generated, in_pieces,
 };
 use crate::{
     error::ApiError,
@@ -67,14 +70,15 @@ pub(crate) async fn ask(
 
 /// Has the router answer and makes a response of it.
 pub(crate) async fn answer(visit: Visit, asked: Ask) -> HttpResponse {
-    let Visit { app, live, mut response, .. } = visit;
+    let Visit { app, live, mut response, version, .. } = visit;
     let Ask { request, caller, ensemble, places, form } = asked;
     let (id, keep_alive) = (caller.request_id.clone(), live.server.keep_alive_comment);
     let asked_for = caller.model.as_deref().unwrap_or(&request.head.model);
     if request.head.stream && ensemble.is_none() && live.table.has_early_headers(asked_for) {
         let owner = app.clone();
         let call = async move { owner.router.call(&request, caller).await.map(|served| served.answer) };
-        return stream(response, SseBody::new(Source::Calling(Box::pin(call)), form, &app, id, keep_alive, places));
+        let body = SseBody::new(Source::Calling(Box::pin(call)), form, &app, id, keep_alive, places);
+        return stream(response, version, body);
     }
     let model = (form == Form::Chunks).then(|| asked_for.to_owned());
     let outcome = tokio::select! {
@@ -88,7 +92,8 @@ pub(crate) async fn answer(visit: Visit, asked: Ask) -> HttpResponse {
     };
     add_route(&mut response, &served);
     if served.answer.whole().is_none() {
-        return stream(response, SseBody::new(Source::Relaying(served.answer), form, &app, id, keep_alive, places));
+        let body = SseBody::new(Source::Relaying(served.answer), form, &app, id, keep_alive, places);
+        return stream(response, version, body);
     }
     let Some(model) = model else { return whole(response, served).await };
     match generated::read(served, &model, &id).await {
@@ -114,12 +119,12 @@ async fn whole(mut response: HttpResponseBuilder, mut served: Served) -> HttpRes
     }
 }
 
-fn stream(mut response: HttpResponseBuilder, body: SseBody) -> HttpResponse {
+fn stream(mut response: HttpResponseBuilder, version: Version, body: SseBody) -> HttpResponse {
     response
         .content_type("text/event-stream; charset=utf-8")
         .insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-cache")))
-        .insert_header((HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")))
-        .body(body)
+        .insert_header((HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")));
+    in_pieces(&mut response, version, body)
 }
 
 /// Who answered, why, and what it took.

@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
-    http::header::{self, HeaderMap, HeaderName, HeaderValue},
+    http::{
+        Version,
+        header::{self, HeaderMap, HeaderName, HeaderValue},
+    },
     web,
 };
 use bytes::{Bytes, BytesMut};
@@ -47,6 +50,8 @@ pub(crate) struct Visit {
     pub(crate) app: Arc<App>,
     pub(crate) live: Arc<Live>,
     pub(crate) response: HttpResponseBuilder,
+    /// The client's version of HTTP.
+    pub(crate) version: Version,
     subject: Subject,
     started: Instant,
 }
@@ -56,7 +61,8 @@ impl Visit {
     pub(crate) fn new(route: Route, request: &HttpRequest, app: &Arc<App>) -> Self {
         let (id, response) = identified(request, app);
         let subject = Subject { request_id: id, route, stream: false, model: None, key: None, team: None };
-        Self { app: app.clone(), live: app.live(), response, subject, started: Instant::now() }
+        let version = request.version();
+        Self { app: app.clone(), live: app.live(), response, version, subject, started: Instant::now() }
     }
 
     /// Admits the request and reads its body.

@@ -12,7 +12,7 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-use actix_web::{HttpRequest, HttpResponse, http::header, rt, web};
+use actix_web::{HttpRequest, HttpResponse, body::BodyStream, http::header, rt, web};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use router::Route;
@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use utoipa::ToSchema;
 
-use super::arrival::Visit;
+use super::{arrival::Visit, in_pieces};
 use crate::app::App;
 use entry::{Batch, Line};
 use order::Order;
@@ -77,7 +77,7 @@ fn as_lines(
     concurrency: usize,
     open: Open,
 ) -> HttpResponse {
-    let Visit { mut response, .. } = visit;
+    let Visit { mut response, version, .. } = visit;
     let (sender, mut receiver) = mpsc::channel(concurrency);
     let work = AbortOnDropHandle::new(rt::spawn(async move {
         let mut lines = std::pin::pin!(lines);
@@ -96,7 +96,8 @@ fn as_lines(
         json.push(b'\n');
         Ok::<_, actix_web::Error>(Bytes::from(json))
     });
-    response.content_type("application/x-ndjson").streaming(body)
+    response.content_type("application/x-ndjson");
+    in_pieces(&mut response, version, BodyStream::new(body))
 }
 
 /// Every result, in the order of the prompts.

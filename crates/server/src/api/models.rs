@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 
-use super::identified;
+use super::{ENDPOINTS, endpoint, identified};
 use crate::{app::App, error::ApiError};
 
 fn model(name: &str) -> Value {
@@ -32,10 +32,16 @@ pub(crate) async fn show(request: HttpRequest, name: web::Path<String>, app: web
     if let Err(error) = live.keyring.authenticate(request.headers()) {
         return error.respond(response);
     }
-    let is_known =
-        live.table.models().any(|known| known.as_str() == *name) || live.names.models().any(|known| known == *name);
-    if is_known {
+    let is_known = |name: &str| {
+        live.table.models().any(|known| known.as_str() == name) || live.names.models().any(|known| known == name)
+    };
+    if is_known(&name) {
         return response.json(model(&name));
+    }
+    let tidy = name.split('/').filter(|segment| !segment.is_empty()).collect::<Vec<_>>().join("/");
+    if tidy.is_empty() || is_known(&tidy) {
+        let path = request.path();
+        return ApiError::no_such_path(path, endpoint::suggest(path, &ENDPOINTS)).respond(response);
     }
     ApiError::no_such_model(&name).respond(response)
 }

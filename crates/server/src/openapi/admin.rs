@@ -10,7 +10,7 @@ use super::{
 use crate::{admin::ReloadReply, error::ApiError};
 
 const ABOUT: &str = "For those who run the router. Metrics and probes are for everyone who reaches this listener, the \
-                     rest is for those who have the admin token.";
+                     rest is for those who have the admin token. `HEAD` is answered wherever `GET` is.";
 
 const METRICS: &str =
     "# HELP llmrouter_requests_total Requests, by how they ended.\n# TYPE llmrouter_requests_total counter\n";

@@ -15,7 +15,8 @@ use crate::{
 };
 
 const ABOUT: &str = "OpenAI's API in front of several providers, and short forms of it. Errors always have OpenAI's shape. A \
-                     path that is not served answers 404 `not_found`, another method 405 `method_not_allowed`. With \
+                     path that is not served answers 404 `not_found`, another method 405 `method_not_allowed`; `HEAD` is \
+                     answered wherever `GET` is. With \
                      `early_headers` on a model, a stream begins with 200 and tells of any error in an event.";
 
 const MODEL: &str = "llama-3.1-8b";
