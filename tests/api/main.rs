@@ -10,6 +10,8 @@ mod ensembles;
 #[cfg(test)]
 mod framing;
 #[cfg(test)]
+mod generated;
+#[cfg(test)]
 mod headers;
 #[cfg(test)]
 mod keys;

@@ -17,12 +17,17 @@ pub(crate) struct Scripted {
 }
 
 impl Scripted {
-    /// Sends the pieces of `body` in this order, and between two of them waits for [`Self::go_on`].
+    /// Answers 200 with the pieces of `body` in this order, and between two of them waits for [`Self::go_on`].
     pub(crate) async fn start(content_type: &str, body: &[&str]) -> Self {
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\nconnection: close\r\n\r\n");
+        Self::with_head(head, body).await
+    }
+
+    /// The same behind another head.
+    pub(crate) async fn with_head(head: String, body: &[&str]) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let addr = listener.local_addr().expect("bound");
         let pauses = Arc::new(Semaphore::new(0));
-        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\nconnection: close\r\n\r\n");
         let pieces: Vec<String> = body.iter().map(|piece| (*piece).to_owned()).collect();
         let mut task = JoinSet::new();
         let theirs = pauses.clone();

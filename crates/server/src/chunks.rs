@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use provider::{Frame, FrameKind};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+
+use crate::said::{Choice, Said};
 
 /// The event for a frame; empty if it carries no text.
 pub(crate) fn event(frame: &Frame) -> Bytes {
@@ -23,24 +25,12 @@ fn chunk(text: &str) -> Bytes {
     Bytes::from(format!("data: {json}\n\n"))
 }
 
-/// The text of the first choice in an event; `None` if there is none.
+/// The text of the first answer in an event; `None` if there is none.
 fn text_of(event: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Event {
-        choices: Vec<Choice>,
-    }
-    #[derive(Deserialize)]
-    struct Choice {
-        delta: Delta,
-    }
-    #[derive(Deserialize)]
-    struct Delta {
-        content: Option<String>,
-    }
-    let lines = event.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"data:"));
-    let data = lines.map(<[u8]>::trim_ascii).collect::<Vec<_>>().concat();
-    let event: Event = serde_json::from_slice(&data).ok()?;
-    let text = event.choices.into_iter().next()?.delta.content?;
+    let lines = event.split(|byte| matches!(byte, b'\n' | b'\r')).filter_map(|line| line.strip_prefix(b"data:"));
+    let data = lines.collect::<Vec<_>>().join(&b'\n');
+    let said = Said::read(&String::from_utf8_lossy(&data)).ok()?;
+    let text: String = said.choices.into_iter().filter(Choice::is_first).map(Choice::into_text).collect();
     (!text.is_empty()).then_some(text)
 }
 
@@ -63,5 +53,19 @@ mod tests {
         assert_eq!(shown(FrameKind::Content, reasoning), "");
         assert_eq!(shown(FrameKind::Usage, "data: {\"choices\":[],\"usage\":{}}\n\n"), "");
         assert_eq!(shown(FrameKind::Done, "data: [DONE]\n\n"), "data: [DONE]\n\n");
+    }
+
+    #[test]
+    fn an_event_may_be_written_in_any_way() {
+        let events = [
+            "data: {\"choices\":[\ndata: {\"delta\":{\"content\":\"a\"}}]}\n\n",
+            "id: 1\r\nevent: x\r\ndata:{\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\r\n\r\n",
+            ": ping\rdata: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\r\r",
+            "data: {\"choices\":[{\"delta\":7},{\"index\":1,\"delta\":{\"content\":\"b\"}},{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n",
+        ];
+        for event in events {
+            assert_eq!(shown(FrameKind::Content, event), "data: {\"chunk\":\"a\"}\n\n", "{event:?}");
+        }
+        assert_eq!(shown(FrameKind::Content, "data: nonsense\n\n"), "");
     }
 }

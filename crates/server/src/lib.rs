@@ -20,6 +20,7 @@ mod openapi;
 mod providers;
 mod reload;
 mod running;
+mod said;
 mod sse;
 mod telemetry;
 

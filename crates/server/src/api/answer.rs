@@ -9,8 +9,9 @@ use actix_web::{
         header::{self, HeaderName, HeaderValue},
     },
 };
+use bytes::Bytes;
 use futures_util::StreamExt;
-use provider::Request;
+use provider::{Error, ErrorKind, Request};
 use router::{Caller, Ensemble, Route, Router, RouterError, Served};
 
 use super::{
@@ -109,13 +110,20 @@ fn refuse(mut response: HttpResponseBuilder, error: &RouterError) -> HttpRespons
     ApiError::from(error).respond(response)
 }
 
+/// Reads a whole answer to its end. It may still fail then, for everyone alike.
+pub(super) async fn read_whole(served: &mut Served) -> Result<Bytes, RouterError> {
+    let error = match served.answer.next().await {
+        Some(Ok(frame)) => return Ok(frame.bytes),
+        Some(Err(error)) => error,
+        None => Error::new(ErrorKind::Protocol, "the upstream's answer is empty"),
+    };
+    Err(RouterError::Failed { error, attempts: served.attempts, retry_after: None })
+}
+
 async fn whole(mut response: HttpResponseBuilder, mut served: Served) -> HttpResponse {
-    match served.answer.next().await {
-        Some(Ok(frame)) => response.content_type("application/json").body(frame.bytes),
-        Some(Err(error)) => {
-            refuse(response, &RouterError::Failed { error, attempts: served.attempts, retry_after: None })
-        }
-        None => ApiError::overloaded().respond(response),
+    match read_whole(&mut served).await {
+        Ok(body) => response.content_type("application/json").body(body),
+        Err(error) => refuse(response, &error),
     }
 }
 

@@ -1,12 +1,12 @@
 //! The short form of an answer: its text, and what it took.
 
-use futures_util::StreamExt;
 use provider::{Error, ErrorKind, NanoUsd, RequestId};
 use router::{RouterError, Served};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::openapi::EnsembleReport;
+use super::answer::read_whole;
+use crate::{openapi::EnsembleReport, said::Said};
 
 /// An answer to a prompt.
 #[derive(Debug, Serialize, ToSchema)]
@@ -42,50 +42,23 @@ impl Generated {
     }
 }
 
-/// What is read of a chat completion.
-#[derive(Deserialize)]
-struct Completion {
-    #[serde(default)]
-    choices: Vec<Choice>,
-    #[serde(default)]
-    usage: Option<serde_json::Value>,
-    #[serde(default)]
-    ensemble: Option<serde_json::Value>,
-}
-
-#[derive(Deserialize)]
-struct Choice {
-    message: Message,
-    #[serde(default)]
-    finish_reason: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Message {
-    #[serde(default)]
-    content: Option<String>,
-}
-
 /// Reads a whole answer to its end.
 pub(crate) async fn read(mut served: Served, model: &str, id: &RequestId) -> Result<Generated, RouterError> {
-    let failed = |error| RouterError::Failed { error, attempts: served.attempts, retry_after: None };
-    let frame = match served.answer.next().await {
-        Some(frame) => frame.map_err(failed)?,
-        None => return Err(failed(Error::new(ErrorKind::Protocol, "the upstream's answer is empty"))),
-    };
-    let completion: Completion = serde_json::from_slice(&frame.bytes)
-        .map_err(|_| failed(Error::new(ErrorKind::Protocol, "the upstream's answer is no chat completion")))?;
-    let choice = completion.choices.into_iter().next();
-    let (content, finish_reason) = choice.map_or((None, None), |choice| (choice.message.content, choice.finish_reason));
+    let body = read_whole(&mut served).await?;
+    let said = Said::read(&String::from_utf8_lossy(&body)).map_err(|malformed| {
+        let error = Error::new(ErrorKind::Protocol, format!("the upstream's answer is not valid JSON: {malformed}"));
+        RouterError::Failed { error, attempts: served.attempts, retry_after: None }
+    })?;
+    let choice = said.choices.into_iter().next().unwrap_or_default();
     Ok(Generated {
-        result: content.unwrap_or_default(),
-        finish_reason,
+        finish_reason: choice.finish_reason.clone(),
+        result: choice.into_text(),
         provider: served.provider,
         upstream: served.upstream.as_str().to_owned(),
         model: model.to_owned(),
-        usage: completion.usage,
+        usage: said.usage,
         cost_usd: served.cost.map(NanoUsd::usd),
         request_id: id.as_str().to_owned(),
-        ensemble: completion.ensemble,
+        ensemble: said.ensemble,
     })
 }
