@@ -1,0 +1,100 @@
+"""The eight clients, and docs/clients.md: how each is pointed at the router, and what it did there."""
+
+import dataclasses
+import json
+import pathlib
+import re
+
+HERE = pathlib.Path(__file__).resolve().parent
+PAGE = HERE.parents[1] / "docs/clients.md"
+FEATURES = ["text", "stream", "tools", "structured output", "embeddings"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Client:
+    """One client, and what its checks run in: `sdk3` and `sdk2` are virtual environments, named after OpenAI's SDK there."""
+
+    name: str
+    script: str
+    runs_in: str
+    packages: tuple[str, ...]
+    lacks: dict[str, str] = dataclasses.field(default_factory=dict)  # feature: why
+
+
+CLIENTS = [
+    Client("OpenAI's SDK for Python", "try_openai.py", "sdk3", ("openai",)),
+    Client("OpenAI's SDK for Node", "try_openai.mjs", "node", ("openai",)),
+    Client("LangChain", "try_langchain.py", "sdk3", ("langchain-openai",)),
+    Client(
+        "LlamaIndex", "try_llama_index.py", "sdk2",
+        ("llama-index-core", "llama-index-llms-openai-like", "llama-index-embeddings-openai"),
+    ),
+    Client("Pydantic AI", "try_pydantic_ai.py", "sdk3", ("pydantic-ai-slim",)),
+    Client(
+        "Instructor", "try_instructor.py", "sdk2", ("instructor",),
+        {"embeddings": "Instructor has no call for them; the `OpenAI` client that it wraps has"},
+    ),
+    Client("Vercel's AI SDK", "try_ai.mjs", "node", ("ai", "@ai-sdk/openai-compatible")),
+    Client("LiteLLM's SDK", "try_litellm.py", "sdk3", ("litellm",)),
+]
+
+INTRODUCTION = """\
+# Clients
+
+What eight clients need to ask the router, and what they did when `tests/run compat` tried them on
+`llm-router serve --demo`. The test makes this page, and fails if the page says anything else.
+
+| Client | Version | Text | Stream | Tools | Structured output | Embeddings |
+|---|---|---|---|---|---|---|
+"""
+
+EXPLANATION = """\
+A ✓: every check named below passed for the model's plain name, which both upstreams serve, and for each upstream alone, by
+[direct calls](api.md#what-a-models-name-can-be). The demo's providers are emulated: their answers have the providers' shapes,
+and their values fit each schema. With a real model, how good a value is depends on the model.
+
+In the code, `URL` is the router with `/v1` (`http://127.0.0.1:8080/v1`), `KEY` a client's key (`sk-demo`), `MODEL` and
+`EMBEDDINGS` names of models (`llama-3.1-8b`, `bge-small`; the demo's values in brackets). The rest of a program stays.
+"""
+
+
+def versions(runs_in: str) -> dict[str, str]:
+    """The pinned version of each package."""
+    if runs_in == "node":
+        return json.loads((HERE / "package.json").read_text("utf-8"))["dependencies"]
+    pinned = (HERE / f"requirements-{runs_in}.txt").read_text("utf-8")
+    return dict(re.findall(r"^([\w.-]+)==(\S+)$", pinned, re.MULTILINE))
+
+
+def version(client: Client) -> str:
+    pinned = versions(client.runs_in)
+    if len(client.packages) == 1:
+        return pinned[client.packages[0]]
+    return ", ".join(f"{package} {pinned[package]}" for package in client.packages)
+
+
+def connection(client: Client) -> str:
+    """The lines of the client's script that point it at the router."""
+    script = (HERE / client.script).read_text("utf-8")
+    return re.search(r"^(?:#|//) for the page\n(.*?)^(?:#|//) end$", script, re.MULTILINE | re.DOTALL)[1]
+
+
+def render(passed: dict[str, dict[str, list[str]]]) -> str:
+    """The page, from the names of the checks that passed on every model: by client, then by feature."""
+    rows, sections, reasons = [], [], []
+    for client in CLIENTS:
+        cells = []
+        for feature in FEATURES:
+            if feature in client.lacks:
+                reasons.append(client.lacks[feature])
+                cells.append(f"– ({len(reasons)})")
+            else:
+                cells.append("✓" if passed[client.name].get(feature) else "✗")
+        rows.append(f"| {client.name} | {version(client)} | {' | '.join(cells)} |\n")
+        language = "js" if client.runs_in == "node" else "python"
+        tried = "".join(
+            f"- {feature}: {'; '.join(passed[client.name][feature])}\n" for feature in FEATURES if passed[client.name].get(feature)
+        )
+        sections.append(f"## {client.name}\n\n```{language}\n{connection(client)}```\n\n{tried}")
+    notes = "".join(f"({number}) {reason}.\n" for number, reason in enumerate(reasons, 1))
+    return f"{INTRODUCTION}{''.join(rows)}\n{notes}\n{EXPLANATION}\n" + "\n".join(sections)

@@ -1,0 +1,59 @@
+"""Instructor."""
+
+import instructor
+
+from suite import KEY, MODEL, PROMPT, RECIPE_PROMPT, URL, WEATHER_PROMPT, Recipe, Weather, assert_recipe, assert_text, run
+
+# for the page
+from openai import OpenAI
+
+client = instructor.from_openai(OpenAI(base_url=URL, api_key=KEY))
+# end
+
+
+def user(text: str) -> list:
+    return [{"role": "user", "content": text}]
+
+
+def whole() -> None:
+    reply = client.chat.completions.create(model=MODEL, messages=user(PROMPT), response_model=None)
+    assert_text(reply.choices[0].message.content)
+
+
+def partial() -> None:
+    recipes = list(client.chat.completions.create_partial(model=MODEL, messages=user(RECIPE_PROMPT), response_model=Recipe))
+    assert len(recipes) > 1, f"one piece: {recipes}"
+    assert recipes[0] != recipes[-1], f"nothing grew: {recipes[0]}"
+    Recipe.model_validate(recipes[-1].model_dump(), strict=True)
+
+
+def iterable() -> None:
+    found = list(client.chat.completions.create_iterable(model=MODEL, messages=user(RECIPE_PROMPT), response_model=Recipe))
+    assert found, "no recipe"
+    for recipe in found:
+        assert_recipe(recipe)
+
+
+def called() -> None:
+    weather = client.chat.completions.create(model=MODEL, messages=user(WEATHER_PROMPT), response_model=Weather)
+    assert isinstance(weather, Weather), weather
+
+
+def structured(mode: instructor.Mode) -> None:
+    using = instructor.from_openai(OpenAI(base_url=URL, api_key=KEY), mode=mode)
+    # No second try: the first answer fits.
+    recipe = using.chat.completions.create(
+        model=MODEL, messages=user(RECIPE_PROMPT), response_model=Recipe, max_retries=0
+    )
+    assert_recipe(recipe)
+
+
+run({
+    "text": {"create(response_model=None)": whole},
+    "stream": {"create_partial": partial, "create_iterable": iterable},
+    "tools": {"create, Mode.TOOLS (the default)": called},
+    "structured output": {
+        f"create, Mode.{mode.name}": lambda mode=mode: structured(mode)
+        for mode in (instructor.Mode.TOOLS, instructor.Mode.TOOLS_STRICT, instructor.Mode.JSON, instructor.Mode.JSON_SCHEMA)
+    },
+})
