@@ -1,6 +1,9 @@
 //! An answer as it goes over the wire: the events of a stream, rendered one by one as they are due, or a whole body.
 //! Field order and the many nulls are those of recorded answers.
 
+mod cerebras;
+mod vllm;
+
 use std::fmt::Write;
 
 use bytes::Bytes;
@@ -186,131 +189,6 @@ impl Script {
         let joined =
             self.dialect == Dialect::Vllm && self.answer.finish == Finish::Length && self.answer.tool.is_none();
         self.answer.pieces.last().filter(|_| joined)
-    }
-
-    fn vllm_event(&self, out: &mut String, step: Step) {
-        let (text_open, text_close) =
-            if self.route == Route::Chat { ("\"delta\":{\"content\":", "}") } else { ("\"text\":", "") };
-        let matched = self.answer.stopped_at.as_deref().map_or_else(|| "null".to_owned(), quote);
-        let sent = match step {
-            Step::Role(choice) => {
-                let _ = write!(
-                    out,
-                    "{{\"index\":{choice},\"delta\":{{\"role\":\"assistant\",\"content\":\"\"}},\"logprobs\":null,\"finish_reason\":null}}]"
-                );
-                0
-            }
-            Step::Thought(at, choice) => {
-                let text = quote(&self.answer.reasoning[at]);
-                let _ = write!(
-                    out,
-                    "{{\"index\":{choice},\"delta\":{{\"reasoning\":{text}}},\"logprobs\":null,\"finish_reason\":null,\"token_ids\":null}}]"
-                );
-                at + 1
-            }
-            Step::Piece(at, choice) if self.answer.tool.is_some() => {
-                let call = json!({"index": 0, "function": {"arguments": self.answer.pieces[at]}});
-                self.vllm_call(out, choice, &call);
-                at + 2
-            }
-            Step::Piece(at, choice) => {
-                let text = quote(&self.answer.pieces[at]);
-                let more =
-                    if self.route == Route::Chat { "" } else { "\"stop_reason\":null,\"prompt_token_ids\":null," };
-                let _ = write!(
-                    out,
-                    "{{\"index\":{choice},{text_open}{text}{text_close},\"logprobs\":null,\"finish_reason\":null,{more}\"token_ids\":null}}]"
-                );
-                at + 1
-            }
-            Step::Tool(choice) => {
-                self.vllm_call(out, choice, &self.tool_call(choice, Some(0), ""));
-                1
-            }
-            Step::Finish(choice) => {
-                let text = quote(self.last_piece().map_or("", String::as_str));
-                let finish = self.answer.finish.name();
-                let more = if self.route == Route::Chat { "" } else { "\"prompt_token_ids\":null," };
-                let _ = write!(
-                    out,
-                    "{{\"index\":{choice},{text_open}{text}{text_close},\"logprobs\":null,\"finish_reason\":\"{finish}\",\"stop_reason\":{matched},{more}\"token_ids\":null}}]"
-                );
-                usize::MAX
-            }
-            Step::Usage | Step::Done => {
-                out.push(']');
-                usize::MAX
-            }
-        };
-        if matches!(step, Step::Usage) || self.report == Report::Always {
-            let completion = self.usage.completion.min(sent as u64);
-            let total = self.usage.prompt + completion;
-            let _ = write!(
-                out,
-                ",\"usage\":{{\"prompt_tokens\":{},\"total_tokens\":{total},\"completion_tokens\":{completion}}}",
-                self.usage.prompt
-            );
-        }
-        match step {
-            Step::Role(_) => out.push_str(",\"prompt_token_ids\":null,\"prompt_text\":null"),
-            Step::Finish(_) if self.report != Report::Never => {}
-            Step::Finish(_) | Step::Usage => {
-                let _ = write!(out, ",\"system_fingerprint\":\"{VLLM}\"");
-            }
-            Step::Thought(..) | Step::Piece(..) | Step::Tool(_) | Step::Done => {}
-        }
-    }
-
-    fn vllm_call(&self, out: &mut String, choice: usize, call: &Value) {
-        let _ = write!(
-            out,
-            "{{\"index\":{choice},\"delta\":{{\"tool_calls\":[{call}]}},\"logprobs\":null,\"finish_reason\":null,\"token_ids\":null}}]"
-        );
-    }
-
-    fn cerebras_event(&self, out: &mut String, step: Step) {
-        let (choice, inner) = match step {
-            Step::Role(choice) => (choice, "\"delta\":{\"role\":\"assistant\"}".to_owned()),
-            Step::Thought(at, choice) => {
-                (choice, format!("\"delta\":{{\"reasoning\":{}}}", quote(&self.answer.reasoning[at])))
-            }
-            Step::Piece(at, choice) => {
-                let text = quote(&self.answer.pieces[at]);
-                (
-                    choice,
-                    if self.route == Route::Chat {
-                        format!("\"delta\":{{\"content\":{text}}}")
-                    } else {
-                        format!("\"text\":{text}")
-                    },
-                )
-            }
-            Step::Tool(choice) => {
-                let call = self.tool_call(choice, Some(0), &self.answer.text());
-                (choice, format!("\"delta\":{{\"tool_calls\":[{call}]}}"))
-            }
-            Step::Finish(choice) => {
-                let text = if self.route == Route::Chat { "\"delta\":{}" } else { "\"text\":\"\"" };
-                (choice, format!("{text},\"finish_reason\":\"{}\"", self.answer.finish.name()))
-            }
-            Step::Usage | Step::Done => return,
-        };
-        let _ = write!(out, "{{\"index\":{choice},{inner}}}],\"system_fingerprint\":\"{CEREBRAS}\"");
-        if matches!(step, Step::Finish(choice) if choice + 1 == self.choices) {
-            let _ = write!(out, ",{}", self.cerebras_tail());
-        }
-    }
-
-    fn cerebras_tail(&self) -> String {
-        let Usage { prompt, completion } = self.usage;
-        let reasoning = self.answer.reasoning.len() * self.choices;
-        format!(
-            "\"usage\":{{\"prompt_tokens\":{prompt},\"completion_tokens\":{completion},\"total_tokens\":{},\"prompt_tokens_details\":{{\"cached_tokens\":0}},\
-             \"completion_tokens_details\":{{\"accepted_prediction_tokens\":0,\"rejected_prediction_tokens\":0,\"reasoning_tokens\":{reasoning}}}}},\
-             \"time_info\":{{\"queue_time\":0.000124,\"prompt_time\":0.00216,\"completion_time\":0.016,\"total_time\":0.0213,\"created\":{}}}",
-            prompt + completion,
-            self.created
-        )
     }
 
     fn whole_choice(&self, out: &mut String, choice: usize) {

@@ -199,6 +199,7 @@ fn counted(count: usize, noun: &str) -> String {
 fn emulate(address: SocketAddr, speed: f64, chance: u64) -> anyhow::Result<()> {
     let settings = Settings { address, speed, seed: chance, ..Settings::default() };
     let on_runpod = settings.runpod_lb.models.join(" or ");
+    let embeddings = settings.runpod_lb.embedding_models.join(" or ");
     let on_cerebras = settings.cerebras.models.join(" or ");
     let emulator = Emulator::start(settings)
         .map_err(|error| anyhow::anyhow!("cannot listen on {address}: {error}; --listen takes another"))?;
@@ -209,6 +210,7 @@ fn emulate(address: SocketAddr, speed: f64, chance: u64) -> anyhow::Result<()> {
                          capacity_url = \"{url}/lb/workers\"
   RunPod, queue          base_url = \"{queue}\"
     their models         {on_runpod}
+    for embeddings       {embeddings}
   Cerebras               base_url = \"{cerebras}\"
     its models           {on_cerebras}
   RunPod, management     llm-router runpod plan --api {management} --spec FILE

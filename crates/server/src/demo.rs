@@ -23,7 +23,7 @@ pub(crate) fn config(emulator: &Emulator, env: config::Env<'_>) -> Result<Config
 
 /// Starts the providers.
 pub(crate) fn emulator() -> std::io::Result<Emulator> {
-    Emulator::start(Settings::default())
+    Emulator::start(Settings::demo())
 }
 
 /// What to do next, for someone who has just started the demo.

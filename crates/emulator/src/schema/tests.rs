@@ -23,9 +23,10 @@ fn holds(root: &Value, all: &Map<String, Value>, name: &str, keyword: &Value, va
     let list = || keyword.as_array().unwrap().iter();
     let branch = |branch: &&Value| fits(root, branch, value);
     let (number, bound) = (value.as_f64(), keyword.as_f64());
-    let length = value.as_str().map(|text| text.chars().count() as f64);
+    let float = |count: usize| f64::from(u32::try_from(count).unwrap());
+    let length = value.as_str().map(|text| float(text.chars().count()));
     let items = value.as_array();
-    let size = items.map(|items| items.len() as f64);
+    let size = items.map(|items| float(items.len()));
     let within = |size: Option<f64>, least: bool| {
         size.is_none_or(|size| if least { size >= bound.unwrap() } else { size <= bound.unwrap() })
     };
@@ -64,8 +65,8 @@ fn holds(root: &Value, all: &Map<String, Value>, name: &str, keyword: &Value, va
         "required" => {
             value.as_object().is_none_or(|object| list().all(|name| object.contains_key(name.as_str().unwrap())))
         }
-        "minProperties" => within(value.as_object().map(|object| object.len() as f64), true),
-        "maxProperties" => within(value.as_object().map(|object| object.len() as f64), false),
+        "minProperties" => within(value.as_object().map(|object| float(object.len())), true),
+        "maxProperties" => within(value.as_object().map(|object| float(object.len())), false),
         "additionalProperties" => value.as_object().is_none_or(|object| {
             let declared = |name: &str| all.get("properties").is_some_and(|properties| properties.get(name).is_some());
             object.iter().filter(|(name, _)| !declared(name)).all(|(_, value)| fits(root, keyword, value))

@@ -111,7 +111,15 @@ async fn completions_embeddings_and_models_are_served() {
         (&json!(16), &json!("length"))
     );
     let (_, vectors) = read(post("embeddings", json!({"model": "BAAI/bge-small", "input": "hi"}))).await;
-    assert!(vectors["data"][0]["embedding"].is_array());
+    assert_eq!(vectors["data"][0]["embedding"].as_array().unwrap().len(), 384);
+    let several =
+        json!({"model": "BAAI/bge-small", "input": ["hi", "12345"], "encoding_format": "base64", "dimensions": 3});
+    let (_, vectors) = read(post("embeddings", several)).await;
+    assert_eq!(
+        (&vectors["data"][1]["index"], vectors["data"][1]["embedding"].as_str().unwrap().len()),
+        (&json!(1), 16)
+    );
+    assert_eq!(vectors["usage"]["prompt_tokens"], 2 + 8);
     assert_eq!(
         read(post("embeddings", json!({"model": MODEL, "input": "hi"}))).await,
         (404, json!({"detail": "Not Found"}))
@@ -200,6 +208,77 @@ async fn a_forced_tool_is_called() {
     assert_eq!(choice["finish_reason"], "tool_calls");
     let events = events(chat(&base, &with(streamed("llama3.1-8b"), tools)).send().await.unwrap()).await;
     assert!(events[1].contains("\"tool_calls\":[{") && events[2].contains("\"finish_reason\":\"tool_calls\""));
+}
+
+fn weather() -> Value {
+    let parameters = json!({"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer", "minimum": 1}}, "required": ["city", "days"]});
+    json!([{"type": "function", "function": {"name": "get_weather", "description": "Tells how warm it is.", "parameters": parameters}}])
+}
+
+#[tokio::test]
+async fn a_vllm_stream_calls_a_tool_by_name_first_and_then_in_pieces() {
+    let emulator = Emulator::start(Settings { speed: 0.0, ..Settings::demo() }).unwrap();
+    let base = emulator.runpod_lb_base();
+    let messages = json!([{"role": "user", "content": "What is the weather in Rome?"}]);
+    let body = json!({"model": MODEL, "messages": messages, "tools": weather(), "n": 2, "temperature": 1});
+    let (_, whole) = read(chat(&base, &body)).await;
+    let choice = &whole["choices"][0];
+    assert_eq!((&choice["finish_reason"], &choice["message"]["content"]), (&json!("tool_calls"), &Value::Null));
+    let call = &choice["message"]["tool_calls"][0];
+    let arguments: Value = serde_json::from_str(call["function"]["arguments"].as_str().unwrap()).unwrap();
+    assert!(arguments["city"].is_string() && arguments["days"].as_i64().unwrap() >= 1, "{arguments}");
+    assert_ne!(call["id"], whole["choices"][1]["message"]["tool_calls"][0]["id"]);
+
+    let streamed = with(body, json!({"stream": true, "stream_options": {"include_usage": true}}));
+    let events = events(chat(&base, &streamed).send().await.unwrap()).await;
+    let parsed = events.iter().filter_map(|event| serde_json::from_str::<Value>(event).ok());
+    let calls: Vec<Value> = parsed
+        .filter(|event| event["choices"][0]["index"] == 0)
+        .map(|event| event["choices"][0]["delta"]["tool_calls"][0].clone())
+        .filter(|call| !call.is_null())
+        .collect();
+    assert_eq!(
+        (&calls[0]["function"], &calls[0]["index"]),
+        (&json!({"name": "get_weather", "arguments": ""}), &json!(0))
+    );
+    assert!(calls[0]["id"].as_str().unwrap() != call["id"].as_str().unwrap(), "each call has its own id");
+    let pieces: Vec<&str> = calls[1..].iter().map(|call| call["function"]["arguments"].as_str().unwrap()).collect();
+    assert!(pieces.len() > 3 && calls[1..].iter().all(|call| call.get("id").is_none()), "{calls:?}");
+    assert_eq!(serde_json::from_str::<Value>(&pieces.concat()).unwrap(), arguments);
+    let usage: Value = serde_json::from_str(&events[events.len() - 2]).unwrap();
+    assert_eq!(usage["usage"]["completion_tokens"], 2 * calls.len());
+}
+
+#[tokio::test]
+async fn the_answer_to_a_tool_is_text() {
+    let emulator = Emulator::start(Settings { speed: 0.0, ..Settings::demo() }).unwrap();
+    for (base, model) in [(emulator.runpod_lb_base(), MODEL), (emulator.cerebras_base(), "llama3.1-8b")] {
+        let call = json!({"id": "c", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}});
+        let messages = json!([{"role": "user", "content": "What is the weather in Rome?"}, {"role": "assistant", "content": null, "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "c", "content": "21 degrees"}]);
+        let (_, body) = read(chat(&base, &json!({"model": model, "messages": messages, "tools": weather()}))).await;
+        let choice = &body["choices"][0];
+        assert!(choice["message"]["content"].as_str().unwrap().starts_with("The tool says: 21 degrees"), "{body}");
+        assert_eq!(choice["finish_reason"], "stop");
+    }
+}
+
+#[tokio::test]
+async fn images_are_seen_only_where_a_setting_says_so() {
+    let image = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}});
+    let messages = json!([{"role": "user", "content": [{"type": "text", "text": "what is it?"}, image]}]);
+    for (settings, status) in [(Settings::instant(), 400), (Settings { speed: 0.0, ..Settings::demo() }, 200)] {
+        let emulator = Emulator::start(settings).unwrap();
+        for (base, model) in [(emulator.runpod_lb_base(), MODEL), (emulator.cerebras_base(), "llama3.1-8b")] {
+            let (got, body) = read(chat(&base, &json!({"model": model, "messages": messages}))).await;
+            assert_eq!(got, status, "{body}");
+            if status == 200 {
+                let text = body["choices"][0]["message"]["content"].as_str().unwrap();
+                assert!(text.starts_with("I see 1 image. You said: what is it?"), "{text}");
+                assert_eq!(body["usage"]["prompt_tokens"], 3 + 8 + 85);
+            }
+        }
+    }
 }
 
 #[tokio::test]
