@@ -52,7 +52,7 @@ async fn a_thousand(as_lines: bool) {
     // Little time to repeat, so that some fail for good.
     let config = format!("{RUNPOD_LB}{CEREBRAS}{BALANCED}deadline_ms = 1500\n");
     let rig = Launch::new(settings, &config).env("LLM_ROUTER__LOG__ACCESS", log.to_str().expect("UTF-8")).start();
-    let fault = |fault, share| Rule { fault, times: None, share: Some(share), probes: false };
+    let fault = |fault: Fault, share| Rule { share: Some(share), ..Rule::from(fault) };
     for face in [Face::RunpodLb, Face::Cerebras] {
         rig.emulator.set_rules(face, vec![fault(Fault::ResetBefore, 0.05)]);
     }

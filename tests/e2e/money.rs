@@ -92,7 +92,7 @@ async fn every_nano_dollar_is_in_the_providers_books() {
     settings.runpod_queue.latency.tokens_per_s = 0.1;
     let rig = Launch::new(settings, CONFIG).start();
     // A tenth of RunPod's calls fails at once and a twentieth breaks amid its stream; few enough for the breaker to stay closed.
-    let rule = |fault, share| Rule { fault, times: None, share: Some(share), probes: false };
+    let rule = |fault: Fault, share| Rule { share: Some(share), ..Rule::from(fault) };
     let faults = vec![
         rule(Fault::ResetAmid { after_events: 2 }, 0.05),
         rule(Fault::Status { code: 500, retry_after: None }, 0.1),

@@ -16,15 +16,16 @@ use crate::{
     books::{Entry, Usage},
     cerebras,
     face::Face,
-    fault::Fault,
-    jobs, outage,
+    fault::{Fault, OddStream},
+    jobs, odd, outage,
     player::{Player, Source, token_time},
+    refusal,
     reply::Reply,
     script::{Dialect, Script},
     seat::Seat,
     socket::Socket,
     state::{Profile, Shared, State},
-    vllm,
+    vllm, written,
 };
 
 /// A request as it came in.
@@ -39,7 +40,12 @@ pub(crate) struct Incoming<'a> {
 /// Serves an inference request.
 pub(crate) async fn serve(state: &Shared, face: Face, route: Route, incoming: Incoming<'_>) -> HttpResponse {
     let mut entry = Entry::open(state, face, incoming.path, incoming.headers, &incoming.body);
-    let fault = state.pick(face, false);
+    let is_first = incoming.socket.as_ref().is_none_or(|socket| socket.is_first_request());
+    let fault = match state.pick(face, false, &incoming.body) {
+        Fault::StaleConnection if is_first => Fault::None,
+        Fault::StaleConnection => Fault::Refuse,
+        other => other,
+    };
     if fault.breaks_connection() {
         return sever(&fault, incoming.socket.as_deref(), Some(&mut entry)).await;
     }
@@ -49,6 +55,15 @@ pub(crate) async fn serve(state: &Shared, face: Face, route: Route, incoming: In
     }
     if let Some(reply) = outage::reply(state, face, &fault) {
         entry.break_off();
+        return metered(state, face, reply, None).into_response();
+    }
+    if let Fault::Scripted(script) = fault {
+        return written::respond(script, entry);
+    }
+    if let Fault::Refusal(refusal) = &fault
+        && let Some(reply) = refusal::reply(face, refusal, &incoming.body)
+    {
+        entry.refuse();
         return metered(state, face, reply, None).into_response();
     }
     let content_type = incoming.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
@@ -64,7 +79,10 @@ pub(crate) async fn serve(state: &Shared, face: Face, route: Route, incoming: In
         let status = state.face(face).profile.no_worker_status;
         return Reply::json(status, &json!({"error": "no workers available"})).into_response();
     };
-    answer(state, face, &ask, Work { fault, entry, seat, socket: incoming.socket }).await
+    let headers = if let Fault::OddQuota { headers } = &fault { headers.clone() } else { Vec::new() };
+    let mut response = answer(state, face, &ask, Work { fault, entry, seat, socket: incoming.socket }).await;
+    written::set_headers(&mut response, &headers);
+    response
 }
 
 /// Does a job's request without the HTTP around it: refusals and answers as the server inside the worker gives them.
@@ -187,13 +205,27 @@ async fn answer(state: &Shared, face: Face, ask: &Ask, work: Work) -> HttpRespon
         entry.complete(Some(Usage { prompt: ask.prompt_tokens, completion: 0 }));
         return dressed(state, face, worker, embeddings(state, ask));
     }
+    if let (Fault::OddStream(odd), true) = (&fault, ask.stream) {
+        let script = script(state, face, &Ask { stream: *odd != OddStream::WholeForStream, ..ask.clone() }, false);
+        sleep_until(due).await;
+        if *odd == OddStream::WholeForStream {
+            entry.emit(script.tokens());
+            entry.complete(script.reported(false));
+            return dressed(state, face, worker, Reply::ok(script.whole()));
+        }
+        let headers = extra_headers(state, face, worker);
+        return odd::Stream::new(&script, odd).respond(headers, script.reported(true), entry, seat);
+    }
     let foreign = matches!(fault, Fault::SplitUtf8);
     let script = script(state, face, ask, foreign);
     let source = if ask.stream {
         Source::Events(script)
     } else {
         due += whole_time(&seat, &script, latency, slowdown);
-        let whole = script.whole();
+        let mut whole = script.whole();
+        if let Fault::OddWhole(odd) = &fault {
+            whole = odd::whole(&whole, odd);
+        }
         if let Some(reply) = spoilt(&fault, &whole) {
             sleep_until(due).await;
             entry.break_off();

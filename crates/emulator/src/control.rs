@@ -20,6 +20,7 @@ struct Order {
     fault: Option<Fault>,
     times: Option<u64>,
     share: Option<f64>,
+    containing: Option<String>,
     #[serde(default)]
     probes: bool,
     /// Several rules at once, tried in this order.
@@ -60,11 +61,11 @@ pub(crate) fn serve(state: &State, method: &Method, rest: &[&str], body: &[u8]) 
 }
 
 fn obey(state: &State, order: Order) {
-    let Order { face, fault, times, share, probes, rules, workers } = order;
+    let Order { face, fault, times, share, containing, probes, rules, workers } = order;
     if let Some(workers) = workers {
         state.report_workers(face, workers.throttled, workers.unhealthy);
     }
-    let single = fault.map(|fault| vec![Rule { fault, times, share, probes }]);
+    let single = fault.map(|fault| vec![Rule { fault, times, share, containing, probes }]);
     if let Some(rules) = rules.or(single) {
         state.set_rules(face, rules);
     }

@@ -5,6 +5,9 @@
 //! `workers`) are spared, so that they do not use up a count, unless the rule asks for them or takes down the whole
 //! connection for everyone.
 
+mod odd;
+
+pub use odd::{End, Headers, OddStream, OddWhole, Refusal, Scripted};
 use serde::{Deserialize, Serialize};
 
 /// Something that goes wrong. The name in the control API is the variant's in snake case, under `kind`.
@@ -118,6 +121,22 @@ pub enum Fault {
     /// HTTP 200 without a body.
     #[serde(rename = "empty_200")]
     Empty200,
+    /// Any answer at all, written out in the order.
+    Scripted(Scripted),
+    /// A stream that is odd. It comes as fast as it can be written, whatever the model's pace.
+    OddStream(OddStream),
+    /// A whole answer that is odd.
+    OddWhole(OddWhole),
+    /// The refusal of one request.
+    Refusal(Refusal),
+    /// The first request of each connection is served; the connection is closed without a byte when another one comes.
+    StaleConnection,
+    /// A usual answer with these headers, such as `x-ratelimit-remaining-requests: -1`, in place of those of the same
+    /// names.
+    OddQuota {
+        /// The headers.
+        headers: Headers,
+    },
 }
 
 impl Fault {
@@ -167,6 +186,9 @@ pub struct Rule {
     /// Only for this share of the requests, from 0 to 1; all of them when left out.
     #[serde(default)]
     pub share: Option<f64>,
+    /// Only for requests whose body contains this text; a probe has no body.
+    #[serde(default)]
+    pub containing: Option<String>,
     /// Whether probes are hit as well.
     #[serde(default)]
     pub probes: bool,
@@ -181,6 +203,10 @@ impl From<Fault> for Rule {
 impl Rule {
     fn covers_probes(&self) -> bool {
         self.probes || (self.fault.breaks_connection() && self.times.is_none() && self.share.is_none())
+    }
+
+    fn covers(&self, body: &[u8]) -> bool {
+        self.containing.as_deref().is_none_or(|text| String::from_utf8_lossy(body).contains(text))
     }
 }
 
@@ -198,9 +224,9 @@ impl Rules {
     }
 
     /// The fault of a request. `draw` gives numbers from 0 to 1 and is asked only by rules for a share.
-    pub(crate) fn pick(&mut self, probe: bool, mut draw: impl FnMut() -> f64) -> Fault {
+    pub(crate) fn pick(&mut self, probe: bool, body: &[u8], mut draw: impl FnMut() -> f64) -> Fault {
         for rule in &mut self.0 {
-            if rule.times == Some(0) || (probe && !rule.covers_probes()) {
+            if rule.times == Some(0) || (probe && !rule.covers_probes()) || !rule.covers(body) {
                 continue;
             }
             if rule.share.is_some_and(|share| draw() >= share) {
@@ -241,25 +267,32 @@ mod tests {
             Rule { times: Some(2), ..Fault::HangBefore.into() },
             Rule { times: Some(1), ..Fault::Empty200.into() },
         ]);
-        let picked: Vec<Fault> = (0..4).map(|_| rules.pick(false, || 0.0)).collect();
+        let picked: Vec<Fault> = (0..4).map(|_| rules.pick(false, b"", || 0.0)).collect();
         assert_eq!(picked, [Fault::HangBefore, Fault::HangBefore, Fault::Empty200, Fault::None]);
     }
 
     #[test]
     fn a_share_follows_the_draw() {
         let mut rules = rules(vec![Rule { share: Some(0.5), ..Fault::Merged.into() }]);
-        assert_eq!(rules.pick(false, || 0.49), Fault::Merged);
-        assert_eq!(rules.pick(false, || 0.5), Fault::None);
+        assert_eq!(rules.pick(false, b"", || 0.49), Fault::Merged);
+        assert_eq!(rules.pick(false, b"", || 0.5), Fault::None);
+    }
+
+    #[test]
+    fn a_text_in_the_body_decides() {
+        let mut rules = rules(vec![Rule { containing: Some("odd".into()), times: Some(1), ..Fault::Merged.into() }]);
+        let picked = [&b"even"[..], b"an odd one", b"another odd one"].map(|body| rules.pick(false, body, || 0.0));
+        assert_eq!(picked, [Fault::None, Fault::Merged, Fault::None]);
     }
 
     #[test]
     fn probes_are_spared_unless_the_connection_is_down() {
         let mut counted = rules(vec![Rule { times: Some(1), ..Fault::Refuse.into() }]);
-        assert_eq!(counted.pick(true, || 0.0), Fault::None);
-        assert_eq!(rules(vec![Fault::Refuse.into()]).pick(true, || 0.0), Fault::Refuse);
+        assert_eq!(counted.pick(true, b"", || 0.0), Fault::None);
+        assert_eq!(rules(vec![Fault::Refuse.into()]).pick(true, b"", || 0.0), Fault::Refuse);
         let status = Fault::Status { code: 503, retry_after: None };
-        assert_eq!(rules(vec![status.clone().into()]).pick(true, || 0.0), Fault::None);
-        assert_eq!(rules(vec![Rule { probes: true, ..status.clone().into() }]).pick(true, || 0.0), status);
+        assert_eq!(rules(vec![status.clone().into()]).pick(true, b"", || 0.0), Fault::None);
+        assert_eq!(rules(vec![Rule { probes: true, ..status.clone().into() }]).pick(true, b"", || 0.0), status);
     }
 
     #[test]
@@ -273,5 +306,16 @@ mod tests {
             read(r#"{"kind":"ok_with_error_body","shape":"in_queue"}"#),
             Fault::OkWithErrorBody { shape: ErrorShape::InQueue }
         );
+        assert_eq!(
+            read(r#"{"kind":"odd_stream","which":"large_event","size_bytes":5}"#),
+            Fault::OddStream(OddStream::LargeEvent { size_bytes: 5 })
+        );
+        assert_eq!(read(r#"{"kind":"odd_whole","which":"no_choices"}"#), Fault::OddWhole(OddWhole::NoChoices));
+        assert_eq!(read(r#"{"kind":"refusal","which":"foreign_401"}"#), Fault::Refusal(Refusal::Foreign401));
+        let script = r#"{"kind":"scripted","status":418,"headers":[["a","b"]],"pieces":["x","y"],"end":"cut"}"#;
+        let headers = vec![("a".to_owned(), "b".to_owned())];
+        let pieces = vec!["x".to_owned(), "y".to_owned()];
+        assert_eq!(read(script), Fault::Scripted(Scripted { status: 418, headers, pieces, end: End::Cut }));
+        assert!(serde_json::from_str::<Fault>(r#"{"kind":"scripted","statsu":418}"#).is_err());
     }
 }

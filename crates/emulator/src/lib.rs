@@ -21,9 +21,11 @@ mod fleet;
 mod http;
 mod jobs;
 mod management;
+mod odd;
 mod outage;
 mod player;
 mod quota;
+mod refusal;
 mod reply;
 mod running;
 mod schema;
@@ -35,13 +37,14 @@ mod state;
 mod tools;
 mod vllm;
 mod words;
+mod written;
 
 #[cfg(test)]
 mod tests;
 
 pub use books::{Books, Cancellation, FaceBooks, Recorded};
 pub use face::Face;
-pub use fault::{ErrorShape, Fault, Limit, Rule};
+pub use fault::{End, ErrorShape, Fault, Headers, Limit, OddStream, OddWhole, Refusal, Rule, Scripted};
 pub use fleet::Counts;
 pub use management::ManagementCall;
 pub use running::Emulator;

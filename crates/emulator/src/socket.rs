@@ -6,7 +6,10 @@ use std::{
     io::Write,
     net::{Shutdown, TcpStream},
     os::fd::AsFd,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,7 +17,10 @@ use actix_web::{dev::Extensions, rt::net};
 
 /// A handle on a client's connection.
 #[derive(Debug)]
-pub(crate) struct Socket(TcpStream);
+pub(crate) struct Socket {
+    stream: TcpStream,
+    is_used: AtomicBool,
+}
 
 impl Socket {
     /// Keeps a handle of a new connection with its requests. Out of descriptors, the connection goes without; faults
@@ -22,24 +28,29 @@ impl Socket {
     pub(crate) fn keep(connection: &dyn Any, extensions: &mut Extensions) {
         let Some(stream) = connection.downcast_ref::<net::TcpStream>() else { return };
         if let Ok(copy) = stream.as_fd().try_clone_to_owned() {
-            extensions.insert(Arc::new(Self(TcpStream::from(copy))));
+            extensions.insert(Arc::new(Self { stream: TcpStream::from(copy), is_used: AtomicBool::new(false) }));
         }
+    }
+
+    /// Notes a request on the connection; whether it is the first one.
+    pub(crate) fn is_first_request(&self) -> bool {
+        !self.is_used.swap(true, Ordering::Relaxed)
     }
 
     /// Closes the connection in order, now.
     pub(crate) fn close(&self) {
         // A connection already gone is what was wanted.
-        let _ = self.0.shutdown(Shutdown::Both);
+        let _ = self.stream.shutdown(Shutdown::Both);
     }
 
     /// Sends bytes past the server and closes the connection.
     pub(crate) fn close_after(&self, bytes: &[u8]) {
-        let _ = (&self.0).write_all(bytes);
+        let _ = (&self.stream).write_all(bytes);
         self.close();
     }
 
     /// Makes the coming close a reset instead of an orderly end.
     pub(crate) fn reset_on_close(&self) {
-        let _ = socket2::SockRef::from(&self.0).set_linger(Some(Duration::ZERO));
+        let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
     }
 }

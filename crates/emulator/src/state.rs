@@ -122,8 +122,8 @@ impl State {
     }
 
     /// The fault of a request.
-    pub(crate) fn pick(&self, face: Face, probe: bool) -> Fault {
-        self.face(face).rules.lock().pick(probe, || self.rng.lock().random::<f64>())
+    pub(crate) fn pick(&self, face: Face, probe: bool, body: &[u8]) -> Fault {
+        self.face(face).rules.lock().pick(probe, body, || self.rng.lock().random::<f64>())
     }
 
     /// Draws a time to first token.

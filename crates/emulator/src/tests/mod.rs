@@ -4,7 +4,9 @@ mod captures;
 mod faces;
 mod faults;
 mod management;
+mod odd;
 mod pace;
+mod refusals;
 
 use std::{sync::OnceLock, time::Duration};
 
