@@ -19,23 +19,44 @@ class Client:
     runs_in: str
     packages: tuple[str, ...]
     lacks: dict[str, str] = dataclasses.field(default_factory=dict)  # feature: why
+    hint: str = ""
 
 
 CLIENTS = [
     Client("OpenAI's SDK for Python", "try_openai.py", "sdk3", ("openai",)),
     Client("OpenAI's SDK for Node", "try_openai.mjs", "node", ("openai",)),
-    Client("LangChain", "try_langchain.py", "sdk3", ("langchain-openai",)),
+    Client(
+        "LangChain", "try_langchain.py", "sdk3", ("langchain-openai",),
+        hint="""\
+By default `OpenAIEmbeddings` sends the ids of OpenAI's tokens instead of texts. The router relays them, but a model with another
+tokenizer reads other words: hence `check_embedding_ctx_length=False`.
+""",
+    ),
     Client(
         "LlamaIndex", "try_llama_index.py", "sdk2",
         ("llama-index-core", "llama-index-llms-openai-like", "llama-index-embeddings-openai"),
+        hint="`OpenAILike`, because LlamaIndex' `OpenAI` needs to know the model's name.\n",
     ),
-    Client("Pydantic AI", "try_pydantic_ai.py", "sdk3", ("pydantic-ai-slim",)),
+    Client(
+        "Pydantic AI", "try_pydantic_ai.py", "sdk3", ("pydantic-ai-slim",),
+        hint="`OpenAIChatModel`, because `OpenAIResponsesModel` asks `/v1/responses`, which the router does not serve.\n",
+    ),
     Client(
         "Instructor", "try_instructor.py", "sdk2", ("instructor",),
         {"embeddings": "Instructor has no call for them; the `OpenAI` client that it wraps has"},
     ),
-    Client("Vercel's AI SDK", "try_ai.mjs", "node", ("ai", "@ai-sdk/openai-compatible")),
-    Client("LiteLLM's SDK", "try_litellm.py", "sdk3", ("litellm",)),
+    Client(
+        "Vercel's AI SDK", "try_ai.mjs", "node", ("ai", "@ai-sdk/openai-compatible"),
+        hint="""\
+Without `supportsStructuredOutputs` the SDK asks for any JSON instead of the schema's. With `@ai-sdk/openai` it is
+`createOpenAI({ baseURL: URL, apiKey: KEY }).chat(MODEL)`: without `.chat` that asks `/v1/responses`, which the router does not
+serve.
+""",
+    ),
+    Client(
+        "LiteLLM's SDK", "try_litellm.py", "sdk3", ("litellm",),
+        hint="`openai/` tells LiteLLM how to ask; the router sees the name after it.\n",
+    ),
 ]
 
 INTRODUCTION = """\
@@ -95,6 +116,6 @@ def render(passed: dict[str, dict[str, list[str]]]) -> str:
         tried = "".join(
             f"- {feature}: {'; '.join(passed[client.name][feature])}\n" for feature in FEATURES if passed[client.name].get(feature)
         )
-        sections.append(f"## {client.name}\n\n```{language}\n{connection(client)}```\n\n{tried}")
+        sections.append(f"## {client.name}\n\n```{language}\n{connection(client)}```\n\n{client.hint}{client.hint and chr(10)}{tried}")
     notes = "".join(f"({number}) {reason}.\n" for number, reason in enumerate(reasons, 1))
     return f"{INTRODUCTION}{''.join(rows)}\n{notes}\n{EXPLANATION}\n" + "\n".join(sections)

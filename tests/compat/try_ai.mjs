@@ -1,6 +1,7 @@
 // Vercel's AI SDK with @ai-sdk/openai-compatible.
 
 import assert from "node:assert/strict";
+import { createOpenAI } from "@ai-sdk/openai";
 import { Output, embed, embedMany, generateObject, generateText, stepCountIs, streamText, tool } from "ai";
 
 import {
@@ -20,6 +21,11 @@ async function whole() {
   const reply = await generateText({ model, prompt: PROMPT });
   assertText(reply.text);
   assert.ok(reply.usage.outputTokens > 0);
+}
+
+async function wholeByOpenAIProvider() {
+  const chat = createOpenAI({ baseURL: URL, apiKey: KEY }).chat(MODEL);
+  assertText((await generateText({ model: chat, prompt: PROMPT })).text);
 }
 
 async function streamed() {
@@ -47,6 +53,12 @@ async function streamedToolLoop() {
   other.wasCalledOnceAndToldIn(await streamText(weatherRequest(other)).text);
 }
 
+async function outputByOpenAIProvider() {
+  const chat = createOpenAI({ baseURL: URL, apiKey: KEY }).chat(MODEL);
+  const reply = await generateText({ model: chat, output: Output.object({ schema: Recipe }), prompt: RECIPE_PROMPT });
+  Recipe.parse(reply.output);
+}
+
 async function object() {
   const reply = await generateObject({ model, schema: Recipe, prompt: RECIPE_PROMPT });
   Recipe.parse(reply.object);
@@ -71,13 +83,14 @@ async function embedded() {
 }
 
 await run({
-  text: { generateText: whole },
+  text: { generateText: whole, "generateText with @ai-sdk/openai's chat()": wholeByOpenAIProvider },
   stream: { streamText: streamed },
   tools: { "generateText: a call, its result, an answer": toolLoop, "streamText, the same": streamedToolLoop },
   "structured output": {
     generateObject: object,
     "generateText with Output.object": output,
     "streamText with Output.object": streamedOutput,
+    "generateText with Output.object and @ai-sdk/openai's chat()": outputByOpenAIProvider,
   },
   embeddings: { "embed and embedMany": embedded },
 });

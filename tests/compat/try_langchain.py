@@ -1,6 +1,7 @@
 """LangChain with langchain-openai."""
 
 import asyncio
+import json
 
 from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
@@ -16,6 +17,9 @@ from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 chat = ChatOpenAI(model=MODEL, base_url=URL, api_key=KEY)
 embeddings = OpenAIEmbeddings(model=EMBEDDINGS, base_url=URL, api_key=KEY, check_embedding_ctx_length=False)
 # end
+
+
+SCHEMA = json.dumps(Recipe.model_json_schema())
 
 
 def whole() -> None:
@@ -65,8 +69,8 @@ def streamed_tool() -> None:
     assert_weather(call["args"])
 
 
-def structured(method: str) -> None:
-    assert_recipe(chat.with_structured_output(Recipe, method=method).invoke(RECIPE_PROMPT))
+def structured(method: str, prompt: str = RECIPE_PROMPT) -> None:
+    assert_recipe(chat.with_structured_output(Recipe, method=method).invoke(prompt))
 
 
 def embedded(**more) -> None:
@@ -87,6 +91,7 @@ run({
     "structured output": {
         "with_structured_output, json_schema": lambda: structured("json_schema"),
         "with_structured_output, function_calling": lambda: structured("function_calling"),
+        "with_structured_output, json_mode": lambda: structured("json_mode", f"{RECIPE_PROMPT} As JSON: {SCHEMA}"),
     },
     "embeddings": {
         "as texts (`check_embedding_ctx_length=False`)": lambda: embedded(check_embedding_ctx_length=False),

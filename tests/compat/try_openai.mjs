@@ -35,6 +35,7 @@ async function streamHelper() {
   const stream = client.chat.completions.stream({ model: MODEL, messages: user(PROMPT) });
   stream.on("content", (piece) => pieces.push(piece));
   assertSameText(pieces, await stream.finalContent());
+  assertSameText(pieces, (await ask()).choices[0].message.content);
 }
 
 // The SDK calls the tool and asks again until there is an answer.

@@ -40,7 +40,9 @@ def streamed() -> None:
 def stream_helper() -> None:
     with client.chat.completions.stream(model=MODEL, messages=user(PROMPT)) as stream:
         pieces = [event.delta for event in stream if event.type == "content.delta"]
-        assert_same_text(pieces, stream.get_final_completion().choices[0].message.content)
+        final = stream.get_final_completion()
+    assert_same_text(pieces, final.choices[0].message.content)
+    assert_same_text(pieces, ask().choices[0].message.content)
 
 
 def tool_loop() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Literal
 
-from pydantic_ai import Agent, NativeOutput
+from pydantic_ai import Agent, NativeOutput, PromptedOutput
 from pydantic_ai.embeddings import Embedder
 
 from suite import (
@@ -77,6 +77,7 @@ run({
         "output_type, by a tool (the default)": lambda: structured(Recipe),
         "output_type, beside a tool of one's own": structured_with_tool,
         "NativeOutput, by JSON schema": lambda: structured(NativeOutput(Recipe)),
+        "PromptedOutput, by any JSON": lambda: structured(PromptedOutput(Recipe)),
     },
     "embeddings": {"Embedder": embedded},
 })
