@@ -9,6 +9,7 @@ import os
 import schemathesis
 
 # The demo's.
+EMBEDDING_MODELS = ["bge-small"]
 MODELS, TASKS = ["llama-3.1-8b", "ensemble/longest-of-two", "task/code"], ["chat"]
 
 
@@ -22,7 +23,8 @@ def known(name, names: list[str]):
 @schemathesis.hook
 def map_body(context, body):
     if isinstance(body, dict):
-        for field, names in (("model", MODELS), ("task", TASKS)):
+        models = EMBEDDING_MODELS if context.operation.path == "/v1/embeddings" else MODELS
+        for field, names in (("model", models), ("task", TASKS)):
             if field in body:
                 body[field] = known(body[field], names)
     return body

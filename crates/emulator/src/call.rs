@@ -1,6 +1,8 @@
 //! One inference request, from the books to the last byte: fault, key, checks, quota, worker, answer.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+mod answer;
+
+use std::sync::Arc;
 
 use actix_web::{
     HttpResponse,
@@ -10,18 +12,15 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
+use self::answer::{Work, embeddings, script, whole_time};
 use crate::{
-    answer::{Answer, Style},
     ask::{Ask, Route},
-    books::{Entry, Usage},
+    books::Entry,
     cerebras,
     face::Face,
-    fault::{Fault, OddStream},
-    jobs, odd, outage,
-    player::{Player, Source, token_time},
-    refusal,
+    fault::Fault,
+    jobs, outage, refusal,
     reply::Reply,
-    script::{Dialect, Script},
     seat::Seat,
     socket::Socket,
     state::{Profile, Shared, State},
@@ -80,7 +79,7 @@ pub(crate) async fn serve(state: &Shared, face: Face, route: Route, incoming: In
         return Reply::json(status, &json!({"error": "no workers available"})).into_response();
     };
     let headers = if let Fault::OddQuota { headers } = &fault { headers.clone() } else { Vec::new() };
-    let mut response = answer(state, face, &ask, Work { fault, entry, seat, socket: incoming.socket }).await;
+    let mut response = answer::respond(state, face, &ask, Work { fault, entry, seat, socket: incoming.socket }).await;
     written::set_headers(&mut response, &headers);
     response
 }
@@ -183,138 +182,4 @@ fn surfaced(state: &State, face: Face, reply: Reply) -> Reply {
         Face::RunpodQueue => jobs::failed(state, face, &reply),
         Face::RunpodLb | Face::Cerebras => reply,
     }
-}
-
-/// What an admitted request holds.
-struct Work {
-    fault: Fault,
-    entry: Entry,
-    seat: Seat,
-    socket: Option<Arc<Socket>>,
-}
-
-async fn answer(state: &Shared, face: Face, ask: &Ask, work: Work) -> HttpResponse {
-    let Work { fault, mut entry, seat, socket } = work;
-    let latency = state.face(face).profile.latency;
-    let slowdown = if let Fault::Brownout { factor } = fault { factor } else { 1.0 };
-    let first_token = state.first_token(latency).mul_f64(slowdown.max(0.0));
-    let worker = seat.worker;
-    let mut due = Instant::now() + first_token;
-    if ask.route == Route::Embeddings {
-        sleep_until(due).await;
-        entry.complete(Some(Usage { prompt: ask.prompt_tokens, completion: 0 }));
-        return dressed(state, face, worker, embeddings(state, ask));
-    }
-    if let (Fault::OddStream(odd), true) = (&fault, ask.stream) {
-        let script = script(state, face, &Ask { stream: *odd != OddStream::WholeForStream, ..ask.clone() }, false);
-        sleep_until(due).await;
-        if *odd == OddStream::WholeForStream {
-            entry.emit(script.tokens());
-            entry.complete(script.reported(false));
-            return dressed(state, face, worker, Reply::ok(script.whole()));
-        }
-        let headers = extra_headers(state, face, worker);
-        return odd::Stream::new(&script, odd).respond(headers, script.reported(true), entry, seat);
-    }
-    let foreign = matches!(fault, Fault::SplitUtf8);
-    let script = script(state, face, ask, foreign);
-    let source = if ask.stream {
-        Source::Events(script)
-    } else {
-        due += whole_time(&seat, &script, latency, slowdown);
-        let mut whole = script.whole();
-        if let Fault::OddWhole(odd) = &fault {
-            whole = odd::whole(&whole, odd);
-        }
-        if let Some(reply) = spoilt(&fault, &whole) {
-            sleep_until(due).await;
-            entry.break_off();
-            return dressed(state, face, worker, reply);
-        }
-        if !matches!(fault, Fault::HangAmid { .. } | Fault::ResetAmid { .. } | Fault::EndAmid { .. }) {
-            sleep_until(due).await;
-            entry.emit(script.tokens());
-            entry.complete(script.reported(false));
-            return dressed(state, face, worker, Reply::ok(whole));
-        }
-        let whole = Bytes::from(whole);
-        Source::Halves([whole.slice(..whole.len() / 2), whole.slice(whole.len() / 2..)], script)
-    };
-    let kind = if ask.stream { "text/event-stream; charset=utf-8" } else { "application/json" };
-    let fault = if ask.stream { fault } else { after_first_half(fault) };
-    let seat = Some(seat);
-    let player = Player {
-        face,
-        source,
-        fault,
-        entry,
-        seat,
-        socket,
-        latency,
-        slowdown,
-        due,
-        next: 0,
-        spare: VecDeque::new(),
-        over: false,
-    };
-    let mut response = HttpResponse::Ok();
-    response.insert_header((CONTENT_TYPE, kind));
-    for header in extra_headers(state, face, worker) {
-        response.insert_header(header);
-    }
-    response.streaming(player.play())
-}
-
-fn script(state: &State, face: Face, ask: &Ask, foreign: bool) -> Script {
-    let dialect = if face == Face::Cerebras { Dialect::Cerebras } else { Dialect::Vllm };
-    let reasons = dialect == Dialect::Cerebras && ask.route == Route::Chat && ask.model.contains("gpt-oss");
-    let answer = Answer::compose(ask, Style { tokens: state.face(face).profile.answer_tokens, foreign, reasons });
-    Script::new(dialect, ask, answer, state.id(), state.created())
-}
-
-fn whole_time(seat: &Seat, script: &Script, latency: crate::settings::Latency, slowdown: f64) -> Duration {
-    token_time(seat, latency, slowdown) * u32::try_from(script.tokens()).unwrap_or(u32::MAX)
-}
-
-/// A whole answer spoilt by a fault that is meant for events.
-fn spoilt(fault: &Fault, whole: &str) -> Option<Reply> {
-    match fault {
-        Fault::Garbage { .. } => Some(Reply::new(200, "text/html", "<html><body>It works!</body></html>")),
-        Fault::ErrorEvent { .. } => {
-            Some(vllm::error(500, "InternalServerError", "EngineCore encountered an issue.", None))
-        }
-        Fault::InvalidUtf8 { .. } => {
-            let mut bytes = whole.as_bytes().to_vec();
-            let middle = bytes.len() / 2;
-            bytes[middle] = 0xff;
-            Some(Reply::ok(bytes))
-        }
-        _ => None,
-    }
-}
-
-fn after_first_half(fault: Fault) -> Fault {
-    match fault {
-        Fault::HangAmid { .. } => Fault::HangAmid { after_events: 1 },
-        Fault::ResetAmid { .. } => Fault::ResetAmid { after_events: 1 },
-        Fault::EndAmid { .. } => Fault::EndAmid { after_events: 1 },
-        other => other,
-    }
-}
-
-fn dressed(state: &State, face: Face, worker: usize, mut reply: Reply) -> HttpResponse {
-    reply.headers.extend(extra_headers(state, face, worker));
-    reply.into_response()
-}
-
-fn extra_headers(state: &State, face: Face, worker: usize) -> Vec<(&'static str, String)> {
-    match face {
-        Face::RunpodLb => vec![("x-runpod-worker-id", format!("worker{worker}")), ("server", "uvicorn".into())],
-        Face::RunpodQueue => vec![("server", "cloudflare".into())],
-        Face::Cerebras => quota_headers(state, face, None),
-    }
-}
-
-fn embeddings(state: &State, ask: &Ask) -> Reply {
-    Reply::ok(ask.embeddings.render(&ask.model, ask.prompt_tokens, state.id()))
 }

@@ -100,8 +100,8 @@ impl Stream {
             }
             OddStream::NoUsage => self.drop_usage(),
             OddStream::LateContent => {
-                let late = json!({"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "x",
-                    "choices": [{"index": 0, "delta": {"content": " late"}, "finish_reason": null}]});
+                let late =
+                    self.events.get(self.finish()).and_then(|(event, _)| late_content(event)).unwrap_or_default();
                 self.insert(self.finish() + 1, &late.to_string());
             }
             OddStream::LargeEvent { size_bytes } => self.first_content(&format!("\"{}\"", "x".repeat(*size_bytes))),
@@ -239,6 +239,18 @@ pub(crate) fn whole(whole: &str, odd: &OddWhole) -> String {
         }
     }
     body.to_string()
+}
+
+/// The finish chunk as one with a piece of content.
+fn late_content(finish: &str) -> Option<Value> {
+    let mut chunk = parse(finish)?;
+    chunk.as_object_mut()?.shift_remove("usage");
+    let choice = chunk.pointer_mut("/choices/0")?;
+    let (place, content) =
+        if choice["text"].is_string() { ("text", json!(" late")) } else { ("delta", json!({"content": " late"})) };
+    choice[place] = content;
+    choice["finish_reason"] = Value::Null;
+    Some(chunk)
 }
 
 /// Changes what stands at a path, if something does.

@@ -176,7 +176,8 @@ async fn oddities_reach_completions_too() {
         let url = format!("{}/completions", emulator.runpod_lb_base());
         let request = client().post(url).bearer_auth("k").header("content-type", "application/json");
         let text = request.body(body.to_string()).send().await.unwrap().text().await.unwrap();
-        assert_eq!(text.matches("\"index\":1").count(), 2, "{name}: {text}");
+        let pieces = if name == "late_content" { 3 } else { 2 };
+        assert_eq!(text.matches("\"index\":1").count(), pieces, "{name}: {text}");
     }
 }
 
