@@ -1,8 +1,8 @@
 """Eight clients that many applications use, each as its users write it, against a running demo.
 
-Text, streams, tools, structured output and embeddings: for the model's plain name and for each of its upstreams alone. What
-came of it is docs/clients.md, which must say just that. Prints one line per check and, last, {"passed": N, "failed": N} as
-JSON. The exit code is 1 when a check failed.
+Text, streams, tools, structured output and embeddings: for the model's plain name and for each of its upstreams alone.
+What came of it is docs/clients.md, which must say just that. Prints one line per check and, last,
+{"passed": N, "failed": N} as JSON. The exit code is 1 when a check failed.
 
 tests/run installs what this needs (requirements-*.txt, package-lock.json) and starts it as `tests/run compat`.
 """
@@ -132,10 +132,10 @@ def is_the_page(rendered: str) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--binary", type=pathlib.Path, default=ROOT / "target/debug/llm-router", help="the router to test")
+    parser.add_argument("--binary", type=pathlib.Path, default=ROOT / "target/debug/llm-router", help="the router")
     parser.add_argument("--node", type=pathlib.Path, default="node", help="Node 22 or newer")
-    parser.add_argument("--venvs", type=pathlib.Path, default=ROOT / ".cache/compat", help="the folder of the two environments")
-    parser.add_argument("--client", choices=[client.script for client in CLIENTS], help="only this one; leaves the page alone")
+    parser.add_argument("--venvs", type=pathlib.Path, default=ROOT / ".cache/compat", help="where sdk2 and sdk3 are")
+    parser.add_argument("--client", choices=[client.script for client in CLIENTS], help="only this one, without the page")
     parser.add_argument("--write", action="store_true", help="write docs/clients.md, if every check passed")
     args = parser.parse_args()
     binary = args.binary.resolve()

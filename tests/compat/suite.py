@@ -120,7 +120,7 @@ def run(checks: dict[str, dict[str, Callable[[], object]]]) -> None:
             error = None
             try:
                 check()
-            # What breaks a check in another way than an assertion has failed it too, and must not hide the checks after it.
+            # However a check fails, it must not hide the checks after it.
             except Exception as failed:
                 error = "".join(traceback.format_exception_only(failed))[-2000:]
             print(json.dumps({"feature": feature, "check": name, "error": error}), flush=True)

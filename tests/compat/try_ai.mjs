@@ -83,14 +83,14 @@ async function embedded() {
 }
 
 await run({
-  text: { generateText: whole, "generateText with @ai-sdk/openai's chat()": wholeByOpenAIProvider },
-  stream: { streamText: streamed },
-  tools: { "generateText: a call, its result, an answer": toolLoop, "streamText, the same": streamedToolLoop },
+  text: { "`generateText`": whole, "`generateText` with `@ai-sdk/openai`": wholeByOpenAIProvider },
+  stream: { "`streamText`": streamed },
+  tools: { "`generateText`: a call, its result, an answer": toolLoop, "`streamText`: the same": streamedToolLoop },
   "structured output": {
-    generateObject: object,
-    "generateText with Output.object": output,
-    "streamText with Output.object": streamedOutput,
-    "generateText with Output.object and @ai-sdk/openai's chat()": outputByOpenAIProvider,
+    "`generateObject`": object,
+    "`generateText` with `Output.object`": output,
+    "the same with `@ai-sdk/openai`": outputByOpenAIProvider,
+    "`streamText` with `Output.object`": streamedOutput,
   },
-  embeddings: { "embed and embedMany": embedded },
+  embeddings: { "`embed`, `embedMany`": embedded },
 });

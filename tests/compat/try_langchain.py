@@ -81,17 +81,17 @@ def embedded(**more) -> None:
 
 
 run({
-    "text": {"invoke": whole},
-    "stream": {"stream": streamed, "astream": streamed_async},
+    "text": {"`invoke`": whole},
+    "stream": {"`stream`": streamed, "`astream`": streamed_async},
     "tools": {
-        "bind_tools: a call, its result, an answer": tool_loop,
-        "tool_choice any, strict": forced_tool,
+        "`bind_tools`: a call, its result, an answer": tool_loop,
+        "`tool_choice=\"any\"`, strict": forced_tool,
         "streamed call": streamed_tool,
     },
     "structured output": {
-        "with_structured_output, json_schema": lambda: structured("json_schema"),
-        "with_structured_output, function_calling": lambda: structured("function_calling"),
-        "with_structured_output, json_mode": lambda: structured("json_mode", f"{RECIPE_PROMPT} As JSON: {SCHEMA}"),
+        "`with_structured_output`: `json_schema`": lambda: structured("json_schema"),
+        "`function_calling`": lambda: structured("function_calling"),
+        "`json_mode`": lambda: structured("json_mode", f"{RECIPE_PROMPT} As JSON: {SCHEMA}"),
     },
     "embeddings": {
         "as texts (`check_embedding_ctx_length=False`)": lambda: embedded(check_embedding_ctx_length=False),

@@ -5,8 +5,8 @@ import json
 import litellm
 
 from suite import (
-    EMBEDDINGS, KEY, MODEL, PROMPT, RECIPE_PROMPT, TEXTS, URL, WEATHER_PROMPT, WEATHER_TOOL, Recipe, Tool, assert_same_text,
-    assert_text, assert_vectors, assert_weather, run,
+    EMBEDDINGS, KEY, MODEL, PROMPT, RECIPE_PROMPT, TEXTS, URL, WEATHER_PROMPT, WEATHER_TOOL, Recipe, Tool,
+    assert_same_text, assert_text, assert_vectors, assert_weather, run,
 )
 
 # for the page
@@ -14,6 +14,7 @@ from litellm import completion, embedding
 
 router = {"api_base": URL, "api_key": KEY}
 reply = completion(model=f"openai/{MODEL}", messages=[{"role": "user", "content": "Hello!"}], **router)
+vectors = embedding(model=f"openai/{EMBEDDINGS}", input=["Hello!"], **router)
 # end
 
 
@@ -60,9 +61,9 @@ def embedded(**more) -> None:
 
 
 run({
-    "text": {"completion": whole},
-    "stream": {"completion(stream=True)": streamed},
+    "text": {"`completion`": whole},
+    "stream": {"`completion(stream=True)`": streamed},
     "tools": {"a call, its result, an answer": tool_loop, "streamed call": streamed_tool},
-    "structured output": {"response_format=a Pydantic model": structured},
-    "embeddings": {"embedding": embedded, "float": lambda: embedded(encoding_format="float")},
+    "structured output": {"`response_format`: a Pydantic model": structured},
+    "embeddings": {"`embedding`": embedded, "as floats": lambda: embedded(encoding_format="float")},
 })

@@ -74,9 +74,9 @@ def embedded() -> None:
 
 
 run({
-    "text": {"complete": completed, "chat": chatted},
-    "stream": {"stream_chat": streamed},
-    "tools": {"chat_with_tools": called, "FunctionAgent: a call, its result, an answer": agent},
-    "structured output": {"structured_predict": structured, "as_structured_llm": structured_llm},
-    "embeddings": {"get_text_embedding_batch": embedded},
+    "text": {"`complete`": completed, "`chat`": chatted},
+    "stream": {"`stream_chat`": streamed},
+    "tools": {"`chat_with_tools`": called, "`FunctionAgent`: a call, its result, an answer": agent},
+    "structured output": {"`structured_predict`": structured, "`as_structured_llm`": structured_llm},
+    "embeddings": {"`get_text_embedding`, `get_text_embedding_batch`": embedded},
 })

@@ -72,13 +72,13 @@ async function embedded(more = {}) {
 }
 
 await run({
-  text: { create: whole },
-  stream: { "create({ stream: true })": streamed, "stream()": streamHelper },
+  text: { "`create`": whole },
+  stream: { "`create({ stream: true })`": streamed, "`stream`": streamHelper },
   tools: {
-    "runTools: a call, its result, an answer": () => runTools({}),
-    "runTools, streamed": () => runTools({ stream: true }),
-    "tool_choice required and named": forcedTool,
+    "`runTools`: a call, its result, an answer": () => runTools({}),
+    "`runTools`, streamed": () => runTools({ stream: true }),
+    "`tool_choice`: `required`, and the tool's name": forcedTool,
   },
-  "structured output": { "parse() with Zod": parsed, "stream() with Zod": parsedStream },
+  "structured output": { "`parse` with Zod": parsed, "`stream` with Zod": parsedStream },
   embeddings: { "base64, the default": () => embedded(), float: () => embedded({ encoding_format: "float" }) },
 });

@@ -107,15 +107,15 @@ def embedded(inputs: list, **more) -> None:
 
 
 run({
-    "text": {"create": whole},
-    "stream": {"create(stream=True) with usage": streamed, "stream()": stream_helper},
+    "text": {"`create`": whole},
+    "stream": {"`create(stream=True)` with usage": streamed, "`stream`": stream_helper},
     "tools": {
         "a call, its result, an answer": tool_loop,
-        "tool_choice required and named": forced_tool,
-        "tool_choice none": no_tool,
+        "`tool_choice`: `required`, and the tool's name": forced_tool,
+        "`tool_choice`: `none`": no_tool,
         "streamed arguments": streamed_tool,
     },
-    "structured output": {"parse()": parsed, "stream()": parsed_stream, "json_object": json_object},
+    "structured output": {"`parse`": parsed, "`stream`": parsed_stream, "`json_object`": json_object},
     "embeddings": {
         "base64, the default": lambda: embedded(TEXTS),
         "float": lambda: embedded(TEXTS, encoding_format="float"),

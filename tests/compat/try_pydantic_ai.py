@@ -70,14 +70,14 @@ def embedded() -> None:
 
 
 run({
-    "text": {"run": whole},
-    "stream": {"run_stream": streamed},
+    "text": {"`run_sync`": whole},
+    "stream": {"`run_stream`": streamed},
     "tools": {"an agent's tool: a call, its result, an answer": agent},
     "structured output": {
-        "output_type, by a tool (the default)": lambda: structured(Recipe),
-        "output_type, beside a tool of one's own": structured_with_tool,
-        "NativeOutput, by JSON schema": lambda: structured(NativeOutput(Recipe)),
-        "PromptedOutput, by any JSON": lambda: structured(PromptedOutput(Recipe)),
+        "`output_type`, by a tool (the default)": lambda: structured(Recipe),
+        "`output_type`, beside a tool of one's own": structured_with_tool,
+        "`NativeOutput`, by JSON schema": lambda: structured(NativeOutput(Recipe)),
+        "`PromptedOutput`, by any JSON": lambda: structured(PromptedOutput(Recipe)),
     },
-    "embeddings": {"Embedder": embedded},
+    "embeddings": {"`Embedder`": embedded},
 })
