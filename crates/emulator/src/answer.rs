@@ -222,6 +222,18 @@ mod tests {
     }
 
     #[test]
+    fn json_object_keeps_to_a_schema_that_a_message_shows() {
+        let schema = json!({"type": "object", "properties": {"vegetarian": {"type": "boolean"}}});
+        let messages = json!([
+            {"role": "system", "content": format!("Answer in JSON that fits {schema:#}.")},
+            {"role": "user", "content": "pasta"}
+        ]);
+        let answer = compose(&json!({"messages": messages, "response_format": {"type": "json_object"}}), STYLE);
+        let value: Value = serde_json::from_str(&answer.text()).unwrap();
+        assert!(value["vegetarian"].is_boolean(), "{value}");
+    }
+
+    #[test]
     fn a_schema_gets_a_value_word_by_word_wherever_it_stands() {
         let schema = json!({"type": "object", "properties": {"score": {"type": "integer"}, "why": {"type": "string"}}});
         let messages = json!([{"content": "hello there"}]);

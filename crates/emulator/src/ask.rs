@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::{
     embeddings::Wanted,
     schema::Prompt,
+    shown_schema,
     tools::{self, Call},
 };
 
@@ -128,6 +129,7 @@ fn images(messages: &[Value]) -> usize {
 }
 
 /// The schema may stand in OpenAI's place, in vLLM's, or where vLLM had it before version 0.12; in vLLM's it may be a text.
+/// Where any object is asked for, it may stand in a message.
 fn format(body: &Value) -> Format {
     let named = &body["response_format"];
     let structured = &body["structured_outputs"];
@@ -140,7 +142,7 @@ fn format(body: &Value) -> Format {
         return Format::Schema(schema);
     }
     if matches!(named["type"].as_str(), Some("json_object" | "json_schema")) || structured["json_object"] == true {
-        return Format::Object;
+        return shown_schema::find(&prompts(Route::Chat, body)).map_or(Format::Object, Format::Schema);
     }
     let choices = strings(&structured["choice"]);
     if choices.is_empty() { Format::Text } else { Format::OneOf(choices) }

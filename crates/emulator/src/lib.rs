@@ -32,6 +32,7 @@ mod schema;
 mod script;
 mod seat;
 mod settings;
+mod shown_schema;
 mod socket;
 mod state;
 mod tools;
