@@ -43,6 +43,7 @@ fn status(face: Face, code: u16) -> Reply {
         (_, 520..=527) | (Face::Cerebras, 502 | 504) => cloudflare(code),
         (Face::RunpodLb, 502..=504) => Reply::json(code, &json!({"error": "no workers available"})),
         (Face::RunpodQueue, 502..=504) => Reply::json(code, &json!({"error": "upstream unavailable"})),
+        (Face::RunpodLb | Face::RunpodQueue, 401) => Reply::json(code, &json!({"error": "Unauthorized"})),
         (Face::RunpodLb | Face::RunpodQueue, _) => vllm::error(code, vllm_kind(code), "injected fault", None),
         (Face::Cerebras, _) => {
             let (kind, name) = cerebras_kind(code);

@@ -239,7 +239,6 @@ fn what_a_conversation_cannot_do_without_moves_on() {
         user(r#"{"type":"audio_url","audio_url":{"url":"data:"}}"#),
         user(r#"{"type":"video_url","video_url":{"url":"data:"}}"#),
         user(r#"{"type":"file","file":{"file_id":"f"}}"#),
-        user("7"),
         user(r#"{"text":"of no type"}"#),
     ] {
         moves_on("messages", &messages, "messages");
