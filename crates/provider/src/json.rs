@@ -3,6 +3,7 @@
 mod reader;
 mod rewrite;
 mod text;
+mod tree;
 
 use std::{borrow::Cow, ops::Range};
 
@@ -10,6 +11,7 @@ pub(crate) use reader::MAX_DEPTH;
 pub use reader::{Malformed, Reader, Value, Why};
 pub use rewrite::Rewrite;
 pub use text::Text;
+pub use tree::tree;
 
 /// One member of an object, as byte ranges of the text.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //! is a stream of one [`Frame`]: one code path serves streamed and whole answers.
 
 mod capacity;
+mod content;
 mod error;
 mod head;
 mod id;
@@ -15,10 +16,11 @@ mod request;
 use std::sync::Arc;
 
 pub use capacity::{Capacity, Quota};
+pub use content::content_text;
 pub use error::{Adjustment, Error, ErrorKind, Phase};
 pub use head::{Features, Head, InvalidRequest, Limits};
 pub use id::{ModelId, RequestId, UpstreamId, UpstreamIds};
-pub use json::{Malformed, Object, Reader, Rewrite, Text, Value, Why};
+pub use json::{Malformed, Object, Reader, Rewrite, Text, Value, Why, tree};
 pub use price::{NanoUsd, ParsePriceError, PicoUsd, Price, Tariff};
 pub use reply::{Frame, FrameKind, Frames, Reply, ReplyHead, Usage};
 pub use request::{Operation, Request};

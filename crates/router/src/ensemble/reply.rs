@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use provider::{Error, ErrorKind, Frame, FrameKind, NanoUsd, ReplyHead, Request, UpstreamId};
-use serde::{Deserialize, Serialize};
+use provider::{Error, ErrorKind, Frame, FrameKind, NanoUsd, ReplyHead, Request, UpstreamId, content_text, tree};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -26,55 +26,15 @@ pub(super) struct Reply {
     body: Bytes,
 }
 
-/// What is read of a chat completion.
-#[derive(Deserialize)]
-struct Completion {
-    choices: Vec<Choice>,
-}
-
-#[derive(Deserialize)]
-struct Choice {
-    message: Message,
-    #[serde(default)]
-    logprobs: Option<Logprobs>,
-}
-
-#[derive(Deserialize)]
-struct Message {
-    #[serde(default)]
-    content: Option<String>,
-    #[serde(default)]
-    tool_calls: Option<Vec<ToolCall>>,
-}
-
-#[derive(Deserialize)]
-struct ToolCall {
-    #[serde(default)]
-    function: Value,
-}
-
-#[derive(Deserialize)]
-struct Logprobs {
-    #[serde(default)]
-    content: Option<Vec<Token>>,
-}
-
-#[derive(Deserialize)]
-struct Token {
-    #[serde(default)]
-    logprob: Option<f64>,
-}
-
 impl Reply {
     /// Reads a whole answer to its end.
     pub(super) async fn read(mut served: Served) -> Result<Self, Error> {
         let broken = || Error::new(ErrorKind::Protocol, "the upstream's answer is no chat completion");
         let frame = served.answer.next().await.ok_or_else(broken)??;
-        let completion: Completion = serde_json::from_slice(&frame.bytes).map_err(|_| broken())?;
-        let choice = completion.choices.into_iter().next().ok_or_else(broken)?;
-        let logprob = choice.logprobs.and_then(|logprobs| mean(&logprobs.content?));
+        let body = tree(&String::from_utf8_lossy(&frame.bytes)).map_err(|_| broken())?;
+        let choice = body.pointer("/choices/0").ok_or_else(broken)?;
         let mut reply = Self::begun(&served);
-        (reply.text, reply.logprob, reply.body) = (choice.message.text(), logprob, frame.bytes);
+        (reply.text, reply.logprob, reply.body) = (text(choice), mean_logprob(choice), frame.bytes);
         Ok(reply)
     }
 
@@ -101,21 +61,22 @@ impl Reply {
     }
 }
 
-impl Message {
-    fn text(self) -> String {
-        match (self.content, self.tool_calls) {
-            (Some(content), _) if !content.is_empty() => content,
-            (_, Some(calls)) if !calls.is_empty() => {
-                // Without their ids, which differ where the calls do not.
-                Value::Array(calls.into_iter().map(|call| call.function).collect()).to_string()
-            }
-            _ => String::new(),
+/// What a choice says; of one that only calls tools, the calls without their ids, which differ where the calls do not.
+fn text(choice: &Value) -> String {
+    let message = &choice["message"];
+    let content = content_text(&message["content"]).unwrap_or_default();
+    match message["tool_calls"].as_array() {
+        Some(calls) if content.is_empty() && !calls.is_empty() => {
+            calls.iter().map(|call| call["function"].clone()).collect::<Value>().to_string()
         }
+        _ => content.into_owned(),
     }
 }
 
-fn mean(tokens: &[Token]) -> Option<f64> {
-    let known = || tokens.iter().filter_map(|token| token.logprob);
+/// The mean log-probability of a choice's tokens, of those that have one.
+fn mean_logprob(choice: &Value) -> Option<f64> {
+    let tokens = choice.pointer("/logprobs/content")?.as_array()?;
+    let known = || tokens.iter().filter_map(|token| token["logprob"].as_f64());
     #[expect(clippy::cast_precision_loss, reason = "no answer has 2^52 tokens")]
     let mean = known().sum::<f64>() / known().count() as f64;
     mean.is_finite().then_some(mean)
@@ -124,7 +85,7 @@ fn mean(tokens: &[Token]) -> Option<f64> {
 /// A whole answer as the events of a stream: for each choice its role, all that it says, and its finish, the first of which
 /// tells of the ensemble.
 fn events(body: &[u8], report: &Report<'_>, include_usage: bool) -> Option<Vec<Frame>> {
-    let Value::Object(completion) = serde_json::from_slice(body).ok()? else { return None };
+    let Value::Object(completion) = tree(std::str::from_utf8(body).ok()?).ok()? else { return None };
     let mut frames = Vec::new();
     let choices = completion.get("choices")?.as_array()?;
     for choice in choices {
@@ -133,7 +94,9 @@ fn events(body: &[u8], report: &Report<'_>, include_usage: bool) -> Option<Vec<F
         delta.retain(|_, value| !value.is_null());
         let role = delta.remove("role").unwrap_or_else(|| json!("assistant"));
         for (at, call) in delta.get_mut("tool_calls").and_then(Value::as_array_mut).into_iter().flatten().enumerate() {
-            call["index"] = at.into();
+            if let Some(call) = call.as_object_mut() {
+                call.insert("index".to_owned(), at.into());
+            }
         }
         let logprobs = choice.get("logprobs").cloned().unwrap_or_default();
         let finish = choice.get("finish_reason").cloned().unwrap_or_default();
@@ -150,8 +113,7 @@ fn events(body: &[u8], report: &Report<'_>, include_usage: bool) -> Option<Vec<F
     if include_usage {
         frames.push(event(FrameKind::Usage, &completion, None));
     }
-    let bytes = Bytes::from_static(b"data: [DONE]\n\n");
-    frames.push(Frame { bytes, kind: FrameKind::Done, usage: None });
+    frames.push(Frame::done());
     Some(frames)
 }
 

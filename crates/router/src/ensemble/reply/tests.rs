@@ -59,18 +59,29 @@ fn every_choice_and_every_call_of_a_tool_is_told() {
 
 #[test]
 fn the_calls_of_tools_are_the_text_where_there_is_no_other() {
-    let text = |message: &str| serde_json::from_str::<Message>(message).expect("a message").text();
-    assert_eq!(text(r#"{"content":"x","tool_calls":[{"function":{"name":"f"}}]}"#), "x");
-    let call =
-        |id: &str| text(&format!(r#"{{"content":null,"tool_calls":[{{"id":"{id}","function":{{"name":"f"}}}}]}}"#));
+    let said = |message: Value| text(&json!({"message": message}));
+    assert_eq!(said(json!({"content": "x", "tool_calls": [{"function": {"name": "f"}}]})), "x");
+    let call = |id: &str| said(json!({"content": null, "tool_calls": [{"id": id, "function": {"name": "f"}}]}));
     assert_eq!((call("1").as_str(), call("1") == call("2")), (r#"[{"name":"f"}]"#, true));
-    assert_eq!(text(r#"{"content":null}"#), "");
+    assert_eq!(said(json!({"content": null})), "");
+    assert_eq!(said(json!({"content": [{"type": "thinking", "thinking": []}, {"type": "text", "text": "a"}]})), "a");
+    assert_eq!(said(json!([])), "", "a message of another type");
+}
+
+#[test]
+fn an_odd_answer_becomes_a_stream_too() {
+    let whole = r#"{"id":"\ud83d","usage":{},"usage":{"total_tokens":3},"choices":[{"index":0,"message":{"content":[{"type":"text","text":"a"}],"tool_calls":[7]},"finish_reason":"stop"}]}"#;
+    let frames = events(whole.as_bytes(), &report(), true).expect("events");
+    assert_eq!(parsed(&frames[1])["choices"][0]["delta"]["content"], json!([{"type": "text", "text": "a"}]));
+    assert_eq!(
+        (&parsed(&frames[3])["id"], &parsed(&frames[3])["usage"]),
+        (&json!("\u{fffd}"), &json!({"total_tokens": 3}))
+    );
 }
 
 #[test]
 fn a_mean_needs_figures() {
-    let token = |logprob| Token { logprob };
-    assert_eq!(mean(&[token(Some(-1.0)), token(None), token(Some(-2.0))]), Some(-1.5));
-    assert_eq!(mean(&[]), None);
-    assert_eq!(mean(&[token(None)]), None);
+    let mean = |tokens: Value| mean_logprob(&json!({"logprobs": {"content": tokens}}));
+    assert_eq!(mean(json!([{"logprob": -1.0}, {"logprob": null}, {"logprob": -2.0}, 7])), Some(-1.5));
+    assert_eq!((mean(json!([])), mean(json!([{}])), mean(json!(null))), (None, None, None));
 }
