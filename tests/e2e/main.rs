@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod batch;
 #[cfg(test)]
+mod bystanders;
+#[cfg(test)]
 mod contract;
 #[cfg(test)]
 mod ensembles;

@@ -198,9 +198,14 @@ impl Error {
 
     /// Whether the request itself may be to blame although the upstream answered as if it were broken.
     ///
-    /// A real vLLM answers some bad input with 500 (an invalid JSON schema, for one), so a 500 is charged to an upstream's
-    /// health only once it is known how the request fared elsewhere.
+    /// A real vLLM answers some bad input with 500 (an invalid JSON schema, for one), and some prompts make a model say what
+    /// nobody can read. So a 500, an error without a status and an unreadable answer are charged to an upstream's health only
+    /// once a different request has failed there too.
     pub fn may_be_poison(&self) -> bool {
-        self.kind == ErrorKind::Unavailable && self.status == Some(500)
+        match self.kind {
+            ErrorKind::Unavailable => self.status.is_none_or(|status| status == 500),
+            ErrorKind::Protocol => true,
+            _ => false,
+        }
     }
 }

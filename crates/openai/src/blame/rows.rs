@@ -65,7 +65,7 @@ pub const ROWS: &[Row] = &[
         "an event or a body that is no JSON, no UTF-8, or longer than 64 MiB",
         ErrorKind::Protocol,
         Example::Silent(Signal::Unreadable),
-        "no client could read it",
+        "no client could read it; as some input may be the reason, it counts like a 500",
         Signal::Unreadable
     ),
     silent!(
@@ -102,10 +102,11 @@ pub const ROWS: &[Row] = &[
     ),
     row!(
         "redirect",
-        "301, 302, 303, 307, 308",
-        ErrorKind::Protocol,
+        "any 3xx",
+        ErrorKind::Refused,
         told(Whose::OpenAi, 301, ""),
-        "base_url leads elsewhere: redirects are not followed, because the key would go along",
+        "not followed, because the key would go along: base_url may lead elsewhere, or an edge sends this one request away; it \
+         is counted and logged, and the breaker stays as it is",
         answer => (300..400).contains(&answer.sent)
     ),
     row!(
