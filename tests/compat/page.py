@@ -1,4 +1,4 @@
-"""The eight clients, and docs/clients.md: how each is pointed at the router, and what it did there."""
+"""The eight clients, and docs/generated/clients.md: how each is pointed at the router, and what it did there."""
 
 import dataclasses
 import json
@@ -7,7 +7,7 @@ import re
 import textwrap
 
 HERE = pathlib.Path(__file__).resolve().parent
-PAGE = HERE.parents[1] / "docs/clients.md"
+PAGE = HERE.parents[1] / "docs/generated/clients.md"
 FEATURES = ["text", "stream", "tools", "structured output", "embeddings"]
 WIDTH = 120
 
@@ -72,7 +72,7 @@ What eight clients need to ask the router, and what they did when `tests/run com
 
 EXPLANATION = """\
 A ✓: every check named below passed for the model's plain name, which both upstreams serve, and for each upstream alone,
-by [direct calls](api.md#what-a-models-name-can-be). The demo's providers are emulated: their answers have the providers'
+by [direct calls](../api.md#what-a-models-name-can-be). The demo's providers are emulated: their answers have the providers'
 shapes, and their values fit each schema. With a real model, how good a value is depends on the model.
 
 In the code, `URL` is the router's address with `/v1`, `KEY` a client's key, and `MODEL` and `EMBEDDINGS` are names of

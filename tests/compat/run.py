@@ -1,7 +1,7 @@
 """Eight clients that many applications use, each as its users write it, against a running demo.
 
 Text, streams, tools, structured output and embeddings: for the model's plain name and for each of its upstreams alone.
-What came of it is docs/clients.md, which must say just that. Prints one line per check and, last,
+What came of it is docs/generated/clients.md, which must say just that. Prints one line per check and, last,
 {"passed": N, "failed": N} as JSON. The exit code is 1 when a check failed.
 
 tests/run installs what this needs (requirements-*.txt, package-lock.json) and starts it as `tests/run compat`.
@@ -136,7 +136,7 @@ def main() -> int:
     parser.add_argument("--node", type=pathlib.Path, default="node", help="Node 22 or newer")
     parser.add_argument("--venvs", type=pathlib.Path, default=ROOT / ".cache/compat", help="where sdk2 and sdk3 are")
     parser.add_argument("--client", choices=[client.script for client in CLIENTS], help="only this one, without the page")
-    parser.add_argument("--write", action="store_true", help="write docs/clients.md, if every check passed")
+    parser.add_argument("--write", action="store_true", help="write docs/generated/clients.md, if every check passed")
     args = parser.parse_args()
     binary = args.binary.resolve()
     if not shutil.which(binary):

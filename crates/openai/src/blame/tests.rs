@@ -38,6 +38,12 @@ fn every_row_decides_about_its_own_example() {
 }
 
 #[test]
+fn every_row_stands_in_the_documentation() {
+    let documented = include_str!("../../../../docs/generated/blame.md");
+    assert!(documented == page(), "write it anew: cargo run -p openai --example blame > docs/generated/blame.md");
+}
+
+#[test]
 fn rows_are_told_apart_by_name() {
     let mut names: Vec<_> = ROWS.iter().map(|row| row.name).collect();
     names.sort_unstable();
