@@ -198,9 +198,9 @@ impl Error {
 
     /// Whether the request itself may be to blame although the upstream answered as if it were broken.
     ///
-    /// A real vLLM answers some bad input with 500 (an invalid JSON schema, for one), so a 500 is charged to an upstream's
-    /// health only once it is known how the request fared elsewhere.
+    /// A real vLLM answers some bad input with 500 (an invalid JSON schema, for one), so a 500, or an error that names no status,
+    /// is charged to an upstream's health only once it is known how the request fared elsewhere.
     pub fn may_be_poison(&self) -> bool {
-        self.kind == ErrorKind::Unavailable && self.status == Some(500)
+        self.kind == ErrorKind::Unavailable && matches!(self.status, None | Some(500))
     }
 }
