@@ -64,6 +64,13 @@ fn read_quoted(quoted: &str) -> ErrorBody {
 }
 
 #[cfg(test)]
+#[path = "../../provider/tests/support/property.rs"]
+mod property;
+#[cfg(test)]
+#[path = "../../openai/tests/support/refusals.rs"]
+mod refusals;
+
+#[cfg(test)]
 mod tests {
     use openai::OpenAiDialect;
     use provider::ErrorKind::{Auth, InvalidRequest, Overloaded, RateLimited, Refused, Unavailable};
@@ -156,5 +163,12 @@ mod tests {
             let error = read(400, &body);
             assert_eq!((error.kind, error.status), (InvalidRequest, Some(400)), "{body}");
         }
+    }
+
+    #[test]
+    fn no_refusal_of_a_request_is_taken_for_the_upstreams_fault() {
+        property::hold(2_000, &refusals::refusals(Whose::RunPod), |refusal| {
+            refusals::leaves_health_alone(&refusal, &RunPodDialect)
+        });
     }
 }
