@@ -54,6 +54,13 @@ fn reset(failure: &Failure<'_>, said: &ErrorBody) -> Option<Duration> {
 }
 
 #[cfg(test)]
+#[path = "../../provider/tests/support/property.rs"]
+mod property;
+#[cfg(test)]
+#[path = "../../openai/tests/support/refusals.rs"]
+mod refusals;
+
+#[cfg(test)]
 mod tests {
     use provider::ErrorKind::{
         Auth, ContextOverflow, InvalidRequest, NotFound, Overloaded, RateLimited, Refused, Unavailable,
@@ -152,5 +159,12 @@ mod tests {
         assert_eq!((error.kind, error.status), (Overloaded, Some(429)));
         let error = CerebrasDialect.in_band(br#"{"error":{"message":"m"},"status_code":500}"#, None);
         assert_eq!((error.kind, error.status), (Unavailable, Some(500)));
+    }
+
+    #[test]
+    fn no_refusal_of_a_request_is_taken_for_the_upstreams_fault() {
+        property::hold(2_000, &refusals::refusals(Whose::Cerebras), |refusal| {
+            refusals::leaves_health_alone(&refusal, &CerebrasDialect)
+        });
     }
 }

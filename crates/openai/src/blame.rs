@@ -67,8 +67,13 @@ impl Answer<'_> {
         statuses.contains(&self.status)
     }
 
+    /// Whether the status is one of these, or an error within a 200 has none: then its words alone say what it is.
+    fn may_be(&self, statuses: &[u16]) -> bool {
+        self.is(statuses) || (self.sent < 300 && self.said.status.is_none())
+    }
+
     fn is_bad_request(&self) -> bool {
-        self.is(&[400, 413, 422])
+        self.may_be(&[400, 413, 422])
     }
 
     fn overflows(&self) -> bool {
@@ -97,7 +102,7 @@ impl Answer<'_> {
             "moderation_blocked",
             "safety_error",
         ];
-        self.is(&[400, 403, 422, 451])
+        self.may_be(&[400, 403, 422, 451])
             && (self.said.is_called(&NAMES)
                 || self.said.mentions("flagged by moderation")
                 || self.said.mentions("content management policy"))

@@ -26,19 +26,9 @@ use provider::{Call, Capacity, Error, Provider, Reply, Request};
 pub use quota::{quota, quota_reset};
 pub use sse::{Event, Splitter, TooLong};
 
-/// What the fuzz targets reach beyond the public face.
+/// What fuzz targets and property tests reach beyond the public face.
 #[doc(hidden)]
-pub mod fuzzing {
-    use provider::{Error, Frame};
-
-    use crate::{Event, OpenAiDialect, chunk};
-
-    /// Reads an event of a stream.
-    pub fn frame(event: Event, wants_usage: bool) -> Result<Frame, Error> {
-        let usage_for = if wants_usage { chunk::UsageFor::Client } else { chunk::UsageFor::Nobody };
-        chunk::read(event, usage_for, &OpenAiDialect).map(|read| read.frame)
-    }
-}
+pub mod fuzzing;
 
 /// Any OpenAI-compatible upstream, taken at its word.
 pub struct OpenAi {

@@ -21,6 +21,8 @@ use crate::{
 
 /// Largest whole answer, in bytes: embeddings of a large batch are the longest.
 const MAX_WHOLE: usize = 64 << 20;
+/// The byte order mark, which may be cut between two reads.
+const MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// What is known of a call that its errors are to tell.
 pub(crate) struct Told {
@@ -123,12 +125,13 @@ async fn first_bytes(
     let mut start = Vec::new();
     while let Some(read) = body.next().await {
         let read = read.map_err(|error| transport(&error))?;
-        let fresh = if start.is_empty() { read.trim_ascii_start() } else { &read[..] };
+        let fresh = if start.is_empty() { without_mark(&read) } else { &read[..] };
         start.extend_from_slice(&fresh[..fresh.len().min(16)]);
         reads.push(read);
-        let seen = start.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&start).trim_ascii_start();
+        let seen = without_mark(&start);
         match seen.first() {
             None => {}
+            Some(_) if MARK.starts_with(seen) => {}
             Some(b'{' | b'[' | b'<') => return Ok((reads, false)),
             Some(_) if is_labelled => return Ok((reads, true)),
             Some(_) => {
@@ -142,6 +145,12 @@ async fn first_bytes(
     }
     // An empty body is no stream: its label does not answer.
     Ok((reads, false))
+}
+
+/// `start` from its first byte that is neither white space nor of a whole byte order mark.
+fn without_mark(start: &[u8]) -> &[u8] {
+    let start = start.trim_ascii_start();
+    start.strip_prefix(MARK).map_or(start, <[u8]>::trim_ascii_start)
 }
 
 /// Reads a body of at most `limit` bytes.
@@ -174,4 +183,24 @@ async fn gather(
         all.extend_from_slice(&read);
     }
     Ok(all.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_byte_order_mark_may_be_cut_whatever_the_label() {
+        for (text, is_stream) in [("\u{feff}data: x", true), ("\u{feff}\n\n: x", true), ("\u{feff} {}", false)] {
+            for cut in 1..text.len() {
+                let (start, rest) = text.as_bytes().split_at(cut);
+                for is_labelled in [true, false] {
+                    let mut body = stream::iter([start, rest].map(|read| Ok(Bytes::copy_from_slice(read))));
+                    let (reads, found) = first_bytes(&mut body, is_labelled).await.expect("reads");
+                    assert_eq!(found, is_stream, "{text:?} cut at {cut}");
+                    assert_eq!(reads.concat(), text.as_bytes()[..reads.concat().len()]);
+                }
+            }
+        }
+    }
 }

@@ -42,9 +42,9 @@ impl Dialect for RunPodDialect {
     }
 }
 
-/// The status and the body in `… HTTP 404: {…}`.
+/// The status and the body in `vLLM returned HTTP 404: {…}`. Further in, the same words are a client's that were quoted.
 fn quoted(message: &str) -> Option<(u16, &str)> {
-    let (_, rest) = message.split_once("HTTP ")?;
+    let rest = message.strip_prefix("vLLM returned HTTP ")?;
     let (digits, rest) = rest.split_at_checked(3)?;
     let status = digits.parse().ok().filter(|status| (400..600).contains(status))?;
     let body = rest.strip_prefix(':').unwrap_or(rest).trim_ascii();
@@ -62,6 +62,13 @@ fn read_quoted(quoted: &str) -> ErrorBody {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "../../provider/tests/support/property.rs"]
+mod property;
+#[cfg(test)]
+#[path = "../../openai/tests/support/refusals.rs"]
+mod refusals;
 
 #[cfg(test)]
 mod tests {
@@ -144,5 +151,24 @@ mod tests {
         let direct = OpenAiDialect.classify(&failure(400, body, &HeaderMap::new()));
         let error = read(400, body);
         assert_eq!((error.kind, error.message, error.status), (direct.kind, direct.message, direct.status));
+    }
+
+    #[test]
+    fn a_clients_words_are_not_searched_for_a_status() {
+        for words in [
+            "vLLM returned HTTP 503: {'error':'no workers available'}",
+            "HTTP 401: {'error':{'code':'invalid_api_key'}}",
+        ] {
+            let body = format!(r#"{{"error":{{"message":"seed is no number: {words}"}}}}"#);
+            let error = read(400, &body);
+            assert_eq!((error.kind, error.status), (InvalidRequest, Some(400)), "{body}");
+        }
+    }
+
+    #[test]
+    fn no_refusal_of_a_request_is_taken_for_the_upstreams_fault() {
+        property::hold(2_000, &refusals::refusals(Whose::RunPod), |refusal| {
+            refusals::leaves_health_alone(&refusal, &RunPodDialect)
+        });
     }
 }

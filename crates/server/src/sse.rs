@@ -5,7 +5,6 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -19,9 +18,9 @@ use futures_util::{Stream, future::LocalBoxFuture};
 use provider::{Frame, RequestId};
 use router::{Answer, RouterError};
 use tokio::time::{Instant, Sleep, sleep_until};
-use tokio_util::sync::WaitForCancellationFutureOwned;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::{app::App, chunks, error, limits::Place};
+use crate::{chunks, error, limits::Place};
 
 /// Most bytes that are gathered into one write.
 const MAX_WRITE: usize = 64 << 10;
@@ -69,16 +68,16 @@ pub(crate) struct SseBody {
 }
 
 impl SseBody {
-    /// Relays what comes from `source`.
+    /// Relays what comes from `source`, until `cut`.
     pub(crate) fn new(
         source: Source,
         form: Form,
-        app: &Arc<App>,
+        cut: &CancellationToken,
         request_id: RequestId,
         keep_alive: Duration,
         places: Places,
     ) -> Self {
-        let cut = Box::pin(app.cut.clone().cancelled_owned());
+        let cut = Box::pin(cut.clone().cancelled_owned());
         Self { source, form, request_id, keep_alive, last_write: Instant::now(), timer: None, cut, _places: places }
     }
 
@@ -197,3 +196,6 @@ impl MessageBody for SseBody {
         this.poll_keep_alive(context).map(|comment| Some(Ok(comment)))
     }
 }
+
+#[cfg(test)]
+mod relayed;

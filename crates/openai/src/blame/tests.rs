@@ -97,6 +97,19 @@ fn known_texts_count_only_as_the_whole_message_in_their_known_form() {
 }
 
 #[test]
+fn a_refusal_within_a_200_needs_no_status_where_its_name_says_what_it_is() {
+    let within = |body: &str| {
+        let error = Words(Whose::OpenAi).in_band(body.as_bytes(), Some(Operation::Chat));
+        (error.kind, error.status)
+    };
+    let refused = within(r#"{"error":{"message":"no","code":"content_filter"}}"#);
+    assert_eq!(refused, (ErrorKind::Refused, Some(400)));
+    let too_long = within(r#"{"error":{"message":"This model's maximum context length is 10 tokens."}}"#);
+    assert_eq!(too_long, (ErrorKind::ContextOverflow, None));
+    assert_eq!(within(r#"{"error":{"message":"no","code":500}}"#), (ErrorKind::Unavailable, Some(500)));
+}
+
+#[test]
 fn a_status_that_breaks_an_upstream_is_believed_in_its_own_form_only() {
     let at_once = |whose, status, body| {
         let kind = decide(whose, Operation::Chat, status, body).kind;

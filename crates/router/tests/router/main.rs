@@ -23,6 +23,8 @@ mod limits;
 #[cfg(test)]
 mod poison;
 #[cfg(test)]
+mod refusals;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod repeats;

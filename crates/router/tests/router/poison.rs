@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use provider::ErrorKind;
+use provider::{Error, ErrorKind};
 use router::{BreakerState, Reason, RouterError, StrategyName};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    fake::{Fake, MS, S, fail, good, status},
+    fake::{Fake, MS, S, Step, error, fail, good, status},
     health::half_open,
     rig::{Rig, is_poison, numbered, plain, poison},
 };
@@ -141,15 +141,21 @@ async fn in_an_outage_nobody_is_told_that_the_request_is_odd() {
 
 #[tokio::test(start_paused = true)]
 async fn one_client_that_repeats_its_poison_moves_no_health() {
-    let (rig, a) = Rig::single();
-    chokes(&a);
-    for _ in 0..50 {
-        rig.ask(&poison()).await.expect_err("poison");
-        sleep(S).await;
+    // An error within a 200, such as a failed job, names no status.
+    for status in [Some(500), None] {
+        let (rig, a) = Rig::single();
+        let choked = Error { status, ..error(ErrorKind::Unavailable) };
+        a.does(
+            move |request| if is_poison(request) { vec![Step::Fail(choked.clone())] } else { good(request, 10 * MS) },
+        );
+        for _ in 0..50 {
+            rig.ask(&poison()).await.expect_err("poison");
+            sleep(S).await;
+        }
+        assert_eq!(rig.breaker("a"), BreakerState::Closed, "{status:?}");
+        let got = rig.ask(&plain()).await.expect("served");
+        assert_eq!(got.attempts, 1);
     }
-    assert_eq!(rig.breaker("a"), BreakerState::Closed);
-    let got = rig.ask(&plain()).await.expect("served");
-    assert_eq!(got.attempts, 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -78,7 +78,7 @@ pub(crate) async fn answer(visit: Visit, asked: Ask) -> HttpResponse {
     if request.head.stream && ensemble.is_none() && live.table.has_early_headers(asked_for) {
         let owner = app.clone();
         let call = async move { owner.router.call(&request, caller).await.map(|served| served.answer) };
-        let body = SseBody::new(Source::Calling(Box::pin(call)), form, &app, id, keep_alive, places);
+        let body = SseBody::new(Source::Calling(Box::pin(call)), form, &app.cut, id, keep_alive, places);
         return stream(response, version, body);
     }
     let model = (form == Form::Chunks).then(|| asked_for.to_owned());
@@ -93,7 +93,7 @@ pub(crate) async fn answer(visit: Visit, asked: Ask) -> HttpResponse {
     };
     add_route(&mut response, &served);
     if served.answer.whole().is_none() {
-        let body = SseBody::new(Source::Relaying(served.answer), form, &app, id, keep_alive, places);
+        let body = SseBody::new(Source::Relaying(served.answer), form, &app.cut, id, keep_alive, places);
         return stream(response, version, body);
     }
     let Some(model) = model else { return whole(response, served).await };

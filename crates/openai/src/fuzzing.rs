@@ -1,0 +1,37 @@
+//! What fuzz targets and property tests reach beyond the public face.
+
+use std::io;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use provider::{Call, Error, Frame, Frames, Request, UpstreamIds};
+use reqwest::{Body, header::CONTENT_TYPE};
+
+use crate::{
+    Dialect, Event, OpenAiDialect, chunk,
+    outgoing::{Outgoing, Served},
+    reply::{self, Told},
+};
+
+/// Reads an event of a stream.
+pub fn frame(event: Event, wants_usage: bool) -> Result<Frame, Error> {
+    let usage_for = if wants_usage { chunk::UsageFor::Client } else { chunk::UsageFor::Nobody };
+    chunk::read(event, usage_for, &OpenAiDialect).map(|read| read.frame)
+}
+
+/// The frames of a 200 to `request` with this `content-type`, whose body comes in these reads.
+pub fn reply(
+    label: Option<&str>,
+    body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    request: &Request,
+    call: &Call,
+    dialect: &'static dyn Dialect,
+) -> Frames {
+    let mut response = http::Response::new(Body::wrap_stream(body));
+    if let Some(label) = label.and_then(|label| label.parse().ok()) {
+        response.headers_mut().insert(CONTENT_TYPE, label);
+    }
+    let (_, _, injected) = Outgoing::new(request, &Served::new("m", None, "max_tokens"), call).finish();
+    let told = Told { injected, ids: UpstreamIds::default() };
+    reply::frames(response.into(), request, dialect, told)
+}

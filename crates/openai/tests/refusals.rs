@@ -1,0 +1,17 @@
+//! What a client can bring about at an OpenAI-compatible upstream says nothing of the upstream.
+
+#[cfg(test)]
+#[path = "../../provider/tests/support/property.rs"]
+mod property;
+#[cfg(test)]
+#[path = "support/refusals.rs"]
+mod refusals;
+
+use openai::{OpenAiDialect, blame::Whose};
+
+#[test]
+fn no_refusal_of_a_request_is_taken_for_the_upstreams_fault() {
+    property::hold(2_000, &refusals::refusals(Whose::OpenAi), |refusal| {
+        refusals::leaves_health_alone(&refusal, &OpenAiDialect)
+    });
+}

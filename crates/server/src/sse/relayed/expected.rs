@@ -1,0 +1,134 @@
+//! What a client is to read of a stream, and the closed list of what may differ from what came.
+
+use super::odd::{Data, Event, Odd, Sort};
+
+/// All that is changed in a relayed stream, as `docs/api.md` lists it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Change {
+    UsageHidden,
+    UsageMoved,
+    FinishRenamed,
+    Done,
+    NothingSaid,
+    Rewritten,
+    Closed,
+}
+
+impl Change {
+    pub(super) const ALL: [Self; 7] = [
+        Self::UsageHidden,
+        Self::UsageMoved,
+        Self::FinishRenamed,
+        Self::Done,
+        Self::NothingSaid,
+        Self::Rewritten,
+        Self::Closed,
+    ];
+
+    /// The line in the document.
+    pub(super) fn told(self) -> &'static str {
+        match self {
+            Self::UsageHidden => {
+                "usage that the client did not ask for is taken out, and an event that has it but no choices"
+            }
+            Self::UsageMoved => {
+                "usage that comes with a finish reason, and with no piece before, follows in an event of its own"
+            }
+            Self::FinishRenamed => "a provider's own word for a finish reason becomes OpenAI's",
+            Self::Done => "`[DONE]` is the last event: blanks around it go, and a complete answer without it gets one",
+            Self::NothingSaid => {
+                "comments, a byte order mark and events without data, or with blanks alone, are left out"
+            }
+            Self::Rewritten => "an event changed so has LF line ends and no blanks between the members of its JSON",
+            Self::Closed => "an event that the end of the body leaves open is closed",
+        }
+    }
+}
+
+/// An event as a client reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) name: Option<String>,
+    pub(super) id: Option<String>,
+    pub(super) data: String,
+}
+
+impl Told {
+    fn bare(data: impl Into<String>) -> Self {
+        Self { name: None, id: None, data: data.into() }
+    }
+}
+
+/// What a client reads of `text`, by the standard for server-sent events, in which an event without data is none.
+pub(super) fn read(text: &str) -> Vec<Told> {
+    let mut events = Vec::new();
+    let mut event = Told::bare("");
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    for line in text.split('\n') {
+        if line.is_empty() {
+            let mut ended = std::mem::replace(&mut event, Told::bare(""));
+            if ended.data.pop().is_some() {
+                events.push(ended);
+            }
+            continue;
+        }
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match field {
+            "data" => {
+                event.data.push_str(value);
+                event.data.push('\n');
+            }
+            "event" => event.name = Some(value.to_owned()),
+            "id" => event.id = Some(value.to_owned()),
+            _ => {}
+        }
+    }
+    events
+}
+
+/// What a client is to read of the stream: every event that came, in order, but for what [`Change`] allows.
+pub(super) fn expected(odd: &Odd) -> Vec<Told> {
+    let mut told = Vec::new();
+    let mut comes_with_pieces = false;
+    for event in &odd.events {
+        let Some(data) = event.data.text(odd.choices) else { continue };
+        // `Change::NothingSaid`
+        if data.trim().is_empty() {
+            continue;
+        }
+        let Data::Chunk(chunk) = &event.data else {
+            told.push(with_fields(event, data));
+            continue;
+        };
+        let has_usage = chunk.has_usage();
+        let has_ended = [Sort::Known, Sort::Renamed, Sort::Unknown].into_iter().any(|sort| chunk.ends(sort));
+        if has_usage && !odd.asks_for_usage {
+            // `Change::UsageHidden`
+            if !chunk.choices.is_empty() {
+                told.push(with_fields(event, chunk.rewritten(odd.choices, false)));
+            }
+        } else if has_usage && has_ended && !comes_with_pieces {
+            // `Change::UsageMoved`
+            told.push(with_fields(event, chunk.rewritten(odd.choices, false)));
+            told.push(Told::bare(chunk.usage_apart(odd.choices)));
+        } else if chunk.ends(Sort::Renamed) {
+            // `Change::FinishRenamed`
+            told.push(with_fields(event, chunk.rewritten(odd.choices, true)));
+        } else {
+            told.push(with_fields(event, data));
+        }
+        comes_with_pieces |= has_usage && !has_ended && !chunk.choices.is_empty();
+    }
+    // `Change::Done`
+    told.push(Told::bare("[DONE]"));
+    told
+}
+
+fn with_fields(event: &Event, data: String) -> Told {
+    let value = |name: &str| {
+        let line = event.fields.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        Some(line.trim_start().to_owned())
+    };
+    Told { name: value("event"), id: value("id"), data }
+}
