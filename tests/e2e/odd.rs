@@ -9,5 +9,6 @@ mod generate;
 mod injected;
 mod reading;
 mod requests;
+mod routes;
 mod setup;
 mod surface;

@@ -5,7 +5,7 @@ use emulator::{End, Fault, OddWhole, Refusal, Settings};
 use futures_util::future::join_all;
 use serde_json::json;
 
-use super::setup::{A, JSON, a, alone, answer, assert_unharmed, pair, pair_of, post, say_hello};
+use super::setup::{A, B, JSON, a, alone, answer, assert_unharmed, pair, pair_of, post, say_hello};
 
 const PAGE: &str = "<html><head><title>400 The plain HTTP request was sent to HTTPS port</title></head>\
                     <body><center>nginx</center></body></html>";
@@ -136,14 +136,18 @@ async fn c26_a_redirect_is_named_as_such() {
 /// What one operation answers says nothing about the others.
 #[tokio::test]
 async fn an_operation_that_is_missing_leaves_the_others_alone() {
+    let answer = r#"{"object":"list","choices":[{"text":"x","finish_reason":"stop"}],"data":[{"embedding":[0.5]}]}"#;
     for code in [404, 405] {
         let rig = pair();
         rig.emulator.control(A, Fault::Refusal(Refusal::OperationMissing { code }));
+        rig.emulator.control(B, super::setup::answer(200, JSON, answer, End::Complete));
         for _ in 0..7 {
-            let body = json!({"model": e2e::MODEL, "prompt": "x"}).to_string();
-            let answered = post(&rig, "/v1/completions", &body).await;
-            let by = (answered.status, answered.header("x-llm-router-upstream"));
-            assert_eq!(by, (200, "b"), "{code}: {}", answered.text);
+            for (path, input) in [("/v1/completions", "prompt"), ("/v1/embeddings", "input")] {
+                let body = json!({"model": e2e::MODEL, input: "x"}).to_string();
+                let answered = post(&rig, path, &body).await;
+                let by = (answered.status, answered.header("x-llm-router-upstream"));
+                assert_eq!(by, (200, "b"), "{code} {path}: {}", answered.text);
+            }
         }
         assert_unharmed(&rig).await;
     }

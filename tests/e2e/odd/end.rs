@@ -62,6 +62,8 @@ async fn a_complete_answer_ends_well_whatever_the_connection_does_next() {
         rig.emulator.control(A, answer(200, EVENTS, content("hello") + &finish(), end));
         assert_served(&rig.client.stream(&say_hello()).await, "a", "hello", &format!("{end:?} behind the finish"));
     }
+    rig.emulator.control(A, answer(200, EVENTS, content("hel") + &finish() + &content("lo"), End::Cut));
+    assert_served(&rig.client.stream(&say_hello()).await, "a", "hello", "a cut behind late content");
     let unreadable = content("hello") + &finish() + "data: {\"choices\":\n\n";
     rig.emulator.control(A, events(unreadable));
     assert_served(&rig.client.stream(&say_hello()).await, "a", "hello", "no JSON behind the finish");

@@ -124,4 +124,35 @@ async fn null_means_the_default() {
     for field in ["max_tokens", "max_completion_tokens", "n", "best_of", "echo", "suffix", "logprobs", "stream"] {
         completion(&rig, &with(json!({"model": "llama", "prompt": "x"}), json!({field: null})).to_string()).await;
     }
+    rig.emulator.reset();
+    for field in ["model", "task", "max_tokens", "temperature", "messages", "stop", "stream", "top_p", "n"] {
+        for path in ["/v1/generate", "/v1/generate/stream"] {
+            let answered = rig.client.post(path, &with(json!({"prompt": "x"}), json!({field: null}))).await;
+            assert_eq!(answered.status, 200, "{path} {field}: {}", answered.text);
+        }
+    }
+    let nulls = r#"{"model":"llama","stream":true,"stream_options":{"include_usage":null},"messages":[{"role":"user","content":"x","name":null},{"role":"assistant","content":"y","tool_calls":null,"refusal":null},{"role":"user","content":"z"}]}"#;
+    let answered = post(&rig, "/v1/chat/completions", nulls).await;
+    assert_eq!(answered.status, 200, "{}", answered.text);
+}
+
+/// The configured limit is sent in its place, once.
+#[tokio::test]
+async fn a_limit_of_null_is_the_configured_one() {
+    let rig = pair_of(&format!("{}default_max_tokens = 77\n", a("openai")));
+    let nulls = [
+        r#""max_tokens":null"#,
+        r#""max_completion_tokens":null"#,
+        r#""max_tokens":null,"max_completion_tokens":null"#,
+    ];
+    for limits in nulls {
+        let body = format!(r#"{{"model":"llama",{limits},"messages":[{{"role":"user","content":"x"}}]}}"#);
+        let answered = post(&rig, "/v1/chat/completions", &body).await;
+        assert_eq!(answered.status, 200, "{limits}: {}", answered.text);
+        let sent = rig.books(A).requests.last().expect("a request").body.clone();
+        assert!(sent.contains(r#""max_tokens":77"#) && !sent.contains("null"), "{limits}: {sent}");
+        let sent = completion(&rig, &format!(r#"{{"model":"llama","prompt":"x",{limits}}}"#)).await;
+        assert_eq!((&sent["max_tokens"], sent.get("max_completion_tokens")), (&json!(77), None), "{limits}: {sent}");
+        rig.emulator.reset();
+    }
 }

@@ -44,6 +44,30 @@ async fn c19_half_a_surrogate_is_alike_everywhere() {
     assert_unharmed(&rig).await;
 }
 
+/// What the short form makes of it is a chat whose texts are characters.
+#[tokio::test]
+async fn c19_half_a_surrogate_in_the_short_form_is_no_mistake() {
+    let rig = pair();
+    let half = r"a \ud83d b";
+    for (path, body) in [
+        ("/v1/generate", r#""prompt":"@""#),
+        ("/v1/generate", r#""messages":[{"role":"user","content":[{"type":"text","text":"@"}]}]"#),
+        ("/v1/generate/stream", r#""prompt":"@","user":"@""#),
+        ("/v1/chat/stream", r#""messages":[{"role":"user","content":"@"}],"@":"@""#),
+        ("/v1/generate/batch", r#""prompts":["@"]"#),
+        ("/v1/generate/batch", r#""requests":[{"prompt":"@"}]"#),
+        ("/v1/route/explain", r#""messages":[{"role":"user","content":"@"}]"#),
+    ] {
+        let body = format!("{{\"model\":\"llama\",{}}}", body.replace('@', half));
+        let answered = post(&rig, path, &body).await;
+        assert!(answered.status == 200 && !answered.text.contains("\"error\":{"), "{path} {body}: {}", answered.text);
+        if path != "/v1/route/explain" {
+            let sent = rig.books(A).requests.last().expect("a request").body.clone();
+            assert!(sent.contains("a \u{fffd} b"), "{path}: {sent}");
+        }
+    }
+}
+
 /// Where a text must be one of a few, the field is named.
 #[tokio::test]
 async fn c19_a_refusal_of_half_a_surrogate_names_the_field() {
