@@ -18,6 +18,8 @@ mod money;
 #[cfg(test)]
 mod naming;
 #[cfg(test)]
+mod odd;
+#[cfg(test)]
 mod poison;
 #[cfg(test)]
 mod reload;

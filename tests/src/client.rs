@@ -45,7 +45,7 @@ pub struct Transcript {
     pub status: u16,
     /// The headers.
     pub headers: HeaderMap,
-    /// The events: what stands behind `data: `.
+    /// The events: what stands behind `data:`.
     pub events: Vec<String>,
     /// How many comments came in between.
     pub comments: usize,
@@ -145,6 +145,11 @@ async fn at_a_time<T>(count: usize, at_once: usize, call: impl AsyncFn(usize) ->
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// What stands behind `data:` and the one blank that may follow it; all of an event that begins with another field.
+fn data(event: &str) -> &str {
+    event.strip_prefix("data:").map_or(event, |data| data.strip_prefix(' ').unwrap_or(data))
 }
 
 fn parse(text: &str) -> Value {
@@ -251,7 +256,7 @@ impl Stream {
         let is_complete = loop {
             match self.next().await {
                 Ok(Some(event)) if event.starts_with(':') => comments += 1,
-                Ok(Some(event)) => events.push(event.strip_prefix("data: ").unwrap_or(&event).to_owned()),
+                Ok(Some(event)) => events.push(data(&event).to_owned()),
                 Ok(None) => break true,
                 Err(_) => break false,
             }

@@ -13,7 +13,8 @@ pub(crate) fn judged(error: Error, request: &Request, call: &Call) -> Error {
         return error;
     }
     let blamed = request.fields().find(|name| blames(&error, name)).map(Cow::into_owned);
-    let is_unsupported = error.message.to_ascii_lowercase().contains("unsupported");
+    let is_unsupported = error.message.to_ascii_lowercase().contains("unsupported")
+        || (request.head.features.images && names_a_part(&error));
     let names_a_limit = request.head.max_tokens.is_some() && blames(&error, "max_completion_tokens");
     if !is_unsupported && (blamed.is_some() || names_a_limit) {
         return error;
@@ -49,6 +50,14 @@ fn blamed_member(error: &Error) -> Option<&str> {
     // The object is often named as well as its member.
     let path = paths.max_by_key(|path| path.len())?;
     path.rsplit(['.', '[', ']']).find(|step| step.starts_with(|c: char| c.is_ascii_alphabetic()))
+}
+
+/// Whether `error` is about a part of a message's content, such as `messages.0.user.content.1`. Where a message holds an image,
+/// that is what the model does not read.
+fn names_a_part(error: &Error) -> bool {
+    let is_number =
+        |rest: &str| rest.strip_prefix(['.', '[']).is_some_and(|at| at.starts_with(|c: char| c.is_ascii_digit()));
+    error.message.split(".content").skip(1).any(is_number)
 }
 
 /// Whether `error` is about the field `name`.

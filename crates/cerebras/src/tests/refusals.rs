@@ -26,6 +26,25 @@ fn a_refused_format_is_the_clients_only_if_the_field_was() {
     }
 }
 
+/// A model that reads no images, though the configuration says that it does, says so in these words.
+#[test]
+fn a_refused_part_beside_an_image_is_for_another_upstream() {
+    let part = "messages.0.user.content.1.type: Input should be 'text'";
+    let image = json!([{"type": "image_url", "image_url": {"url": "data:image/png;base64,eA=="}}]);
+    let cases = [
+        (image.clone(), part, ErrorKind::Unsupported),
+        (image.clone(), "messages[0].content[1]: Input should be 'text'", ErrorKind::Unsupported),
+        (image, "messages.0.user.content: field required", ErrorKind::InvalidRequest),
+        (json!("text"), part, ErrorKind::InvalidRequest),
+    ];
+    for (content, message, kind) in cases {
+        let request = request(Operation::Chat, &json!({"messages": [{"role": "user", "content": content}]}));
+        let refused = Error::new(ErrorKind::InvalidRequest, message);
+        let judged = judged(Error { code: Some("wrong_api_format".to_owned()), ..refused }, &request, &call(None));
+        assert_eq!((judged.kind, judged.again), (kind, None), "{content} {message}");
+    }
+}
+
 #[test]
 fn a_field_is_blamed_only_where_it_is_addressed() {
     let says = |message: &str| Error::new(ErrorKind::InvalidRequest, message);

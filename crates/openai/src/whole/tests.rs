@@ -35,6 +35,14 @@ fn success_is_the_presence_of_what_was_asked_for() {
 }
 
 #[test]
+fn a_byte_order_mark_is_passed_over() {
+    let body = r#"{"choices":[{"message":{"content":"hi"},"finish_reason":"eos"}]}"#;
+    assert_eq!(read(&format!("\u{feff}{body}"), CHAT).expect("an answer").bytes, body);
+    let told = as_stream(Bytes::from(format!("\u{feff}{body}")), CHAT, &OpenAiDialect);
+    assert_eq!(told.expect("a stream").len(), 4);
+}
+
+#[test]
 fn embeddings_are_judged_alike() {
     let asked = Asked { operation: Operation::Embeddings, ..CHAT };
     let body = r#"{"data":[{"embedding":[0.1]}],"usage":{"prompt_tokens":3,"total_tokens":3}}"#;

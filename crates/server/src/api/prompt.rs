@@ -1,7 +1,7 @@
 //! The short form of a request, `{"prompt": "…"}`, made into a chat.
 
 use bytes::Bytes;
-use provider::{InvalidRequest, Limits, Operation, Request};
+use provider::{InvalidRequest, Limits, Operation, Request, tree};
 use serde_json::{Map, Value, json};
 
 /// Sent where the client names no limit.
@@ -18,15 +18,17 @@ impl Prompt {
         if body.trim_ascii().is_empty() {
             return Err(InvalidRequest::body("the body is empty: send a JSON object such as {\"prompt\": \"…\"}"));
         }
-        match serde_json::from_slice(body) {
-            Ok(Value::Object(fields)) => Ok(Self(fields)),
+        let text = str::from_utf8(body).map_err(|_| InvalidRequest::body("the body is not valid UTF-8"))?;
+        match tree(text) {
+            Ok(Value::Object(fields)) => Ok(Self::new(fields)),
             Ok(_) => Err(InvalidRequest::body("the body is not a JSON object: send one such as {\"prompt\": \"…\"}")),
             Err(error) => Err(InvalidRequest::body(format!("the body is not valid JSON: {error}"))),
         }
     }
 
-    /// Of fields that were read already.
-    pub(crate) fn new(fields: Map<String, Value>) -> Self {
+    /// Of fields that were read already. A field of null is as if it were not there.
+    pub(crate) fn new(mut fields: Map<String, Value>) -> Self {
+        fields.retain(|_, value| !value.is_null());
         Self(fields)
     }
 
@@ -43,7 +45,7 @@ impl Prompt {
     /// Takes a field out that must be a text.
     pub(crate) fn take_text(&mut self, name: &'static str) -> Result<Option<String>, InvalidRequest> {
         match self.0.remove(name) {
-            None | Some(Value::Null) => Ok(None),
+            None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
             Some(_) => Err(InvalidRequest::field(name, format!("'{name}' must be a string"))),
         }

@@ -55,14 +55,14 @@ fn prompt(prompt: Value) -> Map<String, Value> {
 
 fn request(request: Value) -> Result<Map<String, Value>, InvalidRequest> {
     match request {
-        Value::Object(own) => Ok(own),
+        Value::Object(own) => Ok(Prompt::new(own).into_fields()),
         _ => Err(InvalidRequest::field("requests", "'requests' must hold objects such as {\"prompt\": \"…\"}")),
     }
 }
 
 fn concurrency(given: Option<Value>) -> Result<usize, InvalidRequest> {
     let number = match given {
-        None | Some(Value::Null) => Some(CONCURRENCY),
+        None => Some(CONCURRENCY),
         Some(given) => given.as_u64().filter(|number| (1..=MOST_CONCURRENT).contains(number)),
     };
     number.and_then(|number| usize::try_from(number).ok()).ok_or_else(|| {
