@@ -28,17 +28,11 @@ impl Change {
     /// The line in the document.
     pub(super) fn told(self) -> &'static str {
         match self {
-            Self::UsageHidden => {
-                "usage that the client did not ask for is taken out, and an event that has it but no choices"
-            }
-            Self::UsageMoved => {
-                "usage that comes with a finish reason, and with no piece before, follows in an event of its own"
-            }
+            Self::UsageHidden => "usage that was not asked for is taken out, and an event that has it but no choices",
+            Self::UsageMoved => "usage with a finish reason, and with no piece before, follows in an event of its own",
             Self::FinishRenamed => "a provider's own word for a finish reason becomes OpenAI's",
-            Self::Done => "`[DONE]` is the last event: blanks around it go, and a complete answer without it gets one",
-            Self::NothingSaid => {
-                "comments, a byte order mark and events without data, or with blanks alone, are left out"
-            }
+            Self::Done => "`[DONE]` is last, without blanks around it, and added to a complete answer that lacks it",
+            Self::NothingSaid => "comments, a byte order mark and events without data, or with blanks, are left out",
             Self::Rewritten => "an event changed so has LF line ends and no blanks between the members of its JSON",
             Self::Closed => "an event that the end of the body leaves open is closed",
         }
