@@ -20,7 +20,7 @@ pub(crate) fn outgoing<'a>(
     let mut outgoing = Outgoing::new(request, served, call);
     let without = match &call.adjustment {
         Some(Adjustment::Without(name)) => Some(name.as_str()),
-        Some(Adjustment::FreshConnection | Adjustment::Limit(_)) | None => None,
+        Some(Adjustment::FreshConnection | Adjustment::Limit(_) | Adjustment::Fit(_)) | None => None,
     };
     let (rewrite, head) = (&mut outgoing.rewrite, &mut outgoing.head);
     for name in request.fields() {

@@ -19,7 +19,7 @@ pub(crate) fn judged(error: Error, request: &Request, call: &Call) -> Error {
     if !is_unsupported && (blamed.is_some() || names_a_limit) {
         return error;
     }
-    let is_repeat = matches!(call.adjustment, Some(Adjustment::Without(_) | Adjustment::Limit(_)));
+    let is_repeat = !matches!(call.adjustment, None | Some(Adjustment::FreshConnection));
     let without = blamed.filter(|_| is_unsupported && !is_repeat).and_then(|field| dispensable(&error, field));
     Error { kind: ErrorKind::Unsupported, again: without.map(Adjustment::Without), ..error }
 }

@@ -77,9 +77,13 @@ impl Answer<'_> {
     }
 
     fn overflows(&self) -> bool {
+        const FIELDS: [&str; 6] =
+            ["messages", "prompt", "input", "input_tokens", "max_tokens", "max_completion_tokens"];
+        // What is said of another field quotes a client's words.
+        let is_about_it = self.said.param.as_deref().is_none_or(|param| FIELDS.contains(&param));
         self.said.code.as_deref() == Some("context_length_exceeded")
-            || self.said.mentions("maximum context length")
-            || self.said.mentions("cannot be greater than max_model_len")
+            || (is_about_it && self.said.mentions("maximum context length"))
+            || (is_about_it && self.said.mentions("cannot be greater than max_model_len"))
     }
 
     /// RunPod's own words where no worker is up, and nothing around them: a vLLM quotes what a client sent. An endpoint may also

@@ -51,6 +51,14 @@ impl Rules {
     }
 }
 
+/// What the upstream is known not to take, once a call without it has gone well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lesson {
+    NoOptions,
+    /// The largest limit that it takes; `None` if it takes none.
+    Limit(Option<u64>),
+}
+
 /// What was added to one request, and to whom it went.
 #[derive(Debug, Clone)]
 pub(crate) struct Injected {
@@ -64,14 +72,26 @@ pub(crate) struct Injected {
     pub(crate) has_options: bool,
     /// Whether what is added was changed already because the upstream refused it.
     pub(crate) is_repeat: bool,
+    /// What there is to learn if this call goes well. A refusal alone teaches nothing that is for all calls: it may quote what
+    /// one client sent.
+    pub(crate) lesson: Option<Lesson>,
 }
 
 impl Injected {
+    /// The upstream answers.
+    pub(crate) fn went_well(&mut self) {
+        let Some(lesson) = self.lesson.take() else { return };
+        let until = Instant::now() + MEMORY;
+        let mut learned = self.rules.learned.lock();
+        match lesson {
+            Lesson::NoOptions => learned.no_options_until = Some(until),
+            Lesson::Limit(most) => learned.limit = Some((most, until)),
+        }
+    }
+
     /// Decides what a refusal means that may be about what was added: a repeat without it, or an error that does not speak of
     /// it. Any other error is returned as it is.
     pub(crate) fn judge(&self, error: Error) -> Error {
-        let now = Instant::now();
-        let until = now + MEMORY;
         let is_refusal = matches!(
             error.kind,
             ErrorKind::InvalidRequest | ErrorKind::ContextOverflow | ErrorKind::Unsupported | ErrorKind::Refused
@@ -80,14 +100,13 @@ impl Injected {
             return error;
         }
         if self.has_options && (blames(&error, STREAM_OPTIONS) || blames(&error, "include_usage")) {
-            self.rules.learned.lock().no_options_until = Some(until);
             return self.repeated(error, Adjustment::Without(STREAM_OPTIONS.to_owned()));
         }
         let Some((field, limit)) = self.limit else { return error };
         let numbers = numbers(&error.message);
         if error.kind == ErrorKind::ContextOverflow {
             // Where the limit is not among the figures, the prompt alone is too long.
-            return if numbers.contains(&limit) { self.overflowed(error, limit, &numbers, until) } else { error };
+            return if numbers.contains(&limit) { self.overflowed(error, (field, limit), &numbers) } else { error };
         }
         // A refusal of the older name may speak of the newer one.
         let is_about_it = blames(&error, field) || (field == "max_tokens" && blames(&error, "max_completion_tokens"));
@@ -95,26 +114,26 @@ impl Injected {
             return error;
         }
         let most = numbers.into_iter().filter(|number| (LEAST_LIMIT..limit).contains(number)).max();
-        self.rules.learned.lock().limit = Some((most, until));
         self.repeated(error, Adjustment::Limit(most))
     }
 
     /// The prompt and the added limit together are longer than the context.
-    fn overflowed(&self, error: Error, limit: u64, numbers: &[u64], until: Instant) -> Error {
-        // The context is the largest figure but the limit and the sums that are above it.
-        let named = error.message.find("context length is").or_else(|| error.message.find("max_model_len"));
-        let context = named.and_then(|at| self::numbers(&error.message[at..]).first().copied());
+    fn overflowed(&self, error: Error, (field, limit): (&str, u64), numbers: &[u64]) -> Error {
+        // Only at the start of the message: behind it may stand what a client sent.
+        let beyond = format!("{field}={limit} cannot be greater than max_model_len");
+        let named = ["This model's maximum context length is", &beyond].into_iter();
+        let context = named.filter_map(|words| error.message.strip_prefix(words)).find_map(first_number);
         let Some(context) = context.filter(|context| *context > LEAST_LIMIT) else {
-            return self.repeated(error, Adjustment::Limit(None));
+            return self.repeated(error, Adjustment::Fit(None));
         };
-        self.rules.learned.lock().context = Some((context, until));
+        self.rules.learned.lock().context = Some((context, Instant::now() + MEMORY));
         // vLLM counts only as far as it must, so the prompt has at least as many tokens as it names.
         let counted = numbers.iter().filter(|number| **number < context && **number != limit).max().copied();
         let prompt = self.prompt_tokens.max(counted.unwrap_or_default());
         let rest = context.saturating_sub(prompt);
         // A chat without a limit may use the rest of the context, whatever the prompt really takes.
         let fits = (self.operation == Operation::Completions || context <= limit) && rest >= LEAST_LIMIT;
-        self.repeated(error, Adjustment::Limit(fits.then_some(rest.min(limit - 1))))
+        self.repeated(error, Adjustment::Fit(fits.then_some(rest.min(limit - 1))))
     }
 
     /// A refusal that does not speak of what was added, in case that nobody repeats the call.
@@ -125,16 +144,25 @@ impl Injected {
     }
 }
 
-/// Whether `error` is about the field `name`: as the field to blame, or as a word of the message.
+/// Whether `error` is about the field `name`: as the field to blame or, where it blames none, as a word of the message.
 fn blames(error: &Error, name: &str) -> bool {
-    let outermost = error.param.as_deref().and_then(|param| param.split(['.', '[']).next());
-    if outermost == Some(name) {
-        return true;
+    if let Some(param) = &error.param {
+        return param.split(['.', '[']).any(|part| part == name);
     }
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    error.message.match_indices(name).any(|(at, _)| {
-        !error.message[..at].ends_with(is_part) && !error.message[at + name.len()..].starts_with(is_part)
-    })
+    let said = before_input(&error.message);
+    said.match_indices(name)
+        .any(|(at, _)| !said[..at].ends_with(is_part) && !said[at + name.len()..].starts_with(is_part))
+}
+
+/// A message up to where a validator such as pydantic's quotes the input.
+fn before_input(message: &str) -> &str {
+    let quotes = ["'input'", "\"input\"", "input_value"].into_iter().filter_map(|word| message.find(word));
+    &message[..quotes.min().unwrap_or(message.len())]
+}
+
+fn first_number(text: &str) -> Option<u64> {
+    numbers(text).first().copied()
 }
 
 /// The whole numbers in a text, in order.

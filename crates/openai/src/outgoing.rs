@@ -6,7 +6,7 @@ use bytes::Bytes;
 use provider::{Adjustment, Call, Object, Operation, ReplyHead, Request, Rewrite};
 use tokio::time::Instant;
 
-use crate::injected::{Injected, Rules, STREAM_OPTIONS};
+use crate::injected::{Injected, Lesson, Rules, STREAM_OPTIONS};
 
 /// Tokens of the context that an estimate of the prompt may be wrong by, and the fewest that are left to an answer.
 const MARGIN: u64 = 256;
@@ -50,7 +50,7 @@ impl Served {
 
     /// The limit to add to a request whose prompt has about so many tokens.
     fn limit(&self, call: &Call, prompt_tokens: u64, now: Instant) -> Option<u64> {
-        if let Some(Adjustment::Limit(limit)) = call.adjustment {
+        if let Some(Adjustment::Limit(limit) | Adjustment::Fit(limit)) = call.adjustment {
             return limit;
         }
         let limit = self.rules.limit(self.default_max_tokens?, now)?;
@@ -86,7 +86,8 @@ impl<'a> Outgoing<'a> {
                 prompt_tokens: request.estimated_prompt_tokens(),
                 limit: None,
                 has_options: false,
-                is_repeat: matches!(call.adjustment, Some(Adjustment::Without(_) | Adjustment::Limit(_))),
+                is_repeat: !matches!(call.adjustment, None | Some(Adjustment::FreshConnection)),
+                lesson: None,
             },
         };
         let now = Instant::now();
@@ -103,9 +104,11 @@ impl<'a> Outgoing<'a> {
 
     fn options(&mut self, request: &'a Request, served: &Served, call: &Call, now: Instant) {
         let client_sent = request.field(STREAM_OPTIONS).is_some_and(|options| options != "null");
-        let is_refused = matches!(&call.adjustment, Some(Adjustment::Without(field)) if field == STREAM_OPTIONS) || {
-            !served.rules.takes_options(now)
-        };
+        let is_without = matches!(&call.adjustment, Some(Adjustment::Without(field)) if field == STREAM_OPTIONS);
+        let is_refused = is_without || !served.rules.takes_options(now);
+        if is_without && !client_sent {
+            self.injected.lesson = Some(Lesson::NoOptions);
+        }
         if !request.head.stream {
             // Empty options without a stream mean nothing, and yet a real vLLM refuses them.
             self.rewrite.remove(STREAM_OPTIONS);
@@ -134,6 +137,9 @@ impl<'a> Outgoing<'a> {
         }
         // A limit of null is as if there were none, and would be sent beside the one that is added.
         self.rewrite.remove("max_tokens").remove("max_completion_tokens");
+        if let Some(Adjustment::Limit(most)) = call.adjustment {
+            self.injected.lesson = Some(Lesson::Limit(most));
+        }
         let Some(limit) = served.limit(call, self.injected.prompt_tokens, now) else { return };
         self.rewrite.set(field, limit.to_string());
         self.head.injected_params.push(format!("{field}={limit}"));

@@ -33,6 +33,11 @@ pub(crate) struct Told {
 }
 
 impl Told {
+    /// The upstream answers: the first frame of a stream, or a whole answer, is there.
+    fn answered(&mut self) {
+        self.injected.went_well();
+    }
+
     /// Decides about an error in the light of it.
     pub(crate) fn judge(&self, error: Error) -> Error {
         let ids = if error.ids == UpstreamIds::default() { self.ids.clone() } else { error.ids.clone() };
@@ -41,12 +46,14 @@ impl Told {
 }
 
 /// The frames of a 2xx response.
-pub(crate) fn frames(response: Response, request: &Request, dialect: &'static dyn Dialect, told: Told) -> Frames {
+pub(crate) fn frames(response: Response, request: &Request, dialect: &'static dyn Dialect, mut told: Told) -> Frames {
     let asked = Asked::of(request);
     if !request.head.stream {
         return Box::pin(stream::once(async move {
             let body = read(response, MAX_WHOLE).await?;
-            whole(body, asked, dialect).map_err(|error| told.judge(error))
+            let frame = whole(body, asked, dialect).map_err(|error| told.judge(error))?;
+            told.answered();
+            Ok(frame)
         }));
     }
     let is_labelled = response
@@ -107,11 +114,16 @@ where
                 State::Telling(Form::Stream(frames)) => break ready!(Pin::new(frames).poll_next(context)),
             }
         };
-        if let Some(Err(error)) = result {
-            this.state = State::Ended;
-            return Poll::Ready(Some(Err(this.told.judge(error))));
-        }
-        Poll::Ready(result)
+        Poll::Ready(result.map(|frame| match frame {
+            Ok(frame) => {
+                this.told.answered();
+                Ok(frame)
+            }
+            Err(error) => {
+                this.state = State::Ended;
+                Err(this.told.judge(error))
+            }
+        }))
     }
 }
 

@@ -179,6 +179,8 @@ pub enum Adjustment {
     Without(String),
     /// The token limit that the router adds is this one; `None` adds none.
     Limit(Option<u64>),
+    /// The token limit that the router adds is this one, so that it fits beside the prompt; `None` adds none.
+    Fit(Option<u64>),
 }
 
 impl Error {

@@ -115,7 +115,7 @@ impl History {
         let past = &mut self.targets[target];
         let was_done = match adjustment {
             Adjustment::FreshConnection => &mut past.is_reconnected,
-            Adjustment::Without(_) | Adjustment::Limit(_) => &mut past.is_adjusted,
+            Adjustment::Without(_) | Adjustment::Limit(_) | Adjustment::Fit(_) => &mut past.is_adjusted,
         };
         !past.is_barred && !std::mem::replace(was_done, true)
     }
