@@ -38,7 +38,7 @@ pub(crate) fn read(event: Event, usage_for: UsageFor, dialect: &dyn Dialect) -> 
         return Ok(plain(Frame { bytes: raw, kind: FrameKind::Done, usage: None }));
     }
     let text = str::from_utf8(data).map_err(|_| protocol("an event of the stream is not valid UTF-8"))?;
-    let peek = Peek::at(text, dialect).map_err(|_| protocol("an event of the stream is not valid JSON"))?;
+    let peek = Peek::at_event(text, dialect).map_err(|_| protocol("an event of the stream is not valid JSON"))?;
     if peek.is_error || event.is_named_error {
         return Err(dialect.in_band(data, None));
     }
@@ -100,7 +100,7 @@ enum Usage {
 
 /// The event with its finish reasons in OpenAI's words and its usage where it belongs; `None` if the text is no object.
 fn rewritten(raw: &Bytes, text: &str, peek: &Peek, usage: Usage) -> Option<Bytes> {
-    let object = Object::parse(text).ok()?;
+    let object = Object::of_answer(text).ok()?;
     let mut rewrite = Rewrite::new(text.as_bytes(), &object);
     for (range, word) in &peek.renamed {
         rewrite.replace(range.clone(), format!("\"{word}\""));

@@ -1,11 +1,11 @@
 //! A thin look into an answer, whole or one event of a stream: whether it is an error, what it counts, which choices it ends.
 //!
 //! Whatever is odd in what is looked at is the client's to read: a member of an unexpected type means nothing, one that appears
-//! twice counts each time. Only a text that is not JSON is refused, because no client could read it.
+//! twice counts each time. Only a text that is not JSON, as Python takes it, is refused: no client could read it.
 
 use std::ops::Range;
 
-use provider::{Malformed, Reader, Text, Usage, Value};
+use provider::{Malformed, Reader, Text, Usage, Value, Why};
 
 use crate::{
     body::JOB_STATES,
@@ -34,12 +34,34 @@ pub(crate) struct Peek {
 }
 
 impl Peek {
-    /// Looks at `text`.
+    /// Looks at a whole answer.
     ///
     /// # Errors
     /// If `text` is not JSON.
     pub(crate) fn at(text: &str, dialect: &dyn Dialect) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(text);
+        Self::read(text, dialect, Flat::is_error)
+    }
+
+    /// Looks at the data of an event, which may tell of progress without being an error.
+    ///
+    /// # Errors
+    /// If `text` is not JSON.
+    pub(crate) fn at_event(text: &str, dialect: &dyn Dialect) -> Result<Self, Malformed> {
+        Self::read(text, dialect, Flat::is_error_amid_events)
+    }
+
+    fn read(text: &str, dialect: &dyn Dialect, is_error: fn(&Flat) -> bool) -> Result<Self, Malformed> {
+        match Self::look(text, dialect, is_error) {
+            // A client may well follow deeper. What is seen of it is that there is something.
+            Err(malformed) if malformed.why == Why::TooDeep => {
+                Ok(Self { choices: Some(1), embeddings: Some(1), has_content: true, ..Self::default() })
+            }
+            other => other,
+        }
+    }
+
+    fn look(text: &str, dialect: &dyn Dialect, is_error: fn(&Flat) -> bool) -> Result<Self, Malformed> {
+        let mut reader = Reader::of_answer(text);
         if reader.peek() != Some(b'{') {
             reader.value()?;
             reader.end()?;
@@ -73,7 +95,7 @@ impl Peek {
         if usages > 1 {
             peek.usage = None;
         }
-        peek.is_error |= peek.choices.is_none() && flat.is_error();
+        peek.is_error |= peek.choices.is_none() && is_error(&flat);
         Ok(peek)
     }
 
@@ -167,8 +189,13 @@ fn says_something(reader: &mut Reader<'_>) -> Result<bool, Malformed> {
 #[derive(Default)]
 struct Flat {
     has_message: bool,
+    /// A code or a field to blame, in words.
+    has_name: bool,
+    /// A status of failure, or a type that names an error.
     has_cause: bool,
     is_certain: bool,
+    /// The state of a job, or a detail without more.
+    is_report: bool,
 }
 
 impl Flat {
@@ -178,17 +205,24 @@ impl Flat {
         let is_filled = text.is_some_and(|text| !text.raw.is_empty());
         match name {
             "message" => self.has_message = is_filled,
-            "code" | "param" => self.has_cause |= is_filled || value.count().is_some_and(|code| code >= 400),
-            "status_code" => self.has_cause |= value.count().is_some_and(|code| code >= 400),
+            "code" | "param" if is_filled => self.has_name = true,
+            "code" | "status_code" => self.has_cause |= value.count().is_some_and(|code| code >= 400),
             "type" => self.has_cause |= text.is_some_and(names_an_error),
             "object" => self.is_certain |= says(&["error"]),
-            "detail" | "err" => self.is_certain |= !value.is_empty(),
-            "status" => self.is_certain |= says(&JOB_STATES),
+            "err" => self.is_certain |= !value.is_empty(),
+            "detail" => self.is_report |= !value.is_empty(),
+            "status" => self.is_report |= says(&JOB_STATES),
             _ => {}
         }
     }
 
+    /// Whether a whole answer is an error.
     fn is_error(&self) -> bool {
+        self.is_error_amid_events() || self.is_report || (self.has_message && self.has_name)
+    }
+
+    /// Whether an event is one: a notice may have a message and a name, and tell of a job's state.
+    fn is_error_amid_events(&self) -> bool {
         self.is_certain || (self.has_message && self.has_cause)
     }
 }

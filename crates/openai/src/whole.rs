@@ -58,7 +58,7 @@ fn no_json(body: &[u8], text: &str, asked: Asked, dialect: &dyn Dialect) -> Erro
 
 /// The answer with its finish reasons in OpenAI's words.
 fn renamed(text: &str, peek: &Peek) -> Option<Bytes> {
-    let object = Object::parse(text).ok()?;
+    let object = Object::of_answer(text).ok()?;
     let mut rewrite = Rewrite::new(text.as_bytes(), &object);
     for (range, word) in &peek.renamed {
         rewrite.replace(range.clone(), format!("\"{word}\""));

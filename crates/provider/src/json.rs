@@ -49,7 +49,18 @@ impl Object {
     /// # Errors
     /// If `text` is not one JSON object.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(text);
+        Self::read(Reader::new(text))
+    }
+
+    /// The same for what an upstream sent, as [`Reader::of_answer`] reads it.
+    ///
+    /// # Errors
+    /// If `text` is not one JSON object.
+    pub fn of_answer(text: &str) -> Result<Self, Malformed> {
+        Self::read(Reader::of_answer(text))
+    }
+
+    fn read(mut reader: Reader<'_>) -> Result<Self, Malformed> {
         if reader.peek() != Some(b'{') {
             return Err(Malformed { at: reader.position(), why: Why::NoValue });
         }

@@ -125,7 +125,7 @@ fn what_no_client_could_read_or_what_says_so_is_an_error() {
     for text in [
         "data: nonsense",
         r#"data: {"error":{"message":"m"}}"#,
-        r#"data: {"message":"flat","code":"c"}"#,
+        r#"data: {"message":"flat","code":"c","type":"server_error"}"#,
         "event: error\ndata: {\"message\":\"flat\"}",
         "{\"status\":\"FAILED\"}",
         r#"data: {"choices":[{"delta":{},"finish_reason":"error"}]}"#,

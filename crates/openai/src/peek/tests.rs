@@ -62,6 +62,40 @@ fn what_is_no_chunk_is_no_error() {
 }
 
 #[test]
+fn a_notice_amid_events_is_no_error() {
+    let at_event = |text: &str| Peek::at_event(text, &OpenAiDialect).expect("JSON").is_error;
+    for notice in [
+        r#"{"id":"j1","status":"IN_PROGRESS"}"#,
+        r#"{"type":"progress","detail":"loading weights"}"#,
+        r#"{"type":"warning","message":"prompt truncated","code":"truncated"}"#,
+    ] {
+        assert!(!at_event(notice), "{notice}");
+        assert!(peek(notice).is_error, "as a whole answer: {notice}");
+    }
+    for error in [
+        r#"{"object":"error","message":"m"}"#,
+        r#"{"message":"m","type":"server_error"}"#,
+        r#"{"message":"m","code":503}"#,
+        r#"{"err":"api","traceback":"…"}"#,
+        r#"{"status":"FAILED","error":"e"}"#,
+    ] {
+        assert!(at_event(error), "{error}");
+    }
+}
+
+#[test]
+fn what_only_some_clients_read_is_theirs_to_read() {
+    let infinite = with(r#""logprobs":{"content":[{"logprob":-Infinity},{"logprob":NaN},{"logprob":Infinity}]}"#);
+    assert!(!infinite.is_error);
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    let deep = peek(&format!(r#"{{"choices":[{{"delta":{{"content":"a"}},"x":{deep}}}]}}"#));
+    assert!(deep.has_content && deep.choices.is_some() && !deep.is_error);
+    for broken in ["{\"a\":Inf}", "{\"a\":-nan}", "{\"a\":NaN0}"] {
+        assert!(Peek::at(broken, &OpenAiDialect).is_err(), "{broken}");
+    }
+}
+
+#[test]
 fn flat_errors_are_errors() {
     for text in [
         r#"{"object":"error","message":"m"}"#,

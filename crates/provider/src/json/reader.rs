@@ -126,6 +126,7 @@ pub struct Reader<'a> {
     depth: usize,
     /// Whether the innermost open array or object has had nothing yet.
     is_first: bool,
+    takes_non_finite: bool,
 }
 
 type Read<T> = Result<T, Malformed>;
@@ -133,7 +134,13 @@ type Read<T> = Result<T, Malformed>;
 impl<'a> Reader<'a> {
     /// Starts in front of the value that `text` should be.
     pub fn new(text: &'a str) -> Self {
-        Self { text, at: 0, depth: 0, is_first: false }
+        Self { text, at: 0, depth: 0, is_first: false, takes_non_finite: false }
+    }
+
+    /// The same for what an upstream sent: `NaN`, `Infinity` and `-Infinity` are numbers too. Python's `json` writes and reads
+    /// them, in logprobs for one.
+    pub fn of_answer(text: &'a str) -> Self {
+        Self { takes_non_finite: true, ..Self::new(text) }
     }
 
     /// The text that is read.
@@ -163,7 +170,12 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// If no JSON value stands there.
     pub fn value(&mut self) -> Read<Value<'a>> {
-        match self.peek() {
+        let first = self.peek();
+        if let Some(word) = self.non_finite(first) {
+            self.at += word.len();
+            return Ok(Value::Number(word));
+        }
+        match first {
             Some(b'"') => self.string().map(Value::Text),
             Some(b'{') => self.pass_object().map(Value::Object),
             Some(b'[') => self.pass_array().map(Value::Array),
@@ -325,6 +337,14 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(&self.text[start..self.at])
+    }
+
+    fn non_finite(&self, first: Option<u8>) -> Option<&'static str> {
+        if !self.takes_non_finite || !matches!(first, Some(b'N' | b'I' | b'-')) {
+            return None;
+        }
+        let rest = &self.text[self.at..];
+        ["NaN", "Infinity", "-Infinity"].into_iter().find(|word| rest.starts_with(word))
     }
 
     fn pass(&mut self, byte: u8) -> bool {

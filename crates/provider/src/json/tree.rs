@@ -2,13 +2,13 @@ use serde_json::{Map, Number};
 
 use super::{Malformed, Reader, Value};
 
-/// A JSON text as a tree of values, read as tolerantly as [`Reader`] reads: of a member that appears twice the last one
-/// counts, half of a surrogate pair becomes U+FFFD, and a number that is too large for a double is a text.
+/// The JSON text of an answer as a tree of values, read as tolerantly as [`Reader`] reads: of a member that appears twice the last one
+/// counts, half of a surrogate pair becomes U+FFFD, and a number that no double holds, or that is none, is a text.
 ///
 /// # Errors
 /// If it is not JSON, or is nested deeper than [`Reader`] follows.
 pub fn tree(text: &str) -> Result<serde_json::Value, Malformed> {
-    let mut reader = Reader::new(text);
+    let mut reader = Reader::of_answer(text);
     let value = value(&mut reader)?;
     reader.end()?;
     Ok(value)
@@ -56,9 +56,9 @@ mod tests {
 
     #[test]
     fn odd_json_is_read_all_the_same() {
-        let odd = r#"{"a":"\ud83d","b":1,"b":[{"c":1e999}],"\u0064":7.0}"#;
-        assert_eq!(tree(odd).expect("JSON"), json!({"a": "\u{fffd}", "b": [{"c": "1e999"}], "d": 7.0}));
-        for broken in ["", "{", "[1,]", "{} {}", "nonsense"] {
+        let odd = r#"{"a":"\ud83d","b":1,"b":[{"c":1e999},-Infinity],"\u0064":7.0}"#;
+        assert_eq!(tree(odd).expect("JSON"), json!({"a": "\u{fffd}", "b": [{"c": "1e999"}, "-Infinity"], "d": 7.0}));
+        for broken in ["", "Inf", "-NaN", "{", "[1,]", "{} {}", "nonsense"] {
             assert!(tree(broken).is_err(), "{broken}");
         }
     }
