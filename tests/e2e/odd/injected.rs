@@ -72,6 +72,27 @@ async fn an_added_limit_that_is_refused_is_made_to_fit() {
     }
 }
 
+/// A refusal that quotes what one client sent is that client's to read, and changes nothing for the next one.
+#[tokio::test]
+async fn what_one_client_wrote_changes_nothing_for_the_next() {
+    let rig = pair_of(&format!("{}default_max_tokens = 4096\n", a("openai")));
+    for quoted in ["max_tokens", "stream_options", "maximum context length is 1000 tokens 4096"] {
+        let message = format!("1 validation error:\\n {{'loc': ('body', 'seed'), 'input': '{quoted}'}}");
+        let refusal = format!(r#"{{"error":{{"message":"{message}","type":"BadRequestError","param":"seed","code":400}}}}"#);
+        rig.emulator.control(A, answer(400, JSON, refusal, emulator::End::Complete));
+        let refused = rig.client.chat(&with(say_hello(), json!({"seed": quoted}))).await;
+        let told = (refused.status, refused.header("x-llm-router-attempts"), refused.error_message());
+        assert_eq!((told.0, told.1), (400, "1"), "{quoted}: {}", refused.text);
+        assert!(told.2.contains(quoted), "{quoted}: {}", refused.text);
+        rig.emulator.reset();
+        rig.client.chat(&say_hello()).await;
+        let sent: Value = serde_json::from_str(&rig.books(A).requests.last().expect("a request").body).expect("JSON");
+        let added = (&sent["max_tokens"], &sent["stream_options"]["include_usage"]);
+        assert_eq!(added, (&json!(4096), &json!(true)), "{quoted}: {sent}");
+    }
+    assert_unharmed(&rig).await;
+}
+
 /// What `a` got of a text completion.
 async fn completion(rig: &Rig, body: &str) -> Value {
     let text = whole("{}").replace("\"message\":{}", "\"text\":\"x\"");

@@ -56,13 +56,17 @@ async fn c03_counts_that_are_no_counts_are_unknown_and_the_stream_is_relayed() {
 }
 
 /// Events that are JSON and no chunks of the answer.
-const NO_CHUNKS: [&str; 10] = [
+const NO_CHUNKS: [&str; 14] = [
     r#"{"type":"ping","cost":"0"}"#,
     r#"{"id":"c1","object":"chat.completion.chunk","created":1,"model":"x"}"#,
     r#"{"id":"c1","object":"chat.completion.chunk","created":1,"model":"x","choices":null}"#,
     r#"{"id":"c1","object":"chat.completion.chunk","created":1,"model":"x","choices":[]}"#,
     r#"{"choices":{}}"#,
     r#"{"metadata":{"provider":"p","latency":0.5},"message":"served"}"#,
+    r#"{"id":"j1","status":"IN_PROGRESS"}"#,
+    r#"{"type":"progress","detail":"loading weights"}"#,
+    r#"{"type":"warning","message":"the prompt was cut","code":"truncated"}"#,
+    r#"{"logprobs":[-Infinity,NaN]}"#,
     "{}",
     "[]",
     "null",

@@ -124,7 +124,7 @@ pub(super) const USAGES: [&[(&str, &str)]; 13] = [
 ];
 
 /// Further members of a chunk.
-pub(super) const EXTRAS: [&str; 14] = [
+pub(super) const EXTRAS: [&str; 15] = [
     r#""id":"c","object":"chat.completion.chunk","created":1,"model":"m""#,
     r#""id":null,"created":"now""#,
     r#""id":"a","id":"b""#,
@@ -138,11 +138,12 @@ pub(super) const EXTRAS: [&str; 14] = [
     r#""system_fingerprint":null,"service_tier":"default""#,
     r#""prompt_filter_results":[{"prompt_index":0}]"#,
     r#""x\ud800":"half a surrogate""#,
+    r#""scores":[-Infinity,NaN,Infinity]"#,
     r#""big":123456789012345678901234567890,"small":1.0e-400"#,
 ];
 
 /// Data that is no chunk and no error either.
-pub(super) const OTHERS: [&str; 20] = [
+pub(super) const OTHERS: [&str; 24] = [
     "{}",
     "[]",
     "[1, {\"error\": \"x\"}]",
@@ -157,6 +158,10 @@ pub(super) const OTHERS: [&str; 20] = [
     r#"{"code":200}"#,
     r#"{"detail":""}"#,
     r#"{"status":"loading"}"#,
+    r#"{"id":"j1","status":"IN_PROGRESS"}"#,
+    r#"{"type":"progress","detail":"loading weights"}"#,
+    r#"{"type":"warning","message":"the prompt was cut","code":"truncated"}"#,
+    "NaN",
     r#"{"error":null}"#,
     r#"{"error":{}}"#,
     r#"{"choices":null}"#,
