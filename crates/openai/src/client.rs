@@ -23,7 +23,7 @@ use crate::{
     reply::{self, Told},
 };
 
-/// Largest body of a failed call that is read, in bytes.
+/// How much of the body of a failed call is read, in bytes.
 const MAX_ERROR_BODY: usize = 64 << 10;
 
 /// Most connections that a thread keeps for later calls.
@@ -195,7 +195,7 @@ fn build(connect_timeout: Duration, most_kept: usize) -> Result<reqwest::Client,
 async fn failure(response: reqwest::Response, operation: Option<Operation>, dialect: &dyn Dialect) -> Error {
     let status = response.status().as_u16();
     let headers = response.headers().clone();
-    let body = reply::read(response, MAX_ERROR_BODY).await.unwrap_or_default();
+    let body = reply::read_start(response, MAX_ERROR_BODY).await;
     dialect.classify(&Failure { operation, status, headers: &headers, body: &body })
 }
 

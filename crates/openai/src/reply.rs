@@ -159,6 +159,18 @@ pub(crate) async fn read(response: Response, limit: usize) -> Result<Bytes, Erro
     gather(Box::pin(response.bytes_stream()), limit, expected).await
 }
 
+/// Reads the first `limit` bytes of a body, or fewer if the connection breaks before.
+pub(crate) async fn read_start(response: Response, limit: usize) -> Bytes {
+    let mut body = Box::pin(response.bytes_stream());
+    let mut start = BytesMut::new();
+    while start.len() < limit
+        && let Some(Ok(read)) = body.next().await
+    {
+        start.extend_from_slice(&read[..read.len().min(limit - start.len())]);
+    }
+    start.freeze()
+}
+
 async fn gather(
     mut body: impl Stream<Item = reqwest::Result<Bytes>> + Unpin,
     limit: usize,

@@ -6,6 +6,8 @@ mod connections;
 #[cfg(test)]
 mod labels;
 #[cfg(test)]
+mod long_errors;
+#[cfg(test)]
 #[path = "../support/raw.rs"]
 mod raw;
 #[cfg(test)]
