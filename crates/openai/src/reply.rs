@@ -7,10 +7,11 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, stream};
-use provider::{Error, ErrorKind, Frame, Frames, Request, UpstreamIds};
+use provider::{Error, Frame, Frames, Request, UpstreamIds};
 use reqwest::{Response, header::CONTENT_TYPE};
 
 use crate::{
+    blame,
     chunk::UsageFor,
     classify::Dialect,
     client::transport,
@@ -176,7 +177,7 @@ async fn gather(
     limit: usize,
     expected: Option<usize>,
 ) -> Result<Bytes, Error> {
-    let too_long = || Error::new(ErrorKind::Protocol, "the upstream's answer is too long");
+    let too_long = || blame::protocol("the upstream's answer is too long");
     let Some(first) = body.next().await else { return Ok(Bytes::new()) };
     let first = first.map_err(|error| transport(&error))?;
     if first.len() > limit {

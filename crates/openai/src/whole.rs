@@ -1,10 +1,14 @@
 //! Whole answers: what makes one, and one that came where a stream was asked for.
 
 use bytes::Bytes;
-use provider::{Error, ErrorKind, Frame, FrameKind, Object, Operation, Request, Rewrite};
+use provider::{Error, Frame, FrameKind, Object, Operation, Request, Rewrite};
 use serde_json::{Map, Value, json};
 
-use crate::{classify::Dialect, peek::Peek};
+use crate::{
+    blame::{self, Signal, protocol},
+    classify::Dialect,
+    peek::Peek,
+};
 
 /// What of a request decides how its answer is read.
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +55,7 @@ fn no_json(body: &[u8], text: &str, asked: Asked, dialect: &dyn Dialect) -> Erro
     }
     if start.starts_with("data:") || start.starts_with("event:") {
         let message = "the upstream answered with a stream where a whole answer was asked for";
-        return Error::new(ErrorKind::Unsupported, message);
+        return blame::error(&Signal::OtherKind, message);
     }
     protocol("the upstream's answer is not valid JSON")
 }
@@ -66,10 +70,6 @@ fn renamed(text: &str, peek: &Peek) -> Option<Bytes> {
     Some(rewrite.finish())
 }
 
-fn protocol(message: &str) -> Error {
-    Error::new(ErrorKind::Protocol, message)
-}
-
 /// The frames of a stream that says what the whole answer `body` says.
 ///
 /// # Errors
@@ -80,7 +80,7 @@ pub(crate) fn as_stream(body: Bytes, asked: Asked, dialect: &dyn Dialect) -> Res
     let pieces = answer.and_then(|answer| pieces(answer, asked));
     let Some(Pieces { content, finish, usage }) = pieces else {
         let message = "the upstream answered a request for a stream with a whole answer that cannot be made into one";
-        return Err(Error::new(ErrorKind::Unsupported, message));
+        return Err(blame::error(&Signal::OtherKind, message));
     };
     let mut frames = vec![
         Frame { bytes: event(&content), kind: FrameKind::Content, usage: None },

@@ -1,3 +1,5 @@
+use provider::ErrorKind;
+
 use super::*;
 use crate::OpenAiDialect;
 

@@ -11,4 +11,6 @@ mod long_errors;
 #[path = "../support/raw.rs"]
 mod raw;
 #[cfg(test)]
+mod silence;
+#[cfg(test)]
 mod stage;

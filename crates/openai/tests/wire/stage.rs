@@ -42,12 +42,18 @@ impl Stage {
 
     pub(crate) async fn of(operation: Operation, connections: Vec<Vec<Turn>>) -> Self {
         let server = Raw::start(connections).await;
-        let settings = Settings {
-            base_url: server.url("/v1"),
-            api_key: None,
-            connect_timeout: Duration::from_secs(5),
-            headers: Vec::new(),
-        };
+        let base_url = server.url("/v1");
+        Self::at(base_url, operation, server)
+    }
+
+    /// Nobody listens.
+    pub(crate) async fn unreachable() -> Self {
+        Self::at("http://127.0.0.1:1/v1".to_owned(), Operation::Chat, Raw::start(Vec::new()).await)
+    }
+
+    fn at(base_url: String, operation: Operation, server: Raw) -> Self {
+        let settings =
+            Settings { base_url, api_key: None, connect_timeout: Duration::from_secs(5), headers: Vec::new() };
         let client = Client::new(&settings).expect("a client");
         Self { server, provider: OpenAi::new(client, Served::new("served", Some(64), "max_tokens")), operation }
     }
