@@ -205,14 +205,14 @@ async fn failure(response: reqwest::Response, operation: Option<Operation>, dial
     dialect.classify(&Failure { operation, status, headers: &headers, body: &body })
 }
 
-/// What an upstream calls the call, and its worker.
+/// What an upstream calls the call, its worker, and its edge.
 fn ids(headers: &HeaderMap) -> UpstreamIds {
     let text = |name: &str| {
         let text = headers.get(name)?.to_str().ok().filter(|text| !text.is_empty() && text.len() <= MAX_ID)?;
         Some(text.to_owned())
     };
     let request = ["inference-id", "x-request-id", "cf-ray"].into_iter().find_map(text);
-    UpstreamIds::new(request, text("x-runpod-worker-id"))
+    UpstreamIds::new(request, text("x-runpod-worker-id"), text("cf-ray"))
 }
 
 /// What a transport error means. The messages name no address, because they may reach the client.

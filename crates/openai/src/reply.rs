@@ -36,8 +36,7 @@ pub(crate) struct Told {
 impl Told {
     /// Decides about an error in the light of it.
     pub(crate) fn judge(&self, error: Error) -> Error {
-        let ids = if error.ids == UpstreamIds::default() { self.ids.clone() } else { error.ids.clone() };
-        self.injected.judge(Error { ids, ..error })
+        self.injected.judge(Error { ids: error.ids.or(&self.ids), ..error })
     }
 }
 

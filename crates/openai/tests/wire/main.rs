@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod ids;
+#[cfg(test)]
 mod labels;
 #[cfg(test)]
 mod long_errors;
