@@ -3,12 +3,12 @@
 //! The first row that fits decides. A row gives the kind of the error, and the kind alone decides whether another upstream is
 //! asked, whether the same one may be asked again, and whether its health suffers ([`ErrorKind`]). Two rules shape the table:
 //! an upstream's health moves only by what the upstream does, never by what a client sends; and a status that would break an
-//! upstream for everyone is believed only in the provider's own form. `docs/blame.md` and a test for each row are made from it.
+//! upstream for everyone is believed only in the provider's own form. `docs/generated/blame.md` and a test for each row are made from it.
 
 mod page;
 mod rows;
 
-use provider::{ErrorKind, Operation, Phase};
+use provider::{Error, ErrorKind, Operation};
 
 pub use page::page;
 pub use rows::ROWS;
@@ -35,14 +35,12 @@ pub enum Signal<'a> {
     Connect,
     /// A connection that was kept from an earlier call was closed as the request came, without a byte of an answer.
     Stale,
-    /// The connection broke after the request was sent.
+    /// The connection broke, or the stream ended, after the request was sent and before the answer was complete.
     Broke,
     /// An event or a body that clients cannot read: no JSON, no UTF-8, longer than 64 MiB.
     Unreadable,
     /// The other kind of answer came: whole for streamed, or the reverse, and could not be turned into what was asked for.
     OtherKind,
-    /// A time limit was reached.
-    Timeout(Phase),
 }
 
 /// An answer that is none: a status from 300 on, or an error within a 200.
@@ -206,15 +204,20 @@ pub fn row(signal: &Signal<'_>) -> &'static Row {
     ROWS.iter().find(|row| (row.fits)(signal)).unwrap_or(&ROWS[ROWS.len() - 1])
 }
 
+/// The error that `signal` is by the table. The message may reach the client: it names no address.
+pub(crate) fn error(signal: &Signal<'_>, message: impl Into<String>) -> Error {
+    Error::new(row(signal).kind, message)
+}
+
+/// The error that an event or a body is which clients cannot read.
+pub(crate) fn protocol(message: impl Into<String>) -> Error {
+    error(&Signal::Unreadable, message)
+}
+
 fn answer(signal: &Signal<'_>, fits: impl FnOnce(&Answer<'_>) -> bool) -> bool {
     match signal {
         Signal::Answer(answer) => fits(answer),
-        Signal::Connect
-        | Signal::Stale
-        | Signal::Broke
-        | Signal::Unreadable
-        | Signal::OtherKind
-        | Signal::Timeout(_) => false,
+        Signal::Connect | Signal::Stale | Signal::Broke | Signal::Unreadable | Signal::OtherKind => false,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What an error body says, whatever its shape: wrapped, flat, a bare string, `FastAPI`'s `detail`, a job's.
 
-use provider::{Malformed, Reader, Value};
+use provider::{Malformed, Reader, Text, Value, Why};
 
 /// The states of a job that came back instead of its answer.
 pub(crate) const JOB_STATES: [&str; 5] = ["IN_QUEUE", "IN_PROGRESS", "FAILED", "TIMED_OUT", "CANCELLED"];
@@ -47,60 +47,76 @@ pub struct ErrorBody {
 }
 
 impl ErrorBody {
-    /// Reads a body of any of the known shapes.
+    /// Reads a body of any of the known shapes. Of a body that was cut, or is broken, what stands before the cut counts.
     pub fn parse(body: &[u8]) -> Self {
         let text = String::from_utf8_lossy(body);
         let start = text.trim_start_matches(['\u{feff}', ' ', '\n', '\r', '\t']);
         match start.as_bytes().first() {
             None => Self { shape: Shape::Empty, ..Self::default() },
             Some(b'<') => Self { shape: Shape::Page, ..Self::default() },
-            Some(_) => Self::read(start).unwrap_or_default(),
+            Some(_) => Self::read(start),
         }
     }
 
-    fn read(text: &str) -> Result<Self, Malformed> {
+    fn read(text: &str) -> Self {
         let mut reader = Reader::new(text);
         if reader.peek() != Some(b'{') {
-            return Ok(Self::default());
+            return Self::default();
         }
         let mut outer = Self::default();
         let mut inner = None;
+        // Where the reading stops, the body was cut.
+        let _is_whole = outer.take_in(&mut reader, &mut inner).and_then(|()| reader.end());
+        let Some(mut inner) = inner else { return outer };
+        inner.status = inner.status.or(outer.status);
+        (inner.job, inner.job_id) = (outer.job, outer.job_id);
+        inner
+    }
+
+    /// Takes in the members of the object that comes next; its `error` becomes `inner`.
+    fn take_in(&mut self, reader: &mut Reader<'_>, inner: &mut Option<Self>) -> Result<(), Malformed> {
         reader.enter()?;
         while let Some(key) = reader.key()? {
             match &*key.decoded() {
                 "error" if reader.peek() == Some(b'{') => {
-                    inner = Some(Self { shape: Shape::Wrapped, ..Self::members(&mut reader)? });
+                    let error = inner.insert(Self::default());
+                    let members = error.members(reader);
+                    error.shape = Shape::Wrapped;
+                    members?;
                 }
                 "error" => {
                     if let Some(text) = filled(reader.value()?) {
-                        inner = Some(Self { shape: Shape::Bare, message: Some(text), ..Self::default() });
+                        *inner = Some(Self { shape: Shape::Bare, message: Some(text), ..Self::default() });
                     }
                 }
-                name => outer.see(name, &mut reader)?,
+                name => self.see(name, reader)?,
             }
         }
-        reader.end()?;
-        let Some(mut inner) = inner else { return Ok(outer) };
-        inner.status = inner.status.or(outer.status);
-        (inner.job, inner.job_id) = (outer.job, outer.job_id);
-        Ok(inner)
+        Ok(())
     }
 
-    /// The members of the object that comes next.
-    fn members(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let mut body = Self::default();
+    /// Takes in the members of the object that comes next.
+    fn members(&mut self, reader: &mut Reader<'_>) -> Result<(), Malformed> {
         reader.enter()?;
         while let Some(key) = reader.key()? {
-            body.see(&key.decoded(), reader)?;
+            self.see(&key.decoded(), reader)?;
         }
-        Ok(body)
+        Ok(())
     }
 
     fn see(&mut self, name: &str, reader: &mut Reader<'_>) -> Result<(), Malformed> {
         let start = reader.text();
         reader.peek();
         let at = reader.position();
-        let value = reader.value()?;
+        let value = match reader.value() {
+            Ok(value) => value,
+            Err(cut) => {
+                if name == "message" && cut.why == Why::Ends {
+                    self.message = start_of_text(&start[at..]);
+                }
+                return Err(cut);
+            }
+        };
         match name {
             "message" => {
                 if let Some(message) = filled(value) {
@@ -149,6 +165,13 @@ impl ErrorBody {
 
 fn filled(value: Value<'_>) -> Option<String> {
     value.text().filter(|text| !text.raw.is_empty()).map(|text| text.decoded().into_owned())
+}
+
+/// What a text says whose end was cut off, marked as such: it is never the whole of a message that is known.
+fn start_of_text(raw: &str) -> Option<String> {
+    let raw = raw.strip_prefix('"')?;
+    let text = Text { raw, at: 0, is_escaped: true };
+    Some(format!("{}…", text.decoded()))
 }
 
 /// The field in `FastAPI`'s path to it, if the path leads to one and not to an offset in the text.

@@ -1,9 +1,9 @@
 //! What one event of a stream means, and the few bytes that usage and finish reasons cost us in it.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use provider::{Error, ErrorKind, Frame, FrameKind, Object, Rewrite};
+use provider::{Error, Frame, FrameKind, Object, Rewrite};
 
-use crate::{Event, classify::Dialect, peek::Peek};
+use crate::{Event, blame::protocol, classify::Dialect, peek::Peek};
 
 /// How usage reaches the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,10 +83,6 @@ fn no_data(raw: &Bytes, dialect: &dyn Dialect) -> Result<Read, Error> {
     let is_error = body.starts_with(b"{")
         && str::from_utf8(body).is_ok_and(|text| Peek::at(text, dialect).is_ok_and(|peek| peek.is_error));
     if is_error { Err(dialect.in_band(body, None)) } else { Ok(silent()) }
-}
-
-fn protocol(message: &str) -> Error {
-    Error::new(ErrorKind::Protocol, message)
 }
 
 /// What becomes of an event's usage.

@@ -110,7 +110,7 @@ pub fn classify(whose: Whose, failure: &Failure<'_>, said: &ErrorBody) -> Error 
         // What was refused for its content is the client's to read, whatever the status.
         status: if row.name == "moderation" { Some(400) } else { is_named.then_some(status) },
         retry_after: retry_after(failure.headers).or(left.exhausted_for),
-        ids: UpstreamIds::new(job_id, None),
+        ids: UpstreamIds::new(job_id, None, None),
         ..Error::new(row.kind, "")
     }
 }

@@ -8,7 +8,7 @@
 use std::{sync::Once, time::Duration};
 
 use bytes::Bytes;
-use provider::{Adjustment, Call, Error, ErrorKind, Operation, Reply, Request, UpstreamIds};
+use provider::{Adjustment, Call, Error, Operation, Reply, Request, UpstreamIds};
 use reqwest::{
     Method, Url,
     header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
@@ -17,15 +17,18 @@ use secrecy::{ExposeSecret, SecretString};
 use thread_local::ThreadLocal;
 
 use crate::{
+    blame::{self, Signal},
     classify::{Dialect, Failure, OpenAiDialect},
     connections::{Opened, is_stale, noting_connections},
     outgoing::Outgoing,
     reply::{self, Told},
 };
 
-/// Largest body of a failed call that is read, in bytes.
+/// How much of the body of a failed call is read, in bytes.
 const MAX_ERROR_BODY: usize = 64 << 10;
 
+/// What a client reads where the connection broke.
+const BROKE: &str = "the connection to the upstream broke";
 /// Most connections that a thread keeps for later calls.
 const MOST_KEPT: usize = 4096;
 /// Longest id of an upstream's that is kept, in bytes.
@@ -123,8 +126,11 @@ impl Client {
         let http = if is_fresh { self.fresh() } else { self.http() };
         let (response, opened) = Opened::during(http.execute(http_call)).await;
         let response = response.map_err(|error| {
-            let is_stale = opened == Opened::Nothing && is_stale(&error);
-            Error { again: is_stale.then_some(Adjustment::FreshConnection), ..transport(&error) }
+            if opened == Opened::Nothing && is_stale(&error) {
+                let error = blame::error(&Signal::Stale, BROKE);
+                return Error { again: Some(Adjustment::FreshConnection), ..error };
+            }
+            transport(&error)
         })?;
         let told = Told { injected, ids: ids(response.headers()) };
         if !response.status().is_success() {
@@ -142,7 +148,7 @@ impl Client {
 
     /// Posts a small JSON document to a URL and reads another, with the same key.
     pub async fn post_json(&self, url: &str, body: Bytes) -> Result<serde_json::Value, Error> {
-        let url = Url::parse(url).map_err(|_| Error::new(ErrorKind::Connect, format!("{url:?} is not a URL")))?;
+        let url = Url::parse(url).map_err(|_| blame::error(&Signal::Connect, format!("{url:?} is not a URL")))?;
         self.json(Method::POST, url, body, &OpenAiDialect).await
     }
 
@@ -162,7 +168,7 @@ impl Client {
             return Err(failure(response, None, dialect).await);
         }
         let body = reply::read(response, MAX_ERROR_BODY * 16).await?;
-        serde_json::from_slice(&body).map_err(|_| Error::new(ErrorKind::Protocol, "the upstream's answer is not JSON"))
+        serde_json::from_slice(&body).map_err(|_| blame::protocol("the upstream's answer is not JSON"))
     }
 
     fn http(&self) -> &reqwest::Client {
@@ -195,24 +201,24 @@ fn build(connect_timeout: Duration, most_kept: usize) -> Result<reqwest::Client,
 async fn failure(response: reqwest::Response, operation: Option<Operation>, dialect: &dyn Dialect) -> Error {
     let status = response.status().as_u16();
     let headers = response.headers().clone();
-    let body = reply::read(response, MAX_ERROR_BODY).await.unwrap_or_default();
+    let body = reply::read_start(response, MAX_ERROR_BODY).await;
     dialect.classify(&Failure { operation, status, headers: &headers, body: &body })
 }
 
-/// What an upstream calls the call, and its worker.
+/// What an upstream calls the call, its worker, and its edge.
 fn ids(headers: &HeaderMap) -> UpstreamIds {
     let text = |name: &str| {
         let text = headers.get(name)?.to_str().ok().filter(|text| !text.is_empty() && text.len() <= MAX_ID)?;
         Some(text.to_owned())
     };
     let request = ["inference-id", "x-request-id", "cf-ray"].into_iter().find_map(text);
-    UpstreamIds::new(request, text("x-runpod-worker-id"))
+    UpstreamIds::new(request, text("x-runpod-worker-id"), text("cf-ray"))
 }
 
 /// What a transport error means. The messages name no address, because they may reach the client.
 pub(crate) fn transport(error: &reqwest::Error) -> Error {
     if error.is_connect() || error.is_builder() {
-        return Error::new(ErrorKind::Connect, "the upstream could not be reached");
+        return blame::error(&Signal::Connect, "the upstream could not be reached");
     }
-    Error::new(ErrorKind::Interrupted, "the connection to the upstream broke")
+    blame::error(&Signal::Broke, BROKE)
 }

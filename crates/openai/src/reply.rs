@@ -7,10 +7,11 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, stream};
-use provider::{Error, ErrorKind, Frame, Frames, Request, UpstreamIds};
+use provider::{Error, Frame, Frames, Request, UpstreamIds};
 use reqwest::{Response, header::CONTENT_TYPE};
 
 use crate::{
+    blame,
     chunk::UsageFor,
     classify::Dialect,
     client::transport,
@@ -40,8 +41,7 @@ impl Told {
 
     /// Decides about an error in the light of it.
     pub(crate) fn judge(&self, error: Error) -> Error {
-        let ids = if error.ids == UpstreamIds::default() { self.ids.clone() } else { error.ids.clone() };
-        self.injected.judge(Error { ids, ..error })
+        self.injected.judge(Error { ids: error.ids.or(&self.ids), ..error })
     }
 }
 
@@ -171,12 +171,24 @@ pub(crate) async fn read(response: Response, limit: usize) -> Result<Bytes, Erro
     gather(Box::pin(response.bytes_stream()), limit, expected).await
 }
 
+/// Reads the first `limit` bytes of a body, or fewer if the connection breaks before.
+pub(crate) async fn read_start(response: Response, limit: usize) -> Bytes {
+    let mut body = Box::pin(response.bytes_stream());
+    let mut start = BytesMut::new();
+    while start.len() < limit
+        && let Some(Ok(read)) = body.next().await
+    {
+        start.extend_from_slice(&read[..read.len().min(limit - start.len())]);
+    }
+    start.freeze()
+}
+
 async fn gather(
     mut body: impl Stream<Item = reqwest::Result<Bytes>> + Unpin,
     limit: usize,
     expected: Option<usize>,
 ) -> Result<Bytes, Error> {
-    let too_long = || Error::new(ErrorKind::Protocol, "the upstream's answer is too long");
+    let too_long = || blame::protocol("the upstream's answer is too long");
     let Some(first) = body.next().await else { return Ok(Bytes::new()) };
     let first = first.map_err(|error| transport(&error))?;
     if first.len() > limit {

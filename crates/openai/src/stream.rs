@@ -8,10 +8,11 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::Stream;
-use provider::{Error, ErrorKind, Frame, FrameKind};
+use provider::{Error, Frame, FrameKind};
 
 use crate::{
     Splitter,
+    blame::{self, Signal},
     chunk::{self, UsageFor},
     classify::{Dialect, Finish},
     client::transport,
@@ -103,7 +104,7 @@ impl<S: Stream<Item = reqwest::Result<Bytes>>> SseFrames<S> {
         if self.ends.may_end() {
             return Ok(Frame::done());
         }
-        Err(Error::new(ErrorKind::Interrupted, "the upstream ended the stream before the answer was complete"))
+        Err(blame::error(&Signal::Broke, "the upstream ended the stream before the answer was complete"))
     }
 }
 
@@ -129,7 +130,7 @@ impl<S: Stream<Item = reqwest::Result<Bytes>>> Stream for SseFrames<S> {
             match ready!(this.body.as_mut().poll_next(context)) {
                 Some(Ok(read)) => {
                     if let Err(error) = this.splitter.push(read) {
-                        break Err(Error::new(ErrorKind::Protocol, error.to_string()));
+                        break Err(blame::protocol(error.to_string()));
                     }
                 }
                 Some(Err(error)) => break Err(transport(&error)),

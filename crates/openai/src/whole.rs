@@ -1,10 +1,14 @@
 //! Whole answers: what makes one, and one that came where a stream was asked for.
 
 use bytes::Bytes;
-use provider::{Error, ErrorKind, Frame, FrameKind, Object, Operation, Request, Rewrite};
+use provider::{Error, Frame, FrameKind, Object, Operation, Request, Rewrite, tree};
 use serde_json::{Map, Value, json};
 
-use crate::{classify::Dialect, peek::Peek};
+use crate::{
+    blame::{self, Signal, protocol},
+    classify::Dialect,
+    peek::Peek,
+};
 
 /// What of a request decides how its answer is read.
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +55,7 @@ fn no_json(body: &[u8], text: &str, asked: Asked, dialect: &dyn Dialect) -> Erro
     }
     if start.starts_with("data:") || start.starts_with("event:") {
         let message = "the upstream answered with a stream where a whole answer was asked for";
-        return Error::new(ErrorKind::Unsupported, message);
+        return blame::error(&Signal::OtherKind, message);
     }
     protocol("the upstream's answer is not valid JSON")
 }
@@ -66,21 +70,17 @@ fn renamed(text: &str, peek: &Peek) -> Option<Bytes> {
     Some(rewrite.finish())
 }
 
-fn protocol(message: &str) -> Error {
-    Error::new(ErrorKind::Protocol, message)
-}
-
 /// The frames of a stream that says what the whole answer `body` says.
 ///
 /// # Errors
 /// If it is no answer, or none that can be told in pieces. The latter says nothing about the upstream's health.
 pub(crate) fn as_stream(body: Bytes, asked: Asked, dialect: &dyn Dialect) -> Result<Vec<Frame>, Error> {
     let frame = whole(body, asked, dialect)?;
-    let answer: Option<Map<String, Value>> = serde_json::from_slice(&frame.bytes).ok();
+    let answer = str::from_utf8(&frame.bytes).ok().and_then(|text| tree(text).ok());
     let pieces = answer.and_then(|answer| pieces(answer, asked));
     let Some(Pieces { content, finish, usage }) = pieces else {
         let message = "the upstream answered a request for a stream with a whole answer that cannot be made into one";
-        return Err(Error::new(ErrorKind::Unsupported, message));
+        return Err(blame::error(&Signal::OtherKind, message));
     };
     let mut frames = vec![
         Frame { bytes: event(&content), kind: FrameKind::Content, usage: None },
@@ -99,14 +99,22 @@ struct Pieces {
     usage: Option<Value>,
 }
 
-fn pieces(mut answer: Map<String, Value>, asked: Asked) -> Option<Pieces> {
+/// The first event has everything, the others what tells whose they are: an answer may have members of many megabytes.
+fn pieces(answer: Value, asked: Asked) -> Option<Pieces> {
+    const IN_EACH: [&str; 6] = ["id", "object", "created", "model", "system_fingerprint", "service_tier"];
+    let Value::Object(mut answer) = answer else { return None };
     let Some(Value::Array(choices)) = answer.remove("choices") else { return None };
+    // Named twice, and no client reads the one that had some.
+    if choices.is_empty() {
+        return None;
+    }
     let usage = answer.remove("usage").filter(|_| asked.include_usage);
     if asked.operation == Operation::Chat {
         answer.insert("object".to_owned(), "chat.completion.chunk".into());
     }
-    let with = |choices: Vec<Value>| {
-        let mut chunk = answer.clone();
+    let shared = answer.iter().filter(|(name, _)| IN_EACH.contains(&name.as_str()));
+    let shared: Map<String, Value> = shared.map(|(name, value)| (name.clone(), value.clone())).collect();
+    let with = |mut chunk: Map<String, Value>, choices: Vec<Value>| {
         chunk.insert("choices".to_owned(), choices.into());
         Value::Object(chunk)
     };
@@ -116,11 +124,11 @@ fn pieces(mut answer: Map<String, Value>, asked: Asked) -> Option<Pieces> {
         .map(|(at, choice)| split(at, choice, asked))
         .collect::<Option<(Vec<_>, Vec<_>)>>()?;
     let usage = usage.map(|usage| {
-        let mut chunk = with(Vec::new());
+        let mut chunk = with(shared.clone(), Vec::new());
         chunk["usage"] = usage;
         chunk
     });
-    Some(Pieces { content: with(content), finish: with(finish), usage })
+    Some(Pieces { content: with(answer, content), finish: with(shared, finish), usage })
 }
 
 /// A choice in two: what it says, and how it ends.

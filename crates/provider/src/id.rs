@@ -48,7 +48,7 @@ name! {
     RequestId
 }
 
-/// What an upstream calls a call and the worker that served it: what its support asks for.
+/// What an upstream calls a call, the worker that served it and its edge: what their support asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UpstreamIds(Option<Arc<Ids>>);
 
@@ -56,13 +56,28 @@ pub struct UpstreamIds(Option<Arc<Ids>>);
 struct Ids {
     request: Option<String>,
     worker: Option<String>,
+    edge: Option<String>,
 }
 
 impl UpstreamIds {
-    /// The ids that are known.
-    pub fn new(request: Option<String>, worker: Option<String>) -> Self {
-        let is_known = request.is_some() || worker.is_some();
-        Self(is_known.then(|| Arc::new(Ids { request, worker })))
+    /// The ids that are known: the upstream's of the call, of the worker, and that of the network in front of it.
+    pub fn new(request: Option<String>, worker: Option<String>, edge: Option<String>) -> Self {
+        let is_known = request.is_some() || worker.is_some() || edge.is_some();
+        Self(is_known.then(|| Arc::new(Ids { request, worker, edge })))
+    }
+
+    /// These ids, and those of `others` where one of these is unknown.
+    #[must_use]
+    pub fn or(&self, others: &Self) -> Self {
+        let (Some(ids), Some(others)) = (&self.0, &others.0) else {
+            return if self.0.is_some() { self.clone() } else { others.clone() };
+        };
+        let first = |id: &Option<String>, other: &Option<String>| id.as_ref().or(other.as_ref()).cloned();
+        Self::new(
+            first(&ids.request, &others.request),
+            first(&ids.worker, &others.worker),
+            first(&ids.edge, &others.edge),
+        )
     }
 
     /// The upstream's id of the call.
@@ -73,5 +88,28 @@ impl UpstreamIds {
     /// The upstream's id of the worker.
     pub fn worker(&self) -> Option<&str> {
         self.0.as_ref()?.worker.as_deref()
+    }
+
+    /// What the network in front of the upstream calls the call.
+    pub fn edge(&self) -> Option<&str> {
+        self.0.as_ref()?.edge.as_deref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_merged_one_by_one() {
+        let text = |id: &str| Some(id.to_owned());
+        let of_the_body = UpstreamIds::new(text("job"), None, None);
+        let of_the_headers = UpstreamIds::new(text("request"), text("worker"), text("ray"));
+        let nothing = UpstreamIds::default();
+        assert_eq!(of_the_body.or(&of_the_headers), UpstreamIds::new(text("job"), text("worker"), text("ray")));
+        assert_eq!(of_the_headers.or(&of_the_body), of_the_headers);
+        assert_eq!(nothing.or(&of_the_body), of_the_body);
+        assert_eq!(of_the_body.or(&nothing), of_the_body);
+        assert_eq!(nothing.or(&nothing), nothing);
     }
 }

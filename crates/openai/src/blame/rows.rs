@@ -1,6 +1,6 @@
 //! The rows themselves.
 
-use provider::{ErrorKind, Operation, Phase};
+use provider::{ErrorKind, Operation};
 
 use super::{Example, JOB_WAITS, Row, Signal, Whose, answer, told};
 use crate::body::Shape;
@@ -54,7 +54,7 @@ pub const ROWS: &[Row] = &[
     ),
     silent!(
         "broken connection",
-        "the connection broke after the request was sent",
+        "the connection broke, or the stream ended, after the request was sent and before the answer was complete",
         ErrorKind::Interrupted,
         Example::Silent(Signal::Broke),
         "the upstream, or the way to it, gave up amid its work",
@@ -75,30 +75,6 @@ pub const ROWS: &[Row] = &[
         Example::Silent(Signal::OtherKind),
         "the upstream cannot do what was asked, and works otherwise",
         Signal::OtherKind
-    ),
-    silent!(
-        "slow to begin",
-        "no first token in the time that the upstream has for it",
-        ErrorKind::Timeout(Phase::FirstToken),
-        Example::Silent(Signal::Timeout(Phase::FirstToken)),
-        "others would wait as long; but a timeout while no worker is up is a cold start and counts nothing",
-        Signal::Timeout(Phase::FirstToken)
-    ),
-    silent!(
-        "silent amid the answer",
-        "no event for longer than the gap that the upstream may make",
-        ErrorKind::Timeout(Phase::Gap),
-        Example::Silent(Signal::Timeout(Phase::Gap)),
-        "the upstream stopped amid its work",
-        Signal::Timeout(Phase::Gap)
-    ),
-    silent!(
-        "deadline",
-        "the request's own deadline passed",
-        ErrorKind::Timeout(Phase::Deadline),
-        Example::Silent(Signal::Timeout(Phase::Deadline)),
-        "a long answer may just take long: the client's patience says nothing about the upstream",
-        Signal::Timeout(Phase::Deadline)
     ),
     row!(
         "redirect",

@@ -24,7 +24,10 @@ fn decide(whose: Whose, operation: Operation, status: u16, body: &str) -> &'stat
 fn every_row_decides_about_its_own_example() {
     for expected in ROWS {
         let decided = match expected.example {
-            Example::Silent(signal) => row(&signal),
+            Example::Silent(signal) => {
+                assert_eq!(error(&signal, "").kind, expected.kind, "{}", expected.name);
+                row(&signal)
+            }
             Example::Answer { whose, operation, status, body } => {
                 let failure =
                     Failure { operation: Some(operation), status, headers: &HeaderMap::new(), body: body.as_bytes() };

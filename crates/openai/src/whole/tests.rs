@@ -1,3 +1,7 @@
+use std::collections::BTreeSet;
+
+use provider::ErrorKind;
+
 use super::*;
 use crate::OpenAiDialect;
 
@@ -103,8 +107,42 @@ fn a_whole_completion_of_two_choices_is_told_in_pieces() {
 }
 
 #[test]
+fn what_is_odd_in_a_whole_answer_keeps_it_from_no_stream() {
+    let odd = r#"{"id":"a","id":"b","choices":[],"choices":[{"message":{"content":"a \ud83d b"},"finish_reason":"stop"}],
+        "timings":{"cost":1e999}}"#;
+    let frames = as_stream(Bytes::from(odd), CHAT, &OpenAiDialect).expect("a stream");
+    let content = String::from_utf8(frames[0].bytes.to_vec()).expect("text");
+    assert!(content.contains("\"content\":\"a \u{fffd} b\"") && content.contains("\"id\":\"b\""), "{content}");
+}
+
+#[test]
+fn members_of_the_whole_answer_are_told_once_and_its_ids_in_each_event() {
+    let body = json!({"id": "c", "object": "chat.completion", "created": 1, "model": "m", "system_fingerprint": "f",
+        "service_tier": "t", "prompt_logprobs": [null, {"7": -0.5}], "kv_transfer_params": null,
+        "choices": [{"index": 0, "message": {"content": "hi"}, "finish_reason": "stop", "logprobs": {"content": []}}],
+        "usage": {"prompt_tokens": 3}});
+    let told = events(&body, Asked { include_usage: true, ..CHAT });
+    assert_eq!(told[0]["prompt_logprobs"], body["prompt_logprobs"]);
+    assert_eq!(told[0]["choices"][0]["logprobs"], json!({"content": []}));
+    let names = |event: &Value| event.as_object().expect("an object").keys().cloned().collect::<BTreeSet<_>>();
+    let shared =
+        ["id", "object", "created", "model", "system_fingerprint", "service_tier", "choices"].map(str::to_owned);
+    assert!(names(&told[0]).contains("kv_transfer_params"));
+    assert_eq!(names(&told[1]), BTreeSet::from(shared.clone()));
+    assert_eq!(names(&told[2]), shared.into_iter().chain(["usage".to_owned()]).collect());
+    for event in &told[..3] {
+        assert_eq!((&event["id"], &event["created"]), (&json!("c"), &json!(1)));
+    }
+}
+
+#[test]
 fn what_cannot_be_told_in_pieces_is_charged_to_nobody() {
-    for body in [r#"{"choices":[{"index":0}]}"#, r#"{"choices":["odd"]}"#, r#"{"choices":[{"message":"text"}]}"#] {
+    for body in [
+        r#"{"choices":[{"index":0}]}"#,
+        r#"{"choices":["odd"]}"#,
+        r#"{"choices":[{"message":"text"}]}"#,
+        r#"{"choices":[{"message":{"content":"x"}}],"choices":[]}"#,
+    ] {
         let error = as_stream(Bytes::from(body.to_owned()), CHAT, &OpenAiDialect).expect_err(body);
         assert_eq!(error.kind, ErrorKind::Unsupported, "{body}");
         assert!(error.message.contains("whole answer"), "{error}");

@@ -4,9 +4,15 @@
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod ids;
+#[cfg(test)]
 mod labels;
+#[cfg(test)]
+mod long_errors;
 #[cfg(test)]
 #[path = "../support/raw.rs"]
 mod raw;
+#[cfg(test)]
+mod silence;
 #[cfg(test)]
 mod stage;

@@ -31,25 +31,41 @@ pub(crate) fn kept(body: &str) -> Turn {
 pub(crate) struct Stage {
     pub(crate) server: Raw,
     provider: OpenAi,
+    operation: Operation,
 }
 
 impl Stage {
+    /// A server of chats.
     pub(crate) async fn set(connections: Vec<Vec<Turn>>) -> Self {
+        Self::of(Operation::Chat, connections).await
+    }
+
+    pub(crate) async fn of(operation: Operation, connections: Vec<Vec<Turn>>) -> Self {
         let server = Raw::start(connections).await;
-        let settings = Settings {
-            base_url: server.url("/v1"),
-            api_key: None,
-            connect_timeout: Duration::from_secs(5),
-            headers: Vec::new(),
-        };
+        let base_url = server.url("/v1");
+        Self::at(base_url, operation, server)
+    }
+
+    /// Nobody listens.
+    pub(crate) async fn unreachable() -> Self {
+        Self::at("http://127.0.0.1:1/v1".to_owned(), Operation::Chat, Raw::start(Vec::new()).await)
+    }
+
+    fn at(base_url: String, operation: Operation, server: Raw) -> Self {
+        let settings =
+            Settings { base_url, api_key: None, connect_timeout: Duration::from_secs(5), headers: Vec::new() };
         let client = Client::new(&settings).expect("a client");
-        Self { server, provider: OpenAi::new(client, Served::new("served", Some(64), "max_tokens")) }
+        Self { server, provider: OpenAi::new(client, Served::new("served", Some(64), "max_tokens")), operation }
     }
 
     pub(crate) async fn call(&self, more: Value, adjustment: Option<Adjustment>) -> Result<Vec<Frame>, Error> {
-        let mut body = json!({"model": "m", "messages": [{"role": "user", "content": "x"}]});
+        let mut body = match self.operation {
+            Operation::Chat => json!({"model": "m", "messages": [{"role": "user", "content": "x"}]}),
+            Operation::Completions => json!({"model": "m", "prompt": "x"}),
+            Operation::Embeddings => json!({"model": "m", "input": "x"}),
+        };
         body.as_object_mut().expect("an object").extend(more.as_object().expect("fields").clone());
-        let request = Request::parse(Operation::Chat, Bytes::from(body.to_string()), Limits { max_messages: 9 });
+        let request = Request::parse(self.operation, Bytes::from(body.to_string()), Limits { max_messages: 9 });
         let request = request.expect("a valid request");
         let call = Call { request_id: "r".into(), deadline: Instant::now() + Duration::from_secs(30), adjustment };
         let heard = async {

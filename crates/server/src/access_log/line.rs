@@ -59,18 +59,20 @@ struct FailureLine<'a> {
     duration_ms: f64,
 }
 
-/// What the upstream calls the call, and its worker.
+/// What the upstream calls the call, its worker, and its edge.
 #[derive(Serialize)]
 struct Ids<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     upstream_request_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     worker_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    edge_id: Option<&'a str>,
 }
 
 impl<'a> Ids<'a> {
     fn of(ids: &'a UpstreamIds) -> Self {
-        Self { upstream_request_id: ids.request(), worker_id: ids.worker() }
+        Self { upstream_request_id: ids.request(), worker_id: ids.worker(), edge_id: ids.edge() }
     }
 }
 
@@ -187,4 +189,21 @@ fn pretty(line: &Line<'_>) -> String {
 
 fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_the_upstream_calls_a_call_is_named_for_its_support() {
+        let told = |ids: UpstreamIds| serde_json::to_value(Ids::of(&ids)).expect("JSON");
+        let id = |text: &str| Some(text.to_owned());
+        let all = told(UpstreamIds::new(id("r1"), id("w1"), id("8f-FRA")));
+        assert_eq!(all, json!({"upstream_request_id": "r1", "worker_id": "w1", "edge_id": "8f-FRA"}));
+        assert_eq!(told(UpstreamIds::new(None, None, id("8f-FRA"))), json!({"edge_id": "8f-FRA"}));
+        assert_eq!(told(UpstreamIds::default()), json!({}));
+    }
 }
