@@ -268,13 +268,12 @@ async fn try_once(
 ) -> Result<Committed, (Error, Journey)> {
     let Chosen { mut attempt, limit, .. } = chosen;
     let provider = attempt.upstream.spec.provider.clone();
-    let opened = timeout_at(limit, open(&*provider, request, call)).await;
+    let opened = timeout_at(limit, open(&*provider, request, call, &mut attempt)).await;
     let now = Instant::now();
     let error = match opened {
         Ok(Ok((reply, held))) => {
             attempt.first_token(now);
             attempt.upstream.heard_quota(reply.head.quota, now);
-            attempt.ids = reply.head.ids.clone();
             journey.committed(now);
             // The price of a whole answer is said before its only frame is relayed.
             for frame in &held {
@@ -298,8 +297,10 @@ async fn open(
     provider: &dyn provider::Provider,
     request: &Request,
     call: &Call,
+    attempt: &mut Attempt,
 ) -> Result<(Reply, VecDeque<Frame>), Error> {
     let mut reply = provider.call(request, call).await?;
+    attempt.identified(&reply.head.ids);
     let mut held = VecDeque::new();
     let mut bytes = 0;
     while let Some(frame) = reply.frames.next().await {

@@ -159,14 +159,14 @@ impl Journey {
             upstream.failed(&failure, now, &mut self.rng);
             self.failed_otherwise |= !error.kind.is_refusal();
         }
-        attempt.ids = error.ids.clone();
+        attempt.identified(&error.ids);
         let duration = now.duration_since(attempt.started);
         self.settle_time(now);
         self.failures.push(Failure {
             upstream: attempt.upstream.spec.id.clone(),
             kind: error.kind,
             status: error.status,
-            ids: error.ids.clone(),
+            ids: attempt.ids.clone(),
             duration,
         });
         attempt.end(Outcome::Failed(error.kind), now);
