@@ -106,17 +106,35 @@ impl ErrorKind {
         }
     }
 
-    /// How much the error tells the client about its own request: when several upstreams fail, the most telling error is
-    /// the one to answer with.
+    /// Whether the upstream refused the request rather than failed it.
+    pub const fn is_refusal(self) -> bool {
+        match self {
+            Self::InvalidRequest | Self::ContextOverflow | Self::Unsupported | Self::Refused => true,
+            Self::Auth
+            | Self::NotFound
+            | Self::RateLimited
+            | Self::Overloaded
+            | Self::Connect
+            | Self::Timeout(_)
+            | Self::Unavailable
+            | Self::Interrupted
+            | Self::Protocol => false,
+        }
+    }
+
+    /// How much the error tells the client: when several upstreams fail, the most telling error is the one to answer with.
+    ///
+    /// What one upstream cannot do says less than the failure of another, which may serve the same request a little later. So
+    /// only bad input outranks failures, and the other refusals are the answer only if every upstream refused.
     pub const fn tells(self) -> u8 {
         match self {
             Self::InvalidRequest => 6,
-            Self::ContextOverflow => 5,
-            Self::Unsupported => 4,
-            Self::RateLimited | Self::Overloaded => 3,
-            Self::Unavailable | Self::Timeout(_) | Self::Interrupted | Self::Protocol => 2,
-            Self::Refused => 1,
-            Self::Connect | Self::Auth | Self::NotFound => 0,
+            Self::RateLimited | Self::Overloaded => 5,
+            Self::Unavailable | Self::Timeout(_) | Self::Interrupted | Self::Protocol => 4,
+            Self::Connect | Self::Auth | Self::NotFound => 3,
+            Self::ContextOverflow => 2,
+            Self::Unsupported => 1,
+            Self::Refused => 0,
         }
     }
 

@@ -84,6 +84,13 @@ impl Attempt {
         self.upstream.first_token(self.subject.stream, std::mem::take(&mut self.probe), after, now);
     }
 
+    /// The upstream said what it calls the call. An error that says nothing of it leaves what the head said.
+    pub(crate) fn identified(&mut self, ids: &UpstreamIds) {
+        if *ids != UpstreamIds::default() {
+            self.ids = ids.clone();
+        }
+    }
+
     /// A piece of the answer came.
     pub(crate) fn heard(&mut self, frame: &Frame) {
         self.usage = frame.usage.or(self.usage);

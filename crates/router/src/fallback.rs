@@ -268,13 +268,12 @@ async fn try_once(
 ) -> Result<Committed, (Error, Journey)> {
     let Chosen { mut attempt, limit, .. } = chosen;
     let provider = attempt.upstream.spec.provider.clone();
-    let opened = timeout_at(limit, open(&*provider, request, call)).await;
+    let opened = timeout_at(limit, open(&*provider, request, call, &mut attempt)).await;
     let now = Instant::now();
     let error = match opened {
         Ok(Ok((reply, held))) => {
             attempt.first_token(now);
             attempt.upstream.heard_quota(reply.head.quota, now);
-            attempt.ids = reply.head.ids.clone();
             journey.committed(now);
             // The price of a whole answer is said before its only frame is relayed.
             for frame in &held {
@@ -298,8 +297,10 @@ async fn open(
     provider: &dyn provider::Provider,
     request: &Request,
     call: &Call,
+    attempt: &mut Attempt,
 ) -> Result<(Reply, VecDeque<Frame>), Error> {
     let mut reply = provider.call(request, call).await?;
+    attempt.identified(&reply.head.ids);
     let mut held = VecDeque::new();
     let mut bytes = 0;
     while let Some(frame) = reply.frames.next().await {
@@ -337,22 +338,6 @@ fn is_upstreams_own(kind: ErrorKind) -> bool {
     }
 }
 
-/// Whether an upstream refused the request rather than failed it.
-fn is_refusal(kind: ErrorKind) -> bool {
-    match kind {
-        ErrorKind::InvalidRequest | ErrorKind::ContextOverflow | ErrorKind::Unsupported | ErrorKind::Refused => true,
-        ErrorKind::Auth
-        | ErrorKind::NotFound
-        | ErrorKind::RateLimited
-        | ErrorKind::Overloaded
-        | ErrorKind::Connect
-        | ErrorKind::Timeout(_)
-        | ErrorKind::Unavailable
-        | ErrorKind::Interrupted
-        | ErrorKind::Protocol => false,
-    }
-}
-
 /// What to tell the client.
 fn give_up(
     model: &Model,
@@ -362,10 +347,13 @@ fn give_up(
     journey: &mut Journey,
 ) -> RouterError {
     let now = Instant::now();
+    // What some refused, others that are blocked for now may serve later.
+    let is_open = matches!(none, NoCandidate::Blocked(_) | NoCandidate::Full);
+    let best = best.filter(|error| !is_open || !error.kind.is_refusal() || error.kind == ErrorKind::InvalidRequest);
     let is_poison = journey.gave_up(best.as_ref(), now);
     if let Some(charge) = history.charge() {
         let debts = &mut model.state.lock().debts;
-        if is_poison || best.as_ref().is_some_and(|error| is_refusal(error.kind)) {
+        if is_poison || best.as_ref().is_some_and(|error| error.kind.is_refusal()) {
             // A request that every upstream refuses is nobody's share of the work.
             debts.refund(charge.last, &charge.earned, &model.shares);
         } else {

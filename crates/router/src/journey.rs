@@ -2,9 +2,9 @@
 //! the request ended, even if it is dropped.
 //!
 //! A 500 may be the fault of the request (a real vLLM answers some bad input so). Such a failure is kept as a suspicion until
-//! the request is over. If another upstream refused it as bad input, or every attempt failed so and each upstream has served a
-//! different request since, it was at fault; its client is told, and nobody else hears of it. In all other cases the upstream
-//! is suspected (`doubt`).
+//! the request is over. If another upstream refused it as bad input, or every attempt failed so (or was refused) and each
+//! upstream that failed has served a different request since, it was at fault; its client is told, and nobody else hears of it.
+//! In all other cases the upstream is suspected (`doubt`).
 
 use std::{sync::Arc, time::Duration};
 
@@ -157,16 +157,16 @@ impl Journey {
         } else {
             let failure = upstream::Failure { error, by: self.fingerprint, began: attempt.started, probe, stream };
             upstream.failed(&failure, now, &mut self.rng);
-            self.failed_otherwise = true;
+            self.failed_otherwise |= !error.kind.is_refusal();
         }
-        attempt.ids = error.ids.clone();
+        attempt.identified(&error.ids);
         let duration = now.duration_since(attempt.started);
         self.settle_time(now);
         self.failures.push(Failure {
             upstream: attempt.upstream.spec.id.clone(),
             kind: error.kind,
             status: error.status,
-            ids: error.ids.clone(),
+            ids: attempt.ids.clone(),
             duration,
         });
         attempt.end(Outcome::Failed(error.kind), now);
@@ -186,8 +186,8 @@ impl Journey {
         }
     }
 
-    /// Whether every attempt failed in a way that may be the request's fault, and each upstream that it failed at has served a
-    /// different request since.
+    /// Whether every attempt was refused or failed in a way that may be the request's fault, and each upstream that it failed at
+    /// has served a different request since.
     fn is_at_fault(&self) -> bool {
         let is_cleared = |upstream: &Arc<Upstream>| {
             self.suspicions.iter().any(|it| Arc::ptr_eq(&it.upstream, upstream) && upstream.succeeded_since(it.at))
@@ -206,19 +206,7 @@ impl Journey {
     /// the one to blame although no upstream says so.
     pub(crate) fn gave_up(&mut self, error: Option<&Error>, now: Instant) -> bool {
         let is_at_fault = self.is_at_fault();
-        let was_refused = error.is_some_and(|error| match error.kind {
-            ErrorKind::InvalidRequest | ErrorKind::ContextOverflow | ErrorKind::Unsupported => true,
-            ErrorKind::Refused
-            | ErrorKind::Auth
-            | ErrorKind::NotFound
-            | ErrorKind::RateLimited
-            | ErrorKind::Overloaded
-            | ErrorKind::Connect
-            | ErrorKind::Timeout(_)
-            | ErrorKind::Unavailable
-            | ErrorKind::Interrupted
-            | ErrorKind::Protocol => false,
-        });
+        let was_refused = error.is_some_and(|error| error.kind == ErrorKind::InvalidRequest);
         if was_refused || is_at_fault {
             self.suspicions.clear();
         }

@@ -15,7 +15,7 @@ use futures_util::stream;
 use parking_lot::Mutex;
 use provider::{
     Adjustment, Call, Capacity, Error, ErrorKind, Frame, FrameKind, Frames, Phase, Provider, Quota, Reply, ReplyHead,
-    Request, Usage,
+    Request, UpstreamIds, Usage,
 };
 use tokio::time::sleep;
 
@@ -33,6 +33,8 @@ pub(crate) enum Step {
     Fail(Error),
     /// The head of the reply, with what is left of the allowance.
     Head(Quota),
+    /// The head of the reply, with what the upstream calls the call.
+    HeadOf(UpstreamIds),
     Frame(Frame),
 }
 
@@ -197,6 +199,10 @@ impl Provider for Fake {
                     let head = ReplyHead { quota, ..ReplyHead::default() };
                     return Ok(Reply { head, frames: frames(steps, live) });
                 }
+                Step::HeadOf(ids) => {
+                    let head = ReplyHead { ids, ..ReplyHead::default() };
+                    return Ok(Reply { head, frames: frames(steps, live) });
+                }
                 Step::Frame(_) => unreachable!("a frame before the head"),
             }
         }
@@ -216,7 +222,7 @@ fn frames(steps: VecDeque<Step>, live: Live) -> Frames {
                 Step::Hang => std::future::pending().await,
                 Step::Fail(error) => return Some((Err(error), (VecDeque::new(), live))),
                 Step::Frame(frame) => return Some((Ok(frame), (steps, live))),
-                Step::Head(_) => unreachable!("a second head"),
+                Step::Head(_) | Step::HeadOf(_) => unreachable!("a second head"),
             }
         }
     }))

@@ -156,14 +156,59 @@ async fn an_exhausted_quota_in_the_headers_is_honoured() {
     assert_eq!(rig.ask(&plain()).await.expect("served").upstream, "a");
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_client_gets_the_most_telling_error() {
-    let (rig, a, b) = Rig::pair(StrategyName::Balanced);
-    a.always(fail(ErrorKind::Unsupported));
-    b.always(fail(ErrorKind::Auth));
+/// Failures of an upstream that could have served the request.
+const OWN_FAILURES: [ErrorKind; 9] = [
+    ErrorKind::Connect,
+    ErrorKind::Unavailable,
+    ErrorKind::Interrupted,
+    ErrorKind::Protocol,
+    ErrorKind::Auth,
+    ErrorKind::NotFound,
+    ErrorKind::RateLimited,
+    ErrorKind::Overloaded,
+    ErrorKind::Timeout(Phase::FirstToken),
+];
+
+/// The kind of error that the client gets when `a` and `b` fail as told.
+async fn told(a: ErrorKind, b: ErrorKind) -> ErrorKind {
+    let (rig, first, other) = Rig::pair(StrategyName::Balanced);
+    first.always(fail(a));
+    other.always(fail(b));
     let refused = rig.ask(&plain()).await.expect_err("nobody can");
     let RouterError::Failed { error, .. } = refused else { panic!("{refused}") };
-    assert_eq!(error.kind, ErrorKind::Unsupported);
+    error.kind
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_cannot_do_does_not_hide_that_the_other_failed() {
+    for refusal in [ErrorKind::Unsupported, ErrorKind::ContextOverflow, ErrorKind::Refused] {
+        for failure in OWN_FAILURES {
+            assert_eq!(told(refusal, failure).await, failure, "after {refusal}");
+            assert_eq!(told(failure, refusal).await, failure, "before {refusal}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_all_refuse_is_told_by_the_clearest_refusal() {
+    let (overflow, unsupported, refused) = (ErrorKind::ContextOverflow, ErrorKind::Unsupported, ErrorKind::Refused);
+    assert_eq!(told(unsupported, overflow).await, overflow);
+    assert_eq!(told(refused, unsupported).await, unsupported);
+    for failure in OWN_FAILURES {
+        assert_eq!(told(failure, ErrorKind::InvalidRequest).await, ErrorKind::InvalidRequest, "{failure}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_cannot_do_does_not_hide_that_the_other_takes_no_calls() {
+    let (rig, a, b) = Rig::pair(StrategyName::Balanced);
+    a.next([fail_for(ErrorKind::RateLimited, 20 * S)]);
+    b.always(fail(ErrorKind::Unsupported));
+    rig.ask(&plain()).await.expect_err("one is out of quota");
+    let refused = rig.ask(&plain()).await.expect_err("it still is");
+    let RouterError::NoUpstream { retry_after } = refused else { panic!("{refused}") };
+    assert!((15 * S..=20 * S).contains(&retry_after), "{retry_after:?}");
+    assert_eq!((a.calls(), b.calls()), (1, 2));
 }
 
 #[tokio::test(start_paused = true)]

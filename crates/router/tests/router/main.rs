@@ -18,6 +18,7 @@ mod fake;
 mod fallback;
 #[cfg(test)]
 mod health;
+mod ids;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]

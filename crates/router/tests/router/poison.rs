@@ -21,6 +21,10 @@ fn refuses(fake: &Arc<Fake>) {
     fake.does(|request| if is_poison(request) { fail(ErrorKind::InvalidRequest) } else { good(request, 10 * MS) });
 }
 
+fn cannot(fake: &Arc<Fake>) {
+    fake.does(|request| if is_poison(request) { fail(ErrorKind::Unsupported) } else { good(request, 10 * MS) });
+}
+
 /// 550 requests, one every `pace`, of which every eleventh is poison. Returns the kinds of error that its clients got.
 async fn mix(rig: &Rig, pace: std::time::Duration) -> Vec<ErrorKind> {
     let (well, bad) = (plain(), poison());
@@ -97,6 +101,11 @@ async fn poison_is_not_repeated_on_and_on_and_its_client_is_told() {
         {
             let (rig, a, b) = Rig::pair(StrategyName::Weighted);
             (rig, vec![a, b])
+        },
+        {
+            let (rig, a, b) = Rig::pair(StrategyName::Weighted);
+            cannot(&b);
+            (rig, vec![a])
         },
         {
             let (rig, a) = Rig::single();
@@ -199,6 +208,36 @@ async fn a_storm_of_500s_everywhere_opens_every_breaker() {
     assert_ne!(rig.breaker("a"), BreakerState::Closed);
     assert_ne!(rig.breaker("b"), BreakerState::Closed);
     assert!(a.calls() + b.calls() < 2 * 200, "{} and {}", a.calls(), b.calls());
+}
+
+/// A request that only one upstream could serve tells just as much of that one's outage.
+#[tokio::test(start_paused = true)]
+async fn a_storm_of_500s_opens_the_breaker_whatever_the_other_cannot_do() {
+    let (rig, a, b) = Rig::pair(StrategyName::Weighted);
+    a.always(status(500));
+    b.always(fail(ErrorKind::Unsupported));
+    for n in 0..20 {
+        match rig.ask(&numbered(n)).await.expect_err("an outage") {
+            RouterError::Failed { error, .. } => {
+                assert_eq!(error.kind, ErrorKind::Unavailable);
+                assert!(error.message.starts_with("all upstreams of this model failed"), "{error}");
+            }
+            other => assert!(matches!(other, RouterError::NoUpstream { .. }), "{other}"),
+        }
+    }
+    assert_eq!((rig.breaker("a"), rig.breaker("b")), (BreakerState::Open, BreakerState::Closed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn poison_that_the_other_cannot_serve_hurts_nobody() {
+    for pace in [MS, 20 * MS, 200 * MS] {
+        let (rig, a, b) = Rig::pair(StrategyName::Balanced);
+        chokes(&a);
+        cannot(&b);
+        let told = mix(&rig, pace).await;
+        assert!(told.iter().all(|kind| *kind == ErrorKind::Unavailable), "{told:?}");
+        assert_eq!((rig.breaker("a"), rig.breaker("b")), (BreakerState::Closed, BreakerState::Closed));
+    }
 }
 
 #[tokio::test(start_paused = true)]

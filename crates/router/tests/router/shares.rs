@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use proptest::{collection::vec, prelude::*};
-use provider::{ErrorKind, FrameKind, Quota};
+use provider::{ErrorKind, FrameKind, Phase, Quota};
 use router::{Reason, StrategyName};
 use tokio::time::sleep;
 
@@ -184,6 +184,30 @@ async fn requests_that_nobody_can_serve_leave_no_debt() {
     a.recovers();
     b.recovers();
     assert!(count(&ask(&rig, 100).await, "a").abs_diff(80) <= 1);
+}
+
+/// Who serves five requests after two that fail so at `a` and `b`, or after two that are served.
+async fn next_five(failing: Option<[ErrorKind; 2]>) -> Vec<String> {
+    let (rig, a, b) = Rig::pair(StrategyName::Weighted);
+    if let Some([first, other]) = failing {
+        a.always(fail(first));
+        b.always(fail(other));
+    }
+    for _ in 0..2 {
+        assert_eq!(rig.ask(&plain()).await.is_err(), failing.is_some());
+    }
+    a.recovers();
+    b.recovers();
+    ask(&rig, 5).await.into_iter().map(|got| got.upstream).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_failed_and_the_other_cannot_do_counts_as_the_first_ones_share() {
+    let served = next_five(None).await;
+    for refusal in [ErrorKind::Unsupported, ErrorKind::ContextOverflow, ErrorKind::Refused] {
+        assert_eq!(next_five(Some([ErrorKind::Timeout(Phase::FirstToken), refusal])).await, served, "{refusal}");
+        assert_ne!(next_five(Some([refusal; 2])).await, served, "{refusal} by both debits nobody");
+    }
 }
 
 #[tokio::test(start_paused = true)]
