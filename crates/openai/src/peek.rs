@@ -39,7 +39,7 @@ impl Peek {
     /// # Errors
     /// If `text` is not JSON.
     pub(crate) fn at(text: &str, dialect: &dyn Dialect) -> Result<Self, Malformed> {
-        Self::read(text, dialect, Flat::is_error)
+        Self::read(text, dialect, Sign::OfWhole)
     }
 
     /// Looks at the data of an event, which may tell of progress without being an error.
@@ -47,11 +47,11 @@ impl Peek {
     /// # Errors
     /// If `text` is not JSON.
     pub(crate) fn at_event(text: &str, dialect: &dyn Dialect) -> Result<Self, Malformed> {
-        Self::read(text, dialect, Flat::is_error_amid_events)
+        Self::read(text, dialect, Sign::Always)
     }
 
-    fn read(text: &str, dialect: &dyn Dialect, is_error: fn(&Flat) -> bool) -> Result<Self, Malformed> {
-        match Self::look(text, dialect, is_error) {
+    fn read(text: &str, dialect: &dyn Dialect, least: Sign) -> Result<Self, Malformed> {
+        match Self::look(text, dialect, least) {
             // A client may well follow deeper. What is seen of it is that there is something.
             Err(malformed) if malformed.why == Why::TooDeep => {
                 Ok(Self { choices: Some(1), embeddings: Some(1), has_content: true, ..Self::default() })
@@ -60,7 +60,7 @@ impl Peek {
         }
     }
 
-    fn look(text: &str, dialect: &dyn Dialect, is_error: fn(&Flat) -> bool) -> Result<Self, Malformed> {
+    fn look(text: &str, dialect: &dyn Dialect, least: Sign) -> Result<Self, Malformed> {
         let mut reader = Reader::of_answer(text);
         if reader.peek() != Some(b'{') {
             reader.value()?;
@@ -95,7 +95,7 @@ impl Peek {
         if usages > 1 {
             peek.usage = None;
         }
-        peek.is_error |= peek.choices.is_none() && is_error(&flat);
+        peek.is_error |= peek.choices.is_none() && flat.is_error(least);
         Ok(peek)
     }
 
@@ -185,17 +185,24 @@ fn says_something(reader: &mut Reader<'_>) -> Result<bool, Malformed> {
     Ok(something)
 }
 
-/// Members that make an error of an object without choices. A ping or a notice has some of them, an error more.
+/// What makes an error of an object without choices.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Sign {
+    #[default]
+    None,
+    /// Of a whole answer only: amid events a notice may have a message and a name, and tell of a job's state.
+    OfWhole,
+    Always,
+}
+
+/// The members of such an object. A ping or a notice has some of them, an error more.
 #[derive(Default)]
 struct Flat {
     has_message: bool,
-    /// A code or a field to blame, in words.
-    has_name: bool,
-    /// A status of failure, or a type that names an error.
-    has_cause: bool,
-    is_certain: bool,
-    /// The state of a job, or a detail without more.
-    is_report: bool,
+    /// What is a sign beside a message.
+    cause: Sign,
+    /// What is a sign by itself.
+    certain: Sign,
 }
 
 impl Flat {
@@ -203,27 +210,22 @@ impl Flat {
         let text = value.text();
         let says = |words: &[&str]| text.is_some_and(|text| words.iter().any(|word| text.says(word)));
         let is_filled = text.is_some_and(|text| !text.raw.is_empty());
+        let fails = || value.count().is_some_and(|code| code >= 400);
         match name {
             "message" => self.has_message = is_filled,
-            "code" | "param" if is_filled => self.has_name = true,
-            "code" | "status_code" => self.has_cause |= value.count().is_some_and(|code| code >= 400),
-            "type" => self.has_cause |= text.is_some_and(names_an_error),
-            "object" => self.is_certain |= says(&["error"]),
-            "err" => self.is_certain |= !value.is_empty(),
-            "detail" => self.is_report |= !value.is_empty(),
-            "status" => self.is_report |= says(&JOB_STATES),
+            "code" | "param" if is_filled => self.cause = self.cause.max(Sign::OfWhole),
+            "code" | "status_code" if fails() => self.cause = Sign::Always,
+            "type" if text.is_some_and(names_an_error) => self.cause = Sign::Always,
+            "object" if says(&["error"]) => self.certain = Sign::Always,
+            "err" if !value.is_empty() => self.certain = Sign::Always,
+            "detail" if !value.is_empty() => self.certain = self.certain.max(Sign::OfWhole),
+            "status" if says(&JOB_STATES) => self.certain = self.certain.max(Sign::OfWhole),
             _ => {}
         }
     }
 
-    /// Whether a whole answer is an error.
-    fn is_error(&self) -> bool {
-        self.is_error_amid_events() || self.is_report || (self.has_message && self.has_name)
-    }
-
-    /// Whether an event is one: a notice may have a message and a name, and tell of a job's state.
-    fn is_error_amid_events(&self) -> bool {
-        self.is_certain || (self.has_message && self.has_cause)
+    fn is_error(&self, least: Sign) -> bool {
+        self.certain >= least || (self.has_message && self.cause >= least)
     }
 }
 

@@ -78,7 +78,8 @@ async fn what_one_client_wrote_changes_nothing_for_the_next() {
     let rig = pair_of(&format!("{}default_max_tokens = 4096\n", a("openai")));
     for quoted in ["max_tokens", "stream_options", "maximum context length is 1000 tokens 4096"] {
         let message = format!("1 validation error:\\n {{'loc': ('body', 'seed'), 'input': '{quoted}'}}");
-        let refusal = format!(r#"{{"error":{{"message":"{message}","type":"BadRequestError","param":"seed","code":400}}}}"#);
+        let refusal =
+            format!(r#"{{"error":{{"message":"{message}","type":"BadRequestError","param":"seed","code":400}}}}"#);
         rig.emulator.control(A, answer(400, JSON, refusal, emulator::End::Complete));
         let refused = rig.client.chat(&with(say_hello(), json!({"seed": quoted}))).await;
         let told = (refused.status, refused.header("x-llm-router-attempts"), refused.error_message());

@@ -10,7 +10,7 @@ use crate::{
 };
 
 fn ids(worker: &str) -> UpstreamIds {
-    UpstreamIds::new(Some("call".to_owned()), Some(worker.to_owned()))
+    UpstreamIds::new(Some("call".to_owned()), Some(worker.to_owned()), None)
 }
 
 /// A reply of worker `head` that comes as far as this.

@@ -61,6 +61,7 @@ struct FailureLine<'a> {
 
 /// What the upstream calls the call, its worker, and its edge.
 #[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "they are the names in the log")]
 struct Ids<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     upstream_request_id: Option<&'a str>,
