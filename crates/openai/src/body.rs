@@ -2,6 +2,8 @@
 
 use provider::{Malformed, Reader, Text, Value, Why};
 
+use crate::mark;
+
 /// The states of a job that came back instead of its answer.
 pub(crate) const JOB_STATES: [&str; 5] = ["IN_QUEUE", "IN_PROGRESS", "FAILED", "TIMED_OUT", "CANCELLED"];
 
@@ -49,8 +51,8 @@ pub struct ErrorBody {
 impl ErrorBody {
     /// Reads a body of any of the known shapes. Of a body that was cut, or is broken, what stands before the cut counts.
     pub fn parse(body: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(body);
-        let start = text.trim_start_matches(['\u{feff}', ' ', '\n', '\r', '\t']);
+        let text = String::from_utf8_lossy(mark::without(body.trim_ascii_start()));
+        let start = text.trim_ascii_start();
         match start.as_bytes().first() {
             None => Self { shape: Shape::Empty, ..Self::default() },
             Some(b'<') => Self { shape: Shape::Page, ..Self::default() },

@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use provider::{Error, Frame, FrameKind, Object, Rewrite};
 
-use crate::{Event, blame::protocol, classify::Dialect, peek::Peek};
+use crate::{Event, blame::protocol, classify::Dialect, peek::Peek, sse::value_of};
 
 /// How usage reaches the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,26 +104,37 @@ fn rewritten(raw: &Bytes, text: &str, peek: &Peek, usage: Usage) -> Option<Bytes
     if usage != Usage::Kept {
         rewrite.remove("usage");
     }
-    let mut out = BytesMut::with_capacity(raw.len() * 2);
-    with_data(raw, &rewrite.finish(), &mut out);
+    let mut datas = vec![rewrite.finish()];
     if usage == Usage::Apart {
         let mut rewrite = Rewrite::new(text.as_bytes(), &object);
         rewrite.set("choices", "[]");
-        with_data(b"data:\n\n", &rewrite.finish(), &mut out);
+        datas.push(rewrite.finish());
+    }
+    // An event may be large: its new text takes no more room than it needs. Each line of data may get a blank that it lacked.
+    let lines = |data: &Bytes| memchr::memchr_iter(b'\n', data).count() + 1;
+    let data_bytes: usize = datas.iter().map(|data| data.len() + lines(data) * (DATA.len() + 1)).sum();
+    let mut out = BytesMut::with_capacity(raw.len().saturating_sub(text.len()) + data_bytes + 2);
+    let mut around = &raw[..];
+    for data in datas {
+        with_data(around, &data, &mut out);
+        around = b"data:\n\n";
     }
     Some(out.freeze())
 }
+
+/// What a line of data starts with.
+const DATA: &[u8] = b"data: ";
 
 /// The event `raw` with `json` for its data; its other lines stay. JSON of several lines takes several lines.
 fn with_data(raw: &[u8], json: &[u8], out: &mut BytesMut) {
     let mut is_written = false;
     for line in raw.split(|byte| matches!(byte, b'\n' | b'\r')).filter(|line| !line.is_empty()) {
-        if !line.starts_with(b"data") {
+        if value_of(line, b"data").is_none() {
             out.put_slice(line);
             out.put_slice(b"\n");
         } else if !std::mem::replace(&mut is_written, true) {
             for line in json.split(|byte| *byte == b'\n') {
-                out.put_slice(b"data: ");
+                out.put_slice(DATA);
                 out.put_slice(line);
                 out.put_slice(b"\n");
             }

@@ -10,6 +10,7 @@ mod classify;
 mod client;
 mod connections;
 mod injected;
+mod mark;
 mod outgoing;
 mod peek;
 mod quota;

@@ -16,14 +16,13 @@ use crate::{
     classify::Dialect,
     client::transport,
     injected::Injected,
+    mark,
     stream::{Ends, SseFrames},
     whole::{Asked, as_stream, whole},
 };
 
 /// Largest whole answer, in bytes: embeddings of a large batch are the longest.
 const MAX_WHOLE: usize = 64 << 20;
-/// The byte order mark, which may be cut between two reads.
-const MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// What is known of a call that its errors are to tell.
 pub(crate) struct Told {
@@ -143,7 +142,8 @@ async fn first_bytes(
         let seen = without_mark(&start);
         match seen.first() {
             None => {}
-            Some(_) if MARK.starts_with(seen) => {}
+            // The mark may be cut between two reads.
+            Some(_) if mark::may_come(seen) => {}
             Some(b'{' | b'[' | b'<') => return Ok((reads, false)),
             Some(_) if is_labelled => return Ok((reads, true)),
             Some(_) => {
@@ -162,7 +162,7 @@ async fn first_bytes(
 /// `start` from its first byte that is neither white space nor of a whole byte order mark.
 fn without_mark(start: &[u8]) -> &[u8] {
     let start = start.trim_ascii_start();
-    start.strip_prefix(MARK).map_or(start, <[u8]>::trim_ascii_start)
+    mark::without(start).trim_ascii_start()
 }
 
 /// Reads a body of at most `limit` bytes.

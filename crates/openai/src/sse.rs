@@ -6,6 +6,8 @@
 
 use bytes::{Bytes, BytesMut};
 
+use crate::mark;
+
 /// One event as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
@@ -93,16 +95,13 @@ impl Splitter {
 
     /// Returns `None` while it cannot be told yet whether the stream starts with a byte order mark.
     fn skip_byte_order_mark(&mut self) -> Option<()> {
-        const MARK: &[u8] = "\u{feff}".as_bytes();
         if self.started {
             return Some(());
         }
-        if self.pending.len() < MARK.len() && MARK.starts_with(&self.pending) {
+        if mark::may_come(&self.pending) {
             return None;
         }
-        if self.pending.starts_with(MARK) {
-            drop(self.pending.split_to(MARK.len()));
-        }
+        self.pending = self.pending.slice_ref(mark::without(&self.pending));
         self.started = true;
         Some(())
     }
@@ -160,7 +159,7 @@ fn fields(raw: &Bytes) -> (Option<Bytes>, bool) {
 }
 
 /// The value of a line that is the field `name`.
-fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+pub(crate) fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     match line.strip_prefix(name)? {
         [b':', b' ', value @ ..] | [b':', value @ ..] => Some(value),
         [] => Some(&[]),

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     blame::{self, Signal, protocol},
     classify::Dialect,
+    mark,
     peek::Peek,
 };
 
@@ -27,7 +28,7 @@ impl Asked {
 
 /// A whole answer, if the body is one: success is the presence of what was asked for, never the status alone.
 pub(crate) fn whole(body: Bytes, asked: Asked, dialect: &dyn Dialect) -> Result<Frame, Error> {
-    let body = without_mark(body);
+    let body = body.slice_ref(mark::without(&body));
     let text = str::from_utf8(&body).map_err(|_| protocol("the upstream's answer is not UTF-8"))?;
     let Ok(peek) = Peek::at(text, dialect) else { return Err(no_json(&body, text, asked, dialect)) };
     let found = match asked.operation {
@@ -40,12 +41,6 @@ pub(crate) fn whole(body: Bytes, asked: Asked, dialect: &dyn Dialect) -> Result<
     let usage = peek.usage;
     let bytes = if peek.renamed.is_empty() { None } else { renamed(text, &peek) };
     Ok(Frame { bytes: bytes.unwrap_or(body), kind: FrameKind::Whole, usage })
-}
-
-/// The body without the byte order mark that some servers put before it: clients pass it over, a parser of JSON does not.
-fn without_mark(body: Bytes) -> Bytes {
-    const MARK: &[u8] = "\u{feff}".as_bytes();
-    if body.starts_with(MARK) { body.slice(MARK.len()..) } else { body }
 }
 
 fn no_json(body: &[u8], text: &str, asked: Asked, dialect: &dyn Dialect) -> Error {

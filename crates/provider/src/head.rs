@@ -78,7 +78,7 @@ impl Features {
 pub struct Head {
     /// The model that the client asks for.
     pub model: String,
-    /// Whether the answer is to be streamed.
+    /// Whether the answer is to be streamed; never for embeddings.
     pub stream: bool,
     /// Whether the client wants usage at the end of the stream.
     pub include_usage: bool,

@@ -94,6 +94,26 @@ fn a_chunk_of_several_lines_stays_one_event_with_its_fields() {
 }
 
 #[test]
+fn a_field_that_only_starts_like_data_stays() {
+    let text = "database: 1\ndata: {\"choices\":[{\"delta\":{}}],\"usage\":{\"prompt_tokens\":1}}\ndata-x: y";
+    assert_eq!(relayed(text, false), "database: 1\ndata: {\"choices\":[{\"delta\":{}}]}\ndata-x: y\n\n");
+}
+
+#[test]
+fn a_large_event_takes_no_more_room_than_its_text() {
+    let content = "x".repeat(1 << 20);
+    let usage = r#""usage":{"prompt_tokens":3}"#;
+    for (text, wants_usage, copies) in [
+        (format!(r#"data:{{"choices":[{{"delta":{{"content":"{content}"}}}}],{usage}}}"#), false, 1),
+        (format!("data:{{\"choices\":[{{\"delta\":\ndata:{{\"content\":\"{content}\"}}}}],\ndata:{usage}}}"), false, 1),
+        (format!(r#"data:{{"choices":[{{"delta":{{}},"finish_reason":"stop"}}],"x":"{content}",{usage}}}"#), true, 2),
+    ] {
+        let rewritten = frame(&text, wants_usage).bytes.try_into_mut().expect("the only handle");
+        assert!(rewritten.capacity() < copies * content.len() + 1000, "{} bytes", rewritten.capacity());
+    }
+}
+
+#[test]
 fn usage_that_rides_on_the_finish_gets_a_chunk_of_its_own() {
     let riding = r#"data: {"id":"c","choices":[{"delta":{},"finish_reason":"stop"}],"usage":{"prompt_tokens":3}}"#;
     let expected = concat!(

@@ -3,12 +3,13 @@
 use provider::{
     ErrorKind,
     FrameKind::{self, Content, Done, Finish},
+    Operation,
 };
 use serde_json::json;
 
 use crate::{
     raw::Turn,
-    stage::{CONTENT, DONE, FINISH, Stage, kinds, text, until_closed},
+    stage::{CONTENT, DONE, FINISH, Stage, kept, kinds, text, until_closed},
 };
 
 #[tokio::test]
@@ -40,6 +41,16 @@ async fn what_is_asked_for_is_said() {
     let stage = Stage::set(vec![vec![until_closed("", &format!("{CONTENT}{FINISH}{DONE}"))]]).await;
     stage.stream().await.expect("a stream");
     assert!(stage.server.asked()[0].to_ascii_lowercase().contains("accept: text/event-stream"));
+}
+
+#[tokio::test]
+async fn embeddings_are_not_streamed_whatever_is_asked_for() {
+    let body = r#"{"data":[{"embedding":[0.5]}],"usage":{"prompt_tokens":1,"total_tokens":1}}"#;
+    let stage = Stage::of(Operation::Embeddings, vec![vec![kept(body)]]).await;
+    let frames = stage.call(json!({"stream": true}), None).await.expect("an answer");
+    assert_eq!((kinds(&frames), text(&frames).as_str()), (vec![FrameKind::Whole], body));
+    let asked = &stage.server.asked()[0];
+    assert!(asked.contains("accept: application/json") && !asked.contains("stream_options"), "{asked}");
 }
 
 #[tokio::test]

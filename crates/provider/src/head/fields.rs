@@ -28,7 +28,8 @@ impl State<'_> {
             }
             "stream" => {
                 self.once(2)?;
-                self.head.stream = self.flag()?;
+                // Embeddings come whole, whatever is asked for.
+                self.head.stream = self.flag()? && self.operation != Operation::Embeddings;
             }
             "stream_options" => {
                 self.once(3)?;

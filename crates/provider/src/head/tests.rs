@@ -73,6 +73,8 @@ fn completions_and_embeddings_have_their_own_input() {
     assert!(parse(Operation::Completions, r#"{"model":"m","prompt":"x"}"#, LIMITS).is_ok());
     assert!(parse(Operation::Embeddings, r#"{"model":"m","input":["x"]}"#, LIMITS).is_ok());
     assert!(parse(Operation::Embeddings, r#"{"model":"m","input":[]}"#, LIMITS).is_err());
+    let streamed = r#"{"model":"m","input":"x","stream":true,"stream_options":{"include_usage":true}}"#;
+    assert!(!parse(Operation::Embeddings, streamed, LIMITS).expect("valid").0.stream, "there is nothing to stream");
     assert!(parse(Operation::Completions, r#"{"model":"m","messages":[]}"#, LIMITS).is_err());
 }
 
