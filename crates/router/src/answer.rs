@@ -176,7 +176,7 @@ impl Relay {
     /// Books the answer as served. Returns what must be done before its end is released.
     fn served(&mut self) -> Option<BoxFuture<'static, ()>> {
         let now = Instant::now();
-        self.attempt.upstream.succeeded(now);
+        self.attempt.upstream.succeeded(self.attempt.origin(self.journey.fingerprint()), now);
         self.attempt.end(Outcome::Served, now);
         self.journey.end(RequestOutcome::Served, Some(&self.attempt), now)
     }

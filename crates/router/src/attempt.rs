@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::{
     event::{AttemptEnded, Estimate, Event, Outcome, Reason, Role, Route, Subject, Teller, Unreported},
     strategy::StrategyName,
-    upstream::Upstream,
+    upstream::{Origin, Upstream},
 };
 
 /// Bytes of a token in a whole answer, its JSON included; only for answers that do not count their tokens.
@@ -77,11 +77,15 @@ impl Attempt {
         }
     }
 
-    /// The first token came.
-    pub(crate) fn first_token(&mut self, now: Instant) {
-        let after = now.duration_since(self.started);
-        self.first_token = Some(after);
-        self.upstream.first_token(self.subject.stream, std::mem::take(&mut self.probe), after, now);
+    /// The first token came, of the request `by`.
+    pub(crate) fn first_token(&mut self, by: Option<u64>, now: Instant) {
+        self.first_token = Some(now.duration_since(self.started));
+        self.upstream.first_token(self.origin(by), self.subject.stream, std::mem::take(&mut self.probe), now);
+    }
+
+    /// The call as one of the request `by`.
+    pub(crate) fn origin(&self, by: Option<u64>) -> Origin {
+        Origin { by, began: self.started }
     }
 
     /// The upstream said what it calls the call. An error that says nothing of it leaves what the head said.

@@ -272,7 +272,11 @@ async fn try_once(
     let now = Instant::now();
     let error = match opened {
         Ok(Ok((reply, held))) => {
-            attempt.first_token(now);
+            // To read a whole body once more costs time: a whole answer is over with this, and only a doubt asks who got it.
+            if request.head.stream || attempt.upstream.is_in_doubt() {
+                journey.identify(request);
+            }
+            attempt.first_token(journey.fingerprint(), now);
             attempt.upstream.heard_quota(reply.head.quota, now);
             journey.committed(now);
             // The price of a whole answer is said before its only frame is relayed.

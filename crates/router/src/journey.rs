@@ -18,7 +18,7 @@ use crate::{
     event::{Event, Failure, Outcome, Reason, RequestEnded, RequestOutcome, Subject, Teller},
     strategy::StrategyName,
     table::Model,
-    upstream::{self, Upstream},
+    upstream::{self, Origin, Upstream},
 };
 
 /// One failure may be chance: a worker that dies, say. So many, all while other requests went well, are not.
@@ -52,7 +52,7 @@ pub(crate) struct Journey {
     model: Option<Arc<Model>>,
     config_version: Arc<str>,
     prompt_estimate: u64,
-    /// Tells the request from others by what it says and who sent it; made when an attempt fails.
+    /// Tells the request from others by what it says and who sent it; made when that matters.
     fingerprint: Option<u64>,
     /// The upstream of the latest attempt, and why it was chosen.
     last: Option<(UpstreamId, StrategyName, Reason)>,
@@ -105,10 +105,15 @@ impl Journey {
         self.prompt_estimate = tokens;
     }
 
-    /// What the request says, which tells it from others when its attempts fail.
+    /// What the request says, which tells it from others.
     pub(crate) fn identify(&mut self, request: &Request) {
         let key = self.subject.key.as_deref().unwrap_or_default();
         self.fingerprint.get_or_insert_with(|| request.fingerprint(key));
+    }
+
+    /// Tells the request from others, if that is known.
+    pub(crate) fn fingerprint(&self) -> Option<u64> {
+        self.fingerprint
     }
 
     /// Why the latest attempt's upstream was chosen.
@@ -153,6 +158,7 @@ impl Journey {
         if error.again.is_some() || is_cold {
             upstream.released(probe);
         } else if is_doubtful {
+            upstream.noted(self.fingerprint, now);
             self.suspicions.push(Suspicion { upstream, began: attempt.started, at: now });
         } else {
             let failure = upstream::Failure { error, by: self.fingerprint, began: attempt.started, probe, stream };
@@ -181,8 +187,9 @@ impl Journey {
     /// Each upstream that failed in a way that may have been the request's fault is suspected.
     fn suspect(&mut self, now: Instant) {
         let stream = self.subject.stream;
-        for Suspicion { upstream, began, .. } in std::mem::take(&mut self.suspicions) {
-            upstream.suspected(self.fingerprint, began, stream, now, &mut self.rng);
+        for Suspicion { upstream, began, at } in std::mem::take(&mut self.suspicions) {
+            let origin = Origin { by: self.fingerprint, began };
+            upstream.suspected(origin, at, stream, now, &mut self.rng);
         }
     }
 
@@ -190,7 +197,8 @@ impl Journey {
     /// has served a different request since.
     fn is_at_fault(&self) -> bool {
         let is_cleared = |upstream: &Arc<Upstream>| {
-            self.suspicions.iter().any(|it| Arc::ptr_eq(&it.upstream, upstream) && upstream.succeeded_since(it.at))
+            let mut failures = self.suspicions.iter().filter(|it| Arc::ptr_eq(&it.upstream, upstream));
+            failures.any(|it| upstream.has_served_another(self.fingerprint, it.at))
         };
         !self.failed_otherwise
             && !self.suspicions.is_empty()

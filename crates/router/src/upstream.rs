@@ -90,6 +90,15 @@ impl State {
     }
 }
 
+/// What tells whether a call shows anything about another one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Origin {
+    /// Tells the request from others, if that is known.
+    pub(crate) by: Option<u64>,
+    /// When the call began.
+    pub(crate) began: Instant,
+}
+
 /// A call that failed.
 pub(crate) struct Failure<'a> {
     pub(crate) error: &'a Error,
@@ -243,12 +252,12 @@ impl Upstream {
     }
 
     /// The first token came. That is all that a probe is to find out: the rest of a long answer would keep others waiting.
-    pub(crate) fn first_token(&self, stream: bool, probe: bool, after: Duration, now: Instant) {
+    pub(crate) fn first_token(&self, origin: Origin, stream: bool, probe: bool, now: Instant) {
         let mut state = self.state.lock();
         let load = if stream { &mut state.streamed } else { &mut state.whole };
-        load.record(after, now);
+        load.record(now.duration_since(origin.began), now);
         state.last_success = Some(now);
-        state.doubt.went_well();
+        state.doubt.went_well(origin.by, origin.began);
         self.count_workers(&mut state, now);
         state.workers.answered(now);
         if probe {
@@ -276,11 +285,11 @@ impl Upstream {
     }
 
     /// A call went well.
-    pub(crate) fn succeeded(&self, now: Instant) {
+    pub(crate) fn succeeded(&self, origin: Origin, now: Instant) {
         let mut state = self.state.lock();
         state.breaker.succeeded(false, now);
         state.last_success = Some(now);
-        state.doubt.went_well();
+        state.doubt.went_well(origin.by, origin.began);
     }
 
     /// A call ended without saying anything about the upstream's health.
@@ -309,10 +318,23 @@ impl Upstream {
         }
     }
 
-    /// The request `by` is over, and this upstream failed a call of it, which began at `began`, in a way that may have been the
-    /// request's own fault.
-    pub(crate) fn suspected(&self, by: Option<u64>, began: Instant, stream: bool, now: Instant, rng: &mut dyn Rng) {
+    /// A call of the request `by` failed in a way that may be its own fault. What that means shows when the request is over.
+    pub(crate) fn noted(&self, by: Option<u64>, now: Instant) {
+        self.state.lock().doubt.note(by, now);
+    }
+
+    /// Whether there is a doubtful failure about which the next success decides.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.state.lock().doubt.is_open()
+    }
+
+    /// A request is over, and this upstream failed a call of it at `at`, in a way that may have been the request's own fault.
+    pub(crate) fn suspected(&self, origin: Origin, at: Instant, stream: bool, now: Instant, rng: &mut dyn Rng) {
+        let Origin { by, began } = origin;
         let mut state = self.state.lock();
+        if state.doubt.has_served_another(by, at) {
+            return;
+        }
         let count = state.doubt.suspect(by, began, now);
         if count == 0 {
             return;
@@ -339,9 +361,14 @@ impl Upstream {
         );
     }
 
-    /// Whether a call went well since `since`.
+    /// Whether anybody got anything from it since `since`.
     pub(crate) fn succeeded_since(&self, since: Instant) -> bool {
         self.state.lock().last_success.is_some_and(|at| at >= since)
+    }
+
+    /// Whether a request other than `by`, called at or after `since`, went well.
+    pub(crate) fn has_served_another(&self, by: Option<u64>, since: Instant) -> bool {
+        self.state.lock().doubt.has_served_another(by, since)
     }
 }
 

@@ -1,16 +1,19 @@
 //! A request that makes upstreams answer 500 must not hurt the others; a storm of 500s must.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
 
 use futures_util::future::join_all;
-use provider::{Error, ErrorKind};
+use provider::{Error, ErrorKind, Request};
 use router::{BreakerState, Reason, RouterError, StrategyName};
 use tokio::time::{Instant, sleep};
 
 use crate::{
     fake::{Fake, MS, S, Step, error, fail, good, status},
     health::half_open,
-    rig::{Rig, is_poison, numbered, plain, poison},
+    rig::{Rig, is_poison, numbered, plain, poison, streaming},
 };
 
 fn chokes(fake: &Arc<Fake>) {
@@ -208,6 +211,51 @@ async fn a_storm_of_500s_everywhere_opens_every_breaker() {
     assert_ne!(rig.breaker("a"), BreakerState::Closed);
     assert_ne!(rig.breaker("b"), BreakerState::Closed);
     assert!(a.calls() + b.calls() < 2 * 200, "{} and {}", a.calls(), b.calls());
+}
+
+/// What is told to poison at the upstream `a`, which begins to answer other requests after `wait`.
+async fn told_beside(rig: &Rig, a: &Fake, wait: std::time::Duration, other: Request) -> (bool, String) {
+    a.does(move |request| if is_poison(request) { status(500) } else { good(request, wait) });
+    let ask = async {
+        sleep(MS).await;
+        told(rig).await
+    };
+    let (served, (_, is_advised, message, _)) = tokio::join!(rig.ask(&other), ask);
+    assert_eq!(served.expect("served").attempts, 1);
+    (is_advised, message)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_began_before_a_failure_does_not_blame_its_client() {
+    for wait in [2 * MS, 5 * MS, 50 * MS] {
+        for other in [plain(), streaming()] {
+            let (rig, a) = Rig::single();
+            let (is_advised, message) = told_beside(&rig, &a, wait, other).await;
+            assert!(!is_advised && message.starts_with("all upstreams of this model failed"), "{message}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_request_going_well_neither_blames_its_client_nor_clears_the_upstream() {
+    let (rig, a) = Rig::single();
+    // The second call is a twin's, which begins after the first has failed.
+    let calls = AtomicU32::new(0);
+    a.does(move |request| match calls.fetch_add(1, Ordering::Relaxed) {
+        1 => good(request, MS),
+        _ => status(500),
+    });
+    let request = poison();
+    let twin = async {
+        sleep(MS).await;
+        rig.ask(&request).await.expect("served")
+    };
+    let ((_, is_advised, message, _), _) = tokio::join!(told(&rig), twin);
+    assert!(!is_advised && message.starts_with("all upstreams of this model failed"), "{message}");
+    for n in 0..4 {
+        rig.ask(&numbered(n)).await.expect_err("an outage");
+    }
+    assert_ne!(rig.breaker("a"), BreakerState::Closed, "five failures of different requests");
 }
 
 /// A request that only one upstream could serve tells just as much of that one's outage.
