@@ -151,12 +151,16 @@ impl Journey {
         let (stream, probe) = (self.subject.stream, attempt.probe);
         let upstream = attempt.upstream.clone();
         let is_cold = error.kind == ErrorKind::Timeout(Phase::FirstToken) && upstream.is_down(now);
-        // Not once content has come: that was the upstream's to finish. A probe is believed at once: its upstream was in doubt
-        // already, and others wait for what it finds.
-        let is_doubtful = error.may_be_poison() && self.first_token.is_none() && !probe;
+        // A probe is believed at once: its upstream was in doubt already, and others wait for what it finds.
+        let is_doubtful = error.may_be_poison() && !probe;
         // What is repeated at once says something only by how the repeat ends.
         if error.again.is_some() || is_cold {
             upstream.released(probe);
+        } else if is_doubtful && self.first_token.is_some() {
+            // The request is over with this.
+            let origin = Origin { by: self.fingerprint, began: attempt.started };
+            let failure = upstream::Doubtful { origin, at: now, is_amid: true, stream };
+            upstream.suspected(&failure, now, &mut self.rng);
         } else if is_doubtful {
             upstream.noted(self.fingerprint, now);
             self.suspicions.push(Suspicion { upstream, began: attempt.started, at: now });
@@ -188,8 +192,9 @@ impl Journey {
     fn suspect(&mut self, now: Instant) {
         let stream = self.subject.stream;
         for Suspicion { upstream, began, at } in std::mem::take(&mut self.suspicions) {
-            let origin = Origin { by: self.fingerprint, began };
-            upstream.suspected(origin, at, stream, now, &mut self.rng);
+            let failure =
+                upstream::Doubtful { origin: Origin { by: self.fingerprint, began }, at, is_amid: false, stream };
+            upstream.suspected(&failure, now, &mut self.rng);
         }
     }
 

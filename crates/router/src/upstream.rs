@@ -74,6 +74,8 @@ struct State {
     breaker: Breaker,
     /// Failures that may be the fault of the requests that met them.
     doubt: Doubt,
+    /// The same of failures amid an answer, about which only complete answers decide.
+    doubt_amid: Doubt,
     streamed: PeakEwma,
     whole: PeakEwma,
     in_flight: u32,
@@ -97,6 +99,17 @@ pub(crate) struct Origin {
     pub(crate) by: Option<u64>,
     /// When the call began.
     pub(crate) began: Instant,
+}
+
+/// A failure that may be the fault of the request that met it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Doubtful {
+    pub(crate) origin: Origin,
+    /// When it failed.
+    pub(crate) at: Instant,
+    /// Whether content had come.
+    pub(crate) is_amid: bool,
+    pub(crate) stream: bool,
 }
 
 /// A call that failed.
@@ -290,6 +303,7 @@ impl Upstream {
         state.breaker.succeeded(false, now);
         state.last_success = Some(now);
         state.doubt.went_well(origin.by, origin.began);
+        state.doubt_amid.went_well(origin.by, origin.began);
     }
 
     /// A call ended without saying anything about the upstream's health.
@@ -328,14 +342,15 @@ impl Upstream {
         self.state.lock().doubt.is_open()
     }
 
-    /// A request is over, and this upstream failed a call of it at `at`, in a way that may have been the request's own fault.
-    pub(crate) fn suspected(&self, origin: Origin, at: Instant, stream: bool, now: Instant, rng: &mut dyn Rng) {
-        let Origin { by, began } = origin;
+    /// A request is over, and this upstream failed a call of it in a way that may have been the request's own fault.
+    pub(crate) fn suspected(&self, failure: &Doubtful, now: Instant, rng: &mut dyn Rng) {
+        let Doubtful { origin: Origin { by, began }, at, is_amid, stream } = *failure;
         let mut state = self.state.lock();
-        if state.doubt.has_served_another(by, at) {
+        let doubt = if is_amid { &mut state.doubt_amid } else { &mut state.doubt };
+        if doubt.has_served_another(by, at) {
             return;
         }
-        let count = state.doubt.suspect(by, began, now);
+        let count = doubt.suspect(by, began, now);
         if count == 0 {
             return;
         }

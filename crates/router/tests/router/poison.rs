@@ -6,12 +6,12 @@ use std::sync::{
 };
 
 use futures_util::future::join_all;
-use provider::{Error, ErrorKind, Request};
+use provider::{Error, ErrorKind, FrameKind, Quota, Request};
 use router::{BreakerState, Reason, RouterError, StrategyName};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    fake::{Fake, MS, S, Step, error, fail, good, status},
+    fake::{Fake, MS, S, Step, error, fail, frame, good, status},
     health::half_open,
     rig::{Rig, is_poison, numbered, plain, poison, streaming},
 };
@@ -299,4 +299,34 @@ async fn poison_as_a_probe_blames_only_the_upstream_in_doubt() {
     assert_eq!(rig.breaker("b"), BreakerState::Closed);
     let predicted = rig.upstream("b").snapshot(false, Instant::now()).first_token.expect("it has served");
     assert!(predicted < S, "{predicted:?}");
+}
+
+/// Poison begins well, and fails amid the answer.
+fn breaks(fake: &Arc<Fake>) {
+    let unreadable =
+        || vec![Step::Head(Quota::default()), frame(FrameKind::Content), Step::Fail(error(ErrorKind::Protocol))];
+    fake.does(move |request| if is_poison(request) { unreadable() } else { good(request, 10 * MS) });
+}
+
+#[tokio::test(start_paused = true)]
+async fn poison_that_breaks_its_own_answer_moves_no_health() {
+    let (rig, a) = Rig::single();
+    breaks(&a);
+    for n in 0..50 {
+        assert!(rig.ask(&poison()).await.expect("it begins").error.is_some());
+        if n % 10 == 0 {
+            rig.ask(&numbered(n)).await.expect("served");
+        }
+    }
+    assert_eq!(rig.breaker("a"), BreakerState::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_breaks_every_answer_is_left_alone() {
+    let (rig, a) = Rig::single();
+    a.always(vec![Step::Head(Quota::default()), frame(FrameKind::Content), Step::Fail(error(ErrorKind::Protocol))]);
+    for n in 0..5 {
+        assert!(rig.ask(&numbered(n)).await.expect("it begins").error.is_some());
+    }
+    assert_eq!(rig.breaker("a"), BreakerState::Open);
 }
