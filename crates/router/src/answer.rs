@@ -7,12 +7,12 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use futures_util::{Stream, future::BoxFuture};
-use provider::{Error, ErrorKind, Frame, FrameKind, Frames, Object, Phase, Rewrite};
+use provider::{Error, ErrorKind, Frame, FrameKind, Frames, Phase};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
+    addition::Addition,
     attempt::Attempt,
     event::{Outcome, RequestOutcome},
     journey::Journey,
@@ -26,8 +26,10 @@ const LONGEST_SETTLEMENT: Duration = Duration::from_secs(2);
 /// The frames of a reply. Dropping it before the end cancels the call upstream.
 pub struct Answer {
     source: Source,
-    /// A member for the first frame that finishes, as its key and its JSON.
-    addition: Option<(&'static str, String)>,
+    /// A member that was not told yet.
+    addition: Option<Addition>,
+    /// The end of the stream, which follows an event of our own.
+    last: Option<Frame>,
 }
 
 #[expect(clippy::large_enum_variant, reason = "nearly every answer is the large one, and a box is one more allocation")]
@@ -40,17 +42,34 @@ enum Source {
 
 impl Answer {
     pub(crate) fn relayed(relay: Relay) -> Self {
-        Self { source: Source::Relayed(relay), addition: None }
+        Self { source: Source::Relayed(relay), addition: None, last: None }
     }
 
     /// An answer whose upstream has told it to its end already.
     pub(crate) fn composed(frames: impl IntoIterator<Item = Frame>) -> Self {
-        Self { source: Source::Composed(frames.into_iter().collect()), addition: None }
+        Self { source: Source::Composed(frames.into_iter().collect()), addition: None, last: None }
     }
 
-    /// Adds a member to the event that finishes the stream.
+    /// Adds a member to the event that finishes the stream or, where none can take it, in an event of its own before the end.
     pub(crate) fn add(&mut self, key: &'static str, json: String) {
-        self.addition = Some((key, json));
+        self.addition = Some(Addition::new(key, json));
+    }
+
+    /// The next frame to relay where `frame` came: with the addition, if it is time for that.
+    fn added(&mut self, mut frame: Frame) -> Frame {
+        let Some(mut addition) = self.addition.take() else { return frame };
+        if frame.kind == FrameKind::Done {
+            self.last = Some(frame);
+            return addition.event();
+        }
+        let finishes = frame.kind == FrameKind::Finish;
+        if let Some(bytes) = addition.within(&frame.bytes).filter(|_| finishes) {
+            frame.bytes = bytes;
+            return frame;
+        }
+        addition.follows(&frame);
+        self.addition = Some(addition);
+        frame
     }
 
     /// The whole answer, if it is one: a reply of a single frame is sent with its length, not streamed.
@@ -68,30 +87,15 @@ impl Stream for Answer {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
+        if let Some(last) = this.last.take() {
+            return Poll::Ready(Some(Ok(last)));
+        }
         let polled = match &mut this.source {
             Source::Relayed(relay) => Pin::new(relay).poll_next(context),
             Source::Composed(frames) => Poll::Ready(frames.pop_front().map(Ok)),
         };
-        match polled {
-            Poll::Ready(Some(Ok(mut frame))) if frame.kind == FrameKind::Finish => {
-                if let Some((key, json)) = this.addition.take() {
-                    frame.bytes = with_member(&frame.bytes, key, &json).unwrap_or(frame.bytes);
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            polled => polled,
-        }
+        polled.map(|item| item.map(|frame| frame.map(|frame| this.added(frame))))
     }
-}
-
-/// An event, or a whole answer, with a further member in its object; `None` if there is no object.
-pub(crate) fn with_member(bytes: &[u8], key: &str, json: &str) -> Option<Bytes> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    let (start, end) = (text.find('{')?, text.rfind('}')? + 1);
-    let object = Object::parse(&text[start..end]).ok()?;
-    let mut rewrite = Rewrite::new(&bytes[start..end], &object);
-    rewrite.set(key, json);
-    Some([&bytes[..start], &rewrite.finish(), &bytes[end..]].concat().into())
 }
 
 /// The frames of a committed reply on their way from its upstream.

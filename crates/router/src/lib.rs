@@ -3,6 +3,7 @@
 //! Knows no HTTP, no files, no metrics: requests and replies come and go in the words of `provider`, and what happens is told
 //! as events. A request crosses into this crate once, at [`Router::call`].
 
+mod addition;
 mod answer;
 mod attempt;
 mod breaker;

@@ -10,7 +10,7 @@ use super::{
     Ensemble, Member, Outcome, cost,
     pick::{Picked, Score},
 };
-use crate::{Answer, Reason, Served, answer::with_member};
+use crate::{Answer, Reason, Served, addition::with_member};
 
 /// A member's answer.
 pub(super) struct Reply {

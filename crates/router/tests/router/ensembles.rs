@@ -236,6 +236,53 @@ async fn with_first_the_stream_that_begins_first_is_relayed() {
     assert_eq!(frames[0].bytes, "data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n", "as it came");
 }
 
+/// The data of the events of a relayed stream whose upstream sends `content`, `finish` and then the end.
+async fn relayed(content: &str, finish: (FrameKind, &str)) -> Vec<Value> {
+    let (rig, fakes) = rig();
+    let step = |kind, text: &str| Step::Frame(Frame { bytes: text.to_owned().into(), kind, usage: None });
+    let stream = vec![
+        Step::Head(Quota::default()),
+        step(FrameKind::Content, content),
+        step(finish.0, finish.1),
+        step(FrameKind::Done, "data: [DONE]\n\n"),
+    ];
+    for fake in &fakes {
+        fake.always(after(S, stream.clone()));
+    }
+    let served = rig.put(&of(Pick::First), &streaming(), 3).await.expect("served");
+    let frames = frames(served).await;
+    assert_eq!(frames.last().map(|frame| frame.kind), Some(FrameKind::Done), "the end is the last");
+    let text: String = frames.iter().map(|frame| str::from_utf8(&frame.bytes).expect("text")).collect();
+    let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
+    data.map(|data| serde_json::from_str(data).unwrap_or_else(|_| json!(data))).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_relayed_stream_tells_of_its_ensemble_however_it_finishes() {
+    let content = json!({"id": "c", "created": 7, "model": "w", "choices": [{"delta": {"content": "{x}"}}]});
+    let finish = json!({"id": "c", "choices": [{"delta": {}, "finish_reason": "eos"}]});
+    let usage = json!({"id": "c", "choices": [], "usage": {"prompt_tokens": 1}});
+    let (first, last) = (format!("data: {content}\n\n"), format!("data: {finish}\n\n"));
+
+    for end in ["\n\n", "\r\n\r\n"] {
+        let both = format!("data: {finish}{end}data: {usage}{end}");
+        let events = relayed(&first, (FrameKind::Finish, &both)).await;
+        assert_eq!((events[1]["ensemble"]["winner"].clone(), &events[2]), (json!(0), &usage), "{events:?}");
+        assert_eq!(events[1]["choices"], finish["choices"]);
+    }
+
+    // No event is known to finish it, or it is none that can take a member.
+    for finish in [(FrameKind::Content, &*last), (FrameKind::Finish, "data: {\ndata: }]\n\n")] {
+        let events = relayed(&first, finish).await;
+        let [.., told, end] = &events[..] else { panic!("{events:?}") };
+        assert_eq!((told["ensemble"]["winner"].clone(), end), (json!(0), &json!("[DONE]")), "{events:?}");
+        assert_eq!((told["id"].clone(), told["choices"].clone()), (json!("c"), json!([])));
+        assert_eq!(events.iter().filter(|event| event.get("ensemble").is_some()).count(), 1);
+    }
+    let events = relayed("data: odd\n\n", (FrameKind::Content, "data: odd\n\n")).await;
+    assert_eq!((events[2]["ensemble"]["winner"].clone(), events[2]["choices"].clone()), (json!(0), json!([])));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_breaks_after_it_was_picked_breaks_visibly() {
     let (rig, fakes) = rig();
