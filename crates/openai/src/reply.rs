@@ -50,7 +50,7 @@ pub(crate) fn frames(response: Response, request: &Request, dialect: &'static dy
     if !request.head.stream {
         return Box::pin(stream::once(async move {
             let body = read(response, MAX_WHOLE).await?;
-            let frame = whole(body, asked, dialect).map_err(|error| told.judge(error))?;
+            let frame = whole(&body, asked, dialect).map_err(|error| told.judge(error))?;
             told.answered();
             Ok(frame)
         }));
@@ -69,7 +69,7 @@ pub(crate) fn frames(response: Response, request: &Request, dialect: &'static dy
             return Ok(Form::Stream(SseFrames::new(body, usage_for, dialect, ends)));
         }
         let body = gather(body, MAX_WHOLE, None).await?;
-        Ok(Form::Whole(as_stream(body, asked, dialect)?.into_iter()))
+        Ok(Form::Whole(as_stream(&body, asked, dialect)?.into_iter()))
     };
     Box::pin(Streamed { state: State::Sniffing(Box::pin(sniffed)), told })
 }

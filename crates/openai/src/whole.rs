@@ -27,8 +27,8 @@ impl Asked {
 }
 
 /// A whole answer, if the body is one: success is the presence of what was asked for, never the status alone.
-pub(crate) fn whole(body: Bytes, asked: Asked, dialect: &dyn Dialect) -> Result<Frame, Error> {
-    let body = body.slice_ref(mark::without(&body));
+pub(crate) fn whole(body: &Bytes, asked: Asked, dialect: &dyn Dialect) -> Result<Frame, Error> {
+    let body = body.slice_ref(mark::without(body));
     let text = str::from_utf8(&body).map_err(|_| protocol("the upstream's answer is not UTF-8"))?;
     let Ok(peek) = Peek::at(text, dialect) else { return Err(no_json(&body, text, asked, dialect)) };
     let found = match asked.operation {
@@ -69,7 +69,7 @@ fn renamed(text: &str, peek: &Peek) -> Option<Bytes> {
 ///
 /// # Errors
 /// If it is no answer, or none that can be told in pieces. The latter says nothing about the upstream's health.
-pub(crate) fn as_stream(body: Bytes, asked: Asked, dialect: &dyn Dialect) -> Result<Vec<Frame>, Error> {
+pub(crate) fn as_stream(body: &Bytes, asked: Asked, dialect: &dyn Dialect) -> Result<Vec<Frame>, Error> {
     let frame = whole(body, asked, dialect)?;
     let answer = str::from_utf8(&frame.bytes).ok().and_then(|text| tree(text).ok());
     let pieces = answer.and_then(|answer| pieces(answer, asked));

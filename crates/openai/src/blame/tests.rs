@@ -93,6 +93,9 @@ fn known_texts_count_only_as_the_whole_message_in_their_known_form() {
     assert_eq!(runpod(400, quoted), "client's mistake");
     assert_eq!(runpod(400, r#"{"error":{"message":"no workers available","param":"seed"}}"#), "client's mistake");
     assert_eq!(runpod(404, r#"{"error":"no workers available"}"#), "not found");
+    for cut in [r#"{"error":"no workers available"#, r#"{"error":{"message":"no workers available"#] {
+        assert_eq!(runpod(503, cut), "broken", "more may have followed");
+    }
     let elsewhere = |whose, body| decide(whose, Operation::Chat, 503, body).name;
     assert_eq!(elsewhere(Whose::OpenAi, r#"{"error":"no workers available"}"#), "no workers");
     assert_eq!(elsewhere(Whose::OpenAi, r#"{"error":{"message":"no workers available"}}"#), "broken");

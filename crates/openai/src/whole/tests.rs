@@ -8,7 +8,7 @@ use crate::OpenAiDialect;
 const CHAT: Asked = Asked { operation: Operation::Chat, include_usage: false, choices: 1 };
 
 fn read(body: &str, asked: Asked) -> Result<Frame, Error> {
-    whole(Bytes::from(body.to_owned()), asked, &OpenAiDialect)
+    whole(&Bytes::from(body.to_owned()), asked, &OpenAiDialect)
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn success_is_the_presence_of_what_was_asked_for() {
 fn a_byte_order_mark_is_passed_over() {
     let body = r#"{"choices":[{"message":{"content":"hi"},"finish_reason":"eos"}]}"#;
     assert_eq!(read(&format!("\u{feff}{body}"), CHAT).expect("an answer").bytes, body);
-    let told = as_stream(Bytes::from(format!("\u{feff}{body}")), CHAT, &OpenAiDialect);
+    let told = as_stream(&Bytes::from(format!("\u{feff}{body}")), CHAT, &OpenAiDialect);
     assert_eq!(told.expect("a stream").len(), 4);
 }
 
@@ -64,7 +64,7 @@ fn a_stream_for_a_whole_answer_is_named_and_charged_to_nobody() {
 }
 
 fn events(body: &Value, asked: Asked) -> Vec<Value> {
-    let frames = as_stream(Bytes::from(body.to_string()), asked, &OpenAiDialect).expect("a stream");
+    let frames = as_stream(&Bytes::from(body.to_string()), asked, &OpenAiDialect).expect("a stream");
     let texts = frames.iter().filter(|frame| !frame.bytes.is_empty());
     let datas = texts.map(|frame| String::from_utf8(frame.bytes.to_vec()).expect("text"));
     datas
@@ -93,7 +93,7 @@ fn a_whole_chat_is_told_in_pieces() {
     assert_eq!((&told[2]["choices"], &told[2]["usage"]), (&json!([]), &body["usage"]));
     assert_eq!(told[3], "[DONE]");
     assert_eq!(events(&body, CHAT).len(), 3, "no usage for a client that did not ask");
-    let frames = as_stream(Bytes::from(body.to_string()), CHAT, &OpenAiDialect).expect("a stream");
+    let frames = as_stream(&Bytes::from(body.to_string()), CHAT, &OpenAiDialect).expect("a stream");
     assert_eq!(frames.iter().find_map(|frame| frame.usage).map(|usage| usage.total()), Some(5), "it is counted");
 }
 
@@ -110,7 +110,7 @@ fn a_whole_completion_of_two_choices_is_told_in_pieces() {
 fn what_is_odd_in_a_whole_answer_keeps_it_from_no_stream() {
     let odd = r#"{"id":"a","id":"b","choices":[],"choices":[{"message":{"content":"a \ud83d b"},"finish_reason":"stop"}],
         "timings":{"cost":1e999}}"#;
-    let frames = as_stream(Bytes::from(odd), CHAT, &OpenAiDialect).expect("a stream");
+    let frames = as_stream(&Bytes::from(odd), CHAT, &OpenAiDialect).expect("a stream");
     let content = String::from_utf8(frames[0].bytes.to_vec()).expect("text");
     assert!(content.contains("\"content\":\"a \u{fffd} b\"") && content.contains("\"id\":\"b\""), "{content}");
 }
@@ -143,7 +143,7 @@ fn what_cannot_be_told_in_pieces_is_charged_to_nobody() {
         r#"{"choices":[{"message":"text"}]}"#,
         r#"{"choices":[{"message":{"content":"x"}}],"choices":[]}"#,
     ] {
-        let error = as_stream(Bytes::from(body.to_owned()), CHAT, &OpenAiDialect).expect_err(body);
+        let error = as_stream(&Bytes::from(body.to_owned()), CHAT, &OpenAiDialect).expect_err(body);
         assert_eq!(error.kind, ErrorKind::Unsupported, "{body}");
         assert!(error.message.contains("whole answer"), "{error}");
     }

@@ -43,11 +43,3 @@ async fn what_means_something_where_there_is_no_body_means_nothing_where_one_was
         assert_eq!(stage.call(json!({}), None).await.expect_err("a 404").kind, ErrorKind::Refused);
     }
 }
-
-#[tokio::test]
-async fn the_start_of_a_known_text_is_not_that_text() {
-    let cut = r#"{"error":"no workers available"#;
-    let head = "HTTP/1.1 503 Service Unavailable\r\n\r\n".to_owned();
-    let stage = Stage::set(vec![vec![Turn::Last(vec![head, cut.to_owned()])]]).await;
-    assert_eq!(stage.call(json!({}), None).await.expect_err("a 503").kind, ErrorKind::Unavailable);
-}

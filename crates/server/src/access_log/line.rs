@@ -61,19 +61,18 @@ struct FailureLine<'a> {
 
 /// What the upstream calls the call, its worker, and its edge.
 #[derive(Serialize)]
-#[expect(clippy::struct_field_names, reason = "they are the names in the log")]
 struct Ids<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    upstream_request_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    worker_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    edge_id: Option<&'a str>,
+    #[serde(rename = "upstream_request_id", skip_serializing_if = "Option::is_none")]
+    request: Option<&'a str>,
+    #[serde(rename = "worker_id", skip_serializing_if = "Option::is_none")]
+    worker: Option<&'a str>,
+    #[serde(rename = "edge_id", skip_serializing_if = "Option::is_none")]
+    edge: Option<&'a str>,
 }
 
 impl<'a> Ids<'a> {
     fn of(ids: &'a UpstreamIds) -> Self {
-        Self { upstream_request_id: ids.request(), worker_id: ids.worker(), edge_id: ids.edge() }
+        Self { request: ids.request(), worker: ids.worker(), edge: ids.edge() }
     }
 }
 
