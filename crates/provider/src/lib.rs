@@ -33,7 +33,7 @@ pub struct Call {
     pub request_id: RequestId,
     /// When the client's patience ends; shared by retries and fallbacks.
     pub deadline: Instant,
-    /// What to change because the same upstream has just refused the request as it was: [`Error::again`] of that attempt.
+    /// What to change because the same upstream has refused the request as it was: [`Error::again`] of an earlier attempt.
     pub adjustment: Option<Adjustment>,
 }
 

@@ -90,9 +90,7 @@ impl Attempt {
 
     /// The upstream said what it calls the call. An error that says nothing of it leaves what the head said.
     pub(crate) fn identified(&mut self, ids: &UpstreamIds) {
-        if *ids != UpstreamIds::default() {
-            self.ids = ids.clone();
-        }
+        self.ids = ids.or(&self.ids);
     }
 
     /// A piece of the answer came.

@@ -64,8 +64,10 @@ pub(crate) async fn serve(
     loop {
         let decided = match at_once.take() {
             Some(adjusted) => Ok(adjusted),
-            None => decide(model, request, &mut history, repeat, call.deadline, &mut journey)
-                .map(|chosen| (chosen, call.clone())),
+            None => decide(model, request, &mut history, repeat, call.deadline, &mut journey).map(|chosen| {
+                let adjustment = history.adjusted(chosen.target).cloned();
+                (chosen, Call { adjustment, ..call.clone() })
+            }),
         };
         let (chosen, adjusted) = match decided {
             Ok(decided) => decided,
@@ -178,7 +180,9 @@ fn again(
     let strategy = model.spec.strategy;
     let attempt = journey.begin(Decision { upstream, probe, role: Role::Retry, strategy, reason }, now);
     let limit = now + patience(request, &attempt, history.has_fresh(), call.deadline.saturating_duration_since(now));
-    let call = Call { adjustment: Some(adjustment.clone()), ..call.clone() };
+    // What was refused would be refused again, on any connection.
+    let adjustment = Some(history.adjusted(target).unwrap_or(adjustment).clone());
+    let call = Call { adjustment, ..call.clone() };
     Some((Chosen { target, attempt, limit }, call))
 }
 

@@ -26,14 +26,14 @@ pub(crate) struct Named {
     pub(crate) falls_back: bool,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Past {
     attempts: u32,
     is_barred: bool,
     /// It was called again on a fresh connection.
     is_reconnected: bool,
-    /// It was called again with what the router adds changed.
-    is_adjusted: bool,
+    /// What was changed of the request when it was called again.
+    adjusted: Option<Adjustment>,
 }
 
 /// Whom a request is charged to.
@@ -113,11 +113,22 @@ impl History {
     /// Whether a target may be called again at once with this adjustment: once for each kind.
     pub(crate) fn adjust(&mut self, target: usize, adjustment: &Adjustment) -> bool {
         let past = &mut self.targets[target];
-        let was_done = match adjustment {
-            Adjustment::FreshConnection => &mut past.is_reconnected,
-            Adjustment::Without(_) | Adjustment::Limit(_) | Adjustment::Fit(_) => &mut past.is_adjusted,
-        };
-        !past.is_barred && !std::mem::replace(was_done, true)
+        if past.is_barred {
+            return false;
+        }
+        match adjustment {
+            Adjustment::FreshConnection => !std::mem::replace(&mut past.is_reconnected, true),
+            Adjustment::Without(_) | Adjustment::Limit(_) | Adjustment::Fit(_) => {
+                let is_first = past.adjusted.is_none();
+                past.adjusted.get_or_insert_with(|| adjustment.clone());
+                is_first
+            }
+        }
+    }
+
+    /// What to change of the request in every further call to a target, because it has refused it as it was.
+    pub(crate) fn adjusted(&self, target: usize) -> Option<&Adjustment> {
+        self.targets[target].adjusted.as_ref()
     }
 
     pub(crate) fn bar(&mut self, target: usize) {

@@ -5,7 +5,7 @@ use router::{BreakerState, Outcome, Reason, Role, RouterError, StrategyName, Unr
 use tokio::time::Instant;
 
 use crate::{
-    fake::{S, Script, Step, error, whole},
+    fake::{S, Script, Step, error, fail, whole},
     rig::{Rig, plain},
 };
 
@@ -60,4 +60,18 @@ async fn each_kind_of_change_is_made_once() {
     let refused = rig.ask(&plain()).await.expect_err("refused twice");
     assert!(matches!(refused, RouterError::Failed { attempts: 2, .. }), "{refused}");
     assert_eq!(rig.breaker("a"), BreakerState::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_refused_is_not_sent_again_whatever_fails_next() {
+    let without = Adjustment::Without("logit_bias".to_owned());
+    for failure in [asks_for(ErrorKind::Interrupted, &Adjustment::FreshConnection), fail(ErrorKind::Unavailable)] {
+        let (rig, a) = Rig::single();
+        a.next([asks_for(ErrorKind::Refused, &without), failure, whole()]);
+        assert_eq!(rig.ask(&plain()).await.expect("served").attempts, 3);
+        assert_eq!(*a.adjustments.lock(), [None, Some(without.clone()), Some(without.clone())]);
+        // Of another request nothing was refused.
+        rig.ask(&plain()).await.expect("served");
+        assert_eq!(a.adjustments.lock().last(), Some(&None));
+    }
 }
