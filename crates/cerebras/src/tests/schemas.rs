@@ -27,7 +27,7 @@ fn a_strict_schema_that_cerebras_refuses_moves_on() {
         ),
         ("'pattern'", closed(json!({"a": {"type": "string", "pattern": "a+"}}))),
         ("'minItems'", closed(json!({"a": {"type": "array", "minItems": 1, "items": {"type": "string"}}}))),
-        ("'maximum'", closed(json!({"a": {"allOf": [{"type": "integer", "maximum": 9}]}}))),
+        ("'maxItems'", closed(json!({"a": {"allOf": [{"type": "array", "maxItems": 9}]}}))),
         ("definitions", json!({"type": "string", "definitions": {"d": {"type": "string"}}})),
         ("$ref", closed(json!({"a": {"$ref": "#/definitions/d"}}))),
         ("$ref", closed(json!({"a": {"$ref": "#"}}))),
