@@ -137,15 +137,23 @@ enum Role {
 #[serde(untagged)]
 enum MessageContent {
     Text(String),
-    Parts(Vec<BTreeMap<String, Value>>),
+    Parts(Vec<Part>),
+}
+
+/// An object with a type, or just its text.
+#[derive(ToSchema)]
+#[serde(untagged)]
+enum Part {
+    Text(String),
+    Object(BTreeMap<String, Value>),
 }
 
 /// Options that are checked before anyone is called.
 #[derive(ToSchema)]
 struct Options {
-    #[schema(minimum = 1, maximum = 4_294_967_295_i64)]
+    #[schema(minimum = 0, maximum = 4_294_967_295_i64)]
     max_tokens: Option<u64>,
-    #[schema(minimum = 1, maximum = 4_294_967_295_i64)]
+    #[schema(minimum = 0, maximum = 4_294_967_295_i64)]
     max_completion_tokens: Option<u64>,
     #[schema(minimum = 0, maximum = 2)]
     temperature: Option<f64>,
