@@ -69,7 +69,10 @@ pub struct Client {
     connect_timeout: Duration,
     /// One per operation, in the order of `Operation::ALL`.
     urls: [Url; Operation::ALL.len()],
+    /// Of calls whose answer is whole.
     headers: HeaderMap,
+    /// Of calls whose answer is a stream.
+    stream_headers: HeaderMap,
 }
 
 impl Client {
@@ -89,6 +92,9 @@ impl Client {
             bearer.set_sensitive(true);
             headers.insert(AUTHORIZATION, bearer);
         }
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        let mut stream_headers = headers.clone();
+        stream_headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
         let prototype = build(settings.connect_timeout, MOST_KEPT).map_err(BuildError::Http)?;
         Ok(Self {
             per_thread: ThreadLocal::new(),
@@ -97,6 +103,7 @@ impl Client {
             connect_timeout: settings.connect_timeout,
             urls: [chat?, completions?, embeddings?],
             headers,
+            stream_headers,
         })
     }
 
@@ -118,9 +125,8 @@ impl Client {
         };
         let (body, mut head, injected) = outgoing.finish();
         let mut http_call = reqwest::Request::new(Method::POST, url.clone());
-        *http_call.headers_mut() = self.headers.clone();
-        let accept = if request.head.stream { "text/event-stream" } else { "application/json" };
-        http_call.headers_mut().insert(ACCEPT, HeaderValue::from_static(accept));
+        let headers = if request.head.stream { &self.stream_headers } else { &self.headers };
+        *http_call.headers_mut() = headers.clone();
         *http_call.body_mut() = Some(body.into());
         let is_fresh = call.adjustment == Some(Adjustment::FreshConnection);
         let http = if is_fresh { self.fresh() } else { self.http() };
@@ -207,12 +213,20 @@ async fn failure(response: reqwest::Response, operation: Option<Operation>, dial
 
 /// What an upstream calls the call, its worker, and its edge.
 fn ids(headers: &HeaderMap) -> UpstreamIds {
-    let text = |name: &str| {
-        let text = headers.get(name)?.to_str().ok().filter(|text| !text.is_empty() && text.len() <= MAX_ID)?;
-        Some(text.to_owned())
-    };
-    let request = ["inference-id", "x-request-id", "cf-ray"].into_iter().find_map(text);
-    UpstreamIds::new(request, text("x-runpod-worker-id"), text("cf-ray"))
+    let (mut inference, mut request, mut worker, mut edge) = (None, None, None, None);
+    // One pass costs less than a lookup by each name, and most upstreams send none of them.
+    for (name, value) in headers {
+        let id = match name.as_str() {
+            "inference-id" => &mut inference,
+            "x-request-id" => &mut request,
+            "x-runpod-worker-id" => &mut worker,
+            "cf-ray" => &mut edge,
+            _ => continue,
+        };
+        let text = value.to_str().ok().filter(|text| !text.is_empty() && text.len() <= MAX_ID);
+        *id = id.take().or_else(|| text.map(str::to_owned));
+    }
+    UpstreamIds::new(inference.or(request).or_else(|| edge.clone()), worker, edge)
 }
 
 /// What a transport error means. The messages name no address, because they may reach the client.

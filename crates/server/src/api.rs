@@ -1,7 +1,7 @@
 //! The public routes.
 
+mod admission;
 mod answer;
-mod arrival;
 pub(crate) mod batch;
 pub(crate) mod endpoint;
 pub(crate) mod explain;

@@ -1,4 +1,4 @@
-//! What a key may use, and what the router itself can bear. Places are held by guards that travel with the answer's body.
+//! What a key may use, and how many requests the router takes at once. Permits are guards that travel with the answer's body.
 
 use std::{
     sync::{
@@ -27,16 +27,16 @@ pub(crate) struct KeyLimiter {
     in_flight: Arc<AtomicU32>,
 }
 
-/// A key's standing after a request was let through, for `x-ratelimit-*`.
+/// A key's status after a request was let through, for `x-ratelimit-*`.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Standing {
+pub(crate) struct RateLimitStatus {
     /// Requests per minute.
     pub(crate) limit: u32,
     /// Requests that could be made at once now.
     pub(crate) remaining: u32,
 }
 
-impl Standing {
+impl RateLimitStatus {
     /// Time until the whole allowance is there again.
     pub(crate) fn reset(self) -> Duration {
         Duration::from_mins(1).mul_f64(f64::from(self.limit - self.remaining.min(self.limit)) / f64::from(self.limit))
@@ -64,7 +64,7 @@ impl KeyLimiter {
     }
 
     /// Lets a request through, or says why not and when it may come again. A request that is refused uses nothing up.
-    pub(crate) fn admit(&self) -> Result<(Option<Place>, Option<Standing>), ApiError> {
+    pub(crate) fn admit(&self) -> Result<(Option<Permit>, Option<RateLimitStatus>), ApiError> {
         self.try_admit().map_err(|refused| match refused {
             Refused::Rate { limit, wait } => ApiError::rate_limited(limit, wait),
             Refused::Concurrency { limit } => ApiError::too_many_at_once(limit),
@@ -72,18 +72,20 @@ impl KeyLimiter {
     }
 
     /// As [`Self::admit`], for those who wait.
-    pub(crate) fn try_admit(&self) -> Result<(Option<Place>, Option<Standing>), Refused> {
-        let place = match self.limits.concurrent {
+    pub(crate) fn try_admit(&self) -> Result<(Option<Permit>, Option<RateLimitStatus>), Refused> {
+        let permit = match self.limits.concurrent {
             None => None,
             Some(most) => {
-                let place = Place::take(&self.in_flight, most.get());
-                Some(place.ok_or(Refused::Concurrency { limit: most.get() })?)
+                let permit = Permit::take(&self.in_flight, most.get());
+                Some(permit.ok_or(Refused::Concurrency { limit: most.get() })?)
             }
         };
-        let (Some(rate), Some(limit)) = (&self.rate, self.limits.requests_per_minute) else { return Ok((place, None)) };
+        let (Some(rate), Some(limit)) = (&self.rate, self.limits.requests_per_minute) else {
+            return Ok((permit, None));
+        };
         match rate.check() {
             Ok(state) => {
-                Ok((place, Some(Standing { limit: limit.get(), remaining: state.remaining_burst_capacity() })))
+                Ok((permit, Some(RateLimitStatus { limit: limit.get(), remaining: state.remaining_burst_capacity() })))
             }
             Err(until) => {
                 let wait = until.wait_time_from(DefaultClock::default().now());
@@ -93,13 +95,13 @@ impl KeyLimiter {
     }
 }
 
-/// A place among those that may be under way; given back when dropped.
-pub(crate) struct Place {
+/// Permission for one request to be under way; given back when dropped.
+pub(crate) struct Permit {
     taken: Arc<AtomicU32>,
 }
 
-impl Place {
-    /// Takes a place unless `most` are taken.
+impl Permit {
+    /// Takes a permit unless `most` of them are taken.
     pub(crate) fn take(taken: &Arc<AtomicU32>, most: u32) -> Option<Self> {
         let add = |now: u32| (now < most).then_some(now + 1);
         taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, add).ok()?;
@@ -107,7 +109,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.taken.fetch_sub(1, Ordering::AcqRel);
     }
@@ -136,9 +138,9 @@ mod tests {
         let limiter = KeyLimiter::new(limits);
         let held = limiter.admit().expect("free");
         for _ in 0..10 {
-            assert!(limiter.admit().is_err(), "the one place is taken");
+            assert!(limiter.admit().is_err(), "the one permit is taken");
         }
         drop(held);
-        assert_eq!(limiter.admit().expect("free").1.map(|standing| standing.remaining), Some(1));
+        assert_eq!(limiter.admit().expect("free").1.map(|status| status.remaining), Some(1));
     }
 }

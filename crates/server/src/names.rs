@@ -21,7 +21,7 @@ pub(crate) struct Names {
 }
 
 /// What is to serve a request.
-pub(crate) enum Meant {
+pub(crate) enum Resolved {
     /// What the request's body names.
     Named,
     /// What the router knows by this name.
@@ -30,7 +30,7 @@ pub(crate) enum Meant {
     Ensemble(Arc<Ensemble>),
 }
 
-impl Meant {
+impl Resolved {
     /// What it is called; `named` is what the body names.
     pub(crate) fn name<'a>(&'a self, named: Option<&'a str>) -> &'a str {
         match self {
@@ -60,7 +60,7 @@ impl Meant {
 
 /// What a request says about what it wants.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Asked<'a> {
+pub(crate) struct Requested<'a> {
     /// The model's name, if there is one.
     pub(crate) model: Option<&'a str>,
     /// The task, if one is named apart from the model; it wins over the model.
@@ -68,7 +68,7 @@ pub(crate) struct Asked<'a> {
 }
 
 impl Names {
-    /// The task that takes the place of those that are not known.
+    /// The task that stands for those that are not known.
     const DEFAULT: &'static str = "default";
 
     pub(crate) fn new(config: &Config) -> Self {
@@ -82,17 +82,22 @@ impl Names {
     }
 
     /// What is asked for.
-    pub(crate) fn resolve(&self, asked: Asked<'_>, table: &Table, key: &ClientKey) -> Result<Meant, ApiError> {
-        if let Some(task) = asked.task {
+    pub(crate) fn resolve(
+        &self,
+        requested: Requested<'_>,
+        table: &Table,
+        key: &ClientKey,
+    ) -> Result<Resolved, ApiError> {
+        if let Some(task) = requested.task {
             return self.task(task);
         }
-        let Some(name) = asked.model else { return self.unnamed(table) };
+        let Some(name) = requested.model else { return self.unnamed(table) };
         if let Some(ensemble) = self.ensembles.get(name) {
-            return Ok(Meant::Ensemble(ensemble.clone()));
+            return Ok(Resolved::Ensemble(ensemble.clone()));
         }
         match table.choose(name) {
             Some(choice) if choice.is_direct() && !key.may_choose_upstream => Err(ApiError::direct_not_allowed()),
-            Some(_) => Ok(Meant::Named),
+            Some(_) => Ok(Resolved::Named),
             None => match name.strip_prefix(TASK) {
                 Some(task) => self.task(task),
                 None if name.starts_with(ENSEMBLE) => Err(ApiError::no_such_ensemble(name, self.ensembles.keys())),
@@ -101,7 +106,7 @@ impl Names {
         }
     }
 
-    fn task(&self, task: &str) -> Result<Meant, ApiError> {
+    fn task(&self, task: &str) -> Result<Resolved, ApiError> {
         match self.tasks.get(task).or_else(|| self.tasks.get(Self::DEFAULT)) {
             Some(name) => Ok(self.of_task(name)),
             None => Err(ApiError::no_such_task(task, self.tasks.keys().map(String::as_str))),
@@ -109,21 +114,21 @@ impl Names {
     }
 
     /// What a task's entry stands for.
-    fn of_task(&self, name: &str) -> Meant {
+    fn of_task(&self, name: &str) -> Resolved {
         match self.ensembles.get(name) {
-            Some(ensemble) => Meant::Ensemble(ensemble.clone()),
-            None => Meant::Other(name.to_owned()),
+            Some(ensemble) => Resolved::Ensemble(ensemble.clone()),
+            None => Resolved::Other(name.to_owned()),
         }
     }
 
     /// What serves a request that names nothing.
-    fn unnamed(&self, table: &Table) -> Result<Meant, ApiError> {
+    fn unnamed(&self, table: &Table) -> Result<Resolved, ApiError> {
         if let Some(name) = self.tasks.get(Self::DEFAULT) {
             return Ok(self.of_task(name));
         }
         let mut models = table.models();
         match (models.next(), models.next()) {
-            (Some(only), None) => Ok(Meant::Other(only.as_str().to_owned())),
+            (Some(only), None) => Ok(Resolved::Other(only.as_str().to_owned())),
             _ => Err(ApiError::nothing_named()),
         }
     }

@@ -91,7 +91,7 @@ impl Running {
         let (addr, admin_addr) = (public.local_addr()?, admin.local_addr()?);
         let app = app(config, watched)?;
         let (stop, stop_now) = (CancellationToken::new(), CancellationToken::new());
-        let life = Life {
+        let lifecycle = Lifecycle {
             workers: config.server.workers,
             max_connections: config.server.max_connections,
             drain: config.server.drain,
@@ -99,7 +99,7 @@ impl Running {
             stop_now: stop_now.clone(),
         };
         let (ready, started) = channel();
-        let body = move || System::new().block_on(life.run(app, public, admin, ready));
+        let body = move || System::new().block_on(lifecycle.run(app, public, admin, ready));
         let thread = std::thread::Builder::new().name("llm-router".into()).spawn(body)?;
         if started.recv().is_err() {
             let ended = thread.join().unwrap_or_else(|_| Err(io::Error::other("the server's thread panicked")));
@@ -155,7 +155,7 @@ fn app(config: &Config, watched: Option<PathBuf>) -> Result<Arc<App>, StartError
     Ok(Arc::new(App::new(config, router, observer, metrics, reloader, seed)))
 }
 
-struct Life {
+struct Lifecycle {
     workers: usize,
     max_connections: usize,
     drain: Duration,
@@ -163,7 +163,7 @@ struct Life {
     stop_now: CancellationToken,
 }
 
-impl Life {
+impl Lifecycle {
     async fn run(self, app: Arc<App>, public: TcpListener, admin: TcpListener, ready: Sender<()>) -> io::Result<()> {
         let public = self.listen(&app, public, self.workers, api::routes)?;
         let admin = self.listen(&app, admin, 1, admin::routes)?;

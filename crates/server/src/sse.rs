@@ -20,13 +20,13 @@ use router::{Answer, RouterError};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::{chunks, error, limits::Place};
+use crate::{chunks, error, limits::Permit};
 
 /// Most bytes that are gathered into one write.
 const MAX_WRITE: usize = 64 << 10;
 
-/// The places that a request holds until its body has ended.
-pub(crate) type Places = [Option<Place>; 2];
+/// The permits that a request holds until its body has ended.
+pub(crate) type Permits = [Option<Permit>; 2];
 
 /// Where the frames come from.
 #[expect(clippy::large_enum_variant, reason = "nearly every body is the large one, and a box is one more allocation")]
@@ -64,7 +64,7 @@ pub(crate) struct SseBody {
     last_write: Instant,
     timer: Option<Pin<Box<Sleep>>>,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
-    _places: Places,
+    _permits: Permits,
 }
 
 impl SseBody {
@@ -75,10 +75,10 @@ impl SseBody {
         cut: &CancellationToken,
         request_id: RequestId,
         keep_alive: Duration,
-        places: Places,
+        permits: Permits,
     ) -> Self {
         let cut = Box::pin(cut.clone().cancelled_owned());
-        Self { source, form, request_id, keep_alive, last_write: Instant::now(), timer: None, cut, _places: places }
+        Self { source, form, request_id, keep_alive, last_write: Instant::now(), timer: None, cut, _permits: permits }
     }
 
     fn end(&mut self, last: Bytes) -> Poll<Option<Result<Bytes, Error>>> {

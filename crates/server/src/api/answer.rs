@@ -1,4 +1,4 @@
-//! From a request that is understood to a response: the router's answer in the form that the client asked for.
+//! From a parsed request to a response: the router's answer in the form that the client asked for.
 
 use std::sync::Arc;
 
@@ -15,43 +15,43 @@ use provider::{Error, ErrorKind, Request};
 use router::{Caller, Ensemble, Route, Router, RouterError, Served};
 
 use super::{
-    arrival::{Arrival, Visit},
+    admission::{Admitted, RequestContext},
     generated, in_pieces,
 };
 use crate::{
     error::ApiError,
-    names::Meant,
-    sse::{Form, Places, Source, SseBody},
+    names::Resolved,
+    sse::{Form, Permits, Source, SseBody},
 };
 
-/// A request that is understood.
-pub(crate) struct Ask {
+/// A parsed request, with the model that its name resolves to.
+pub(crate) struct Prepared {
     request: Request,
     caller: Caller,
     ensemble: Option<Arc<Ensemble>>,
-    places: Places,
+    permits: Permits,
     form: Form,
 }
 
-impl Ask {
+impl Prepared {
     pub(crate) fn new(
         request: Request,
-        meant: Meant,
+        resolved: Resolved,
         route: Route,
-        arrival: Arrival,
-        visit: &Visit,
+        admitted: Admitted,
+        context: &RequestContext,
         form: Form,
     ) -> Self {
-        let Arrival { id, key, places, at, falls_back, .. } = arrival;
+        let Admitted { id, key, permits, at, falls_back, .. } = admitted;
         let (key, team) = (key.id.clone(), key.team.clone());
-        let (model, ensemble) = match meant {
-            Meant::Named => (None, None),
-            Meant::Other(name) => (Some(name), None),
-            Meant::Ensemble(ensemble) => (None, Some(ensemble)),
+        let (model, ensemble) = match resolved {
+            Resolved::Named => (None, None),
+            Resolved::Other(name) => (Some(name), None),
+            Resolved::Ensemble(ensemble) => (None, Some(ensemble)),
         };
-        let table = visit.live.table.clone();
+        let table = context.live.table.clone();
         let caller = Caller { request_id: id, key, team, table, arrived: at, route, model, falls_back, deadline: None };
-        Self { request, caller, ensemble, places, form }
+        Self { request, caller, ensemble, permits, form }
     }
 }
 
@@ -70,15 +70,15 @@ pub(crate) async fn ask(
 }
 
 /// Has the router answer and makes a response of it.
-pub(crate) async fn answer(visit: Visit, asked: Ask) -> HttpResponse {
-    let Visit { app, live, mut response, version, .. } = visit;
-    let Ask { request, caller, ensemble, places, form } = asked;
+pub(crate) async fn answer(context: RequestContext, prepared: Prepared) -> HttpResponse {
+    let RequestContext { app, live, mut response, version, .. } = context;
+    let Prepared { request, caller, ensemble, permits, form } = prepared;
     let (id, keep_alive) = (caller.request_id.clone(), live.server.keep_alive_comment);
     let asked_for = caller.model.as_deref().unwrap_or(&request.head.model);
     if request.head.stream && ensemble.is_none() && live.table.has_early_headers(asked_for) {
         let owner = app.clone();
         let call = async move { owner.router.call(&request, caller).await.map(|served| served.answer) };
-        let body = SseBody::new(Source::Calling(Box::pin(call)), form, &app.cut, id, keep_alive, places);
+        let body = SseBody::new(Source::Calling(Box::pin(call)), form, &app.cut, id, keep_alive, permits);
         return stream(response, version, body);
     }
     let model = (form == Form::Chunks).then(|| asked_for.to_owned());
@@ -93,7 +93,7 @@ pub(crate) async fn answer(visit: Visit, asked: Ask) -> HttpResponse {
     };
     add_route(&mut response, &served);
     if served.answer.whole().is_none() {
-        let body = SseBody::new(Source::Relaying(served.answer), form, &app.cut, id, keep_alive, places);
+        let body = SseBody::new(Source::Relaying(served.answer), form, &app.cut, id, keep_alive, permits);
         return stream(response, version, body);
     }
     let Some(model) = model else { return whole(response, served).await };

@@ -1,6 +1,6 @@
 //! `POST /v1/generate/batch`: many prompts in one call, each answered or refused on its own.
 //!
-//! Every prompt passes through the router like a request of its own: it waits for a place and for the key's allowance, so that
+//! Every prompt passes through the router like a request of its own: it waits for a permit and for the key's allowance, so that
 //! a batch is slowed down where single requests would be refused. Results come in order as one JSON document, or each as soon
 //! as it is there, a line each. When the client leaves, what has not started never does.
 
@@ -21,39 +21,39 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use utoipa::ToSchema;
 
-use super::{arrival::Visit, in_pieces};
+use super::{admission::RequestContext, in_pieces};
 use crate::app::App;
 use entry::{Batch, Line};
 use order::Order;
 
 /// Answers every prompt.
 pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, app: web::Data<Arc<App>>) -> HttpResponse {
-    let mut visit = Visit::new(Route::Batch, &request, &app);
-    let understood = match visit.receive(&request, payload).await {
-        Ok(arrival) => Order::parse(&arrival.body, visit.live.server.max_batch).map(|order| (order, arrival)),
+    let mut context = RequestContext::new(Route::Batch, &request, &app);
+    let prepared = match context.receive(&request, payload).await {
+        Ok(admitted) => Order::parse(&admitted.body, context.live.server.max_batch).map(|order| (order, admitted)),
         Err(error) => Err(error),
     };
-    let (order, arrival) = match understood {
-        Ok(understood) => understood,
-        Err(error) => return visit.refuse(&error),
+    let (order, admitted) = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => return context.refuse(&error),
     };
     let wants_lines = request
         .headers()
         .get(header::ACCEPT)
         .is_some_and(|accept| accept.to_str().is_ok_and(|accept| accept.contains("application/x-ndjson")));
     let concurrency = order.concurrency;
-    let open = Open::new(&visit.app.open_batches);
-    let batch = Arc::new(Batch::new(&visit, arrival, order.defaults));
+    let open = Open::new(&context.app.open_batches);
+    let batch = Arc::new(Batch::new(&context, admitted, order.defaults));
     let lines = order.entries.into_iter().enumerate().map(move |(index, entry)| {
         let batch = batch.clone();
         async move { batch.line(index, entry).await }
     });
     let lines = stream::iter(lines).buffer_unordered(concurrency);
-    if wants_lines { as_lines(visit, lines, concurrency, open) } else { as_document(visit, lines, open).await }
+    if wants_lines { as_lines(context, lines, concurrency, open) } else { as_document(context, lines, open).await }
 }
 
-/// A batch whose answer is not complete. A stop waits for it; places it holds only while an entry is answered, or batches that
-/// wait for each other's would never end.
+/// A batch whose answer is not complete. A stop waits for it. It holds permits only while an entry is answered: otherwise
+/// batches that wait for each other's permits would never end.
 struct Open(Arc<AtomicU32>);
 
 impl Open {
@@ -72,12 +72,12 @@ impl Drop for Open {
 /// Every result, as soon as it is there. The work is done beside the response: a client that reads slowly must not make the
 /// calls look slow.
 fn as_lines(
-    visit: Visit,
+    context: RequestContext,
     lines: impl futures_util::Stream<Item = Line> + 'static,
     concurrency: usize,
     open: Open,
 ) -> HttpResponse {
-    let Visit { mut response, version, .. } = visit;
+    let RequestContext { mut response, version, .. } = context;
     let (sender, mut receiver) = mpsc::channel(concurrency);
     let work = AbortOnDropHandle::new(rt::spawn(async move {
         let mut lines = std::pin::pin!(lines);
@@ -112,8 +112,12 @@ pub(crate) struct Document {
     cost_usd: Option<f64>,
 }
 
-async fn as_document(visit: Visit, lines: impl futures_util::Stream<Item = Line>, _open: Open) -> HttpResponse {
-    let Visit { mut response, .. } = visit;
+async fn as_document(
+    context: RequestContext,
+    lines: impl futures_util::Stream<Item = Line>,
+    _open: Open,
+) -> HttpResponse {
+    let RequestContext { mut response, .. } = context;
     let mut results: Vec<Line> = lines.collect().await;
     results.sort_by_key(|line| line.index);
     let succeeded = results.iter().filter(|line| line.generated().is_some()).count();

@@ -9,29 +9,29 @@ use serde::Serialize;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use super::arrival::{Arrival, Visit};
+use super::admission::{Admitted, RequestContext};
 use crate::{app::App, error::ApiError};
 
 /// Explains one request.
 pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, app: web::Data<Arc<App>>) -> HttpResponse {
-    let mut visit = Visit::new(Route::Chat, &request, &app);
-    let explained = match visit.receive(&request, payload).await {
-        Ok(arrival) => explain(&arrival, &visit),
+    let mut context = RequestContext::new(Route::Chat, &request, &app);
+    let explained = match context.receive(&request, payload).await {
+        Ok(admitted) => explain(&admitted, &context),
         Err(error) => Err(error),
     };
     match explained {
-        Ok(decision) => visit.response.json(decision),
-        Err(error) => error.respond(visit.response),
+        Ok(decision) => context.response.json(decision),
+        Err(error) => error.respond(context.response),
     }
 }
 
-fn explain(arrival: &Arrival, visit: &Visit) -> Result<Decision, ApiError> {
-    let request = Request::parse(Operation::Chat, arrival.body.clone(), visit.live.server.limits)?;
-    let meant = visit.resolve(arrival, Some(&request.head.model))?;
-    let model = meant.single(ApiError::ensemble_has_no_decision)?;
-    let explanation = visit.app.router.explain(&visit.live.table, &request, model.as_deref(), arrival.falls_back);
+fn explain(admitted: &Admitted, context: &RequestContext) -> Result<Decision, ApiError> {
+    let request = Request::parse(Operation::Chat, admitted.body.clone(), context.live.server.limits)?;
+    let resolved = context.resolve(admitted, Some(&request.head.model))?;
+    let model = resolved.single(ApiError::ensemble_has_no_decision)?;
+    let explanation = context.app.router.explain(&context.live.table, &request, model.as_deref(), admitted.falls_back);
     let explanation = explanation.map_err(|error| ApiError::from(&error))?;
-    Ok(Decision::new(&explanation, &request, visit.live.table.version.to_string()))
+    Ok(Decision::new(&explanation, &request, context.live.table.version.to_string()))
 }
 
 /// What would be done, and what it was decided on.

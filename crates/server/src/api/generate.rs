@@ -6,8 +6,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use router::Route;
 
 use super::{
-    answer::{Ask, answer},
-    arrival::{Arrival, Visit},
+    admission::{Admitted, RequestContext},
+    answer::{Prepared, answer},
     prompt::Prompt,
 };
 use crate::{app::App, error::ApiError, sse::Form};
@@ -23,23 +23,23 @@ pub(crate) async fn stream(request: HttpRequest, payload: web::Payload, app: web
 }
 
 async fn serve(request: &HttpRequest, payload: web::Payload, app: &Arc<App>, stream: bool) -> HttpResponse {
-    let mut visit = Visit::new(Route::Generate, request, app);
-    let understood = match visit.receive(request, payload).await {
-        Ok(arrival) => understand(arrival, &visit, stream),
+    let mut context = RequestContext::new(Route::Generate, request, app);
+    let prepared = match context.receive(request, payload).await {
+        Ok(admitted) => prepare(admitted, &context, stream),
         Err(error) => Err(error),
     };
-    match understood {
-        Ok(ask) => answer(visit, ask).await,
-        Err(error) => visit.refuse(&error),
+    match prepared {
+        Ok(ask) => answer(context, ask).await,
+        Err(error) => context.refuse(&error),
     }
 }
 
-fn understand(mut arrival: Arrival, visit: &Visit, stream: bool) -> Result<Ask, ApiError> {
-    let mut prompt = Prompt::parse(&arrival.body)?;
+fn prepare(mut admitted: Admitted, context: &RequestContext, stream: bool) -> Result<Prepared, ApiError> {
+    let mut prompt = Prompt::parse(&admitted.body)?;
     let (model, task) = (prompt.take_text("model")?, prompt.take_text("task")?);
-    arrival.task = arrival.task.or(task);
-    let meant = visit.resolve(&arrival, model.as_deref())?;
-    let name = meant.name(model.as_deref()).to_owned();
-    let request = prompt.into_chat(&name, stream, visit.live.server.limits)?;
-    Ok(Ask::new(request, meant, Route::Generate, arrival, visit, Form::Chunks))
+    admitted.task = admitted.task.or(task);
+    let resolved = context.resolve(&admitted, model.as_deref())?;
+    let name = resolved.name(model.as_deref()).to_owned();
+    let request = prompt.into_chat(&name, stream, context.live.server.limits)?;
+    Ok(Prepared::new(request, resolved, Route::Generate, admitted, context, Form::Chunks))
 }

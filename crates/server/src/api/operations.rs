@@ -6,10 +6,10 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use provider::{Operation, Request};
 
 use super::{
-    answer::{Ask, answer},
-    arrival::{Arrival, Visit},
+    admission::{Admitted, RequestContext},
+    answer::{Prepared, answer},
 };
-use crate::{app::App, error::ApiError, names::Meant, sse::Form};
+use crate::{app::App, error::ApiError, names::Resolved, sse::Form};
 
 /// Serves one request.
 pub(crate) async fn serve(
@@ -18,25 +18,25 @@ pub(crate) async fn serve(
     payload: web::Payload,
     app: web::Data<Arc<App>>,
 ) -> HttpResponse {
-    let mut visit = Visit::new(operation.into(), &request, &app);
-    let understood = match visit.receive(&request, payload).await {
-        Ok(arrival) => understand(operation, arrival, &visit),
+    let mut context = RequestContext::new(operation.into(), &request, &app);
+    let prepared = match context.receive(&request, payload).await {
+        Ok(admitted) => prepare(operation, admitted, &context),
         Err(error) => Err(error),
     };
-    match understood {
-        Ok(ask) => answer(visit, ask).await,
-        Err(error) => visit.refuse(&error),
+    match prepared {
+        Ok(ask) => answer(context, ask).await,
+        Err(error) => context.refuse(&error),
     }
 }
 
-fn understand(operation: Operation, arrival: Arrival, visit: &Visit) -> Result<Ask, ApiError> {
-    let request = Request::parse(operation, arrival.body.clone(), visit.live.server.limits)?;
-    let meant = visit.resolve(&arrival, Some(&request.head.model))?;
-    let meant = match operation {
-        Operation::Chat => meant,
+fn prepare(operation: Operation, admitted: Admitted, context: &RequestContext) -> Result<Prepared, ApiError> {
+    let request = Request::parse(operation, admitted.body.clone(), context.live.server.limits)?;
+    let resolved = context.resolve(&admitted, Some(&request.head.model))?;
+    let resolved = match operation {
+        Operation::Chat => resolved,
         Operation::Completions | Operation::Embeddings => {
-            meant.single(ApiError::ensemble_is_for_chats)?.map_or(Meant::Named, Meant::Other)
+            resolved.single(ApiError::ensemble_is_for_chats)?.map_or(Resolved::Named, Resolved::Other)
         }
     };
-    Ok(Ask::new(request, meant, operation.into(), arrival, visit, Form::OpenAi))
+    Ok(Prepared::new(request, resolved, operation.into(), admitted, context, Form::OpenAi))
 }

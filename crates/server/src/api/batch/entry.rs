@@ -1,4 +1,4 @@
-//! One entry of a batch on its way: waits for its place, passes through the router, becomes a line.
+//! One entry of a batch on its way: waits for its permit, passes through the router, becomes a line.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -15,32 +15,32 @@ use utoipa::ToSchema;
 
 use crate::{
     api::{
+        admission::{Admitted, RequestContext},
         answer::ask,
-        arrival::{Arrival, Visit},
         generated::{self, Generated},
         prompt::Prompt,
     },
     app::{App, Live},
     error::{ApiError, ErrorBody},
-    limits::{Place, Refused},
-    names::{Asked, Meant},
-    sse::Places,
+    limits::{Permit, Refused},
+    names::{Requested, Resolved},
+    sse::Permits,
 };
 
-/// How long to wait for a place among those that may be under way.
-const PLACE_PAUSE: Duration = Duration::from_millis(50);
+/// How long to wait for a permit among those that may be under way.
+const PERMIT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What all entries of a batch have in common.
 pub(super) struct Batch {
     app: Arc<App>,
     live: Arc<Live>,
-    arrival: Arrival,
+    admitted: Admitted,
     defaults: Map<String, Value>,
-    /// The places that the batch itself came in with, for the first entry that wants them.
-    places: Mutex<Option<Places>>,
+    /// The permits that the batch itself came in with, for the first entry that wants them.
+    permits: Mutex<Option<Permits>>,
 }
 
-/// An answer or an error, at its place.
+/// An answer or an error, with the number of its entry.
 #[derive(Serialize, ToSchema)]
 #[schema(as = BatchLine)]
 pub(super) struct Line {
@@ -72,17 +72,17 @@ impl Line {
 }
 
 impl Batch {
-    pub(super) fn new(visit: &Visit, mut arrival: Arrival, defaults: Map<String, Value>) -> Self {
-        let places = Mutex::new(Some(std::mem::take(&mut arrival.places)));
-        Self { app: visit.app.clone(), live: visit.live.clone(), arrival, defaults, places }
+    pub(super) fn new(context: &RequestContext, mut admitted: Admitted, defaults: Map<String, Value>) -> Self {
+        let permits = Mutex::new(Some(std::mem::take(&mut admitted.permits)));
+        Self { app: context.app.clone(), live: context.live.clone(), admitted, defaults, permits }
     }
 
     /// Answers one entry.
     pub(super) async fn line(&self, index: usize, entry: Map<String, Value>) -> Line {
         let started = Instant::now();
-        let id = RequestId::from(format!("{}.{index}", self.arrival.id.as_str()).as_str());
-        let answered = match self.understand(entry) {
-            Ok((request, meant, model)) => self.answer(&request, &meant, &model, &id).await,
+        let id = RequestId::from(format!("{}.{index}", self.admitted.id.as_str()).as_str());
+        let answered = match self.prepare(entry) {
+            Ok((request, resolved, model)) => self.answer(&request, &resolved, &model, &id).await,
             Err(error) => {
                 self.app.rejected(self.subject(&id), &error, started);
                 Err(error)
@@ -96,12 +96,12 @@ impl Batch {
     }
 
     fn subject(&self, id: &RequestId) -> Subject {
-        let (key, team) = (self.arrival.key.id.clone(), self.arrival.key.team.clone());
+        let (key, team) = (self.admitted.key.id.clone(), self.admitted.key.team.clone());
         Subject { request_id: id.clone(), route: Route::Batch, stream: false, model: None, key, team }
     }
 
     /// The chat that an entry stands for, what is to serve it, and what that is called.
-    fn understand(&self, entry: Map<String, Value>) -> Result<(Request, Meant, String), ApiError> {
+    fn prepare(&self, entry: Map<String, Value>) -> Result<(Request, Resolved, String), ApiError> {
         let names_model = entry.contains_key("model") && !entry.contains_key("task");
         let mut fields = self.defaults.clone();
         if names_model {
@@ -110,58 +110,58 @@ impl Batch {
         fields.extend(entry);
         let mut prompt = Prompt::new(fields);
         let (model, task) = (prompt.take_text("model")?, prompt.take_text("task")?);
-        let asked = Asked { model: model.as_deref(), task: self.arrival.task.as_deref().or(task.as_deref()) };
-        let meant = self.live.names.resolve(asked, &self.live.table, &self.arrival.key)?;
-        let name = meant.name(model.as_deref()).to_owned();
+        let requested = Requested { model: model.as_deref(), task: self.admitted.task.as_deref().or(task.as_deref()) };
+        let resolved = self.live.names.resolve(requested, &self.live.table, &self.admitted.key)?;
+        let name = resolved.name(model.as_deref()).to_owned();
         let request = prompt.into_chat(&name, false, self.live.server.limits)?;
-        Ok((request, meant, name))
+        Ok((request, resolved, name))
     }
 
     async fn answer(
         &self,
         request: &Request,
-        meant: &Meant,
+        resolved: &Resolved,
         model: &str,
         id: &RequestId,
     ) -> Result<Generated, ApiError> {
-        let _places = self.places().await?;
+        let _permits = self.permits().await?;
         let caller = Caller {
             request_id: id.clone(),
-            key: self.arrival.key.id.clone(),
-            team: self.arrival.key.team.clone(),
+            key: self.admitted.key.id.clone(),
+            team: self.admitted.key.team.clone(),
             table: self.live.table.clone(),
             arrived: Instant::now(),
             route: Route::Batch,
             model: None,
-            falls_back: self.arrival.falls_back,
+            falls_back: self.admitted.falls_back,
             deadline: None,
         };
         let served = tokio::select! {
             biased;
-            served = ask(&self.app.router, meant.ensemble(), request, caller) => served,
+            served = ask(&self.app.router, resolved.ensemble(), request, caller) => served,
             () = self.app.cut.cancelled() => return Err(ApiError::shutting_down()),
         };
         let served = served.map_err(|error| ApiError::from(&error))?;
         generated::read(served, model, id).await.map_err(|error| ApiError::from(&error))
     }
 
-    /// Waits for a place and for the key's allowance. Nothing begins once the router stops.
-    async fn places(&self) -> Result<Places, ApiError> {
+    /// Waits for a permit and for the key's allowance. Nothing begins once the router stops.
+    async fn permits(&self) -> Result<Permits, ApiError> {
         loop {
             if self.app.is_draining.load(Ordering::Acquire) {
                 return Err(ApiError::shutting_down());
             }
-            if let Some(places) = self.places.lock().take() {
-                return Ok(places);
+            if let Some(permits) = self.permits.lock().take() {
+                return Ok(permits);
             }
-            // The router's place first: the key's allowance is used up by asking.
-            let pause = match Place::take(&self.app.in_flight, self.live.server.max_in_flight) {
-                Some(own) => match self.arrival.key.limiter.try_admit() {
-                    Ok((place, _)) => return Ok([place, Some(own)]),
+            // The router's permit first: the key's allowance is used up by asking.
+            let pause = match Permit::take(&self.app.in_flight, self.live.server.max_in_flight) {
+                Some(own) => match self.admitted.key.limiter.try_admit() {
+                    Ok((permit, _)) => return Ok([permit, Some(own)]),
                     Err(Refused::Rate { wait, .. }) => wait,
-                    Err(Refused::Concurrency { .. }) => PLACE_PAUSE,
+                    Err(Refused::Concurrency { .. }) => PERMIT_PAUSE,
                 },
-                None => PLACE_PAUSE,
+                None => PERMIT_PAUSE,
             };
             tokio::select! {
                 () = sleep(pause) => {}

@@ -1,4 +1,4 @@
-//! A request before it is understood: who sends it, whether it may come in, and its body.
+//! Admission of a request, before its body is parsed: who sends it, whether it may come in, and the bytes of its body.
 //!
 //! What is cheap to refuse is refused first: a wrong key before the body is read, a limit before the body is parsed.
 
@@ -23,19 +23,19 @@ use crate::{
     app::{App, Live},
     auth::ClientKey,
     error::ApiError,
-    limits::{Place, Standing},
-    names::{Asked, Meant},
-    sse::Places,
+    limits::{Permit, RateLimitStatus},
+    names::{Requested, Resolved},
+    sse::Permits,
 };
 
 const TASK: HeaderName = HeaderName::from_static("x-llm-router-task");
 const FALLBACK: HeaderName = HeaderName::from_static("x-llm-router-fallback");
 
-/// A request that may come in, and its body.
-pub(crate) struct Arrival {
+/// A request that was let in, and its body.
+pub(crate) struct Admitted {
     pub(crate) id: RequestId,
     pub(crate) key: Arc<ClientKey>,
-    pub(crate) places: Places,
+    pub(crate) permits: Permits,
     pub(crate) body: Bytes,
     /// When the whole request was there.
     pub(crate) at: Instant,
@@ -45,8 +45,8 @@ pub(crate) struct Arrival {
     pub(crate) falls_back: bool,
 }
 
-/// Where a request came in, and the response that is being made for it.
-pub(crate) struct Visit {
+/// A request's route and configuration, and the response that is being made for it.
+pub(crate) struct RequestContext {
     pub(crate) app: Arc<App>,
     pub(crate) live: Arc<Live>,
     pub(crate) response: HttpResponseBuilder,
@@ -56,7 +56,7 @@ pub(crate) struct Visit {
     started: Instant,
 }
 
-impl Visit {
+impl RequestContext {
     /// A request comes in by `route`.
     pub(crate) fn new(route: Route, request: &HttpRequest, app: &Arc<App>) -> Self {
         let (id, response) = identified(request, app);
@@ -66,17 +66,17 @@ impl Visit {
     }
 
     /// Admits the request and reads its body.
-    pub(crate) async fn receive(&mut self, request: &HttpRequest, payload: web::Payload) -> Result<Arrival, ApiError> {
+    pub(crate) async fn receive(&mut self, request: &HttpRequest, payload: web::Payload) -> Result<Admitted, ApiError> {
         let headers = request.headers();
         let key = self.live.keyring.authenticate(headers)?;
         (self.subject.key, self.subject.team) = (key.id.clone(), key.team.clone());
         let server = &self.live.server;
         check_headers(headers, server.max_body_bytes)?;
         // Before the key's allowance, which is used up by asking.
-        let own = Place::take(&self.app.in_flight, server.max_in_flight).ok_or_else(ApiError::overloaded)?;
-        let (place, standing) = key.limiter.admit()?;
-        if let Some(standing) = standing {
-            add_standing(&mut self.response, standing);
+        let own = Permit::take(&self.app.in_flight, server.max_in_flight).ok_or_else(ApiError::overloaded)?;
+        let (permit, status) = key.limiter.admit()?;
+        if let Some(status) = status {
+            add_rate_limit_status(&mut self.response, status);
         }
         let read = read(payload, headers, server.max_body_bytes);
         let body = tokio::select! {
@@ -84,10 +84,10 @@ impl Visit {
             body = timeout(server.body_read, read) => body.map_err(|_| ApiError::body_too_slow())??,
             () = self.app.cut.cancelled() => return Err(ApiError::shutting_down()),
         };
-        Ok(Arrival {
+        Ok(Admitted {
             id: self.subject.request_id.clone(),
             key,
-            places: [place, Some(own)],
+            permits: [permit, Some(own)],
             body,
             at: Instant::now(),
             task: headers.get(TASK).and_then(|task| task.to_str().ok()).map(str::to_owned),
@@ -96,9 +96,9 @@ impl Visit {
     }
 
     /// What is asked for, where the body names `model`.
-    pub(crate) fn resolve(&self, arrival: &Arrival, model: Option<&str>) -> Result<Meant, ApiError> {
-        let asked = Asked { model, task: arrival.task.as_deref() };
-        self.live.names.resolve(asked, &self.live.table, &arrival.key)
+    pub(crate) fn resolve(&self, admitted: &Admitted, model: Option<&str>) -> Result<Resolved, ApiError> {
+        let requested = Requested { model, task: admitted.task.as_deref() };
+        self.live.names.resolve(requested, &self.live.table, &admitted.key)
     }
 
     /// Answers a request that never reached the router.
@@ -150,9 +150,9 @@ async fn read(mut payload: web::Payload, headers: &HeaderMap, limit: usize) -> R
 }
 
 /// How much of the key's own allowance is left, in OpenAI's names.
-fn add_standing(response: &mut HttpResponseBuilder, standing: Standing) {
-    response.insert_header((HeaderName::from_static("x-ratelimit-limit-requests"), standing.limit));
-    response.insert_header((HeaderName::from_static("x-ratelimit-remaining-requests"), standing.remaining));
-    let reset = format!("{}ms", standing.reset().as_millis());
+fn add_rate_limit_status(response: &mut HttpResponseBuilder, status: RateLimitStatus) {
+    response.insert_header((HeaderName::from_static("x-ratelimit-limit-requests"), status.limit));
+    response.insert_header((HeaderName::from_static("x-ratelimit-remaining-requests"), status.remaining));
+    let reset = format!("{}ms", status.reset().as_millis());
     response.insert_header((HeaderName::from_static("x-ratelimit-reset-requests"), reset));
 }
