@@ -29,6 +29,9 @@ use crate::{
 };
 
 const TASK: HeaderName = HeaderName::from_static("x-llm-router-task");
+const LIMIT_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-limit-requests");
+const REMAINING_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-remaining-requests");
+const RESET_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-reset-requests");
 const FALLBACK: HeaderName = HeaderName::from_static("x-llm-router-fallback");
 
 /// A request that was let in, and its body.
@@ -151,8 +154,8 @@ async fn read(mut payload: web::Payload, headers: &HeaderMap, limit: usize) -> R
 
 /// How much of the key's own allowance is left, in OpenAI's names.
 fn add_rate_limit_status(response: &mut HttpResponseBuilder, status: RateLimitStatus) {
-    response.insert_header((HeaderName::from_static("x-ratelimit-limit-requests"), status.limit));
-    response.insert_header((HeaderName::from_static("x-ratelimit-remaining-requests"), status.remaining));
+    response.insert_header((LIMIT_REQUESTS, status.limit));
+    response.insert_header((REMAINING_REQUESTS, status.remaining));
     let reset = format!("{}ms", status.reset().as_millis());
-    response.insert_header((HeaderName::from_static("x-ratelimit-reset-requests"), reset));
+    response.insert_header((RESET_REQUESTS, reset));
 }

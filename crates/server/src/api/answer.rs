@@ -24,6 +24,16 @@ use crate::{
     sse::{Form, Permits, Source, SseBody},
 };
 
+// Constants, so that no name is looked up at run time.
+const PROVIDER: HeaderName = HeaderName::from_static("x-llm-router-provider");
+const REASON: HeaderName = HeaderName::from_static("x-llm-router-reason");
+const UPSTREAM: HeaderName = HeaderName::from_static("x-llm-router-upstream");
+const COST_USD: HeaderName = HeaderName::from_static("x-llm-router-cost-usd");
+const DROPPED_PARAMS: HeaderName = HeaderName::from_static("x-llm-router-dropped-params");
+const INJECTED_PARAMS: HeaderName = HeaderName::from_static("x-llm-router-injected-params");
+const ATTEMPTS: HeaderName = HeaderName::from_static("x-llm-router-attempts");
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
 /// A parsed request, with the model that its name resolves to.
 pub(crate) struct Prepared {
     request: Request,
@@ -105,7 +115,7 @@ pub(crate) async fn answer(context: RequestContext, prepared: Prepared) -> HttpR
 
 fn refuse(mut response: HttpResponseBuilder, error: &RouterError) -> HttpResponse {
     if let RouterError::Failed { attempts, .. } = error {
-        response.insert_header((HeaderName::from_static("x-llm-router-attempts"), *attempts));
+        response.insert_header((ATTEMPTS, *attempts));
     }
     ApiError::from(error).respond(response)
 }
@@ -131,29 +141,26 @@ fn stream(mut response: HttpResponseBuilder, version: Version, body: SseBody) ->
     response
         .content_type("text/event-stream; charset=utf-8")
         .insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-cache")))
-        .insert_header((HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")));
+        .insert_header((ACCEL_BUFFERING, HeaderValue::from_static("no")));
     in_pieces(&mut response, version, body)
 }
 
 /// Who answered, why, and what it took.
 fn add_route(response: &mut HttpResponseBuilder, served: &Served) {
     let word = |word: &'static str| HeaderValue::from_static(word);
-    response.insert_header((HeaderName::from_static("x-llm-router-provider"), word(served.provider)));
-    response.insert_header((HeaderName::from_static("x-llm-router-reason"), word(served.reason.as_str())));
-    let mut add = |name: &'static str, value: &str| {
-        response.insert_header((HeaderName::from_static(name), value));
-    };
-    add("x-llm-router-upstream", served.upstream.as_str());
+    response.insert_header((PROVIDER, word(served.provider)));
+    response.insert_header((REASON, word(served.reason.as_str())));
+    response.insert_header((UPSTREAM, served.upstream.as_str()));
     if let Some(cost) = served.cost {
-        add("x-llm-router-cost-usd", &cost.to_string());
+        response.insert_header((COST_USD, cost.to_string()));
     }
     if !served.head.dropped_params.is_empty() {
-        add("x-llm-router-dropped-params", &printable(&served.head.dropped_params.join(", ")));
+        response.insert_header((DROPPED_PARAMS, printable(&served.head.dropped_params.join(", "))));
     }
     if !served.head.injected_params.is_empty() {
-        add("x-llm-router-injected-params", &printable(&served.head.injected_params.join(", ")));
+        response.insert_header((INJECTED_PARAMS, printable(&served.head.injected_params.join(", "))));
     }
-    response.insert_header((HeaderName::from_static("x-llm-router-attempts"), served.attempts));
+    response.insert_header((ATTEMPTS, served.attempts));
 }
 
 /// Field names come from the client: only what a header may hold is passed on, and not without end.

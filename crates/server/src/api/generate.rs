@@ -29,7 +29,8 @@ async fn serve(request: &HttpRequest, payload: web::Payload, app: &Arc<App>, str
         Err(error) => Err(error),
     };
     match prepared {
-        Ok(ask) => answer(context, ask).await,
+        // On the heap: the future of the whole answer is large, and every layer above would move it with its own.
+        Ok(prepared) => Box::pin(answer(context, prepared)).await,
         Err(error) => context.refuse(&error),
     }
 }

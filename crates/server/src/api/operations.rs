@@ -24,7 +24,8 @@ pub(crate) async fn serve(
         Err(error) => Err(error),
     };
     match prepared {
-        Ok(ask) => answer(context, ask).await,
+        // On the heap: the future of the whole answer is large, and every layer above would move it with its own.
+        Ok(prepared) => Box::pin(answer(context, prepared)).await,
         Err(error) => context.refuse(&error),
     }
 }
