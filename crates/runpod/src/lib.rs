@@ -9,7 +9,6 @@ mod capacity;
 mod dialect;
 mod jobs;
 mod literal;
-pub mod management;
 mod outgoing;
 
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use openai::Client;
-use runpod::management::{self, Action, Api, Cost, Existing, Found, Spec, Target};
+use runpod_admin::{Action, Api, Cost, Existing, Found, Spec, Target};
 use secrecy::SecretString;
 
 use super::say;
@@ -62,7 +62,7 @@ pub(super) struct Source {
     #[arg(long, short, value_name = "FILE")]
     spec: PathBuf,
     /// RunPod's management API.
-    #[arg(long, value_name = "URL", default_value = management::BASE_URL, value_parser = address)]
+    #[arg(long, value_name = "URL", default_value = runpod_admin::BASE_URL, value_parser = address)]
     api: String,
 }
 
@@ -79,7 +79,7 @@ fn address(text: &str) -> Result<String, String> {
             Err("an address that starts with https://, unless it is on this machine".to_owned())
         }
         Some(host) if !host.is_empty() && !host.contains(['@', '?', '#']) => Ok(text.trim_end_matches('/').to_owned()),
-        _ => Err(format!("an address such as {}", management::BASE_URL)),
+        _ => Err(format!("an address such as {}", runpod_admin::BASE_URL)),
     }
 }
 
@@ -110,8 +110,8 @@ async fn prepare(from: &Source) -> anyhow::Result<Prepared> {
     let key = SecretString::from(key.trim().to_owned());
     let api = Api::new(client(&from.api, &key)?, &from.api)?;
     let found = api.found().await?;
-    let actions = management::plan(&spec, &found)?;
-    let cost = management::cost(&spec, &api.prices().await?)?;
+    let actions = runpod_admin::plan(&spec, &found)?;
+    let cost = runpod_admin::cost(&spec, &api.prices().await?)?;
     Ok(Prepared { spec, key, api, found, actions, cost })
 }
 
@@ -133,7 +133,7 @@ async fn plan(from: &Source, json: bool) -> anyhow::Result<()> {
     }
     say(&report::plan(&prepared.actions, &prepared.spec, &prepared.cost))?;
     if !prepared.actions.is_empty() {
-        let api = if from.api == management::BASE_URL { String::new() } else { format!(" --api {}", from.api) };
+        let api = if from.api == runpod_admin::BASE_URL { String::new() } else { format!(" --api {}", from.api) };
         let spec = from.spec.display();
         say(&format!("\nNothing was changed. To do it: llm-router runpod apply --spec {spec}{api}"))?;
     }
@@ -151,7 +151,7 @@ async fn apply(from: &Source, yes: bool, warm_up: bool) -> anyhow::Result<()> {
         let verb = if action.id.is_some() { "changed" } else { "created" };
         made = say(&format!("{verb} the {} {} ({})", action.target, existing.name, existing.id));
     };
-    let (endpoint, left) = management::apply(&api, &spec, found, done).await?;
+    let (endpoint, left) = runpod_admin::apply(&api, &spec, found, done).await?;
     made?;
     say(&format!("\n{}", report::snippet(&spec, &endpoint, &cost, &from.api)))?;
     if !left.is_empty() {
@@ -160,7 +160,7 @@ async fn apply(from: &Source, yes: bool, warm_up: bool) -> anyhow::Result<()> {
     if warm_up {
         let base_url = report::base_url(&spec, &endpoint);
         say(&format!("\nwarming up through {base_url}; a first start downloads the model and takes minutes"))?;
-        let took = management::warm_up(client(&base_url, &key)?, &spec.served_name, WARM_UP_PATIENCE).await;
+        let took = runpod_admin::warm_up(client(&base_url, &key)?, &spec.served_name, WARM_UP_PATIENCE).await;
         let took = took.map_err(|error| {
             let hint = "look at its workers and their logs in RunPod's console, then run this again";
             anyhow::anyhow!("the {} {} does not answer: {}\n  {hint}", Target::Endpoint, endpoint.id, error.message)

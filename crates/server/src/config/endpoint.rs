@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use ::config::Source;
-use runpod::management::{EndpointKind, FlashBoot, Scaling, Spec, Volume, VolumeTier, Workers, is_secret};
+use runpod_admin::{EndpointKind, FlashBoot, Scaling, Spec, Volume, VolumeTier, Workers, is_secret};
 
 use super::{
     Env, Problems, Secrets,

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use provider::NanoUsd;
-use runpod::management::{
+use runpod_admin::{
     Action, BASE_URL, Change, Cost, EndpointKind, Existing, HOURS_A_MONTH, STORAGE_PRICES_AS_OF, Spec, Target,
 };
 use serde_json::{Value, json};

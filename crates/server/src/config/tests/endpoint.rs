@@ -1,6 +1,6 @@
 //! The specification of a RunPod endpoint: what ships is right, and each mistake is reported at its place.
 
-use runpod::management::{EndpointKind, Scaling, Spec};
+use runpod_admin::{EndpointKind, Scaling, Spec};
 
 use super::*;
 

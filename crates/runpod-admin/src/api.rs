@@ -9,7 +9,7 @@ use reqwest::{Method, Url};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Action, Error, Target, problem::ProblemDialect};
+use crate::{Action, Error, Target, problem::ProblemDialect};
 
 /// Where the management API lives: another host than the endpoints themselves.
 pub const BASE_URL: &str = "https://api.runpod.io/v2";

@@ -227,7 +227,7 @@ impl Spec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::management::fixture::spec;
+    use crate::fixture::spec;
 
     #[test]
     fn a_load_balancer_runs_vllm_by_its_arguments() {

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::management::{EndpointKind, Scaling, VolumeTier, fixture::spec};
+use crate::{EndpointKind, Scaling, VolumeTier, fixture::spec};
 
 /// An account in which `spec` was made, with all that RunPod adds of its own.
 fn made(spec: &Spec) -> Found {
@@ -132,7 +132,7 @@ fn a_volume_grows_and_nothing_else_of_it_changes() {
 fn everything_that_would_need_a_deletion_is_refused_at_once() {
     let before = spec();
     let mut now = Spec { kind: EndpointKind::Queue, ..before.clone() };
-    now.volume = Some(crate::management::Volume {
+    now.volume = Some(crate::Volume {
         name: "hf".into(),
         size_gb: 50,
         data_center: "EU-RO-1".into(),

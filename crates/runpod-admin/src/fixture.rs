@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{EndpointKind, FlashBoot, Scaling, Spec, Volume, VolumeTier, Workers};
+use crate::{EndpointKind, FlashBoot, Scaling, Spec, Volume, VolumeTier, Workers};
 
 pub(super) fn spec() -> Spec {
     Spec {

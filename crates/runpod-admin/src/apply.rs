@@ -1,6 +1,6 @@
 //! Carries a plan out.
 
-use super::{Action, Api, Error, Existing, Found, Spec, Target, plan};
+use crate::{Action, Api, Error, Existing, Found, Spec, Target, plan};
 
 /// Makes what `found` lacks, the volume before the endpoint that refers to it, and tells `done` of each step.
 ///

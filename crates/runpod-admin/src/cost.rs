@@ -2,7 +2,7 @@
 
 use provider::NanoUsd;
 
-use super::{Error, PoolPrice, Spec, VolumeTier};
+use crate::{Error, PoolPrice, Spec, VolumeTier};
 
 /// A month: a twelfth of a year of 365 days.
 pub const HOURS_A_MONTH: u64 = 730;
@@ -89,7 +89,7 @@ fn list(prices: &[PoolPrice]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::management::{Volume, Workers, fixture::spec};
+    use crate::{Volume, Workers, fixture::spec};
 
     fn prices() -> Vec<PoolPrice> {
         let price = |pool: &str, usd: Option<&str>| PoolPrice {

@@ -9,7 +9,7 @@ mod tests {
     use std::time::Duration;
 
     use openai::Client;
-    use runpod::management::Api;
+    use runpod_admin::Api;
 
     use crate::server::{Answer, Asked, Server};
 

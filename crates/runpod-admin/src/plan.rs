@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Error, Existing, Found, Spec};
+use crate::{Error, Existing, Found, Spec};
 
 /// Stands for the id of a volume that does not exist yet.
 const NEW_VOLUME: &str = "(the new volume)";

@@ -8,7 +8,7 @@ use provider::{Call, Error, Limits, Operation, Provider, Request, RequestId};
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::{RunPod, Settings};
+use runpod::{RunPod, Settings};
 
 /// Asks `model` behind `client` for a few tokens, again and again until it answers: a load balancer refuses while no worker
 /// is up, and a queue's gateway gives up before a cold start is over. Returns how long that took.
