@@ -1,8 +1,10 @@
 //! A client's request: what was asked, the head that routing reads, and the body as it came.
 
 use std::{
+    any::Any,
     borrow::Cow,
     hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -46,7 +48,8 @@ impl Operation {
 /// Most tokens that a prompt with images is thought to have.
 const TOKENS_WITH_IMAGES: u64 = 4096;
 
-/// A validated request. The body is kept as it came and forwarded with small splices.
+/// A validated request. The body is kept as it came and forwarded with small splices. A copy shares the body.
+#[derive(Clone)]
 pub struct Request {
     /// What is asked for.
     pub operation: Operation,
@@ -54,6 +57,7 @@ pub struct Request {
     pub head: Head,
     body: Bytes,
     object: Object,
+    _held: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Request {
@@ -63,7 +67,13 @@ impl Request {
         let text = simdutf8::basic::from_utf8(&body);
         let text = text.map_err(|_| InvalidRequest::body("the body is not valid UTF-8"))?;
         let (head, object) = head::parse(operation, text, limits)?;
-        Ok(Self { operation, head, body, object })
+        Ok(Self { operation, head, body, object, _held: None })
+    }
+
+    /// The same request, which holds what the client may be given again once nobody works on it any more: permits, memory.
+    #[must_use]
+    pub fn holding(self, held: impl Any + Send + Sync) -> Self {
+        Self { _held: Some(Arc::new(held)), ..self }
     }
 
     /// The size of the body in bytes.

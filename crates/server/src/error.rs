@@ -12,7 +12,7 @@ use actix_web::{
     http::{StatusCode, header},
 };
 use bytes::Bytes;
-use provider::{Error, ErrorKind, InvalidRequest};
+use provider::{Error, ErrorKind, InvalidRequest, NoMemory};
 use router::{Ensemble, RequestOutcome, RouterError};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -293,6 +293,16 @@ fn to_json(error: ErrorBody<'_>) -> String {
     serde_json::to_string(&ErrorReply { error }).unwrap_or_default()
 }
 
+/// Whoever comes again in a moment may find room: nothing was tried that a repeat would multiply.
+impl From<NoMemory> for ApiError {
+    fn from(none: NoMemory) -> Self {
+        let mut error =
+            Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", "overloaded", none.to_string());
+        error.retry_after = Some(Duration::from_secs(1));
+        error
+    }
+}
+
 impl From<InvalidRequest> for ApiError {
     fn from(invalid: InvalidRequest) -> Self {
         let mut error = Self::bad_request(StatusCode::BAD_REQUEST, "invalid_request", invalid.message);
@@ -341,6 +351,7 @@ impl ApiError {
             ErrorKind::Unavailable => (StatusCode::BAD_GATEWAY, "server_error", "upstream_unavailable"),
             ErrorKind::Interrupted => (StatusCode::BAD_GATEWAY, "server_error", "upstream_disconnected"),
             ErrorKind::Protocol => (StatusCode::BAD_GATEWAY, "server_error", "upstream_invalid"),
+            ErrorKind::NoMemory => return NoMemory.into(),
         };
         // What an upstream says of our own key or endpoint is not the client's business.
         let message = match error.kind {

@@ -1,18 +1,18 @@
 use std::time::Duration;
 
-use provider::Limits;
+use provider::{Limits, MemoryBudget};
 use serde_json::{Value, json};
 
 use super::*;
 
 fn call(adjustment: Option<Adjustment>) -> Call {
-    Call { request_id: "r".into(), deadline: Instant::now() + Duration::from_secs(9), adjustment }
+    Call { request_id: "r".into(), deadline: Instant::now() + Duration::from_secs(9), adjustment, memory: MemoryBudget::default() }
 }
 
 fn sent(operation: Operation, served: &Served, adjustment: Option<Adjustment>, body: &Value) -> (Value, ReplyHead) {
     let request = Request::parse(operation, Bytes::from(body.to_string()), Limits { max_messages: 9 });
     let request = request.expect("a valid request");
-    let (body, head, _) = Outgoing::new(&request, served, &call(adjustment)).finish();
+    let Finished { body, head, .. } = Outgoing::new(&request, served, &call(adjustment)).finish();
     (serde_json::from_slice(&body).expect("JSON"), head)
 }
 

@@ -207,6 +207,7 @@ fn caller(id: &str, table: Arc<Table>) -> Caller {
         model: None,
         falls_back: false,
         deadline: None,
+        memory: provider::MemoryBudget::default(),
     }
 }
 

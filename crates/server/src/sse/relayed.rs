@@ -140,6 +140,7 @@ async fn relayed(odd: Odd) -> Result<Vec<u8>, TestCaseError> {
         model: None,
         falls_back: false,
         deadline: None,
+        memory: provider::MemoryBudget::default(),
     };
     let served = router.call(&request, caller).await.map_err(|error| TestCaseError::fail(error.to_string()))?;
     let (cut, keep_alive) = (CancellationToken::new(), Duration::from_secs(15));
