@@ -16,7 +16,12 @@ use tokio::time::Instant;
 use crate::{exclude, outgoing};
 
 fn call(adjustment: Option<Adjustment>) -> Call {
-    Call { request_id: "r".into(), deadline: Instant::now() + Duration::from_secs(9), adjustment, memory: MemoryBudget::default() }
+    Call {
+        request_id: "r".into(),
+        deadline: Instant::now() + Duration::from_secs(9),
+        adjustment,
+        memory: MemoryBudget::default(),
+    }
 }
 
 fn request(operation: Operation, extra: &Value) -> Request {

@@ -103,7 +103,10 @@ pub(crate) fn frames(
 enum Form<S> {
     Stream(SseFrames<S>),
     /// It came as a whole; memory is reserved for its frames.
-    Whole { frames: std::vec::IntoIter<Frame>, _reservation: Reservation },
+    Whole {
+        frames: std::vec::IntoIter<Frame>,
+        _reservation: Reservation,
+    },
 }
 
 enum State<F, S> {
@@ -234,7 +237,8 @@ mod tests {
                 let (start, rest) = text.as_bytes().split_at(cut);
                 for is_labelled in [true, false] {
                     let mut body = stream::iter([start, rest].map(|read| Ok(Bytes::copy_from_slice(read))));
-                    let (reads, found) = first_bytes(&mut body, is_labelled, &MemoryBudget::default()).await.expect("reads");
+                    let (reads, found) =
+                        first_bytes(&mut body, is_labelled, &MemoryBudget::default()).await.expect("reads");
                     assert_eq!(found, is_stream, "{text:?} cut at {cut}");
                     assert_eq!(reads.concat(), text.as_bytes()[..reads.concat().len()]);
                 }

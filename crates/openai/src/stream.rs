@@ -93,7 +93,16 @@ impl<S: Stream<Item = reqwest::Result<Bytes>>> SseFrames<S> {
         ends: Ends,
     ) -> Self {
         let splitter = Splitter::new(MAX_EVENT);
-        Self { body, splitter, usage_for, dialect, ends, state: State::Reading, memory: memory.clone(), held: memory.nothing() }
+        Self {
+            body,
+            splitter,
+            usage_for,
+            dialect,
+            ends,
+            state: State::Reading,
+            memory: memory.clone(),
+            held: memory.nothing(),
+        }
     }
 
     fn frame(&mut self, event: crate::Event) -> Result<Frame, Error> {

@@ -1,11 +1,7 @@
 //! Work on long bodies, away from the threads that relay streams: a worker that parses megabytes would hold up every other
 //! client that it serves.
 
-use std::{
-    panic::resume_unwind,
-    sync::LazyLock,
-    thread,
-};
+use std::{panic::resume_unwind, sync::LazyLock, thread};
 
 use tokio::{sync::Semaphore, task::spawn_blocking};
 

@@ -124,6 +124,11 @@ pub struct Reservation {
 }
 
 impl Reservation {
+    /// The budget that it is part of.
+    pub fn budget(&self) -> &MemoryBudget {
+        &self.budget
+    }
+
     /// How many bytes it is.
     pub fn bytes(&self) -> usize {
         self.bytes

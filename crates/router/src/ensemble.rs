@@ -280,7 +280,8 @@ impl Session<'_> {
         match called {
             Ok(served) => {
                 let (attempts, cost) = (served.attempts, served.cost);
-                let verdict = Reply::read(served, &self.caller.memory).await.ok().and_then(|reply| judge::verdict(&reply.text));
+                let verdict =
+                    Reply::read(served, &self.caller.memory).await.ok().and_then(|reply| judge::verdict(&reply.text));
                 Opinion { verdict, attempts, cost }
             }
             Err(error) => Opinion { verdict: None, attempts: attempts_of(&error), cost: cost_of(&error) },

@@ -287,7 +287,10 @@ async fn try_once(
             for frame in &held {
                 attempt.usage = frame.usage.or(attempt.usage);
             }
-            return Ok((reply.head, Relay::new((held, reservation), reply.frames, attempt, journey, call.deadline, now)));
+            return Ok((
+                reply.head,
+                Relay::new((held, reservation), reply.frames, attempt, journey, call.deadline, now),
+            ));
         }
         Ok(Err(error)) => error,
         Err(_) if now >= call.deadline && !attempt.is_stuck(now) => {

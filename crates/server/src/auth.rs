@@ -16,6 +16,8 @@ use crate::{
 pub(crate) struct ClientKey {
     pub(crate) id: Option<Arc<str>>,
     pub(crate) team: Option<Arc<str>>,
+    /// What it is known by; `None` where no key is asked for.
+    digest: Option<[u8; 32]>,
     /// Whether it may name the upstream that is to serve.
     pub(crate) may_choose_upstream: bool,
     pub(crate) limiter: Arc<KeyLimiter>,
@@ -33,12 +35,24 @@ impl Keyring {
     pub(crate) fn new(config: &Config, old: Option<&Self>) -> Self {
         let anyone = match config.auth {
             AuthMode::Keys => None,
-            AuthMode::None => {
-                Some(Arc::new(ClientKey { id: None, team: None, may_choose_upstream: true, limiter: Arc::default() }))
-            }
+            AuthMode::None => Some(Arc::new(ClientKey {
+                id: None,
+                team: None,
+                digest: None,
+                may_choose_upstream: true,
+                limiter: Arc::default(),
+            })),
         };
         let keys = config.keys.iter().map(|key| (key.sha256, Arc::new(client_key(key, old)))).collect();
         Self { keys, anyone }
+    }
+
+    /// A key that was let in earlier as it is now; `None` if it is not in force any more.
+    pub(crate) fn current(&self, key: &ClientKey) -> Option<Arc<ClientKey>> {
+        match &key.digest {
+            Some(digest) => self.keys.get(digest).filter(|now| now.id == key.id).cloned(),
+            None => self.anyone.clone(),
+        }
     }
 
     /// Whose request this is.
@@ -66,6 +80,7 @@ fn client_key(key: &Key, old: Option<&Keyring>) -> ClientKey {
     ClientKey {
         id: Some(key.id.as_str().into()),
         team: Some(key.team.as_str().into()),
+        digest: Some(key.sha256),
         may_choose_upstream: key.may_choose_upstream,
         limiter: same.unwrap_or_else(|| Arc::new(KeyLimiter::new(key.limits))),
     }

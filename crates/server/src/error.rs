@@ -83,6 +83,19 @@ impl ApiError {
         error
     }
 
+    pub(crate) fn too_many_batches() -> Self {
+        let message = "the router answers as many batches as it may: try again in a moment, or send single requests";
+        let mut error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", "overloaded", message);
+        error.retry_after = Some(Duration::from_secs(1));
+        error
+    }
+
+    pub(crate) fn batch_too_long(deadline: Duration) -> Self {
+        let message =
+            format!("the batch was not complete after {} s: send the rest as another one", deadline.as_secs());
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "server_error", "batch_timeout", message)
+    }
+
     pub(crate) fn shutting_down() -> Self {
         let mut error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", SHUTDOWN_CODE, SHUTDOWN_MESSAGE);
         error.retry_after = Some(Duration::from_secs(1));
@@ -296,8 +309,7 @@ fn to_json(error: ErrorBody<'_>) -> String {
 /// Whoever comes again in a moment may find room: nothing was tried that a repeat would multiply.
 impl From<NoMemory> for ApiError {
     fn from(none: NoMemory) -> Self {
-        let mut error =
-            Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", "overloaded", none.to_string());
+        let mut error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", "overloaded", none.to_string());
         error.retry_after = Some(Duration::from_secs(1));
         error
     }

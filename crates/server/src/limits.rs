@@ -74,9 +74,7 @@ impl KeyLimiter {
 
     fn try_admit(&self) -> Result<(Option<Permit>, Option<RateLimitStatus>), Refused> {
         let permit = match (&self.permits, self.limits.concurrent) {
-            (Some(permits), Some(most)) => {
-                Some(permits.try_take().ok_or(Refused::Concurrency { limit: most.get() })?)
-            }
+            (Some(permits), Some(most)) => Some(permits.try_take().ok_or(Refused::Concurrency { limit: most.get() })?),
             _ => None,
         };
         let (Some(rate), Some(limit)) = (&self.rate, self.limits.requests_per_minute) else {

@@ -3,15 +3,16 @@
 use bytes::Bytes;
 use futures_util::StreamExt;
 use provider::{
-    Error, ErrorKind, Frame, FrameKind, MemoryBudget, NanoUsd, ReplyHead, Request, Reservation, UpstreamId, content_text,
-    long_work, tree,
+    Error, ErrorKind, Frame, FrameKind, MemoryBudget, NanoUsd, ReplyHead, Request, Reservation, UpstreamId,
+    content_text, long_work, tree,
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Ensemble, Member, Outcome, cost, no_memory,
+    Ensemble, Member, Outcome, cost,
     member::unusable,
+    no_memory,
     pick::{Picked, Score},
 };
 use crate::{Answer, Reason, RouterError, Served, addition::with_member};

@@ -53,8 +53,12 @@ impl Stage {
 
     /// Asks `request` and hears `answer`.
     async fn play(&self, request: &Request, answer: &Answer) -> Result<Vec<Frame>, Error> {
-        let call =
-            Call { request_id: "r".into(), deadline: Instant::now() + Duration::from_secs(30), adjustment: None, memory: MemoryBudget::default() };
+        let call = Call {
+            request_id: "r".into(),
+            deadline: Instant::now() + Duration::from_secs(30),
+            adjustment: None,
+            memory: MemoryBudget::default(),
+        };
         let heard = async {
             let mut reply = self.provider.call(request, &call).await?;
             let mut frames = Vec::new();
