@@ -1,4 +1,4 @@
-//! The memory that the bodies and held answers of the process may take together.
+//! The memory that the bodies and held answers of the process may take together, and the part of it that one client may take.
 //!
 //! Nobody waits for memory: what does not fit is refused at once. What was reserved is given back when its guard is dropped, or
 //! the last copy of the bytes that it was attached to.
@@ -21,6 +21,8 @@ struct Account {
     limit: AtomicUsize,
     used: AtomicUsize,
     refusals: AtomicU64,
+    /// Of what budget it is which part, if it is one.
+    whole: Option<(MemoryBudget, usize)>,
 }
 
 /// The budget has no room for that.
@@ -44,16 +46,24 @@ impl Default for MemoryBudget {
 impl MemoryBudget {
     /// A budget of `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        Self(Arc::new(Account {
-            limit: AtomicUsize::new(limit),
-            used: AtomicUsize::new(0),
-            refusals: AtomicU64::new(0),
-        }))
+        Self::of(limit, None)
+    }
+
+    /// A budget of one part in `parts` of this one, from which it also takes: whoever has it can use no more of the whole.
+    #[must_use]
+    pub fn part(&self, parts: usize) -> Self {
+        Self::of(usize::MAX, Some((self.clone(), parts.max(1))))
+    }
+
+    fn of(limit: usize, whole: Option<(Self, usize)>) -> Self {
+        let (limit, used, refusals) = (AtomicUsize::new(limit), AtomicUsize::new(0), AtomicU64::new(0));
+        Self(Arc::new(Account { limit, used, refusals, whole }))
     }
 
     /// Most bytes that may be reserved.
     pub fn limit(&self) -> usize {
-        self.0.limit.load(Ordering::Relaxed)
+        let own = self.0.limit.load(Ordering::Relaxed);
+        self.0.whole.as_ref().map_or(own, |(whole, parts)| own.min(whole.limit() / parts))
     }
 
     /// Sets another limit. What is reserved beyond it already stays reserved.
@@ -66,7 +76,7 @@ impl MemoryBudget {
         self.0.used.load(Ordering::Acquire)
     }
 
-    /// How often there was no room.
+    /// How often there was no room, in this budget or a part of it.
     pub fn refusals(&self) -> u64 {
         self.0.refusals.load(Ordering::Relaxed)
     }
@@ -91,13 +101,16 @@ impl MemoryBudget {
     /// # Errors
     /// If they do not fit.
     pub fn check(&self, bytes: usize) -> Result<(), NoMemory> {
-        if self.used().checked_add(bytes).is_some_and(|used| used <= self.limit()) {
-            return Ok(());
+        if self.used().checked_add(bytes).is_none_or(|used| used > self.limit()) {
+            return Err(self.refused());
         }
-        Err(self.refused())
+        self.0.whole.as_ref().map_or(Ok(()), |(whole, _)| whole.check(bytes))
     }
 
     fn refused(&self) -> NoMemory {
+        if let Some((whole, _)) = &self.0.whole {
+            return whole.refused();
+        }
         self.0.refusals.fetch_add(1, Ordering::Relaxed);
         NoMemory
     }
@@ -105,14 +118,20 @@ impl MemoryBudget {
     fn take(&self, bytes: usize) -> Result<(), NoMemory> {
         let limit = self.limit();
         let add = |used: usize| used.checked_add(bytes).filter(|used| *used <= limit);
-        match self.0.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, add) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(self.refused()),
+        if self.0.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, add).is_err() {
+            return Err(self.refused());
         }
+        let Some((whole, _)) = &self.0.whole else { return Ok(()) };
+        whole.take(bytes).inspect_err(|_| {
+            self.0.used.fetch_sub(bytes, Ordering::AcqRel);
+        })
     }
 
     fn give_back(&self, bytes: usize) {
         self.0.used.fetch_sub(bytes, Ordering::AcqRel);
+        if let Some((whole, _)) = &self.0.whole {
+            whole.give_back(bytes);
+        }
     }
 }
 
@@ -221,6 +240,21 @@ mod tests {
         assert_eq!(budget.reserve(1).expect_err("beyond"), NoMemory);
         drop(held);
         assert_eq!(budget.reserve(50).expect("fits").bytes(), 50);
+    }
+
+    #[test]
+    fn a_part_takes_from_the_whole_and_no_more_than_its_own() {
+        let whole = MemoryBudget::new(100);
+        let (one, other) = (whole.part(2), whole.part(2));
+        let held = one.reserve(50).expect("half");
+        assert_eq!((one.check(1), one.reserve(1).expect_err("beyond")), (Err(NoMemory), NoMemory));
+        let beside = whole.reserve(30).expect("the rest");
+        assert_eq!((other.check(21), other.reserve(21).expect_err("gone")), (Err(NoMemory), NoMemory));
+        assert_eq!((other.used(), whole.refusals()), (0, 4));
+        whole.set_limit(200);
+        assert_eq!(one.reserve(50).expect("half of more").bytes(), 50);
+        drop((held, beside));
+        assert_eq!((one.used(), whole.used()), (0, 0));
     }
 
     proptest! {

@@ -61,8 +61,8 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    fn new(config: &Config, table: Arc<Table>, old: Option<&Self>) -> Self {
-        let keyring = Keyring::new(config, old.map(|old| &old.keyring));
+    fn new(config: &Config, table: Arc<Table>, memory: &MemoryBudget, old: Option<&Self>) -> Self {
+        let keyring = Keyring::new(config, memory, old.map(|old| &old.keyring));
         Self {
             server: config.server.clone(),
             keyring,
@@ -82,15 +82,16 @@ impl App {
         reloader: Option<Arc<Reloader>>,
         id_prefix: u64,
     ) -> Self {
-        let live = Live::new(config, router.table(), None);
         let (server, default_memory) = (&config.server, memory::default_budget());
+        let memory = MemoryBudget::new(server.memory_budget.unwrap_or(default_memory));
+        let live = Live::new(config, router.table(), &memory, None);
         Self {
             router,
             observer,
             metrics,
             reloader,
             live: ArcSwap::from_pointee(live),
-            memory: MemoryBudget::new(server.memory_budget.unwrap_or(default_memory)),
+            memory,
             default_memory,
             in_flight: PermitPool::new(server.max_in_flight),
             open_batches: PermitPool::new(server.max_open_batches),
@@ -110,7 +111,7 @@ impl App {
 
     /// Puts another configuration in force.
     pub(crate) fn replace(&self, config: &Config) {
-        let live = Live::new(config, self.router.table(), Some(&self.live.load()));
+        let live = Live::new(config, self.router.table(), &self.memory, Some(&self.live.load()));
         self.live.store(Arc::new(live));
         let server = &config.server;
         self.memory.set_limit(server.memory_budget.unwrap_or(self.default_memory));

@@ -88,7 +88,7 @@ impl RequestContext {
             add_rate_limit_status(&mut self.response, status);
         }
         let limit = server.max_body_bytes;
-        let read = gather(payload, content_length(headers), limit, &self.app.memory);
+        let read = gather(payload, content_length(headers), limit, &key.memory);
         let read = tokio::select! {
             biased;
             read = timeout(server.body_read, read) => read.map_err(|_| ApiError::body_too_slow())?,

@@ -78,7 +78,7 @@ pub(crate) async fn ask(
 pub(crate) async fn answer(context: RequestContext, prepared: Prepared) -> HttpResponse {
     let RequestContext { app, live, mut response, version, .. } = context;
     let Prepared { request, caller, ensemble, permits, form } = prepared;
-    let (id, keep_alive) = (caller.request_id.clone(), live.server.keep_alive_comment);
+    let (id, memory, keep_alive) = (caller.request_id.clone(), caller.memory.clone(), live.server.keep_alive_comment);
     let asked_for = caller.model.as_deref().unwrap_or(&request.head.model);
     if request.head.stream && ensemble.is_none() && live.table.has_early_headers(asked_for) {
         let owner = app.clone();
@@ -102,7 +102,7 @@ pub(crate) async fn answer(context: RequestContext, prepared: Prepared) -> HttpR
         return stream(response, version, body);
     }
     let Some(model) = model else { return whole(response, served, permits).await };
-    match generated::read(served, &model, &id, &app.memory).await {
+    match generated::read(served, &model, &id, &memory).await {
         Ok((generated, reservation)) => json(response, &generated, reservation, permits),
         Err(error) => refuse(response, &error),
     }

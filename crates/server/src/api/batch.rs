@@ -14,7 +14,7 @@ use std::sync::Arc;
 use actix_web::{HttpRequest, HttpResponse, body::BodyStream, http::header, rt, web};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
-use provider::{Reservation, long_work};
+use provider::{MemoryBudget, Reservation, long_work};
 use router::Route;
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -52,13 +52,18 @@ pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, app: web:
         .is_some_and(|accept| accept.to_str().is_ok_and(|accept| accept.contains("application/x-ndjson")));
     let concurrency = order.concurrency;
     let held = Held { permits: admitted.permits.clone(), _open: open };
+    let memory = admitted.key.memory.clone();
     let batch = Arc::new(Batch::new(&context, admitted, order.defaults));
     let lines = order.entries.into_iter().enumerate().map(move |(index, entry)| {
         let batch = batch.clone();
         async move { batch.line(index, entry).await }
     });
     let lines = stream::iter(lines).buffer_unordered(concurrency);
-    if wants_lines { as_lines(context, lines, concurrency, held) } else { as_document(context, lines, held).await }
+    if wants_lines {
+        as_lines(context, lines, concurrency, held)
+    } else {
+        as_document(context, lines, held, &memory).await
+    }
 }
 
 /// What is held until the answer is complete.
@@ -134,8 +139,13 @@ pub(crate) struct Document {
     cost_usd: Option<f64>,
 }
 
-async fn as_document(context: RequestContext, lines: impl Stream<Item = Line>, held: Held) -> HttpResponse {
-    let RequestContext { app, response, .. } = context;
+async fn as_document(
+    context: RequestContext,
+    lines: impl Stream<Item = Line>,
+    held: Held,
+    memory: &MemoryBudget,
+) -> HttpResponse {
+    let RequestContext { response, .. } = context;
     let mut results: Vec<Line> = lines.collect().await;
     results.sort_by_key(|line| line.index);
     let succeeded = results.iter().filter(|line| line.generated().is_some()).count();
@@ -143,7 +153,7 @@ async fn as_document(context: RequestContext, lines: impl Stream<Item = Line>, h
     let cost_usd = costs.fold(None, |sum: Option<f64>, cost| Some(sum.unwrap_or_default() + cost));
     let failed = results.len() - succeeded;
     let reservations = results.iter_mut().filter_map(|line| line.reservation.take());
-    let reservation = reservations.fold(app.memory.nothing(), |mut all: Reservation, one| {
+    let reservation = reservations.fold(memory.nothing(), |mut all: Reservation, one| {
         all.merge(one);
         all
     });

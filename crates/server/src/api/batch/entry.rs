@@ -184,7 +184,9 @@ impl Batch {
     /// Waits for the key's allowance, and then for permits: the batch's own or further ones, whichever are there first. The
     /// allowance comes first because who waits for it may wait for long, and must hold nothing meanwhile.
     async fn permits(&self) -> EntryPermits {
-        let key = &self.admitted.key;
+        // Its limits may be others by now.
+        let current = self.app.live().keyring.current(&self.admitted.key);
+        let key = current.as_ref().unwrap_or(&self.admitted.key);
         if self.has_begun.swap(true, Ordering::AcqRel) {
             key.limiter.allowance().await;
         }
@@ -215,7 +217,7 @@ impl Batch {
     }
 
     fn memory(&self) -> &MemoryBudget {
-        &self.app.memory
+        &self.admitted.key.memory
     }
 }
 
