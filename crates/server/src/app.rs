@@ -84,6 +84,7 @@ impl App {
     ) -> Self {
         let (server, default_memory) = (&config.server, memory::default_budget());
         let memory = MemoryBudget::new(server.memory_budget.unwrap_or(default_memory));
+        tracing::info!(bytes = memory.limit(), "the memory budget for bodies and held answers");
         let live = Live::new(config, router.table(), &memory, None);
         Self {
             router,
