@@ -189,8 +189,9 @@ async fn an_endless_event_ends_its_stream_as_the_routers_overload() {
 /// Frames are held until one of them says something.
 #[tokio::test]
 async fn held_frames_count() {
-    let delta = json!({"role": "assistant", "content": "", "padding": "x".repeat(60_000)});
-    let role = json!({"choices": [{"index": 0, "delta": delta, "finish_reason": null}]});
+    let delta = json!({"role": "assistant", "content": ""});
+    let choices = json!([{"index": 0, "delta": delta, "finish_reason": null}]);
+    let role = json!({"choices": choices, "padding": "x".repeat(60_000)});
     let held = format!("data: {role}\n\n");
     let upstream = Scripted::start("text/event-stream", &[&held, "data: [DONE]\n\n"]).await;
     let rig = beside(&upstream);

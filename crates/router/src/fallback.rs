@@ -311,7 +311,7 @@ async fn open(
     attempt: &mut Attempt,
 ) -> Result<(Reply, VecDeque<Frame>, Reservation), Error> {
     let mut reply = provider.call(request, call).await?;
-    attempt.identified(&reply.head.ids);
+    attempt.replied(&reply.head);
     let mut held = VecDeque::new();
     let mut reservation = call.memory.nothing();
     while let Some(frame) = reply.frames.next().await {

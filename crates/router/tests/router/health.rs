@@ -275,6 +275,19 @@ async fn the_routers_own_lack_of_memory_is_nobodys_failure() {
     assert_eq!(rig.breaker("a"), BreakerState::Closed);
 }
 
+/// An answer that has no room was worked for, and may be billed; a request that was not even sent was not.
+#[tokio::test(start_paused = true)]
+async fn an_answer_without_room_is_estimated() {
+    let (rig, a) = Rig::single();
+    let amid = vec![Step::Head(Quota::default()), Step::Fail(error(ErrorKind::NoMemory))];
+    for (script, is_estimated) in [(fail(ErrorKind::NoMemory), false), (amid, true)] {
+        a.always(script);
+        assert!(rig.ask(&plain()).await.is_err());
+        let estimated = rig.log.attempts.lock().last().expect("an attempt").estimate.is_some();
+        assert_eq!(estimated, is_estimated);
+    }
+}
+
 /// Frames that are held until one says something count, and are given back once they are relayed.
 #[tokio::test(start_paused = true)]
 async fn held_frames_are_counted_while_they_are_held() {
