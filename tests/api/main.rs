@@ -20,6 +20,8 @@ mod limits;
 #[cfg(test)]
 mod listeners;
 #[cfg(test)]
+mod memory;
+#[cfg(test)]
 mod models;
 #[cfg(test)]
 mod openapi;

@@ -9,7 +9,7 @@ use tokio::{
     task::JoinSet,
 };
 
-/// Answers every request alike, piece by piece.
+/// Answers every request alike, piece by piece, and several at a time.
 pub(crate) struct Scripted {
     addr: SocketAddr,
     pauses: Arc<Semaphore>,
@@ -28,13 +28,15 @@ impl Scripted {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let addr = listener.local_addr().expect("bound");
         let pauses = Arc::new(Semaphore::new(0));
-        let pieces: Vec<String> = body.iter().map(|piece| (*piece).to_owned()).collect();
+        let pieces: Arc<[String]> = body.iter().map(|piece| (*piece).to_owned()).collect();
         let mut task = JoinSet::new();
         let theirs = pauses.clone();
         task.spawn(async move {
+            let mut answers = JoinSet::new();
             loop {
                 let (socket, _) = listener.accept().await.expect("a connection");
-                answer(socket, &head, &pieces, &theirs).await;
+                let (head, pieces, pauses) = (head.clone(), pieces.clone(), theirs.clone());
+                answers.spawn(async move { answer(socket, &head, &pieces, &pauses).await });
             }
         });
         Self { addr, pauses, _task: task }

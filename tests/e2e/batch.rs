@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, time::Duration};
 use e2e::{Answer, BALANCED, CEREBRAS, Launch, RUNPOD_LB, Rig, eventually};
 use emulator::{Face, Fault, Rule, Settings};
 use futures_util::future::join;
-use reqwest::Method;
+use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
 const PROMPTS: usize = 1_000;
@@ -198,4 +198,102 @@ async fn a_client_that_leaves_takes_the_rest_with_it() {
         assert_eq!(books.received - before.received, 5);
         assert_eq!(books.cancelled - before.cancelled, 5);
     }
+}
+
+fn hang(rig: &Rig) {
+    for face in [Face::RunpodLb, Face::Cerebras] {
+        rig.emulator.control(face, Fault::HangBefore);
+    }
+}
+
+fn received(rig: &Rig) -> u64 {
+    rig.books(Face::RunpodLb).received + rig.books(Face::Cerebras).received
+}
+
+async fn until_received(rig: &Rig, count: u64) {
+    eventually(&format!("{count} calls"), async || (received(rig) == count).then_some(())).await;
+}
+
+/// Opens a batch, of which nothing is read.
+async fn open(rig: &Rig, body: &Value) -> Response {
+    let request = rig.client.json("/v1/generate/batch", body).header("accept", "application/x-ndjson");
+    request.send().await.expect("an answer")
+}
+
+#[tokio::test]
+async fn only_so_many_batches_are_open_at_a_time() {
+    let launch = Launch::new(Settings::instant(), &format!("{RUNPOD_LB}{CEREBRAS}{BALANCED}"));
+    let rig = launch.env("LLM_ROUTER__SERVER__MAX_OPEN_BATCHES", "1").start();
+    let body = json!({"prompts": prompts(2), "model": "llama"});
+    // Twice, so that a place that is lost would be missed.
+    for _ in 0..2 {
+        hang(&rig);
+        let before = received(&rig);
+        let first = open(&rig, &body).await;
+        until_received(&rig, before + 2).await;
+        let second = ask(&rig, body.clone(), false).await;
+        assert_eq!((second.status, second.error_code()), (503, "overloaded".to_owned()), "{}", second.text);
+        assert_eq!(second.header("retry-after"), "1");
+        rig.emulator.reset();
+        assert_eq!(rig.client.chat(&e2e::chat("hello")).await.status, 200, "single requests go on");
+        drop(first);
+        let answer = eventually("the place is given back", async || {
+            Some(ask(&rig, body.clone(), false).await).filter(|answer| answer.status == 200)
+        })
+        .await;
+        assert_eq!(results(&answer, false).len(), 2);
+    }
+}
+
+/// A batch counts as one of the requests that are under way, and needs no further one to get on.
+#[tokio::test]
+async fn a_batch_gets_on_under_its_own_permit() {
+    let launch = Launch::new(Settings::instant(), &format!("{RUNPOD_LB}{CEREBRAS}{BALANCED}"));
+    let rig = launch.env("LLM_ROUTER__SERVER__MAX_IN_FLIGHT", "1").start();
+    hang(&rig);
+    let body = json!({"prompts": prompts(5), "model": "llama", "concurrency": 5});
+    let lines = open(&rig, &body).await;
+    until_received(&rig, 1).await;
+    let answer = rig.client.chat(&e2e::chat("hello")).await;
+    assert_eq!((answer.status, answer.error_code()), (503, "overloaded".to_owned()));
+    drop(lines);
+    rig.emulator.reset();
+    let answer = eventually("the permit is given back", async || {
+        Some(ask(&rig, body.clone(), false).await).filter(|answer| answer.status == 200)
+    })
+    .await;
+    assert!(results(&answer, false).values().all(|result| result["result"].is_string()), "{}", answer.text);
+}
+
+/// Entries wait in turn, and so would always be first: half of the room is not theirs to wait for.
+#[tokio::test]
+async fn batches_leave_half_of_the_room_to_single_requests() {
+    let launch = Launch::new(Settings::instant(), &format!("{RUNPOD_LB}{CEREBRAS}{BALANCED}"));
+    let rig = launch.env("LLM_ROUTER__SERVER__MAX_IN_FLIGHT", "8").start();
+    hang(&rig);
+    let body = json!({"prompts": prompts(64), "model": "llama", "concurrency": 64});
+    let lines = open(&rig, &body).await;
+    // Its own permit, and half of all.
+    until_received(&rig, 1 + 4).await;
+    rig.emulator.reset();
+    let answer = rig.client.chat(&e2e::chat("hello")).await;
+    assert_eq!((answer.status, received(&rig)), (200, 6), "{}", answer.text);
+    drop(lines);
+    rig.until_idle().await;
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_batch_at_its_deadline_fails() {
+    let launch = Launch::new(Settings::instant(), &format!("{RUNPOD_LB}{}", e2e::only("runpod")));
+    let rig = launch.env("LLM_ROUTER__SERVER__BATCH_DEADLINE_S", "1").start();
+    hang(&rig);
+    let body = json!({"prompts": prompts(5), "model": "llama", "concurrency": 2});
+    let results = results(&ask(&rig, body, false).await, false);
+    let code = |index: u64| results[&index]["error"]["code"].as_str();
+    assert_eq!([0, 1].map(code), [Some("upstream_timeout"); 2], "what is under way has no more time than its batch");
+    assert_eq!([2, 3, 4].map(code), [Some("batch_timeout"); 3]);
+    let says = results[&4]["error"]["message"].as_str().unwrap_or_default();
+    assert!(says.contains("after 1 s: send the rest as another one"), "{says}");
+    assert_eq!(received(&rig), 2);
+    rig.until_idle().await;
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use e2e::{CLIENT_KEY, Launch, MODEL, Rig, UPSTREAM_KEY, chat, eventually, streamed, with};
-use emulator::{Emulator, Settings};
+use emulator::{Emulator, Face, Fault, Settings};
 use futures_util::future::{join, join_all};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -264,4 +264,33 @@ async fn sighup_reads_the_file_again() {
     })
     .await;
     assert_eq!(client.chat(&chat("hello")).await.provider(), "openai");
+}
+
+/// A batch may run for an hour; its key may be taken away meanwhile.
+#[tokio::test]
+async fn a_key_that_is_removed_stops_its_running_batch() {
+    let sections = format!("{CEREBRAS}{}", model("weighted", "{ upstream = \"cerebras\" }"));
+    let (emulator, limits) = (Emulator::start(Settings::instant()).unwrap(), "limits = { concurrent = 2 }");
+    let files = Files::new("batch", &emulator);
+    let text = |key: &str| files.text(&sections, key).replace("team = \"test\"", &format!("team = \"test\"\n{limits}"));
+    fs::write(files.path("config.toml"), text(KEY)).unwrap();
+    let rig = Launch::new(Settings::default(), &text(KEY)).watched(files.path("config.toml")).start_with(emulator);
+    rig.emulator.control(Face::Cerebras, Fault::HangBefore);
+    let body = json!({"prompts": vec!["hello"; 20], "model": MODEL, "concurrency": 8});
+    let request = rig.client.json("/v1/generate/batch", &body).header("accept", "application/x-ndjson");
+    let mut lines = request.send().await.unwrap();
+    eventually("two entries are under way", async || (rig.books(Face::Cerebras).received == 2).then_some(())).await;
+    // The same key under other limits is still the same.
+    change(&rig, "success", || {
+        fs::write(files.path("config.toml"), text(KEY).replace("concurrent = 2", "concurrent = 3")).unwrap();
+    })
+    .await;
+    assert_eq!(rig.client.get("/v1/models").await.status, 200);
+    change(&rig, "success", || fs::write(files.path("config.toml"), text(OTHER_KEY)).unwrap()).await;
+    // All but those that are under way.
+    let mut rest = String::new();
+    while rest.matches("\"invalid_api_key\"").count() < 18 {
+        rest += &String::from_utf8_lossy(&lines.chunk().await.unwrap().expect("a line"));
+    }
+    assert_eq!(rig.books(Face::Cerebras).received, 2);
 }

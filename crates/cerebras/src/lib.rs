@@ -18,6 +18,8 @@ mod schema;
 mod tools;
 mod typed;
 
+use std::sync::Arc;
+
 use dialect::CerebrasDialect;
 use openai::{Client, Served};
 use provider::{Call, Capacity, Error, Provider, Reply, Request};
@@ -38,8 +40,8 @@ pub struct Settings {
 /// One model at Cerebras.
 pub struct Cerebras {
     client: Client,
-    served: Served,
-    model: String,
+    served: Arc<Served>,
+    model: Arc<str>,
 }
 
 /// Headers that the client must send with every call: the version of the API that this adapter was written for.
@@ -53,16 +55,20 @@ impl Cerebras {
         let served = Served::new(&settings.model, settings.default_max_tokens, "max_completion_tokens")
             .with_plain_stream_options()
             .with_context(settings.context_tokens);
-        Self { client, served, model: settings.model }
+        Self { client, served: Arc::new(served), model: settings.model.into() }
     }
 }
 
 #[async_trait::async_trait]
 impl Provider for Cerebras {
     async fn call(&self, request: &Request, call: &Call) -> Result<Reply, Error> {
-        exclude::check(request, &self.model)?;
-        let outgoing = outgoing::outgoing(request, &self.served, call, &self.model)?;
-        let answered = self.client.send(request, call, outgoing, &CerebrasDialect).await;
+        let (served, model) = (self.served.clone(), self.model.clone());
+        let rewrite = move |request: &Request, call: &Call| {
+            exclude::check(request, &model)?;
+            Ok(outgoing::outgoing(request, &served, call, &model)?.finish())
+        };
+        let finished = openai::rewritten(request, call, rewrite).await?;
+        let answered = self.client.send(request, call, finished, &CerebrasDialect).await;
         answered.map_err(|error| refusal::judged(error, request, call))
     }
 

@@ -8,7 +8,7 @@
 use std::{sync::Once, time::Duration};
 
 use bytes::Bytes;
-use provider::{Adjustment, Call, Error, Operation, Reply, Request, UpstreamIds};
+use provider::{Adjustment, Call, Error, MemoryBudget, Operation, Reply, Request, UpstreamIds};
 use reqwest::{
     Method, Url,
     header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
@@ -20,7 +20,7 @@ use crate::{
     blame::{self, Signal},
     classify::{Dialect, Failure, OpenAiDialect},
     connections::{Opened, is_stale, noting_connections},
-    outgoing::Outgoing,
+    outgoing::Finished,
     reply::{self, Told},
 };
 
@@ -107,7 +107,7 @@ impl Client {
         })
     }
 
-    /// Sends `outgoing` for `request` and reads the reply as `dialect` has it.
+    /// Sends `finished` for `request` and reads the reply as `dialect` has it.
     ///
     /// # Errors
     /// What is an upstream's failure by [`crate::blame`]; with what to change where the same upstream is worth a second call.
@@ -115,7 +115,7 @@ impl Client {
         &self,
         request: &Request,
         call: &Call,
-        outgoing: Outgoing<'_>,
+        finished: Finished,
         dialect: &'static dyn Dialect,
     ) -> Result<Reply, Error> {
         let url = match request.operation {
@@ -123,7 +123,7 @@ impl Client {
             Operation::Completions => &self.urls[1],
             Operation::Embeddings => &self.urls[2],
         };
-        let (body, mut head, injected) = outgoing.finish();
+        let Finished { body, mut head, injected } = finished;
         let mut http_call = reqwest::Request::new(Method::POST, url.clone());
         let headers = if request.head.stream { &self.stream_headers } else { &self.headers };
         *http_call.headers_mut() = headers.clone();
@@ -140,11 +140,11 @@ impl Client {
         })?;
         let told = Told { injected, ids: ids(response.headers()) };
         if !response.status().is_success() {
-            return Err(told.judge(failure(response, Some(request.operation), dialect).await));
+            return Err(told.judge(failure(response, Some(request.operation), &call.memory, dialect).await));
         }
         head.quota = crate::quota(response.headers());
         head.ids = told.ids.clone();
-        Ok(Reply { head, frames: reply::frames(response, request, dialect, told) })
+        Ok(Reply { head, frames: reply::frames(response, request, &call.memory, dialect, told) })
     }
 
     /// Fetches a small JSON document, with the same key.
@@ -171,10 +171,11 @@ impl Client {
         *call.body_mut() = (!body.is_empty()).then(|| body.into());
         let response = self.http().execute(call).await.map_err(|error| transport(&error))?;
         if !response.status().is_success() {
-            return Err(failure(response, None, dialect).await);
+            return Err(failure(response, None, &MemoryBudget::default(), dialect).await);
         }
-        let body = reply::read(response, MAX_ERROR_BODY * 16).await?;
-        serde_json::from_slice(&body).map_err(|_| blame::protocol("the upstream's answer is not JSON"))
+        // These are the router's own calls, few at a time: no client can make them take much.
+        let read = reply::read(response, MAX_ERROR_BODY * 16, &MemoryBudget::default()).await?;
+        serde_json::from_slice(&read.body).map_err(|_| blame::protocol("the upstream's answer is not JSON"))
     }
 
     fn http(&self) -> &reqwest::Client {
@@ -204,11 +205,18 @@ fn build(connect_timeout: Duration, most_kept: usize) -> Result<reqwest::Client,
         .build()
 }
 
-async fn failure(response: reqwest::Response, operation: Option<Operation>, dialect: &dyn Dialect) -> Error {
+async fn failure(
+    response: reqwest::Response,
+    operation: Option<Operation>,
+    memory: &MemoryBudget,
+    dialect: &dyn Dialect,
+) -> Error {
     let status = response.status().as_u16();
     let headers = response.headers().clone();
-    let body = reply::read_start(response, MAX_ERROR_BODY).await;
-    dialect.classify(&Failure { operation, status, headers: &headers, body: &body })
+    // A failure whose words have no room is judged by its status.
+    let start = reply::read_start(response, MAX_ERROR_BODY, memory).await.ok();
+    let body = start.as_ref().map_or(&[][..], |start| &start.body);
+    dialect.classify(&Failure { operation, status, headers: &headers, body })
 }
 
 /// What an upstream calls the call, its worker, and its edge.

@@ -31,7 +31,7 @@ pub fn reply(
     if let Some(label) = label.and_then(|label| label.parse().ok()) {
         response.headers_mut().insert(CONTENT_TYPE, label);
     }
-    let (_, _, injected) = Outgoing::new(request, &Served::new("m", None, "max_tokens"), call).finish();
+    let injected = Outgoing::new(request, &Served::new("m", None, "max_tokens"), call).finish().injected;
     let told = Told { injected, ids: UpstreamIds::default() };
-    reply::frames(response.into(), request, dialect, told)
+    reply::frames(response.into(), request, &call.memory, dialect, told)
 }

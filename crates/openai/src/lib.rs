@@ -19,10 +19,12 @@ mod sse;
 mod stream;
 mod whole;
 
+use std::sync::Arc;
+
 pub use body::{ErrorBody, Shape};
 pub use classify::{Dialect, Failure, Finish, OpenAiDialect, classify, finish};
 pub use client::{BuildError, Client, Settings};
-pub use outgoing::{Outgoing, Served};
+pub use outgoing::{Finished, Outgoing, Served, rewritten};
 use provider::{Call, Capacity, Error, Provider, Reply, Request};
 pub use quota::{quota, quota_reset};
 pub use sse::{Event, Splitter, TooLong};
@@ -34,21 +36,23 @@ pub mod fuzzing;
 /// Any OpenAI-compatible upstream, taken at its word.
 pub struct OpenAi {
     client: Client,
-    served: Served,
+    served: Arc<Served>,
 }
 
 impl OpenAi {
     /// An upstream behind `client` that serves `served`.
     pub fn new(client: Client, served: Served) -> Self {
-        Self { client, served }
+        Self { client, served: Arc::new(served) }
     }
 }
 
 #[async_trait::async_trait]
 impl Provider for OpenAi {
     async fn call(&self, request: &Request, call: &Call) -> Result<Reply, Error> {
-        let outgoing = Outgoing::new(request, &self.served, call);
-        self.client.send(request, call, outgoing, &OpenAiDialect).await
+        let served = self.served.clone();
+        let rewrite = move |request: &Request, call: &Call| Ok(Outgoing::new(request, &served, call).finish());
+        let finished = rewritten(request, call, rewrite).await?;
+        self.client.send(request, call, finished, &OpenAiDialect).await
     }
 
     async fn capacity(&self) -> Result<Capacity, Error> {

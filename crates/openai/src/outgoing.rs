@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use provider::{Adjustment, Call, Object, Operation, ReplyHead, Request, Rewrite};
+use provider::{Adjustment, Call, Error, LONG_BODY, Object, Operation, ReplyHead, Request, Rewrite, long_work};
 use tokio::time::Instant;
 
 use crate::injected::{Injected, Lesson, Rules, STREAM_OPTIONS};
@@ -98,8 +98,8 @@ impl<'a> Outgoing<'a> {
     }
 
     /// The body to send, and what was added to it.
-    pub(crate) fn finish(self) -> (Bytes, ReplyHead, Injected) {
-        (self.rewrite.finish(), self.head, self.injected)
+    pub fn finish(self) -> Finished {
+        Finished { body: self.rewrite.finish(), head: self.head, injected: self.injected }
     }
 
     fn options(&mut self, request: &'a Request, served: &Served, call: &Call, now: Instant) {
@@ -153,6 +153,38 @@ impl<'a> Outgoing<'a> {
             self.rewrite.remove("max_completion_tokens").set("max_tokens", limit);
         }
     }
+}
+
+/// A request that is ready to be sent.
+pub struct Finished {
+    pub(crate) body: Bytes,
+    pub(crate) head: ReplyHead,
+    pub(crate) injected: Injected,
+}
+
+/// Has `make` rewrite `request`, away from this thread if the request is long. The body that is sent is counted in the memory
+/// budget until it is.
+///
+/// # Errors
+/// If there is no memory for it, or as `make` does.
+pub async fn rewritten(
+    request: &Request,
+    call: &Call,
+    make: impl FnOnce(&Request, &Call) -> Result<Finished, Error> + Send + 'static,
+) -> Result<Finished, Error> {
+    let length = request.body_bytes();
+    let reservation = call.memory.reserve(length)?;
+    let (mut reservation, made) = if length <= LONG_BODY {
+        let made = make(request, call);
+        (reservation, made)
+    } else {
+        let (request, call) = (request.clone(), call.clone());
+        long_work(length, move || (reservation, make(&request, &call))).await
+    };
+    let mut finished = made?;
+    reservation.resize(finished.body.len())?;
+    finished.body = reservation.attach(finished.body);
+    Ok(finished)
 }
 
 /// The client's stream options with usage switched on.

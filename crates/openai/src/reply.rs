@@ -1,13 +1,18 @@
 //! An HTTP response as frames: a stream if its first bytes are one, whatever its label says.
 
 use std::{
+    convert::Infallible,
+    future::ready,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{self, Context, Poll},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
-use provider::{Error, Frame, Frames, Request, UpstreamIds};
+use provider::{
+    Error, Frame, Frames, Gathered, MemoryBudget, NoMemory, Request, Reservation, Ungathered, UpstreamIds, gather,
+    long_work,
+};
 use reqwest::{Response, header::CONTENT_TYPE};
 
 use crate::{
@@ -45,13 +50,26 @@ impl Told {
 }
 
 /// The frames of a 2xx response.
-pub(crate) fn frames(response: Response, request: &Request, dialect: &'static dyn Dialect, mut told: Told) -> Frames {
+pub(crate) fn frames(
+    response: Response,
+    request: &Request,
+    memory: &MemoryBudget,
+    dialect: &'static dyn Dialect,
+    mut told: Told,
+) -> Frames {
     let asked = Asked::of(request);
+    let memory = memory.clone();
     if !request.head.stream {
         return Box::pin(stream::once(async move {
-            let body = read(response, MAX_WHOLE).await?;
-            let frame = whole(&body, asked, dialect).map_err(|error| told.judge(error))?;
+            let Gathered { body, reservation } = read(response, MAX_WHOLE, &memory).await?;
+            let (reservation, frame) = long_work(body.len(), move || {
+                let frame = whole(&body, asked, dialect);
+                (reservation, frame)
+            })
+            .await;
+            let mut frame = frame.map_err(|error| told.judge(error))?;
             told.answered();
+            frame.bytes = reservation.attach(frame.bytes);
             Ok(frame)
         }));
     }
@@ -63,13 +81,20 @@ pub(crate) fn frames(response: Response, request: &Request, dialect: &'static dy
     let ends = Ends::new(asked.choices);
     let sniffed = async move {
         let mut body = Box::pin(response.bytes_stream());
-        let (start, is_stream) = first_bytes(&mut body, is_labelled).await?;
+        let (start, is_stream) = first_bytes(&mut body, is_labelled, &memory).await?;
         let body = Box::pin(stream::iter(start.into_iter().map(Ok)).chain(body));
         if is_stream {
-            return Ok(Form::Stream(SseFrames::new(body, usage_for, dialect, ends)));
+            return Ok(Form::Stream(SseFrames::new(body, usage_for, &memory, dialect, ends)));
         }
-        let body = gather(body, MAX_WHOLE, None).await?;
-        Ok(Form::Whole(as_stream(&body, asked, dialect)?.into_iter()))
+        let Gathered { body, mut reservation } = gather(body, None, MAX_WHOLE, &memory).await.map_err(unread)?;
+        // The frames say all of it once more.
+        reservation.resize(2 * body.len())?;
+        let (reservation, frames) = long_work(body.len(), move || {
+            let frames = as_stream(&body, asked, dialect);
+            (reservation, frames)
+        })
+        .await;
+        Ok(Form::Whole { frames: frames?.into_iter(), _reservation: reservation })
     };
     Box::pin(Streamed { state: State::Sniffing(Box::pin(sniffed)), told })
 }
@@ -77,8 +102,11 @@ pub(crate) fn frames(response: Response, request: &Request, dialect: &'static dy
 /// The answer to a request for a stream.
 enum Form<S> {
     Stream(SseFrames<S>),
-    /// It came as a whole.
-    Whole(std::vec::IntoIter<Frame>),
+    /// It came as a whole; memory is reserved for its frames.
+    Whole {
+        frames: std::vec::IntoIter<Frame>,
+        _reservation: Reservation,
+    },
 }
 
 enum State<F, S> {
@@ -105,12 +133,12 @@ where
         let result = loop {
             match &mut this.state {
                 State::Ended => return Poll::Ready(None),
-                State::Sniffing(sniffed) => match ready!(sniffed.as_mut().poll(context)) {
+                State::Sniffing(sniffed) => match task::ready!(sniffed.as_mut().poll(context)) {
                     Ok(form) => this.state = State::Telling(form),
                     Err(error) => break Some(Err(error)),
                 },
-                State::Telling(Form::Whole(frames)) => break frames.next().map(Ok),
-                State::Telling(Form::Stream(frames)) => break ready!(Pin::new(frames).poll_next(context)),
+                State::Telling(Form::Whole { frames, .. }) => break frames.next().map(Ok),
+                State::Telling(Form::Stream(frames)) => break task::ready!(Pin::new(frames).poll_next(context)),
             }
         };
         Poll::Ready(result.map(|frame| match frame {
@@ -130,14 +158,21 @@ where
 async fn first_bytes(
     body: &mut (impl Stream<Item = reqwest::Result<Bytes>> + Unpin),
     is_labelled: bool,
+    memory: &MemoryBudget,
 ) -> Result<(Vec<Bytes>, bool), Error> {
     const FIELDS: [&[u8]; 5] = [b"data", b"event", b"id", b"retry", b":"];
     let mut reads = Vec::new();
     let mut start = Vec::new();
+    // White space may come without end.
+    let mut reservation = memory.nothing();
     while let Some(read) = body.next().await {
         let read = read.map_err(|error| transport(&error))?;
         let fresh = if start.is_empty() { without_mark(&read) } else { &read[..] };
         start.extend_from_slice(&fresh[..fresh.len().min(16)]);
+        reservation.resize(reservation.bytes() + read.len())?;
+        if reservation.bytes() > MAX_WHOLE {
+            return Err(unread(Ungathered::TooLong));
+        }
         reads.push(read);
         let seen = without_mark(&start);
         match seen.first() {
@@ -166,47 +201,29 @@ fn without_mark(start: &[u8]) -> &[u8] {
 }
 
 /// Reads a body of at most `limit` bytes.
-pub(crate) async fn read(response: Response, limit: usize) -> Result<Bytes, Error> {
+pub(crate) async fn read(response: Response, limit: usize, memory: &MemoryBudget) -> Result<Gathered, Error> {
     let expected = response.content_length().and_then(|length| usize::try_from(length).ok());
-    gather(Box::pin(response.bytes_stream()), limit, expected).await
+    gather(Box::pin(response.bytes_stream()), expected, limit, memory).await.map_err(unread)
 }
 
 /// Reads the first `limit` bytes of a body, or fewer if the connection breaks before.
-pub(crate) async fn read_start(response: Response, limit: usize) -> Bytes {
-    let mut body = Box::pin(response.bytes_stream());
-    let mut start = BytesMut::new();
-    while start.len() < limit
-        && let Some(Ok(read)) = body.next().await
-    {
-        start.extend_from_slice(&read[..read.len().min(limit - start.len())]);
-    }
-    start.freeze()
+pub(crate) async fn read_start(response: Response, limit: usize, memory: &MemoryBudget) -> Result<Gathered, NoMemory> {
+    let start = response.bytes_stream().scan(limit, |left, read| {
+        let read = read.ok().filter(|_| *left > 0).map(|read| read.slice(..read.len().min(*left)));
+        *left -= read.as_ref().map_or(0, Bytes::len);
+        ready(read.map(Ok::<_, Infallible>))
+    });
+    // Nothing else can fail: it is cut to its length, and ends where it breaks.
+    gather(Box::pin(start), None, limit, memory).await.map_err(|_| NoMemory)
 }
 
-async fn gather(
-    mut body: impl Stream<Item = reqwest::Result<Bytes>> + Unpin,
-    limit: usize,
-    expected: Option<usize>,
-) -> Result<Bytes, Error> {
-    let too_long = || blame::protocol("the upstream's answer is too long");
-    let Some(first) = body.next().await else { return Ok(Bytes::new()) };
-    let first = first.map_err(|error| transport(&error))?;
-    if first.len() > limit {
-        return Err(too_long());
+/// What it means that an answer could not be read. Where the router has no room for it, its upstream did nothing wrong.
+fn unread(error: Ungathered<reqwest::Error>) -> Error {
+    match error {
+        Ungathered::TooLong => blame::protocol("the upstream's answer is too long"),
+        Ungathered::NoMemory(none) => none.into(),
+        Ungathered::Broken(error) => transport(&error),
     }
-    if expected == Some(first.len()) {
-        return Ok(first);
-    }
-    let mut all = BytesMut::with_capacity(expected.unwrap_or(0).clamp(first.len(), limit));
-    all.extend_from_slice(&first);
-    while let Some(read) = body.next().await {
-        let read = read.map_err(|error| transport(&error))?;
-        if all.len() + read.len() > limit {
-            return Err(too_long());
-        }
-        all.extend_from_slice(&read);
-    }
-    Ok(all.freeze())
 }
 
 #[cfg(test)]
@@ -220,7 +237,8 @@ mod tests {
                 let (start, rest) = text.as_bytes().split_at(cut);
                 for is_labelled in [true, false] {
                     let mut body = stream::iter([start, rest].map(|read| Ok(Bytes::copy_from_slice(read))));
-                    let (reads, found) = first_bytes(&mut body, is_labelled).await.expect("reads");
+                    let (reads, found) =
+                        first_bytes(&mut body, is_labelled, &MemoryBudget::default()).await.expect("reads");
                     assert_eq!(found, is_stream, "{text:?} cut at {cut}");
                     assert_eq!(reads.concat(), text.as_bytes()[..reads.concat().len()]);
                 }

@@ -82,6 +82,11 @@ impl Splitter {
         }
     }
 
+    /// The bytes of events that are not complete yet.
+    pub fn pending_bytes(&self) -> usize {
+        self.pending.len()
+    }
+
     /// What is left at the end of the stream, as an event; empty if the stream ended cleanly.
     pub fn finish(&mut self) -> Option<Event> {
         let rest = std::mem::take(&mut self.pending);

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::Stream;
-use provider::{Error, Frame, FrameKind};
+use provider::{Error, Frame, FrameKind, MemoryBudget, Reservation};
 
 use crate::{
     Splitter,
@@ -21,6 +21,9 @@ use crate::{
 
 /// Largest event of a stream, in bytes.
 const MAX_EVENT: usize = 64 << 20;
+
+/// An event of more bytes is counted in the memory budget until it is written; a smaller one is written at once.
+const LARGE_EVENT: usize = 64 << 10;
 
 /// Which choices have ended. Every one has its own end.
 #[derive(Debug)]
@@ -75,12 +78,31 @@ pub(crate) struct SseFrames<S> {
     dialect: &'static dyn Dialect,
     ends: Ends,
     state: State,
+    memory: MemoryBudget,
+    /// For the event that is not complete yet.
+    held: Reservation,
 }
 
 impl<S: Stream<Item = reqwest::Result<Bytes>>> SseFrames<S> {
     /// Reads `body`, whose answer has as many choices as `ends` expects.
-    pub(crate) fn new(body: Pin<Box<S>>, usage_for: UsageFor, dialect: &'static dyn Dialect, ends: Ends) -> Self {
-        Self { body, splitter: Splitter::new(MAX_EVENT), usage_for, dialect, ends, state: State::Reading }
+    pub(crate) fn new(
+        body: Pin<Box<S>>,
+        usage_for: UsageFor,
+        memory: &MemoryBudget,
+        dialect: &'static dyn Dialect,
+        ends: Ends,
+    ) -> Self {
+        let splitter = Splitter::new(MAX_EVENT);
+        Self {
+            body,
+            splitter,
+            usage_for,
+            dialect,
+            ends,
+            state: State::Reading,
+            memory: memory.clone(),
+            held: memory.nothing(),
+        }
     }
 
     fn frame(&mut self, event: crate::Event) -> Result<Frame, Error> {
@@ -94,6 +116,10 @@ impl<S: Stream<Item = reqwest::Result<Bytes>>> SseFrames<S> {
         }
         if frame.kind == FrameKind::Done {
             self.state = State::Ended;
+        }
+        if frame.bytes.len() > LARGE_EVENT {
+            self.held.resize(self.splitter.pending_bytes())?;
+            frame.bytes = self.memory.reserve(frame.bytes.len())?.attach(frame.bytes);
         }
         Ok(frame)
     }
@@ -126,6 +152,9 @@ impl<S: Stream<Item = reqwest::Result<Bytes>>> Stream for SseFrames<S> {
             }
             if let Some(event) = this.splitter.next_event() {
                 break this.frame(event);
+            }
+            if let Err(none) = this.held.resize(this.splitter.pending_bytes()) {
+                break Err(none.into());
             }
             match ready!(this.body.as_mut().poll_next(context)) {
                 Some(Ok(read)) => {

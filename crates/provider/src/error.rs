@@ -45,13 +45,15 @@ pub enum ErrorKind {
     Interrupted,
     /// The answer is not what the protocol promises.
     Protocol,
+    /// The router has no memory left for the request or its answer: that says nothing of the upstream.
+    NoMemory,
 }
 
 impl ErrorKind {
     /// Whether another upstream may succeed where this one failed.
     pub const fn moves_on(self) -> bool {
         match self {
-            Self::InvalidRequest | Self::Timeout(Phase::Deadline) => false,
+            Self::InvalidRequest | Self::Timeout(Phase::Deadline) | Self::NoMemory => false,
             Self::ContextOverflow
             | Self::Unsupported
             | Self::Refused
@@ -76,7 +78,8 @@ impl ErrorKind {
             | Self::Refused
             | Self::Auth
             | Self::NotFound
-            | Self::Timeout(_) => false,
+            | Self::Timeout(_)
+            | Self::NoMemory => false,
             Self::RateLimited
             | Self::Overloaded
             | Self::Connect
@@ -95,7 +98,8 @@ impl ErrorKind {
             | Self::Refused
             | Self::RateLimited
             | Self::Overloaded
-            | Self::Timeout(Phase::Deadline) => false,
+            | Self::Timeout(Phase::Deadline)
+            | Self::NoMemory => false,
             Self::Auth
             | Self::NotFound
             | Self::Connect
@@ -118,7 +122,8 @@ impl ErrorKind {
             | Self::Timeout(_)
             | Self::Unavailable
             | Self::Interrupted
-            | Self::Protocol => false,
+            | Self::Protocol
+            | Self::NoMemory => false,
         }
     }
 
@@ -129,7 +134,7 @@ impl ErrorKind {
     pub const fn tells(self) -> u8 {
         match self {
             Self::InvalidRequest => 6,
-            Self::RateLimited | Self::Overloaded => 5,
+            Self::RateLimited | Self::Overloaded | Self::NoMemory => 5,
             Self::Unavailable | Self::Timeout(_) | Self::Interrupted | Self::Protocol => 4,
             Self::Connect | Self::Auth | Self::NotFound => 3,
             Self::ContextOverflow => 2,
@@ -156,6 +161,7 @@ impl ErrorKind {
             Self::Unavailable => "unavailable",
             Self::Interrupted => "interrupted",
             Self::Protocol => "protocol",
+            Self::NoMemory => "no_memory",
         }
     }
 }

@@ -6,9 +6,12 @@
 mod capacity;
 mod content;
 mod error;
+mod gather;
 mod head;
 mod id;
 mod json;
+mod long_work;
+mod memory;
 mod price;
 mod reply;
 mod request;
@@ -18,9 +21,12 @@ use std::sync::Arc;
 pub use capacity::{Capacity, Quota};
 pub use content::content_text;
 pub use error::{Adjustment, Error, ErrorKind, Phase};
+pub use gather::{Gathered, Ungathered, gather};
 pub use head::{Features, Head, InvalidRequest, Limits};
 pub use id::{ModelId, RequestId, UpstreamId, UpstreamIds};
 pub use json::{Malformed, Object, Reader, Rewrite, Text, Value, Why, tree};
+pub use long_work::{LONG_BODY, long_work};
+pub use memory::{MemoryBudget, NoMemory, Reservation};
 pub use price::{NanoUsd, ParsePriceError, PicoUsd, Price, Tariff};
 pub use reply::{Frame, FrameKind, Frames, Reply, ReplyHead, Usage};
 pub use request::{Operation, Request};
@@ -35,6 +41,8 @@ pub struct Call {
     pub deadline: Instant,
     /// What to change because the same upstream has refused the request as it was: [`Error::again`] of an earlier attempt.
     pub adjustment: Option<Adjustment>,
+    /// What bodies and answers are counted in.
+    pub memory: MemoryBudget,
 }
 
 /// One configured upstream, behind whatever API its provider speaks.

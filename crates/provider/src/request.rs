@@ -1,13 +1,15 @@
 //! A client's request: what was asked, the head that routing reads, and the body as it came.
 
 use std::{
+    any::Any,
     borrow::Cow,
     hash::{DefaultHasher, Hash, Hasher},
+    sync::{Arc, OnceLock},
 };
 
 use bytes::Bytes;
 
-use crate::{Head, InvalidRequest, Limits, Object, Rewrite, head};
+use crate::{Head, InvalidRequest, LONG_BODY, Limits, Object, Rewrite, head};
 
 /// What the client asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,7 +48,8 @@ impl Operation {
 /// Most tokens that a prompt with images is thought to have.
 const TOKENS_WITH_IMAGES: u64 = 4096;
 
-/// A validated request. The body is kept as it came and forwarded with small splices.
+/// A validated request. The body is kept as it came and forwarded with small splices. A copy shares the body.
+#[derive(Clone)]
 pub struct Request {
     /// What is asked for.
     pub operation: Operation,
@@ -54,6 +57,9 @@ pub struct Request {
     pub head: Head,
     body: Bytes,
     object: Object,
+    /// A hash of the body, once it is known.
+    body_hash: OnceLock<u64>,
+    _held: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Request {
@@ -63,7 +69,18 @@ impl Request {
         let text = simdutf8::basic::from_utf8(&body);
         let text = text.map_err(|_| InvalidRequest::body("the body is not valid UTF-8"))?;
         let (head, object) = head::parse(operation, text, limits)?;
-        Ok(Self { operation, head, body, object })
+        let request = Self { operation, head, body, object, body_hash: OnceLock::new(), _held: None };
+        if request.body.len() > LONG_BODY {
+            // Now, where a long body takes nobody's time.
+            request.body_hash();
+        }
+        Ok(request)
+    }
+
+    /// The same request, which holds what the client may be given again once nobody works on it any more: permits, memory.
+    #[must_use]
+    pub fn holding(self, held: impl Any + Send + Sync) -> Self {
+        Self { _held: Some(Arc::new(held)), ..self }
     }
 
     /// The size of the body in bytes.
@@ -89,8 +106,16 @@ impl Request {
     /// Tells the request from others: by what it asks for, what its body says, and `key`, which sent it.
     pub fn fingerprint(&self, key: &str) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (self.operation, key, &self.body).hash(&mut hasher);
+        (self.operation, key, self.body_hash()).hash(&mut hasher);
         hasher.finish()
+    }
+
+    fn body_hash(&self) -> u64 {
+        *self.body_hash.get_or_init(|| {
+            let mut hasher = DefaultHasher::new();
+            self.body.hash(&mut hasher);
+            hasher.finish()
+        })
     }
 
     /// A rough count of the prompt's tokens, from its size: good enough to order upstreams, never to refuse. Images may be

@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::{Stream, future::BoxFuture};
-use provider::{Error, ErrorKind, Frame, FrameKind, Frames, Phase};
+use provider::{Error, ErrorKind, Frame, FrameKind, Frames, Phase, Reservation};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
@@ -102,6 +102,8 @@ impl Stream for Answer {
 pub(crate) struct Relay {
     /// Frames that came before the reply was committed, and those of the commit.
     held: VecDeque<Frame>,
+    /// The memory of those that are held.
+    reservation: Option<Reservation>,
     frames: Frames,
     attempt: Attempt,
     journey: Journey,
@@ -123,7 +125,7 @@ enum Stage {
 
 impl Relay {
     pub(crate) fn new(
-        held: VecDeque<Frame>,
+        (held, reservation): (VecDeque<Frame>, Reservation),
         frames: Frames,
         attempt: Attempt,
         journey: Journey,
@@ -133,6 +135,7 @@ impl Relay {
         let gap = attempt.upstream.spec.timeouts.gap;
         Self {
             held,
+            reservation: Some(reservation),
             frames,
             attempt,
             journey,
@@ -257,7 +260,12 @@ impl Stream for Relay {
                 Stage::Relaying => {}
             }
             let polled = match this.held.pop_front() {
-                Some(frame) => this.relay(frame),
+                Some(frame) => {
+                    if this.held.is_empty() {
+                        this.reservation = None;
+                    }
+                    this.relay(frame)
+                }
                 None => match this.frames.as_mut().poll_next(context) {
                     Poll::Ready(Some(Ok(frame))) => {
                         this.last_frame = Instant::now();

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use provider::{ErrorKind, Frame, FrameKind, NanoUsd, UpstreamId, UpstreamIds, Usage};
+use provider::{ErrorKind, Frame, FrameKind, NanoUsd, ReplyHead, UpstreamId, UpstreamIds, Usage};
 use tokio::time::Instant;
 
 use crate::{
@@ -35,6 +35,8 @@ pub(crate) struct Attempt {
     strategy: StrategyName,
     after: Option<(UpstreamId, ErrorKind)>,
     first_token: Option<Duration>,
+    /// Whether the head of an answer came.
+    has_reply: bool,
     pub(crate) usage: Option<Usage>,
     /// What the upstream calls the call.
     pub(crate) ids: UpstreamIds,
@@ -67,6 +69,7 @@ impl Attempt {
             strategy,
             after,
             first_token: None,
+            has_reply: false,
             usage: None,
             ids: UpstreamIds::default(),
             prompt_estimate,
@@ -86,6 +89,12 @@ impl Attempt {
     /// The call as one of the request `by`.
     pub(crate) fn origin(&self, by: Option<u64>) -> Origin {
         Origin { by, began: self.started }
+    }
+
+    /// The head of an answer came: from now on the upstream works.
+    pub(crate) fn replied(&mut self, head: &ReplyHead) {
+        self.has_reply = true;
+        self.identified(&head.ids);
     }
 
     /// The upstream said what it calls the call. An error that says nothing of it leaves what the head said.
@@ -132,6 +141,8 @@ impl Attempt {
             Outcome::ClientGone => Unreported::ClientGone,
             // Whoever is cut off amid its work may bill it; a refusal is not work.
             Outcome::Stopped | Outcome::Failed(ErrorKind::Timeout(_) | ErrorKind::Interrupted) => Unreported::Broken,
+            // An answer for which the router has no memory was worked for all the same.
+            Outcome::Failed(ErrorKind::NoMemory) if self.has_reply => Unreported::Broken,
             Outcome::Failed(_) if has_answered => Unreported::Broken,
             Outcome::Failed(_) => return None,
         };

@@ -10,11 +10,11 @@ mod member;
 mod pick;
 mod reply;
 
-use std::{sync::OnceLock, time::Duration};
+use std::time::Duration;
 
 use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
-use provider::{Error, ErrorKind, Limits, NanoUsd, Operation, Request, RequestId};
-use tokio::time::Instant;
+use provider::{Error, ErrorKind, Limits, NanoUsd, NoMemory, Operation, Request, RequestId, long_work};
+use tokio::{sync::OnceCell, time::Instant};
 
 use crate::{Caller, Route, Router, RouterError, Served};
 use judge::Verdict;
@@ -96,7 +96,7 @@ impl Router {
         let started = Instant::now();
         let deadline = started + ensemble.deadline;
         let caller = Caller { route: Route::Ensemble, falls_back: false, deadline: Some(deadline), ..caller };
-        let session = Session { router: self, ensemble, request, caller, started, conversation: OnceLock::new() };
+        let session = Session { router: self, ensemble, request, caller, started, conversation: OnceCell::new() };
         match ensemble.pick {
             Pick::First if request.head.stream => session.relay_first().await,
             Pick::First => session.take_first().await,
@@ -113,26 +113,26 @@ struct Session<'a> {
     caller: Caller,
     started: Instant,
     /// The conversation as the judge is shown it; the same for every answer.
-    conversation: OnceLock<String>,
+    conversation: OnceCell<String>,
 }
 
 impl Session<'_> {
     /// Waits for all and picks.
     async fn compare(self) -> Result<Served, RouterError> {
-        let request = self.for_members()?;
+        let request = self.for_members().await?;
         let request = request.as_ref().unwrap_or(self.request);
         let members = (0..self.ensemble.members.len()).map(|at| Box::pin(self.judged(at, request)));
         let members = join_all(members).await;
         let ballots: Vec<_> = members.iter().map(Member::ballot).collect();
         match pick::pick(&self.ensemble.pick, &ballots) {
-            Some(picked) => self.answer(&members, &picked),
+            Some(picked) => self.answer(&members, &picked).await,
             None => Err(most_telling(members)),
         }
     }
 
     /// Takes the first answer that says anything. What the others would have said is never known.
     async fn take_first(self) -> Result<Served, RouterError> {
-        let request = self.for_members()?;
+        let request = self.for_members().await?;
         let request = request.as_ref().unwrap_or(self.request);
         let calls = (0..self.ensemble.members.len()).map(|at| {
             let member = Box::pin(self.member(at, request));
@@ -156,7 +156,7 @@ impl Session<'_> {
         drop(calls);
         let members = self.settled(members);
         match winner {
-            Some(winner) => self.answer(&members, &Picked::first(winner, members.len())),
+            Some(winner) => self.answer(&members, &Picked::first(winner, members.len())).await,
             None => Err(most_telling(members)),
         }
     }
@@ -204,17 +204,23 @@ impl Session<'_> {
     }
 
     /// The request as members get it: whole, and with what the pick needs. `None` if it is that already.
-    fn for_members(&self) -> Result<Option<Request>, RouterError> {
+    async fn for_members(&self) -> Result<Option<Request>, RouterError> {
         let needs_logprobs = self.ensemble.pick == Pick::Logprob;
         if !self.request.head.stream && !needs_logprobs {
             return Ok(None);
         }
-        let mut rewrite = self.request.rewrite();
-        rewrite.remove("stream").remove("stream_options");
-        if needs_logprobs {
-            rewrite.set("logprobs", "true");
-        }
-        parsed(rewrite.finish()).map(Some)
+        let length = self.request.body_bytes();
+        let reservation = self.caller.memory.reserve(length).map_err(no_memory)?;
+        let request = self.request.clone();
+        let made = long_work(length, move || {
+            let mut rewrite = request.rewrite();
+            rewrite.remove("stream").remove("stream_options");
+            if needs_logprobs {
+                rewrite.set("logprobs", "true");
+            }
+            Ok(parsed(rewrite.finish())?.holding(reservation))
+        });
+        made.await.map(Some)
     }
 
     fn caller(&self, at: usize, judge: Option<&Judge>) -> Caller {
@@ -252,7 +258,7 @@ impl Session<'_> {
             Err(error) => return Member::failed(model, error, self.started),
         };
         let (attempts, cost) = (served.attempts, served.cost);
-        match Reply::read(served).await {
+        match Reply::read(served, &self.caller.memory).await {
             Ok(reply) => Member::new(model, Outcome::Answered(reply), attempts, cost, self.started),
             Err(error) => {
                 let failed = RouterError::Failed { error, attempts, retry_after: None };
@@ -263,8 +269,9 @@ impl Session<'_> {
 
     async fn opinion(&self, judge: &Judge, at: usize, answer: &str) -> Opinion {
         let has_schema = self.caller.table.follows_schemas(&judge.model);
-        let messages = self.request.field("messages").unwrap_or_default();
-        let conversation = self.conversation.get_or_init(|| judge::conversation(messages));
+        let request = self.request.clone();
+        let shown = move || judge::conversation(request.field("messages").unwrap_or_default());
+        let conversation = self.conversation.get_or_init(|| long_work(self.request.body_bytes(), shown)).await;
         let body = judge::request(judge, conversation, answer, has_schema);
         let called = match parsed(body.into()) {
             Ok(request) => self.router.call(&request, self.caller(at, Some(judge))).await,
@@ -273,7 +280,8 @@ impl Session<'_> {
         match called {
             Ok(served) => {
                 let (attempts, cost) = (served.attempts, served.cost);
-                let verdict = Reply::read(served).await.ok().and_then(|reply| judge::verdict(&reply.text));
+                let verdict =
+                    Reply::read(served, &self.caller.memory).await.ok().and_then(|reply| judge::verdict(&reply.text));
                 Opinion { verdict, attempts, cost }
             }
             Err(error) => Opinion { verdict: None, attempts: attempts_of(&error), cost: cost_of(&error) },
@@ -281,12 +289,12 @@ impl Session<'_> {
     }
 
     /// The winner's answer, with what became of the others.
-    fn answer(&self, members: &[Member], picked: &Picked) -> Result<Served, RouterError> {
+    async fn answer(&self, members: &[Member], picked: &Picked) -> Result<Served, RouterError> {
         let Some(reply) = members.get(picked.winner).and_then(Member::reply) else {
             return Err(unusable("the picked answer is gone"));
         };
         let report = Report::new(self.ensemble, members, picked);
-        let answer = reply.compose(&report, self.request).ok_or_else(|| unusable("the answer cannot be relayed"))?;
+        let answer = reply.compose(&report, self.request, &self.caller.memory).await?;
         let mut head = reply.head.clone();
         if self.ensemble.pick == Pick::Logprob && self.request.field("logprobs") != Some("true") {
             head.injected_params.push("logprobs=true".to_owned());
@@ -308,6 +316,10 @@ struct Opinion {
     verdict: Option<Verdict>,
     attempts: u32,
     cost: Option<NanoUsd>,
+}
+
+fn no_memory(none: NoMemory) -> RouterError {
+    RouterError::Failed { error: none.into(), attempts: 0, retry_after: None }
 }
 
 /// A request of our own making. What goes into it was checked when the client sent it.

@@ -7,7 +7,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
-use provider::{Adjustment, Call, Error, ErrorKind, Frame, Phase, Reply, Request};
+use provider::{Adjustment, Call, Error, ErrorKind, Frame, Phase, Reply, Request, Reservation};
 use rand::{RngExt, rngs::SmallRng};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -275,7 +275,7 @@ async fn try_once(
     let opened = timeout_at(limit, open(&*provider, request, call, &mut attempt)).await;
     let now = Instant::now();
     let error = match opened {
-        Ok(Ok((reply, held))) => {
+        Ok(Ok((reply, held, reservation))) => {
             // To read a whole body once more costs time: a whole answer is over with this, and only a doubt asks who got it.
             if request.head.stream || attempt.upstream.is_in_doubt() {
                 journey.identify(request);
@@ -287,7 +287,10 @@ async fn try_once(
             for frame in &held {
                 attempt.usage = frame.usage.or(attempt.usage);
             }
-            return Ok((reply.head, Relay::new(held, reply.frames, attempt, journey, call.deadline, now)));
+            return Ok((
+                reply.head,
+                Relay::new((held, reservation), reply.frames, attempt, journey, call.deadline, now),
+            ));
         }
         Ok(Err(error)) => error,
         Err(_) if now >= call.deadline && !attempt.is_stuck(now) => {
@@ -306,18 +309,20 @@ async fn open(
     request: &Request,
     call: &Call,
     attempt: &mut Attempt,
-) -> Result<(Reply, VecDeque<Frame>), Error> {
+) -> Result<(Reply, VecDeque<Frame>, Reservation), Error> {
     let mut reply = provider.call(request, call).await?;
-    attempt.identified(&reply.head.ids);
+    attempt.replied(&reply.head);
     let mut held = VecDeque::new();
-    let mut bytes = 0;
+    let mut reservation = call.memory.nothing();
     while let Some(frame) = reply.frames.next().await {
         let frame = frame?;
         let (commits, is_last) = (frame.kind.commits(), frame.kind.is_last());
-        bytes += frame.bytes.len();
+        if !commits {
+            reservation.resize(reservation.bytes() + frame.bytes.len())?;
+        }
         held.push_back(frame);
-        if commits || bytes > MAX_HELD {
-            return Ok((reply, held));
+        if commits || reservation.bytes() > MAX_HELD {
+            return Ok((reply, held, reservation));
         }
         if is_last {
             break;
@@ -342,7 +347,8 @@ fn is_upstreams_own(kind: ErrorKind) -> bool {
         | ErrorKind::NotFound
         | ErrorKind::RateLimited
         | ErrorKind::Overloaded
-        | ErrorKind::Timeout(Phase::Deadline) => false,
+        | ErrorKind::Timeout(Phase::Deadline)
+        | ErrorKind::NoMemory => false,
     }
 }
 

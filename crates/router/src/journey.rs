@@ -153,8 +153,10 @@ impl Journey {
         let is_cold = error.kind == ErrorKind::Timeout(Phase::FirstToken) && upstream.is_down(now);
         // A probe is believed at once: its upstream was in doubt already, and others wait for what it finds.
         let is_doubtful = error.may_be_poison() && !probe;
+        // What the router itself has no memory for says nothing of the upstream.
+        let is_ours = error.kind == ErrorKind::NoMemory;
         // What is repeated at once says something only by how the repeat ends.
-        if error.again.is_some() || is_cold {
+        if error.again.is_some() || is_cold || is_ours {
             upstream.released(probe);
         } else if is_doubtful && self.first_token.is_some() {
             // The request is over with this.

@@ -46,7 +46,7 @@ pub use explain::{Explained, Explanation};
 use history::Named;
 use journey::Journey;
 pub use policy::Policy;
-use provider::{Call, NanoUsd, ReplyHead, Request, RequestId, UpstreamId};
+use provider::{Call, MemoryBudget, NanoUsd, ReplyHead, Request, RequestId, UpstreamId};
 use rand::{SeedableRng, rngs::SmallRng};
 pub use strategy::{Strategy, StrategyName};
 pub use table::{Choice, ModelSpec, Table, TableError, Weight};
@@ -75,6 +75,8 @@ pub struct Caller {
     pub falls_back: bool,
     /// When the client's patience ends, if that is before the model's own deadline.
     pub deadline: Option<Instant>,
+    /// What its bodies and answers are counted in.
+    pub memory: MemoryBudget,
 }
 
 /// A reply that is on its way.
@@ -147,7 +149,7 @@ impl Router {
         };
         let deadline = now + model.spec.deadline;
         let deadline = caller.deadline.map_or(deadline, |sooner| sooner.min(deadline));
-        let call = Call { request_id: call_id, deadline, adjustment: None };
+        let call = Call { request_id: call_id, deadline, adjustment: None, memory: caller.memory };
         let target = choice.and_then(|choice| choice.target);
         let named = target.map(|target| Named { target, falls_back: caller.falls_back });
         fallback::serve(&model, request, &call, named, journey).await.map_err(|(error, mut journey)| {

@@ -400,7 +400,11 @@ fn pause(failure: &Failure<'_>) -> Option<Duration> {
         | ErrorKind::Unavailable
         | ErrorKind::Interrupted
         | ErrorKind::Protocol => asked,
-        ErrorKind::InvalidRequest | ErrorKind::ContextOverflow | ErrorKind::Unsupported | ErrorKind::Refused => None,
+        ErrorKind::InvalidRequest
+        | ErrorKind::ContextOverflow
+        | ErrorKind::Unsupported
+        | ErrorKind::Refused
+        | ErrorKind::NoMemory => None,
     }
 }
 

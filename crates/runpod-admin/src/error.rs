@@ -39,7 +39,8 @@ fn advice(cause: &provider::Error) -> String {
             | ErrorKind::Unsupported
             | ErrorKind::Refused
             | ErrorKind::NotFound
-            | ErrorKind::Protocol,
+            | ErrorKind::Protocol
+            | ErrorKind::NoMemory,
             _,
         ) => String::new(),
     }

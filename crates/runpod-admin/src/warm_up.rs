@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use openai::Client;
-use provider::{Call, Error, Limits, Operation, Provider, Request, RequestId};
+use provider::{Call, Error, Limits, MemoryBudget, Operation, Provider, Request, RequestId};
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -30,7 +30,8 @@ pub async fn warm_up(client: Client, model: &str, patience: Duration) -> Result<
     let request = request.map_err(|error| invalid(&error.message))?;
     let start = Instant::now();
     let deadline = start + patience;
-    let call = Call { request_id: RequestId::from("warm-up"), deadline, adjustment: None };
+    let call =
+        Call { request_id: RequestId::from("warm-up"), deadline, adjustment: None, memory: MemoryBudget::default() };
     let mut wait = Duration::from_secs(2);
     loop {
         let error = match timeout_at(deadline, ask(&endpoint, &request, &call)).await {

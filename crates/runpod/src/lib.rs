@@ -38,7 +38,7 @@ pub struct Settings {
 /// One RunPod endpoint.
 pub struct RunPod {
     client: Arc<Client>,
-    served: Served,
+    served: Arc<Served>,
     capacity_url: Option<Url>,
     jobs: Option<Jobs>,
 }
@@ -56,16 +56,20 @@ impl RunPod {
             .with_context(settings.context_tokens);
         let client = Arc::new(client);
         let jobs = jobs_url.map(|url| Jobs::new(client.clone(), url));
-        Ok(Self { client, served, capacity_url, jobs })
+        Ok(Self { client, served: Arc::new(served), capacity_url, jobs })
     }
 }
 
 #[async_trait::async_trait]
 impl Provider for RunPod {
     async fn call(&self, request: &Request, call: &Call) -> Result<Reply, Error> {
-        outgoing::check(request)?;
-        let outgoing = outgoing::outgoing(request, &self.served, call);
-        let answered = self.client.send(request, call, outgoing, &RunPodDialect).await;
+        let served = self.served.clone();
+        let rewrite = move |request: &Request, call: &Call| {
+            outgoing::check(request)?;
+            Ok(outgoing::outgoing(request, &served, call).finish())
+        };
+        let finished = openai::rewritten(request, call, rewrite).await?;
+        let answered = self.client.send(request, call, finished, &RunPodDialect).await;
         match &self.jobs {
             Some(jobs) => jobs.watched(answered),
             None => answered,

@@ -41,7 +41,7 @@ fn constraint(request: &Request) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use provider::{Limits, Operation};
+    use provider::{Limits, MemoryBudget, Operation};
     use serde_json::{Value, json};
     use tokio::time::Instant;
 
@@ -55,7 +55,12 @@ mod tests {
         let request = Request::parse(Operation::Chat, asked.to_string().into(), Limits { max_messages: 9 });
         let request = request.expect("valid");
         let served = Served::new("org/model", Some(64), "max_tokens");
-        let call = Call { request_id: "r".into(), deadline: Instant::now(), adjustment: None };
+        let call = Call {
+            request_id: "r".into(),
+            deadline: Instant::now(),
+            adjustment: None,
+            memory: MemoryBudget::default(),
+        };
         let body = outgoing(&request, &served, &call).rewrite.finish();
         let mut body: Value = serde_json::from_slice(&body).expect("JSON");
         let rest = body.as_object_mut().expect("an object");

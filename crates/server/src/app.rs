@@ -2,21 +2,23 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use arc_swap::ArcSwap;
-use provider::RequestId;
+use provider::{MemoryBudget, RequestId};
 use router::{Event, Observer, RequestEnded, Router, Subject, Table};
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::Keyring,
     config::{Config, Server},
     error::ApiError,
+    memory,
     metrics::Metrics,
     names::Names,
+    permits::PermitPool,
     reload::Reloader,
 };
 
@@ -28,10 +30,19 @@ pub(crate) struct App {
     /// Reads the configuration again, if it came from a file.
     pub(crate) reloader: Option<Arc<Reloader>>,
     live: ArcSwap<Live>,
+    /// What all bodies and held answers are counted in.
+    pub(crate) memory: MemoryBudget,
+    /// The budget where none is configured.
+    default_memory: usize,
     /// Requests under way, bodies included.
-    pub(crate) in_flight: Arc<AtomicU32>,
-    /// Batches whose answer is not complete; between two entries they have no request under way.
-    pub(crate) open_batches: Arc<AtomicU32>,
+    pub(crate) in_flight: Arc<PermitPool>,
+    /// Batches whose answer is not complete.
+    pub(crate) open_batches: Arc<PermitPool>,
+    /// Entries of batches under way, beyond the one that each batch has a permit for itself: so many that half of the permits are
+    /// left to those who do not wait.
+    pub(crate) batch_entries: Arc<PermitPool>,
+    /// Tells when another configuration has come into force.
+    pub(crate) reloads: watch::Sender<()>,
     /// No longer ready: the process is about to stop.
     pub(crate) is_draining: AtomicBool,
     /// Ends the streams that are still open.
@@ -50,8 +61,8 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    fn new(config: &Config, table: Arc<Table>, old: Option<&Self>) -> Self {
-        let keyring = Keyring::new(config, old.map(|old| &old.keyring));
+    fn new(config: &Config, table: Arc<Table>, memory: &MemoryBudget, old: Option<&Self>) -> Self {
+        let keyring = Keyring::new(config, memory, old.map(|old| &old.keyring));
         Self {
             server: config.server.clone(),
             keyring,
@@ -71,15 +82,22 @@ impl App {
         reloader: Option<Arc<Reloader>>,
         id_prefix: u64,
     ) -> Self {
-        let live = Live::new(config, router.table(), None);
+        let (server, default_memory) = (&config.server, memory::default_budget());
+        let memory = MemoryBudget::new(server.memory_budget.unwrap_or(default_memory));
+        tracing::info!(bytes = memory.limit(), "the memory budget for bodies and held answers");
+        let live = Live::new(config, router.table(), &memory, None);
         Self {
             router,
             observer,
             metrics,
             reloader,
             live: ArcSwap::from_pointee(live),
-            in_flight: Arc::default(),
-            open_batches: Arc::default(),
+            memory,
+            default_memory,
+            in_flight: PermitPool::new(server.max_in_flight),
+            open_batches: PermitPool::new(server.max_open_batches),
+            batch_entries: PermitPool::new(server.max_in_flight / 2),
+            reloads: watch::Sender::new(()),
             is_draining: AtomicBool::new(false),
             cut: CancellationToken::new(),
             id_prefix,
@@ -94,8 +112,14 @@ impl App {
 
     /// Puts another configuration in force.
     pub(crate) fn replace(&self, config: &Config) {
-        let live = Live::new(config, self.router.table(), Some(&self.live.load()));
+        let live = Live::new(config, self.router.table(), &self.memory, Some(&self.live.load()));
         self.live.store(Arc::new(live));
+        let server = &config.server;
+        self.memory.set_limit(server.memory_budget.unwrap_or(self.default_memory));
+        self.in_flight.resize(server.max_in_flight);
+        self.open_batches.resize(server.max_open_batches);
+        self.batch_entries.resize(server.max_in_flight / 2);
+        self.reloads.send_replace(());
     }
 
     /// The id of a new request: the client's own if it is harmless, else one that is ours and unique.
@@ -113,7 +137,7 @@ impl App {
 
     /// Whether anything is under way.
     pub(crate) fn is_busy(&self) -> bool {
-        self.in_flight.load(Ordering::Acquire) > 0 || self.open_batches.load(Ordering::Acquire) > 0
+        self.in_flight.taken() > 0
     }
 
     /// Tells the observers of a request that never reached the router.

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+use provider::MemoryBudget;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -16,10 +17,17 @@ use crate::{
 pub(crate) struct ClientKey {
     pub(crate) id: Option<Arc<str>>,
     pub(crate) team: Option<Arc<str>>,
+    /// What it is known by; `None` where no key is asked for.
+    digest: Option<[u8; 32]>,
     /// Whether it may name the upstream that is to serve.
     pub(crate) may_choose_upstream: bool,
     pub(crate) limiter: Arc<KeyLimiter>,
+    /// What its bodies and answers are counted in.
+    pub(crate) memory: MemoryBudget,
 }
+
+/// The part of the memory budget that the requests of one key may take: one in so many.
+const MEMORY_PARTS: usize = 4;
 
 /// The keys in force.
 pub(crate) struct Keyring {
@@ -30,15 +38,28 @@ pub(crate) struct Keyring {
 
 impl Keyring {
     /// The keys of `config`. A key that `old` knew with the same limits keeps its counts.
-    pub(crate) fn new(config: &Config, old: Option<&Self>) -> Self {
+    pub(crate) fn new(config: &Config, memory: &MemoryBudget, old: Option<&Self>) -> Self {
         let anyone = match config.auth {
             AuthMode::Keys => None,
-            AuthMode::None => {
-                Some(Arc::new(ClientKey { id: None, team: None, may_choose_upstream: true, limiter: Arc::default() }))
-            }
+            AuthMode::None => Some(Arc::new(ClientKey {
+                id: None,
+                team: None,
+                digest: None,
+                may_choose_upstream: true,
+                limiter: Arc::default(),
+                memory: memory.clone(),
+            })),
         };
-        let keys = config.keys.iter().map(|key| (key.sha256, Arc::new(client_key(key, old)))).collect();
+        let keys = config.keys.iter().map(|key| (key.sha256, Arc::new(client_key(key, memory, old)))).collect();
         Self { keys, anyone }
+    }
+
+    /// A key that was let in earlier as it is now; `None` if it is not in force any more.
+    pub(crate) fn current(&self, key: &ClientKey) -> Option<Arc<ClientKey>> {
+        match &key.digest {
+            Some(digest) => self.keys.get(digest).filter(|now| now.id == key.id).cloned(),
+            None => self.anyone.clone(),
+        }
     }
 
     /// Whose request this is.
@@ -60,13 +81,15 @@ impl Keyring {
     }
 }
 
-fn client_key(key: &Key, old: Option<&Keyring>) -> ClientKey {
+fn client_key(key: &Key, memory: &MemoryBudget, old: Option<&Keyring>) -> ClientKey {
     let before = old.and_then(|old| old.keys.values().find(|known| known.id.as_deref() == Some(&key.id)));
     let same = before.filter(|known| known.limiter.has_limits(key.limits)).map(|known| known.limiter.clone());
     ClientKey {
         id: Some(key.id.as_str().into()),
         team: Some(key.team.as_str().into()),
+        digest: Some(key.sha256),
         may_choose_upstream: key.may_choose_upstream,
+        memory: before.map_or_else(|| memory.part(MEMORY_PARTS), |known| known.memory.clone()),
         limiter: same.unwrap_or_else(|| Arc::new(KeyLimiter::new(key.limits))),
     }
 }

@@ -12,7 +12,7 @@ use actix_web::{
     http::{StatusCode, header},
 };
 use bytes::Bytes;
-use provider::{Error, ErrorKind, InvalidRequest};
+use provider::{Error, ErrorKind, InvalidRequest, NoMemory};
 use router::{Ensemble, RequestOutcome, RouterError};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -81,6 +81,19 @@ impl ApiError {
         let mut error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", "overloaded", message);
         error.retry_after = Some(Duration::from_secs(1));
         error
+    }
+
+    pub(crate) fn too_many_batches() -> Self {
+        let message = "the router answers as many batches as it may: try again in a moment, or send single requests";
+        let mut error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", "overloaded", message);
+        error.retry_after = Some(Duration::from_secs(1));
+        error
+    }
+
+    pub(crate) fn batch_too_long(deadline: Duration) -> Self {
+        let message =
+            format!("the batch was not complete after {} s: send the rest as another one", deadline.as_secs());
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "server_error", "batch_timeout", message)
     }
 
     pub(crate) fn shutting_down() -> Self {
@@ -293,6 +306,15 @@ fn to_json(error: ErrorBody<'_>) -> String {
     serde_json::to_string(&ErrorReply { error }).unwrap_or_default()
 }
 
+/// Whoever comes again in a moment may find room: nothing was tried that a repeat would multiply.
+impl From<NoMemory> for ApiError {
+    fn from(none: NoMemory) -> Self {
+        let mut error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", "overloaded", none.to_string());
+        error.retry_after = Some(Duration::from_secs(1));
+        error
+    }
+}
+
 impl From<InvalidRequest> for ApiError {
     fn from(invalid: InvalidRequest) -> Self {
         let mut error = Self::bad_request(StatusCode::BAD_REQUEST, "invalid_request", invalid.message);
@@ -341,6 +363,7 @@ impl ApiError {
             ErrorKind::Unavailable => (StatusCode::BAD_GATEWAY, "server_error", "upstream_unavailable"),
             ErrorKind::Interrupted => (StatusCode::BAD_GATEWAY, "server_error", "upstream_disconnected"),
             ErrorKind::Protocol => (StatusCode::BAD_GATEWAY, "server_error", "upstream_invalid"),
+            ErrorKind::NoMemory => return NoMemory.into(),
         };
         // What an upstream says of our own key or endpoint is not the client's business.
         let message = match error.kind {

@@ -1,12 +1,6 @@
-//! What a key may use, and how many requests the router takes at once. Permits are guards that travel with the answer's body.
+//! What a key may use. Permits are guards that travel with the answer's body.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use governor::{
     DefaultDirectRateLimiter, Quota, RateLimiter,
@@ -15,7 +9,13 @@ use governor::{
     state::{InMemoryState, NotKeyed},
 };
 
-use crate::{config::KeyLimits, error::ApiError};
+use tokio::time::sleep;
+
+use crate::{
+    config::KeyLimits,
+    error::ApiError,
+    permits::{Permit, PermitPool},
+};
 
 type Limiter = RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>;
 
@@ -24,7 +24,7 @@ type Limiter = RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformati
 pub(crate) struct KeyLimiter {
     limits: KeyLimits,
     rate: Option<Limiter>,
-    in_flight: Arc<AtomicU32>,
+    permits: Option<Arc<PermitPool>>,
 }
 
 /// A key's status after a request was let through, for `x-ratelimit-*`.
@@ -44,7 +44,7 @@ impl RateLimitStatus {
 }
 
 /// Why a key's request may not come in now.
-pub(crate) enum Refused {
+enum Refused {
     /// Too many requests a minute.
     Rate { limit: u32, wait: Duration },
     /// Too many at a time.
@@ -56,7 +56,8 @@ impl KeyLimiter {
         let rate = limits
             .requests_per_minute
             .map(|limit| DefaultDirectRateLimiter::direct(Quota::per_minute(limit)).with_middleware());
-        Self { limits, rate, in_flight: Arc::default() }
+        let permits = limits.concurrent.map(|most| PermitPool::new(usize::try_from(most.get()).unwrap_or(usize::MAX)));
+        Self { limits, rate, permits }
     }
 
     pub(crate) fn has_limits(&self, limits: KeyLimits) -> bool {
@@ -71,14 +72,10 @@ impl KeyLimiter {
         })
     }
 
-    /// As [`Self::admit`], for those who wait.
-    pub(crate) fn try_admit(&self) -> Result<(Option<Permit>, Option<RateLimitStatus>), Refused> {
-        let permit = match self.limits.concurrent {
-            None => None,
-            Some(most) => {
-                let permit = Permit::take(&self.in_flight, most.get());
-                Some(permit.ok_or(Refused::Concurrency { limit: most.get() })?)
-            }
+    fn try_admit(&self) -> Result<(Option<Permit>, Option<RateLimitStatus>), Refused> {
+        let permit = match (&self.permits, self.limits.concurrent) {
+            (Some(permits), Some(most)) => Some(permits.try_take().ok_or(Refused::Concurrency { limit: most.get() })?),
+            _ => None,
         };
         let (Some(rate), Some(limit)) = (&self.rate, self.limits.requests_per_minute) else {
             return Ok((permit, None));
@@ -93,25 +90,20 @@ impl KeyLimiter {
             }
         }
     }
-}
 
-/// Permission for one request to be under way; given back when dropped.
-pub(crate) struct Permit {
-    taken: Arc<AtomicU32>,
-}
-
-impl Permit {
-    /// Takes a permit unless `most` of them are taken.
-    pub(crate) fn take(taken: &Arc<AtomicU32>, most: u32) -> Option<Self> {
-        let add = |now: u32| (now < most).then_some(now + 1);
-        taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, add).ok()?;
-        Some(Self { taken: taken.clone() })
+    /// Waits for a permit, where their number is limited.
+    pub(crate) async fn permit(&self) -> Option<Permit> {
+        match &self.permits {
+            Some(permits) => Some(permits.take().await),
+            None => None,
+        }
     }
-}
 
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.taken.fetch_sub(1, Ordering::AcqRel);
+    /// Waits until one more request may come in, and counts it.
+    pub(crate) async fn allowance(&self) {
+        while let Some(Err(until)) = self.rate.as_ref().map(RateLimiter::check) {
+            sleep(until.wait_time_from(DefaultClock::default().now())).await;
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use prometheus::{
     Encoder, Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, Registry, TextEncoder,
     process_collector::ProcessCollector,
 };
-use provider::{ModelId, NanoUsd, UpstreamId};
+use provider::{MemoryBudget, ModelId, NanoUsd, UpstreamId};
 use router::{AttemptEnded, Event, Observer, Outcome, RequestEnded, Role, Table};
 use tokio::time::Instant;
 
@@ -141,9 +141,9 @@ impl Metrics {
     }
 
     /// The metrics in Prometheus' text format.
-    pub(crate) fn render(&self, table: &Table) -> Result<Vec<u8>, prometheus::Error> {
+    pub(crate) fn render(&self, table: &Table, memory: &MemoryBudget) -> Result<Vec<u8>, prometheus::Error> {
         let gauges = self.gauges.lock();
-        gauges.read(table, Instant::now());
+        gauges.read(table, memory, Instant::now());
         let mut out = Vec::with_capacity(256 << 10);
         TextEncoder::new().encode(&self.registry.gather(), &mut out)?;
         Ok(out)

@@ -212,7 +212,7 @@ impl Lifecycle {
     /// Waits for the word to stop and stops in order.
     async fn drain(self, app: Arc<App>, handles: [ServerHandle; 2]) {
         self.stop.cancelled().await;
-        tracing::info!(requests = app.in_flight.load(Ordering::Acquire), "stopping: requests under way may end");
+        tracing::info!(requests = app.in_flight.taken(), "stopping: requests under way may end");
         app.is_draining.store(true, Ordering::Release);
         let end = Instant::now() + self.drain.saturating_sub(LAST_WRITES);
         self.idle_until(&app, Instant::now() + LONGEST_GRACE.min(self.drain / 6)).await;

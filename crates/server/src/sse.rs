@@ -1,4 +1,4 @@
-//! An answer as the body of a streamed response: bytes are relayed as they came, several frames in one write if they are there.
+//! An answer as the body of a response, and a streamed one above all: bytes are relayed as they came, several frames in one write if they are there.
 //!
 //! While the upstream is silent, comments keep the connection alive through balancers that cut idle ones. A stream that breaks
 //! ends with one `error` event and no `[DONE]`; both SDKs of OpenAI take a bare close for success.
@@ -20,13 +20,10 @@ use router::{Answer, RouterError};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::{chunks, error, limits::Permit};
+use crate::{chunks, error, permits::Permits};
 
-/// Most bytes that are gathered into one write.
+/// Most bytes of one write: what is written waits in a buffer until the client takes it, which nobody counts.
 const MAX_WRITE: usize = 64 << 10;
-
-/// The permits that a request holds until its body has ended.
-pub(crate) type Permits = [Option<Permit>; 2];
 
 /// Where the frames come from.
 #[expect(clippy::large_enum_variant, reason = "nearly every body is the large one, and a box is one more allocation")]
@@ -59,6 +56,8 @@ impl Form {
 pub(crate) struct SseBody {
     source: Source,
     form: Form,
+    /// What is left of a long piece.
+    rest: Bytes,
     request_id: RequestId,
     keep_alive: Duration,
     last_write: Instant,
@@ -78,7 +77,17 @@ impl SseBody {
         permits: Permits,
     ) -> Self {
         let cut = Box::pin(cut.clone().cancelled_owned());
-        Self { source, form, request_id, keep_alive, last_write: Instant::now(), timer: None, cut, _permits: permits }
+        let (rest, last_write) = (Bytes::new(), Instant::now());
+        Self { source, form, rest, request_id, keep_alive, last_write, timer: None, cut, _permits: permits }
+    }
+
+    /// As much of `ready` as goes into one write; what is left is kept for the next.
+    fn write(&mut self, ready: Option<Bytes>) -> Poll<Option<Result<Bytes, Error>>> {
+        self.last_write = Instant::now();
+        Poll::Ready(ready.map(|bytes| {
+            self.rest = bytes;
+            Ok(next_write(&mut self.rest))
+        }))
     }
 
     fn end(&mut self, last: Bytes) -> Poll<Option<Result<Bytes, Error>>> {
@@ -169,6 +178,10 @@ impl MessageBody for SseBody {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
         let this = &mut *self;
+        if !this.rest.is_empty() {
+            let rest = std::mem::take(&mut this.rest);
+            return this.write(Some(rest));
+        }
         if let Source::Calling(call) = &mut this.source {
             match call.as_mut().poll(context) {
                 Poll::Ready(Ok(answer)) => this.source = Source::Relaying(answer),
@@ -184,8 +197,7 @@ impl MessageBody for SseBody {
             Source::Calling(_) => {}
             Source::Relaying(_) => {
                 if let Poll::Ready(ready) = this.poll_answer(context) {
-                    this.last_write = Instant::now();
-                    return Poll::Ready(ready.map(Ok));
+                    return this.write(ready);
                 }
             }
         }
@@ -194,6 +206,35 @@ impl MessageBody for SseBody {
             return this.end(event);
         }
         this.poll_keep_alive(context).map(|comment| Some(Ok(comment)))
+    }
+}
+
+/// Takes off what goes into one write.
+pub(crate) fn next_write(rest: &mut Bytes) -> Bytes {
+    rest.split_to(rest.len().min(MAX_WRITE))
+}
+
+/// A body that is there as a whole. It holds its permits and its memory until it is written.
+pub(crate) struct WholeBody {
+    rest: Bytes,
+    _permits: Permits,
+}
+
+impl WholeBody {
+    pub(crate) fn new(body: Bytes, permits: Permits) -> Self {
+        Self { rest: body, _permits: permits }
+    }
+}
+
+impl MessageBody for WholeBody {
+    type Error = Error;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(u64::try_from(self.rest.len()).unwrap_or(u64::MAX))
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        Poll::Ready((!self.rest.is_empty()).then(|| Ok(next_write(&mut self.rest))))
     }
 }
 

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use cerebras::{Cerebras, Settings};
 use futures_util::StreamExt as _;
 use openai::Client;
-use provider::{Adjustment, Call, Error, ErrorKind, Frame, FrameKind, Limits, Operation, Provider, ReplyHead, Request};
+use provider::{
+    Adjustment, Call, Error, ErrorKind, Frame, FrameKind, Limits, MemoryBudget, Operation, Provider, ReplyHead, Request,
+};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -43,7 +45,12 @@ async fn adjusted(fields: Value, adjustment: Option<Adjustment>, answer: Option<
     body.as_object_mut().expect("an object").extend(fields.as_object().expect("fields").clone());
     let body = Bytes::from(body.to_string());
     let request = Request::parse(Operation::Chat, body, Limits { max_messages: 9 }).expect("a valid request");
-    let call = Call { request_id: "r".into(), deadline: Instant::now() + Duration::from_secs(30), adjustment };
+    let call = Call {
+        request_id: "r".into(),
+        deadline: Instant::now() + Duration::from_secs(30),
+        adjustment,
+        memory: MemoryBudget::default(),
+    };
     let heard = async {
         let mut reply = upstream.call(&request, &call).await?;
         let mut frames = Vec::new();

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use openai::{Outgoing, Served};
-use provider::{Call, Limits, Operation, Request};
+use provider::{Call, Limits, MemoryBudget, Operation, Request};
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},
@@ -83,7 +83,12 @@ pub(crate) fn hold(input: &[u8]) {
     assert_eq!(after, Members(expected));
 
     let served = Served::new("served", Some(64), "max_tokens");
-    let call = Call { request_id: "r".into(), deadline: Instant::now() + Duration::from_secs(1), adjustment: None };
+    let call = Call {
+        request_id: "r".into(),
+        deadline: Instant::now() + Duration::from_secs(1),
+        adjustment: None,
+        memory: MemoryBudget::default(),
+    };
     let sent = members(&Outgoing::new(&request, &served, &call).rewrite.finish());
     assert!(sent.0.iter().filter(|(key, _)| key == "model").eq([&("model".to_owned(), "\"served\"".to_owned())]));
 }

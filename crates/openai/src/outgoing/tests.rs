@@ -1,18 +1,23 @@
 use std::time::Duration;
 
-use provider::Limits;
+use provider::{Limits, MemoryBudget};
 use serde_json::{Value, json};
 
 use super::*;
 
 fn call(adjustment: Option<Adjustment>) -> Call {
-    Call { request_id: "r".into(), deadline: Instant::now() + Duration::from_secs(9), adjustment }
+    Call {
+        request_id: "r".into(),
+        deadline: Instant::now() + Duration::from_secs(9),
+        adjustment,
+        memory: MemoryBudget::default(),
+    }
 }
 
 fn sent(operation: Operation, served: &Served, adjustment: Option<Adjustment>, body: &Value) -> (Value, ReplyHead) {
     let request = Request::parse(operation, Bytes::from(body.to_string()), Limits { max_messages: 9 });
     let request = request.expect("a valid request");
-    let (body, head, _) = Outgoing::new(&request, served, &call(adjustment)).finish();
+    let Finished { body, head, .. } = Outgoing::new(&request, served, &call(adjustment)).finish();
     (serde_json::from_slice(&body).expect("JSON"), head)
 }
 
@@ -90,4 +95,34 @@ fn a_limit_leaves_room_for_the_prompt_where_the_context_is_known() {
     let limit = |words| sent(Operation::Chat, &served, None, &asked(words)).0["max_tokens"].as_u64();
     assert!(limit(1).is_some_and(|limit| (1700..1792).contains(&limit)), "{:?}", limit(1));
     assert_eq!(limit(10_000), Some(4096), "an estimate that leaves nothing is not believed");
+}
+
+#[tokio::test]
+async fn a_long_request_is_rewritten_on_another_thread_and_counted_until_it_is_sent() {
+    for length in [10, LONG_BODY] {
+        let asked = json!({"model": "m", "messages": [{"role": "user", "content": "x".repeat(length)}]});
+        let request = Request::parse(Operation::Chat, asked.to_string().into(), Limits { max_messages: 9 });
+        let request = request.expect("valid");
+        let call = Call { memory: MemoryBudget::new(2 * LONG_BODY), ..call(None) };
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let rewrite = move |request: &Request, call: &Call| {
+            sender.send(std::thread::current().id()).expect("the test waits");
+            Ok(Outgoing::new(request, &Served::new("served", None, "max_tokens"), call).finish())
+        };
+        let finished = rewritten(&request, &call, rewrite).await.expect("there is room");
+        let was_here = receiver.recv() == Ok(std::thread::current().id());
+        assert_eq!(was_here, length < LONG_BODY);
+        assert_eq!(call.memory.used(), finished.body.len());
+        drop(finished);
+        assert_eq!(call.memory.used(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_request_without_room_is_not_rewritten() {
+    let body = r#"{"model":"m","messages":[{"role":"user","content":"x"}]}"#;
+    let request = Request::parse(Operation::Chat, body.into(), Limits { max_messages: 9 }).expect("valid");
+    let call = Call { memory: MemoryBudget::new(body.len() - 1), ..call(None) };
+    let refused = rewritten(&request, &call, |_, _| panic!("it was rewritten")).await.err().expect("no room");
+    assert_eq!(refused.kind, provider::ErrorKind::NoMemory);
 }

@@ -57,7 +57,8 @@ fn is_refusal(kind: ErrorKind) -> bool {
         | ErrorKind::Timeout(_)
         | ErrorKind::Unavailable
         | ErrorKind::Interrupted
-        | ErrorKind::Protocol => false,
+        | ErrorKind::Protocol
+        | ErrorKind::NoMemory => false,
     }
 }
 

@@ -2,15 +2,20 @@
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use provider::{Error, ErrorKind, Frame, FrameKind, NanoUsd, ReplyHead, Request, UpstreamId, content_text, tree};
+use provider::{
+    Error, ErrorKind, Frame, FrameKind, MemoryBudget, NanoUsd, ReplyHead, Request, Reservation, UpstreamId,
+    content_text, long_work, tree,
+};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{
     Ensemble, Member, Outcome, cost,
+    member::unusable,
+    no_memory,
     pick::{Picked, Score},
 };
-use crate::{Answer, Reason, Served, addition::with_member};
+use crate::{Answer, Reason, RouterError, Served, addition::with_member};
 
 /// A member's answer.
 pub(super) struct Reply {
@@ -24,18 +29,28 @@ pub(super) struct Reply {
     pub(super) logprob: Option<f64>,
     /// A chat completion as it came.
     body: Bytes,
+    /// For the text.
+    _reservation: Option<Reservation>,
 }
 
 impl Reply {
     /// Reads a whole answer to its end.
-    pub(super) async fn read(mut served: Served) -> Result<Self, Error> {
+    pub(super) async fn read(mut served: Served, memory: &MemoryBudget) -> Result<Self, Error> {
         let broken = || Error::new(ErrorKind::Protocol, "the upstream's answer is no chat completion");
-        let frame = served.answer.next().await.ok_or_else(broken)??;
-        let body = tree(&String::from_utf8_lossy(&frame.bytes)).map_err(|_| broken())?;
-        let choice = body.pointer("/choices/0").ok_or_else(broken)?;
-        let mut reply = Self::begun(&served);
-        (reply.text, reply.logprob, reply.body) = (text(choice), mean_logprob(choice), frame.bytes);
-        Ok(reply)
+        let body = served.answer.next().await.ok_or_else(broken)??.bytes;
+        // What is read of it, and the text.
+        let mut reservation = memory.reserve(2 * body.len())?;
+        let read = body.clone();
+        let (reservation, text, logprob) = long_work(body.len(), move || {
+            let body = tree(&String::from_utf8_lossy(&read)).ok()?;
+            let choice = body.pointer("/choices/0")?;
+            let text = text(choice);
+            reservation.resize(text.len()).ok()?;
+            Some((reservation, text, mean_logprob(choice)))
+        })
+        .await
+        .ok_or_else(broken)?;
+        Ok(Self { text, logprob, body, _reservation: Some(reservation), ..Self::begun(&served) })
     }
 
     /// An answer that is relayed, unread.
@@ -48,16 +63,31 @@ impl Reply {
             text: String::new(),
             logprob: None,
             body: Bytes::new(),
+            _reservation: None,
         }
     }
 
     /// The answer for the client, in the form that `request` asks for.
-    pub(super) fn compose(&self, report: &Report<'_>, request: &Request) -> Option<Answer> {
-        if request.head.stream {
-            return Some(Answer::composed(events(&self.body, report, request.head.include_usage)?));
+    pub(super) async fn compose(
+        &self,
+        report: &Report<'_>,
+        request: &Request,
+        memory: &MemoryBudget,
+    ) -> Result<Answer, RouterError> {
+        let (body, report, head) = (self.body.clone(), report.to_json(), request.head.clone());
+        let frames = long_work(body.len(), move || {
+            if head.stream {
+                return events(&body, &report, head.include_usage);
+            }
+            let bytes = with_member(&body, Report::KEY, &report)?;
+            Some(vec![Frame { bytes, kind: FrameKind::Whole, usage: None }])
+        });
+        let mut frames = frames.await.ok_or_else(|| unusable("the answer cannot be relayed"))?;
+        for frame in &mut frames {
+            let reservation = memory.reserve(frame.bytes.len()).map_err(no_memory)?;
+            frame.bytes = reservation.attach(std::mem::take(&mut frame.bytes));
         }
-        let bytes = with_member(&self.body, Report::KEY, &report.to_json())?;
-        Some(Answer::composed([Frame { bytes, kind: FrameKind::Whole, usage: None }]))
+        Ok(Answer::composed(frames))
     }
 }
 
@@ -84,7 +114,7 @@ fn mean_logprob(choice: &Value) -> Option<f64> {
 
 /// A whole answer as the events of a stream: for each choice its role, all that it says, and its finish, the first of which
 /// tells of the ensemble.
-fn events(body: &[u8], report: &Report<'_>, include_usage: bool) -> Option<Vec<Frame>> {
+fn events(body: &[u8], report: &str, include_usage: bool) -> Option<Vec<Frame>> {
     let Value::Object(completion) = tree(std::str::from_utf8(body).ok()?).ok()? else { return None };
     let mut frames = Vec::new();
     let choices = completion.get("choices")?.as_array()?;
@@ -109,7 +139,7 @@ fn events(body: &[u8], report: &Report<'_>, include_usage: bool) -> Option<Vec<F
         frames.push(event(FrameKind::Finish, &completion, Some(last)));
     }
     let told = frames.iter_mut().find(|frame| frame.kind == FrameKind::Finish)?;
-    told.bytes = with_member(&told.bytes, Report::KEY, &report.to_json())?;
+    told.bytes = with_member(&told.bytes, Report::KEY, report)?;
     if include_usage {
         frames.push(event(FrameKind::Usage, &completion, None));
     }

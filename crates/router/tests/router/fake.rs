@@ -66,7 +66,8 @@ pub(crate) fn error(kind: ErrorKind) -> Error {
         | ErrorKind::Connect
         | ErrorKind::Timeout(Phase::FirstToken | Phase::Gap | Phase::Deadline)
         | ErrorKind::Interrupted
-        | ErrorKind::Protocol => None,
+        | ErrorKind::Protocol
+        | ErrorKind::NoMemory => None,
     };
     error
 }

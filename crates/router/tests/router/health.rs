@@ -11,7 +11,7 @@ use router::{BreakerState, Reason, RouterError, StrategyName};
 use tokio::time::{Instant, advance, sleep, timeout};
 
 use crate::{
-    fake::{Fake, MS, S, Step, error, fail, fail_for, frame, good, status, streamed},
+    fake::{Fake, MS, S, Step, error, fail, fail_for, frame, frame_of, good, status, streamed},
     rig::{Rig, is_poison, model, numbered, plain, poison, read, streaming, table, upstream},
 };
 
@@ -250,4 +250,64 @@ async fn every_upstream_broken_is_said_at_once_when_the_deadline_is_near() {
     let refused = rig.ask(&plain()).await.expect_err("open");
     assert!(matches!(refused, RouterError::NoUpstream { retry_after } if retry_after >= S), "{refused}");
     assert_eq!(start.elapsed(), std::time::Duration::ZERO);
+}
+
+/// What the router itself has no memory for says nothing of an upstream, and no other one would do better.
+#[tokio::test(start_paused = true)]
+async fn the_routers_own_lack_of_memory_is_nobodys_failure() {
+    for request in [plain(), streaming()] {
+        let (rig, a, b) = Rig::pair(StrategyName::Balanced);
+        for fake in [&a, &b] {
+            fake.always(fail(ErrorKind::NoMemory));
+        }
+        for _ in 0..30 {
+            let Err(RouterError::Failed { error, attempts, .. }) = rig.ask(&request).await else { panic!("served") };
+            assert_eq!((error.kind, attempts), (ErrorKind::NoMemory, 1));
+        }
+        assert_eq!((rig.breaker("a"), rig.breaker("b")), (BreakerState::Closed, BreakerState::Closed));
+    }
+    let (rig, a, _) = Rig::pair(StrategyName::Balanced);
+    half_open(&rig, &a).await;
+    a.next([fail(ErrorKind::NoMemory)]);
+    assert!(rig.ask(&plain()).await.is_err(), "the probe found no memory");
+    assert_eq!(rig.breaker("a"), BreakerState::HalfOpen, "the next one is a probe as well");
+    rig.ask(&plain()).await.expect("served");
+    assert_eq!(rig.breaker("a"), BreakerState::Closed);
+}
+
+/// An answer that has no room was worked for, and may be billed; a request that was not even sent was not.
+#[tokio::test(start_paused = true)]
+async fn an_answer_without_room_is_estimated() {
+    let (rig, a) = Rig::single();
+    let amid = vec![Step::Head(Quota::default()), Step::Fail(error(ErrorKind::NoMemory))];
+    for (script, is_estimated) in [(fail(ErrorKind::NoMemory), false), (amid, true)] {
+        a.always(script);
+        assert!(rig.ask(&plain()).await.is_err());
+        let estimated = rig.log.attempts.lock().last().expect("an attempt").estimate.is_some();
+        assert_eq!(estimated, is_estimated);
+    }
+}
+
+/// Frames that are held until one says something count, and are given back once they are relayed.
+#[tokio::test(start_paused = true)]
+async fn held_frames_are_counted_while_they_are_held() {
+    let memory = provider::MemoryBudget::new(1000);
+    let (rig, a) = Rig::single();
+    a.always(vec![
+        Step::Head(Quota::default()),
+        frame_of(FrameKind::Opening, 600),
+        frame(FrameKind::Content),
+        frame(FrameKind::Finish),
+        frame(FrameKind::Done),
+    ]);
+    let served = rig.call_in(&streaming(), &memory).await.expect("served");
+    assert_eq!(memory.used(), 600, "the opening frame is held");
+    let got = read(served, Instant::now()).await;
+    assert!(got.error.is_none());
+    assert_eq!(memory.used(), 0);
+    let full = memory.reserve(1000).expect("all of it");
+    let Err(RouterError::Failed { error, .. }) = rig.call_in(&streaming(), &memory).await else { panic!("served") };
+    assert_eq!((error.kind, rig.breaker("a")), (ErrorKind::NoMemory, BreakerState::Closed));
+    drop(full);
+    assert_eq!(memory.used(), 0);
 }

@@ -12,7 +12,8 @@ use std::{
 use futures_util::{StreamExt, future::BoxFuture};
 use parking_lot::Mutex;
 use provider::{
-    Error, Features, FrameKind, Limits, ModelId, Operation, PicoUsd, Price, Request, RequestId, Tariff, UpstreamId,
+    Error, Features, FrameKind, Limits, MemoryBudget, ModelId, Operation, PicoUsd, Price, Request, RequestId, Tariff,
+    UpstreamId,
 };
 use router::{
     AttemptEnded, BreakerState, Caller, Ensemble, Event, ModelSpec, Observer, Reason, RequestEnded, Route, Router,
@@ -142,6 +143,13 @@ impl Rig {
         self.router.call(request, caller(&id, self.router.table())).await
     }
 
+    /// Calls, with this memory.
+    pub(crate) async fn call_in(&self, request: &Request, memory: &MemoryBudget) -> Result<Served, RouterError> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed).to_string();
+        let caller = Caller { memory: memory.clone(), ..caller(&id, self.router.table()) };
+        self.router.call(request, caller).await
+    }
+
     /// Asks an ensemble, which makes `calls` requests of it.
     pub(crate) async fn put(&self, ensemble: &Ensemble, request: &Request, calls: u32) -> Result<Served, RouterError> {
         let id = self.next_id.fetch_add(calls, Ordering::Relaxed).to_string();
@@ -207,6 +215,7 @@ fn caller(id: &str, table: Arc<Table>) -> Caller {
         model: None,
         falls_back: false,
         deadline: None,
+        memory: MemoryBudget::default(),
     }
 }
 

@@ -12,9 +12,8 @@ use actix_web::{
     },
     web,
 };
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
-use provider::RequestId;
+use bytes::Bytes;
+use provider::{Gathered, RequestId, Reservation, Ungathered, gather};
 use router::{Route, Subject};
 use tokio::time::{Instant, timeout};
 
@@ -23,9 +22,9 @@ use crate::{
     app::{App, Live},
     auth::ClientKey,
     error::ApiError,
-    limits::{Permit, RateLimitStatus},
+    limits::RateLimitStatus,
     names::{Requested, Resolved},
-    sse::Permits,
+    permits::Permits,
 };
 
 const TASK: HeaderName = HeaderName::from_static("x-llm-router-task");
@@ -40,6 +39,8 @@ pub(crate) struct Admitted {
     pub(crate) key: Arc<ClientKey>,
     pub(crate) permits: Permits,
     pub(crate) body: Bytes,
+    /// The memory of the body, and of what is made of it.
+    pub(crate) reservation: Reservation,
     /// When the whole request was there.
     pub(crate) at: Instant,
     /// The task that a header names, or later the body.
@@ -59,6 +60,14 @@ pub(crate) struct RequestContext {
     started: Instant,
 }
 
+impl Admitted {
+    /// What is asked for, where the body names `model`.
+    pub(crate) fn resolve(&self, live: &Live, model: Option<&str>) -> Result<Resolved, ApiError> {
+        let requested = Requested { model, task: self.task.as_deref() };
+        live.names.resolve(requested, &live.table, &self.key)
+    }
+}
+
 impl RequestContext {
     /// A request comes in by `route`.
     pub(crate) fn new(route: Route, request: &HttpRequest, app: &Arc<App>) -> Self {
@@ -76,32 +85,33 @@ impl RequestContext {
         let server = &self.live.server;
         check_headers(headers, server.max_body_bytes)?;
         // Before the key's allowance, which is used up by asking.
-        let own = Permit::take(&self.app.in_flight, server.max_in_flight).ok_or_else(ApiError::overloaded)?;
+        let own = self.app.in_flight.try_take().ok_or_else(ApiError::overloaded)?;
         let (permit, status) = key.limiter.admit()?;
         if let Some(status) = status {
             add_rate_limit_status(&mut self.response, status);
         }
-        let read = read(payload, headers, server.max_body_bytes);
-        let body = tokio::select! {
+        let limit = server.max_body_bytes;
+        let read = gather(payload, content_length(headers), limit, &key.memory);
+        let read = tokio::select! {
             biased;
-            body = timeout(server.body_read, read) => body.map_err(|_| ApiError::body_too_slow())??,
+            read = timeout(server.body_read, read) => read.map_err(|_| ApiError::body_too_slow())?,
             () = self.app.cut.cancelled() => return Err(ApiError::shutting_down()),
         };
+        let Gathered { body, reservation } = read.map_err(|unread| match unread {
+            Ungathered::TooLong => ApiError::body_too_large(limit),
+            Ungathered::NoMemory(none) => none.into(),
+            Ungathered::Broken(_) => ApiError::body_broken(),
+        })?;
         Ok(Admitted {
             id: self.subject.request_id.clone(),
             key,
-            permits: [permit, Some(own)],
+            permits: Arc::new([permit, Some(own)]),
             body,
+            reservation,
             at: Instant::now(),
             task: headers.get(TASK).and_then(|task| task.to_str().ok()).map(str::to_owned),
             falls_back: headers.get(FALLBACK).is_some_and(|value| value == "true"),
         })
-    }
-
-    /// What is asked for, where the body names `model`.
-    pub(crate) fn resolve(&self, admitted: &Admitted, model: Option<&str>) -> Result<Resolved, ApiError> {
-        let requested = Requested { model, task: admitted.task.as_deref() };
-        self.live.names.resolve(requested, &self.live.table, &admitted.key)
     }
 
     /// Answers a request that never reached the router.
@@ -128,28 +138,6 @@ fn check_headers(headers: &HeaderMap, max_body_bytes: usize) -> Result<(), ApiEr
 
 fn content_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-/// Reads the body; one that comes in one read is taken as it is.
-async fn read(mut payload: web::Payload, headers: &HeaderMap, limit: usize) -> Result<Bytes, ApiError> {
-    let expected = content_length(headers);
-    let Some(first) = payload.next().await else { return Ok(Bytes::new()) };
-    let first = first.map_err(|_| ApiError::body_broken())?;
-    if first.len() > limit {
-        return Err(ApiError::body_too_large(limit));
-    }
-    if expected == Some(first.len()) {
-        return Ok(first);
-    }
-    let mut all = BytesMut::with_capacity(expected.unwrap_or(0).clamp(first.len(), limit));
-    all.extend_from_slice(&first);
-    while let Some(read) = payload.next().await {
-        all.extend_from_slice(&read.map_err(|_| ApiError::body_broken())?);
-        if all.len() > limit {
-            return Err(ApiError::body_too_large(limit));
-        }
-    }
-    Ok(all.freeze())
 }
 
 /// How much of the key's own allowance is left, in OpenAI's names.

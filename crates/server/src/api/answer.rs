@@ -11,17 +11,20 @@ use actix_web::{
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
-use provider::{Error, ErrorKind, Request};
+use provider::{Error, ErrorKind, Request, Reservation};
 use router::{Caller, Ensemble, Route, Router, RouterError, Served};
+use serde::Serialize;
 
 use super::{
     admission::{Admitted, RequestContext},
     generated, in_pieces,
 };
 use crate::{
+    app::Live,
     error::ApiError,
     names::Resolved,
-    sse::{Form, Permits, Source, SseBody},
+    permits::Permits,
+    sse::{Form, Source, SseBody, WholeBody},
 };
 
 // Constants, so that no name is looked up at run time.
@@ -49,18 +52,20 @@ impl Prepared {
         resolved: Resolved,
         route: Route,
         admitted: Admitted,
-        context: &RequestContext,
+        live: &Live,
         form: Form,
     ) -> Self {
-        let Admitted { id, key, permits, at, falls_back, .. } = admitted;
+        let Admitted { id, key, permits, reservation, at, falls_back, .. } = admitted;
         let (key, team) = (key.id.clone(), key.team.clone());
         let (model, ensemble) = match resolved {
             Resolved::Named => (None, None),
             Resolved::Other(name) => (Some(name), None),
             Resolved::Ensemble(ensemble) => (None, Some(ensemble)),
         };
-        let table = context.live.table.clone();
-        let caller = Caller { request_id: id, key, team, table, arrived: at, route, model, falls_back, deadline: None };
+        let (table, memory) = (live.table.clone(), reservation.budget().clone());
+        let caller =
+            Caller { request_id: id, key, team, table, arrived: at, route, model, falls_back, deadline: None, memory };
+        let request = request.holding((reservation, permits.clone()));
         Self { request, caller, ensemble, permits, form }
     }
 }
@@ -83,7 +88,7 @@ pub(crate) async fn ask(
 pub(crate) async fn answer(context: RequestContext, prepared: Prepared) -> HttpResponse {
     let RequestContext { app, live, mut response, version, .. } = context;
     let Prepared { request, caller, ensemble, permits, form } = prepared;
-    let (id, keep_alive) = (caller.request_id.clone(), live.server.keep_alive_comment);
+    let (id, memory, keep_alive) = (caller.request_id.clone(), caller.memory.clone(), live.server.keep_alive_comment);
     let asked_for = caller.model.as_deref().unwrap_or(&request.head.model);
     if request.head.stream && ensemble.is_none() && live.table.has_early_headers(asked_for) {
         let owner = app.clone();
@@ -106,9 +111,9 @@ pub(crate) async fn answer(context: RequestContext, prepared: Prepared) -> HttpR
         let body = SseBody::new(Source::Relaying(served.answer), form, &app.cut, id, keep_alive, permits);
         return stream(response, version, body);
     }
-    let Some(model) = model else { return whole(response, served).await };
-    match generated::read(served, &model, &id).await {
-        Ok(generated) => response.json(generated),
+    let Some(model) = model else { return whole(response, served, permits).await };
+    match generated::read(served, &model, &id, &memory).await {
+        Ok((generated, reservation)) => json(response, &generated, reservation, permits),
         Err(error) => refuse(response, &error),
     }
 }
@@ -130,11 +135,23 @@ pub(super) async fn read_whole(served: &mut Served) -> Result<Bytes, RouterError
     Err(RouterError::Failed { error, attempts: served.attempts, retry_after: None })
 }
 
-async fn whole(mut response: HttpResponseBuilder, mut served: Served) -> HttpResponse {
+async fn whole(mut response: HttpResponseBuilder, mut served: Served, permits: Permits) -> HttpResponse {
     match read_whole(&mut served).await {
-        Ok(body) => response.content_type("application/json").body(body),
+        Ok(body) => response.content_type("application/json").body(WholeBody::new(body, permits)),
         Err(error) => refuse(response, &error),
     }
+}
+
+/// Answers with a document, for which memory is reserved already.
+pub(super) fn json(
+    mut response: HttpResponseBuilder,
+    document: &impl Serialize,
+    reservation: Reservation,
+    permits: Permits,
+) -> HttpResponse {
+    // Texts and numbers always serialise.
+    let body = reservation.attach(serde_json::to_vec(document).unwrap_or_default().into());
+    response.content_type("application/json").body(WholeBody::new(body, permits))
 }
 
 fn stream(mut response: HttpResponseBuilder, version: Version, body: SseBody) -> HttpResponse {

@@ -1,28 +1,37 @@
 //! `POST /v1/generate/batch`: many prompts in one call, each answered or refused on its own.
 //!
 //! Every prompt passes through the router like a request of its own: it waits for a permit and for the key's allowance, so that
-//! a batch is slowed down where single requests would be refused. Results come in order as one JSON document, or each as soon
-//! as it is there, a line each. When the client leaves, what has not started never does.
+//! a batch is slowed down where single requests would be refused. A batch holds the permits that it came in with to its end, and
+//! one of its entries at a time is answered under them: so each batch gets on, however many wait for each other's permits.
+//! Results come in order as one JSON document, or each as soon as it is there, a line each. When the client leaves, what has not
+//! started never does.
 
 mod entry;
 mod order;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
-};
+use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, body::BodyStream, http::header, rt, web};
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::{Stream, StreamExt, stream};
+use provider::{MemoryBudget, Reservation, long_work};
 use router::Route;
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use utoipa::ToSchema;
 
-use super::{admission::RequestContext, in_pieces};
-use crate::app::App;
+use super::{
+    admission::{Admitted, RequestContext},
+    answer::json,
+    in_pieces,
+};
+use crate::{
+    app::App,
+    error::ApiError,
+    permits::{Permit, Permits},
+    sse::next_write,
+};
 use entry::{Batch, Line};
 use order::Order;
 
@@ -30,10 +39,10 @@ use order::Order;
 pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, app: web::Data<Arc<App>>) -> HttpResponse {
     let mut context = RequestContext::new(Route::Batch, &request, &app);
     let prepared = match context.receive(&request, payload).await {
-        Ok(admitted) => Order::parse(&admitted.body, context.live.server.max_batch).map(|order| (order, admitted)),
+        Ok(admitted) => prepare(admitted, &context).await,
         Err(error) => Err(error),
     };
-    let (order, admitted) = match prepared {
+    let (order, admitted, open) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => return context.refuse(&error),
     };
@@ -42,40 +51,50 @@ pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, app: web:
         .get(header::ACCEPT)
         .is_some_and(|accept| accept.to_str().is_ok_and(|accept| accept.contains("application/x-ndjson")));
     let concurrency = order.concurrency;
-    let open = Open::new(&context.app.open_batches);
+    let held = Held { permits: admitted.permits.clone(), _open: open };
+    let memory = admitted.key.memory.clone();
     let batch = Arc::new(Batch::new(&context, admitted, order.defaults));
     let lines = order.entries.into_iter().enumerate().map(move |(index, entry)| {
         let batch = batch.clone();
         async move { batch.line(index, entry).await }
     });
     let lines = stream::iter(lines).buffer_unordered(concurrency);
-    if wants_lines { as_lines(context, lines, concurrency, open) } else { as_document(context, lines, open).await }
-}
-
-/// A batch whose answer is not complete. A stop waits for it. It holds permits only while an entry is answered: otherwise
-/// batches that wait for each other's permits would never end.
-struct Open(Arc<AtomicU32>);
-
-impl Open {
-    fn new(count: &Arc<AtomicU32>) -> Self {
-        count.fetch_add(1, Ordering::AcqRel);
-        Self(count.clone())
+    if wants_lines {
+        as_lines(context, lines, concurrency, held)
+    } else {
+        as_document(context, lines, held, &memory).await
     }
 }
 
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
+/// What is held until the answer is complete.
+struct Held {
+    permits: Permits,
+    _open: Permit,
+}
+
+/// Reads what is asked for, if there is room for one more batch.
+async fn prepare(mut admitted: Admitted, context: &RequestContext) -> Result<(Order, Admitted, Permit), ApiError> {
+    let open = context.app.open_batches.try_take().ok_or_else(ApiError::too_many_batches)?;
+    let (length, most) = (admitted.body.len(), context.live.server.max_batch);
+    // The body, and its entries.
+    admitted.reservation.resize(2 * length)?;
+    let parsed = long_work(length, move || {
+        let order = Order::parse(&admitted.body, most);
+        admitted.body = Bytes::new();
+        (order, admitted)
+    });
+    let (order, mut admitted) = parsed.await;
+    admitted.reservation.resize(length)?;
+    Ok((order?, admitted, open))
 }
 
 /// Every result, as soon as it is there. The work is done beside the response: a client that reads slowly must not make the
 /// calls look slow.
 fn as_lines(
     context: RequestContext,
-    lines: impl futures_util::Stream<Item = Line> + 'static,
+    lines: impl Stream<Item = Line> + 'static,
     concurrency: usize,
-    open: Open,
+    held: Held,
 ) -> HttpResponse {
     let RequestContext { mut response, version, .. } = context;
     let (sender, mut receiver) = mpsc::channel(concurrency);
@@ -88,16 +107,24 @@ fn as_lines(
         }
     }));
     let body = stream::poll_fn(move |context| {
-        let _held = (&work, &open);
+        let _held = (&work, &held);
         receiver.poll_recv(context)
     });
-    let body = body.map(|line| {
-        let mut json = serde_json::to_vec(&line).unwrap_or_default();
-        json.push(b'\n');
-        Ok::<_, actix_web::Error>(Bytes::from(json))
-    });
+    let body = body.flat_map(|line| stream::iter(writes(line))).map(Ok::<_, actix_web::Error>);
     response.content_type("application/x-ndjson");
     in_pieces(&mut response, version, BodyStream::new(body))
+}
+
+/// A line as it is written.
+fn writes(line: Line) -> impl Iterator<Item = Bytes> {
+    // Texts and numbers always serialise.
+    let mut json = serde_json::to_vec(&line).unwrap_or_default();
+    json.push(b'\n');
+    let mut rest = match line.reservation {
+        Some(reservation) => reservation.attach(json.into()),
+        None => json.into(),
+    };
+    std::iter::from_fn(move || (!rest.is_empty()).then(|| next_write(&mut rest)))
 }
 
 /// Every result, in the order of the prompts.
@@ -114,15 +141,21 @@ pub(crate) struct Document {
 
 async fn as_document(
     context: RequestContext,
-    lines: impl futures_util::Stream<Item = Line>,
-    _open: Open,
+    lines: impl Stream<Item = Line>,
+    held: Held,
+    memory: &MemoryBudget,
 ) -> HttpResponse {
-    let RequestContext { mut response, .. } = context;
+    let RequestContext { response, .. } = context;
     let mut results: Vec<Line> = lines.collect().await;
     results.sort_by_key(|line| line.index);
     let succeeded = results.iter().filter(|line| line.generated().is_some()).count();
     let costs = results.iter().filter_map(|line| line.generated()?.cost_usd());
     let cost_usd = costs.fold(None, |sum: Option<f64>, cost| Some(sum.unwrap_or_default() + cost));
     let failed = results.len() - succeeded;
-    response.json(Document { results, succeeded, failed, cost_usd })
+    let reservations = results.iter_mut().filter_map(|line| line.reservation.take());
+    let reservation = reservations.fold(memory.nothing(), |mut all: Reservation, one| {
+        all.merge(one);
+        all
+    });
+    json(response, &Document { results, succeeded, failed, cost_usd }, reservation, held.permits)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use provider::{Operation, Request};
+use provider::{Operation, Request, long_work};
 use router::{Blocked, Excluded, Explained, Explanation, Route, Unfit, Upstream};
 use serde::Serialize;
 use tokio::time::Instant;
@@ -16,7 +16,7 @@ use crate::{app::App, error::ApiError};
 pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, app: web::Data<Arc<App>>) -> HttpResponse {
     let mut context = RequestContext::new(Route::Chat, &request, &app);
     let explained = match context.receive(&request, payload).await {
-        Ok(admitted) => explain(&admitted, &context),
+        Ok(admitted) => explain(admitted, &context).await,
         Err(error) => Err(error),
     };
     match explained {
@@ -25,9 +25,14 @@ pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, app: web:
     }
 }
 
-fn explain(admitted: &Admitted, context: &RequestContext) -> Result<Decision, ApiError> {
-    let request = Request::parse(Operation::Chat, admitted.body.clone(), context.live.server.limits)?;
-    let resolved = context.resolve(admitted, Some(&request.head.model))?;
+async fn explain(admitted: Admitted, context: &RequestContext) -> Result<Decision, ApiError> {
+    let limits = context.live.server.limits;
+    let parsed = long_work(admitted.body.len(), move || {
+        (Request::parse(Operation::Chat, admitted.body.clone(), limits), admitted)
+    });
+    let (request, admitted) = parsed.await;
+    let request = request?;
+    let resolved = admitted.resolve(&context.live, Some(&request.head.model))?;
     let model = resolved.single(ApiError::ensemble_has_no_decision)?;
     let explanation = context.app.router.explain(&context.live.table, &request, model.as_deref(), admitted.falls_back);
     let explanation = explanation.map_err(|error| ApiError::from(&error))?;

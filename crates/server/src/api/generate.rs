@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use provider::long_work;
 use router::Route;
 
 use super::{
@@ -10,7 +12,11 @@ use super::{
     answer::{Prepared, answer},
     prompt::Prompt,
 };
-use crate::{app::App, error::ApiError, sse::Form};
+use crate::{
+    app::{App, Live},
+    error::ApiError,
+    sse::Form,
+};
 
 /// Answers with the whole text.
 pub(crate) async fn whole(request: HttpRequest, payload: web::Payload, app: web::Data<Arc<App>>) -> HttpResponse {
@@ -25,7 +31,10 @@ pub(crate) async fn stream(request: HttpRequest, payload: web::Payload, app: web
 async fn serve(request: &HttpRequest, payload: web::Payload, app: &Arc<App>, stream: bool) -> HttpResponse {
     let mut context = RequestContext::new(Route::Generate, request, app);
     let prepared = match context.receive(request, payload).await {
-        Ok(admitted) => prepare(admitted, &context, stream),
+        Ok(admitted) => {
+            let live = context.live.clone();
+            long_work(admitted.body.len(), move || prepare(admitted, &live, stream)).await
+        }
         Err(error) => Err(error),
     };
     match prepared {
@@ -35,12 +44,16 @@ async fn serve(request: &HttpRequest, payload: web::Payload, app: &Arc<App>, str
     }
 }
 
-fn prepare(mut admitted: Admitted, context: &RequestContext, stream: bool) -> Result<Prepared, ApiError> {
+fn prepare(mut admitted: Admitted, live: &Live, stream: bool) -> Result<Prepared, ApiError> {
+    // The body, its fields, and the chat that they are made into.
+    admitted.reservation.resize(3 * admitted.body.len())?;
     let mut prompt = Prompt::parse(&admitted.body)?;
+    admitted.body = Bytes::new();
     let (model, task) = (prompt.take_text("model")?, prompt.take_text("task")?);
     admitted.task = admitted.task.or(task);
-    let resolved = context.resolve(&admitted, model.as_deref())?;
+    let resolved = admitted.resolve(live, model.as_deref())?;
     let name = resolved.name(model.as_deref()).to_owned();
-    let request = prompt.into_chat(&name, stream, context.live.server.limits)?;
-    Ok(Prepared::new(request, resolved, Route::Generate, admitted, context, Form::Chunks))
+    let request = prompt.into_chat(&name, stream, live.server.limits)?;
+    admitted.reservation.resize(request.body_bytes())?;
+    Ok(Prepared::new(request, resolved, Route::Generate, admitted, live, Form::Chunks))
 }

@@ -1,6 +1,6 @@
 //! The short form of an answer: its text, and what it took.
 
-use provider::{Error, ErrorKind, NanoUsd, RequestId};
+use provider::{Error, ErrorKind, MemoryBudget, NanoUsd, RequestId, Reservation, long_work};
 use router::{RouterError, Served};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -42,15 +42,24 @@ impl Generated {
     }
 }
 
-/// Reads a whole answer to its end.
-pub(crate) async fn read(mut served: Served, model: &str, id: &RequestId) -> Result<Generated, RouterError> {
+/// Reads a whole answer to its end. The memory that comes with it is enough for the text and for the document that it goes into.
+pub(crate) async fn read(
+    mut served: Served,
+    model: &str,
+    id: &RequestId,
+    memory: &MemoryBudget,
+) -> Result<(Generated, Reservation), RouterError> {
     let body = read_whole(&mut served).await?;
-    let said = Said::read(&String::from_utf8_lossy(&body)).map_err(|malformed| {
-        let error = Error::new(ErrorKind::Protocol, format!("the upstream's answer is not valid JSON: {malformed}"));
-        RouterError::Failed { error, attempts: served.attempts, retry_after: None }
+    let attempts = served.attempts;
+    let failed = |error| RouterError::Failed { error, attempts, retry_after: None };
+    let reservation = memory.reserve(2 * body.len()).map_err(|none| failed(none.into()))?;
+    let (reservation, said) =
+        long_work(body.len(), move || (reservation, Said::read(&String::from_utf8_lossy(&body)))).await;
+    let said = said.map_err(|malformed| {
+        failed(Error::new(ErrorKind::Protocol, format!("the upstream's answer is not valid JSON: {malformed}")))
     })?;
     let choice = said.choices.into_iter().next().unwrap_or_default();
-    Ok(Generated {
+    let generated = Generated {
         finish_reason: choice.finish_reason.clone(),
         result: choice.into_text(),
         provider: served.provider,
@@ -60,5 +69,6 @@ pub(crate) async fn read(mut served: Served, model: &str, id: &RequestId) -> Res
         cost_usd: served.cost.map(NanoUsd::usd),
         request_id: id.as_str().to_owned(),
         ensemble: said.ensemble,
-    })
+    };
+    Ok((generated, reservation))
 }

@@ -3,13 +3,18 @@
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use provider::{Operation, Request};
+use provider::{Operation, Request, long_work};
 
 use super::{
     admission::{Admitted, RequestContext},
     answer::{Prepared, answer},
 };
-use crate::{app::App, error::ApiError, names::Resolved, sse::Form};
+use crate::{
+    app::{App, Live},
+    error::ApiError,
+    names::Resolved,
+    sse::Form,
+};
 
 /// Serves one request.
 pub(crate) async fn serve(
@@ -20,7 +25,10 @@ pub(crate) async fn serve(
 ) -> HttpResponse {
     let mut context = RequestContext::new(operation.into(), &request, &app);
     let prepared = match context.receive(&request, payload).await {
-        Ok(admitted) => prepare(operation, admitted, &context),
+        Ok(admitted) => {
+            let live = context.live.clone();
+            long_work(admitted.body.len(), move || prepare(operation, admitted, &live)).await
+        }
         Err(error) => Err(error),
     };
     match prepared {
@@ -30,14 +38,14 @@ pub(crate) async fn serve(
     }
 }
 
-fn prepare(operation: Operation, admitted: Admitted, context: &RequestContext) -> Result<Prepared, ApiError> {
-    let request = Request::parse(operation, admitted.body.clone(), context.live.server.limits)?;
-    let resolved = context.resolve(&admitted, Some(&request.head.model))?;
+fn prepare(operation: Operation, admitted: Admitted, live: &Live) -> Result<Prepared, ApiError> {
+    let request = Request::parse(operation, admitted.body.clone(), live.server.limits)?;
+    let resolved = admitted.resolve(live, Some(&request.head.model))?;
     let resolved = match operation {
         Operation::Chat => resolved,
         Operation::Completions | Operation::Embeddings => {
             resolved.single(ApiError::ensemble_is_for_chats)?.map_or(Resolved::Named, Resolved::Other)
         }
     };
-    Ok(Prepared::new(request, resolved, operation.into(), admitted, context, Form::OpenAi))
+    Ok(Prepared::new(request, resolved, operation.into(), admitted, live, Form::OpenAi))
 }

@@ -127,6 +127,7 @@ fn a_valid_file_says_what_it_says() {
     assert_eq!((config.server.workers, config.server.max_body_bytes), (2, 8 << 20));
     assert_eq!(config.server.admin_listen, ([127, 0, 0, 1], 8081).into());
     assert_eq!((config.server.limits.max_messages, config.server.max_connections), (2048, 25_000));
+    assert_eq!((config.server.memory_budget, config.server.max_open_batches), (None, 64));
     assert_eq!(config.auth, AuthMode::Keys);
     assert_eq!((config.log.access, config.log.format), (AccessLog::Stdout, LogFormat::Json));
     // The first hash is that of this text.
@@ -173,8 +174,8 @@ fn all_problems_are_reported_together_like_a_compiler_does() {
     let report = parse(&text, "config/x.toml", &env).expect_err("three mistakes").to_string();
     let expected = "\
 config/x.toml: server.drane_s: unknown key
-  expected: a key of server: listen, admin_listen, workers, admin_token_file, max_body_bytes, max_messages, max_batch, max_in_flight, drain_s, \
-keep_alive_comment_s, body_read_s, max_connections
+  expected: a key of server: listen, admin_listen, workers, admin_token_file, max_body_bytes, max_messages, max_batch, max_in_flight, \
+memory_budget_bytes, max_open_batches, batch_deadline_s, drain_s, keep_alive_comment_s, body_read_s, max_connections
   hint: did you mean \"drain_s\"?
 
 config/x.toml: upstreams[1].cost.kind: \"token\" is not a kind of cost

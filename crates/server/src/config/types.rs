@@ -51,7 +51,13 @@ pub struct Server {
     /// Most prompts in one batch.
     pub max_batch: usize,
     /// Most requests in progress in the whole process.
-    pub max_in_flight: u32,
+    pub max_in_flight: usize,
+    /// Bytes that all bodies and held answers may take together, if that is configured.
+    pub memory_budget: Option<usize>,
+    /// Most batches that are answered at a time.
+    pub max_open_batches: usize,
+    /// How long a batch may take.
+    pub batch_deadline: Duration,
     /// How long a shutdown waits for streams.
     pub drain: Duration,
     /// How often a silent stream gets a comment line, so that proxies keep it open.

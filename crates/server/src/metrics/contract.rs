@@ -106,6 +106,12 @@ metrics! {
         "Calls under way.";
     QUOTA = Gauge "llmrouter_quota_remaining" ["upstream", "provider", "kind"],
         "What is left of our allowance in the tightest window, as the upstream's headers last said; absent after a minute.";
+    MEMORY_USED = Gauge "llmrouter_memory_used_bytes" [],
+        "Bytes of bodies and held answers, as the memory budget counts them.";
+    MEMORY_LIMIT = Gauge "llmrouter_memory_limit_bytes" [],
+        "The memory budget: what would take more is refused.";
+    MEMORY_REFUSALS = Counter "llmrouter_memory_refusals_total" [],
+        "How often the memory budget had no room for a body or an answer.";
     CONFIG_INFO = Gauge "llmrouter_config_info" ["version"],
         "Always 1; the version names the configuration in force.";
     RELOADS = Counter "llmrouter_config_reloads_total" ["result"],

@@ -1,7 +1,7 @@
 //! What is read off the table at each scrape rather than counted as it happens.
 
 use prometheus::{CounterVec, GaugeVec};
-use provider::Tariff;
+use provider::{MemoryBudget, Tariff};
 use router::{BreakerState, Status, Table, Upstream};
 use tokio::time::Instant;
 
@@ -26,6 +26,9 @@ pub(super) struct Gauges {
     in_flight: GaugeVec,
     quota: GaugeVec,
     config_info: GaugeVec,
+    memory_used: GaugeVec,
+    memory_limit: GaugeVec,
+    memory_refusals: CounterVec,
 }
 
 impl Gauges {
@@ -45,11 +48,15 @@ impl Gauges {
             in_flight: families.gauge(contract::IN_FLIGHT)?,
             quota: families.gauge(contract::QUOTA)?,
             config_info: families.gauge(contract::CONFIG_INFO)?,
+            memory_used: families.gauge(contract::MEMORY_USED)?,
+            memory_limit: families.gauge(contract::MEMORY_LIMIT)?,
+            memory_refusals: families.seconds(contract::MEMORY_REFUSALS)?,
         })
     }
 
-    pub(super) fn read(&self, table: &Table, now: Instant) {
+    pub(super) fn read(&self, table: &Table, memory: &MemoryBudget, now: Instant) {
         self.reset();
+        self.read_memory(memory);
         self.config_info.with_label_values(&[&*table.version]).set(1.0);
         for upstream in table.upstreams() {
             let status = upstream.status(now);
@@ -80,6 +87,7 @@ impl Gauges {
         self.gpu_seconds.reset();
         self.gpu_cost.0.reset();
         self.gpu_unobserved.reset();
+        self.memory_refusals.reset();
         let gauges = [
             &self.gpu_price,
             &self.list_price,
@@ -94,6 +102,13 @@ impl Gauges {
             &self.config_info,
         ];
         gauges.into_iter().for_each(GaugeVec::reset);
+    }
+
+    fn read_memory(&self, memory: &MemoryBudget) {
+        let bytes = |count: usize| as_float(u64::try_from(count).unwrap_or(u64::MAX));
+        self.memory_used.with_label_values::<&str>(&[]).set(bytes(memory.used()));
+        self.memory_limit.with_label_values::<&str>(&[]).set(bytes(memory.limit()));
+        self.memory_refusals.with_label_values::<&str>(&[]).inc_by(as_float(memory.refusals()));
     }
 
     fn read_health(&self, upstream: &Upstream, status: &Status) {
@@ -159,7 +174,7 @@ impl Gauges {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "allowances and prices are far below 2^53")]
+#[expect(clippy::cast_precision_loss, reason = "allowances, prices and bytes are far below 2^53")]
 fn as_float(number: u64) -> f64 {
     number as f64
 }

@@ -37,7 +37,8 @@ impl RequestClass {
                 | ErrorKind::Connect
                 | ErrorKind::Unavailable
                 | ErrorKind::Interrupted
-                | ErrorKind::Protocol => Self::Error,
+                | ErrorKind::Protocol
+                | ErrorKind::NoMemory => Self::Error,
             },
         }
     }
@@ -73,6 +74,8 @@ impl AttemptClass {
             Outcome::Served => Self::Ok,
             Outcome::ClientGone | Outcome::Stopped => Self::Cancelled,
             Outcome::Failed(kind) => match kind {
+                // The upstream did nothing wrong: the router let go of its call.
+                ErrorKind::NoMemory => Self::Cancelled,
                 ErrorKind::InvalidRequest
                 | ErrorKind::ContextOverflow
                 | ErrorKind::Unsupported

@@ -140,11 +140,18 @@ async fn relayed(odd: Odd) -> Result<Vec<u8>, TestCaseError> {
         model: None,
         falls_back: false,
         deadline: None,
+        memory: provider::MemoryBudget::default(),
     };
     let served = router.call(&request, caller).await.map_err(|error| TestCaseError::fail(error.to_string()))?;
     let (cut, keep_alive) = (CancellationToken::new(), Duration::from_secs(15));
-    let mut body =
-        SseBody::new(Source::Relaying(served.answer), Form::OpenAi, &cut, "r".into(), keep_alive, [None, None]);
+    let mut body = SseBody::new(
+        Source::Relaying(served.answer),
+        Form::OpenAi,
+        &cut,
+        "r".into(),
+        keep_alive,
+        crate::permits::Permits::default(),
+    );
     let mut bytes = Vec::new();
     while let Some(write) = std::future::poll_fn(|context| Pin::new(&mut body).poll_next(context)).await {
         bytes.extend_from_slice(&write.expect("a write"));

@@ -24,7 +24,7 @@ fn a_whole_answer_keeps_its_bytes() {
 #[test]
 fn an_answer_becomes_a_stream() {
     let kinds = |frames: &[Frame]| frames.iter().map(|frame| frame.kind).collect::<Vec<_>>();
-    let frames = events(WHOLE.as_bytes(), &report(), true).expect("events");
+    let frames = events(WHOLE.as_bytes(), &report().to_json(), true).expect("events");
     let all = [FrameKind::Opening, FrameKind::Content, FrameKind::Finish, FrameKind::Usage, FrameKind::Done];
     assert_eq!(kinds(&frames), all);
     let [opening, content, finish, usage, done] = frames.as_slice() else { panic!("{frames:?}") };
@@ -39,13 +39,13 @@ fn an_answer_becomes_a_stream() {
     assert_eq!(parsed(finish)["ensemble"]["name"], "ensemble/e");
     assert_eq!((&parsed(usage)["choices"], &parsed(usage)["usage"]["total_tokens"]), (&json!([]), &json!(3)));
     assert_eq!(done.bytes, "data: [DONE]\n\n");
-    assert!(!kinds(&events(WHOLE.as_bytes(), &report(), false).expect("events")).contains(&FrameKind::Usage));
+    assert!(!kinds(&events(WHOLE.as_bytes(), &report().to_json(), false).expect("events")).contains(&FrameKind::Usage));
 }
 
 #[test]
 fn every_choice_and_every_call_of_a_tool_is_told() {
     let whole = r#"{"choices":[{"index":0,"message":{"role":"assistant","content":null,"tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":"{}"}}]},"finish_reason":"tool_calls"},{"index":1,"message":{"content":"b"},"finish_reason":"stop"}]}"#;
-    let frames = events(whole.as_bytes(), &report(), false).expect("events");
+    let frames = events(whole.as_bytes(), &report().to_json(), false).expect("events");
     let told: Vec<Value> = frames[..6].iter().map(parsed).collect();
     assert_eq!(told[1]["choices"][0]["delta"]["tool_calls"][0]["index"], 0);
     assert_eq!(told[1]["choices"][0]["delta"]["tool_calls"][0]["function"]["name"], "f");
@@ -71,7 +71,7 @@ fn the_calls_of_tools_are_the_text_where_there_is_no_other() {
 #[test]
 fn an_odd_answer_becomes_a_stream_too() {
     let whole = r#"{"id":"\ud83d","usage":{},"usage":{"total_tokens":3},"choices":[{"index":0,"message":{"content":[{"type":"text","text":"a"}],"tool_calls":[7]},"finish_reason":"stop"}]}"#;
-    let frames = events(whole.as_bytes(), &report(), true).expect("events");
+    let frames = events(whole.as_bytes(), &report().to_json(), true).expect("events");
     assert_eq!(parsed(&frames[1])["choices"][0]["delta"]["content"], json!([{"type": "text", "text": "a"}]));
     assert_eq!(
         (&parsed(&frames[3])["id"], &parsed(&frames[3])["usage"]),

@@ -1,16 +1,18 @@
-//! One entry of a batch on its way: waits for its permit, passes through the router, becomes a line.
+//! One entry of a batch on its way: waits for its permits, passes through the router, becomes a line.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
-use parking_lot::Mutex;
-use provider::{Request, RequestId};
+use provider::{MemoryBudget, Request, RequestId, Reservation, long_work};
 use router::{Caller, Route, Subject};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep_until},
+};
 use utoipa::ToSchema;
 
 use crate::{
@@ -21,23 +23,26 @@ use crate::{
         prompt::Prompt,
     },
     app::{App, Live},
+    auth::ClientKey,
     error::{ApiError, ErrorBody},
-    limits::{Permit, Refused},
     names::{Requested, Resolved},
-    sse::Permits,
+    permits::Permit,
 };
 
-/// How long to wait for a permit among those that may be under way.
-const PERMIT_PAUSE: Duration = Duration::from_millis(50);
+/// What a value takes beside its text, in bytes.
+const VALUE_BYTES: usize = 64;
 
 /// What all entries of a batch have in common.
 pub(super) struct Batch {
     app: Arc<App>,
-    live: Arc<Live>,
     admitted: Admitted,
-    defaults: Map<String, Value>,
-    /// The permits that the batch itself came in with, for the first entry that wants them.
-    permits: Mutex<Option<Permits>>,
+    defaults: Arc<Map<String, Value>>,
+    defaults_bytes: usize,
+    /// The permits that the batch itself holds, under which one entry at a time may be answered.
+    own: Arc<Semaphore>,
+    /// Whether the allowance that the batch itself used up has gone to an entry.
+    has_begun: AtomicBool,
+    deadline: Instant,
 }
 
 /// An answer or an error, with the number of its entry.
@@ -47,6 +52,9 @@ pub(super) struct Line {
     pub(super) index: usize,
     #[serde(flatten)]
     result: Outcome,
+    /// Enough memory for the answer and for writing it out.
+    #[serde(skip)]
+    pub(super) reservation: Option<Reservation>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -71,28 +79,50 @@ impl Line {
     }
 }
 
+/// An entry that may be answered now.
+struct Begun {
+    live: Arc<Live>,
+    key: Arc<ClientKey>,
+    request: Request,
+    resolved: Resolved,
+    /// What the model is called that is to answer.
+    model: String,
+}
+
 impl Batch {
-    pub(super) fn new(context: &RequestContext, mut admitted: Admitted, defaults: Map<String, Value>) -> Self {
-        let permits = Mutex::new(Some(std::mem::take(&mut admitted.permits)));
-        Self { app: context.app.clone(), live: context.live.clone(), admitted, defaults, permits }
+    pub(super) fn new(context: &RequestContext, admitted: Admitted, defaults: Map<String, Value>) -> Self {
+        let deadline = admitted.at + context.live.server.batch_deadline;
+        let defaults_bytes = bytes_of_fields(&defaults);
+        Self {
+            app: context.app.clone(),
+            admitted,
+            defaults: Arc::new(defaults),
+            defaults_bytes,
+            own: Arc::new(Semaphore::new(1)),
+            has_begun: AtomicBool::new(false),
+            deadline,
+        }
     }
 
     /// Answers one entry.
     pub(super) async fn line(&self, index: usize, entry: Map<String, Value>) -> Line {
         let started = Instant::now();
         let id = RequestId::from(format!("{}.{index}", self.admitted.id.as_str()).as_str());
-        let answered = match self.prepare(entry) {
-            Ok((request, resolved, model)) => self.answer(&request, &resolved, &model, &id).await,
+        let answered = match self.begin(entry).await {
+            Ok(begun) => self.answer(begun, &id).await,
             Err(error) => {
                 self.app.rejected(self.subject(&id), &error, started);
                 Err(error)
             }
         };
-        let result = match answered {
-            Ok(generated) => Outcome::Generated(Box::new(generated)),
-            Err(error) => Outcome::Failed { error: error.to_value(), request_id: id.as_str().to_owned() },
+        let (result, reservation) = match answered {
+            Ok((generated, reservation)) => (Outcome::Generated(Box::new(generated)), Some(reservation)),
+            Err(error) => {
+                let (error, request_id) = (error.to_value(), id.as_str().to_owned());
+                (Outcome::Failed { error, request_id }, None)
+            }
         };
-        Line { index, result }
+        Line { index, result, reservation }
     }
 
     fn subject(&self, id: &RequestId) -> Subject {
@@ -100,73 +130,139 @@ impl Batch {
         Subject { request_id: id.clone(), route: Route::Batch, stream: false, model: None, key, team }
     }
 
-    /// The chat that an entry stands for, what is to serve it, and what that is called.
-    fn prepare(&self, entry: Map<String, Value>) -> Result<(Request, Resolved, String), ApiError> {
-        let names_model = entry.contains_key("model") && !entry.contains_key("task");
-        let mut fields = self.defaults.clone();
-        if names_model {
-            fields.remove("task");
+    /// Waits until the entry may be answered and makes a chat of it. Nothing begins once the router stops, the batch has had its
+    /// time, or its key is not in force any more.
+    async fn begin(&self, entry: Map<String, Value>) -> Result<Begun, ApiError> {
+        let permits = tokio::select! {
+            biased;
+            () = self.app.cut.cancelled() => return Err(ApiError::shutting_down()),
+            () = sleep_until(self.deadline) => return Err(self.too_long()),
+            () = self.key_gone() => return Err(ApiError::wrong_key()),
+            permits = self.permits() => permits,
+        };
+        if self.app.is_draining.load(Ordering::Acquire) {
+            return Err(ApiError::shutting_down());
         }
-        fields.extend(entry);
-        let mut prompt = Prompt::new(fields);
-        let (model, task) = (prompt.take_text("model")?, prompt.take_text("task")?);
-        let requested = Requested { model: model.as_deref(), task: self.admitted.task.as_deref().or(task.as_deref()) };
-        let resolved = self.live.names.resolve(requested, &self.live.table, &self.admitted.key)?;
-        let name = resolved.name(model.as_deref()).to_owned();
-        let request = prompt.into_chat(&name, false, self.live.server.limits)?;
-        Ok((request, resolved, name))
+        let live = self.app.live();
+        let key = live.keyring.current(&self.admitted.key).ok_or_else(ApiError::wrong_key)?;
+        let bytes = self.defaults_bytes + bytes_of_fields(&entry);
+        // The fields, and the chat that they are made into.
+        let mut reservation = self.memory().reserve(2 * bytes)?;
+        let (defaults, task) = (self.defaults.clone(), self.admitted.task.clone());
+        let made = long_work(bytes, move || {
+            let (request, resolved, model) = chat(&defaults, entry, task.as_deref(), &live, &key)?;
+            reservation.resize(request.body_bytes())?;
+            let request = request.holding((reservation, permits));
+            Ok(Begun { live, key, request, resolved, model })
+        });
+        made.await
     }
 
-    async fn answer(
-        &self,
-        request: &Request,
-        resolved: &Resolved,
-        model: &str,
-        id: &RequestId,
-    ) -> Result<Generated, ApiError> {
-        let _permits = self.permits().await?;
+    async fn answer(&self, begun: Begun, id: &RequestId) -> Result<(Generated, Reservation), ApiError> {
+        let Begun { live, key, request, resolved, model } = begun;
         let caller = Caller {
             request_id: id.clone(),
-            key: self.admitted.key.id.clone(),
-            team: self.admitted.key.team.clone(),
-            table: self.live.table.clone(),
+            key: key.id.clone(),
+            team: key.team.clone(),
+            table: live.table.clone(),
             arrived: Instant::now(),
             route: Route::Batch,
             model: None,
             falls_back: self.admitted.falls_back,
-            deadline: None,
+            deadline: Some(self.deadline),
+            memory: self.memory().clone(),
         };
         let served = tokio::select! {
             biased;
-            served = ask(&self.app.router, resolved.ensemble(), request, caller) => served,
+            served = ask(&self.app.router, resolved.ensemble(), &request, caller) => served,
             () = self.app.cut.cancelled() => return Err(ApiError::shutting_down()),
         };
         let served = served.map_err(|error| ApiError::from(&error))?;
-        generated::read(served, model, id).await.map_err(|error| ApiError::from(&error))
+        generated::read(served, &model, id, self.memory()).await.map_err(|error| ApiError::from(&error))
     }
 
-    /// Waits for a permit and for the key's allowance. Nothing begins once the router stops.
-    async fn permits(&self) -> Result<Permits, ApiError> {
-        loop {
-            if self.app.is_draining.load(Ordering::Acquire) {
-                return Err(ApiError::shutting_down());
-            }
-            if let Some(permits) = self.permits.lock().take() {
-                return Ok(permits);
-            }
-            // The router's permit first: the key's allowance is used up by asking.
-            let pause = match Permit::take(&self.app.in_flight, self.live.server.max_in_flight) {
-                Some(own) => match self.admitted.key.limiter.try_admit() {
-                    Ok((permit, _)) => return Ok([permit, Some(own)]),
-                    Err(Refused::Rate { wait, .. }) => wait,
-                    Err(Refused::Concurrency { .. }) => PERMIT_PAUSE,
-                },
-                None => PERMIT_PAUSE,
-            };
-            tokio::select! {
-                () = sleep(pause) => {}
-                () = self.app.cut.cancelled() => return Err(ApiError::shutting_down()),
+    /// Waits for the key's allowance, and then for permits: the batch's own or further ones, whichever are there first. The
+    /// allowance comes first because who waits for it may wait for long, and must hold nothing meanwhile.
+    async fn permits(&self) -> EntryPermits {
+        // Its limits may be others by now.
+        let current = self.app.live().keyring.current(&self.admitted.key);
+        let key = current.as_ref().unwrap_or(&self.admitted.key);
+        if self.has_begun.swap(true, Ordering::AcqRel) {
+            key.limiter.allowance().await;
+        }
+        let further = async {
+            let of_key = key.limiter.permit().await;
+            let of_batches = self.app.batch_entries.take().await;
+            EntryPermits::Further { _permits: [of_key, Some(of_batches), Some(self.app.in_flight.take().await)] }
+        };
+        tokio::select! {
+            biased;
+            own = self.own.clone().acquire_owned() => EntryPermits::Own { _turn: own.ok() },
+            further = further => further,
+        }
+    }
+
+    /// Waits until the batch's key is not in force any more.
+    async fn key_gone(&self) {
+        let mut reloads = self.app.reloads.subscribe();
+        while self.app.live().keyring.current(&self.admitted.key).is_some() {
+            if reloads.changed().await.is_err() {
+                return std::future::pending().await;
             }
         }
     }
+
+    fn too_long(&self) -> ApiError {
+        ApiError::batch_too_long(self.deadline.duration_since(self.admitted.at))
+    }
+
+    fn memory(&self) -> &MemoryBudget {
+        &self.admitted.key.memory
+    }
+}
+
+/// What an entry is answered under.
+enum EntryPermits {
+    /// The permits of its batch.
+    Own { _turn: Option<OwnedSemaphorePermit> },
+    /// Its own.
+    Further { _permits: [Option<Permit>; 3] },
+}
+
+/// The chat that an entry stands for, what is to serve it, and what that is called. `task` is the one that a header names.
+fn chat(
+    defaults: &Map<String, Value>,
+    entry: Map<String, Value>,
+    task: Option<&str>,
+    live: &Live,
+    key: &ClientKey,
+) -> Result<(Request, Resolved, String), ApiError> {
+    let names_model = entry.contains_key("model") && !entry.contains_key("task");
+    let mut fields = defaults.clone();
+    if names_model {
+        fields.remove("task");
+    }
+    fields.extend(entry);
+    let mut prompt = Prompt::new(fields);
+    let (model, own_task) = (prompt.take_text("model")?, prompt.take_text("task")?);
+    let requested = Requested { model: model.as_deref(), task: task.or(own_task.as_deref()) };
+    let resolved = live.names.resolve(requested, &live.table, key)?;
+    let name = resolved.name(model.as_deref()).to_owned();
+    let request = prompt.into_chat(&name, false, live.server.limits)?;
+    Ok((request, resolved, name))
+}
+
+/// About how much memory fields take.
+fn bytes_of_fields(fields: &Map<String, Value>) -> usize {
+    fields.iter().map(|(name, value)| name.len() + VALUE_BYTES + bytes_of(value)).sum()
+}
+
+fn bytes_of(value: &Value) -> usize {
+    let within = match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(bytes_of).sum(),
+        Value::Object(fields) => bytes_of_fields(fields),
+    };
+    VALUE_BYTES + within
 }

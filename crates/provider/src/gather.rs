@@ -1,0 +1,162 @@
+//! Reads a body that comes in pieces into one piece, within a limit and within the memory budget.
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+
+use crate::{MemoryBudget, NoMemory, Reservation};
+
+/// A body that was read to its end, and the memory that is reserved for it.
+#[derive(Debug)]
+pub struct Gathered {
+    /// The body.
+    pub body: Bytes,
+    /// Of as many bytes as the body takes.
+    pub reservation: Reservation,
+}
+
+impl Gathered {
+    /// The body, for which its memory stays reserved until the last copy is dropped.
+    pub fn into_bytes(self) -> Bytes {
+        self.reservation.attach(self.body)
+    }
+}
+
+/// Why a body could not be gathered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ungathered<E> {
+    /// It is longer than it may be.
+    TooLong,
+    /// The budget has no room for it.
+    NoMemory(NoMemory),
+    /// It broke off.
+    Broken(E),
+}
+
+impl<E> From<NoMemory> for Ungathered<E> {
+    fn from(none: NoMemory) -> Self {
+        Self::NoMemory(none)
+    }
+}
+
+/// Reads a body of at most `limit` bytes; `expected` is the length that it announced, if it did.
+///
+/// Memory is reserved as bytes come, so that a sender who only announces a long body takes none from others; but one that would
+/// not fit now is refused before it is read. A body that comes in one piece is taken as it is.
+///
+/// # Errors
+/// As soon as the body is too long, has no room or breaks off.
+pub async fn gather<E>(
+    mut pieces: impl Stream<Item = Result<Bytes, E>> + Unpin,
+    expected: Option<usize>,
+    limit: usize,
+    memory: &MemoryBudget,
+) -> Result<Gathered, Ungathered<E>> {
+    if expected.is_some_and(|expected| expected > limit) {
+        return Err(Ungathered::TooLong);
+    }
+    memory.check(expected.unwrap_or_default())?;
+    let mut reservation = memory.nothing();
+    let mut body = Vec::new();
+    let mut first = Bytes::new();
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(Ungathered::Broken)?;
+        let length = first.len() + body.len() + piece.len();
+        if length > limit {
+            return Err(Ungathered::TooLong);
+        }
+        if first.is_empty() && body.is_empty() {
+            reservation.resize(length)?;
+            first = piece;
+            continue;
+        }
+        if length > body.capacity() {
+            let doubled = length.max(body.capacity().saturating_mul(2)).min(limit);
+            let room = expected.filter(|expected| *expected >= length).unwrap_or(doubled);
+            // Memory that is set aside for an announced length is untouched, and so not taken, until its bytes come.
+            reservation.resize(if expected == Some(room) { length } else { room })?;
+            body.reserve_exact(room - body.len());
+            body.extend_from_slice(&std::mem::take(&mut first));
+        } else if length > reservation.bytes() {
+            reservation.resize(length)?;
+        }
+        body.extend_from_slice(&piece);
+    }
+    if body.is_empty() {
+        return Ok(Gathered { body: first, reservation });
+    }
+    body.shrink_to_fit();
+    reservation.resize(body.len())?;
+    Ok(Gathered { body: body.into(), reservation })
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    async fn gathered(
+        pieces: &[usize],
+        expected: Option<usize>,
+        limit: usize,
+        memory: &MemoryBudget,
+    ) -> Result<Gathered, Ungathered<&'static str>> {
+        let pieces = pieces.iter().map(|length| Ok(Bytes::from(vec![b'x'; *length])));
+        gather(stream::iter(pieces), expected, limit, memory).await
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_announced_too_long_is_refused_unread() {
+        let memory = MemoryBudget::new(100);
+        let unread = || stream::poll_fn(|_| -> std::task::Poll<Option<Result<Bytes, ()>>> { panic!("it was read") });
+        assert_eq!(gather(unread(), Some(11), 10, &memory).await.expect_err("too long"), Ungathered::TooLong);
+        let refused = gather(unread(), Some(101), 1000, &memory).await;
+        assert_eq!(refused.expect_err("no room"), Ungathered::NoMemory(NoMemory));
+    }
+
+    #[tokio::test]
+    async fn a_body_of_unknown_length_is_refused_where_it_outgrows_the_budget() {
+        let memory = MemoryBudget::new(100);
+        let refused = gathered(&[60, 60], None, 1000, &memory).await;
+        assert_eq!(refused.expect_err("no room"), Ungathered::NoMemory(NoMemory));
+        assert_eq!(memory.used(), 0, "what it took is given back");
+        assert_eq!(gathered(&[60, 60], None, 100, &memory).await.expect_err("too long"), Ungathered::TooLong);
+    }
+
+    #[tokio::test]
+    async fn an_announced_body_takes_no_more_than_has_come() {
+        let memory = MemoryBudget::new(100);
+        let pieces = stream::iter([10, 10].map(|length| Ok(Bytes::from(vec![b'x'; length])))).chain(stream::pending());
+        let reading = gather::<()>(pieces, Some(90), 1000, &memory);
+        let mut reading = Box::pin(reading);
+        assert!(futures_util::poll!(&mut reading).is_pending());
+        assert_eq!(memory.used(), 20);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_gives_its_memory_back() {
+        let memory = MemoryBudget::new(100);
+        let pieces = stream::iter([Ok(Bytes::from_static(b"x")), Err("cut")]);
+        assert_eq!(gather(pieces, None, 10, &memory).await.expect_err("cut"), Ungathered::Broken("cut"));
+        assert_eq!(memory.used(), 0);
+    }
+
+    proptest! {
+        /// Whatever the pieces and the announcement: the body is their sum, and so much memory is reserved.
+        #[test]
+        fn a_body_is_its_pieces(
+            pieces in proptest::collection::vec(0..50_usize, 0..12),
+            expected in proptest::option::of(0..600_usize),
+        ) {
+            let memory = MemoryBudget::new(1 << 20);
+            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+            let gathered = runtime.block_on(gathered(&pieces, expected, 600, &memory)).expect("within all limits");
+            let length: usize = pieces.iter().sum();
+            prop_assert_eq!(gathered.body.len(), length);
+            prop_assert_eq!(memory.used(), length);
+            drop(gathered.into_bytes());
+            prop_assert_eq!(memory.used(), 0);
+        }
+    }
+}
