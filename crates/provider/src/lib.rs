@@ -18,8 +18,10 @@ use std::sync::Arc;
 pub use capacity::{Capacity, Quota};
 pub use content::content_text;
 pub use error::{Adjustment, Error, ErrorKind, Phase};
-pub use head::{Features, Head, InvalidRequest, Limits};
+pub use head::{Features, Head, InvalidRequest, Limits, MAX_FIELDS, RequestBody};
 pub use id::{ModelId, RequestId, UpstreamId, UpstreamIds};
+#[cfg(feature = "steps")]
+pub use json::steps;
 pub use json::{Malformed, Object, Reader, Rewrite, Text, Value, Why, tree};
 pub use price::{NanoUsd, ParsePriceError, PicoUsd, Price, Tariff};
 pub use reply::{Frame, FrameKind, Frames, Reply, ReplyHead, Usage};
@@ -52,3 +54,7 @@ pub trait Provider: Send + Sync {
 
 /// Compile-time check that the trait stays object-safe.
 const _: Option<Arc<dyn Provider>> = None;
+
+#[cfg(test)]
+#[path = "../tests/support/growth.rs"]
+mod growth;

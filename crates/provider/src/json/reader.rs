@@ -2,12 +2,15 @@
 //!
 //! Requests and events are relayed as they came; the router only peeks at them. A typed parser would fail on what it did not
 //! expect: a count that is null, a member that appears twice, half of a surrogate pair. This one accepts every text that is
-//! JSON by RFC 8259 and leaves it to its caller what a value of an unexpected type means. It is total: no input makes it panic,
-//! recurse deeper than [`MAX_DEPTH`] or look at a byte twice.
+//! JSON by RFC 8259 and leaves it to its caller what a value of an unexpected type means; only in a request, keys that appear
+//! twice are refused. It is total: no input makes it panic, recurse deeper than [`MAX_DEPTH`] or look at a byte twice.
 
 use std::fmt;
 
-use super::text::{Text, escape_length, next_special};
+use super::{
+    keys::Keys,
+    text::{Text, escape_length, next_special},
+};
 
 /// Most levels of arrays and objects in each other.
 pub(crate) const MAX_DEPTH: usize = 128;
@@ -44,6 +47,10 @@ pub enum Why {
     TooDeep,
     /// Something follows the value.
     Trailing,
+    /// A key appears a second time in its object.
+    Twice,
+    /// An object has more than [`super::MAX_KEYS`] keys.
+    TooManyKeys,
 }
 
 impl fmt::Display for Malformed {
@@ -59,6 +66,8 @@ impl fmt::Display for Malformed {
             Why::ControlCharacter => "a control character in a string must be written as an escape",
             Why::TooDeep => "it is nested too deeply",
             Why::Trailing => "something follows the closing bracket",
+            Why::Twice => "a field appears a second time in its object",
+            Why::TooManyKeys => "an object has too many fields",
         };
         write!(f, "{why} at byte {}", self.at)
     }
@@ -127,6 +136,8 @@ pub struct Reader<'a> {
     /// Whether the innermost open array or object has had nothing yet.
     is_first: bool,
     takes_non_finite: bool,
+    /// The keys so far, where none may appear twice.
+    keys: Option<Keys<'a>>,
 }
 
 type Read<T> = Result<T, Malformed>;
@@ -134,13 +145,18 @@ type Read<T> = Result<T, Malformed>;
 impl<'a> Reader<'a> {
     /// Starts in front of the value that `text` should be.
     pub fn new(text: &'a str) -> Self {
-        Self { text, at: 0, depth: 0, is_first: false, takes_non_finite: false }
+        Self { text, at: 0, depth: 0, is_first: false, takes_non_finite: false, keys: None }
     }
 
     /// The same for what an upstream sent: `NaN`, `Infinity` and `-Infinity` are numbers too. Python's `json` writes and reads
     /// them, in logprobs for one.
     pub fn of_answer(text: &'a str) -> Self {
         Self { takes_non_finite: true, ..Self::new(text) }
+    }
+
+    /// The same for what a client sent: in no object, however deep, may a key appear twice or be one too many.
+    pub fn of_request(text: &'a str) -> Self {
+        Self { keys: Some(Keys::default()), ..Self::new(text) }
     }
 
     /// The text that is read.
@@ -170,6 +186,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// If no JSON value stands there.
     pub fn value(&mut self) -> Read<Value<'a>> {
+        super::step();
         let first = self.peek();
         if let Some(word) = self.non_finite(first) {
             self.at += word.len();
@@ -207,6 +224,9 @@ impl<'a> Reader<'a> {
         if self.depth == MAX_DEPTH {
             return self.fail(Why::TooDeep);
         }
+        if let Some(keys) = self.keys.as_mut().filter(|_| self.text.as_bytes().get(self.at) == Some(&b'{')) {
+            keys.enter();
+        }
         self.at += 1;
         self.depth += 1;
         self.is_first = true;
@@ -217,8 +237,9 @@ impl<'a> Reader<'a> {
     /// value before it asks for the next key.
     ///
     /// # Errors
-    /// If neither a key nor the end of the object stands there.
+    /// If neither a key nor the end of the object stands there, or if the key may not.
     pub fn key(&mut self) -> Read<Option<Text<'a>>> {
+        super::step();
         if !self.goes_on(b'}')? {
             return Ok(None);
         }
@@ -228,6 +249,9 @@ impl<'a> Reader<'a> {
             None => return self.fail(Why::Ends),
         }
         let key = self.string()?;
+        if let Some(Err(why)) = self.keys.as_mut().map(|keys| keys.add(key)) {
+            return Err(Malformed { at: key.at, why });
+        }
         match self.peek() {
             Some(b':') => self.at += 1,
             Some(_) => return self.fail(Why::NoColon),
@@ -261,6 +285,9 @@ impl<'a> Reader<'a> {
             Some(byte) if byte == close => {
                 self.at += 1;
                 self.depth -= 1;
+                if let Some(keys) = self.keys.as_mut().filter(|_| close == b'}') {
+                    keys.leave();
+                }
                 Ok(false)
             }
             Some(_) if is_first => Ok(true),

@@ -94,3 +94,23 @@ fn an_escaped_key_means_the_same() {
     assert_eq!(rewrite(text, |rewrite| _ = rewrite.remove("a")), "{\"b\":2}");
     assert_eq!(rewrite(text, |rewrite| _ = rewrite.set("a", "3")), "{\"\\u0061\":3,\"b\":2}");
 }
+
+#[test]
+fn members_that_are_not_wanted_are_removed_in_one_go() {
+    let out = rewrite(TEXT, |rewrite| _ = rewrite.retain(|name, value| name != "a" && value != b"null").set("d", "1"));
+    assert_eq!(out, "{\"b\":\"x,}\",\"d\":1}");
+    assert_eq!(rewrite(TEXT, |rewrite| _ = rewrite.retain(|_, _| false).set("b", "1")), "{\"b\":1}");
+}
+
+#[test]
+fn a_rewrite_is_linear_in_an_answer_too() {
+    for name in ["usage", "choices", "other"] {
+        let answer = |count: usize| format!("{{\"{name}\":0{}}}", format!(",\"{name}\":0").repeat(count));
+        crate::growth::is_linear(name, answer, steps::taken, |text| {
+            let object = Object::of_answer(text).expect("an object");
+            let mut rewrite = Rewrite::new(text.as_bytes(), &object);
+            rewrite.remove("usage").set("choices", "[]").remove("usage");
+            assert!(rewrite.finish().len() < text.len() + 16);
+        });
+    }
+}

@@ -19,29 +19,65 @@ impl<'a> Text<'a> {
         if self.is_escaped { Cow::Owned(decode(self.raw)) } else { Cow::Borrowed(self.raw) }
     }
 
-    /// Whether the string says `other`.
+    /// Whether the string says `other`. A text that is too long for that is not decoded.
+    #[inline]
     pub fn says(&self, other: &str) -> bool {
-        if self.is_escaped { decode(self.raw) == other } else { self.raw == other }
+        if !self.is_escaped {
+            return self.raw == other;
+        }
+        // An escape takes at most six bytes for each one that it stands for.
+        self.raw.len() <= other.len() * 6 && decode(self.raw) == other
+    }
+
+    /// Whether two strings say the same, however they are written.
+    pub(super) fn says_the_same(&self, other: &Self) -> bool {
+        super::step();
+        if self.is_escaped || other.is_escaped { self.decoded() == other.decoded() } else { self.raw == other.raw }
     }
 }
 
+/// How much of a string is looked at eight bytes at a time. Most strings end within it.
+const SHORT: usize = 128;
+/// How many bytes of a longer string are looked at as one: the compiler makes vector instructions of that.
+const BLOCK: usize = 128;
+
 /// Where the next byte lies, from `at` on, that is a quote, a backslash or a control character: the end of the text if none is.
 pub(super) fn next_special(text: &[u8], mut at: usize) -> usize {
+    loop {
+        let short = at + SHORT;
+        while at < short {
+            let Some(eight) = text[at..].first_chunk() else {
+                return text[at..].iter().position(is_special).map_or(text.len(), |offset| at + offset);
+            };
+            if let Some(offset) = special_of_eight(*eight) {
+                return at + offset;
+            }
+            at += 8;
+        }
+        while text[at..].first_chunk::<BLOCK>().is_some_and(|block| !holds_special(block)) {
+            at += BLOCK;
+        }
+    }
+}
+
+fn is_special(byte: &u8) -> bool {
+    matches!(byte, b'"' | b'\\' | 0..0x20)
+}
+
+/// Looks at every byte, without an end before the last: only so it is done with vector instructions.
+fn holds_special(block: &[u8; BLOCK]) -> bool {
+    block.iter().fold(0, |any, byte| any | u8::from(is_special(byte))) != 0
+}
+
+fn special_of_eight(eight: [u8; 8]) -> Option<usize> {
     const ONES: u64 = u64::MAX / 255;
     const HIGH: u64 = ONES * 0x80;
     // The lowest byte that one of these marks is always right; a borrow can only mark bytes above it.
     let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & HIGH;
     let equal = |word: u64, byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
-    while let Some(eight) = text.get(at..at + 8).and_then(|eight| <[u8; 8]>::try_from(eight).ok()) {
-        let word = u64::from_le_bytes(eight);
-        let special = equal(word, b'"') | equal(word, b'\\') | below(word, 0x20);
-        if special != 0 {
-            return at + (special.trailing_zeros() / 8) as usize;
-        }
-        at += 8;
-    }
-    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
-    text[at..].iter().position(is_special).map_or(text.len(), |offset| at + offset)
+    let word = u64::from_le_bytes(eight);
+    let special = equal(word, b'"') | equal(word, b'\\') | below(word, 0x20);
+    (special != 0).then_some((special.trailing_zeros() / 8) as usize)
 }
 
 /// How many bytes the escape at the start of `rest`, a backslash, takes; `None` if it is none.

@@ -1,0 +1,103 @@
+//! The body of a request: one JSON object, whose fields are handed out one by one while it is read.
+//!
+//! What is beyond a bound, or appears twice, is refused where it is met, before anything is kept of it.
+
+use std::borrow::Cow;
+
+use super::{InvalidRequest, shown};
+use crate::{
+    Malformed, Reader, Text,
+    json::{MAX_DEPTH, MAX_KEYS, Why},
+};
+
+/// Most fields of a request.
+pub const MAX_FIELDS: usize = 256;
+
+/// Reads a request's body.
+pub struct RequestBody<'a> {
+    /// Stands before the value of the field that was handed out last; the caller reads it.
+    pub reader: Reader<'a>,
+    /// The name of that field.
+    pub field: Cow<'a, str>,
+    count: usize,
+}
+
+impl<'a> RequestBody<'a> {
+    /// Starts to read `text`.
+    ///
+    /// # Errors
+    /// If it is no object.
+    pub fn new(text: &'a str) -> Result<Self, InvalidRequest> {
+        if text.trim_ascii().is_empty() {
+            return Err(InvalidRequest::body("the body is empty: send a JSON object"));
+        }
+        let mut body = Self { reader: Reader::of_request(text), field: Cow::Borrowed(""), count: 0 };
+        match body.reader.peek() {
+            Some(b'{') => body.reader.enter().map_err(|malformed| body.refused(malformed))?,
+            Some(b'[') => return Err(no_object()),
+            _ => {
+                // Something that is not JSON at all is told so.
+                body.reader.value().map_err(|malformed| body.refused(malformed))?;
+                return Err(no_object());
+            }
+        }
+        Ok(body)
+    }
+
+    /// The name of the next field, whose value the caller reads; `None` at the end of the body.
+    ///
+    /// # Errors
+    /// If the body is broken, or the field is one too many or a second one of its name.
+    pub fn next_field(&mut self) -> Result<Option<Text<'a>>, InvalidRequest> {
+        let key = self.reader.key().map_err(|malformed| match malformed.why {
+            Why::Twice => {
+                let name = shown(&self.key_at(malformed.at)).to_owned();
+                let message = format!("'{name}' appears twice: send it once");
+                InvalidRequest::field(name, message)
+            }
+            _ => self.refused(malformed),
+        })?;
+        let Some(key) = key else {
+            self.reader.end().map_err(|malformed| self.refused(malformed))?;
+            return Ok(None);
+        };
+        self.count += 1;
+        if self.count > MAX_FIELDS {
+            return Err(InvalidRequest::body(format!("the body has more than {MAX_FIELDS} fields: send fewer")));
+        }
+        self.field = key.decoded();
+        self.reader.peek();
+        Ok(Some(key))
+    }
+
+    /// What a client is told of a value that cannot be read.
+    pub fn refused(&self, malformed: Malformed) -> InvalidRequest {
+        let field = shown(&self.field);
+        match malformed.why {
+            Why::TooDeep => InvalidRequest::body(format!(
+                "the body is nested too deeply: at most {MAX_DEPTH} levels of arrays and objects are accepted"
+            )),
+            Why::Twice => {
+                let key = self.key_at(malformed.at);
+                let key = shown(&key);
+                let message = format!("'{key}' within '{field}' appears twice: send it once in each object");
+                InvalidRequest::field(field, message)
+            }
+            Why::TooManyKeys => {
+                let message = format!("an object within '{field}' has more than {MAX_KEYS} fields: send fewer");
+                InvalidRequest::field(field, message)
+            }
+            _ => InvalidRequest::body(format!("the body is not valid JSON: {malformed}")),
+        }
+    }
+
+    /// The key whose text starts at `at`.
+    fn key_at(&self, at: usize) -> Cow<'a, str> {
+        let key = self.reader.text().get(at.saturating_sub(1)..).and_then(|rest| Reader::new(rest).value().ok());
+        key.and_then(|key| key.text()).map(|key| key.decoded()).unwrap_or_default()
+    }
+}
+
+fn no_object() -> InvalidRequest {
+    InvalidRequest::body("expected the body to be a JSON object")
+}
