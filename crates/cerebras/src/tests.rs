@@ -1,6 +1,6 @@
 //! Bodies as they are sent, and whose mistake a refusal is.
 
-mod growth;
+mod linear;
 mod nested;
 mod properties;
 mod refusals;

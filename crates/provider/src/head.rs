@@ -8,6 +8,7 @@ mod body;
 mod fields;
 mod messages;
 
+pub(crate) use body::utf8;
 pub use body::{MAX_FIELDS, RequestBody};
 
 use crate::{Malformed, Object, Operation};

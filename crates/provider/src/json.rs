@@ -15,7 +15,7 @@ pub(crate) use keys::MAX_KEYS;
 pub(crate) use reader::MAX_DEPTH;
 pub use reader::{Malformed, Reader, Value, Why};
 pub use rewrite::Rewrite;
-pub use text::Text;
+pub use text::{Text, whole_characters};
 pub use tree::tree;
 
 /// Notes that a key or a value is looked at; nothing outside of tests.

@@ -4,7 +4,7 @@
 //! is a stream of one [`Frame`]: one code path serves streamed and whole answers.
 
 mod capacity;
-mod content;
+mod completion;
 mod error;
 mod head;
 mod id;
@@ -16,13 +16,13 @@ mod request;
 use std::sync::Arc;
 
 pub use capacity::{Capacity, Quota};
-pub use content::content_text;
+pub use completion::{Choice, Completion};
 pub use error::{Adjustment, Error, ErrorKind, Phase};
 pub use head::{Features, Head, InvalidRequest, Limits, MAX_FIELDS, RequestBody};
 pub use id::{ModelId, RequestId, UpstreamId, UpstreamIds};
 #[cfg(feature = "steps")]
 pub use json::steps;
-pub use json::{Malformed, Object, Reader, Rewrite, Text, Value, Why, tree};
+pub use json::{Malformed, Object, Reader, Rewrite, Text, Value, Why, tree, whole_characters};
 pub use price::{NanoUsd, ParsePriceError, PicoUsd, Price, Tariff};
 pub use reply::{Frame, FrameKind, Frames, Reply, ReplyHead, Usage};
 pub use request::{Operation, Request};

@@ -59,10 +59,7 @@ pub struct Request {
 impl Request {
     /// Reads the head of `body` in one pass and checks it.
     pub fn parse(operation: Operation, body: Bytes, limits: Limits) -> Result<Self, InvalidRequest> {
-        // A long prompt is mostly text: validating it with vector instructions is a tenth of what the standard library takes.
-        let text = simdutf8::basic::from_utf8(&body);
-        let text = text.map_err(|_| InvalidRequest::body("the body is not valid UTF-8"))?;
-        let (head, object) = head::parse(operation, text, limits)?;
+        let (head, object) = head::parse(operation, head::utf8(&body)?, limits)?;
         Ok(Self { operation, head, body, object })
     }
 

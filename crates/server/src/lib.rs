@@ -20,7 +20,6 @@ mod openapi;
 mod providers;
 mod reload;
 mod running;
-mod said;
 mod sse;
 mod telemetry;
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::{growth, json::steps};
 
 const LIMITS: Limits = Limits { max_messages: 100 };
 
@@ -148,12 +149,8 @@ mod chats;
 
 #[test]
 fn reading_is_linear_in_the_body() {
-    for (what, input) in chats::CHATS {
-        let limits = Limits { max_messages: usize::MAX };
-        crate::growth::is_linear(what, input, crate::json::steps::taken, |text| {
-            drop(parse(Operation::Chat, text, limits))
-        });
-    }
+    let limits = Limits { max_messages: usize::MAX };
+    growth::are_linear(chats::CHATS, steps::taken, |text| drop(parse(Operation::Chat, text, limits)));
 }
 
 #[test]

@@ -28,7 +28,9 @@ impl<'a> Rewrite<'a> {
         let mut found = self.object.find_all(self.text, key);
         if let Some(first) = found.next() {
             let others: Vec<usize> = found.collect();
-            others.into_iter().for_each(|other| self.mark(other, true));
+            for other in others {
+                self.mark(other, true);
+            }
             self.mark(first, false);
             let range = self.object.members[first].value.clone();
             self.replaced.retain(|(old, _)| old.start < range.start || old.end > range.end);

@@ -36,6 +36,32 @@ impl<'a> Text<'a> {
     }
 }
 
+/// A JSON text with U+FFFD for every half of a surrogate pair that it writes as an escape; the rest stays as it is written.
+pub fn whole_characters(raw: &str) -> Cow<'_, str> {
+    if !raw.contains("\\ud") && !raw.contains("\\uD") {
+        return Cow::Borrowed(raw);
+    }
+    let mut out = String::with_capacity(raw.len());
+    let mut rest = raw;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        out.push_str(before);
+        let (is_half, length) = match escape.as_bytes().get(1) {
+            Some(b'u') => {
+                let (decoded, length) = code_point(&escape[1..]);
+                (decoded == char::REPLACEMENT_CHARACTER, length + 1)
+            }
+            // A backslash, and the ASCII character that follows it in every JSON text.
+            _ => (false, escape.floor_char_boundary(2)),
+        };
+        let (escape, after) = escape.split_at(length);
+        out.push_str(if is_half { "\u{fffd}" } else { escape });
+        rest = after;
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
 /// How much of a string is looked at eight bytes at a time. Most strings end within it.
 const SHORT: usize = 128;
 /// How many bytes of a longer string are looked at as one: the compiler makes vector instructions of that.
@@ -47,7 +73,7 @@ pub(super) fn next_special(text: &[u8], mut at: usize) -> usize {
         let short = at + SHORT;
         while at < short {
             let Some(eight) = text[at..].first_chunk() else {
-                return text[at..].iter().position(is_special).map_or(text.len(), |offset| at + offset);
+                return text[at..].iter().position(|byte| is_special(*byte)).map_or(text.len(), |offset| at + offset);
             };
             if let Some(offset) = special_of_eight(*eight) {
                 return at + offset;
@@ -60,13 +86,13 @@ pub(super) fn next_special(text: &[u8], mut at: usize) -> usize {
     }
 }
 
-fn is_special(byte: &u8) -> bool {
+fn is_special(byte: u8) -> bool {
     matches!(byte, b'"' | b'\\' | 0..0x20)
 }
 
 /// Looks at every byte, without an end before the last: only so it is done with vector instructions.
 fn holds_special(block: &[u8; BLOCK]) -> bool {
-    block.iter().fold(0, |any, byte| any | u8::from(is_special(byte))) != 0
+    block.iter().fold(0, |any, byte| any | u8::from(is_special(*byte))) != 0
 }
 
 fn special_of_eight(eight: [u8; 8]) -> Option<usize> {
@@ -131,5 +157,21 @@ fn code_point(rest: &str) -> (char, usize) {
             (char::from_u32(pair).unwrap_or(char::REPLACEMENT_CHARACTER), 11)
         }
         None => (char::REPLACEMENT_CHARACTER, 5),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_halves_of_pairs_are_replaced() {
+        for same in [r#""a""#, r#"{"\u00e9":["\\ud83d",1,"\ud83d\ude00","\n\"\uD83D\uDE00"]}"#, r#""\\\\ud83d""#] {
+            assert_eq!(whole_characters(same), same);
+        }
+        assert_eq!(
+            whole_characters(r#"["\ud83d","\uDE00\ud83d\u0041\\\udc00x",7]"#),
+            "[\"\u{fffd}\",\"\u{fffd}\u{fffd}\\u0041\\\\\u{fffd}x\",7]"
+        );
     }
 }

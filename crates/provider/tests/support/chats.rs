@@ -1,7 +1,9 @@
 //! Bodies of chats that are long because one thing in them is repeated. Shared by the tests of several crates.
 
+use super::growth::Case;
+
 /// Bodies of chats that repeat one thing, by what that is.
-pub(crate) const CHATS: [(&str, fn(usize) -> String); 16] = [
+pub(crate) const CHATS: &[Case] = &[
     ("one key", |n| chat(&",\"x\":0".repeat(n))),
     ("unknown keys", |n| chat(&many(n, |at| format!(",\"x{at}\":0")))),
     ("unknown keys with escapes", |n| chat(&many(n, |at| format!(",\"\\u0078{at}\":0")))),

@@ -30,7 +30,10 @@ use order::Order;
 pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, app: web::Data<Arc<App>>) -> HttpResponse {
     let mut context = RequestContext::new(Route::Batch, &request, &app);
     let prepared = match context.receive(&request, payload).await {
-        Ok(admitted) => Order::parse(&admitted.body, context.live.server.max_batch).map(|order| (order, admitted)),
+        Ok(admitted) => match Order::parse(&admitted.body, context.live.server.max_batch) {
+            Ok(order) => Ok((order, admitted)),
+            Err(invalid) => Err(invalid.into()),
+        },
         Err(error) => Err(error),
     };
     let (order, admitted) = match prepared {

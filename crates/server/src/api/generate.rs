@@ -1,6 +1,6 @@
 //! `POST /v1/generate`, `/v1/generate/stream`, `/v1/chat/stream`: a prompt or messages in, text out.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use router::Route;
@@ -35,9 +35,10 @@ async fn serve(request: &HttpRequest, payload: web::Payload, app: &Arc<App>, str
 }
 
 fn prepare(mut admitted: Admitted, context: &RequestContext, stream: bool) -> Result<Prepared, ApiError> {
-    let mut prompt = Prompt::parse(&admitted.body)?;
+    let body = admitted.body.clone();
+    let mut prompt = Prompt::parse(&body)?;
     let (model, task) = (prompt.take_text("model")?, prompt.take_text("task")?);
-    admitted.task = admitted.task.or(task);
+    admitted.task = admitted.task.or_else(|| task.map(Cow::into_owned));
     let resolved = context.resolve(&admitted, model.as_deref())?;
     let name = resolved.name(model.as_deref()).to_owned();
     let request = prompt.into_chat(&name, stream, context.live.server.limits)?;

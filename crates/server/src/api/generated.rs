@@ -1,12 +1,12 @@
 //! The short form of an answer: its text, and what it took.
 
-use provider::{Error, ErrorKind, NanoUsd, RequestId};
+use provider::{Choice, Completion, Error, ErrorKind, NanoUsd, RequestId};
 use router::{RouterError, Served};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answer::read_whole;
-use crate::{openapi::EnsembleReport, said::Said};
+use crate::openapi::EnsembleReport;
 
 /// An answer to a prompt.
 #[derive(Debug, Serialize, ToSchema)]
@@ -45,20 +45,20 @@ impl Generated {
 /// Reads a whole answer to its end.
 pub(crate) async fn read(mut served: Served, model: &str, id: &RequestId) -> Result<Generated, RouterError> {
     let body = read_whole(&mut served).await?;
-    let said = Said::read(&String::from_utf8_lossy(&body)).map_err(|malformed| {
+    let completion = Completion::read(&String::from_utf8_lossy(&body)).map_err(|malformed| {
         let error = Error::new(ErrorKind::Protocol, format!("the upstream's answer is not valid JSON: {malformed}"));
         RouterError::Failed { error, attempts: served.attempts, retry_after: None }
     })?;
-    let choice = said.choices.into_iter().next().unwrap_or_default();
+    let choice = completion.choices().next();
     Ok(Generated {
-        finish_reason: choice.finish_reason.clone(),
-        result: choice.into_text(),
+        result: choice.map(|choice| choice.text().into_owned()).unwrap_or_default(),
+        finish_reason: choice.and_then(Choice::finish_reason).map(str::to_owned),
         provider: served.provider,
         upstream: served.upstream.as_str().to_owned(),
         model: model.to_owned(),
-        usage: said.usage,
+        usage: completion.object("usage").cloned(),
         cost_usd: served.cost.map(NanoUsd::usd),
         request_id: id.as_str().to_owned(),
-        ensemble: said.ensemble,
+        ensemble: completion.object("ensemble").cloned(),
     })
 }

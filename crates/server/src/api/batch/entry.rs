@@ -9,16 +9,16 @@ use parking_lot::Mutex;
 use provider::{Request, RequestId};
 use router::{Caller, Route, Subject};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::time::{Instant, sleep};
 use utoipa::ToSchema;
 
+use super::order::{Defaults, Entry};
 use crate::{
     api::{
         admission::{Admitted, RequestContext},
         answer::ask,
         generated::{self, Generated},
-        prompt::Prompt,
     },
     app::{App, Live},
     error::{ApiError, ErrorBody},
@@ -35,7 +35,7 @@ pub(super) struct Batch {
     app: Arc<App>,
     live: Arc<Live>,
     admitted: Admitted,
-    defaults: Map<String, Value>,
+    defaults: Defaults,
     /// The permits that the batch itself came in with, for the first entry that wants them.
     permits: Mutex<Option<Permits>>,
 }
@@ -72,16 +72,16 @@ impl Line {
 }
 
 impl Batch {
-    pub(super) fn new(context: &RequestContext, mut admitted: Admitted, defaults: Map<String, Value>) -> Self {
+    pub(super) fn new(context: &RequestContext, mut admitted: Admitted, defaults: Defaults) -> Self {
         let permits = Mutex::new(Some(std::mem::take(&mut admitted.permits)));
         Self { app: context.app.clone(), live: context.live.clone(), admitted, defaults, permits }
     }
 
     /// Answers one entry.
-    pub(super) async fn line(&self, index: usize, entry: Map<String, Value>) -> Line {
+    pub(super) async fn line(&self, index: usize, entry: Entry) -> Line {
         let started = Instant::now();
         let id = RequestId::from(format!("{}.{index}", self.admitted.id.as_str()).as_str());
-        let answered = match self.prepare(entry) {
+        let answered = match self.prepare(&entry) {
             Ok((request, resolved, model)) => self.answer(&request, &resolved, &model, &id).await,
             Err(error) => {
                 self.app.rejected(self.subject(&id), &error, started);
@@ -101,14 +101,8 @@ impl Batch {
     }
 
     /// The chat that an entry stands for, what is to serve it, and what that is called.
-    fn prepare(&self, entry: Map<String, Value>) -> Result<(Request, Resolved, String), ApiError> {
-        let names_model = entry.contains_key("model") && !entry.contains_key("task");
-        let mut fields = self.defaults.clone();
-        if names_model {
-            fields.remove("task");
-        }
-        fields.extend(entry);
-        let mut prompt = Prompt::new(fields);
+    fn prepare(&self, entry: &Entry) -> Result<(Request, Resolved, String), ApiError> {
+        let mut prompt = self.defaults.complete(entry)?;
         let (model, task) = (prompt.take_text("model")?, prompt.take_text("task")?);
         let requested = Requested { model: model.as_deref(), task: self.admitted.task.as_deref().or(task.as_deref()) };
         let resolved = self.live.names.resolve(requested, &self.live.table, &self.admitted.key)?;
