@@ -176,7 +176,7 @@ impl State<'_> {
     }
 
     fn wrong(&self, message: impl Into<String>) -> Refused {
-        Refused::Invalid(InvalidRequest::field(&*self.body.field, message))
+        Refused::Invalid(InvalidRequest::field(self.body.field.decoded(), message))
     }
 }
 

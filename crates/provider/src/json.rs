@@ -11,7 +11,7 @@ mod tree;
 
 use std::{borrow::Cow, ops::Range};
 
-pub(crate) use keys::MAX_KEYS;
+pub(crate) use keys::{MAX_KEYS, key_at};
 pub(crate) use reader::MAX_DEPTH;
 pub use reader::{Malformed, Reader, Value, Why};
 pub use rewrite::Rewrite;

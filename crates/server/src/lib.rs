@@ -23,5 +23,13 @@ mod running;
 mod sse;
 mod telemetry;
 
+/// What fuzz targets reach beyond the public face.
+#[doc(hidden)]
+pub mod fuzzing;
+
 pub use providers::WiringError;
 pub use running::{Running, StartError};
+
+#[cfg(test)]
+#[path = "../../provider/tests/support/growth.rs"]
+mod growth;

@@ -2,12 +2,10 @@
 //!
 //! What is beyond a bound, or appears twice, is refused where it is met, before anything is kept of it.
 
-use std::borrow::Cow;
-
 use super::{InvalidRequest, shown};
 use crate::{
     Malformed, Reader, Text, Value,
-    json::{MAX_DEPTH, MAX_KEYS, Why},
+    json::{MAX_DEPTH, MAX_KEYS, Why, key_at},
 };
 
 /// Most fields of a request.
@@ -18,7 +16,7 @@ pub struct RequestBody<'a> {
     /// Stands before the value of the field that was handed out last; the caller reads it.
     pub reader: Reader<'a>,
     /// The name of that field.
-    pub field: Cow<'a, str>,
+    pub field: Text<'a>,
     count: usize,
 }
 
@@ -39,7 +37,8 @@ impl<'a> RequestBody<'a> {
         if text.trim_ascii().is_empty() {
             return Err(InvalidRequest::body("the body is empty: send a JSON object"));
         }
-        let mut body = Self { reader: Reader::of_request(text), field: Cow::Borrowed(""), count: 0 };
+        let mut body =
+            Self { reader: Reader::of_request(text), field: Text { raw: "", at: 0, is_escaped: false }, count: 0 };
         match body.reader.peek() {
             Some(b'{') => body.reader.enter().map_err(|malformed| body.refused(malformed))?,
             Some(b'[') => return Err(no_object()),
@@ -59,7 +58,8 @@ impl<'a> RequestBody<'a> {
     pub fn next_field(&mut self) -> Result<Option<Text<'a>>, InvalidRequest> {
         let key = self.reader.key().map_err(|malformed| match malformed.why {
             Why::Twice => {
-                let name = shown(&self.key_at(malformed.at)).to_owned();
+                let name = key_at(self.reader.text(), malformed.at).decoded();
+                let name = shown(&name);
                 let message = format!("'{name}' appears twice: send it once");
                 InvalidRequest::field(name, message)
             }
@@ -73,7 +73,7 @@ impl<'a> RequestBody<'a> {
         if self.count > MAX_FIELDS {
             return Err(InvalidRequest::body(format!("the body has more than {MAX_FIELDS} fields: send fewer")));
         }
-        self.field = key.decoded();
+        self.field = key;
         self.reader.peek();
         Ok(Some(key))
     }
@@ -112,13 +112,14 @@ impl<'a> RequestBody<'a> {
 
     /// What a client is told of a value that cannot be read.
     pub fn refused(&self, malformed: Malformed) -> InvalidRequest {
-        let field = shown(&self.field);
+        let field = self.field.decoded();
+        let field = shown(&field);
         match malformed.why {
             Why::TooDeep => InvalidRequest::body(format!(
                 "the body is nested too deeply: at most {MAX_DEPTH} levels of arrays and objects are accepted"
             )),
             Why::Twice => {
-                let key = self.key_at(malformed.at);
+                let key = key_at(self.reader.text(), malformed.at).decoded();
                 let key = shown(&key);
                 let message = format!("'{key}' within '{field}' appears twice: send it once in each object");
                 InvalidRequest::field(field, message)
@@ -129,12 +130,6 @@ impl<'a> RequestBody<'a> {
             }
             _ => InvalidRequest::body(format!("the body is not valid JSON: {malformed}")),
         }
-    }
-
-    /// The key whose text starts at `at`.
-    fn key_at(&self, at: usize) -> Cow<'a, str> {
-        let key = self.reader.text().get(at.saturating_sub(1)..).and_then(|rest| Reader::new(rest).value().ok());
-        key.and_then(|key| key.text()).map(|key| key.decoded()).unwrap_or_default()
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{Operation, Value};
 impl State<'_> {
     /// Reads the value of the field whose key was read.
     pub(super) fn member(&mut self) -> Result<(), Refused> {
-        let field = self.body.field.clone();
+        let field = self.body.field.decoded();
         match &*field {
             "model" => {
                 let model = self.body.reader.value()?.text().filter(|model| !model.raw.is_empty());
@@ -67,7 +67,8 @@ impl State<'_> {
             are_numbers |= count == 0 && is_number(first);
             count += 1;
             if count > MAX_INPUTS && !are_numbers {
-                let message = format!("'{}' has more than {MAX_INPUTS} entries: split the request", self.body.field);
+                let message =
+                    format!("'{}' has more than {MAX_INPUTS} entries: split the request", self.body.field.decoded());
                 return Err(self.wrong(message));
             }
             if first == Some(b'[') {
@@ -101,11 +102,11 @@ impl State<'_> {
         if count <= MAX_TOKENS {
             return Ok(());
         }
-        Err(self.wrong(format!("'{}' has more than {MAX_TOKENS} tokens: shorten it", self.body.field)))
+        Err(self.wrong(format!("'{}' has more than {MAX_TOKENS} tokens: shorten it", self.body.field.decoded())))
     }
 
     fn no_input(&self) -> Refused {
-        self.wrong(format!("'{}' must be a string or a non-empty array", self.body.field))
+        self.wrong(format!("'{}' must be a string or a non-empty array", self.body.field.decoded()))
     }
 
     fn limit(&mut self, field: &str) -> Result<(), Refused> {
@@ -163,7 +164,7 @@ impl State<'_> {
         match self.body.reader.value()? {
             Value::Bool(flag) => Ok(flag),
             Value::Null => Ok(false),
-            _ => Err(self.wrong(format!("'{}' must be true or false", self.body.field))),
+            _ => Err(self.wrong(format!("'{}' must be true or false", self.body.field.decoded()))),
         }
     }
 
@@ -174,9 +175,9 @@ impl State<'_> {
             return Ok(None);
         }
         let number = value.count().filter(|number| (min..=max).contains(number));
-        number
-            .map(Some)
-            .ok_or_else(|| self.wrong(format!("'{}' must be a whole number from {min} to {max}", self.body.field)))
+        number.map(Some).ok_or_else(|| {
+            self.wrong(format!("'{}' must be a whole number from {min} to {max}", self.body.field.decoded()))
+        })
     }
 
     fn number(&mut self, min: f64, max: f64) -> Result<(), Refused> {
@@ -184,7 +185,7 @@ impl State<'_> {
         if value == Value::Null || value.number().is_some_and(|number| (min..=max).contains(&number)) {
             return Ok(());
         }
-        Err(self.wrong(format!("'{}' must be a number from {min} to {max}", self.body.field)))
+        Err(self.wrong(format!("'{}' must be a number from {min} to {max}", self.body.field.decoded())))
     }
 }
 

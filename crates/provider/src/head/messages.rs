@@ -5,6 +5,7 @@ use std::fmt;
 use super::{InvalidRequest, Refused, State, shown};
 use crate::{Text, Value};
 
+const PLAIN_ROLES: [&str; 3] = ["user", "assistant", "system"];
 const ROLES: [&str; 6] = ["system", "developer", "user", "assistant", "tool", "function"];
 
 impl State<'_> {
@@ -41,8 +42,10 @@ impl State<'_> {
         while let Some(key) = self.body.reader.key()? {
             match &*key.decoded() {
                 "role" => {
-                    let role = self.body.reader.value()?.text();
-                    self.role(index, role)?;
+                    match self.body.reader.value()?.text() {
+                        Some(role) if !role.is_escaped && PLAIN_ROLES.contains(&role.raw) => {}
+                        role => self.special_role(index, role)?,
+                    }
                     has_role = true;
                 }
                 "content" => self.content(index)?,
@@ -60,18 +63,16 @@ impl State<'_> {
         Ok(())
     }
 
-    fn role(&mut self, index: usize, role: Option<Text<'_>>) -> Result<(), Refused> {
-        let Some(role) = role else {
-            return Err(wrong(index, ".role", format_args!("must be one of {}", ROLES.join(", "))));
-        };
-        let name = role.decoded();
-        if !ROLES.contains(&&*name) {
-            let allowed = ROLES.join(", ");
-            return Err(wrong(index, ".role", format_args!("is {:?}: use one of {allowed}", shown(&name))));
+    /// Any role but the plain ones as they are usually written.
+    fn special_role(&mut self, index: usize, role: Option<Text<'_>>) -> Result<(), Refused> {
+        self.head.has_special_messages = true;
+        match role.map(|role| role.decoded()) {
+            Some(name) if ROLES.contains(&&*name) => Ok(()),
+            Some(name) => {
+                Err(wrong(index, ".role", format_args!("is {:?}: use one of {}", shown(&name), ROLES.join(", "))))
+            }
+            None => Err(wrong(index, ".role", format_args!("must be one of {}", ROLES.join(", ")))),
         }
-        let is_plain = !role.is_escaped && matches!(&*name, "system" | "user" | "assistant");
-        self.head.has_special_messages |= !is_plain;
-        Ok(())
     }
 
     fn content(&mut self, index: usize) -> Result<(), Refused> {

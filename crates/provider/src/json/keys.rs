@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, collections::HashSet};
 
-use super::{Why, text::Text};
+use super::{Reader, Why, text::Text};
 
 /// Most keys of an object that are compared one by one.
 const FEW: usize = 16;
@@ -13,43 +13,76 @@ const FEW: usize = 16;
 pub(crate) const MAX_KEYS: usize = 16_384;
 
 /// The keys of an object, and of those around it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Keys<'a> {
-    /// The first keys of every open object, the innermost object's last.
-    few: Vec<Text<'a>>,
-    /// Where each open object's keys start in `few`.
-    starts: Vec<usize>,
-    /// All keys of the objects that have more than [`FEW`], with the number of objects around.
+    /// The objects that are open, the innermost last.
+    open: Vec<Open>,
+    /// Where the first keys of every open object start in the text.
+    few: Vec<usize>,
+    /// All keys of the open objects that have more than [`FEW`], with the number of objects around.
     many: Vec<(usize, HashSet<Cow<'a, str>>)>,
 }
 
+/// An open object.
+#[derive(Debug)]
+struct Open {
+    /// Where its keys start in [`Keys::few`].
+    start: usize,
+    /// A bit for each of its keys. Two keys that say the same have the same bit, and most others have another.
+    bits: u64,
+}
+
+fn bit(key: &Text<'_>) -> u64 {
+    if key.is_escaped { bit_of(key.decoded().as_bytes()) } else { bit_of(key.raw.as_bytes()) }
+}
+
+fn bit_of(key: &[u8]) -> u64 {
+    let (first, last) = (key.first().copied().unwrap_or_default(), key.last().copied().unwrap_or_default());
+    let mixed = u32::from(first).wrapping_mul(7) ^ u32::from(last).wrapping_mul(3);
+    1_u64.rotate_left(mixed.wrapping_add(key.len().to_le_bytes()[0].into()))
+}
+
 impl<'a> Keys<'a> {
+    /// No object is open.
+    pub(super) fn new() -> Self {
+        Self { open: Vec::with_capacity(8), few: Vec::with_capacity(32), many: Vec::new() }
+    }
+
     /// An object is entered.
     pub(super) fn enter(&mut self) {
-        self.starts.push(self.few.len());
+        self.open.push(Open { start: self.few.len(), bits: 0 });
     }
 
     /// The innermost object is left.
     pub(super) fn leave(&mut self) {
-        let Some(start) = self.starts.pop() else { return };
-        self.few.truncate(start);
-        self.many.pop_if(|(around, _)| *around == self.starts.len());
+        let Some(left) = self.open.pop() else { return };
+        self.few.truncate(left.start);
+        if self.many.last().is_some_and(|(around, _)| *around == self.open.len()) {
+            self.many.pop();
+        }
     }
 
-    /// Takes in the next key of the innermost object.
-    pub(super) fn add(&mut self, key: Text<'a>) -> Result<(), Why> {
-        let start = self.starts.last().copied().unwrap_or_default();
-        let own = &self.few[start..];
-        if own.len() < FEW {
-            if own.iter().any(|earlier| earlier.says_the_same(&key)) {
-                return Err(Why::Twice);
-            }
-            self.few.push(key);
-            return Ok(());
+    /// Takes in the next key of the innermost object of `text`.
+    pub(super) fn add(&mut self, key: Text<'a>, text: &'a str) -> Result<(), Why> {
+        let Some(object) = self.open.last_mut() else { return Ok(()) };
+        let bit = bit(&key);
+        let is_new = object.bits & bit == 0;
+        object.bits |= bit;
+        if self.few.len() - object.start == FEW {
+            return self.add_to_many(key, text);
         }
-        let around = self.starts.len() - 1;
+        if !is_new && self.few[object.start..].iter().any(|at| key_at(text, *at).says_the_same(&key)) {
+            return Err(Why::Twice);
+        }
+        self.few.push(key.at);
+        Ok(())
+    }
+
+    fn add_to_many(&mut self, key: Text<'a>, text: &'a str) -> Result<(), Why> {
+        let around = self.open.len() - 1;
         if self.many.last().is_none_or(|(of, _)| *of != around) {
-            self.many.push((around, own.iter().map(Text::decoded).collect()));
+            let own = self.few[self.few.len() - FEW..].iter();
+            self.many.push((around, own.map(|at| key_at(text, *at).decoded()).collect()));
         }
         let Some((_, all)) = self.many.last_mut() else { return Ok(()) };
         if all.len() == MAX_KEYS {
@@ -57,4 +90,10 @@ impl<'a> Keys<'a> {
         }
         if all.insert(key.decoded()) { Ok(()) } else { Err(Why::Twice) }
     }
+}
+
+/// The key that starts at `at`, behind its quote. It was read before.
+pub(crate) fn key_at(text: &str, at: usize) -> Text<'_> {
+    let key = text.get(at.saturating_sub(1)..).and_then(|rest| Reader::new(rest).value().ok());
+    key.and_then(|key| key.text()).unwrap_or_default()
 }

@@ -156,7 +156,7 @@ impl<'a> Reader<'a> {
 
     /// The same for what a client sent: in no object, however deep, may a key appear twice or be one too many.
     pub fn of_request(text: &'a str) -> Self {
-        Self { keys: Some(Keys::default()), ..Self::new(text) }
+        Self { keys: Some(Keys::new()), ..Self::new(text) }
     }
 
     /// The text that is read.
@@ -170,7 +170,13 @@ impl<'a> Reader<'a> {
     }
 
     /// The first byte of what comes next; white space is passed over. `None` at the end.
+    #[inline]
     pub fn peek(&mut self) -> Option<u8> {
+        let next = *self.text.as_bytes().get(self.at)?;
+        if next > b' ' { Some(next) } else { self.pass_space() }
+    }
+
+    fn pass_space(&mut self) -> Option<u8> {
         let bytes = self.text.as_bytes();
         while let Some(byte) = bytes.get(self.at) {
             if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
@@ -240,17 +246,26 @@ impl<'a> Reader<'a> {
     /// If neither a key nor the end of the object stands there, or if the key may not.
     pub fn key(&mut self) -> Read<Option<Text<'a>>> {
         super::step();
-        if !self.goes_on(b'}')? {
-            return Ok(None);
-        }
-        match self.peek() {
-            Some(b'"') => {}
-            Some(_) => return self.fail(Why::NoKey),
-            None => return self.fail(Why::Ends),
+        let bytes = self.text.as_bytes();
+        match bytes.get(self.at..) {
+            // As most programs write it.
+            Some([b',', b'"', ..]) if !self.is_first => self.at += 1,
+            _ if !self.goes_on(b'}')? => return Ok(None),
+            _ => match self.peek() {
+                Some(b'"') => {}
+                Some(_) => return self.fail(Why::NoKey),
+                None => return self.fail(Why::Ends),
+            },
         }
         let key = self.string()?;
-        if let Some(Err(why)) = self.keys.as_mut().map(|keys| keys.add(key)) {
+        if let Some(keys) = &mut self.keys
+            && let Err(why) = keys.add(key, self.text)
+        {
             return Err(Malformed { at: key.at, why });
+        }
+        if bytes.get(self.at) == Some(&b':') {
+            self.at += 1;
+            return Ok(Some(key));
         }
         match self.peek() {
             Some(b':') => self.at += 1,
@@ -323,13 +338,23 @@ impl<'a> Reader<'a> {
         Ok(count)
     }
 
+    #[inline]
     fn string(&mut self) -> Read<Text<'a>> {
-        let bytes = self.text.as_bytes();
         let start = self.at + 1;
+        let end = next_special(self.text.as_bytes(), start);
+        if self.text.as_bytes().get(end) != Some(&b'"') {
+            return self.odd_string(start, end);
+        }
+        self.at = end + 1;
+        Ok(Text { raw: &self.text[start..end], at: start, is_escaped: false })
+    }
+
+    /// The string that starts at `start` and has something else than a quote at `special`.
+    fn odd_string(&mut self, start: usize, special: usize) -> Read<Text<'a>> {
+        let bytes = self.text.as_bytes();
         let mut is_escaped = false;
-        self.at = start;
+        self.at = special;
         loop {
-            self.at = next_special(bytes, self.at);
             match bytes.get(self.at) {
                 Some(b'"') => break,
                 Some(b'\\') => match escape_length(&bytes[self.at..]) {
@@ -342,6 +367,7 @@ impl<'a> Reader<'a> {
                 Some(_) => return self.fail(Why::ControlCharacter),
                 None => return self.fail(Why::Ends),
             }
+            self.at = next_special(bytes, self.at);
         }
         let raw = &self.text[start..self.at];
         self.at += 1;
@@ -395,6 +421,7 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
+    #[cold]
     fn fail<T>(&self, why: Why) -> Read<T> {
         Err(Malformed { at: self.at, why })
     }

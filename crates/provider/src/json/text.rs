@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// A string as it stands in the text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Text<'a> {
     /// What stands between the quotes.
     pub raw: &'a str,
@@ -62,28 +62,34 @@ pub fn whole_characters(raw: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// How much of a string is looked at eight bytes at a time. Most strings end within it.
-const SHORT: usize = 128;
+/// How many words of a string are looked at one by one. Most strings end within them.
+const SHORT: usize = 16;
 /// How many bytes of a longer string are looked at as one: the compiler makes vector instructions of that.
 const BLOCK: usize = 128;
 
 /// Where the next byte lies, from `at` on, that is a quote, a backslash or a control character: the end of the text if none is.
-pub(super) fn next_special(text: &[u8], mut at: usize) -> usize {
-    loop {
-        let short = at + SHORT;
-        while at < short {
-            let Some(eight) = text[at..].first_chunk() else {
-                return text[at..].iter().position(|byte| is_special(*byte)).map_or(text.len(), |offset| at + offset);
-            };
-            if let Some(offset) = special_of_eight(*eight) {
-                return at + offset;
-            }
-            at += 8;
+pub(super) fn next_special(text: &[u8], at: usize) -> usize {
+    let rest = &text[at..];
+    let (words, tail) = rest.as_chunks();
+    for (index, word) in words.iter().enumerate() {
+        if index == SHORT {
+            return at + SHORT * 8 + special_of_long(&rest[SHORT * 8..]);
         }
-        while text[at..].first_chunk::<BLOCK>().is_some_and(|block| !holds_special(block)) {
-            at += BLOCK;
+        let special = special_of_eight(*word);
+        if special != 0 {
+            return at + index * 8 + (special.trailing_zeros() / 8) as usize;
         }
     }
+    tail.iter().position(|byte| is_special(*byte)).map_or(text.len(), |offset| text.len() - tail.len() + offset)
+}
+
+/// The same for what is likely to be long.
+#[inline(never)]
+fn special_of_long(text: &[u8]) -> usize {
+    let (blocks, _) = text.as_chunks::<BLOCK>();
+    let harmless = BLOCK * blocks.iter().take_while(|block| !holds_special(block)).count();
+    let rest = &text[harmless..];
+    rest.iter().position(|byte| is_special(*byte)).map_or(text.len(), |offset| harmless + offset)
 }
 
 fn is_special(byte: u8) -> bool {
@@ -95,15 +101,16 @@ fn holds_special(block: &[u8; BLOCK]) -> bool {
     block.iter().fold(0, |any, byte| any | u8::from(is_special(*byte))) != 0
 }
 
-fn special_of_eight(eight: [u8; 8]) -> Option<usize> {
+/// Marks the first byte of eight that is special with its highest bit; bytes behind it may be marked too.
+#[inline]
+fn special_of_eight(eight: [u8; 8]) -> u64 {
     const ONES: u64 = u64::MAX / 255;
     const HIGH: u64 = ONES * 0x80;
-    // The lowest byte that one of these marks is always right; a borrow can only mark bytes above it.
-    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & HIGH;
-    let equal = |word: u64, byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+    // A borrow can only mark bytes above the lowest one that is marked rightly.
+    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word;
     let word = u64::from_le_bytes(eight);
-    let special = equal(word, b'"') | equal(word, b'\\') | below(word, 0x20);
-    (special != 0).then_some((special.trailing_zeros() / 8) as usize)
+    // With this bit flipped a quote is 0x20, just above the control characters, and nothing else comes below it.
+    (below(word ^ (ONES * 2), 0x21) | below(word ^ (ONES * u64::from(b'\\')), 1)) & HIGH
 }
 
 /// How many bytes the escape at the start of `rest`, a backslash, takes; `None` if it is none.

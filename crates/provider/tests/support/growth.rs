@@ -41,8 +41,8 @@ fn is_linear(what: &str, input: fn(usize) -> String, steps: fn() -> u64, work: i
     });
     let shown = format!("{what}: {small:?}, {large:?}");
     assert!(large.blocks <= small.blocks * 5 + 64, "allocations, {shown}");
-    // A vector that doubles asks for up to twice as much as it needs in the end.
-    assert!(large.bytes <= small.bytes * 8 + 4096, "bytes, {shown}");
+    // A vector that doubles asks for up to twice as much as it needs in the end, and a small input may need no copy.
+    assert!(large.bytes <= small.bytes * 8 + large.input * 4, "bytes, {shown}");
     assert!(large.steps <= small.steps * 5 + 64, "steps, {shown}");
     assert!(large.peak <= large.input * PEAK.0 + PEAK.1, "bytes at a time, {shown}");
 }

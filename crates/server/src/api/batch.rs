@@ -24,7 +24,7 @@ use utoipa::ToSchema;
 use super::{admission::RequestContext, in_pieces};
 use crate::app::App;
 use entry::{Batch, Line};
-use order::Order;
+pub(crate) use order::Order;
 
 /// Answers every prompt.
 pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, app: web::Data<Arc<App>>) -> HttpResponse {

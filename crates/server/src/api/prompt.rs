@@ -22,7 +22,7 @@ impl<'a> Prompt<'a> {
         let mut prompt = Self::default();
         while body.next_field()?.is_some() {
             let raw = body.raw()?;
-            prompt.add(body.field.clone(), raw);
+            prompt.add(body.field.decoded(), raw);
         }
         Ok(prompt)
     }
@@ -104,7 +104,9 @@ impl<'a> Prompt<'a> {
         out.push_str("{\"model\":");
         out.push_str(&quoted(model));
         out.push_str(",\"messages\":");
-        messages.into_iter().for_each(|piece| out.push_str(&whole_characters(piece)));
+        for piece in messages {
+            out.push_str(&whole_characters(piece));
+        }
         for (name, raw) in &self.0 {
             out.push(',');
             out.push_str(&quoted(name));

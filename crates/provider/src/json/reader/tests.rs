@@ -85,7 +85,7 @@ fn what_is_wrong_is_named_with_its_place() {
 
 #[test]
 fn special_bytes_are_found_at_every_place() {
-    for length in (0..20).chain([127, 128, 129, 255, 256, 257, 400, 1_000]) {
+    for length in (0..20).chain([127, 128, 129, 255, 256, 257, 400]) {
         let mut text = vec![b'a'; length];
         for at in 0..length {
             for special in [b'"', b'\\', 0, 0x1f] {
@@ -134,12 +134,13 @@ fn keys_are_told_apart_in_objects_of_any_size() {
     };
     for count in [15, 16, 17, 18, 1_000, MAX_KEYS] {
         assert_eq!(requested(&object(count, "")), Ok(()), "{count}");
-        for again in [0, 15, 16, count - 1].into_iter().filter(|again| *again < count) {
+        for again in [0, 15, 16, count - 1].into_iter().filter(|again| *again < count && count < MAX_KEYS) {
             let twice = requested(&object(count, &format!(r#","k{again}":0"#)));
-            let why = if count == MAX_KEYS { Why::TooManyKeys } else { Why::Twice };
-            assert_eq!(twice.map_err(|malformed| malformed.why), Err(why), "{again} of {count}");
+            assert_eq!(twice.map_err(|malformed| malformed.why), Err(Why::Twice), "{again} of {count}");
         }
     }
+    let too_many = requested(&object(MAX_KEYS, r#","more":0"#));
+    assert_eq!(too_many.map_err(|malformed| malformed.why), Err(Why::TooManyKeys));
     let nested = format!(r#"{{"a":{},"b":{},"a":0}}"#, object(40, ""), object(40, r#","c":[{"k0":1}]"#));
     assert_eq!(requested(&nested).map_err(|malformed| malformed.why), Err(Why::Twice), "behind wide ones");
 }

@@ -42,7 +42,7 @@ impl Order {
         let mut concurrency = Ok(CONCURRENCY);
         let (mut prompts, mut requests, mut defaults) = (None, None, Defaults::default());
         while reading.next_field()?.is_some() {
-            match &*reading.field {
+            match &*reading.field.decoded() {
                 "concurrency" => concurrency = self::concurrency(reading.value()?),
                 "prompts" => prompts = entries(&mut reading, body, most, Entry::Prompt)?,
                 "requests" => requests = entries(&mut reading, body, most, Entry::Request)?,
@@ -108,7 +108,7 @@ fn entries(
     most: usize,
     entry: fn(Bytes) -> Entry,
 ) -> Result<Option<Vec<Entry>>, InvalidRequest> {
-    let (field, of, is_request) = match &*reading.field {
+    let (field, of, is_request) = match &*reading.field.decoded() {
         "requests" => ("requests", "objects", true),
         _ => ("prompts", "strings", false),
     };

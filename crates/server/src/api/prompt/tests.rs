@@ -2,9 +2,7 @@ use provider::steps;
 use serde_json::json;
 
 use super::*;
-
-#[path = "../../../../provider/tests/support/growth.rs"]
-mod growth;
+use crate::growth;
 
 const LIMITS: Limits = Limits { max_messages: 100_000 };
 

@@ -2,9 +2,7 @@ use provider::{Limits, steps};
 use serde_json::json;
 
 use super::*;
-
-#[path = "../../../../../provider/tests/support/growth.rs"]
-mod growth;
+use crate::growth;
 
 fn order(body: &str, most: usize) -> Result<Order, InvalidRequest> {
     Order::parse(&Bytes::copy_from_slice(body.as_bytes()), most)
@@ -71,12 +69,14 @@ fn reading_a_batch_is_linear_in_the_body() {
         ("prompts", |n| format!("{{\"prompts\":[{}\"x\"]}}", "\"x\",".repeat(n))),
         ("requests", |n| format!("{{\"requests\":[{}{{}}]}}", "{\"prompt\":\"x\"},".repeat(n))),
         ("defaults", |n| {
-            format!("{{\"prompts\":[\"x\"]{}}}", (0..n).map(|at| format!(",\"x{at}\":0")).collect::<String>())
+            format!("{{\"prompts\":[\"x\"]{}}}", (0..n).map(|at| format!(",\"x{at}\":0")).collect::<Vec<_>>().concat())
         }),
         ("small arrays", |n| format!("{{\"x\":[{}[]],\"prompts\":[\"x\"]}}", "[[]],".repeat(n))),
     ];
     growth::are_linear(&cases, steps::taken, |text| {
         let Ok(order) = order(text, usize::MAX) else { return };
-        order.entries.iter().for_each(|entry| drop(order.defaults.complete(entry)));
+        for entry in &order.entries {
+            drop(order.defaults.complete(entry));
+        }
     });
 }
