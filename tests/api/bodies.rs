@@ -61,6 +61,7 @@ fn no_json() -> Vec<Case> {
 fn twice() -> Vec<Case> {
     let doubled = |first: &str, param: &'static str| {
         let chat = chat("x").to_string();
+        let first = first.trim_end_matches(',');
         Case {
             body: format!("{{{first},{}", &chat[1..]).into(),
             param: Some(param),
@@ -72,6 +73,39 @@ fn twice() -> Vec<Case> {
         doubled(r#""messages":[{"role":"user","content":"y"}]"#, "messages"),
         doubled(r#""stream":false,"stream":true"#, "stream"),
         doubled(r#""max_tokens":1,"max_tokens":2"#, "max_tokens"),
+        doubled(r#""temperature":1,"temperature":2"#, "temperature"),
+        doubled(r#""user":"a","\u0075ser":"b""#, "user"),
+        doubled(r#""of_the_future":1,"of_the_future":2"#, "of_the_future"),
+        doubled(&r#""x":0,"#.repeat(16_000), "x"),
+        doubled(r#""stream_options":{"include_usage":true,"include_usage":false}"#, "stream_options"),
+        doubled(r#""response_format":{"type":"text","type":"json_object"}"#, "response_format"),
+        doubled(r#""tools":[{"type":"function","function":{"name":"a","name":"b"}}]"#, "tools"),
+        doubled(r#""of_the_future":[{"a":{"b":1,"b":2}}]"#, "of_the_future"),
+        message_twice(r#""role":"user","role":"system","content":"x""#),
+        message_twice(r#""role":"user","content":"x","content":"y""#),
+        message_twice(r#""role":"user","content":[{"type":"text","text":"x","text":"y"}]"#),
+    ]
+}
+
+fn message_twice(members: &str) -> Case {
+    Case {
+        body: format!(r#"{{"model":"llama","messages":[{{{members}}}]}}"#).into(),
+        param: Some("messages"),
+        says: "within 'messages' appears twice: send it once",
+    }
+}
+
+/// What is too much is refused where the bound is met, before anything else is said of it.
+fn too_many() -> Vec<Case> {
+    let fields = (0..60_000).map(|at| format!(r#","x{at}":0"#)).collect::<Vec<_>>().concat();
+    let keys = (0..20_000).map(|at| format!(r#","{at}":0"#)).collect::<Vec<_>>().concat();
+    vec![
+        text(format!("{{{},{}", &fields[1..], &chat("x").to_string()[1..]), "has more than 256 fields"),
+        Case {
+            body: format!(r#"{{"model":"llama","logit_bias":{{{}}}}}"#, &keys[1..]).into(),
+            param: Some("logit_bias"),
+            says: "has more than 16384 fields",
+        },
     ]
 }
 
@@ -130,7 +164,7 @@ fn messages() -> Vec<Case> {
 async fn a_body_that_is_wrong_is_refused_by_name_and_not_sent_on() {
     let rig = launch().start();
     let mut served = 0;
-    for Case { body, param, says } in [no_json(), twice(), fields(), messages()].into_iter().flatten() {
+    for Case { body, param, says } in [no_json(), twice(), too_many(), fields(), messages()].into_iter().flatten() {
         let shown = String::from_utf8_lossy(&body[..body.len().min(120)]).into_owned();
         let answer = post(&rig, "/v1/chat/completions", body).await;
         Refusal { status: 400, code: "invalid_request", param, says }.check(&shown, &answer);
@@ -149,11 +183,32 @@ async fn the_other_operations_name_their_own_fields() {
         ("/v1/completions", json!({"model": "llama", "prompt": []}), "prompt", "must be a string or a non-empty array"),
         ("/v1/embeddings", json!({"model": "llama"}), "input", "'input' is required"),
         ("/v1/embeddings", json!({"model": "llama", "input": 7}), "input", "must be a string or a non-empty array"),
+        ("/v1/completions", json!({"model": "llama", "prompt": vec!["x"; 2_049]}), "prompt", "more than 2048 entries"),
+        ("/v1/completions", json!({"model": "llama", "prompt": vec![[1]; 2_049]}), "prompt", "more than 2048 entries"),
+        (
+            "/v1/completions",
+            json!({"model": "llama", "prompt": vec![1; 1 << 21]}),
+            "prompt",
+            "more than 1048576 tokens",
+        ),
+        (
+            "/v1/completions",
+            json!({"model": "llama", "prompt": vec!["x"; 17], "n": 128}),
+            "n",
+            "more than 2048 answers",
+        ),
+        (
+            "/v1/completions",
+            json!({"model": "llama", "prompt": vec!["x"; 103], "best_of": 20}),
+            "best_of",
+            "more than 2048 answers",
+        ),
+        ("/v1/embeddings", json!({"model": "llama", "input": vec!["x"; 2_049]}), "input", "more than 2048 entries"),
     ];
     for (path, body, param, says) in cases {
         let answer = rig.client.post(path, &body).await;
         let refusal = Refusal { status: 400, code: "invalid_request", param: Some(param), says };
-        refusal.check(&body.to_string(), &answer);
+        refusal.check(&body.to_string()[..60.min(body.to_string().len())], &answer);
     }
     // No upstream of this model makes embeddings.
     let answer = rig.client.post("/v1/embeddings", &json!({"model": "llama", "input": "x"})).await;

@@ -56,7 +56,7 @@ fn wrong_batches() -> Vec<Case> {
         case(BATCH, json!({"requests": {"prompt": "one"}}), "requests", "must be an array of objects"),
         case(BATCH, json!({"requests": ["one"]}), "requests", "must hold objects"),
         case(BATCH, json!({"prompts": ["a"], "requests": [{"prompt": "a"}]}), "prompts", "exclude each other"),
-        case(BATCH, json!({"prompts": many(10_000)}), "prompts", "10000 entries, but 2048 are the most here: split it"),
+        case(BATCH, json!({"prompts": many(10_000)}), "prompts", "has more than 2048 entries: split it"),
         case(BATCH, json!({"prompts": ["a"], "concurrency": 0}), "concurrency", "a whole number from 1 to 256"),
         case(BATCH, json!({"prompts": ["a"], "concurrency": "many"}), "concurrency", "a whole number from 1 to 256"),
     ]
@@ -110,6 +110,44 @@ async fn what_is_no_json_is_refused() {
         assert_eq!((get.status, get.header("allow")), (405, "POST"), "{path}");
         let nobody = rig.client.with_key("sk-nobody").post(path, &chat("x")).await;
         assert_eq!((nobody.status, nobody.error_code().as_str()), (401, "invalid_api_key"), "{path}");
+    }
+    still_serves(&rig, 1).await;
+}
+
+/// What a tree of values could not hold, or only at many times its size.
+#[tokio::test]
+async fn what_appears_twice_or_too_often_is_refused_by_name() {
+    let rig = launch().start();
+    let fields = (0..60_000).map(|at| format!(r#","x{at}":0"#)).collect::<Vec<_>>().concat();
+    for path in [GENERATE, STREAM, "/v1/chat/stream"] {
+        for (body, param, says) in [
+            (r#"{"prompt":"a","prompt":"b"}"#.to_owned(), Some("prompt"), "appears twice: send it once"),
+            (r#"{"prompt":"a","x":[{"y":1,"y":2}]}"#.to_owned(), Some("x"), "'y' within 'x' appears twice"),
+            (format!(r#"{{"prompt":"a"{fields}}}"#), None, "has more than 256 fields"),
+            (format!(r#"{{"messages":[{}1]}}"#, "{},".repeat(1 << 20)), Some("messages[0].role"), "is missing"),
+        ] {
+            let request = rig.client.request(Method::POST, path).header("content-type", "application/json").body(body);
+            let answer = Answer::of(request).await;
+            Refusal { status: 400, code: "invalid_request", param, says }.check(path, &answer);
+        }
+    }
+    for (body, param, says) in [
+        (r#"{"prompts":["a"],"prompts":["b"]}"#.to_owned(), "prompts", "appears twice: send it once"),
+        (
+            r#"{"requests":[{"prompt":"a","prompt":"b"}]}"#.to_owned(),
+            "requests",
+            "'prompt' within 'requests' appears twice",
+        ),
+        (format!(r#"{{"prompts":[{}1]}}"#, "1,".repeat(4_000_000)), "prompts", "has more than 2048 entries: split it"),
+        (
+            format!(r#"{{"requests":[{}{{}}]}}"#, "{},".repeat(2_000_000)),
+            "requests",
+            "has more than 2048 entries: split it",
+        ),
+    ] {
+        let request = rig.client.request(Method::POST, BATCH).header("content-type", "application/json").body(body);
+        let answer = Answer::of(request).await;
+        Refusal { status: 400, code: "invalid_request", param: Some(param), says }.check(BATCH, &answer);
     }
     still_serves(&rig, 1).await;
 }

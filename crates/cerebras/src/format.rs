@@ -1,7 +1,8 @@
 //! The format of an answer: OpenAI's `response_format` as Cerebras types it, and vLLM's constraints made into one.
 
-use provider::{Error, Reader, ReplyHead, Request, Rewrite, Text, Value};
-use serde_json::{Map, Value as Json};
+use std::borrow::Cow;
+
+use provider::{Error, Malformed, Reader, ReplyHead, Request, Rewrite, Text, Value};
 
 use crate::{
     exclude::{blaming, given},
@@ -80,20 +81,41 @@ pub(crate) fn constraint(request: &Request, rewrite: &mut Rewrite<'_>, head: &mu
 }
 
 /// The schema in `structured_outputs`, if a schema is all that it asks for.
-fn structured(raw: &str) -> Result<Option<String>, Error> {
-    let constraints: Map<String, Json> = serde_json::from_str(raw).unwrap_or_default();
-    let mut asked = constraints.iter().filter(|(_, value)| !value.is_null());
-    match (asked.next(), asked.next()) {
-        (Some((key, value)), None) if key == "json" => Ok(object(&value.to_string())),
+fn structured(raw: &str) -> Result<Option<Cow<'_, str>>, Error> {
+    match only_member(&mut Reader::new(raw)) {
+        Ok(Some((key, value))) if key.says("json") => Ok(object(value)),
         _ => Err(blaming("structured_outputs", "Cerebras can constrain an answer with a JSON schema only")),
     }
 }
 
+/// The one member that is not null of the object that comes next, and its raw value.
+fn only_member<'a>(reader: &mut Reader<'a>) -> Result<Option<(Text<'a>, &'a str)>, Malformed> {
+    if reader.peek() != Some(b'{') {
+        return Ok(None);
+    }
+    let mut only = None;
+    reader.enter()?;
+    while let Some(key) = reader.key()? {
+        let raw = reader.raw()?;
+        if raw != "null" && only.replace((key, raw)).is_some() {
+            return Ok(None);
+        }
+    }
+    Ok(only)
+}
+
 /// The object that `raw` is, or that the string `raw` spells.
-fn object(raw: &str) -> Option<String> {
-    match serde_json::from_str(raw).ok()? {
-        Json::Object(_) => Some(raw.to_owned()),
-        Json::String(text) => serde_json::from_str::<Map<String, Json>>(&text).ok().map(|_| text),
+fn object(raw: &str) -> Option<Cow<'_, str>> {
+    match Reader::new(raw).value().ok()? {
+        Value::Object(_) => Some(raw.into()),
+        Value::Text(spelled) => Some(spelled.decoded()).filter(|text| is_object(text)),
         _ => None,
     }
+}
+
+/// Whether a text that is not checked yet is an object in which nothing appears twice.
+fn is_object(text: &str) -> bool {
+    let mut reader = Reader::of_request(text);
+    let value = reader.value();
+    matches!(value, Ok(Value::Object(_))) && reader.end().is_ok()
 }

@@ -7,7 +7,7 @@ use crate::{
     exclude::{given, is_gpt_oss, text},
     fields::{Rule, rule},
     format, messages, tools,
-    typed::Writer,
+    typed::{self, Writer},
 };
 
 /// The request as it is sent.
@@ -23,20 +23,19 @@ pub(crate) fn outgoing<'a>(
         Some(Adjustment::FreshConnection | Adjustment::Limit(_) | Adjustment::Fit(_)) | None => None,
     };
     let (rewrite, head) = (&mut outgoing.rewrite, &mut outgoing.head);
-    for name in request.fields() {
-        let is_null = request.field(&name) == Some("null");
-        match rule(request.operation, &name) {
-            Rule::Rewritten => {}
-            Rule::Pass if without != Some(&*name) && !is_null => {}
-            Rule::Omit => drop(rewrite.remove(&name)),
-            Rule::Pass | Rule::Drop => {
-                rewrite.remove(&name);
-                if !is_null {
-                    head.dropped_params.push(name.into_owned());
-                }
-            }
+    let dropped = &mut head.dropped_params;
+    rewrite.retain(|name, value| {
+        let rule = rule(request.operation, &name);
+        let (is_null, is_without) = (value == b"null", without == Some(&*name));
+        match rule {
+            Rule::Rewritten => return true,
+            Rule::Pass if !is_without && !is_null => return true,
+            Rule::Omit => {}
+            Rule::Pass | Rule::Drop if is_null => {}
+            Rule::Pass | Rule::Drop => typed::note_dropped(dropped, typed::start_of(&name).to_owned()),
         }
-    }
+        false
+    });
     if request.operation == Operation::Completions {
         // Its value, if there is one, is sent under the older name already.
         rewrite.remove("max_completion_tokens");
@@ -81,7 +80,7 @@ fn effort(request: &Request, model: &str, rewrite: &mut Rewrite<'_>, head: &mut 
 
 /// Leaves out what Cerebras does not type within the values of fields.
 fn nested<'a>(request: &'a Request, without: Option<&str>, outgoing: &mut Outgoing<'a>) -> Result<(), Error> {
-    let messages = request.field("messages").unwrap_or_default();
+    let messages = || request.field("messages").unwrap_or_default();
     let without_member = without.and_then(|name| name.strip_prefix("messages."));
     let mut copy = |field: &'static str, copy: &dyn Fn(&mut Writer<'_>, &str) -> Result<(), Error>| {
         let Some(raw) = request.field(field).filter(|raw| *raw != "null" && without != Some(field)) else {
@@ -102,6 +101,6 @@ fn nested<'a>(request: &'a Request, without: Option<&str>, outgoing: &mut Outgoi
         copy("tools", &tools::tools)?;
         copy("tool_choice", &tools::choice)?;
     }
-    copy("response_format", &|writer, raw| format::response_format(writer, raw, messages))?;
+    copy("response_format", &|writer, raw| format::response_format(writer, raw, messages()))?;
     copy("prediction", &messages::prediction)
 }

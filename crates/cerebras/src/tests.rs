@@ -1,5 +1,6 @@
 //! Bodies as they are sent, and whose mistake a refusal is.
 
+mod linear;
 mod nested;
 mod properties;
 mod refusals;

@@ -73,10 +73,8 @@ impl<'c> Writer<'c> {
         self.without == Some(name)
     }
 
-    /// Reads the object that comes next.
-    ///
-    /// Of members that appear twice the last one counts, because most readers keep that one; it stands where the first
-    /// stood. What is not in `shape` is dropped, and said unless it holds nothing.
+    /// Reads the object that comes next, in which nothing appears twice: the whole request was checked for that. What is not in
+    /// `shape` is dropped, and said unless it holds nothing.
     pub(crate) fn members<'a>(&mut self, reader: &mut Reader<'a>, shape: &Shape) -> Result<Vec<Member<'a>>, Error> {
         if reader.peek() != Some(b'{') {
             return Err(self.unlike("an object"));
@@ -93,10 +91,7 @@ impl<'c> Writer<'c> {
                 self.drop_member(&key.decoded(), &value);
                 continue;
             };
-            match members.iter_mut().find(|member| member.name == name) {
-                Some(earlier) => *earlier = Member { name, raw, value },
-                None => members.push(Member { name, raw, value }),
-            }
+            members.push(Member { name, raw, value });
         }
         Ok(members)
     }
@@ -106,10 +101,7 @@ impl<'c> Writer<'c> {
         if value.is_empty() || self.dropped.len() == MAX_NAMES {
             return;
         }
-        let name = format!("{}.{}", self.field, &name[..name.floor_char_boundary(MAX_NAME)]);
-        if !self.dropped.contains(&name) {
-            self.dropped.push(name);
-        }
+        note_dropped(&mut self.dropped, format!("{}.{}", self.field, start_of(name)));
     }
 
     /// Writes the list that comes next; `each` writes an element, or nothing.
@@ -192,6 +184,18 @@ impl<'c> Writer<'c> {
         let field = self.field;
         blaming(field, format!("Cerebras takes {what} where '{field}' holds something else"))
     }
+}
+
+/// Notes once that `name` is left out.
+pub(crate) fn note_dropped(dropped: &mut Vec<String>, name: String) {
+    if !dropped.contains(&name) {
+        dropped.push(name);
+    }
+}
+
+/// As much of a name as is said.
+pub(crate) fn start_of(name: &str) -> &str {
+    &name[..name.floor_char_boundary(MAX_NAME)]
 }
 
 /// Cannot happen: the whole body was read before.

@@ -6,6 +6,8 @@ use std::{fs, path::Path};
 mod head;
 #[path = "../fuzz/properties/sse.rs"]
 mod sse;
+#[path = "../fuzz/properties/waits.rs"]
+mod waits;
 
 fn replay(target: &str, property: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
@@ -25,4 +27,9 @@ fn sse_seeds_hold() {
 #[test]
 fn head_seeds_hold() {
     replay("head", head::hold);
+}
+
+#[test]
+fn waits_seeds_hold() {
+    replay("waits", waits::hold);
 }

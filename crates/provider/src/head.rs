@@ -4,15 +4,21 @@
 //! read. So only the fields below are looked at; everything else is skipped and forwarded as it came. What a real vLLM
 //! accepts without a word (an unknown role) or answers with 500 is checked here, where the client can be told what to change.
 
+mod body;
 mod fields;
 mod messages;
 
-use std::borrow::Cow;
+pub(crate) use body::utf8;
+pub use body::{MAX_FIELDS, RequestBody};
 
-use crate::{
-    Malformed, Object, Operation, Reader,
-    json::{MAX_DEPTH, Why},
-};
+use crate::{Malformed, Object, Operation};
+
+/// Most entries of a `prompt` or an `input`.
+const MAX_INPUTS: u64 = 2_048;
+/// Most numbers of tokens in a `prompt` or an `input`, in all its entries together.
+const MAX_TOKENS: u64 = 1 << 20;
+/// Most answers that one request may ask for.
+const MAX_CHOICES: u64 = 2_048;
 
 /// Bounds on what a request may hold.
 #[derive(Debug, Clone, Copy)]
@@ -40,17 +46,6 @@ impl InvalidRequest {
     /// One field is wrong.
     pub fn field(param: impl Into<String>, message: impl Into<String>) -> Self {
         Self { message: message.into(), param: Some(param.into()) }
-    }
-}
-
-impl From<Malformed> for InvalidRequest {
-    fn from(malformed: Malformed) -> Self {
-        if malformed.why == Why::TooDeep {
-            return Self::body(format!(
-                "the body is nested too deeply: at most {MAX_DEPTH} levels of arrays and objects are accepted"
-            ));
-        }
-        Self::body(format!("the body is not valid JSON: {malformed}"))
     }
 }
 
@@ -86,6 +81,8 @@ pub struct Head {
     pub max_tokens: Option<u64>,
     /// How many answers are asked for to each prompt.
     pub n: u64,
+    /// How many answers are computed to each prompt, of which the `n` best are sent: at least 1.
+    pub best_of: u64,
     /// How many prompts there are: more than one only for a text completion.
     pub prompts: u64,
     /// What the request needs of an upstream.
@@ -102,61 +99,61 @@ impl Head {
     pub fn choices(&self) -> u64 {
         self.n.saturating_mul(self.prompts)
     }
+
+    /// How many choices an upstream computes for a complete answer: what the request costs, in units of an ordinary one.
+    pub fn computed_choices(&self) -> u64 {
+        self.n.max(self.best_of).saturating_mul(self.prompts)
+    }
 }
 
 /// Reads and checks the head of `text`.
 pub(crate) fn parse(operation: Operation, text: &str, limits: Limits) -> Result<(Head, Object), InvalidRequest> {
-    if text.trim_ascii().is_empty() {
-        return Err(InvalidRequest::body("the body is empty: send a JSON object"));
-    }
     let mut state = State {
         operation,
-        reader: Reader::new(text),
+        body: RequestBody::new(text)?,
         limits,
-        field: Cow::Borrowed(""),
-        seen: 0,
-        object: Object::with_room(),
-        head: Head { n: 1, prompts: 1, ..Head::default() },
+        head: Head { n: 1, best_of: 1, prompts: 1, ..Head::default() },
         has_input: false,
     };
-    state.read()?;
+    let object = state.read()?;
     state.check()?;
-    Ok((state.head, state.object))
+    Ok((state.head, object))
 }
 
 struct State<'a> {
     operation: Operation,
-    reader: Reader<'a>,
+    body: RequestBody<'a>,
     limits: Limits,
-    /// The field being read.
-    field: Cow<'a, str>,
-    /// A bit for each field that may come only once.
-    seen: u32,
-    object: Object,
     head: Head,
     has_input: bool,
 }
 
+/// Why the value of a field is refused.
+enum Refused {
+    /// It cannot be read.
+    Malformed(Malformed),
+    /// It is read, and wrong.
+    Invalid(InvalidRequest),
+}
+
+impl From<Malformed> for Refused {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
+}
+
 impl State<'_> {
-    fn read(&mut self) -> Result<(), InvalidRequest> {
-        match self.reader.peek() {
-            Some(b'{') => {}
-            Some(b'[') => return Err(no_object()),
-            _ => {
-                // Something that is not JSON at all is told so.
-                self.reader.value()?;
-                return Err(no_object());
-            }
+    fn read(&mut self) -> Result<Object, InvalidRequest> {
+        let mut object = Object::with_room();
+        while let Some(key) = self.body.next_field()? {
+            let start = self.body.reader.position();
+            self.member().map_err(|refused| match refused {
+                Refused::Malformed(malformed) => self.body.refused(malformed),
+                Refused::Invalid(invalid) => invalid,
+            })?;
+            object.push(key, start..self.body.reader.position());
         }
-        self.reader.enter()?;
-        while let Some(key) = self.reader.key()? {
-            self.reader.peek();
-            let start = self.reader.position();
-            self.field = key.decoded();
-            self.member()?;
-            self.object.push(key, start..self.reader.position());
-        }
-        Ok(self.reader.end()?)
+        Ok(object)
     }
 
     /// What can only be said once the whole object was read.
@@ -169,16 +166,18 @@ impl State<'_> {
             let field = input_field(self.operation);
             return Err(InvalidRequest::field(field, format!("'{field}' is required")));
         }
+        if self.head.computed_choices() > MAX_CHOICES {
+            let (field, prompts) = (if self.head.n > 1 { "n" } else { "best_of" }, self.head.prompts);
+            let message =
+                format!("{prompts} prompts times '{field}' are more than {MAX_CHOICES} answers: split the request");
+            return Err(InvalidRequest::field(field, message));
+        }
         Ok(())
     }
 
-    fn wrong(&self, message: impl Into<String>) -> InvalidRequest {
-        InvalidRequest::field(&*self.field, message)
+    fn wrong(&self, message: impl Into<String>) -> Refused {
+        Refused::Invalid(InvalidRequest::field(self.body.field.decoded(), message))
     }
-}
-
-fn no_object() -> InvalidRequest {
-    InvalidRequest::body("expected the body to be a JSON object")
 }
 
 /// As much of a client's own text as an error repeats.

@@ -1,17 +1,29 @@
 //! Raw JSON: a reader that walks it without decoding it, the places of an object's members, and splices.
 
+mod keys;
 mod reader;
 mod rewrite;
+#[cfg(any(test, feature = "steps"))]
+#[cfg_attr(not(feature = "steps"), expect(unreachable_pub, reason = "other crates see it with the feature only"))]
+pub mod steps;
 mod text;
 mod tree;
 
 use std::{borrow::Cow, ops::Range};
 
+pub(crate) use keys::{MAX_KEYS, key_at};
 pub(crate) use reader::MAX_DEPTH;
 pub use reader::{Malformed, Reader, Value, Why};
 pub use rewrite::Rewrite;
-pub use text::Text;
+pub use text::{Text, whole_characters};
 pub use tree::tree;
+
+/// Notes that a key or a value is looked at; nothing outside of tests.
+#[inline]
+fn step() {
+    #[cfg(any(test, feature = "steps"))]
+    steps::step();
+}
 
 /// One member of an object, as byte ranges of the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +43,7 @@ impl Member {
     }
 
     fn is_called(&self, text: &[u8], name: &str) -> bool {
+        step();
         if self.is_key_escaped { self.key(text).says(name) } else { text[self.key.clone()] == *name.as_bytes() }
     }
 }

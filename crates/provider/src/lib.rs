@@ -4,7 +4,7 @@
 //! is a stream of one [`Frame`]: one code path serves streamed and whole answers.
 
 mod capacity;
-mod content;
+mod completion;
 mod error;
 mod gather;
 mod head;
@@ -19,12 +19,14 @@ mod request;
 use std::sync::Arc;
 
 pub use capacity::{Capacity, Quota};
-pub use content::content_text;
+pub use completion::{Choice, Completion};
 pub use error::{Adjustment, Error, ErrorKind, Phase};
 pub use gather::{Gathered, Ungathered, gather};
-pub use head::{Features, Head, InvalidRequest, Limits};
+pub use head::{Features, Head, InvalidRequest, Limits, MAX_FIELDS, RequestBody};
 pub use id::{ModelId, RequestId, UpstreamId, UpstreamIds};
-pub use json::{Malformed, Object, Reader, Rewrite, Text, Value, Why, tree};
+#[cfg(feature = "steps")]
+pub use json::steps;
+pub use json::{Malformed, Object, Reader, Rewrite, Text, Value, Why, tree, whole_characters};
 pub use long_work::{LONG_BODY, long_work};
 pub use memory::{MemoryBudget, NoMemory, Reservation};
 pub use price::{NanoUsd, ParsePriceError, PicoUsd, Price, Tariff};
@@ -60,3 +62,7 @@ pub trait Provider: Send + Sync {
 
 /// Compile-time check that the trait stays object-safe.
 const _: Option<Arc<dyn Provider>> = None;
+
+#[cfg(test)]
+#[path = "../tests/support/growth.rs"]
+mod growth;

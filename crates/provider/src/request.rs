@@ -65,10 +65,7 @@ pub struct Request {
 impl Request {
     /// Reads the head of `body` in one pass and checks it.
     pub fn parse(operation: Operation, body: Bytes, limits: Limits) -> Result<Self, InvalidRequest> {
-        // A long prompt is mostly text: validating it with vector instructions is a tenth of what the standard library takes.
-        let text = simdutf8::basic::from_utf8(&body);
-        let text = text.map_err(|_| InvalidRequest::body("the body is not valid UTF-8"))?;
-        let (head, object) = head::parse(operation, text, limits)?;
+        let (head, object) = head::parse(operation, head::utf8(&body)?, limits)?;
         let request = Self { operation, head, body, object, body_hash: OnceLock::new(), _held: None };
         if request.body.len() > LONG_BODY {
             // Now, where a long body takes nobody's time.

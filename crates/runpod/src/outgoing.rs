@@ -40,8 +40,16 @@ fn constraint(request: &Request) -> Option<String> {
 }
 
 #[cfg(test)]
+#[path = "../../provider/tests/support/chats.rs"]
+mod chats;
+#[cfg(test)]
+#[path = "../../provider/tests/support/growth.rs"]
+mod growth;
+
+#[cfg(test)]
 mod tests {
-    use provider::{Limits, MemoryBudget, Operation};
+    use bytes::Bytes;
+    use provider::{Limits, MemoryBudget, Operation, steps};
     use serde_json::{Value, json};
     use tokio::time::Instant;
 
@@ -67,6 +75,19 @@ mod tests {
         assert_eq!(rest.remove("model"), Some(json!("org/model")));
         assert_eq!(rest.remove("messages"), Some(json!([{"role": "developer", "content": "x"}])));
         body
+    }
+
+    #[test]
+    fn a_rewrite_is_linear_in_the_body() {
+        growth::are_linear(chats::CHATS, steps::taken, |text| {
+            let body = Bytes::copy_from_slice(text.as_bytes());
+            let Ok(request) = Request::parse(Operation::Chat, body, Limits { max_messages: usize::MAX }) else {
+                return;
+            };
+            let served = Served::new("org/model", Some(64), "max_tokens");
+            let call = Call { request_id: "r".into(), deadline: Instant::now(), adjustment: None };
+            drop(check(&request).map(|()| outgoing(&request, &served, &call).rewrite.finish()));
+        });
     }
 
     #[test]

@@ -22,7 +22,9 @@ use actix_web::{
 };
 use provider::{Operation, RequestId};
 
+pub(crate) use batch::Order;
 pub(crate) use health::{livez, readyz};
+pub(crate) use prompt::Prompt;
 
 use crate::{app::App, error::ApiError, openapi};
 use endpoint::Endpoint;

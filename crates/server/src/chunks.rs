@@ -1,10 +1,8 @@
 //! A stream reduced to its text: `data: {"chunk": "…"}` for each piece of content, then `data: [DONE]`.
 
 use bytes::Bytes;
-use provider::{Frame, FrameKind};
+use provider::{Choice, Completion, Frame, FrameKind};
 use serde::Serialize;
-
-use crate::said::{Choice, Said};
 
 /// The event for a frame; empty if it carries no text.
 pub(crate) fn event(frame: &Frame) -> Bytes {
@@ -29,8 +27,8 @@ fn chunk(text: &str) -> Bytes {
 fn text_of(event: &[u8]) -> Option<String> {
     let lines = event.split(|byte| matches!(byte, b'\n' | b'\r')).filter_map(|line| line.strip_prefix(b"data:"));
     let data = lines.collect::<Vec<_>>().join(&b'\n');
-    let said = Said::read(&String::from_utf8_lossy(&data)).ok()?;
-    let text: String = said.choices.into_iter().filter(Choice::is_first).map(Choice::into_text).collect();
+    let completion = Completion::read(&String::from_utf8_lossy(&data)).ok()?;
+    let text: String = completion.choices().filter(|choice| choice.index() == 0).map(Choice::text).collect();
     (!text.is_empty()).then_some(text)
 }
 

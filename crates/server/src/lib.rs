@@ -22,9 +22,16 @@ mod permits;
 mod providers;
 mod reload;
 mod running;
-mod said;
 mod sse;
 mod telemetry;
 
+/// What fuzz targets reach beyond the public face.
+#[doc(hidden)]
+pub mod fuzzing;
+
 pub use providers::WiringError;
 pub use running::{Running, StartError};
+
+#[cfg(test)]
+#[path = "../../provider/tests/support/growth.rs"]
+mod growth;

@@ -110,12 +110,6 @@ fn names_and_roles_with_escapes_mean_the_same() {
 }
 
 #[test]
-fn of_members_that_appear_twice_the_last_one_is_sent() {
-    let twice = r#"[{"role":"developer","content":"a","name":"n","content":"b","role":"user","extra":1,"extra":2}]"#;
-    becomes("messages", twice, r#"[{"role":"user","content":"b","name":"n"}]"#, &["messages.extra"]);
-}
-
-#[test]
 fn parts_keep_what_cerebras_types() {
     let user = |parts: &str| format!(r#"[{{"role":"user","content":[{parts}]}}]"#);
     let cases: [(&str, &str, &[&str]); 6] = [

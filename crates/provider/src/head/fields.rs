@@ -1,98 +1,115 @@
 //! The top-level fields that are looked at, and their bounds.
 
-use super::{InvalidRequest, State, input_field};
+use super::{MAX_INPUTS, MAX_TOKENS, Refused, State, input_field};
 use crate::{Operation, Value};
 
 impl State<'_> {
     /// Reads the value of the field whose key was read.
-    pub(super) fn member(&mut self) -> Result<(), InvalidRequest> {
-        let field = self.field.clone();
+    pub(super) fn member(&mut self) -> Result<(), Refused> {
+        let field = self.body.field.decoded();
         match &*field {
             "model" => {
-                self.once(0)?;
-                let model = self.reader.value()?.text().filter(|model| !model.raw.is_empty());
+                let model = self.body.reader.value()?.text().filter(|model| !model.raw.is_empty());
                 let model = model.ok_or_else(|| {
                     self.wrong("'model' must be a non-empty string: name one of the models listed by GET /v1/models")
                 })?;
                 self.head.model = model.decoded().into_owned();
             }
             "messages" if self.operation == Operation::Chat => {
-                self.once(1)?;
                 self.messages()?;
                 self.has_input = true;
             }
             "prompt" | "input" if *field == *input_field(self.operation) => {
-                self.once(1)?;
                 self.inputs()?;
                 self.has_input = true;
             }
             "stream" => {
-                self.once(2)?;
                 // Embeddings come whole, whatever is asked for.
                 self.head.stream = self.flag()? && self.operation != Operation::Embeddings;
             }
             "stream_options" => {
-                self.once(3)?;
                 self.stream_options()?;
             }
             "max_tokens" | "max_completion_tokens" => self.limit(&field)?,
             "n" => {
-                self.once(6)?;
                 self.head.n = self.integer(1, 128)?.unwrap_or(1);
             }
-            "best_of" | "top_logprobs" => drop(self.integer(0, 20)?),
+            "best_of" => self.head.best_of = self.integer(0, 20)?.unwrap_or(1).max(1),
+            "top_logprobs" => drop(self.integer(0, 20)?),
             "temperature" => self.number(0.0, 2.0)?,
             "top_p" => self.number(0.0, 1.0)?,
             "presence_penalty" | "frequency_penalty" => self.number(-2.0, 2.0)?,
-            "tools" => {
-                self.once(7)?;
-                match self.reader.value()? {
-                    Value::Null => {}
-                    Value::Array(length) if length > 0 => self.head.features.tools = true,
-                    _ => return Err(self.wrong("'tools' must be a non-empty array: leave it out if there are none")),
-                }
-            }
+            "tools" => match self.body.reader.value()? {
+                Value::Null => {}
+                Value::Array(length) if length > 0 => self.head.features.tools = true,
+                _ => return Err(self.wrong("'tools' must be a non-empty array: leave it out if there are none")),
+            },
             "response_format" => {
-                self.once(8)?;
                 self.response_format()?;
             }
-            _ => drop(self.reader.value()?),
+            _ => drop(self.body.reader.value()?),
         }
-        Ok(())
-    }
-
-    fn once(&mut self, bit: u32) -> Result<(), InvalidRequest> {
-        if self.seen & (1 << bit) != 0 {
-            return Err(self.wrong(format!("'{}' appears twice: send it once", self.field)));
-        }
-        self.seen |= 1 << bit;
         Ok(())
     }
 
     /// One prompt, or several: texts, or texts as lists of token numbers. A list of numbers is one prompt.
-    fn inputs(&mut self) -> Result<(), InvalidRequest> {
-        if self.reader.peek() == Some(b'[') {
-            self.reader.enter()?;
-            let mut count = 0;
-            let mut are_numbers = false;
-            while self.reader.element()? {
-                are_numbers |= count == 0 && matches!(self.reader.peek(), Some(b'-' | b'0'..=b'9'));
-                self.reader.value()?;
-                count += 1;
-            }
-            if count > 0 {
-                let is_one = are_numbers || self.operation == Operation::Embeddings;
-                self.head.prompts = if is_one { 1 } else { count };
-                return Ok(());
-            }
-        } else if self.reader.value()?.text().is_some() {
-            return Ok(());
+    fn inputs(&mut self) -> Result<(), Refused> {
+        if self.body.reader.peek() != Some(b'[') {
+            return match self.body.reader.value()?.text() {
+                Some(_) => Ok(()),
+                None => Err(self.no_input()),
+            };
         }
-        Err(self.wrong(format!("'{}' must be a string or a non-empty array", self.field)))
+        self.body.reader.enter()?;
+        let (mut count, mut tokens, mut are_numbers) = (0, 0, false);
+        while self.body.reader.element()? {
+            let first = self.body.reader.peek();
+            are_numbers |= count == 0 && is_number(first);
+            count += 1;
+            if count > MAX_INPUTS && !are_numbers {
+                let message =
+                    format!("'{}' has more than {MAX_INPUTS} entries: split the request", self.body.field.decoded());
+                return Err(self.wrong(message));
+            }
+            if first == Some(b'[') {
+                self.tokens(&mut tokens)?;
+            } else {
+                self.body.reader.value()?;
+                tokens += u64::from(are_numbers);
+                self.check_tokens(tokens)?;
+            }
+        }
+        if count == 0 {
+            return Err(self.no_input());
+        }
+        let is_one = are_numbers || self.operation == Operation::Embeddings;
+        self.head.prompts = if is_one { 1 } else { count };
+        Ok(())
     }
 
-    fn limit(&mut self, field: &str) -> Result<(), InvalidRequest> {
-        self.once(if field == "max_tokens" { 4 } else { 5 })?;
+    /// A list of token numbers, which are added to the `count` of all.
+    fn tokens(&mut self, count: &mut u64) -> Result<(), Refused> {
+        self.body.reader.enter()?;
+        while self.body.reader.element()? {
+            self.body.reader.value()?;
+            *count += 1;
+            self.check_tokens(*count)?;
+        }
+        Ok(())
+    }
+
+    fn check_tokens(&self, count: u64) -> Result<(), Refused> {
+        if count <= MAX_TOKENS {
+            return Ok(());
+        }
+        Err(self.wrong(format!("'{}' has more than {MAX_TOKENS} tokens: shorten it", self.body.field.decoded())))
+    }
+
+    fn no_input(&self) -> Refused {
+        self.wrong(format!("'{}' must be a string or a non-empty array", self.body.field.decoded()))
+    }
+
+    fn limit(&mut self, field: &str) -> Result<(), Refused> {
         // 0 is legal with an echoed prompt, and the upstream's to refuse without.
         let limit = self.integer(0, u64::from(u32::MAX))?;
         // The newer name wins, whichever comes first.
@@ -102,16 +119,16 @@ impl State<'_> {
         Ok(())
     }
 
-    fn stream_options(&mut self) -> Result<(), InvalidRequest> {
-        if self.reader.peek() != Some(b'{') {
-            return match self.reader.value()? {
+    fn stream_options(&mut self) -> Result<(), Refused> {
+        if self.body.reader.peek() != Some(b'{') {
+            return match self.body.reader.value()? {
                 Value::Null => Ok(()),
                 _ => Err(self.wrong("'stream_options' must be an object such as {\"include_usage\": true}")),
             };
         }
-        self.reader.enter()?;
-        while let Some(key) = self.reader.key()? {
-            match self.reader.value()? {
+        self.body.reader.enter()?;
+        while let Some(key) = self.body.reader.key()? {
+            match self.body.reader.value()? {
                 Value::Bool(wanted) if key.says("include_usage") => self.head.include_usage = wanted,
                 Value::Null => {}
                 _ if key.says("include_usage") => {
@@ -123,17 +140,17 @@ impl State<'_> {
         Ok(())
     }
 
-    fn response_format(&mut self) -> Result<(), InvalidRequest> {
+    fn response_format(&mut self) -> Result<(), Refused> {
         let mut kind = None;
-        if self.reader.peek() == Some(b'{') {
-            self.reader.enter()?;
-            while let Some(key) = self.reader.key()? {
-                let value = self.reader.value()?;
+        if self.body.reader.peek() == Some(b'{') {
+            self.body.reader.enter()?;
+            while let Some(key) = self.body.reader.key()? {
+                let value = self.body.reader.value()?;
                 if key.says("type") {
                     kind = value.text();
                 }
             }
-        } else if self.reader.value()? == Value::Null {
+        } else if self.body.reader.value()? == Value::Null {
             return Ok(());
         }
         let Some(kind) = kind else {
@@ -143,31 +160,35 @@ impl State<'_> {
         Ok(())
     }
 
-    fn flag(&mut self) -> Result<bool, InvalidRequest> {
-        match self.reader.value()? {
+    fn flag(&mut self) -> Result<bool, Refused> {
+        match self.body.reader.value()? {
             Value::Bool(flag) => Ok(flag),
             Value::Null => Ok(false),
-            _ => Err(self.wrong(format!("'{}' must be true or false", self.field))),
+            _ => Err(self.wrong(format!("'{}' must be true or false", self.body.field.decoded()))),
         }
     }
 
     /// A whole number; null is as if the field were left out.
-    fn integer(&mut self, min: u64, max: u64) -> Result<Option<u64>, InvalidRequest> {
-        let value = self.reader.value()?;
+    fn integer(&mut self, min: u64, max: u64) -> Result<Option<u64>, Refused> {
+        let value = self.body.reader.value()?;
         if value == Value::Null {
             return Ok(None);
         }
         let number = value.count().filter(|number| (min..=max).contains(number));
-        number
-            .map(Some)
-            .ok_or_else(|| self.wrong(format!("'{}' must be a whole number from {min} to {max}", self.field)))
+        number.map(Some).ok_or_else(|| {
+            self.wrong(format!("'{}' must be a whole number from {min} to {max}", self.body.field.decoded()))
+        })
     }
 
-    fn number(&mut self, min: f64, max: f64) -> Result<(), InvalidRequest> {
-        let value = self.reader.value()?;
+    fn number(&mut self, min: f64, max: f64) -> Result<(), Refused> {
+        let value = self.body.reader.value()?;
         if value == Value::Null || value.number().is_some_and(|number| (min..=max).contains(&number)) {
             return Ok(());
         }
-        Err(self.wrong(format!("'{}' must be a number from {min} to {max}", self.field)))
+        Err(self.wrong(format!("'{}' must be a number from {min} to {max}", self.body.field.decoded())))
     }
+}
+
+fn is_number(first: Option<u8>) -> bool {
+    matches!(first, Some(b'-' | b'0'..=b'9'))
 }

@@ -2,21 +2,22 @@
 
 use std::fmt;
 
-use super::{InvalidRequest, State, shown};
+use super::{InvalidRequest, Refused, State, shown};
 use crate::{Text, Value};
 
+const PLAIN_ROLES: [&str; 3] = ["user", "assistant", "system"];
 const ROLES: [&str; 6] = ["system", "developer", "user", "assistant", "tool", "function"];
 
 impl State<'_> {
     /// Reads the array of messages.
-    pub(super) fn messages(&mut self) -> Result<(), InvalidRequest> {
-        if self.reader.peek() != Some(b'[') {
-            self.reader.value()?;
+    pub(super) fn messages(&mut self) -> Result<(), Refused> {
+        if self.body.reader.peek() != Some(b'[') {
+            self.body.reader.value()?;
             return Err(self.wrong("'messages' must be an array of messages"));
         }
-        self.reader.enter()?;
+        self.body.reader.enter()?;
         let mut count = 0;
-        while self.reader.element()? {
+        while self.body.reader.element()? {
             self.message(count)?;
             count += 1;
             if count > self.limits.max_messages {
@@ -32,23 +33,25 @@ impl State<'_> {
     }
 
     /// One message: its role is checked, its content only looked at for parts that not every upstream takes.
-    fn message(&mut self, index: usize) -> Result<(), InvalidRequest> {
-        if self.reader.peek() != Some(b'{') {
+    fn message(&mut self, index: usize) -> Result<(), Refused> {
+        if self.body.reader.peek() != Some(b'{') {
             return Err(self.wrong(format!("'messages[{index}]' must be an object with 'role' and 'content'")));
         }
-        self.reader.enter()?;
+        self.body.reader.enter()?;
         let mut has_role = false;
-        while let Some(key) = self.reader.key()? {
+        while let Some(key) = self.body.reader.key()? {
             match &*key.decoded() {
                 "role" => {
-                    let role = self.reader.value()?.text();
-                    self.role(index, role)?;
+                    match self.body.reader.value()?.text() {
+                        Some(role) if !role.is_escaped && PLAIN_ROLES.contains(&role.raw) => {}
+                        role => self.special_role(index, role)?,
+                    }
                     has_role = true;
                 }
                 "content" => self.content(index)?,
-                "name" => drop(self.reader.value()?),
+                "name" => drop(self.body.reader.value()?),
                 _ => {
-                    self.reader.value()?;
+                    self.body.reader.value()?;
                     self.head.has_special_messages = true;
                 }
             }
@@ -60,46 +63,44 @@ impl State<'_> {
         Ok(())
     }
 
-    fn role(&mut self, index: usize, role: Option<Text<'_>>) -> Result<(), InvalidRequest> {
-        let Some(role) = role else {
-            return Err(wrong(index, ".role", format_args!("must be one of {}", ROLES.join(", "))));
-        };
-        let name = role.decoded();
-        if !ROLES.contains(&&*name) {
-            let allowed = ROLES.join(", ");
-            return Err(wrong(index, ".role", format_args!("is {:?}: use one of {allowed}", shown(&name))));
+    /// Any role but the plain ones as they are usually written.
+    fn special_role(&mut self, index: usize, role: Option<Text<'_>>) -> Result<(), Refused> {
+        self.head.has_special_messages = true;
+        match role.map(|role| role.decoded()) {
+            Some(name) if ROLES.contains(&&*name) => Ok(()),
+            Some(name) => {
+                Err(wrong(index, ".role", format_args!("is {:?}: use one of {}", shown(&name), ROLES.join(", "))))
+            }
+            None => Err(wrong(index, ".role", format_args!("must be one of {}", ROLES.join(", ")))),
         }
-        let is_plain = !role.is_escaped && matches!(&*name, "system" | "user" | "assistant");
-        self.head.has_special_messages |= !is_plain;
-        Ok(())
     }
 
-    fn content(&mut self, index: usize) -> Result<(), InvalidRequest> {
-        if self.reader.peek() == Some(b'[') {
+    fn content(&mut self, index: usize) -> Result<(), Refused> {
+        if self.body.reader.peek() == Some(b'[') {
             self.head.has_special_messages = true;
             return self.parts(index);
         }
-        match self.reader.value()? {
+        match self.body.reader.value()? {
             Value::Text(_) | Value::Null => Ok(()),
             _ => Err(wrong(index, ".content", format_args!("must be a string, an array of parts or null"))),
         }
     }
 
-    fn parts(&mut self, index: usize) -> Result<(), InvalidRequest> {
-        self.reader.enter()?;
-        while self.reader.element()? {
-            match self.reader.peek() {
+    fn parts(&mut self, index: usize) -> Result<(), Refused> {
+        self.body.reader.enter()?;
+        while self.body.reader.element()? {
+            match self.body.reader.peek() {
                 Some(b'{') => {}
                 // A part that is just its text, as vLLM takes them.
                 Some(b'"') => {
-                    self.reader.value()?;
+                    self.body.reader.value()?;
                     continue;
                 }
                 _ => return Err(wrong(index, ".content", format_args!("must hold parts: objects with a 'type'"))),
             }
-            self.reader.enter()?;
-            while let Some(key) = self.reader.key()? {
-                let value = self.reader.value()?;
+            self.body.reader.enter()?;
+            while let Some(key) = self.body.reader.key()? {
+                let value = self.body.reader.value()?;
                 if let Some(kind) = value.text().filter(|_| key.says("type")) {
                     self.part(&kind.decoded());
                 }
@@ -117,8 +118,8 @@ impl State<'_> {
     }
 }
 
-fn wrong(index: usize, member: &str, message: fmt::Arguments<'_>) -> InvalidRequest {
+fn wrong(index: usize, member: &str, message: fmt::Arguments<'_>) -> Refused {
     let path = format!("messages[{index}]{member}");
     let message = format!("'{path}' {message}");
-    InvalidRequest::field(path, message)
+    Refused::Invalid(InvalidRequest::field(path, message))
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::{growth, json::steps};
 
 const LIMITS: Limits = Limits { max_messages: 100 };
 
@@ -66,6 +67,90 @@ fn a_body_that_is_no_object_is_explained() {
 fn too_many_messages_are_refused() {
     let messages = vec![r#"{"role":"user","content":"x"}"#; 101].join(",");
     assert!(refused(&format!(r#"{{"model":"m","messages":[{messages}]}}"#)).0.contains("more than 100"));
+}
+
+#[test]
+fn what_appears_twice_is_refused_at_every_depth() {
+    let twice = |text: &str| {
+        let (message, param) = refused(text);
+        assert!(message.contains("appears twice: send it once"), "{text}: {message}");
+        (message, param.expect("a field"))
+    };
+    let with = |more: &str| format!(r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}],{more}}}"#);
+    for (text, param) in [
+        (with(r#""x":1,"x":1"#), "x"),
+        (with(r#""x":1,"\u0078":1"#), "x"),
+        (with(r#""stream_options":{"include_usage":true,"include_usage":false}"#), "stream_options"),
+        (with(r#""response_format":{"type":"text","type":"json_object"}"#), "response_format"),
+        (with(r#""response_format":{"type":"json_schema","json_schema":{"schema":{"a":1,"a":1}}}"#), "response_format"),
+        (with(r#""tools":[{"type":"function","function":{"name":"a","name":"b"}}]"#), "tools"),
+        (with(r#""unknown":[[{"a":{"b":1,"b":1}}]]"#), "unknown"),
+        (r#"{"model":"m","messages":[{"role":"user","role":"system","content":"x"}]}"#.to_owned(), "messages"),
+        (
+            r#"{"model":"m","messages":[{"role":"user","content":[{"type":"text","type":"file"}]}]}"#.to_owned(),
+            "messages",
+        ),
+    ] {
+        assert_eq!(twice(&text).1, param, "{text}");
+    }
+    assert!(twice(&with(r#""tools":[{"type":1,"type":1}]"#)).0.contains("'type' within 'tools'"));
+    let long = "k".repeat(10_000);
+    assert!(twice(&with(&format!(r#""{long}":{{"{long}":1,"{long}":1}}"#))).0.len() < 300);
+}
+
+#[test]
+fn the_number_of_fields_is_bounded() {
+    let fields = |count: usize| {
+        let more: Vec<_> = (2..count).map(|at| format!(r#""x{at}":0"#)).collect();
+        format!(r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}],{}}}"#, more.join(","))
+    };
+    assert!(chat(&fields(256)).is_ok());
+    let (message, param) = refused(&fields(257));
+    assert_eq!((message.as_str(), param), ("the body has more than 256 fields: send fewer", None));
+    let keys: Vec<_> = (0..20_000).map(|at| format!(r#""{at}":0"#)).collect();
+    let (message, param) = refused(&format!(r#"{{"model":"m","logit_bias":{{{}}}}}"#, keys.join(",")));
+    assert_eq!(param.as_deref(), Some("logit_bias"));
+    assert!(message.contains("more than 16384 fields"), "{message}");
+}
+
+#[test]
+fn inputs_and_answers_are_bounded() {
+    let list = |count: usize, element: &str| format!("[{}]", vec![element; count].join(","));
+    let read = |operation, field: &str, input: &str, more: &str| {
+        parse(operation, &format!(r#"{{"model":"m","{field}":{input}{more}}}"#), LIMITS).map(|(head, _)| head)
+    };
+    for (operation, field) in [(Operation::Completions, "prompt"), (Operation::Embeddings, "input")] {
+        for element in [r#""x""#, "[1,2]"] {
+            assert!(read(operation, field, &list(2_048, element), "").is_ok());
+            let error = read(operation, field, &list(2_049, element), "").expect_err("too many");
+            assert_eq!((error.param.as_deref(), error.message.contains("more than 2048 entries")), (Some(field), true));
+        }
+        assert_eq!(read(operation, field, &list(1 << 20, "1"), "").expect("one prompt").prompts, 1);
+        for tokens in [list((1 << 20) + 1, "1"), list(2_000, &list(600, "1"))] {
+            let error = read(operation, field, &tokens, "").expect_err("too many");
+            assert_eq!(
+                (error.param.as_deref(), error.message.contains("more than 1048576 tokens")),
+                (Some(field), true)
+            );
+        }
+    }
+    let prompts = |count: usize, more: &str| read(Operation::Completions, "prompt", &list(count, r#""x""#), more);
+    let head = prompts(16, r#","n":2,"best_of":20"#).expect("few");
+    assert_eq!((head.choices(), head.computed_choices()), (32, 320));
+    assert_eq!(prompts(16, r#","n":128"#).expect("as many as there may be").computed_choices(), 2_048);
+    for (count, more, field) in [(17, r#","n":128"#, "n"), (103, r#","best_of":20"#, "best_of")] {
+        let error = prompts(count, more).expect_err("too many");
+        assert_eq!((error.param.as_deref(), error.message.contains("split the request")), (Some(field), true));
+    }
+}
+
+#[path = "../../tests/support/chats.rs"]
+mod chats;
+
+#[test]
+fn reading_is_linear_in_the_body() {
+    let limits = Limits { max_messages: usize::MAX };
+    growth::are_linear(chats::CHATS, steps::taken, |text| drop(parse(Operation::Chat, text, limits)));
 }
 
 #[test]

@@ -2,12 +2,15 @@
 //!
 //! Requests and events are relayed as they came; the router only peeks at them. A typed parser would fail on what it did not
 //! expect: a count that is null, a member that appears twice, half of a surrogate pair. This one accepts every text that is
-//! JSON by RFC 8259 and leaves it to its caller what a value of an unexpected type means. It is total: no input makes it panic,
-//! recurse deeper than [`MAX_DEPTH`] or look at a byte twice.
+//! JSON by RFC 8259 and leaves it to its caller what a value of an unexpected type means; only in a request, keys that appear
+//! twice are refused. It is total: no input makes it panic, recurse deeper than [`MAX_DEPTH`] or look at a byte twice.
 
 use std::fmt;
 
-use super::text::{Text, escape_length, next_special};
+use super::{
+    keys::Keys,
+    text::{Text, escape_length, next_special},
+};
 
 /// Most levels of arrays and objects in each other.
 pub(crate) const MAX_DEPTH: usize = 128;
@@ -44,6 +47,10 @@ pub enum Why {
     TooDeep,
     /// Something follows the value.
     Trailing,
+    /// A key appears a second time in its object.
+    Twice,
+    /// An object has more than [`super::MAX_KEYS`] keys.
+    TooManyKeys,
 }
 
 impl fmt::Display for Malformed {
@@ -59,6 +66,8 @@ impl fmt::Display for Malformed {
             Why::ControlCharacter => "a control character in a string must be written as an escape",
             Why::TooDeep => "it is nested too deeply",
             Why::Trailing => "something follows the closing bracket",
+            Why::Twice => "a field appears a second time in its object",
+            Why::TooManyKeys => "an object has too many fields",
         };
         write!(f, "{why} at byte {}", self.at)
     }
@@ -127,6 +136,8 @@ pub struct Reader<'a> {
     /// Whether the innermost open array or object has had nothing yet.
     is_first: bool,
     takes_non_finite: bool,
+    /// The keys so far, where none may appear twice.
+    keys: Option<Keys<'a>>,
 }
 
 type Read<T> = Result<T, Malformed>;
@@ -134,13 +145,18 @@ type Read<T> = Result<T, Malformed>;
 impl<'a> Reader<'a> {
     /// Starts in front of the value that `text` should be.
     pub fn new(text: &'a str) -> Self {
-        Self { text, at: 0, depth: 0, is_first: false, takes_non_finite: false }
+        Self { text, at: 0, depth: 0, is_first: false, takes_non_finite: false, keys: None }
     }
 
     /// The same for what an upstream sent: `NaN`, `Infinity` and `-Infinity` are numbers too. Python's `json` writes and reads
     /// them, in logprobs for one.
     pub fn of_answer(text: &'a str) -> Self {
         Self { takes_non_finite: true, ..Self::new(text) }
+    }
+
+    /// The same for what a client sent: in no object, however deep, may a key appear twice or be one too many.
+    pub fn of_request(text: &'a str) -> Self {
+        Self { keys: Some(Keys::new()), ..Self::new(text) }
     }
 
     /// The text that is read.
@@ -154,7 +170,13 @@ impl<'a> Reader<'a> {
     }
 
     /// The first byte of what comes next; white space is passed over. `None` at the end.
+    #[inline]
     pub fn peek(&mut self) -> Option<u8> {
+        let next = *self.text.as_bytes().get(self.at)?;
+        if next > b' ' { Some(next) } else { self.pass_space() }
+    }
+
+    fn pass_space(&mut self) -> Option<u8> {
         let bytes = self.text.as_bytes();
         while let Some(byte) = bytes.get(self.at) {
             if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
@@ -170,6 +192,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// If no JSON value stands there.
     pub fn value(&mut self) -> Read<Value<'a>> {
+        super::step();
         let first = self.peek();
         if let Some(word) = self.non_finite(first) {
             self.at += word.len();
@@ -207,6 +230,9 @@ impl<'a> Reader<'a> {
         if self.depth == MAX_DEPTH {
             return self.fail(Why::TooDeep);
         }
+        if let Some(keys) = self.keys.as_mut().filter(|_| self.text.as_bytes().get(self.at) == Some(&b'{')) {
+            keys.enter();
+        }
         self.at += 1;
         self.depth += 1;
         self.is_first = true;
@@ -217,17 +243,30 @@ impl<'a> Reader<'a> {
     /// value before it asks for the next key.
     ///
     /// # Errors
-    /// If neither a key nor the end of the object stands there.
+    /// If neither a key nor the end of the object stands there, or if the key may not.
     pub fn key(&mut self) -> Read<Option<Text<'a>>> {
-        if !self.goes_on(b'}')? {
-            return Ok(None);
-        }
-        match self.peek() {
-            Some(b'"') => {}
-            Some(_) => return self.fail(Why::NoKey),
-            None => return self.fail(Why::Ends),
+        super::step();
+        let bytes = self.text.as_bytes();
+        match bytes.get(self.at..) {
+            // As most programs write it.
+            Some([b',', b'"', ..]) if !self.is_first => self.at += 1,
+            _ if !self.goes_on(b'}')? => return Ok(None),
+            _ => match self.peek() {
+                Some(b'"') => {}
+                Some(_) => return self.fail(Why::NoKey),
+                None => return self.fail(Why::Ends),
+            },
         }
         let key = self.string()?;
+        if let Some(keys) = &mut self.keys
+            && let Err(why) = keys.add(key, self.text)
+        {
+            return Err(Malformed { at: key.at, why });
+        }
+        if bytes.get(self.at) == Some(&b':') {
+            self.at += 1;
+            return Ok(Some(key));
+        }
         match self.peek() {
             Some(b':') => self.at += 1,
             Some(_) => return self.fail(Why::NoColon),
@@ -261,6 +300,9 @@ impl<'a> Reader<'a> {
             Some(byte) if byte == close => {
                 self.at += 1;
                 self.depth -= 1;
+                if let Some(keys) = self.keys.as_mut().filter(|_| close == b'}') {
+                    keys.leave();
+                }
                 Ok(false)
             }
             Some(_) if is_first => Ok(true),
@@ -296,13 +338,23 @@ impl<'a> Reader<'a> {
         Ok(count)
     }
 
+    #[inline]
     fn string(&mut self) -> Read<Text<'a>> {
-        let bytes = self.text.as_bytes();
         let start = self.at + 1;
+        let end = next_special(self.text.as_bytes(), start);
+        if self.text.as_bytes().get(end) != Some(&b'"') {
+            return self.odd_string(start, end);
+        }
+        self.at = end + 1;
+        Ok(Text { raw: &self.text[start..end], at: start, is_escaped: false })
+    }
+
+    /// The string that starts at `start` and has something else than a quote at `special`.
+    fn odd_string(&mut self, start: usize, special: usize) -> Read<Text<'a>> {
+        let bytes = self.text.as_bytes();
         let mut is_escaped = false;
-        self.at = start;
+        self.at = special;
         loop {
-            self.at = next_special(bytes, self.at);
             match bytes.get(self.at) {
                 Some(b'"') => break,
                 Some(b'\\') => match escape_length(&bytes[self.at..]) {
@@ -315,6 +367,7 @@ impl<'a> Reader<'a> {
                 Some(_) => return self.fail(Why::ControlCharacter),
                 None => return self.fail(Why::Ends),
             }
+            self.at = next_special(bytes, self.at);
         }
         let raw = &self.text[start..self.at];
         self.at += 1;
@@ -368,6 +421,7 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
+    #[cold]
     fn fail<T>(&self, why: Why) -> Read<T> {
         Err(Malformed { at: self.at, why })
     }

@@ -11,7 +11,8 @@ use super::Object;
 pub struct Rewrite<'a> {
     text: &'a [u8],
     object: &'a Object,
-    removed: Vec<usize>,
+    /// Whether each member is removed; empty as long as none is.
+    removed: Vec<bool>,
     replaced: Vec<(Range<usize>, Cow<'a, str>)>,
     added: Vec<(&'a str, Cow<'a, str>)>,
 }
@@ -26,8 +27,11 @@ impl<'a> Rewrite<'a> {
     pub fn set(&mut self, key: &'a str, value: impl Into<Cow<'a, str>>) -> &mut Self {
         let mut found = self.object.find_all(self.text, key);
         if let Some(first) = found.next() {
-            self.removed.retain(|removed| *removed != first);
-            self.removed.extend(found);
+            let others: Vec<usize> = found.collect();
+            for other in others {
+                self.mark(other, true);
+            }
+            self.mark(first, false);
             let range = self.object.members[first].value.clone();
             self.replaced.retain(|(old, _)| old.start < range.start || old.end > range.end);
             self.replaced.push((range, value.into()));
@@ -51,8 +55,20 @@ impl<'a> Rewrite<'a> {
 
     /// Removes `key`, if it is there.
     pub fn remove(&mut self, key: &str) -> &mut Self {
-        self.removed.extend(self.object.find_all(self.text, key));
+        let (object, text) = (self.object, self.text);
+        object.find_all(text, key).for_each(|at| self.mark(at, true));
         self.added.retain(|(added, _)| *added != key);
+        self
+    }
+
+    /// Removes the members of the old text that `keep` does not want, by their names and raw values.
+    pub fn retain(&mut self, mut keep: impl FnMut(Cow<'a, str>, &'a [u8]) -> bool) -> &mut Self {
+        let (object, text) = (self.object, self.text);
+        for (at, member) in object.members.iter().enumerate() {
+            if !keep(member.key(text).decoded(), &text[member.value.clone()]) {
+                self.mark(at, true);
+            }
+        }
         self
     }
 
@@ -60,6 +76,15 @@ impl<'a> Rewrite<'a> {
     pub fn replace(&mut self, range: Range<usize>, text: impl Into<Cow<'a, str>>) -> &mut Self {
         self.replaced.push((range, text.into()));
         self
+    }
+
+    fn mark(&mut self, at: usize, is_removed: bool) {
+        if self.removed.is_empty() && is_removed {
+            self.removed = vec![false; self.object.members.len()];
+        }
+        if let Some(removed) = self.removed.get_mut(at) {
+            *removed = is_removed;
+        }
     }
 
     /// The new text.
@@ -72,7 +97,7 @@ impl<'a> Rewrite<'a> {
         let mut replaced = self.replaced.iter().peekable();
         for (at, member) in self.object.members.iter().enumerate() {
             let end = member.value.end;
-            if self.removed.contains(&at) {
+            if self.removed.get(at) == Some(&true) {
                 while replaced.next_if(|(range, _)| range.start < end).is_some() {}
                 continue;
             }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::growth;
 
 fn rewrite(text: &str, change: impl FnOnce(&mut Rewrite<'_>)) -> String {
     let object = Object::parse(text).expect("an object");
@@ -93,4 +94,25 @@ fn an_escaped_key_means_the_same() {
     assert_eq!(object.get(text.as_bytes(), "a"), Some("1"));
     assert_eq!(rewrite(text, |rewrite| _ = rewrite.remove("a")), "{\"b\":2}");
     assert_eq!(rewrite(text, |rewrite| _ = rewrite.set("a", "3")), "{\"\\u0061\":3,\"b\":2}");
+}
+
+#[test]
+fn members_that_are_not_wanted_are_removed_in_one_go() {
+    let out = rewrite(TEXT, |rewrite| _ = rewrite.retain(|name, value| name != "a" && value != b"null").set("d", "1"));
+    assert_eq!(out, "{\"b\":\"x,}\",\"d\":1}");
+    assert_eq!(rewrite(TEXT, |rewrite| _ = rewrite.retain(|_, _| false).set("b", "1")), "{\"b\":1}");
+}
+
+#[test]
+fn a_rewrite_is_linear_in_an_answer_too() {
+    let cases: [growth::Case; 2] = [
+        ("usage", |count| format!("{{\"usage\":0{}}}", ",\"usage\":0".repeat(count))),
+        ("choices", |count| format!("{{\"choices\":0{}}}", ",\"choices\":0".repeat(count))),
+    ];
+    growth::are_linear(&cases, steps::taken, |text| {
+        let object = Object::of_answer(text).expect("an object");
+        let mut rewrite = Rewrite::new(text.as_bytes(), &object);
+        rewrite.remove("usage").set("choices", "[]").remove("usage");
+        assert!(rewrite.finish().len() < text.len() + 16);
+    });
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// A string as it stands in the text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Text<'a> {
     /// What stands between the quotes.
     pub raw: &'a str,
@@ -19,29 +19,98 @@ impl<'a> Text<'a> {
         if self.is_escaped { Cow::Owned(decode(self.raw)) } else { Cow::Borrowed(self.raw) }
     }
 
-    /// Whether the string says `other`.
+    /// Whether the string says `other`. A text that is too long for that is not decoded.
+    #[inline]
     pub fn says(&self, other: &str) -> bool {
-        if self.is_escaped { decode(self.raw) == other } else { self.raw == other }
+        if !self.is_escaped {
+            return self.raw == other;
+        }
+        // An escape takes at most six bytes for each one that it stands for.
+        self.raw.len() <= other.len() * 6 && decode(self.raw) == other
+    }
+
+    /// Whether two strings say the same, however they are written.
+    pub(super) fn says_the_same(&self, other: &Self) -> bool {
+        super::step();
+        if self.is_escaped || other.is_escaped { self.decoded() == other.decoded() } else { self.raw == other.raw }
     }
 }
 
+/// A JSON text with U+FFFD for every half of a surrogate pair that it writes as an escape; the rest stays as it is written.
+pub fn whole_characters(raw: &str) -> Cow<'_, str> {
+    if !raw.contains("\\ud") && !raw.contains("\\uD") {
+        return Cow::Borrowed(raw);
+    }
+    let mut out = String::with_capacity(raw.len());
+    let mut rest = raw;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        out.push_str(before);
+        let (is_half, length) = match escape.as_bytes().get(1) {
+            Some(b'u') => {
+                let (decoded, length) = code_point(&escape[1..]);
+                (decoded == char::REPLACEMENT_CHARACTER, length + 1)
+            }
+            // A backslash, and the ASCII character that follows it in every JSON text.
+            _ => (false, escape.floor_char_boundary(2)),
+        };
+        let (escape, after) = escape.split_at(length);
+        out.push_str(if is_half { "\u{fffd}" } else { escape });
+        rest = after;
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
+/// How many words of a string are looked at one by one. Most strings end within them.
+const SHORT: usize = 16;
+/// How many bytes of a longer string are looked at as one: the compiler makes vector instructions of that.
+const BLOCK: usize = 128;
+
 /// Where the next byte lies, from `at` on, that is a quote, a backslash or a control character: the end of the text if none is.
-pub(super) fn next_special(text: &[u8], mut at: usize) -> usize {
+pub(super) fn next_special(text: &[u8], at: usize) -> usize {
+    let rest = &text[at..];
+    let (words, tail) = rest.as_chunks();
+    for (index, word) in words.iter().enumerate() {
+        if index == SHORT {
+            return at + SHORT * 8 + special_of_long(&rest[SHORT * 8..]);
+        }
+        let special = special_of_eight(*word);
+        if special != 0 {
+            return at + index * 8 + (special.trailing_zeros() / 8) as usize;
+        }
+    }
+    tail.iter().position(|byte| is_special(*byte)).map_or(text.len(), |offset| text.len() - tail.len() + offset)
+}
+
+/// The same for what is likely to be long.
+#[inline(never)]
+fn special_of_long(text: &[u8]) -> usize {
+    let (blocks, _) = text.as_chunks::<BLOCK>();
+    let harmless = BLOCK * blocks.iter().take_while(|block| !holds_special(block)).count();
+    let rest = &text[harmless..];
+    rest.iter().position(|byte| is_special(*byte)).map_or(text.len(), |offset| harmless + offset)
+}
+
+fn is_special(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\\' | 0..0x20)
+}
+
+/// Looks at every byte, without an end before the last: only so it is done with vector instructions.
+fn holds_special(block: &[u8; BLOCK]) -> bool {
+    block.iter().fold(0, |any, byte| any | u8::from(is_special(*byte))) != 0
+}
+
+/// Marks the first byte of eight that is special with its highest bit; bytes behind it may be marked too.
+#[inline]
+fn special_of_eight(eight: [u8; 8]) -> u64 {
     const ONES: u64 = u64::MAX / 255;
     const HIGH: u64 = ONES * 0x80;
-    // The lowest byte that one of these marks is always right; a borrow can only mark bytes above it.
-    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & HIGH;
-    let equal = |word: u64, byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
-    while let Some(eight) = text.get(at..at + 8).and_then(|eight| <[u8; 8]>::try_from(eight).ok()) {
-        let word = u64::from_le_bytes(eight);
-        let special = equal(word, b'"') | equal(word, b'\\') | below(word, 0x20);
-        if special != 0 {
-            return at + (special.trailing_zeros() / 8) as usize;
-        }
-        at += 8;
-    }
-    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
-    text[at..].iter().position(is_special).map_or(text.len(), |offset| at + offset)
+    // A borrow can only mark bytes above the lowest one that is marked rightly.
+    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word;
+    let word = u64::from_le_bytes(eight);
+    // With this bit flipped a quote is 0x20, just above the control characters, and nothing else comes below it.
+    (below(word ^ (ONES * 2), 0x21) | below(word ^ (ONES * u64::from(b'\\')), 1)) & HIGH
 }
 
 /// How many bytes the escape at the start of `rest`, a backslash, takes; `None` if it is none.
@@ -95,5 +164,21 @@ fn code_point(rest: &str) -> (char, usize) {
             (char::from_u32(pair).unwrap_or(char::REPLACEMENT_CHARACTER), 11)
         }
         None => (char::REPLACEMENT_CHARACTER, 5),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_halves_of_pairs_are_replaced() {
+        for same in [r#""a""#, r#"{"\u00e9":["\\ud83d",1,"\ud83d\ude00","\n\"\uD83D\uDE00"]}"#, r#""\\\\ud83d""#] {
+            assert_eq!(whole_characters(same), same);
+        }
+        assert_eq!(
+            whole_characters(r#"["\ud83d","\uDE00\ud83d\u0041\\\udc00x",7]"#),
+            "[\"\u{fffd}\",\"\u{fffd}\u{fffd}\\u0041\\\\\u{fffd}x\",7]"
+        );
     }
 }

@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use futures_util::StreamExt;
 use provider::{
-    Error, ErrorKind, Frame, FrameKind, MemoryBudget, NanoUsd, ReplyHead, Request, Reservation, UpstreamId,
-    content_text, long_work, tree,
+    Choice, Completion, Error, ErrorKind, Frame, FrameKind, MemoryBudget, NanoUsd, ReplyHead, Request, Reservation,
+    UpstreamId, long_work,
 };
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{
     Ensemble, Member, Outcome, cost,
@@ -42,8 +42,8 @@ impl Reply {
         let mut reservation = memory.reserve(2 * body.len())?;
         let read = body.clone();
         let (reservation, text, logprob) = long_work(body.len(), move || {
-            let body = tree(&String::from_utf8_lossy(&read)).ok()?;
-            let choice = body.pointer("/choices/0")?;
+            let completion = Completion::read(&String::from_utf8_lossy(&read)).ok()?;
+            let choice = completion.choices().next()?;
             let text = text(choice);
             reservation.resize(text.len()).ok()?;
             Some((reservation, text, mean_logprob(choice)))
@@ -92,20 +92,18 @@ impl Reply {
 }
 
 /// What a choice says; of one that only calls tools, the calls without their ids, which differ where the calls do not.
-fn text(choice: &Value) -> String {
-    let message = &choice["message"];
-    let content = content_text(&message["content"]).unwrap_or_default();
-    match message["tool_calls"].as_array() {
-        Some(calls) if content.is_empty() && !calls.is_empty() => {
-            calls.iter().map(|call| call["function"].clone()).collect::<Value>().to_string()
-        }
-        _ => content.into_owned(),
+fn text(choice: Choice<'_>) -> String {
+    let content = choice.text();
+    let calls = choice.message().and_then(|message| message.get("tool_calls")).and_then(Value::as_array);
+    match calls.filter(|calls| content.is_empty() && !calls.is_empty()) {
+        Some(calls) => calls.iter().map(|call| call["function"].clone()).collect::<Value>().to_string(),
+        None => content.into_owned(),
     }
 }
 
 /// The mean log-probability of a choice's tokens, of those that have one.
-fn mean_logprob(choice: &Value) -> Option<f64> {
-    let tokens = choice.pointer("/logprobs/content")?.as_array()?;
+fn mean_logprob(choice: Choice<'_>) -> Option<f64> {
+    let tokens = choice.get("logprobs")?.get("content")?.as_array()?;
     let known = || tokens.iter().filter_map(|token| token["logprob"].as_f64());
     #[expect(clippy::cast_precision_loss, reason = "no answer has 2^52 tokens")]
     let mean = known().sum::<f64>() / known().count() as f64;
@@ -115,12 +113,11 @@ fn mean_logprob(choice: &Value) -> Option<f64> {
 /// A whole answer as the events of a stream: for each choice its role, all that it says, and its finish, the first of which
 /// tells of the ensemble.
 fn events(body: &[u8], report: &str, include_usage: bool) -> Option<Vec<Frame>> {
-    let Value::Object(completion) = tree(std::str::from_utf8(body).ok()?).ok()? else { return None };
+    let completion = Completion::read(std::str::from_utf8(body).ok()?).ok()?;
     let mut frames = Vec::new();
-    let choices = completion.get("choices")?.as_array()?;
-    for choice in choices {
+    for choice in completion.choices() {
         let index = choice.get("index").cloned().unwrap_or_else(|| json!(0));
-        let mut delta = choice.get("message").and_then(Value::as_object).cloned().unwrap_or_default();
+        let mut delta = choice.message().cloned().unwrap_or_default();
         delta.retain(|_, value| !value.is_null());
         let role = delta.remove("role").unwrap_or_else(|| json!("assistant"));
         for (at, call) in delta.get_mut("tool_calls").and_then(Value::as_array_mut).into_iter().flatten().enumerate() {
@@ -148,7 +145,7 @@ fn events(body: &[u8], report: &str, include_usage: bool) -> Option<Vec<Frame>> 
 }
 
 /// One event: a piece of a choice or, without one, the usage.
-fn event(kind: FrameKind, completion: &Map<String, Value>, choice: Option<Value>) -> Frame {
+fn event(kind: FrameKind, completion: &Completion, choice: Option<Value>) -> Frame {
     #[derive(Serialize)]
     struct Chunk<'a> {
         id: Option<&'a Value>,

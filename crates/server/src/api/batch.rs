@@ -33,7 +33,7 @@ use crate::{
     sse::next_write,
 };
 use entry::{Batch, Line};
-use order::Order;
+pub(crate) use order::Order;
 
 /// Answers every prompt.
 pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, app: web::Data<Arc<App>>) -> HttpResponse {
@@ -73,18 +73,12 @@ struct Held {
 }
 
 /// Reads what is asked for, if there is room for one more batch.
-async fn prepare(mut admitted: Admitted, context: &RequestContext) -> Result<(Order, Admitted, Permit), ApiError> {
+async fn prepare(admitted: Admitted, context: &RequestContext) -> Result<(Order, Admitted, Permit), ApiError> {
     let open = context.app.open_batches.try_take().ok_or_else(ApiError::too_many_batches)?;
-    let (length, most) = (admitted.body.len(), context.live.server.max_batch);
-    // The body, and its entries.
-    admitted.reservation.resize(2 * length)?;
-    let parsed = long_work(length, move || {
-        let order = Order::parse(&admitted.body, most);
-        admitted.body = Bytes::new();
-        (order, admitted)
-    });
-    let (order, mut admitted) = parsed.await;
-    admitted.reservation.resize(length)?;
+    let most = context.live.server.max_batch;
+    // The entries are pieces of the body.
+    let parsed = long_work(admitted.body.len(), move || (Order::parse(&admitted.body, most), admitted));
+    let (order, admitted) = parsed.await;
     Ok((order?, admitted, open))
 }
 

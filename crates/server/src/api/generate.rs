@@ -1,9 +1,8 @@
 //! `POST /v1/generate`, `/v1/generate/stream`, `/v1/chat/stream`: a prompt or messages in, text out.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use bytes::Bytes;
 use provider::long_work;
 use router::Route;
 
@@ -45,12 +44,12 @@ async fn serve(request: &HttpRequest, payload: web::Payload, app: &Arc<App>, str
 }
 
 fn prepare(mut admitted: Admitted, live: &Live, stream: bool) -> Result<Prepared, ApiError> {
-    // The body, its fields, and the chat that they are made into.
-    admitted.reservation.resize(3 * admitted.body.len())?;
-    let mut prompt = Prompt::parse(&admitted.body)?;
-    admitted.body = Bytes::new();
+    // The body, and the chat that its fields are made into.
+    admitted.reservation.resize(2 * admitted.body.len())?;
+    let body = std::mem::take(&mut admitted.body);
+    let mut prompt = Prompt::parse(&body)?;
     let (model, task) = (prompt.take_text("model")?, prompt.take_text("task")?);
-    admitted.task = admitted.task.or(task);
+    admitted.task = admitted.task.or_else(|| task.map(Cow::into_owned));
     let resolved = admitted.resolve(live, model.as_deref())?;
     let name = resolved.name(model.as_deref()).to_owned();
     let request = prompt.into_chat(&name, stream, live.server.limits)?;

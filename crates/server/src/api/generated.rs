@@ -1,12 +1,12 @@
 //! The short form of an answer: its text, and what it took.
 
-use provider::{Error, ErrorKind, MemoryBudget, NanoUsd, RequestId, Reservation, long_work};
+use provider::{Choice, Completion, Error, ErrorKind, MemoryBudget, NanoUsd, RequestId, Reservation, long_work};
 use router::{RouterError, Served};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answer::read_whole;
-use crate::{openapi::EnsembleReport, said::Said};
+use crate::openapi::EnsembleReport;
 
 /// An answer to a prompt.
 #[derive(Debug, Serialize, ToSchema)]
@@ -53,22 +53,22 @@ pub(crate) async fn read(
     let attempts = served.attempts;
     let failed = |error| RouterError::Failed { error, attempts, retry_after: None };
     let reservation = memory.reserve(2 * body.len()).map_err(|none| failed(none.into()))?;
-    let (reservation, said) =
-        long_work(body.len(), move || (reservation, Said::read(&String::from_utf8_lossy(&body)))).await;
-    let said = said.map_err(|malformed| {
+    let (reservation, completion) =
+        long_work(body.len(), move || (reservation, Completion::read(&String::from_utf8_lossy(&body)))).await;
+    let completion = completion.map_err(|malformed| {
         failed(Error::new(ErrorKind::Protocol, format!("the upstream's answer is not valid JSON: {malformed}")))
     })?;
-    let choice = said.choices.into_iter().next().unwrap_or_default();
+    let choice = completion.choices().next();
     let generated = Generated {
-        finish_reason: choice.finish_reason.clone(),
-        result: choice.into_text(),
+        result: choice.map(|choice| choice.text().into_owned()).unwrap_or_default(),
+        finish_reason: choice.and_then(Choice::finish_reason).map(str::to_owned),
         provider: served.provider,
         upstream: served.upstream.as_str().to_owned(),
         model: model.to_owned(),
-        usage: said.usage,
+        usage: completion.object("usage").cloned(),
         cost_usd: served.cost.map(NanoUsd::usd),
         request_id: id.as_str().to_owned(),
-        ensemble: said.ensemble,
+        ensemble: completion.object("ensemble").cloned(),
     };
     Ok((generated, reservation))
 }

@@ -1,59 +1,56 @@
 //! The short form of a request, `{"prompt": "…"}`, made into a chat.
+//!
+//! Values are kept as they are written and copied once, into the chat: no tree is built of what a client sends.
 
-use bytes::Bytes;
-use provider::{InvalidRequest, Limits, Operation, Request, tree};
-use serde_json::{Map, Value, json};
+use std::borrow::Cow;
+
+use provider::{InvalidRequest, Limits, Operation, Reader, Request, RequestBody, Value, whole_characters};
 
 /// Sent where the client names no limit.
-const MAX_TOKENS: u64 = 500;
+const MAX_TOKENS: &str = "500";
 /// Sent where the client names none.
-const TEMPERATURE: f64 = 0.7;
+const TEMPERATURE: &str = "0.7";
 
-/// A prompt, or messages, with their options.
-pub(crate) struct Prompt(Map<String, Value>);
+/// A prompt, or messages, with their options: names, and values as they are written.
+#[derive(Default)]
+pub(crate) struct Prompt<'a>(Vec<(Cow<'a, str>, &'a str)>);
 
-impl Prompt {
+impl<'a> Prompt<'a> {
     /// Reads a body.
-    pub(crate) fn parse(body: &Bytes) -> Result<Self, InvalidRequest> {
-        if body.trim_ascii().is_empty() {
-            return Err(InvalidRequest::body("the body is empty: send a JSON object such as {\"prompt\": \"…\"}"));
+    pub(crate) fn parse(body: &'a [u8]) -> Result<Self, InvalidRequest> {
+        let mut body = RequestBody::parse(body)?;
+        let mut prompt = Self::default();
+        while body.next_field()?.is_some() {
+            let raw = body.raw()?;
+            prompt.add(body.field.decoded(), raw);
         }
-        let text = str::from_utf8(body).map_err(|_| InvalidRequest::body("the body is not valid UTF-8"))?;
-        match tree(text) {
-            Ok(Value::Object(fields)) => Ok(Self::new(fields)),
-            Ok(_) => Err(InvalidRequest::body("the body is not a JSON object: send one such as {\"prompt\": \"…\"}")),
-            Err(error) => Err(InvalidRequest::body(format!("the body is not valid JSON: {error}"))),
+        Ok(prompt)
+    }
+
+    /// Adds a field. One of null is as if it were not there.
+    pub(crate) fn add(&mut self, name: impl Into<Cow<'a, str>>, raw: &'a str) {
+        if raw != "null" {
+            self.0.push((name.into(), raw));
         }
     }
 
-    /// Of fields that were read already. A field of null is as if it were not there.
-    pub(crate) fn new(mut fields: Map<String, Value>) -> Self {
-        fields.retain(|_, value| !value.is_null());
-        Self(fields)
-    }
-
-    /// What is left of it.
-    pub(crate) fn into_fields(self) -> Map<String, Value> {
-        self.0
-    }
-
-    /// Takes a field out.
-    pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
-        self.0.remove(name)
+    /// The names of its fields.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| &**name)
     }
 
     /// Takes a field out that must be a text.
-    pub(crate) fn take_text(&mut self, name: &'static str) -> Result<Option<String>, InvalidRequest> {
-        match self.0.remove(name) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(InvalidRequest::field(name, format!("'{name}' must be a string"))),
+    pub(crate) fn take_text(&mut self, name: &'static str) -> Result<Option<Cow<'a, str>>, InvalidRequest> {
+        let Some(raw) = self.take(name) else { return Ok(None) };
+        match Reader::new(raw).value() {
+            Ok(Value::Text(text)) => Ok(Some(text.decoded())),
+            _ => Err(InvalidRequest::field(name, format!("'{name}' must be a string"))),
         }
     }
 
     /// The chat that it stands for; `model` only fills the field that every chat has.
     pub(crate) fn into_chat(mut self, model: &str, stream: bool, limits: Limits) -> Result<Request, InvalidRequest> {
-        let messages = match (self.0.remove("prompt"), self.0.remove("messages")) {
+        let messages = match (self.take("prompt"), self.take("messages")) {
             (Some(_), Some(_)) => {
                 return Err(InvalidRequest::field("prompt", "'prompt' and 'messages' exclude each other: send one"));
             }
@@ -63,32 +60,78 @@ impl Prompt {
                     "'prompt' is required: a string, or 'messages' in its place",
                 ));
             }
-            (Some(Value::String(prompt)), None) if prompt.trim().is_empty() => {
-                return Err(InvalidRequest::field("prompt", "'prompt' is empty: say what to answer"));
+            (Some(prompt), None) => {
+                check_text(prompt)?;
+                ["[{\"role\":\"user\",\"content\":", prompt, "}]"]
             }
-            (Some(Value::String(prompt)), None) => json!([{"role": "user", "content": prompt}]),
-            (Some(_), None) => return Err(InvalidRequest::field("prompt", "'prompt' must be a string")),
-            (None, Some(messages)) => messages,
+            (None, Some(messages)) => ["", messages, ""],
         };
-        if !stream && self.0.get("stream").is_some_and(|stream| *stream != Value::Bool(false)) {
+        if self.take("stream").is_some_and(|given| !stream && given != "false") {
             let message = "'stream' is not for this path: use /v1/generate/stream, or leave it out";
             return Err(InvalidRequest::field("stream", message));
         }
-        if self.0.get("n").is_some_and(|n| n.as_u64() != Some(1)) {
+        let n = self.get("n").map(|raw| Reader::new(raw).value());
+        if n.is_some_and(|n| n.ok().and_then(|n| n.count()) != Some(1)) {
             return Err(InvalidRequest::field("n", "'n' must be 1 here: /v1/chat/completions gives several answers"));
         }
-        self.0.insert("messages".to_owned(), messages);
-        self.0.insert("model".to_owned(), model.into());
-        self.0.remove("stream");
-        self.0.remove("stream_options");
+        self.take("stream_options");
         if stream {
-            self.0.insert("stream".to_owned(), true.into());
+            self.add("stream", "true");
         }
-        if !self.0.contains_key("max_tokens") && !self.0.contains_key("max_completion_tokens") {
-            self.0.insert("max_tokens".to_owned(), MAX_TOKENS.into());
+        if self.get("max_tokens").or_else(|| self.get("max_completion_tokens")).is_none() {
+            self.add("max_tokens", MAX_TOKENS);
         }
-        self.0.entry("temperature").or_insert_with(|| TEMPERATURE.into());
-        let body = Value::Object(self.0).to_string();
-        Request::parse(Operation::Chat, body.into(), limits)
+        if self.get("temperature").is_none() {
+            self.add("temperature", TEMPERATURE);
+        }
+        Request::parse(Operation::Chat, self.written(model, messages).into(), limits)
+    }
+
+    fn get(&self, name: &str) -> Option<&'a str> {
+        self.0.iter().find(|(own, _)| own == name).map(|(_, raw)| *raw)
+    }
+
+    fn take(&mut self, name: &str) -> Option<&'a str> {
+        let at = self.names().position(|own| own == name)?;
+        Some(self.0.remove(at).1)
+    }
+
+    /// The body of the chat with these messages, given in pieces.
+    fn written(&self, model: &str, messages: [&str; 3]) -> String {
+        let room = self.0.iter().map(|(name, raw)| name.len() + raw.len() + 8).sum::<usize>();
+        let messages_bytes = messages.iter().map(|piece| piece.len()).sum::<usize>();
+        let mut out = String::with_capacity(room + messages_bytes + model.len() + 64);
+        out.push_str("{\"model\":");
+        out.push_str(&quoted(model));
+        out.push_str(",\"messages\":");
+        for piece in messages {
+            out.push_str(&whole_characters(piece));
+        }
+        for (name, raw) in &self.0 {
+            out.push(',');
+            out.push_str(&quoted(name));
+            out.push(':');
+            out.push_str(&whole_characters(raw));
+        }
+        out.push('}');
+        out
     }
 }
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// Fails unless `raw` is a text that says something.
+fn check_text(raw: &str) -> Result<(), InvalidRequest> {
+    let Ok(Value::Text(text)) = Reader::new(raw).value() else {
+        return Err(InvalidRequest::field("prompt", "'prompt' must be a string"));
+    };
+    if text.decoded().trim().is_empty() {
+        return Err(InvalidRequest::field("prompt", "'prompt' is empty: say what to answer"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

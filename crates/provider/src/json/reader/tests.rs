@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::json::MAX_KEYS;
 
 fn read(text: &str) -> Result<Value<'_>, Malformed> {
     let mut reader = Reader::new(text);
@@ -84,17 +85,64 @@ fn what_is_wrong_is_named_with_its_place() {
 
 #[test]
 fn special_bytes_are_found_at_every_place() {
-    for length in 0..20 {
+    for length in (0..20).chain([127, 128, 129, 255, 256, 257, 400]) {
+        let mut text = vec![b'a'; length];
         for at in 0..length {
             for special in [b'"', b'\\', 0, 0x1f] {
-                let mut text = vec![b'a'; length];
                 text[at] = special;
                 assert_eq!(next_special(&text, 0), at, "{special} at {at} of {length}");
+                assert_eq!(next_special(&text, at), at, "{special} at {at} of {length}");
             }
+            text[at] = b'a';
         }
-        assert_eq!(next_special(&vec![0xff; length], 0), length);
-        assert_eq!(next_special(&vec![b' '; length], 0), length);
+        for harmless in [0xff, b' ', b'!', b'#', b'[', b']', 0x80, 0x9f] {
+            assert_eq!(next_special(&vec![harmless; length], 0), length, "{harmless}");
+        }
     }
+}
+
+fn requested(text: &str) -> Result<(), Malformed> {
+    let mut reader = Reader::of_request(text);
+    reader.value()?;
+    reader.end()
+}
+
+#[test]
+fn a_request_names_nothing_twice_in_one_object() {
+    for text in [
+        r#"{"a":1,"a":2}"#,
+        r#"{"a":1,"b":{"x":[{"y":1},{"y":1,"z":{},"y":2}]}}"#,
+        r#"[{"a":{"b":1},"a":{"b":1}}]"#,
+        r#"{"a":1,"\u0061":2}"#,
+        r#"{"\u0061":1,"a":2}"#,
+        r#"{"\u0061":1,"\u0061":2}"#,
+    ] {
+        assert_eq!(requested(text).map_err(|malformed| malformed.why), Err(Why::Twice), "{text}");
+        assert!(read(text).is_ok(), "an answer may: {text}");
+    }
+    assert_eq!(requested(r#"{"ab":1,"ab":2}"#).expect_err("twice").at, 9, "where the second one stands");
+    let once = r#"{"a":{"a":{"a":1},"b":[{"a":1},{"a":1}]},"b":{"a":1},"A":1,"":1,"\u0000":1}"#;
+    assert_eq!(requested(once), Ok(()));
+}
+
+#[test]
+fn keys_are_told_apart_in_objects_of_any_size() {
+    let object = |count: usize, more: &str| {
+        // The objects within are as wide as the one around them.
+        let keys: Vec<_> = (0..count).map(|at| format!(r#""k{at}":{{"k{at}":0}}"#)).collect();
+        format!("{{{}{more}}}", keys.join(","))
+    };
+    for count in [15, 16, 17, 18, 1_000, MAX_KEYS] {
+        assert_eq!(requested(&object(count, "")), Ok(()), "{count}");
+        for again in [0, 15, 16, count - 1].into_iter().filter(|again| *again < count && count < MAX_KEYS) {
+            let twice = requested(&object(count, &format!(r#","k{again}":0"#)));
+            assert_eq!(twice.map_err(|malformed| malformed.why), Err(Why::Twice), "{again} of {count}");
+        }
+    }
+    let too_many = requested(&object(MAX_KEYS, r#","more":0"#));
+    assert_eq!(too_many.map_err(|malformed| malformed.why), Err(Why::TooManyKeys));
+    let nested = format!(r#"{{"a":{},"b":{},"a":0}}"#, object(40, ""), object(40, r#","c":[{"k0":1}]"#));
+    assert_eq!(requested(&nested).map_err(|malformed| malformed.why), Err(Why::Twice), "behind wide ones");
 }
 
 /// JSON of any kind, and what it may turn into by a slip.

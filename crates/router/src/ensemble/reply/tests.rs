@@ -6,6 +6,11 @@ fn report() -> Report<'static> {
     Report { name: "ensemble/e", pick: "longest", winner: 0, why: "so".to_owned(), cost_usd: None, members: Vec::new() }
 }
 
+fn of_choice<T>(choice: &Value, read: fn(Choice<'_>) -> T) -> T {
+    let completion = Completion::read(&json!({"choices": [choice]}).to_string()).expect("JSON");
+    read(completion.choices().next().expect("a choice"))
+}
+
 fn parsed(frame: &Frame) -> Value {
     let text = std::str::from_utf8(&frame.bytes).expect("text");
     let json = text.strip_prefix("data: ").and_then(|rest| rest.strip_suffix("\n\n")).expect("an event");
@@ -59,7 +64,7 @@ fn every_choice_and_every_call_of_a_tool_is_told() {
 
 #[test]
 fn the_calls_of_tools_are_the_text_where_there_is_no_other() {
-    let said = |message: Value| text(&json!({"message": message}));
+    let said = |message: Value| of_choice(&json!({"message": message}), text);
     assert_eq!(said(json!({"content": "x", "tool_calls": [{"function": {"name": "f"}}]})), "x");
     let call = |id: &str| said(json!({"content": null, "tool_calls": [{"id": id, "function": {"name": "f"}}]}));
     assert_eq!((call("1").as_str(), call("1") == call("2")), (r#"[{"name":"f"}]"#, true));
@@ -81,7 +86,7 @@ fn an_odd_answer_becomes_a_stream_too() {
 
 #[test]
 fn a_mean_needs_figures() {
-    let mean = |tokens: Value| mean_logprob(&json!({"logprobs": {"content": tokens}}));
+    let mean = |tokens: Value| of_choice(&json!({"logprobs": {"content": tokens}}), mean_logprob);
     assert_eq!(mean(json!([{"logprob": -1.0}, {"logprob": null}, {"logprob": -2.0}, 7])), Some(-1.5));
     assert_eq!((mean(json!([])), mean(json!([{}])), mean(json!(null))), (None, None, None));
 }

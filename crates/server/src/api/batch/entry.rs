@@ -8,19 +8,19 @@ use std::sync::{
 use provider::{MemoryBudget, Request, RequestId, Reservation, long_work};
 use router::{Caller, Route, Subject};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep_until},
 };
 use utoipa::ToSchema;
 
+use super::order::{Defaults, Entry};
 use crate::{
     api::{
         admission::{Admitted, RequestContext},
         answer::ask,
         generated::{self, Generated},
-        prompt::Prompt,
     },
     app::{App, Live},
     auth::ClientKey,
@@ -29,15 +29,11 @@ use crate::{
     permits::Permit,
 };
 
-/// What a value takes beside its text, in bytes.
-const VALUE_BYTES: usize = 64;
-
 /// What all entries of a batch have in common.
 pub(super) struct Batch {
     app: Arc<App>,
     admitted: Admitted,
-    defaults: Arc<Map<String, Value>>,
-    defaults_bytes: usize,
+    defaults: Arc<Defaults>,
     /// The permits that the batch itself holds, under which one entry at a time may be answered.
     own: Arc<Semaphore>,
     /// Whether the allowance that the batch itself used up has gone to an entry.
@@ -90,14 +86,12 @@ struct Begun {
 }
 
 impl Batch {
-    pub(super) fn new(context: &RequestContext, admitted: Admitted, defaults: Map<String, Value>) -> Self {
+    pub(super) fn new(context: &RequestContext, admitted: Admitted, defaults: Defaults) -> Self {
         let deadline = admitted.at + context.live.server.batch_deadline;
-        let defaults_bytes = bytes_of_fields(&defaults);
         Self {
             app: context.app.clone(),
             admitted,
             defaults: Arc::new(defaults),
-            defaults_bytes,
             own: Arc::new(Semaphore::new(1)),
             has_begun: AtomicBool::new(false),
             deadline,
@@ -105,7 +99,7 @@ impl Batch {
     }
 
     /// Answers one entry.
-    pub(super) async fn line(&self, index: usize, entry: Map<String, Value>) -> Line {
+    pub(super) async fn line(&self, index: usize, entry: Entry) -> Line {
         let started = Instant::now();
         let id = RequestId::from(format!("{}.{index}", self.admitted.id.as_str()).as_str());
         let answered = match self.begin(entry).await {
@@ -132,7 +126,7 @@ impl Batch {
 
     /// Waits until the entry may be answered and makes a chat of it. Nothing begins once the router stops, the batch has had its
     /// time, or its key is not in force any more.
-    async fn begin(&self, entry: Map<String, Value>) -> Result<Begun, ApiError> {
+    async fn begin(&self, entry: Entry) -> Result<Begun, ApiError> {
         let permits = tokio::select! {
             biased;
             () = self.app.cut.cancelled() => return Err(ApiError::shutting_down()),
@@ -145,12 +139,12 @@ impl Batch {
         }
         let live = self.app.live();
         let key = live.keyring.current(&self.admitted.key).ok_or_else(ApiError::wrong_key)?;
-        let bytes = self.defaults_bytes + bytes_of_fields(&entry);
-        // The fields, and the chat that they are made into.
-        let mut reservation = self.memory().reserve(2 * bytes)?;
+        let bytes = self.defaults.bytes() + entry.bytes();
+        // The chat that its fields are made into.
+        let mut reservation = self.memory().reserve(bytes)?;
         let (defaults, task) = (self.defaults.clone(), self.admitted.task.clone());
         let made = long_work(bytes, move || {
-            let (request, resolved, model) = chat(&defaults, entry, task.as_deref(), &live, &key)?;
+            let (request, resolved, model) = chat(&defaults, &entry, task.as_deref(), &live, &key)?;
             reservation.resize(request.body_bytes())?;
             let request = request.holding((reservation, permits));
             Ok(Begun { live, key, request, resolved, model })
@@ -231,38 +225,17 @@ enum EntryPermits {
 
 /// The chat that an entry stands for, what is to serve it, and what that is called. `task` is the one that a header names.
 fn chat(
-    defaults: &Map<String, Value>,
-    entry: Map<String, Value>,
+    defaults: &Defaults,
+    entry: &Entry,
     task: Option<&str>,
     live: &Live,
     key: &ClientKey,
 ) -> Result<(Request, Resolved, String), ApiError> {
-    let names_model = entry.contains_key("model") && !entry.contains_key("task");
-    let mut fields = defaults.clone();
-    if names_model {
-        fields.remove("task");
-    }
-    fields.extend(entry);
-    let mut prompt = Prompt::new(fields);
+    let mut prompt = defaults.complete(entry)?;
     let (model, own_task) = (prompt.take_text("model")?, prompt.take_text("task")?);
     let requested = Requested { model: model.as_deref(), task: task.or(own_task.as_deref()) };
     let resolved = live.names.resolve(requested, &live.table, key)?;
     let name = resolved.name(model.as_deref()).to_owned();
     let request = prompt.into_chat(&name, false, live.server.limits)?;
     Ok((request, resolved, name))
-}
-
-/// About how much memory fields take.
-fn bytes_of_fields(fields: &Map<String, Value>) -> usize {
-    fields.iter().map(|(name, value)| name.len() + VALUE_BYTES + bytes_of(value)).sum()
-}
-
-fn bytes_of(value: &Value) -> usize {
-    let within = match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-        Value::String(text) => text.len(),
-        Value::Array(items) => items.iter().map(bytes_of).sum(),
-        Value::Object(fields) => bytes_of_fields(fields),
-    };
-    VALUE_BYTES + within
 }

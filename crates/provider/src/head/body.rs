@@ -1,0 +1,144 @@
+//! The body of a request: one JSON object, whose fields are handed out one by one while it is read.
+//!
+//! What is beyond a bound, or appears twice, is refused where it is met, before anything is kept of it.
+
+use super::{InvalidRequest, shown};
+use crate::{
+    Malformed, Reader, Text, Value,
+    json::{MAX_DEPTH, MAX_KEYS, Why, key_at},
+};
+
+/// Most fields of a request.
+pub const MAX_FIELDS: usize = 256;
+
+/// Reads a request's body.
+pub struct RequestBody<'a> {
+    /// Stands before the value of the field that was handed out last; the caller reads it.
+    pub reader: Reader<'a>,
+    /// The name of that field.
+    pub field: Text<'a>,
+    count: usize,
+}
+
+impl<'a> RequestBody<'a> {
+    /// Starts to read `body`.
+    ///
+    /// # Errors
+    /// If it is no text, or no object.
+    pub fn parse(body: &'a [u8]) -> Result<Self, InvalidRequest> {
+        Self::new(utf8(body)?)
+    }
+
+    /// Starts to read `text`.
+    ///
+    /// # Errors
+    /// If it is no object.
+    pub fn new(text: &'a str) -> Result<Self, InvalidRequest> {
+        if text.trim_ascii().is_empty() {
+            return Err(InvalidRequest::body("the body is empty: send a JSON object"));
+        }
+        let mut body =
+            Self { reader: Reader::of_request(text), field: Text { raw: "", at: 0, is_escaped: false }, count: 0 };
+        match body.reader.peek() {
+            Some(b'{') => body.reader.enter().map_err(|malformed| body.refused(malformed))?,
+            Some(b'[') => return Err(no_object()),
+            _ => {
+                // Something that is not JSON at all is told so.
+                body.reader.value().map_err(|malformed| body.refused(malformed))?;
+                return Err(no_object());
+            }
+        }
+        Ok(body)
+    }
+
+    /// The name of the next field, whose value the caller reads; `None` at the end of the body.
+    ///
+    /// # Errors
+    /// If the body is broken, or the field is one too many or a second one of its name.
+    pub fn next_field(&mut self) -> Result<Option<Text<'a>>, InvalidRequest> {
+        let key = self.reader.key().map_err(|malformed| match malformed.why {
+            Why::Twice => {
+                let name = key_at(self.reader.text(), malformed.at).decoded();
+                let name = shown(&name);
+                let message = format!("'{name}' appears twice: send it once");
+                InvalidRequest::field(name, message)
+            }
+            _ => self.refused(malformed),
+        })?;
+        let Some(key) = key else {
+            self.reader.end().map_err(|malformed| self.refused(malformed))?;
+            return Ok(None);
+        };
+        self.count += 1;
+        if self.count > MAX_FIELDS {
+            return Err(InvalidRequest::body(format!("the body has more than {MAX_FIELDS} fields: send fewer")));
+        }
+        self.field = key;
+        self.reader.peek();
+        Ok(Some(key))
+    }
+
+    /// Reads the value that comes next, as [`Reader::value`] does.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn value(&mut self) -> Result<Value<'a>, InvalidRequest> {
+        self.reader.value().map_err(|malformed| self.refused(malformed))
+    }
+
+    /// Reads the value that comes next and returns it as it is written.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn raw(&mut self) -> Result<&'a str, InvalidRequest> {
+        self.reader.raw().map_err(|malformed| self.refused(malformed))
+    }
+
+    /// Enters the object or array that comes next, as [`Reader::enter`] does.
+    ///
+    /// # Errors
+    /// If there are too many levels.
+    pub fn enter(&mut self) -> Result<(), InvalidRequest> {
+        self.reader.enter().map_err(|malformed| self.refused(malformed))
+    }
+
+    /// Whether another element of the array that was entered follows.
+    ///
+    /// # Errors
+    /// If neither an element nor the end of the array can follow.
+    pub fn element(&mut self) -> Result<bool, InvalidRequest> {
+        self.reader.element().map_err(|malformed| self.refused(malformed))
+    }
+
+    /// What a client is told of a value that cannot be read.
+    pub fn refused(&self, malformed: Malformed) -> InvalidRequest {
+        let field = self.field.decoded();
+        let field = shown(&field);
+        match malformed.why {
+            Why::TooDeep => InvalidRequest::body(format!(
+                "the body is nested too deeply: at most {MAX_DEPTH} levels of arrays and objects are accepted"
+            )),
+            Why::Twice => {
+                let key = key_at(self.reader.text(), malformed.at).decoded();
+                let key = shown(&key);
+                let message = format!("'{key}' within '{field}' appears twice: send it once in each object");
+                InvalidRequest::field(field, message)
+            }
+            Why::TooManyKeys => {
+                let message = format!("an object within '{field}' has more than {MAX_KEYS} fields: send fewer");
+                InvalidRequest::field(field, message)
+            }
+            _ => InvalidRequest::body(format!("the body is not valid JSON: {malformed}")),
+        }
+    }
+}
+
+/// The text that a body is. A long prompt is mostly text: validating it with vector instructions is a tenth of what the standard
+/// library takes.
+pub(crate) fn utf8(body: &[u8]) -> Result<&str, InvalidRequest> {
+    simdutf8::basic::from_utf8(body).map_err(|_| InvalidRequest::body("the body is not valid UTF-8"))
+}
+
+fn no_object() -> InvalidRequest {
+    InvalidRequest::body("expected the body to be a JSON object")
+}

@@ -1,0 +1,30 @@
+//! What fuzz targets reach beyond the public face: the bodies that become chats.
+
+use bytes::Bytes;
+use provider::{InvalidRequest, Limits};
+
+use crate::api::{Order, Prompt};
+
+const LIMITS: Limits = Limits { max_messages: 64 };
+
+/// The body of the chat that the short form `body` stands for.
+///
+/// # Errors
+/// If it stands for none.
+pub fn prompt(body: &[u8], stream: bool) -> Result<Bytes, InvalidRequest> {
+    chat(Prompt::parse(body)?, stream)
+}
+
+/// The bodies of the chats that the entries of the batch `body` stand for.
+///
+/// # Errors
+/// If it is no batch of at most so many entries.
+pub fn batch(body: &Bytes, most: usize) -> Result<Vec<Result<Bytes, InvalidRequest>>, InvalidRequest> {
+    let order = Order::parse(body, most)?;
+    Ok(order.entries.iter().map(|entry| chat(order.defaults.complete(entry)?, false)).collect())
+}
+
+fn chat(mut prompt: Prompt<'_>, stream: bool) -> Result<Bytes, InvalidRequest> {
+    drop((prompt.take_text("model")?, prompt.take_text("task")?));
+    Ok(prompt.into_chat("m", stream, LIMITS)?.rewrite().finish())
+}
