@@ -9,6 +9,7 @@ mod cost;
 mod endpoint;
 mod ensembles;
 mod env;
+mod host;
 mod keys;
 mod listing;
 mod models;

@@ -17,6 +17,8 @@ use router::{Ensemble, RequestOutcome, RouterError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+/// Seconds.
+const LONGEST_RETRY_AFTER: u64 = 120;
 const SHUTDOWN_CODE: &str = "router_shutdown";
 const SHUTDOWN_MESSAGE: &str = "the router is shutting down: send the request again";
 
@@ -231,9 +233,7 @@ impl ApiError {
     pub(crate) fn respond(&self, mut response: HttpResponseBuilder) -> HttpResponse {
         response.status(self.status);
         if let Some(wait) = self.retry_after {
-            // Rounded up: coming back a moment too early would be refused again.
-            let seconds = (wait.as_millis().div_ceil(1000)).max(1);
-            response.insert_header((header::RETRY_AFTER, seconds.to_string()));
+            response.insert_header((header::RETRY_AFTER, retry_after_seconds(wait)));
         }
         if self.is_final {
             response.insert_header(("x-should-retry", "false"));
@@ -261,6 +261,13 @@ impl ApiError {
     fn body(&self) -> String {
         to_json(self.inside())
     }
+}
+
+/// What `Retry-After` says: rounded up, because a client that comes back a moment too early is refused again, and never
+/// above the longest wait that the SDKs of OpenAI accept.
+fn retry_after_seconds(wait: Duration) -> u64 {
+    let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
+    seconds.clamp(1, LONGEST_RETRY_AFTER)
 }
 
 /// The inside of an error in OpenAI's shape.
@@ -400,4 +407,29 @@ pub(crate) fn failed_stream(error: &RouterError, request_id: &str) -> Bytes {
 fn event(message: &str, kind: &str, code: &str, request_id: &str) -> Bytes {
     let error = to_json(ErrorBody { message, kind, param: None, code: Some(code), request_id: Some(request_id) });
     Bytes::from(format!("data: {error}\n\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_whole_seconds_from_1_to_120() {
+        let header = |wait| {
+            let error = ApiError::from(&RouterError::NoUpstream { retry_after: wait });
+            let response = error.respond(HttpResponse::Ok());
+            response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned)
+        };
+        for (wait, says) in [
+            (Duration::ZERO, "1"),
+            (Duration::from_nanos(1), "1"),
+            (Duration::from_secs(1), "1"),
+            (Duration::from_nanos(1_000_000_001), "2"),
+            (Duration::from_secs(120), "120"),
+            (Duration::from_secs(121), "120"),
+            (Duration::MAX, "120"),
+        ] {
+            assert_eq!(header(wait).as_deref(), Some(says), "{wait:?}");
+        }
+    }
 }

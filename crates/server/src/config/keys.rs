@@ -55,7 +55,7 @@ fn secret(table: &mut Table<'_>) -> Option<[u8; 32]> {
     let given = table.has("sha256") || table.has("env");
     match (table.text("sha256"), table.text("env")) {
         (Some(_), Some(env)) => env.refuse("stands beside sha256", expected, Some("keep one of them".to_owned())),
-        (Some(sha256), None) => hex(&sha256),
+        (Some(sha256), None) => hash(&sha256),
         (None, Some(env)) => from_variable(&env, table),
         (None, None) if given => None,
         (None, None) => {
@@ -66,21 +66,13 @@ fn secret(table: &mut Table<'_>) -> Option<[u8; 32]> {
     }
 }
 
-fn hex(text: &Text<'_>) -> Option<[u8; 32]> {
-    let hash = decode(&text.value);
-    if hash.is_some() {
-        return hash;
+fn hash(text: &Text<'_>) -> Option<[u8; 32]> {
+    let mut hash = [0; 32];
+    if hex::decode_to_slice(&text.value, &mut hash).is_ok() {
+        return Some(hash);
     }
     let hint = "the key itself does not belong here: write what printf %s \"$KEY\" | sha256sum prints";
     text.refuse_hidden("is not a SHA-256 hash", "64 hexadecimal digits", hint)
-}
-
-fn decode(text: &str) -> Option<[u8; 32]> {
-    let digits: Option<Vec<u32>> = text.chars().map(|digit| digit.to_digit(16)).collect();
-    let digits = digits.filter(|digits| digits.len() == 64)?;
-    let byte = |pair: &[u32]| pair.iter().fold(0, |byte, digit| byte << 4 | digit);
-    let bytes: Option<Vec<u8>> = digits.chunks(2).map(|pair| u8::try_from(byte(pair)).ok()).collect();
-    bytes?.try_into().ok()
 }
 
 fn from_variable(env: &Text<'_>, table: &Table<'_>) -> Option<[u8; 32]> {

@@ -283,6 +283,37 @@ fn an_upstream_of_ones_own_may_go_without_a_key() {
 }
 
 #[test]
+fn addresses_beyond_the_safe_ones_take_a_word() {
+    let with = |lines: &str| parse(&VALID.replace("id = \"fast\"", &format!("id = \"fast\"\n{lines}")), "x.toml", &env);
+    for lines in [
+        "base_url = \"http://api.example.com/v1\"\nallow_insecure = true",
+        "base_url = \"http://169.254.169.254/v1\"\nallow_metadata = true",
+        "base_url = \"http://10.1.2.3/v1\"",
+        "base_url = \"https://api.example.com/v1\"",
+    ] {
+        with(lines).unwrap_or_else(|problems| panic!("{problems}"));
+    }
+    let both = VALID.replace("id = \"fast\"", "id = \"fast\"\nbase_url = \"http://api.example.com/v1\"").replace(
+        "id = \"pod\"",
+        "id = \"pod\"\nbase_url = \"http://[fe80::1]/v1\"\ncapacity_url = \"http://example.com/\"",
+    );
+    let report = parse(&both, "config/x.toml", &env).expect_err("three addresses").to_string();
+    let expected = "\
+config/x.toml: upstreams[0].base_url: \"http://[fe80::1]/v1\" leads to link-local addresses or a metadata service
+  expected: an upstream's address
+  hint: allow_metadata = true permits it
+
+config/x.toml: upstreams[0].capacity_url: \"http://example.com/\" sends key and prompts in clear
+  expected: https:// outside one's own network
+  hint: write https://, or permit it with allow_insecure = true
+
+config/x.toml: upstreams[1].base_url: \"http://api.example.com/v1\" sends key and prompts in clear
+  expected: https:// outside one's own network
+  hint: write https://, or permit it with allow_insecure = true";
+    assert_eq!(report, expected);
+}
+
+#[test]
 fn runpod_addresses_follow_from_the_endpoint() {
     let settings = |lines: &str| {
         let line = "endpoint_id = \"${RUNPOD_VLLM_ENDPOINT_ID}\"\nendpoint_type = \"load_balancer\"";
