@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    auth::Keyring,
+    auth::{Failures, Keyring},
     config::{Config, Server},
     error::ApiError,
     metrics::Metrics,
@@ -27,6 +27,8 @@ pub(crate) struct App {
     pub(crate) metrics: Arc<Metrics>,
     /// Reads the configuration again, if it came from a file.
     pub(crate) reloader: Option<Arc<Reloader>>,
+    /// Requests of whom nobody knows who sent them.
+    pub(crate) failures: Failures,
     live: ArcSwap<Live>,
     /// Requests under way, bodies included.
     pub(crate) in_flight: Arc<AtomicU32>,
@@ -77,6 +79,7 @@ impl App {
             observer,
             metrics,
             reloader,
+            failures: Failures::default(),
             live: ArcSwap::from_pointee(live),
             in_flight: Arc::default(),
             open_batches: Arc::default(),
@@ -120,6 +123,11 @@ impl App {
     pub(crate) fn rejected(&self, subject: Subject, error: &ApiError, since: Instant) {
         let version = self.live.load().version.clone();
         let ended = RequestEnded::refused(subject, error.outcome(), since.elapsed(), version);
+        if error.is_of_a_stranger() {
+            // Counted alone: a line in the access log for each would let strangers fill the disk.
+            self.metrics.on(&Event::RequestEnded(&ended));
+            return;
+        }
         self.observer.on(&Event::RequestEnded(&ended));
     }
 }

@@ -1,6 +1,12 @@
 //! What a key may use, and how many requests the router takes at once. Permits are guards that travel with the answer's body.
+//!
+//! The unit is the call: a request counts for as many as it leads to. Their number is known once the body is read, so a
+//! request passes twice: [`KeyLimiter::enter`] before the body, which uses nothing up, and [`KeyLimiter::charge`] after it.
+
+mod rate;
 
 use std::{
+    num::NonZeroU32,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -8,54 +14,47 @@ use std::{
     time::Duration,
 };
 
-use governor::{
-    DefaultDirectRateLimiter, Quota, RateLimiter,
-    clock::{Clock, DefaultClock},
-    middleware::StateInformationMiddleware,
-    state::{InMemoryState, NotKeyed},
-};
+use governor::clock::{Clock, DefaultClock};
 
-use crate::{config::KeyLimits, error::ApiError};
+pub(crate) use rate::RateLimitStatus;
 
-type Limiter = RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>;
+use crate::config::KeyLimits;
+use rate::Rate;
 
 /// The limits of one key and how far they are used.
-#[derive(Default)]
-pub(crate) struct KeyLimiter {
+pub(crate) struct KeyLimiter<C: Clock = DefaultClock> {
     limits: KeyLimits,
-    rate: Option<Limiter>,
+    rate: Option<Rate<C>>,
     in_flight: Arc<AtomicU32>,
 }
 
-/// A key's status after a request was let through, for `x-ratelimit-*`.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct RateLimitStatus {
-    /// Requests per minute.
-    pub(crate) limit: u32,
-    /// Requests that could be made at once now.
-    pub(crate) remaining: u32,
-}
-
-impl RateLimitStatus {
-    /// Time until the whole allowance is there again.
-    pub(crate) fn reset(self) -> Duration {
-        Duration::from_mins(1).mul_f64(f64::from(self.limit - self.remaining.min(self.limit)) / f64::from(self.limit))
-    }
-}
-
-/// Why a key's request may not come in now.
+/// Why a key's request may not come in.
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
-    /// Too many requests a minute.
-    Rate { limit: u32, wait: Duration },
-    /// Too many at a time.
-    Concurrency { limit: u32 },
+    /// Too many calls a minute.
+    Rate { status: RateLimitStatus, wait: Duration },
+    /// Too many calls at a time.
+    Concurrency { limit: u32, status: Option<RateLimitStatus> },
+    /// More calls than the key may ever make at once.
+    Never { calls: u32, most: u32, setting: &'static str },
+}
+
+impl Default for KeyLimiter {
+    /// Without limits.
+    fn default() -> Self {
+        Self::new(KeyLimits::default())
+    }
 }
 
 impl KeyLimiter {
     pub(crate) fn new(limits: KeyLimits) -> Self {
-        let rate = limits
-            .requests_per_minute
-            .map(|limit| DefaultDirectRateLimiter::direct(Quota::per_minute(limit)).with_middleware());
+        Self::with_clock(limits, DefaultClock::default())
+    }
+}
+
+impl<C: Clock> KeyLimiter<C> {
+    fn with_clock(limits: KeyLimits, clock: C) -> Self {
+        let rate = limits.requests_per_minute.map(|limit| Rate::new(limit, limits.burst_of(limit), clock));
         Self { limits, rate, in_flight: Arc::default() }
     }
 
@@ -63,84 +62,104 @@ impl KeyLimiter {
         self.limits == limits
     }
 
-    /// Lets a request through, or says why not and when it may come again. A request that is refused uses nothing up.
-    pub(crate) fn admit(&self) -> Result<(Option<Permit>, Option<RateLimitStatus>), ApiError> {
-        self.try_admit().map_err(|refused| match refused {
-            Refused::Rate { limit, wait } => ApiError::rate_limited(limit, wait),
-            Refused::Concurrency { limit } => ApiError::too_many_at_once(limit),
-        })
+    /// Lets in a request that leads to one call at least, with a permit for that one, or says why not. It is not counted yet.
+    pub(crate) fn enter(&self) -> Result<Option<Permit>, Refused> {
+        let permit = self.permit()?;
+        self.rate.as_ref().map_or(Ok(()), Rate::look)?;
+        Ok(permit)
     }
 
-    /// As [`Self::admit`], for those who wait.
-    pub(crate) fn try_admit(&self) -> Result<(Option<Permit>, Option<RateLimitStatus>), Refused> {
-        let permit = match self.limits.concurrent {
-            None => None,
-            Some(most) => {
-                let permit = Permit::take(&self.in_flight, most.get());
-                Some(permit.ok_or(Refused::Concurrency { limit: most.get() })?)
-            }
-        };
-        let (Some(rate), Some(limit)) = (&self.rate, self.limits.requests_per_minute) else {
-            return Ok((permit, None));
-        };
-        match rate.check() {
-            Ok(state) => {
-                Ok((permit, Some(RateLimitStatus { limit: limit.get(), remaining: state.remaining_burst_capacity() })))
-            }
-            Err(until) => {
-                let wait = until.wait_time_from(DefaultClock::default().now());
-                Err(Refused::Rate { limit: limit.get(), wait })
+    /// Counts a request that was let in as `calls` calls and makes `permit` stand for all of them, or says why not. A request
+    /// that is refused uses nothing up and keeps its permit as it was.
+    pub(crate) fn charge(&self, permit: &mut Option<Permit>, calls: u32) -> Result<Option<RateLimitStatus>, Refused> {
+        self.fits(calls)?;
+        let Some(calls) = NonZeroU32::new(calls) else { return Ok(self.status()) };
+        let more = calls.get() - 1;
+        if let (Some(most), Some(permit)) = (self.limits.concurrent, &mut *permit)
+            && !permit.extend(more, most.get())
+        {
+            return Err(self.too_many_at_once(most));
+        }
+        let Some(rate) = &self.rate else { return Ok(None) };
+        match rate.take(calls) {
+            Ok(status) => Ok(Some(status)),
+            Err(refused) => {
+                if let Some(permit) = permit {
+                    permit.shrink(more);
+                }
+                Err(refused)
             }
         }
     }
+
+    /// A permit for `calls` calls that are counted, for those whose number of calls is known.
+    pub(crate) fn try_admit(&self, calls: u32) -> Result<Option<Permit>, Refused> {
+        self.fits(calls)?;
+        let mut permit = self.permit()?;
+        self.charge(&mut permit, calls)?;
+        Ok(permit)
+    }
+
+    /// A permit for one call, where those under way are limited.
+    fn permit(&self) -> Result<Option<Permit>, Refused> {
+        let Some(most) = self.limits.concurrent else { return Ok(None) };
+        Permit::take(&self.in_flight, most.get()).map(Some).ok_or_else(|| self.too_many_at_once(most))
+    }
+
+    /// Whether the key could make so many calls at once if it made no others.
+    fn fits(&self, calls: u32) -> Result<(), Refused> {
+        let limits = &self.limits;
+        let burst = limits.requests_per_minute.map(|limit| limits.burst_of(limit));
+        for (most, setting) in [(limits.concurrent, "concurrent"), (burst, "burst")] {
+            if let Some(most) = most.map(NonZeroU32::get).filter(|most| calls > *most) {
+                return Err(Refused::Never { calls, most, setting });
+            }
+        }
+        Ok(())
+    }
+
+    /// What is left of the calls a minute, if they are limited.
+    fn status(&self) -> Option<RateLimitStatus> {
+        self.rate.as_ref().map(Rate::status)
+    }
+
+    fn too_many_at_once(&self, most: NonZeroU32) -> Refused {
+        Refused::Concurrency { limit: most.get(), status: self.status() }
+    }
 }
 
-/// Permission for one request to be under way; given back when dropped.
+/// Permission for calls to be under way; given back when dropped.
 pub(crate) struct Permit {
     taken: Arc<AtomicU32>,
+    calls: u32,
 }
 
 impl Permit {
-    /// Takes a permit unless `most` of them are taken.
+    /// Takes a permit for one call unless `most` are taken.
     pub(crate) fn take(taken: &Arc<AtomicU32>, most: u32) -> Option<Self> {
-        let add = |now: u32| (now < most).then_some(now + 1);
-        taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, add).ok()?;
-        Some(Self { taken: taken.clone() })
+        let mut permit = Self { taken: taken.clone(), calls: 0 };
+        permit.extend(1, most).then_some(permit)
+    }
+
+    /// Makes it stand for `more` calls beside its own unless more than `most` would be taken; says whether it does.
+    fn extend(&mut self, more: u32, most: u32) -> bool {
+        let add = |now: u32| now.checked_add(more).filter(|then| *then <= most);
+        let extended = self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, add).is_ok();
+        self.calls += if extended { more } else { 0 };
+        extended
+    }
+
+    fn shrink(&mut self, by: u32) {
+        self.calls -= by;
+        self.taken.fetch_sub(by, Ordering::AcqRel);
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.taken.fetch_sub(1, Ordering::AcqRel);
+        self.shrink(self.calls);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::num::NonZeroU32;
-
-    use super::*;
-
-    #[test]
-    fn concurrent_places_are_given_back() {
-        let limits = KeyLimits { requests_per_minute: None, concurrent: NonZeroU32::new(2) };
-        let limiter = KeyLimiter::new(limits);
-        let first = limiter.admit().expect("free");
-        let _second = limiter.admit().expect("free");
-        assert!(limiter.admit().is_err());
-        drop(first);
-        assert!(limiter.admit().is_ok());
-    }
-
-    #[test]
-    fn a_refused_request_uses_no_allowance_up() {
-        let limits = KeyLimits { requests_per_minute: NonZeroU32::new(3), concurrent: NonZeroU32::new(1) };
-        let limiter = KeyLimiter::new(limits);
-        let held = limiter.admit().expect("free");
-        for _ in 0..10 {
-            assert!(limiter.admit().is_err(), "the one permit is taken");
-        }
-        drop(held);
-        assert_eq!(limiter.admit().expect("free").1.map(|status| status.remaining), Some(1));
-    }
-}
+mod tests;

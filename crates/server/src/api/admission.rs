@@ -2,7 +2,7 @@
 //!
 //! What is cheap to refuse is refused first: a wrong key before the body is read, a limit before the body is parsed.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
@@ -14,22 +14,27 @@ use actix_web::{
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use provider::RequestId;
+use provider::{ModelId, Reader, RequestId};
 use router::{Route, Subject};
 use tokio::time::{Instant, timeout};
 
 use super::identified;
 use crate::{
     app::{App, Live},
-    auth::ClientKey,
+    auth::{self, ClientKey},
     error::ApiError,
-    limits::{Permit, RateLimitStatus},
+    limits::{Permit, RateLimitStatus, Refused},
     names::{Requested, Resolved},
     sse::Permits,
 };
 
 const TASK: HeaderName = HeaderName::from_static("x-llm-router-task");
 const FALLBACK: HeaderName = HeaderName::from_static("x-llm-router-fallback");
+
+/// Most bytes of a refused body that are read, so that its connection can be kept.
+const MAX_DRAINED: usize = 64 << 10;
+/// A body that was refused holds no permit, so it has little time.
+const DRAIN: Duration = Duration::from_secs(1);
 
 /// A request that was let in, and its body.
 pub(crate) struct Admitted {
@@ -54,6 +59,8 @@ pub(crate) struct RequestContext {
     pub(crate) version: Version,
     subject: Subject,
     started: Instant,
+    /// Whose allowance the request has not been counted against yet.
+    uncharged: Option<Arc<ClientKey>>,
 }
 
 impl RequestContext {
@@ -62,22 +69,34 @@ impl RequestContext {
         let (id, response) = identified(request, app);
         let subject = Subject { request_id: id, route, stream: false, model: None, key: None, team: None };
         let version = request.version();
-        Self { app: app.clone(), live: app.live(), response, version, subject, started: Instant::now() }
+        Self {
+            app: app.clone(),
+            live: app.live(),
+            response,
+            version,
+            subject,
+            started: Instant::now(),
+            uncharged: None,
+        }
     }
 
     /// Admits the request and reads its body.
     pub(crate) async fn receive(&mut self, request: &HttpRequest, payload: web::Payload) -> Result<Admitted, ApiError> {
         let headers = request.headers();
-        let key = self.live.keyring.authenticate(headers)?;
+        let key = auth::client(&self.app, &self.live, request)?;
         (self.subject.key, self.subject.team) = (key.id.clone(), key.team.clone());
         let server = &self.live.server;
         check_headers(headers, server.max_body_bytes)?;
-        // Before the key's allowance, which is used up by asking.
         let own = Permit::take(&self.app.in_flight, server.max_in_flight).ok_or_else(ApiError::overloaded)?;
-        let (permit, status) = key.limiter.admit()?;
-        if let Some(status) = status {
-            add_rate_limit_status(&mut self.response, status);
-        }
+        let permit = match key.limiter.enter() {
+            Ok(permit) => permit,
+            Err(refused) => {
+                drop(own);
+                self.turn_away(payload, headers).await;
+                return Err(refused.into());
+            }
+        };
+        self.uncharged = Some(key.clone());
         let read = read(payload, headers, server.max_body_bytes);
         let body = tokio::select! {
             biased;
@@ -95,14 +114,49 @@ impl RequestContext {
         })
     }
 
+    /// Counts the request against the allowance of its key, now that the calls that come of it are known; `model` is what
+    /// serves it, where that is one model.
+    pub(crate) fn charge(&mut self, admitted: &mut Admitted, model: Option<&str>, calls: u32) -> Result<(), ApiError> {
+        self.subject.model = model.and_then(|name| self.public_model(name));
+        let status = admitted.key.limiter.charge(&mut admitted.permits[0], calls).inspect_err(|refused| {
+            // One that could never come in is a mistake like others, and counted like them.
+            if !matches!(refused, Refused::Never { .. }) {
+                self.uncharged = None;
+            }
+        })?;
+        self.uncharged = None;
+        for header in status.iter().flat_map(RateLimitStatus::headers) {
+            self.response.insert_header(header);
+        }
+        Ok(())
+    }
+
+    /// The public model of this name, for the metrics.
+    fn public_model(&self, name: &str) -> Option<ModelId> {
+        self.live.table.choose(name).map(|choice| choice.model().clone())
+    }
+
+    /// Reads what is left of a refused body, if that is little, so that the connection can be kept, and notes the model.
+    async fn turn_away(&mut self, payload: web::Payload, headers: &HeaderMap) {
+        let is_large = content_length(headers).is_some_and(|length| length > MAX_DRAINED);
+        let read =
+            async { if is_large { None } else { timeout(DRAIN, read(payload, headers, MAX_DRAINED)).await.ok() } };
+        match read.await {
+            Some(Ok(body)) => self.subject.model = named(&body).and_then(|name| self.public_model(&name)),
+            Some(Err(_)) | None => drop(self.response.force_close()),
+        }
+    }
+
     /// What is asked for, where the body names `model`.
     pub(crate) fn resolve(&self, admitted: &Admitted, model: Option<&str>) -> Result<Resolved, ApiError> {
         let requested = Requested { model, task: admitted.task.as_deref() };
         self.live.names.resolve(requested, &self.live.table, &admitted.key)
     }
 
-    /// Answers a request that never reached the router.
+    /// Answers a request that never reached the router. It counts as one call, if it was let in: reading it took its time.
     pub(crate) fn refuse(self, error: &ApiError) -> HttpResponse {
+        let over = self.uncharged.and_then(|key| key.limiter.charge(&mut None, 1).err()).map(ApiError::from);
+        let error = over.as_ref().unwrap_or(error);
         self.app.rejected(self.subject, error, self.started);
         error.respond(self.response)
     }
@@ -149,10 +203,18 @@ async fn read(mut payload: web::Payload, headers: &HeaderMap, limit: usize) -> R
     Ok(all.freeze())
 }
 
-/// How much of the key's own allowance is left, in OpenAI's names.
-fn add_rate_limit_status(response: &mut HttpResponseBuilder, status: RateLimitStatus) {
-    response.insert_header((HeaderName::from_static("x-ratelimit-limit-requests"), status.limit));
-    response.insert_header((HeaderName::from_static("x-ratelimit-remaining-requests"), status.remaining));
-    let reset = format!("{}ms", status.reset().as_millis());
-    response.insert_header((HeaderName::from_static("x-ratelimit-reset-requests"), reset));
+/// The `model` of a body that is not looked at any further.
+fn named(body: &[u8]) -> Option<String> {
+    let mut reader = Reader::new(str::from_utf8(body).ok()?);
+    if reader.peek() != Some(b'{') {
+        return None;
+    }
+    reader.enter().ok()?;
+    while let Some(key) = reader.key().ok()? {
+        let value = reader.value().ok()?;
+        if key.says("model") {
+            return value.text().map(|name| name.decoded().into_owned());
+        }
+    }
+    None
 }

@@ -30,7 +30,9 @@ use order::Order;
 pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, app: web::Data<Arc<App>>) -> HttpResponse {
     let mut context = RequestContext::new(Route::Batch, &request, &app);
     let prepared = match context.receive(&request, payload).await {
-        Ok(admitted) => Order::parse(&admitted.body, context.live.server.max_batch).map(|order| (order, admitted)),
+        // The first entry gets what the batch itself is counted for.
+        Ok(mut admitted) => Order::parse(&admitted.body, context.live.server.max_batch)
+            .and_then(|order| context.charge(&mut admitted, None, 1).map(|()| (order, admitted))),
         Err(error) => Err(error),
     };
     let (order, admitted) = match prepared {

@@ -16,7 +16,8 @@ use crate::{app::App, error::ApiError};
 pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, app: web::Data<Arc<App>>) -> HttpResponse {
     let mut context = RequestContext::new(Route::Chat, &request, &app);
     let explained = match context.receive(&request, payload).await {
-        Ok(admitted) => explain(&admitted, &context),
+        // What is explained is not called: it counts as one.
+        Ok(mut admitted) => context.charge(&mut admitted, None, 1).and_then(|()| explain(&admitted, &context)),
         Err(error) => Err(error),
     };
     match explained {

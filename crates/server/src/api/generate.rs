@@ -25,7 +25,7 @@ pub(crate) async fn stream(request: HttpRequest, payload: web::Payload, app: web
 async fn serve(request: &HttpRequest, payload: web::Payload, app: &Arc<App>, stream: bool) -> HttpResponse {
     let mut context = RequestContext::new(Route::Generate, request, app);
     let prepared = match context.receive(request, payload).await {
-        Ok(admitted) => prepare(admitted, &context, stream),
+        Ok(admitted) => prepare(admitted, &mut context, stream),
         Err(error) => Err(error),
     };
     match prepared {
@@ -34,12 +34,13 @@ async fn serve(request: &HttpRequest, payload: web::Payload, app: &Arc<App>, str
     }
 }
 
-fn prepare(mut admitted: Admitted, context: &RequestContext, stream: bool) -> Result<Prepared, ApiError> {
+fn prepare(mut admitted: Admitted, context: &mut RequestContext, stream: bool) -> Result<Prepared, ApiError> {
     let mut prompt = Prompt::parse(&admitted.body)?;
     let (model, task) = (prompt.take_text("model")?, prompt.take_text("task")?);
     admitted.task = admitted.task.or(task);
     let resolved = context.resolve(&admitted, model.as_deref())?;
     let name = resolved.name(model.as_deref()).to_owned();
     let request = prompt.into_chat(&name, stream, context.live.server.limits)?;
+    context.charge(&mut admitted, resolved.model(&name), resolved.calls(&request.head))?;
     Ok(Prepared::new(request, resolved, Route::Generate, admitted, context, Form::Chunks))
 }

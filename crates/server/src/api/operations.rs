@@ -20,7 +20,7 @@ pub(crate) async fn serve(
 ) -> HttpResponse {
     let mut context = RequestContext::new(operation.into(), &request, &app);
     let prepared = match context.receive(&request, payload).await {
-        Ok(admitted) => prepare(operation, admitted, &context),
+        Ok(admitted) => prepare(operation, admitted, &mut context),
         Err(error) => Err(error),
     };
     match prepared {
@@ -29,7 +29,7 @@ pub(crate) async fn serve(
     }
 }
 
-fn prepare(operation: Operation, admitted: Admitted, context: &RequestContext) -> Result<Prepared, ApiError> {
+fn prepare(operation: Operation, mut admitted: Admitted, context: &mut RequestContext) -> Result<Prepared, ApiError> {
     let request = Request::parse(operation, admitted.body.clone(), context.live.server.limits)?;
     let resolved = context.resolve(&admitted, Some(&request.head.model))?;
     let resolved = match operation {
@@ -38,5 +38,6 @@ fn prepare(operation: Operation, admitted: Admitted, context: &RequestContext) -
             resolved.single(ApiError::ensemble_is_for_chats)?.map_or(Resolved::Named, Resolved::Other)
         }
     };
+    context.charge(&mut admitted, resolved.model(&request.head.model), resolved.calls(&request.head))?;
     Ok(Prepared::new(request, resolved, operation.into(), admitted, context, Form::OpenAi))
 }

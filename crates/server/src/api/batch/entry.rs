@@ -124,7 +124,7 @@ impl Batch {
         model: &str,
         id: &RequestId,
     ) -> Result<Generated, ApiError> {
-        let _permits = self.permits().await?;
+        let _permits = self.permits(resolved.calls(&request.head)).await?;
         let caller = Caller {
             request_id: id.clone(),
             key: self.admitted.key.id.clone(),
@@ -145,21 +145,26 @@ impl Batch {
         generated::read(served, model, id).await.map_err(|error| ApiError::from(&error))
     }
 
-    /// Waits for a permit and for the key's allowance. Nothing begins once the router stops.
-    async fn permits(&self) -> Result<Permits, ApiError> {
+    /// Waits for a permit and for the key's allowance of this many calls. Nothing begins once the router stops.
+    async fn permits(&self, calls: u32) -> Result<Permits, ApiError> {
         loop {
             if self.app.is_draining.load(Ordering::Acquire) {
                 return Err(ApiError::shutting_down());
             }
-            if let Some(permits) = self.permits.lock().take() {
+            // A key that was taken out of the configuration meanwhile is refused, and other limits hold at once.
+            let live = self.app.live();
+            let key = live.keyring.get(&self.admitted.key).ok_or_else(ApiError::wrong_key)?;
+            // The batch came in as one call. An entry of more gives that up, or it would wait for its own permit.
+            if let Some(permits) = self.permits.lock().take().filter(|_| calls == 1) {
                 return Ok(permits);
             }
             // The router's permit first: the key's allowance is used up by asking.
             let pause = match Permit::take(&self.app.in_flight, self.live.server.max_in_flight) {
-                Some(own) => match self.admitted.key.limiter.try_admit() {
-                    Ok((permit, _)) => return Ok([permit, Some(own)]),
+                Some(own) => match key.limiter.try_admit(calls) {
+                    Ok(permit) => return Ok([permit, Some(own)]),
                     Err(Refused::Rate { wait, .. }) => wait,
                     Err(Refused::Concurrency { .. }) => PERMIT_PAUSE,
+                    Err(never @ Refused::Never { .. }) => return Err(never.into()),
                 },
                 None => PERMIT_PAUSE,
             };
