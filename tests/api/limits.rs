@@ -71,18 +71,34 @@ async fn hanging(rig: &Rig, count: u64) -> Vec<Raw> {
     let before = received(rig);
     let mut calls = Vec::new();
     for number in 0..count {
-        let body = if number % 2 == 0 { chat("x") } else { streamed(chat("x")) }.to_string();
-        let mut connection = Raw::connect(rig).await;
-        let head = format!(
-            "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {CLIENT_KEY}\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
-        connection.send(head + &body).await;
-        calls.push(connection);
+        let body = if number % 2 == 0 { chat("x") } else { streamed(chat("x")) };
+        calls.push(sent(rig, CLIENT_KEY, &body).await);
     }
     eventually("the calls are under way", async || (received(rig) >= before + count).then_some(())).await;
     calls
+}
+
+/// Opens one call that no upstream answers, and returns when it is under way.
+async fn hanging_call(rig: &Rig, key: &str, body: &Value) -> Raw {
+    hang(rig);
+    let before = received(rig);
+    let call = sent(rig, key, body).await;
+    eventually("the call is under way", async || (received(rig) > before).then_some(())).await;
+    call
+}
+
+async fn sent(rig: &Rig, key: &str, body: &Value) -> Raw {
+    let body = body.to_string();
+    let mut connection = Raw::connect(rig).await;
+    connection.send(head(key, body.len()) + &body).await;
+    connection
+}
+
+fn head(key: &str, length: usize) -> String {
+    format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n\
+         content-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+    )
 }
 
 /// Lets go of `held` and waits until a request is served again.
@@ -202,16 +218,11 @@ async fn a_request_that_never_fits_is_told_so_and_reaches_nobody() {
 #[tokio::test]
 async fn calls_under_way_are_counted_not_requests() {
     let rig = launch("concurrent = 4").start();
-    hang(&rig);
-    let three = tokio::spawn({
-        let client = rig.client.clone();
-        async move { client.chat(&with(chat("x"), json!({"n": 3}))).await }
-    });
-    eventually("it is under way", async || (received(&rig) >= 1).then_some(())).await;
+    let three = hanging_call(&rig, CLIENT_KEY, &with(chat("x"), json!({"n": 3}))).await;
     let two = rig.client.chat(&with(chat("x"), json!({"n": 2}))).await;
     let says = "may have 4 requests under way at a time";
     Refusal { status: 429, code: "concurrency_limit_exceeded", param: None, says }.check("two more", &two);
-    three.abort();
+    drop(three);
     rig.emulator.reset();
     eventually("all are given back", async || {
         (rig.client.chat(&with(chat("x"), json!({"n": 4}))).await.status == 200).then_some(())
@@ -222,15 +233,10 @@ async fn calls_under_way_are_counted_not_requests() {
 #[tokio::test]
 async fn a_key_without_limits_has_a_quarter_of_the_room() {
     let rig = launch("concurrent = 100").env("LLM_ROUTER__SERVER__MAX_IN_FLIGHT", "8").start();
-    hang(&rig);
-    let client = rig.client.with_key(OTHER_KEY);
-    let body = with(chat("x"), json!({"n": 2}));
-    let held = tokio::spawn(async move { client.chat(&body).await });
-    eventually("it is under way", async || (received(&rig) >= 1).then_some(())).await;
+    let _held = hanging_call(&rig, OTHER_KEY, &with(chat("x"), json!({"n": 2}))).await;
     let answer = rig.client.with_key(OTHER_KEY).chat(&chat("x")).await;
     let says = "may have 2 requests under way at a time";
     Refusal { status: 429, code: "concurrency_limit_exceeded", param: None, says }.check("a third", &answer);
-    held.abort();
 }
 
 /// What cannot be served takes the router's time too; what is refused for a limit takes nothing of it.
@@ -257,12 +263,7 @@ async fn a_bad_request_counts_as_one_and_a_refused_one_as_none() {
 #[tokio::test]
 async fn a_429_says_how_the_key_stands_and_when_to_come_again() {
     let rig = launch("requests_per_minute = 1, burst = 3, concurrent = 3").start();
-    hang(&rig);
-    let held = tokio::spawn({
-        let client = rig.client.clone();
-        async move { client.chat(&with(chat("x"), json!({"n": 2}))).await }
-    });
-    eventually("it is under way", async || (received(&rig) >= 1).then_some(())).await;
+    let held = hanging_call(&rig, CLIENT_KEY, &with(chat("x"), json!({"n": 2}))).await;
     let check = |answer: &Answer, code: &str, left: u64, wait: &str| {
         assert_eq!((answer.status, answer.error_code().as_str()), (429, code));
         assert_eq!(answer.header("x-ratelimit-limit-requests"), "1");
@@ -273,7 +274,7 @@ async fn a_429_says_how_the_key_stands_and_when_to_come_again() {
         assert_eq!(answer.header("retry-after"), wait);
     };
     check(&rig.client.chat(&with(chat("x"), json!({"n": 2}))).await, "concurrency_limit_exceeded", 1, "1");
-    held.abort();
+    drop(held);
     rig.emulator.reset();
     eventually("the two are given back", async || {
         let answer = rig.client.chat(&with(chat("x"), json!({"n": 3}))).await;
@@ -302,14 +303,7 @@ async fn a_429_keeps_its_model_and_team_in_the_metrics() {
     };
     // A direct name is not this key's to use, but it is its model that was asked for.
     assert_eq!((of("llama"), of("other")), (3.0, 1.0));
-    assert_eq!(metrics.value("llmrouter_team_requests_total", &[("team", "a")]), 5.0);
-}
-
-fn head(length: usize) -> String {
-    format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {CLIENT_KEY}\r\n\
-         content-type: application/json\r\ncontent-length: {length}\r\n\r\n"
-    )
+    assert_eq!((metrics.value("llmrouter_team_requests_total", &[("team", "a")]), of("cerebras")), (5.0, 0.0));
 }
 
 /// A connection of one's own costs a handshake, just when the router is asked too much.
@@ -319,7 +313,7 @@ async fn a_429_keeps_the_connection_if_little_of_the_body_is_left() {
     assert_eq!(rig.client.chat(&chat("x")).await.status, 200);
     let mut connection = Raw::connect(&rig).await;
     for length in [2, 64 << 10, 1000] {
-        connection.send(head(length)).await;
+        connection.send(head(CLIENT_KEY, length)).await;
         // In two pieces: the second is on its way while the first is refused.
         let body = " ".repeat(length);
         connection.send(&body[..1]).await;
@@ -331,14 +325,14 @@ async fn a_429_keeps_the_connection_if_little_of_the_body_is_left() {
     }
     connection.send("GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await;
     assert_eq!(status(&connection.answer().await), 200, "what was dropped is not taken for a request");
-    connection.send(head((64 << 10) + 1)).await;
+    connection.send(head(CLIENT_KEY, (64 << 10) + 1)).await;
     let answer = connection.answer().await;
     assert_eq!(status(&answer), 429, "{answer}");
     assert!(answer.to_ascii_lowercase().contains("connection: close"), "{answer}");
     connection.rest().await;
     // One that never comes is not waited for.
     let mut stalled = Raw::connect(&rig).await;
-    stalled.send(head(1000)).await;
+    stalled.send(head(CLIENT_KEY, 1000)).await;
     let answer = stalled.answer().await;
     assert_eq!(status(&answer), 429, "{answer}");
     assert!(answer.to_ascii_lowercase().contains("connection: close"), "{answer}");

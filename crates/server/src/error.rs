@@ -391,7 +391,7 @@ mod tests {
             (Duration::from_nanos(1), "1"),
             (Duration::from_secs(1), "1"),
             (Duration::from_nanos(1_000_000_001), "2"),
-            (Duration::from_secs(120), "120"),
+            (Duration::from_mins(2), "120"),
             (Duration::from_secs(121), "120"),
             (Duration::MAX, "120"),
         ] {

@@ -28,7 +28,7 @@ pub(super) fn read<'a>(root: &mut Table<'a>, auth: AuthMode, server: &Server) ->
     }
     let mut keys: Vec<Key> = Vec::new();
     let (mut ids, mut all_models) = (Vec::new(), Vec::new());
-    let room = NonZeroU32::new(server.max_in_flight / DEFAULT_PART).unwrap_or(NonZeroU32::MIN);
+    let quarter = NonZeroU32::new(server.max_in_flight / DEFAULT_PART).unwrap_or(NonZeroU32::MIN);
     for mut table in tables {
         let id = table.required("id", "a name for logs and metrics").and_then(Text::name);
         if let Some(id) = &id {
@@ -43,7 +43,7 @@ pub(super) fn read<'a>(root: &mut Table<'a>, auth: AuthMode, server: &Server) ->
         let may_choose_upstream = table.flag("direct", false);
         let models = models(&mut table);
         let limits = table.table("limits").map(limits).unwrap_or_default();
-        let limits = KeyLimits { concurrent: limits.concurrent.or(Some(room)), ..limits };
+        let limits = KeyLimits { concurrent: limits.concurrent.or(Some(quarter)), ..limits };
         if let Some(twin) = keys.iter().find(|key| Some(key.sha256) == sha256) {
             let fault = format!("the same key as {:?}", twin.id);
             context.report(Problem::new(&table.path, fault, "a key of its own"));

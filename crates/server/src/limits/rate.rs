@@ -60,7 +60,7 @@ impl<C: Clock> Rate<C> {
     /// Whether one call could be made now. Uses nothing up.
     pub(super) fn look(&self) -> Result<(), Refused> {
         let missing = self.missing();
-        if missing <= self.capacity() - self.interval { Ok(()) } else { Err(self.refused(missing, NonZeroU32::MIN)) }
+        if missing + self.interval <= self.capacity() { Ok(()) } else { Err(self.refused(missing, NonZeroU32::MIN)) }
     }
 
     /// Counts `calls`, all of them or none; there are no more than the burst.

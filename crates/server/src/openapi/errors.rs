@@ -39,7 +39,7 @@ pub(super) fn responses(
 
 /// The key is not known.
 pub(super) fn of_keys() -> Vec<ApiError> {
-    vec![ApiError::no_key(), ApiError::too_many_wrong_keys(Duration::from_secs(60))]
+    vec![ApiError::no_key(), ApiError::too_many_wrong_keys(Duration::from_mins(1))]
 }
 
 /// The request cannot come in: its body, or a limit.

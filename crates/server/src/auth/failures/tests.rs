@@ -2,13 +2,13 @@
 
 use super::*;
 
-fn peer(number: u32) -> Option<IpAddr> {
-    Some(IpAddr::V4((0x0a00_0000 + number).into()))
+fn peer(number: u32) -> IpAddr {
+    IpAddr::V4((0x0a00_0000 + number).into())
 }
 
 /// Seconds that a wrong key's sender is told to wait.
-fn guess(failures: &Failures, peer: Option<IpAddr>, now: Instant) -> Option<u64> {
-    failures.note(Denied::Wrong, peer, now).wait.map(|wait| wait.as_secs())
+fn guess(failures: &Failures, peer: impl Into<Option<IpAddr>>, now: Instant) -> Option<u64> {
+    failures.note(Denied::Wrong, peer.into(), now).wait.map(|wait| wait.as_secs())
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn an_address_that_keeps_guessing_is_slowed_until_its_minute_is_over() {
 fn a_request_without_a_key_guesses_nothing() {
     let (failures, now) = (Failures::default(), Instant::now());
     for _ in 0..1_000 {
-        assert_eq!(failures.note(Denied::Missing, peer(1), now).wait, None);
+        assert_eq!(failures.note(Denied::Missing, Some(peer(1)), now).wait, None);
     }
     assert_eq!(guess(&failures, peer(1), now), None);
 }
@@ -39,7 +39,7 @@ fn a_request_without_a_key_guesses_nothing() {
 #[test]
 fn reasons_are_those_of_the_metric() {
     let (failures, now) = (Failures::default(), Instant::now());
-    let reason = |denied| failures.note(denied, peer(1), now).reason();
+    let reason = |denied| failures.note(denied, Some(peer(1)), now).reason();
     let mut seen = vec![reason(Denied::Missing), reason(Denied::Wrong)];
     for _ in 0..FREE_GUESSES {
         seen.push(reason(Denied::Wrong));
@@ -51,7 +51,7 @@ fn reasons_are_those_of_the_metric() {
 #[test]
 fn one_who_has_a_network_of_version_6_is_one_sender() {
     let (failures, now) = (Failures::default(), Instant::now());
-    let address = |text: &str| Some(text.parse().expect("an address"));
+    let address = |text: &str| text.parse::<IpAddr>().expect("an address");
     for host in 0..FREE_GUESSES {
         assert_eq!(guess(&failures, address(&format!("2001:db8:1:2::{host:x}")), now), None);
     }
@@ -100,7 +100,8 @@ fn there_is_a_line_a_second_and_it_tells_how_many_had_none() {
     let mut lines = Vec::new();
     for millisecond in 0..3_500 {
         let denied = if millisecond % 2 == 0 { Denied::Wrong } else { Denied::Missing };
-        let noted = failures.note(denied, peer(millisecond), start + Duration::from_millis(u64::from(millisecond)));
+        let noted =
+            failures.note(denied, Some(peer(millisecond)), start + Duration::from_millis(u64::from(millisecond)));
         lines.extend(noted.log.map(|suppressed| (millisecond, suppressed)));
     }
     assert_eq!(lines, [(0, 0), (1_000, 999), (2_000, 999), (3_000, 999)]);
