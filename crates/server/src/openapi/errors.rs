@@ -10,7 +10,10 @@ use utoipa::{
     openapi::{Ref, ResponseBuilder},
 };
 
-use super::call::{content, response};
+use super::{
+    call::{content, response},
+    public::RATE_LIMIT,
+};
 use crate::{
     error::{ApiError, ErrorReply},
     limits::{RateLimitStatus, Refused},
@@ -28,9 +31,10 @@ pub(super) fn responses(
     }
     let describe = |(status, errors): (u16, BTreeMap<String, ApiError>)| {
         let codes: Vec<_> = errors.keys().map(|code| format!("`{code}`")).collect();
+        let counts = if errors.contains_key("rate_limit_exceeded") { &RATE_LIMIT[..] } else { &[] };
         let examples = errors.into_iter().map(|(code, error)| (code, json!({"error": error.to_value()}))).collect();
         let waits = matches!(status, 429 | 503).then_some("retry-after");
-        let headers: Vec<_> = headers.iter().copied().chain(waits).collect();
+        let headers: Vec<_> = headers.iter().chain(counts).copied().chain(waits).collect();
         let schema = Ref::from_schema_name(ErrorReply::name());
         (status, response(codes.join(", "), &headers).content("application/json", content(schema, examples)))
     };
