@@ -280,6 +280,10 @@ async fn tasks_lead_to_ensembles_and_one_request_counts_for_its_calls() {
     winner(&Answer::of(by_header).await);
     let answer = rig.client.chat(&ask("judge")).await;
     winner(&answer);
-    assert_eq!(answer.header("x-ratelimit-remaining-requests"), "2", "two members twice, and two with an opinion of each");
+    assert_eq!(
+        answer.header("x-ratelimit-remaining-requests"),
+        "2",
+        "two members twice, and two with an opinion of each"
+    );
     assert_eq!(rig.client.chat(&ask("judge")).await.error_code(), "rate_limit_exceeded");
 }

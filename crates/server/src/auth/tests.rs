@@ -52,7 +52,7 @@ fn the_scheme_is_read_as_http_says() {
 
 #[test]
 fn a_key_may_have_so_many_bytes_and_not_one_more() {
-    let longest = "k".repeat(LONGEST_KEY);
+    let longest = "k".repeat(Key::MAX_BYTES);
     let hash = hex::encode(Sha256::digest(&longest));
     let too_long = hex::encode(Sha256::digest(format!("{longest}k")));
     let key = |id: &str, hash: &str| format!("id = \"{id}\"\nsha256 = \"{hash}\"");

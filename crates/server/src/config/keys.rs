@@ -108,6 +108,9 @@ fn from_variable(env: &Text<'_>, table: &Table<'_>) -> Option<[u8; 32]> {
         return env.refuse_hidden("is not the name of a variable", "capitals, digits and underscores", hint);
     }
     match table.context.var(&env.value) {
+        Some(key) if key.trim().len() > Key::MAX_BYTES => {
+            env.refuse("holds a key that is too long", format!("{} bytes at most", Key::MAX_BYTES), None)
+        }
         Some(key) => Some(Sha256::digest(key.trim()).into()),
         None if table.context.secrets == Secrets::Optional => None,
         None => {

@@ -66,6 +66,7 @@ fn env(name: &str) -> Option<String> {
         "EMULATOR_URL" => Some("http://127.0.0.1:9100".to_owned()),
         "RUNPOD_API_KEY" => Some("rpa_secret\n".to_owned()),
         "EMPTY" => Some(String::new()),
+        "LONG" => Some("k".repeat(Key::MAX_BYTES + 1)),
         "USER_INFO" => Some("https://user:hunter2@host".to_owned()),
         "UNSET" => None,
         name if name.starts_with("LLM_ROUTER__") => None,

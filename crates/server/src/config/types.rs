@@ -119,6 +119,11 @@ pub struct Key {
     pub may_choose_upstream: bool,
 }
 
+impl Key {
+    /// No key is longer: hashing what a stranger sends costs little.
+    pub const MAX_BYTES: usize = 4096;
+}
+
 /// What a key may use, in calls: a request counts for as many as it leads to. `None` is unlimited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct KeyLimits {

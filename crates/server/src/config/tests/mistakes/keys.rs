@@ -13,6 +13,7 @@ fn mistakes_in_keys_are_reported() {
         (hash, "", "keys[0].sha256", "missing", "sha256sum"),
         (hash, "key = \"hunter2\"\nenv = \"X\"", "keys[0].key", "a secret does not belong in this file", "env = "),
         (batch, "env = \"BATCH_KEY\"\nsha256 = \"0\"", "keys[1].env", "\"BATCH_KEY\" stands beside sha256", "keep one"),
+        (batch, "env = \"LONG\"", "keys[1].env", "\"LONG\" holds a key that is too long", ""),
         (batch, "env = \"UNSET\"", "keys[1].env", "\"UNSET\" is not set in the environment", "export UNSET="),
         (batch, "env = \"sk-hunter2\"", "keys[1].env", "the value is not the name of a variable", "not the key"),
         ("concurrent = 50", "concurrent = 0", "keys[0].limits.concurrent", "0 is out of range", ""),
