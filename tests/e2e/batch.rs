@@ -138,7 +138,8 @@ async fn entries_fail_alone() {
 /// A batch waits for the key's allowance where single requests would be refused, and so does the next one.
 #[tokio::test]
 async fn a_batch_waits_for_the_keys_allowance() {
-    let keys = "[[keys]]\nid = \"k\"\nteam = \"t\"\nenv = \"CLIENT_KEY\"\nlimits = { requests_per_minute = 3 }\n";
+    let keys =
+        "[[keys]]\nid = \"k\"\nteam = \"t\"\nenv = \"CLIENT_KEY\"\nlimits = { requests_per_minute = 3, burst = 3 }\n";
     let rig = Launch::new(Settings::instant(), &format!("{keys}{RUNPOD_LB}{CEREBRAS}{BALANCED}")).start();
     let body = json!({"prompts": prompts(5), "model": "llama"});
     let asked = tokio::time::timeout(Duration::from_secs(2), ask(&rig, body, false)).await;

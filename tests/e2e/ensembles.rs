@@ -269,9 +269,9 @@ async fn a_client_that_leaves_cancels_every_member() {
 }
 
 #[tokio::test]
-async fn tasks_lead_to_ensembles_and_one_request_counts_once() {
+async fn tasks_lead_to_ensembles_and_one_request_counts_for_its_calls() {
     let keys = "[[keys]]\nid = \"few\"\nteam = \"t\"\nenv = \"CLIENT_KEY\"\n\
-                limits = { requests_per_minute = 4, concurrent = 1 }\n";
+                limits = { requests_per_minute = 1, burst = 10, concurrent = 4 }\n";
     let rig = Launch::new(settings(), &format!("{keys}{CONFIG}")).start();
     assert_eq!(rig.client.with_key(CLIENT_KEY).get("/v1/models/ensemble/judge").await.status, 200);
     assert!(rig.client.get("/v1/models").await.text.contains("\"ensemble/majority\""));
@@ -280,7 +280,10 @@ async fn tasks_lead_to_ensembles_and_one_request_counts_once() {
     winner(&Answer::of(by_header).await);
     let answer = rig.client.chat(&ask("judge")).await;
     winner(&answer);
-    assert_eq!(answer.header("x-ratelimit-remaining-requests"), "1", "four calls, one request");
-    assert_eq!(rig.client.chat(&ask("majority")).await.status, 200);
-    assert_eq!(rig.client.chat(&ask("majority")).await.error_code(), "rate_limit_exceeded");
+    assert_eq!(
+        answer.header("x-ratelimit-remaining-requests"),
+        "2",
+        "two members twice, and two with an opinion of each"
+    );
+    assert_eq!(rig.client.chat(&ask("judge")).await.error_code(), "rate_limit_exceeded");
 }

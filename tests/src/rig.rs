@@ -42,11 +42,13 @@ impl Launch {
     /// An emulator with `settings` and a server with the configuration `text`.
     ///
     /// `${EMULATOR}` is the emulator's address, `UPSTREAM_KEY` a variable with a key for it. Without a `[[keys]]` there is
-    /// one key without limits, [`CLIENT_KEY`].
+    /// one key that may take all of the router's room, [`CLIENT_KEY`].
     pub fn new(settings: Settings, text: &str) -> Self {
         let mut text = text.to_owned();
         if !text.contains("[[keys]]") {
-            text.push_str("\n[[keys]]\nid = \"test\"\nteam = \"test\"\nenv = \"CLIENT_KEY\"\n");
+            text.push_str(
+                "\n[[keys]]\nid = \"test\"\nteam = \"test\"\nenv = \"CLIENT_KEY\"\nlimits = { concurrent = 1000000 }\n",
+            );
         }
         Self { settings, text, env: Vec::new(), watched: None }
     }

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use actix_web::{HttpRequest, HttpResponse, http::header, web};
-use secrecy::ExposeSecret;
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
-use subtle::ConstantTimeEq;
 use utoipa::ToSchema;
 
 use crate::{
@@ -14,6 +12,7 @@ use crate::{
         endpoint::{self, Endpoint},
     },
     app::App,
+    auth,
     error::ApiError,
     openapi,
     reload::Reloaded,
@@ -65,19 +64,9 @@ async fn reload(request: HttpRequest, app: web::Data<Arc<App>>) -> HttpResponse 
 }
 
 fn try_reload(request: &HttpRequest, app: &App) -> Result<Reloaded, ApiError> {
-    authenticate(request, app)?;
+    auth::operator(app, request)?;
     let reloader = app.reloader.as_ref().ok_or_else(ApiError::nothing_to_reload)?;
     reloader.reload(app).map_err(|problems| ApiError::bad_configuration(&problems))
-}
-
-/// Lets operators in; compared in constant time.
-fn authenticate(request: &HttpRequest, app: &App) -> Result<(), ApiError> {
-    let live = app.live();
-    let token = live.server.admin_token.as_ref().ok_or_else(ApiError::admin_is_off)?;
-    let header = request.headers().get(header::AUTHORIZATION).map(header::HeaderValue::as_bytes);
-    let sent = header.and_then(|header| header.strip_prefix(b"Bearer ")).unwrap_or_default().trim_ascii();
-    let fits = bool::from(sent.ct_eq(token.expose_secret().as_bytes()));
-    if fits { Ok(()) } else { Err(ApiError::no_admin_token()) }
 }
 
 async fn nothing_here(request: HttpRequest, app: web::Data<Arc<App>>) -> HttpResponse {

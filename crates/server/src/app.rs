@@ -12,7 +12,7 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    auth::Keyring,
+    auth::{Failures, Keyring},
     config::{Config, Server},
     error::ApiError,
     memory,
@@ -29,6 +29,8 @@ pub(crate) struct App {
     pub(crate) metrics: Arc<Metrics>,
     /// Reads the configuration again, if it came from a file.
     pub(crate) reloader: Option<Arc<Reloader>>,
+    /// Requests of whom nobody knows who sent them.
+    pub(crate) failures: Failures,
     live: ArcSwap<Live>,
     /// What all bodies and held answers are counted in.
     pub(crate) memory: MemoryBudget,
@@ -91,6 +93,7 @@ impl App {
             observer,
             metrics,
             reloader,
+            failures: Failures::default(),
             live: ArcSwap::from_pointee(live),
             memory,
             default_memory,
@@ -144,6 +147,11 @@ impl App {
     pub(crate) fn rejected(&self, subject: Subject, error: &ApiError, since: Instant) {
         let version = self.live.load().version.clone();
         let ended = RequestEnded::refused(subject, error.outcome(), since.elapsed(), version);
+        if error.is_of_a_stranger() {
+            // Counted alone: a line in the access log for each would let strangers fill the disk.
+            self.metrics.on(&Event::RequestEnded(&ended));
+            return;
+        }
         self.observer.on(&Event::RequestEnded(&ended));
     }
 }

@@ -1,13 +1,29 @@
-//! Client keys: known by their SHA-256, looked up by it, compared in constant time.
+//! Who may come in: client keys, known by their SHA-256, looked up by it and compared in constant time, and the operators'
+//! token. Every failure is counted, logged and, if many come from one address, answered with less patience.
 
-use std::{collections::HashMap, sync::Arc};
+mod failures;
 
-use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use actix_web::{
+    HttpRequest,
+    http::header::{AUTHORIZATION, HeaderMap},
+};
 use provider::MemoryBudget;
+use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use tokio::time::Instant;
+
+use failures::Denied;
+pub(crate) use failures::{Credential, Failures, Noted};
 
 use crate::{
+    app::{App, Live},
     config::{AuthMode, Config, Key},
     error::ApiError,
     limits::KeyLimiter,
@@ -17,13 +33,54 @@ use crate::{
 pub(crate) struct ClientKey {
     pub(crate) id: Option<Arc<str>>,
     pub(crate) team: Option<Arc<str>>,
-    /// What it is known by; `None` where no key is asked for.
-    digest: Option<[u8; 32]>,
     /// Whether it may name the upstream that is to serve.
     pub(crate) may_choose_upstream: bool,
     pub(crate) limiter: Arc<KeyLimiter>,
     /// What its bodies and answers are counted in.
     pub(crate) memory: MemoryBudget,
+    /// What it may ask for by name; `None` is everything.
+    models: Option<HashSet<String>>,
+    /// `None` where no key is asked for.
+    sha256: Option<[u8; 32]>,
+}
+
+impl ClientKey {
+    /// Who everyone is where no key is asked for.
+    fn anyone(memory: &MemoryBudget) -> Self {
+        Self {
+            id: None,
+            team: None,
+            may_choose_upstream: true,
+            limiter: Arc::default(),
+            memory: memory.clone(),
+            models: None,
+            sha256: None,
+        }
+    }
+
+    fn new(key: &Key, memory: &MemoryBudget, old: Option<&Keyring>) -> Self {
+        let before = old.and_then(|old| old.keys.values().find(|known| known.id.as_deref() == Some(&key.id)));
+        let same = before.filter(|known| known.limiter.has_limits(key.limits)).map(|known| known.limiter.clone());
+        Self {
+            id: Some(key.id.as_str().into()),
+            team: Some(key.team.as_str().into()),
+            may_choose_upstream: key.may_choose_upstream,
+            limiter: same.unwrap_or_else(|| Arc::new(KeyLimiter::new(key.limits))),
+            memory: before.map_or_else(|| memory.part(MEMORY_PARTS), |known| known.memory.clone()),
+            models: key.models.as_ref().map(|models| models.iter().cloned().collect()),
+            sha256: Some(key.sha256),
+        }
+    }
+
+    /// Whether it may ask for everything.
+    pub(crate) fn may_use_all(&self) -> bool {
+        self.models.is_none()
+    }
+
+    /// Whether it may ask for the model, task or ensemble of this name.
+    pub(crate) fn may_use(&self, name: &str) -> bool {
+        self.models.as_ref().is_none_or(|models| models.contains(name))
+    }
 }
 
 /// The part of the memory budget that the requests of one key may take: one in so many.
@@ -41,55 +98,78 @@ impl Keyring {
     pub(crate) fn new(config: &Config, memory: &MemoryBudget, old: Option<&Self>) -> Self {
         let anyone = match config.auth {
             AuthMode::Keys => None,
-            AuthMode::None => Some(Arc::new(ClientKey {
-                id: None,
-                team: None,
-                digest: None,
-                may_choose_upstream: true,
-                limiter: Arc::default(),
-                memory: memory.clone(),
-            })),
+            AuthMode::None => Some(Arc::new(ClientKey::anyone(memory))),
         };
-        let keys = config.keys.iter().map(|key| (key.sha256, Arc::new(client_key(key, memory, old)))).collect();
+        let keys = config.keys.iter().map(|key| (key.sha256, Arc::new(ClientKey::new(key, memory, old)))).collect();
         Self { keys, anyone }
     }
 
     /// A key that was let in earlier as it is now; `None` if it is not in force any more.
     pub(crate) fn current(&self, key: &ClientKey) -> Option<Arc<ClientKey>> {
-        match &key.digest {
-            Some(digest) => self.keys.get(digest).filter(|now| now.id == key.id).cloned(),
+        match &key.sha256 {
+            Some(sha256) => self.keys.get(sha256).filter(|now| now.id == key.id).cloned(),
             None => self.anyone.clone(),
         }
     }
 
     /// Whose request this is.
-    pub(crate) fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<ClientKey>, ApiError> {
+    fn find(&self, headers: &HeaderMap) -> Result<Arc<ClientKey>, Denied> {
         if let Some(anyone) = &self.anyone {
             return Ok(anyone.clone());
         }
-        let header = headers.get(AUTHORIZATION).ok_or_else(ApiError::no_key)?.as_bytes();
-        let token = match header {
-            [scheme @ .., _] if scheme.len() >= 7 && scheme[..7].eq_ignore_ascii_case(b"bearer ") => {
-                header[7..].trim_ascii()
-            }
-            _ => return Err(ApiError::no_key()),
-        };
+        let token = bearer(headers).ok_or(Denied::Missing)?;
+        if token.len() > Key::MAX_BYTES {
+            return Err(Denied::Wrong);
+        }
         let digest: [u8; 32] = Sha256::digest(token).into();
         // The lookup's time depends on the digest only, which the caller cannot steer towards a stored one.
         let found = self.keys.get_key_value(&digest).filter(|(stored, _)| bool::from(stored.ct_eq(&digest)));
-        found.map(|(_, key)| key.clone()).ok_or_else(ApiError::wrong_key)
+        found.map(|(_, key)| key.clone()).ok_or(Denied::Wrong)
     }
 }
 
-fn client_key(key: &Key, memory: &MemoryBudget, old: Option<&Keyring>) -> ClientKey {
-    let before = old.and_then(|old| old.keys.values().find(|known| known.id.as_deref() == Some(&key.id)));
-    let same = before.filter(|known| known.limiter.has_limits(key.limits)).map(|known| known.limiter.clone());
-    ClientKey {
-        id: Some(key.id.as_str().into()),
-        team: Some(key.team.as_str().into()),
-        digest: Some(key.sha256),
-        may_choose_upstream: key.may_choose_upstream,
-        memory: before.map_or_else(|| memory.part(MEMORY_PARTS), |known| known.memory.clone()),
-        limiter: same.unwrap_or_else(|| Arc::new(KeyLimiter::new(key.limits))),
-    }
+/// What stands behind `Bearer` in the request's `Authorization`.
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.as_bytes().split_at_checked(7)?;
+    (scheme.eq_ignore_ascii_case(b"bearer ") && !token.is_empty()).then(|| token.trim_ascii())
 }
+
+/// Whose request this is. A key that is known is let in whatever others sent from the same address.
+pub(crate) fn client(app: &App, live: &Live, request: &HttpRequest) -> Result<Arc<ClientKey>, ApiError> {
+    live.keyring.find(request.headers()).map_err(|denied| {
+        let unknown = match denied {
+            Denied::Missing => ApiError::no_key(),
+            Denied::Wrong => ApiError::wrong_key(),
+        };
+        refuse(app, request, Credential::Key, denied).map_or(unknown, ApiError::too_many_wrong_keys)
+    })
+}
+
+/// Lets operators in; compared in constant time.
+pub(crate) fn operator(app: &App, request: &HttpRequest) -> Result<(), ApiError> {
+    let live = app.live();
+    let token = live.server.admin_token.as_ref().ok_or_else(ApiError::admin_is_off)?;
+    let denied = match bearer(request.headers()) {
+        Some(sent) if bool::from(sent.ct_eq(token.expose_secret().as_bytes())) => return Ok(()),
+        Some(_) => Denied::Wrong,
+        None => Denied::Missing,
+    };
+    let wait = refuse(app, request, Credential::AdminToken, denied);
+    Err(wait.map_or_else(ApiError::no_admin_token, ApiError::too_many_wrong_keys))
+}
+
+/// Notes that a request is refused; says how long its sender should wait, if that is one of many.
+fn refuse(app: &App, request: &HttpRequest, credential: Credential, denied: Denied) -> Option<Duration> {
+    let peer = request.peer_addr().map(|peer| peer.ip());
+    let noted = app.failures.note(denied, peer, Instant::now());
+    let (credential, reason) = (credential.as_str(), noted.reason());
+    app.metrics.authentication_failed(credential, reason);
+    if let Some(suppressed) = noted.log {
+        let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
+        tracing::warn!(peer, credential, reason, suppressed, "a request was refused: nobody knows who sent it");
+    }
+    noted.wait
+}
+
+#[cfg(test)]
+mod tests;

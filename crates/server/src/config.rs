@@ -9,6 +9,7 @@ mod cost;
 mod endpoint;
 mod ensembles;
 mod env;
+mod host;
 mod keys;
 mod listing;
 mod models;
@@ -32,6 +33,7 @@ pub(crate) use ensembles::PREFIX as ENSEMBLE;
 pub use env::{Env, process_env, unknown_overrides};
 pub use listing::Listing;
 pub use problem::{Problem, Problems};
+pub(crate) use tasks::PREFIX as TASK;
 pub use types::{
     AccessLog, AuthMode, Config, EndpointType, Key, KeyLimits, Log, LogFormat, Model, ProviderSettings, Server, Target,
     Timeouts, Upstream,
@@ -96,11 +98,15 @@ fn read(mut root: Table<'_>, listing: Listing) -> Option<Config> {
     let server = scalars::server(&mut root);
     let log = scalars::log(&mut root);
     let auth = scalars::auth(&mut root, &server);
-    let keys = keys::read(&mut root, auth);
+    let (keys, key_models) = keys::read(&mut root, auth, &server);
     let upstreams = upstreams::read(&mut root);
     let models = models::read(&mut root, &upstreams);
     let ensembles = ensembles::read(&mut root, &models);
     let tasks = tasks::read(&mut root, &models, &ensembles);
+    let names = models.iter().map(|model| model.name.as_str().to_owned());
+    let others = ensembles.iter().map(|ensemble| ensemble.name.clone());
+    let names: Vec<_> = names.chain(others).chain(tasks.keys().map(|task| format!("{TASK}{task}"))).collect();
+    keys::check_models(&key_models, &names);
     root.finish();
     let upstreams = upstreams.into_iter().map(|entry| entry.upstream).collect::<Option<_>>()?;
     Some(Config { version: listing.version(), listing, server, log, auth, keys, upstreams, models, ensembles, tasks })

@@ -3,6 +3,7 @@
 //! 429 means "you" (the key's own limit), 503 means "us". The SDKs of OpenAI repeat 429 and 5xx by themselves; an error that
 //! the router has already tried to avoid carries `x-should-retry: false`, or the load would triple.
 
+mod keys;
 mod unserved;
 
 use std::{borrow::Cow, time::Duration};
@@ -17,6 +18,10 @@ use router::{Ensemble, RequestOutcome, RouterError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::limits::RateLimitStatus;
+
+/// Seconds.
+const LONGEST_RETRY_AFTER: u64 = 120;
 const SHUTDOWN_CODE: &str = "router_shutdown";
 const SHUTDOWN_MESSAGE: &str = "the router is shutting down: send the request again";
 
@@ -31,6 +36,7 @@ pub(crate) struct ApiError {
     retry_after: Option<Duration>,
     is_final: bool,
     allow: Option<&'static str>,
+    rate_limit: Option<RateLimitStatus>,
 }
 
 impl ApiError {
@@ -44,36 +50,12 @@ impl ApiError {
             retry_after: None,
             is_final: false,
             allow: None,
+            rate_limit: None,
         }
     }
 
     fn bad_request(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self::new(status, "invalid_request_error", code, message)
-    }
-
-    pub(crate) fn no_key() -> Self {
-        let message = "no API key: send the header 'Authorization: Bearer <key>'";
-        Self::bad_request(StatusCode::UNAUTHORIZED, "invalid_api_key", message)
-    }
-
-    pub(crate) fn wrong_key() -> Self {
-        let message = "this API key is not known here: check it, or ask whoever runs the router for one";
-        Self::bad_request(StatusCode::UNAUTHORIZED, "invalid_api_key", message)
-    }
-
-    pub(crate) fn rate_limited(limit: u32, retry_after: Duration) -> Self {
-        let message = format!("this key may make {limit} requests per minute: slow down, or ask for a higher limit");
-        let mut error = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "rate_limit_exceeded", message);
-        error.retry_after = Some(retry_after);
-        error
-    }
-
-    pub(crate) fn too_many_at_once(limit: u32) -> Self {
-        let message = format!("this key may have {limit} requests under way at a time: wait for one to end");
-        let mut error =
-            Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "concurrency_limit_exceeded", message);
-        error.retry_after = Some(Duration::from_secs(1));
-        error
     }
 
     pub(crate) fn overloaded() -> Self {
@@ -138,16 +120,6 @@ impl ApiError {
         error
     }
 
-    pub(crate) fn admin_is_off() -> Self {
-        let message = "the admin API is off: set LLM_ROUTER_ADMIN_TOKEN, or server.admin_token_file, and restart";
-        Self::bad_request(StatusCode::FORBIDDEN, "admin_api_off", message)
-    }
-
-    pub(crate) fn no_admin_token() -> Self {
-        let message = "this needs the admin token: send the header 'Authorization: Bearer <token>'";
-        Self::bad_request(StatusCode::UNAUTHORIZED, "invalid_admin_token", message)
-    }
-
     pub(crate) fn nothing_to_reload() -> Self {
         let message = "there is no configuration file to reload: the router runs the demo";
         Self::bad_request(StatusCode::CONFLICT, "nothing_to_reload", message)
@@ -156,13 +128,6 @@ impl ApiError {
     pub(crate) fn bad_configuration(problems: &str) -> Self {
         let message = format!("the configuration was not reloaded, the old one stays in force:\n{problems}");
         Self::bad_request(StatusCode::UNPROCESSABLE_ENTITY, "invalid_configuration", message)
-    }
-
-    pub(crate) fn direct_not_allowed() -> Self {
-        let message = "this key may not name an upstream: ask for a model, or have direct = true set for the key";
-        let mut error = Self::new(StatusCode::FORBIDDEN, "permission_error", "direct_not_allowed", message);
-        error.param = Some("model".to_owned());
-        error
     }
 
     pub(crate) fn no_such_task<'a>(task: &str, known: impl Iterator<Item = &'a str>) -> Self {
@@ -244,15 +209,16 @@ impl ApiError {
     pub(crate) fn respond(&self, mut response: HttpResponseBuilder) -> HttpResponse {
         response.status(self.status);
         if let Some(wait) = self.retry_after {
-            // Rounded up: coming back a moment too early would be refused again.
-            let seconds = (wait.as_millis().div_ceil(1000)).max(1);
-            response.insert_header((header::RETRY_AFTER, seconds.to_string()));
+            response.insert_header((header::RETRY_AFTER, retry_after_seconds(wait)));
         }
         if self.is_final {
             response.insert_header(("x-should-retry", "false"));
         }
         if let Some(allow) = self.allow {
             response.insert_header((header::ALLOW, allow));
+        }
+        for header in self.rate_limit.iter().flat_map(RateLimitStatus::headers) {
+            response.insert_header(header);
         }
         if self.status == StatusCode::UNAUTHORIZED {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
@@ -274,6 +240,13 @@ impl ApiError {
     fn body(&self) -> String {
         to_json(self.inside())
     }
+}
+
+/// What `Retry-After` says: rounded up, because a client that comes back a moment too early is refused again, and never
+/// above the longest wait that the SDKs of OpenAI accept.
+fn retry_after_seconds(wait: Duration) -> u64 {
+    let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
+    seconds.clamp(1, LONGEST_RETRY_AFTER)
 }
 
 /// The inside of an error in OpenAI's shape.
@@ -423,4 +396,29 @@ pub(crate) fn failed_stream(error: &RouterError, request_id: &str) -> Bytes {
 fn event(message: &str, kind: &str, code: &str, request_id: &str) -> Bytes {
     let error = to_json(ErrorBody { message, kind, param: None, code: Some(code), request_id: Some(request_id) });
     Bytes::from(format!("data: {error}\n\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_whole_seconds_from_1_to_120() {
+        let header = |wait| {
+            let error = ApiError::from(&RouterError::NoUpstream { retry_after: wait });
+            let response = error.respond(HttpResponse::Ok());
+            response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned)
+        };
+        for (wait, says) in [
+            (Duration::ZERO, "1"),
+            (Duration::from_nanos(1), "1"),
+            (Duration::from_secs(1), "1"),
+            (Duration::from_nanos(1_000_000_001), "2"),
+            (Duration::from_mins(2), "120"),
+            (Duration::from_secs(121), "120"),
+            (Duration::MAX, "120"),
+        ] {
+            assert_eq!(header(wait).as_deref(), Some(says), "{wait:?}");
+        }
+    }
 }

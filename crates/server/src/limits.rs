@@ -1,61 +1,58 @@
 //! What a key may use. Permits are guards that travel with the answer's body.
+//!
+//! The unit is the call: a request counts for as many as it leads to. Their number is known once the body is read, so a
+//! request passes twice: [`KeyLimiter::enter`] before the body, which uses nothing up, and [`KeyLimiter::count`] after it.
 
-use std::{sync::Arc, time::Duration};
+mod rate;
 
-use governor::{
-    DefaultDirectRateLimiter, Quota, RateLimiter,
-    clock::{Clock, DefaultClock},
-    middleware::StateInformationMiddleware,
-    state::{InMemoryState, NotKeyed},
-};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+
+use governor::clock::{Clock, DefaultClock};
 
 use tokio::time::sleep;
 
+pub(crate) use rate::RateLimitStatus;
+
 use crate::{
     config::KeyLimits,
-    error::ApiError,
     permits::{Permit, PermitPool},
 };
-
-type Limiter = RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>;
+use rate::Rate;
 
 /// The limits of one key and how far they are used.
-#[derive(Default)]
-pub(crate) struct KeyLimiter {
+pub(crate) struct KeyLimiter<C: Clock = DefaultClock> {
     limits: KeyLimits,
-    rate: Option<Limiter>,
+    rate: Option<Rate<C>>,
     permits: Option<Arc<PermitPool>>,
 }
 
-/// A key's status after a request was let through, for `x-ratelimit-*`.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct RateLimitStatus {
-    /// Requests per minute.
-    pub(crate) limit: u32,
-    /// Requests that could be made at once now.
-    pub(crate) remaining: u32,
+/// Why a key's request may not come in.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// Too many calls a minute.
+    Rate { status: RateLimitStatus, wait: Duration },
+    /// Too many calls at a time.
+    Concurrency { limit: u32, status: Option<RateLimitStatus> },
+    /// More calls than the key may ever make at once.
+    Never { calls: u32, most: u32, setting: &'static str },
 }
 
-impl RateLimitStatus {
-    /// Time until the whole allowance is there again.
-    pub(crate) fn reset(self) -> Duration {
-        Duration::from_mins(1).mul_f64(f64::from(self.limit - self.remaining.min(self.limit)) / f64::from(self.limit))
+impl Default for KeyLimiter {
+    /// Without limits.
+    fn default() -> Self {
+        Self::new(KeyLimits::default())
     }
-}
-
-/// Why a key's request may not come in now.
-enum Refused {
-    /// Too many requests a minute.
-    Rate { limit: u32, wait: Duration },
-    /// Too many at a time.
-    Concurrency { limit: u32 },
 }
 
 impl KeyLimiter {
     pub(crate) fn new(limits: KeyLimits) -> Self {
-        let rate = limits
-            .requests_per_minute
-            .map(|limit| DefaultDirectRateLimiter::direct(Quota::per_minute(limit)).with_middleware());
+        Self::with_clock(limits, DefaultClock::default())
+    }
+}
+
+impl<C: Clock> KeyLimiter<C> {
+    fn with_clock(limits: KeyLimits, clock: C) -> Self {
+        let rate = limits.requests_per_minute.map(|limit| Rate::new(limit, limits.burst_of(limit), clock));
         let permits = limits.concurrent.map(|most| PermitPool::new(usize::try_from(most.get()).unwrap_or(usize::MAX)));
         Self { limits, rate, permits }
     }
@@ -64,75 +61,90 @@ impl KeyLimiter {
         self.limits == limits
     }
 
-    /// Lets a request through, or says why not and when it may come again. A request that is refused uses nothing up.
-    pub(crate) fn admit(&self) -> Result<(Option<Permit>, Option<RateLimitStatus>), ApiError> {
-        self.try_admit().map_err(|refused| match refused {
-            Refused::Rate { limit, wait } => ApiError::rate_limited(limit, wait),
-            Refused::Concurrency { limit } => ApiError::too_many_at_once(limit),
-        })
+    /// Lets in a request that leads to one call at least, with a permit for that one, or says why not. It is not counted yet.
+    pub(crate) fn enter(&self) -> Result<Option<Permit>, Refused> {
+        let permit = self.permit()?;
+        self.rate.as_ref().map_or(Ok(()), Rate::look)?;
+        Ok(permit)
     }
 
-    fn try_admit(&self) -> Result<(Option<Permit>, Option<RateLimitStatus>), Refused> {
-        let permit = match (&self.permits, self.limits.concurrent) {
-            (Some(permits), Some(most)) => Some(permits.try_take().ok_or(Refused::Concurrency { limit: most.get() })?),
-            _ => None,
-        };
-        let (Some(rate), Some(limit)) = (&self.rate, self.limits.requests_per_minute) else {
-            return Ok((permit, None));
-        };
-        match rate.check() {
-            Ok(state) => {
-                Ok((permit, Some(RateLimitStatus { limit: limit.get(), remaining: state.remaining_burst_capacity() })))
-            }
-            Err(until) => {
-                let wait = until.wait_time_from(DefaultClock::default().now());
-                Err(Refused::Rate { limit: limit.get(), wait })
+    /// Counts a request that was let in as `calls` calls and makes `permit` stand for all of them, or says why not. A request
+    /// that is refused uses nothing up and keeps its permit as it was.
+    pub(crate) fn count(&self, permit: &mut Option<Permit>, calls: u32) -> Result<Option<RateLimitStatus>, Refused> {
+        self.fits(calls)?;
+        let Some(calls) = NonZeroU32::new(calls) else { return Ok(self.status()) };
+        let more = calls.get() - 1;
+        if let (Some(most), Some(permit)) = (self.limits.concurrent, &mut *permit)
+            && !permit.extend(more)
+        {
+            return Err(self.too_many_at_once(most));
+        }
+        let Some(rate) = &self.rate else { return Ok(None) };
+        match rate.take(calls) {
+            Ok(status) => Ok(Some(status)),
+            Err(refused) => {
+                if let Some(permit) = permit {
+                    permit.shrink(more);
+                }
+                Err(refused)
             }
         }
     }
 
-    /// Waits for a permit, where their number is limited.
-    pub(crate) async fn permit(&self) -> Option<Permit> {
+    /// Waits for a permit for so many calls, where those under way are limited.
+    ///
+    /// # Errors
+    /// If the key may never make so many calls at once.
+    pub(crate) async fn permits(&self, calls: u32) -> Result<Option<Permit>, Refused> {
+        self.fits(calls)?;
         match &self.permits {
-            Some(permits) => Some(permits.take().await),
-            None => None,
+            Some(permits) => Ok(Some(permits.take(calls).await)),
+            None => Ok(None),
         }
     }
 
-    /// Waits until one more request may come in, and counts it.
-    pub(crate) async fn allowance(&self) {
-        while let Some(Err(until)) = self.rate.as_ref().map(RateLimiter::check) {
-            sleep(until.wait_time_from(DefaultClock::default().now())).await;
+    /// Waits until so many more calls may be made, and counts them.
+    ///
+    /// # Errors
+    /// If the key may never make so many calls at once.
+    pub(crate) async fn allowance(&self, calls: u32) -> Result<(), Refused> {
+        self.fits(calls)?;
+        let (Some(rate), Some(calls)) = (&self.rate, NonZeroU32::new(calls)) else { return Ok(()) };
+        loop {
+            match rate.take(calls) {
+                Err(Refused::Rate { wait, .. }) => sleep(wait).await,
+                counted => return counted.map(drop),
+            }
         }
+    }
+
+    /// A permit for one call, where those under way are limited.
+    fn permit(&self) -> Result<Option<Permit>, Refused> {
+        let (Some(permits), Some(most)) = (&self.permits, self.limits.concurrent) else { return Ok(None) };
+        permits.try_take().map(Some).ok_or_else(|| self.too_many_at_once(most))
+    }
+
+    /// Whether the key could make so many calls at once if it made no others.
+    fn fits(&self, calls: u32) -> Result<(), Refused> {
+        let limits = &self.limits;
+        let burst = limits.requests_per_minute.map(|limit| limits.burst_of(limit));
+        for (most, setting) in [(limits.concurrent, "concurrent"), (burst, "burst")] {
+            if let Some(most) = most.map(NonZeroU32::get).filter(|most| calls > *most) {
+                return Err(Refused::Never { calls, most, setting });
+            }
+        }
+        Ok(())
+    }
+
+    /// What is left of the calls a minute, if they are limited.
+    fn status(&self) -> Option<RateLimitStatus> {
+        self.rate.as_ref().map(Rate::status)
+    }
+
+    fn too_many_at_once(&self, most: NonZeroU32) -> Refused {
+        Refused::Concurrency { limit: most.get(), status: self.status() }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::num::NonZeroU32;
-
-    use super::*;
-
-    #[test]
-    fn concurrent_places_are_given_back() {
-        let limits = KeyLimits { requests_per_minute: None, concurrent: NonZeroU32::new(2) };
-        let limiter = KeyLimiter::new(limits);
-        let first = limiter.admit().expect("free");
-        let _second = limiter.admit().expect("free");
-        assert!(limiter.admit().is_err());
-        drop(first);
-        assert!(limiter.admit().is_ok());
-    }
-
-    #[test]
-    fn a_refused_request_uses_no_allowance_up() {
-        let limits = KeyLimits { requests_per_minute: NonZeroU32::new(3), concurrent: NonZeroU32::new(1) };
-        let limiter = KeyLimiter::new(limits);
-        let held = limiter.admit().expect("free");
-        for _ in 0..10 {
-            assert!(limiter.admit().is_err(), "the one permit is taken");
-        }
-        drop(held);
-        assert_eq!(limiter.admit().expect("free").1.map(|status| status.remaining), Some(1));
-    }
-}
+mod tests;

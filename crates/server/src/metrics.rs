@@ -31,7 +31,10 @@ use gauges::Gauges;
 use handles::{Handles, Pair};
 use labels::{AttemptClass, NONE, OTHER, RequestClass, disjoint};
 
-use crate::clock;
+use crate::{
+    auth::{Credential, Noted},
+    clock,
+};
 
 /// All metrics of the process.
 pub(crate) struct Metrics {
@@ -55,6 +58,7 @@ struct TeamSeries {
 struct Series {
     requests: IntCounterVec,
     request_errors: IntCounterVec,
+    auth_failures: IntCounterVec,
     request_duration: HistogramVec,
     first_token: HistogramVec,
     overhead: Histogram,
@@ -86,6 +90,7 @@ impl Series {
         Ok(Self {
             requests: families.counter(contract::REQUESTS)?,
             request_errors: families.counter(contract::REQUEST_ERRORS)?,
+            auth_failures: families.counter(contract::AUTH_FAILURES)?,
             request_duration: families.histogram(contract::REQUEST_DURATION)?,
             first_token: families.histogram(contract::FIRST_TOKEN)?,
             overhead: families.histogram(contract::OVERHEAD)?.with_label_values::<&str>(&[]),
@@ -119,6 +124,11 @@ impl Metrics {
         for result in ["success", "failure"] {
             series.reloads.with_label_values(&[result]);
         }
+        for credential in Credential::ALL {
+            for reason in Noted::REASONS {
+                series.auth_failures.with_label_values(&[credential.as_str(), reason]);
+            }
+        }
         let gauges = Mutex::new(Gauges::new(&families)?);
         let registry = families.into_registry();
         registry.register(Box::new(ProcessCollector::for_self()))?;
@@ -138,6 +148,11 @@ impl Metrics {
     pub(crate) fn reloaded(&self, ok: bool) {
         self.series.reloads.with_label_values(&[if ok { "success" } else { "failure" }]).inc();
         self.series.reload_ok.set(f64::from(u8::from(ok)));
+    }
+
+    /// A request was refused for its credentials.
+    pub(crate) fn authentication_failed(&self, credential: &'static str, reason: &'static str) {
+        self.series.auth_failures.with_label_values(&[credential, reason]).inc();
     }
 
     /// The metrics in Prometheus' text format.

@@ -2,16 +2,14 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use router::{Ensemble, Table};
+use provider::Head;
+use router::{Ensemble, Pick, Table};
 
 use crate::{
     auth::ClientKey,
-    config::{Config, ENSEMBLE},
+    config::{Config, ENSEMBLE, TASK},
     error::ApiError,
 };
-
-/// How a model's name begins that means a task.
-const TASK: &str = "task/";
 
 /// The names that are not the table's own.
 pub(crate) struct Names {
@@ -38,6 +36,20 @@ impl Resolved {
             Self::Other(name) => name,
             Self::Ensemble(ensemble) => &ensemble.name,
         }
+    }
+
+    /// How many calls come of a request with this head: an answer is one, and so is each opinion of a judge. Repeats are not
+    /// counted: they are the router's choice.
+    pub(crate) fn calls(&self, head: &Head) -> u32 {
+        let calls = match self {
+            Self::Named | Self::Other(_) => head.choices(),
+            Self::Ensemble(ensemble) => {
+                let members = u64::try_from(ensemble.members.len()).unwrap_or(u64::MAX);
+                let opinions = if matches!(ensemble.pick, Pick::Judge(_)) { members } else { 0 };
+                head.choices().saturating_mul(members).saturating_add(opinions)
+            }
+        };
+        u32::try_from(calls).unwrap_or(u32::MAX).max(1)
     }
 
     /// The ensemble, if it is one.
@@ -76,12 +88,28 @@ impl Names {
         Self { tasks: config.tasks.clone(), ensembles }
     }
 
-    /// The names of tasks and ensembles, which can be asked for as models.
-    pub(crate) fn models(&self) -> impl Iterator<Item = String> {
-        self.tasks.keys().map(|task| format!("{TASK}{task}")).chain(self.ensembles.keys().cloned())
+    /// The names of the tasks and ensembles that `key` may ask for as models.
+    pub(crate) fn models(&self, key: &ClientKey) -> impl Iterator<Item = String> {
+        let tasks = self.tasks_of(key).map(|task| format!("{TASK}{task}"));
+        tasks.chain(self.ensembles_of(key).cloned())
     }
 
-    /// What is asked for.
+    /// The tasks that `key` may ask for: by their own names, or because it may use what they stand for.
+    fn tasks_of(&self, key: &ClientKey) -> impl Iterator<Item = &str> {
+        let tasks = self.tasks.iter().filter(|(task, name)| may_use_task(key, task, name));
+        tasks.map(|(task, _)| task.as_str())
+    }
+
+    fn ensembles_of(&self, key: &ClientKey) -> impl Iterator<Item = &String> {
+        self.ensembles.keys().filter(|name| key.may_use(name))
+    }
+
+    /// Whether any name stands for several models.
+    pub(crate) fn has_ensembles(&self) -> bool {
+        !self.ensembles.is_empty()
+    }
+
+    /// What is asked for. What a key may not use is to it as if it were not there.
     pub(crate) fn resolve(
         &self,
         requested: Requested<'_>,
@@ -89,27 +117,28 @@ impl Names {
         key: &ClientKey,
     ) -> Result<Resolved, ApiError> {
         if let Some(task) = requested.task {
-            return self.task(task);
+            return self.task(task, key);
         }
-        let Some(name) = requested.model else { return self.unnamed(table) };
-        if let Some(ensemble) = self.ensembles.get(name) {
+        let Some(name) = requested.model else { return self.unnamed(table, key) };
+        if let Some(ensemble) = self.ensembles.get(name).filter(|_| key.may_use(name)) {
             return Ok(Resolved::Ensemble(ensemble.clone()));
         }
-        match table.choose(name) {
+        match table.choose(name).filter(|choice| key.may_use(choice.model().as_str())) {
             Some(choice) if choice.is_direct() && !key.may_choose_upstream => Err(ApiError::direct_not_allowed()),
             Some(_) => Ok(Resolved::Named),
             None => match name.strip_prefix(TASK) {
-                Some(task) => self.task(task),
-                None if name.starts_with(ENSEMBLE) => Err(ApiError::no_such_ensemble(name, self.ensembles.keys())),
-                None => Err(Self::unknown(name, table)),
+                Some(task) => self.task(task, key),
+                None if name.starts_with(ENSEMBLE) => Err(ApiError::no_such_ensemble(name, self.ensembles_of(key))),
+                None => Err(Self::unknown(name, table, key)),
             },
         }
     }
 
-    fn task(&self, task: &str) -> Result<Resolved, ApiError> {
-        match self.tasks.get(task).or_else(|| self.tasks.get(Self::DEFAULT)) {
-            Some(name) => Ok(self.of_task(name)),
-            None => Err(ApiError::no_such_task(task, self.tasks.keys().map(String::as_str))),
+    fn task(&self, task: &str, key: &ClientKey) -> Result<Resolved, ApiError> {
+        let found = self.tasks.get_key_value(task).or_else(|| self.tasks.get_key_value(Self::DEFAULT));
+        match found.filter(|(task, name)| may_use_task(key, task, name)) {
+            Some((_, name)) => Ok(self.of_task(name)),
+            None => Err(ApiError::no_such_task(task, self.tasks_of(key))),
         }
     }
 
@@ -122,11 +151,11 @@ impl Names {
     }
 
     /// What serves a request that names nothing.
-    fn unnamed(&self, table: &Table) -> Result<Resolved, ApiError> {
-        if let Some(name) = self.tasks.get(Self::DEFAULT) {
+    fn unnamed(&self, table: &Table, key: &ClientKey) -> Result<Resolved, ApiError> {
+        if let Some(name) = self.tasks.get(Self::DEFAULT).filter(|name| may_use_task(key, Self::DEFAULT, name)) {
             return Ok(self.of_task(name));
         }
-        let mut models = table.models();
+        let mut models = table.models().filter(|model| key.may_use(model.as_str()));
         match (models.next(), models.next()) {
             (Some(only), None) => Ok(Resolved::Other(only.as_str().to_owned())),
             _ => Err(ApiError::nothing_named()),
@@ -134,16 +163,23 @@ impl Names {
     }
 
     /// Why `name` is nothing: an upstream's id in front of it was probably meant so.
-    fn unknown(name: &str, table: &Table) -> ApiError {
+    fn unknown(name: &str, table: &Table, key: &ClientKey) -> ApiError {
         let upstream = name.split_once('/').and_then(|(id, _)| {
             let found = table.upstreams().find(|upstream| upstream.spec.id.as_str() == id)?;
             let public =
                 table.targets().filter(|(_, targets)| targets.iter().any(|target| target.spec.id == found.spec.id));
+            let public = public.filter(|(model, _)| key.may_use(model.as_str()));
             Some((id, public.map(|(model, _)| model.as_str()).collect::<Vec<_>>()))
         });
         match upstream {
+            // Which upstreams there are is not for a key that may use none of their models.
+            Some((_, models)) if models.is_empty() && !key.may_use_all() => ApiError::no_such_model(name),
             Some((id, models)) => ApiError::no_such_model_there(id, &models),
             None => ApiError::no_such_model(name),
         }
     }
+}
+
+fn may_use_task(key: &ClientKey, task: &str, stands_for: &str) -> bool {
+    key.may_use(stands_for) || key.may_use(&format!("{TASK}{task}"))
 }

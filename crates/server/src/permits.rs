@@ -15,7 +15,7 @@ pub(crate) struct PermitPool {
     excess: AtomicUsize,
 }
 
-/// Permission to be under way; given back when dropped.
+/// Permission for one request, or for several calls, to be under way; given back when dropped.
 pub(crate) struct Permit {
     permit: Option<OwnedSemaphorePermit>,
     pool: Arc<PermitPool>,
@@ -37,10 +37,10 @@ impl PermitPool {
         Some(Permit { permit: Some(permit), pool: self.clone() })
     }
 
-    /// Waits for a permit.
-    pub(crate) async fn take(self: &Arc<Self>) -> Permit {
+    /// Waits for a permit that stands for so many, which it gets all at once.
+    pub(crate) async fn take(self: &Arc<Self>, number: u32) -> Permit {
         // An error would mean that the semaphore was closed, which it never is.
-        let permit = self.semaphore.clone().acquire_owned().await.ok();
+        let permit = self.semaphore.clone().acquire_many_owned(number).await.ok();
         Permit { permit, pool: self.clone() }
     }
 
@@ -70,12 +70,28 @@ impl PermitPool {
     }
 }
 
+impl Permit {
+    /// Makes it stand for `more` beside its own, if they are there and nobody waits for them; says whether it does.
+    pub(crate) fn extend(&mut self, more: u32) -> bool {
+        let taken = self.pool.semaphore.clone().try_acquire_many_owned(more);
+        let (Some(own), Ok(taken)) = (&mut self.permit, taken) else { return false };
+        own.merge(taken);
+        true
+    }
+
+    /// Makes it stand for `fewer` less.
+    pub(crate) fn shrink(&mut self, fewer: u32) {
+        let given_back = self.permit.as_mut().and_then(|own| own.split(usize::try_from(fewer).ok()?));
+        drop(Self { permit: given_back, pool: self.pool.clone() });
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some(permit) = self.permit.take()
-            && self.pool.drop_excess()
-        {
-            permit.forget();
+        let Some(mut permit) = self.permit.take() else { return };
+        let struck = (0..permit.num_permits()).filter(|_| self.pool.drop_excess()).count();
+        if let Some(struck) = permit.split(struck) {
+            struck.forget();
         }
     }
 }
@@ -89,8 +105,8 @@ mod tests {
     #[tokio::test]
     async fn those_who_wait_come_first_and_in_their_order() {
         let pool = PermitPool::new(1);
-        let held = pool.take().await;
-        let (mut first, mut second) = (Box::pin(pool.take()), Box::pin(pool.take()));
+        let held = pool.take(1).await;
+        let (mut first, mut second) = (Box::pin(pool.take(1)), Box::pin(pool.take(1)));
         assert!(poll!(&mut first).is_pending() && poll!(&mut second).is_pending());
         drop(held);
         assert!(pool.try_take().is_none(), "it is the first one's");
@@ -103,8 +119,8 @@ mod tests {
     #[tokio::test]
     async fn whoever_stops_waiting_holds_nobody_up() {
         let pool = PermitPool::new(1);
-        let held = pool.take().await;
-        let (mut first, mut second) = (Box::pin(pool.take()), Box::pin(pool.take()));
+        let held = pool.take(1).await;
+        let (mut first, mut second) = (Box::pin(pool.take(1)), Box::pin(pool.take(1)));
         assert!(poll!(&mut first).is_pending() && poll!(&mut second).is_pending());
         drop(first);
         drop(held);

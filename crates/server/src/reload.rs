@@ -1,7 +1,7 @@
 //! Another configuration without a restart: read, validate, put in force as a whole, or change nothing.
 //!
-//! Comes with SIGHUP, with `POST /admin/reload`, and when the file's contents change. The contents are compared every two
-//! seconds, because file watchers miss bind mounts, renames by editors and the symbolic links that Kubernetes swaps; a read of
+//! Comes with SIGHUP, with `POST /admin/reload`, and when the file's contents change. The contents are compared twice
+//! a second, because file watchers miss bind mounts, renames by editors and the symbolic links that Kubernetes swaps; a read of
 //! a small file does not.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -18,7 +18,8 @@ use crate::{
     providers,
 };
 
-const POLL: Duration = Duration::from_secs(2);
+/// A key that was taken out of the file is refused within a second.
+const POLL: Duration = Duration::from_millis(500);
 /// Most differences that are logged; a file that was written anew has hundreds.
 const MAX_LOGGED: usize = 40;
 

@@ -126,8 +126,8 @@ mod tests {
             told.push(answer);
         }
         told.push(send(&admin, "GET /metrics", TOKEN, ""));
-        // One line for each request, once it is written.
-        told.extend(lines.filter(|line| line.starts_with('{')).take(6));
+        // One line for each request of somebody who is known, once it is written.
+        told.extend(lines.filter(|line| line.starts_with('{')).take(4));
         drop(running);
         let process_log = text(&fs::read(&log).expect("a log"));
         drop(fs::remove_file(&log));
@@ -142,5 +142,43 @@ mod tests {
             .iter()
             .filter(|line| line.contains("sk-demo") && !line.contains("curl") && !line.contains("Authorization"));
         assert_eq!(key.collect::<Vec<_>>(), Vec::<&String>::new());
+    }
+
+    /// A stranger fills no disk: the failures of a second share a line, and the access log has none.
+    #[test]
+    fn a_flood_of_wrong_keys_is_a_few_lines_of_log() {
+        const FLOOD: usize = 300;
+        let log = std::env::temp_dir().join(format!("llm-router-flood-{}", std::process::id()));
+        let mut child = Command::new(BINARY)
+            .args(["serve", "--demo", "--log-format", "json"])
+            .env("LLM_ROUTER__SERVER__LISTEN", "127.0.0.1:0")
+            .env("LLM_ROUTER__SERVER__ADMIN_LISTEN", "127.0.0.1:0")
+            .stdout(Stdio::piped())
+            .stderr(fs::File::create(&log).expect("a file"))
+            .spawn()
+            .expect("the binary runs");
+        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines().map(|line| line.expect("text"));
+        let running = Running(child);
+        let address =
+            lines.find_map(|line| Some(line.split_once("listening on  http://")?.1.strip_suffix("/v1")?.to_owned()));
+        let address = address.expect("an address");
+        for number in 0..FLOOD {
+            let answer = send(&address, "POST /v1/chat/completions", &format!("guess-{number}"), "{}");
+            assert!(
+                answer.starts_with(if number < 30 { "HTTP/1.1 401" } else { "HTTP/1.1 429" }),
+                "{number}: {answer}"
+            );
+        }
+        // The one line of the access log that there is comes after the flood.
+        send(&address, "POST /v1/chat/completions", "sk-demo", "{}");
+        let line = lines.find(|line| line.starts_with('{')).expect("a line of the access log");
+        assert!(line.contains("\"key\":"), "{line}");
+        drop(running);
+        let process_log = text(&fs::read(&log).expect("a log"));
+        drop(fs::remove_file(&log));
+        let refused: Vec<_> = process_log.lines().filter(|line| line.contains("nobody knows who sent it")).collect();
+        assert!((1..FLOOD / 10).contains(&refused.len()), "{} lines", refused.len());
+        assert!(refused.iter().all(|line| line.contains("\"peer\":\"127.0.0.1\"")), "{refused:?}");
+        assert!(refused[0].contains("\"suppressed\":0"), "{}", refused[0]);
     }
 }

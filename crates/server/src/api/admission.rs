@@ -2,7 +2,7 @@
 //!
 //! What is cheap to refuse is refused first: a wrong key before the body is read, a limit before the body is parsed.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
@@ -13,31 +13,34 @@ use actix_web::{
     web,
 };
 use bytes::Bytes;
-use provider::{Gathered, RequestId, Reservation, Ungathered, gather};
+use provider::{Gathered, ModelId, Reader, RequestId, Reservation, Ungathered, gather};
 use router::{Route, Subject};
 use tokio::time::{Instant, timeout};
 
 use super::identified;
 use crate::{
     app::{App, Live},
-    auth::ClientKey,
+    auth::{self, ClientKey},
     error::ApiError,
-    limits::RateLimitStatus,
+    limits::{KeyLimiter, RateLimitStatus, Refused},
     names::{Requested, Resolved},
-    permits::Permits,
+    permits::Permit,
 };
 
 const TASK: HeaderName = HeaderName::from_static("x-llm-router-task");
-const LIMIT_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-limit-requests");
-const REMAINING_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-remaining-requests");
-const RESET_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-reset-requests");
 const FALLBACK: HeaderName = HeaderName::from_static("x-llm-router-fallback");
+
+/// Most bytes of a refused body that are read, so that its connection can be kept.
+const MAX_DRAINED: usize = 64 << 10;
+/// A body that was refused holds no permit, so it has little time.
+const DRAIN: Duration = Duration::from_secs(1);
 
 /// A request that was let in, and its body.
 pub(crate) struct Admitted {
     pub(crate) id: RequestId,
     pub(crate) key: Arc<ClientKey>,
-    pub(crate) permits: Permits,
+    /// A permit of its key, where that has a limit, and one of the router.
+    pub(crate) permits: [Option<Permit>; 2],
     pub(crate) body: Bytes,
     /// The memory of the body, and of what is made of it.
     pub(crate) reservation: Reservation,
@@ -58,6 +61,8 @@ pub(crate) struct RequestContext {
     pub(crate) version: Version,
     subject: Subject,
     started: Instant,
+    /// Whose allowance the request has not been counted against yet.
+    uncounted: Option<Arc<ClientKey>>,
 }
 
 impl Admitted {
@@ -74,22 +79,34 @@ impl RequestContext {
         let (id, response) = identified(request, app);
         let subject = Subject { request_id: id, route, stream: false, model: None, key: None, team: None };
         let version = request.version();
-        Self { app: app.clone(), live: app.live(), response, version, subject, started: Instant::now() }
+        Self {
+            app: app.clone(),
+            live: app.live(),
+            response,
+            version,
+            subject,
+            started: Instant::now(),
+            uncounted: None,
+        }
     }
 
     /// Admits the request and reads its body.
     pub(crate) async fn receive(&mut self, request: &HttpRequest, payload: web::Payload) -> Result<Admitted, ApiError> {
         let headers = request.headers();
-        let key = self.live.keyring.authenticate(headers)?;
+        let key = auth::client(&self.app, &self.live, request)?;
         (self.subject.key, self.subject.team) = (key.id.clone(), key.team.clone());
         let server = &self.live.server;
         check_headers(headers, server.max_body_bytes)?;
-        // Before the key's allowance, which is used up by asking.
         let own = self.app.in_flight.try_take().ok_or_else(ApiError::overloaded)?;
-        let (permit, status) = key.limiter.admit()?;
-        if let Some(status) = status {
-            add_rate_limit_status(&mut self.response, status);
-        }
+        let permit = match key.limiter.enter() {
+            Ok(permit) => permit,
+            Err(refused) => {
+                drop(own);
+                self.turn_away(payload, headers, &key).await;
+                return Err(refused.into());
+            }
+        };
+        self.uncounted = Some(key.clone());
         let limit = server.max_body_bytes;
         let read = gather(payload, content_length(headers), limit, &key.memory);
         let read = tokio::select! {
@@ -105,7 +122,7 @@ impl RequestContext {
         Ok(Admitted {
             id: self.subject.request_id.clone(),
             key,
-            permits: Arc::new([permit, Some(own)]),
+            permits: [permit, Some(own)],
             body,
             reservation,
             at: Instant::now(),
@@ -114,8 +131,47 @@ impl RequestContext {
         })
     }
 
-    /// Answers a request that never reached the router.
+    /// Counts the request against the allowance of its key, now that the calls that come of it are known; `model` is what
+    /// serves it, where that is one model.
+    pub(crate) fn count(
+        &mut self,
+        limiter: &KeyLimiter,
+        permit: &mut Option<Permit>,
+        model: Option<&str>,
+        calls: u32,
+    ) -> Result<(), ApiError> {
+        self.subject.model = model.and_then(|name| self.public_model(name));
+        let status = limiter.count(permit, calls).inspect_err(|refused| {
+            // One that could never come in is a mistake like others, and counted like them.
+            if !matches!(refused, Refused::Never { .. }) {
+                self.uncounted = None;
+            }
+        })?;
+        self.uncounted = None;
+        for header in status.iter().flat_map(RateLimitStatus::headers) {
+            self.response.insert_header(header);
+        }
+        Ok(())
+    }
+
+    /// The public model of this name, for the metrics.
+    fn public_model(&self, name: &str) -> Option<ModelId> {
+        self.live.table.choose(name).map(|choice| choice.model().clone())
+    }
+
+    /// Reads what is left of a refused body, if that is little, so that the connection can be kept, and notes the model.
+    async fn turn_away(&mut self, payload: web::Payload, headers: &HeaderMap, key: &ClientKey) {
+        let read = gather(payload, content_length(headers), MAX_DRAINED, &key.memory);
+        match timeout(DRAIN, read).await {
+            Ok(Ok(read)) => self.subject.model = named(&read.body).and_then(|name| self.public_model(&name)),
+            Ok(Err(_)) | Err(_) => drop(self.response.force_close()),
+        }
+    }
+
+    /// Answers a request that never reached the router. It counts as one call, if it was let in: reading it took its time.
     pub(crate) fn refuse(self, error: &ApiError) -> HttpResponse {
+        let over = self.uncounted.and_then(|key| key.limiter.count(&mut None, 1).err()).map(ApiError::from);
+        let error = over.as_ref().unwrap_or(error);
         self.app.rejected(self.subject, error, self.started);
         error.respond(self.response)
     }
@@ -140,10 +196,18 @@ fn content_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// How much of the key's own allowance is left, in OpenAI's names.
-fn add_rate_limit_status(response: &mut HttpResponseBuilder, status: RateLimitStatus) {
-    response.insert_header((LIMIT_REQUESTS, status.limit));
-    response.insert_header((REMAINING_REQUESTS, status.remaining));
-    let reset = format!("{}ms", status.reset().as_millis());
-    response.insert_header((RESET_REQUESTS, reset));
+/// The `model` of a body that is not looked at any further.
+fn named(body: &[u8]) -> Option<String> {
+    let mut reader = Reader::new(str::from_utf8(body).ok()?);
+    if reader.peek() != Some(b'{') {
+        return None;
+    }
+    reader.enter().ok()?;
+    while let Some(key) = reader.key().ok()? {
+        let value = reader.value().ok()?;
+        if key.says("model") {
+            return value.text().map(|name| name.decoded().into_owned());
+        }
+    }
+    None
 }

@@ -21,9 +21,10 @@ use super::{
 };
 use crate::{
     app::Live,
+    auth::ClientKey,
     error::ApiError,
     names::Resolved,
-    permits::Permits,
+    permits::{Permit, Permits},
     sse::{Form, Source, SseBody, WholeBody},
 };
 
@@ -42,7 +43,11 @@ pub(crate) struct Prepared {
     request: Request,
     caller: Caller,
     ensemble: Option<Arc<Ensemble>>,
-    permits: Permits,
+    /// Until the request is counted; then they are shared with whatever works on it.
+    held: (Reservation, [Option<Permit>; 2]),
+    key: Arc<ClientKey>,
+    /// How many calls come of it.
+    calls: u32,
     form: Form,
 }
 
@@ -55,18 +60,34 @@ impl Prepared {
         live: &Live,
         form: Form,
     ) -> Self {
+        let calls = resolved.calls(&request.head);
         let Admitted { id, key, permits, reservation, at, falls_back, .. } = admitted;
-        let (key, team) = (key.id.clone(), key.team.clone());
         let (model, ensemble) = match resolved {
             Resolved::Named => (None, None),
             Resolved::Other(name) => (Some(name), None),
             Resolved::Ensemble(ensemble) => (None, Some(ensemble)),
         };
-        let (table, memory) = (live.table.clone(), reservation.budget().clone());
-        let caller =
-            Caller { request_id: id, key, team, table, arrived: at, route, model, falls_back, deadline: None, memory };
-        let request = request.holding((reservation, permits.clone()));
-        Self { request, caller, ensemble, permits, form }
+        let caller = Caller {
+            request_id: id,
+            key: key.id.clone(),
+            team: key.team.clone(),
+            table: live.table.clone(),
+            arrived: at,
+            route,
+            model,
+            falls_back,
+            deadline: None,
+            memory: reservation.budget().clone(),
+        };
+        Self { request, caller, ensemble, held: (reservation, permits), key, calls, form }
+    }
+
+    /// The same, counted against the allowance of its key.
+    pub(crate) fn counted(mut self, context: &mut RequestContext) -> Result<Self, ApiError> {
+        let named = self.caller.model.as_deref().unwrap_or(&self.request.head.model);
+        let model = self.ensemble.is_none().then_some(named);
+        context.count(&self.key.limiter, &mut self.held.1[0], model, self.calls)?;
+        Ok(self)
     }
 }
 
@@ -87,7 +108,9 @@ pub(crate) async fn ask(
 /// Has the router answer and makes a response of it.
 pub(crate) async fn answer(context: RequestContext, prepared: Prepared) -> HttpResponse {
     let RequestContext { app, live, mut response, version, .. } = context;
-    let Prepared { request, caller, ensemble, permits, form } = prepared;
+    let Prepared { request, caller, ensemble, held: (reservation, permits), form, .. } = prepared;
+    let permits: Permits = Arc::new(permits);
+    let request = request.holding((reservation, permits.clone()));
     let (id, memory, keep_alive) = (caller.request_id.clone(), caller.memory.clone(), live.server.keep_alive_comment);
     let asked_for = caller.model.as_deref().unwrap_or(&request.head.model);
     if request.head.stream && ensemble.is_none() && live.table.has_early_headers(asked_for) {

@@ -39,10 +39,10 @@ pub(crate) use order::Order;
 pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, app: web::Data<Arc<App>>) -> HttpResponse {
     let mut context = RequestContext::new(Route::Batch, &request, &app);
     let prepared = match context.receive(&request, payload).await {
-        Ok(admitted) => prepare(admitted, &context).await,
+        Ok(admitted) => prepare(admitted, &mut context).await,
         Err(error) => Err(error),
     };
-    let (order, admitted, open) = match prepared {
+    let (order, mut admitted, open) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => return context.refuse(&error),
     };
@@ -51,7 +51,7 @@ pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, app: web:
         .get(header::ACCEPT)
         .is_some_and(|accept| accept.to_str().is_ok_and(|accept| accept.contains("application/x-ndjson")));
     let concurrency = order.concurrency;
-    let held = Held { permits: admitted.permits.clone(), _open: open };
+    let held = Held { permits: Arc::new(std::mem::take(&mut admitted.permits)), _open: open };
     let memory = admitted.key.memory.clone();
     let batch = Arc::new(Batch::new(&context, admitted, order.defaults));
     let lines = order.entries.into_iter().enumerate().map(move |(index, entry)| {
@@ -72,14 +72,19 @@ struct Held {
     _open: Permit,
 }
 
-/// Reads what is asked for, if there is room for one more batch.
-async fn prepare(admitted: Admitted, context: &RequestContext) -> Result<(Order, Admitted, Permit), ApiError> {
+/// Reads what is asked for, if there is room for one more batch. The first entry gets the call that the batch is counted as.
+async fn prepare(mut admitted: Admitted, context: &mut RequestContext) -> Result<(Order, Admitted, Permit), ApiError> {
     let open = context.app.open_batches.try_take().ok_or_else(ApiError::too_many_batches)?;
     let most = context.live.server.max_batch;
     // The entries are pieces of the body.
     let parsed = long_work(admitted.body.len(), move || (Order::parse(&admitted.body, most), admitted));
-    let (order, admitted) = parsed.await;
-    Ok((order?, admitted, open))
+    let order;
+    (order, admitted) = parsed.await;
+    let order = order?;
+    context.count(&admitted.key.limiter, &mut admitted.permits[0], None, 1)?;
+    // Its entries take permits of the key for themselves, all that they need at once: they must not wait for its own.
+    admitted.permits[0] = None;
+    Ok((order, admitted, open))
 }
 
 /// Every result, as soon as it is there. The work is done beside the response: a client that reads slowly must not make the

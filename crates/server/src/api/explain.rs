@@ -16,7 +16,11 @@ use crate::{app::App, error::ApiError};
 pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, app: web::Data<Arc<App>>) -> HttpResponse {
     let mut context = RequestContext::new(Route::Chat, &request, &app);
     let explained = match context.receive(&request, payload).await {
-        Ok(admitted) => explain(admitted, &context).await,
+        // What is explained is not called: it counts as one.
+        Ok(mut admitted) => match context.count(&admitted.key.limiter, &mut admitted.permits[0], None, 1) {
+            Ok(()) => explain(admitted, &context).await,
+            Err(error) => Err(error),
+        },
         Err(error) => Err(error),
     };
     match explained {

@@ -36,7 +36,7 @@ async fn serve(request: &HttpRequest, payload: web::Payload, app: &Arc<App>, str
         }
         Err(error) => Err(error),
     };
-    match prepared {
+    match prepared.and_then(|prepared| prepared.counted(&mut context)) {
         // On the heap: the future of the whole answer is large, and every layer above would move it with its own.
         Ok(prepared) => Box::pin(answer(context, prepared)).await,
         Err(error) => context.refuse(&error),

@@ -3,25 +3,26 @@
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use provider::ModelId;
 use serde_json::{Value, json};
 
 use super::{ENDPOINTS, endpoint, identified};
-use crate::{app::App, error::ApiError};
+use crate::{app::App, auth, error::ApiError};
 
 fn model(name: &str) -> Value {
     json!({"id": name, "object": "model", "created": 0, "owned_by": "llm-router"})
 }
 
-/// Every model, and every task and ensemble as one.
+/// Every model that the key may use, and every task and ensemble as one.
 pub(crate) async fn list(request: HttpRequest, app: web::Data<Arc<App>>) -> HttpResponse {
     let (_, mut response) = identified(&request, &app);
     let live = app.live();
-    if let Err(error) = live.keyring.authenticate(request.headers()) {
-        return error.respond(response);
-    }
-    let others = live.names.models();
-    let models: Vec<Value> =
-        live.table.models().map(|name| model(name.as_str())).chain(others.map(|name| model(&name))).collect();
+    let key = match auth::client(&app, &live, &request) {
+        Ok(key) => key,
+        Err(error) => return error.respond(response),
+    };
+    let models = live.table.models().map(ModelId::as_str).filter(|name| key.may_use(name)).map(model);
+    let models: Vec<Value> = models.chain(live.names.models(&key).map(|name| model(&name))).collect();
     response.json(json!({"object": "list", "data": models}))
 }
 
@@ -29,11 +30,13 @@ pub(crate) async fn list(request: HttpRequest, app: web::Data<Arc<App>>) -> Http
 pub(crate) async fn show(request: HttpRequest, name: web::Path<String>, app: web::Data<Arc<App>>) -> HttpResponse {
     let (_, mut response) = identified(&request, &app);
     let live = app.live();
-    if let Err(error) = live.keyring.authenticate(request.headers()) {
-        return error.respond(response);
-    }
+    let key = match auth::client(&app, &live, &request) {
+        Ok(key) => key,
+        Err(error) => return error.respond(response),
+    };
     let is_known = |name: &str| {
-        live.table.models().any(|known| known.as_str() == name) || live.names.models().any(|known| known == name)
+        let is_model = live.table.models().any(|known| known.as_str() == name) && key.may_use(name);
+        is_model || live.names.models(&key).any(|known| known == name)
     };
     if is_known(&name) {
         return response.json(model(&name));

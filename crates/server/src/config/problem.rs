@@ -84,7 +84,7 @@ pub(super) fn nearest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>)
     let wrong = wrong.to_lowercase().replace('-', "_");
     names
         .into_iter()
-        .map(|name| (distance(&wrong, &name.to_lowercase().replace('-', "_")), name))
+        .map(|name| (strsim::osa_distance(&wrong, &name.to_lowercase().replace('-', "_")), name))
         .filter(|(distance, name)| *distance <= (name.len().max(wrong.len()) / 3).max(1))
         .min()
         .map(|(_, name)| name)
@@ -93,22 +93,4 @@ pub(super) fn nearest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>)
 /// `did you mean "…"?` if one of `names` is close.
 pub(super) fn did_you_mean<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Option<String> {
     nearest(wrong, names).map(|name| format!("did you mean \"{name}\"?"))
-}
-
-/// How many letters to insert, remove, replace or swap with their neighbour to get from `a` to `b`.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    // rows[i][j] is the distance between the first i letters of a and the first j of b.
-    let mut rows: Vec<Vec<usize>> = (0..=a.len()).map(|i| (i..=i + b.len()).collect()).collect();
-    for i in 1..=a.len() {
-        for j in 1..=b.len() {
-            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut least = replaced.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                least = least.min(rows[i - 2][j - 2] + 1);
-            }
-            rows[i][j] = least;
-        }
-    }
-    rows[a.len()][b.len()]
 }

@@ -10,6 +10,9 @@ use super::{
     types::Model,
 };
 
+/// How a task is asked for as a model.
+pub(crate) const PREFIX: &str = "task/";
+
 pub(super) fn read(root: &mut Table<'_>, models: &[Model], ensembles: &[Ensemble]) -> BTreeMap<String, String> {
     let Some(mut table) = root.table("tasks") else { return BTreeMap::new() };
     let mut tasks = BTreeMap::new();

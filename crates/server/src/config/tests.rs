@@ -66,6 +66,7 @@ fn env(name: &str) -> Option<String> {
         "EMULATOR_URL" => Some("http://127.0.0.1:9100".to_owned()),
         "RUNPOD_API_KEY" => Some("rpa_secret\n".to_owned()),
         "EMPTY" => Some(String::new()),
+        "LONG" => Some("k".repeat(Key::MAX_BYTES + 1)),
         "USER_INFO" => Some("https://user:hunter2@host".to_owned()),
         "UNSET" => None,
         name if name.starts_with("LLM_ROUTER__") => None,
@@ -133,7 +134,8 @@ fn a_valid_file_says_what_it_says() {
     // The first hash is that of this text.
     assert_eq!(<[u8; 32]>::from(<sha2::Sha256 as sha2::Digest>::digest("secret")), config.keys[0].sha256);
     assert_eq!(config.keys[0].limits.concurrent.map(u32::from), Some(50));
-    assert!(config.keys[1].limits.concurrent.is_none());
+    assert_eq!(config.keys[1].limits.concurrent.map(u32::from), Some(1024), "a quarter of the router's room");
+    assert_eq!(config.keys[1].models, None);
 
     let [pod, fast] = config.upstreams.as_slice() else { panic!("two upstreams") };
     let capacity_url = Some("https://api.runpod.io/v2/serverless/abc123/workers".to_owned());
@@ -156,6 +158,32 @@ fn a_valid_file_says_what_it_says() {
     assert_eq!(model.deadline, Duration::from_mins(1));
     assert_eq!(model.baseline.as_ref().map(provider::UpstreamId::as_str), Some("fast"));
     assert_eq!(model.targets.iter().map(|target| target.share).collect::<Vec<_>>(), [0.8, 0.2]);
+}
+
+#[test]
+fn a_key_has_a_burst_a_quarter_of_the_room_and_the_models_that_it_lists() {
+    let with = |limits: &str, room: u32| {
+        let text = VALID.replace("limits = { requests_per_minute = 600, concurrent = 50 }", limits);
+        let text = text.replace("drain_s = 30", &format!("drain_s = 30\nmax_in_flight = {room}"));
+        let text = text.replace("[auth]", "[tasks]\nchat = \"llama-3.1-8b\"\n[auth]");
+        let config = parse(&text, "x.toml", &env).unwrap_or_else(|problems| panic!("{problems}"));
+        config.keys.into_iter().next().expect("a key")
+    };
+    let burst = |limits: &str| {
+        let limits = with(limits, 100).limits;
+        limits.requests_per_minute.map(|limit| limits.burst_of(limit).get())
+    };
+    assert_eq!(burst("limits = { requests_per_minute = 600 }"), Some(60));
+    assert_eq!(burst("limits = { requests_per_minute = 19 }"), Some(1));
+    assert_eq!(burst("limits = { requests_per_minute = 9 }"), Some(1), "one at least");
+    assert_eq!(burst("limits = { requests_per_minute = 9, burst = 9 }"), Some(9));
+    assert_eq!(burst(""), None);
+    for (room, part) in [(100, 25), (7, 1), (3, 1), (1, 1)] {
+        assert_eq!(with("", room).limits.concurrent.map(u32::from), Some(part));
+        assert_eq!(with("limits = { requests_per_minute = 1 }", room).limits.concurrent.map(u32::from), Some(part));
+    }
+    let listed = with("models = [\"llama-3.1-8b\", \"task/chat\"]", 100).models;
+    assert_eq!(listed, Some(vec!["llama-3.1-8b".to_owned(), "task/chat".to_owned()]));
 }
 
 #[test]
@@ -281,6 +309,37 @@ fn an_upstream_of_ones_own_may_go_without_a_key() {
     assert_eq!(config.upstreams[1].base_url, "http://localhost:8000/v1");
     let problems = with("").expect_err("no key found").list;
     assert!(problems[0].hint.as_deref().is_some_and(|hint| hint.contains("api_key_env = \"none\"")), "{problems:?}");
+}
+
+#[test]
+fn addresses_beyond_the_safe_ones_take_a_word() {
+    let with = |lines: &str| parse(&VALID.replace("id = \"fast\"", &format!("id = \"fast\"\n{lines}")), "x.toml", &env);
+    for lines in [
+        "base_url = \"http://api.example.com/v1\"\nallow_insecure = true",
+        "base_url = \"http://169.254.169.254/v1\"\nallow_metadata = true",
+        "base_url = \"http://10.1.2.3/v1\"",
+        "base_url = \"https://api.example.com/v1\"",
+    ] {
+        with(lines).unwrap_or_else(|problems| panic!("{problems}"));
+    }
+    let both = VALID.replace("id = \"fast\"", "id = \"fast\"\nbase_url = \"http://api.example.com/v1\"").replace(
+        "id = \"pod\"",
+        "id = \"pod\"\nbase_url = \"http://[fe80::1]/v1\"\ncapacity_url = \"http://example.com/\"",
+    );
+    let report = parse(&both, "config/x.toml", &env).expect_err("three addresses").to_string();
+    let expected = "\
+config/x.toml: upstreams[0].base_url: \"http://[fe80::1]/v1\" leads to link-local addresses or a metadata service
+  expected: an upstream's address
+  hint: allow_metadata = true permits it
+
+config/x.toml: upstreams[0].capacity_url: \"http://example.com/\" sends key and prompts in clear
+  expected: https:// outside one's own network
+  hint: write https://, or permit it with allow_insecure = true
+
+config/x.toml: upstreams[1].base_url: \"http://api.example.com/v1\" sends key and prompts in clear
+  expected: https:// outside one's own network
+  hint: write https://, or permit it with allow_insecure = true";
+    assert_eq!(report, expected);
 }
 
 #[test]

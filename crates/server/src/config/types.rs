@@ -119,17 +119,33 @@ pub struct Key {
     pub sha256: [u8; 32],
     /// What the key may use.
     pub limits: KeyLimits,
+    /// The models, tasks and ensembles that it may ask for, by the names that clients use; `None` is all.
+    pub models: Option<Vec<String>>,
     /// Whether it may name the upstream that is to serve, past the strategy.
     pub may_choose_upstream: bool,
 }
 
-/// What a key may use; `None` is unlimited.
+impl Key {
+    /// No key is longer: hashing what a stranger sends costs little.
+    pub const MAX_BYTES: usize = 4096;
+}
+
+/// What a key may use, in calls: a request counts for as many as it leads to. `None` is unlimited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct KeyLimits {
-    /// Requests a minute.
+    /// Calls a minute.
     pub requests_per_minute: Option<NonZeroU32>,
-    /// Requests at the same time.
+    /// Calls at once after a pause; `None` is a tenth of those a minute.
+    pub burst: Option<NonZeroU32>,
+    /// Calls at the same time; always there in a configuration that was read.
     pub concurrent: Option<NonZeroU32>,
+}
+
+impl KeyLimits {
+    /// The burst beside `limit` calls a minute.
+    pub fn burst_of(&self, limit: NonZeroU32) -> NonZeroU32 {
+        self.burst.or(NonZeroU32::new(limit.get() / 10)).unwrap_or(NonZeroU32::MIN)
+    }
 }
 
 /// One place that serves one model.

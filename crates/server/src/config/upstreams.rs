@@ -64,9 +64,10 @@ fn upstream(mut table: Table<'_>) -> Entry {
     // What has provider-specific defaults is read with those of `openai` while the provider is unknown.
     let guess = kind.unwrap_or(Kind::OpenAi);
     let own_address = !table.has("base_url");
-    let given = table.text("base_url").and_then(|text| url::address(&text));
+    let allowed = url::Allowed::read(&mut table);
+    let given = table.text("base_url").and_then(|text| url::address(&text, allowed));
     let (provider, own) = match kind {
-        Some(Kind::Runpod) => runpod(&mut table, own_address, given.as_deref()),
+        Some(Kind::Runpod) => runpod(&mut table, own_address, given.as_deref(), allowed),
         Some(Kind::Cerebras) => foreign(&mut table, ProviderSettings::Cerebras, "https://api.cerebras.ai/v1"),
         Some(Kind::OpenAi) => foreign(&mut table, ProviderSettings::OpenAi, "https://api.openai.com/v1"),
         None => (None, None),
@@ -119,7 +120,12 @@ fn upstream(mut table: Table<'_>) -> Entry {
 }
 
 /// The settings and the base URL of a RunPod endpoint.
-fn runpod(table: &mut Table<'_>, own_address: bool, given: Option<&str>) -> (Option<ProviderSettings>, Option<String>) {
+fn runpod(
+    table: &mut Table<'_>,
+    own_address: bool,
+    given: Option<&str>,
+    allowed: url::Allowed,
+) -> (Option<ProviderSettings>, Option<String>) {
     let endpoint_type = table.text("endpoint_type").and_then(|text| text.choice("an endpoint type", &ENDPOINT_TYPES));
     let endpoint_type = endpoint_type.unwrap_or(EndpointType::Queue);
     let endpoint_id = if table.has("endpoint_id") {
@@ -146,7 +152,7 @@ fn runpod(table: &mut Table<'_>, own_address: bool, given: Option<&str>) -> (Opt
     };
     let capacity_url = match (table.text("capacity_url"), given, endpoint_type) {
         (Some(text), ..) if text.value == "none" => None,
-        (Some(text), ..) => url::address(&text),
+        (Some(text), ..) => url::address(&text, allowed),
         (None, None, _) => own_capacity,
         (None, Some(base), EndpointType::Queue) => base.strip_suffix("/openai/v1").map(|root| format!("{root}/health")),
         (None, Some(_), EndpointType::LoadBalancer) => None,

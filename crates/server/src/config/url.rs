@@ -1,14 +1,31 @@
 //! Addresses of upstreams.
 
 use actix_web::http::Uri;
+use url::Url;
 
-use super::value::Text;
+use super::{host::Place, reader::Table, value::Text};
 
 /// What is appended to a base URL, and often pasted with it.
 const CALLS: [&str; 3] = ["/chat/completions", "/completions", "/embeddings"];
 
-/// An `http` or `https` address without a trailing slash.
-pub(super) fn address(text: &Text<'_>) -> Option<String> {
+/// Which addresses an upstream may have beyond those that are safe.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Allowed {
+    /// `http://` to the public, where the key and every prompt travel in clear.
+    insecure: bool,
+    /// Metadata services and link-local addresses.
+    metadata: bool,
+}
+
+impl Allowed {
+    /// As the table of an upstream says.
+    pub(super) fn read(table: &mut Table<'_>) -> Self {
+        Self { insecure: table.flag("allow_insecure", false), metadata: table.flag("allow_metadata", false) }
+    }
+}
+
+/// An `http` or `https` address without a trailing slash, which leads where it may.
+pub(super) fn address(text: &Text<'_>, allowed: Allowed) -> Option<String> {
     let expected = "an address such as \"https://host/v1\"";
     let value = text.value.trim_end_matches('/');
     if value.contains('@') {
@@ -28,14 +45,27 @@ pub(super) fn address(text: &Text<'_>) -> Option<String> {
         let hint = Some(format!("write \"https://{}\"", text.raw().trim_start_matches('/')));
         return text.refuse("has no http:// or https:// in front", expected, hint);
     }
-    let Ok(uri) = value.parse::<Uri>() else {
+    // The stricter parser says whether it is an address, the HTTP client's own where it leads.
+    let (Ok(uri), parsed) = (value.parse::<Uri>(), value.parse::<Url>()) else {
         return text.refuse("is not an address", expected, None);
     };
-    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+    let scheme = uri.scheme_str();
+    if !matches!(scheme, Some("http" | "https")) {
         return text.refuse("is neither http nor https", expected, None);
     }
     if uri.host().is_none_or(str::is_empty) {
         return text.refuse("names no host", expected, None);
+    }
+    let Some(place) = parsed.as_ref().ok().and_then(Url::host).map(|host| Place::of(&host)) else {
+        return text.refuse("is not an address", expected, None);
+    };
+    if place == Place::Metadata && !allowed.metadata {
+        let hint = "allow_metadata = true permits it".to_owned();
+        return text.refuse("leads to link-local addresses or a metadata service", "an upstream's address", Some(hint));
+    }
+    if place == Place::Public && scheme == Some("http") && !allowed.insecure {
+        let hint = "write https://, or permit it with allow_insecure = true".to_owned();
+        return text.refuse("sends key and prompts in clear", "https:// outside one's own network", Some(hint));
     }
     Some(value.to_owned())
 }

@@ -52,6 +52,8 @@ metrics! {
         "Client requests by how they ended; upstream is the one that served or failed last, none if none was asked.";
     REQUEST_ERRORS = Counter "llmrouter_request_errors_total" ["route", "model", "outcome", "code"],
         "Client requests that did not end well, by error code or kind of failure.";
+    AUTH_FAILURES = Counter "llmrouter_auth_failures_total" ["credential", "reason"],
+        "Requests refused because nobody knows who sent them: no credential, a wrong one, or one of too many wrong ones.";
     REQUEST_DURATION = Latency "llmrouter_request_duration_seconds" ["upstream", "provider", "model"],
         "Served requests, from the moment the whole request was there to the end of its answer.";
     FIRST_TOKEN = Latency "llmrouter_time_to_first_token_seconds" ["upstream", "provider", "model"],

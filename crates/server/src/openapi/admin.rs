@@ -1,5 +1,7 @@
 //! The document of the admin listener.
 
+use std::time::Duration;
+
 use serde_json::json;
 use utoipa::openapi::{HttpMethod, OpenApi};
 
@@ -31,6 +33,7 @@ pub(super) fn document() -> OpenApi {
         .content("application/json", content(reply, vec![example("changed", sample)]));
     let errors = [
         ApiError::no_admin_token(),
+        ApiError::too_many_wrong_keys(Duration::from_mins(1)),
         ApiError::admin_is_off(),
         ApiError::nothing_to_reload(),
         ApiError::bad_configuration("1. models[0].strategy: …"),

@@ -167,11 +167,11 @@ fn header(name: &str) -> Header {
         }
         "x-llm-router-dropped-params" => "fields that the upstream would have refused; absent if there were none",
         "x-llm-router-injected-params" => "what was added, such as `max_tokens=4096`; absent if nothing was",
-        "x-ratelimit-limit-requests" => "requests a minute, for keys with a limit",
-        "x-ratelimit-remaining-requests" => "requests that could be made at once now, for keys with a limit",
-        "x-ratelimit-reset-requests" => "time until the whole allowance is there again, for keys with a limit",
+        "x-ratelimit-limit-requests" => "calls a minute, for keys with such a limit",
+        "x-ratelimit-remaining-requests" => "calls that could be made at once now, for keys with such a limit",
+        "x-ratelimit-reset-requests" => "time until the whole burst is there again, for keys with such a limit",
         "x-should-retry" => "`false`: the router has retried already",
-        "retry-after" => "seconds to wait",
+        "retry-after" => "seconds to wait, 1 to 120",
         _ => "",
     };
     HeaderBuilder::new().schema(Some(String::schema())).description(Some(about)).build()

@@ -10,8 +10,14 @@ use utoipa::{
     openapi::{Ref, ResponseBuilder},
 };
 
-use super::call::{content, response};
-use crate::error::{ApiError, ErrorReply};
+use super::{
+    call::{content, response},
+    public::RATE_LIMIT,
+};
+use crate::{
+    error::{ApiError, ErrorReply},
+    limits::{RateLimitStatus, Refused},
+};
 
 /// One answer for each status, with an example for each code.
 pub(super) fn responses(
@@ -25,9 +31,10 @@ pub(super) fn responses(
     }
     let describe = |(status, errors): (u16, BTreeMap<String, ApiError>)| {
         let codes: Vec<_> = errors.keys().map(|code| format!("`{code}`")).collect();
+        let counts = if errors.contains_key("rate_limit_exceeded") { &RATE_LIMIT[..] } else { &[] };
         let examples = errors.into_iter().map(|(code, error)| (code, json!({"error": error.to_value()}))).collect();
         let waits = matches!(status, 429 | 503).then_some("retry-after");
-        let headers: Vec<_> = headers.iter().copied().chain(waits).collect();
+        let headers: Vec<_> = headers.iter().chain(counts).copied().chain(waits).collect();
         let schema = Ref::from_schema_name(ErrorReply::name());
         (status, response(codes.join(", "), &headers).content("application/json", content(schema, examples)))
     };
@@ -36,11 +43,12 @@ pub(super) fn responses(
 
 /// The key is not known.
 pub(super) fn of_keys() -> Vec<ApiError> {
-    vec![ApiError::no_key()]
+    vec![ApiError::no_key(), ApiError::too_many_wrong_keys(Duration::from_mins(1))]
 }
 
 /// The request cannot come in: its body, or a limit.
 pub(super) fn of_arrival() -> Vec<ApiError> {
+    let status = RateLimitStatus { limit: 600, remaining: 0, reset: Duration::from_secs(6) };
     vec![
         InvalidRequest::field("temperature", "'temperature' must be a number from 0 to 2").into(),
         ApiError::body_broken(),
@@ -48,8 +56,9 @@ pub(super) fn of_arrival() -> Vec<ApiError> {
         ApiError::body_too_large(8 << 20),
         ApiError::not_json(),
         ApiError::encoded(),
-        ApiError::rate_limited(600, Duration::from_millis(100)),
-        ApiError::too_many_at_once(50),
+        Refused::Rate { status, wait: Duration::from_millis(100) }.into(),
+        Refused::Concurrency { limit: 50, status: Some(status) }.into(),
+        Refused::Never { calls: 64, most: 60, setting: "burst" }.into(),
         ApiError::overloaded(),
         ApiError::shutting_down(),
     ]

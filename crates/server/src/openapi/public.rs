@@ -35,6 +35,9 @@ const ROUTED: [&str; 11] = [
     "x-ratelimit-remaining-requests",
     "x-ratelimit-reset-requests",
 ];
+/// On the refusals of a key's limits.
+pub(super) const RATE_LIMIT: [&str; 3] =
+    ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"];
 /// On answers that did not.
 const OWN: [&str; 4] =
     ["x-request-id", "x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"];

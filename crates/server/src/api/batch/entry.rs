@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use provider::{MemoryBudget, Request, RequestId, Reservation, long_work};
+use provider::{Head, MemoryBudget, Request, RequestId, Reservation, long_work};
 use router::{Caller, Route, Subject};
 use serde::Serialize;
 use serde_json::Value;
@@ -21,6 +21,7 @@ use crate::{
         admission::{Admitted, RequestContext},
         answer::ask,
         generated::{self, Generated},
+        prompt::Prompt,
     },
     app::{App, Live},
     auth::ClientKey,
@@ -127,12 +128,13 @@ impl Batch {
     /// Waits until the entry may be answered and makes a chat of it. Nothing begins once the router stops, the batch has had its
     /// time, or its key is not in force any more.
     async fn begin(&self, entry: Entry) -> Result<Begun, ApiError> {
+        let calls = self.calls(&entry)?;
         let permits = tokio::select! {
             biased;
             () = self.app.cut.cancelled() => return Err(ApiError::shutting_down()),
             () = sleep_until(self.deadline) => return Err(self.too_long()),
             () = self.key_gone() => return Err(ApiError::wrong_key()),
-            permits = self.permits() => permits,
+            permits = self.permits(calls) => permits?,
         };
         if self.app.is_draining.load(Ordering::Acquire) {
             return Err(ApiError::shutting_down());
@@ -150,6 +152,17 @@ impl Batch {
             Ok(Begun { live, key, request, resolved, model })
         });
         made.await
+    }
+
+    /// How many calls come of an entry. Only an ensemble makes more than one, which the short form asks for by name alone.
+    fn calls(&self, entry: &Entry) -> Result<u32, ApiError> {
+        let live = self.app.live();
+        if !live.names.has_ensembles() {
+            return Ok(1);
+        }
+        let mut prompt = self.defaults.complete(entry)?;
+        let (resolved, _) = resolve(&mut prompt, self.admitted.task.as_deref(), &live, &self.admitted.key)?;
+        Ok(resolved.calls(&Head { n: 1, prompts: 1, ..Head::default() }))
     }
 
     async fn answer(&self, begun: Begun, id: &RequestId) -> Result<(Generated, Reservation), ApiError> {
@@ -175,25 +188,26 @@ impl Batch {
         generated::read(served, &model, id, self.memory()).await.map_err(|error| ApiError::from(&error))
     }
 
-    /// Waits for the key's allowance, and then for permits: the batch's own or further ones, whichever are there first. The
-    /// allowance comes first because who waits for it may wait for long, and must hold nothing meanwhile.
-    async fn permits(&self) -> EntryPermits {
+    /// Waits for the key's allowance of this many calls, for its permits, and then for the router's: the batch's own or a further
+    /// one, whichever is there first. The allowance comes first because who waits for it may wait for long, and must hold nothing
+    /// meanwhile; the key's permits come before the router's, and all at once, so that no two entries wait for each other.
+    async fn permits(&self, calls: u32) -> Result<EntryPermits, ApiError> {
         // Its limits may be others by now.
         let current = self.app.live().keyring.current(&self.admitted.key);
         let key = current.as_ref().unwrap_or(&self.admitted.key);
-        if self.has_begun.swap(true, Ordering::AcqRel) {
-            key.limiter.allowance().await;
-        }
+        let counted = u32::from(!self.has_begun.swap(true, Ordering::AcqRel));
+        key.limiter.allowance(calls - counted).await?;
+        let of_key = key.limiter.permits(calls).await?;
         let further = async {
-            let of_key = key.limiter.permit().await;
-            let of_batches = self.app.batch_entries.take().await;
-            EntryPermits::Further { _permits: [of_key, Some(of_batches), Some(self.app.in_flight.take().await)] }
+            let of_batches = self.app.batch_entries.take(1).await;
+            OfRouter::Further { _permits: [of_batches, self.app.in_flight.take(1).await] }
         };
-        tokio::select! {
+        let of_router = tokio::select! {
             biased;
-            own = self.own.clone().acquire_owned() => EntryPermits::Own { _turn: own.ok() },
+            own = self.own.clone().acquire_owned() => OfRouter::Own { _turn: own.ok() },
             further = further => further,
-        }
+        };
+        Ok(EntryPermits { _of_key: of_key, _of_router: of_router })
     }
 
     /// Waits until the batch's key is not in force any more.
@@ -216,11 +230,17 @@ impl Batch {
 }
 
 /// What an entry is answered under.
-enum EntryPermits {
-    /// The permits of its batch.
+struct EntryPermits {
+    _of_key: Option<Permit>,
+    _of_router: OfRouter,
+}
+
+/// The router's permit for an entry.
+enum OfRouter {
+    /// That of its batch.
     Own { _turn: Option<OwnedSemaphorePermit> },
-    /// Its own.
-    Further { _permits: [Option<Permit>; 3] },
+    /// One of its own, and one of those that all batches together may have.
+    Further { _permits: [Permit; 2] },
 }
 
 /// The chat that an entry stands for, what is to serve it, and what that is called. `task` is the one that a header names.
@@ -232,10 +252,21 @@ fn chat(
     key: &ClientKey,
 ) -> Result<(Request, Resolved, String), ApiError> {
     let mut prompt = defaults.complete(entry)?;
+    let (resolved, name) = resolve(&mut prompt, task, live, key)?;
+    let request = prompt.into_chat(&name, false, live.server.limits)?;
+    Ok((request, resolved, name))
+}
+
+/// What is to serve an entry, and what that is called.
+fn resolve(
+    prompt: &mut Prompt<'_>,
+    task: Option<&str>,
+    live: &Live,
+    key: &ClientKey,
+) -> Result<(Resolved, String), ApiError> {
     let (model, own_task) = (prompt.take_text("model")?, prompt.take_text("task")?);
     let requested = Requested { model: model.as_deref(), task: task.or(own_task.as_deref()) };
     let resolved = live.names.resolve(requested, &live.table, key)?;
     let name = resolved.name(model.as_deref()).to_owned();
-    let request = prompt.into_chat(&name, false, live.server.limits)?;
-    Ok((request, resolved, name))
+    Ok((resolved, name))
 }

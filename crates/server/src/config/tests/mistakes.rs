@@ -1,5 +1,7 @@
 //! One valid file, broken in one place at a time: each mistake is reported once, at its place, with its hint.
 
+mod keys;
+
 use super::*;
 
 /// The problems of the valid file after replacing `from`, which must be there once, with `to`.
@@ -178,30 +180,6 @@ fn mistakes_in_server_log_and_auth_are_reported() {
 }
 
 #[test]
-fn mistakes_in_keys_are_reported() {
-    let hash = "sha256 = \"2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b\"";
-    let batch = "env = \"BATCH_KEY\"";
-    check(&[
-        ("\"batch\"", "\"web\"", "keys[1].id", "\"web\" is the id of another key too", ""),
-        (batch, hash, "keys[1]", "the same key as \"web\"", ""),
-        (hash, "sha256 = \"hunter2\"", "keys[0].sha256", "the value is not a SHA-256 hash", "sha256sum"),
-        (hash, "", "keys[0].sha256", "missing", "sha256sum"),
-        (hash, "key = \"hunter2\"\nenv = \"X\"", "keys[0].key", "a secret does not belong in this file", "env = "),
-        (batch, "env = \"BATCH_KEY\"\nsha256 = \"0\"", "keys[1].env", "\"BATCH_KEY\" stands beside sha256", "keep one"),
-        (batch, "env = \"UNSET\"", "keys[1].env", "\"UNSET\" is not set in the environment", "export UNSET="),
-        (batch, "env = \"sk-hunter2\"", "keys[1].env", "the value is not the name of a variable", "not the key"),
-        ("concurrent = 50", "concurrent = 0", "keys[0].limits.concurrent", "0 is out of range", ""),
-        ("concurrent = 50", "parallel = 1", "keys[0].limits.parallel", "unknown key", ""),
-        ("id = \"web\"", "id = \"a b\"", "keys[0].id", "\"a b\" is not a plain name", ""),
-        ("id = \"web\"", "", "keys[0].id", "missing", ""),
-    ]);
-    let none = "[[upstreams]]\nid = \"a\"\nprovider = \"cerebras\"\nmodel = \"m\"\n[[models]]\nname = \"m\"\n\
-                strategy = \"cost\"\ntargets = [{ upstream = \"a\" }]";
-    let problems = parse(none, "x.toml", &env).expect_err("no keys").list;
-    assert_eq!((problems.len(), problems[0].path.as_str()), (1, "keys"));
-}
-
-#[test]
 fn mistakes_in_upstreams_are_reported() {
     let fast = "id = \"fast\"";
     let id = "endpoint_id = \"${RUNPOD_VLLM_ENDPOINT_ID}\"";
@@ -235,106 +213,6 @@ fn mistakes_in_upstreams_are_reported() {
         (model, "", "upstreams[1].model", "missing", ""),
         (model, "model = \"\"", "upstreams[1].model", "\"\" is empty", ""),
         (id, "endpoint_id = \"a/b\"", "upstreams[0].endpoint_id", "\"a/b\" is not a plain name", ""),
-    ]);
-}
-
-#[test]
-fn mistakes_in_addresses_and_keys_of_upstreams_are_reported() {
-    let fast = "id = \"fast\"";
-    check(&[
-        (
-            fast,
-            "id = \"fast\"\nbase_url = \"ftp://x\"",
-            "upstreams[1].base_url",
-            "\"ftp://x\" is neither http nor https",
-            "",
-        ),
-        (
-            fast,
-            "id = \"fast\"\nbase_url = \"https://x/v1/chat/completions\"",
-            "upstreams[1].base_url",
-            "\"https://x/v1/chat/completions\" is the address of one call",
-            "leave out /chat/completions: it is appended",
-        ),
-        (
-            fast,
-            "id = \"fast\"\nbase_url = \"host/v1\"",
-            "upstreams[1].base_url",
-            "\"host/v1\" has no http:// or https:// in front",
-            "\"https://host/v1\"",
-        ),
-        (fast, "id = \"fast\"\nbase_url = \"http://h?a=1\"", "upstreams[1].base_url", "the value has a query", "path"),
-        (
-            fast,
-            "id = \"fast\"\nbase_url = \"${USER_INFO}\"",
-            "upstreams[1].base_url",
-            "the value has credentials in it",
-            "api_key_env",
-        ),
-        (
-            fast,
-            "id = \"fast\"\nbase_url = \"${UNSET}/v1\"",
-            "upstreams[1].base_url",
-            "\"${UNSET}/v1\" names the environment variable UNSET, which is not set",
-            "export UNSET",
-        ),
-        (
-            fast,
-            "id = \"fast\"\nbase_url = \"${EMPTY}/v1\"",
-            "upstreams[1].base_url",
-            "\"${EMPTY}/v1\" names the environment variable EMPTY, which is not set",
-            "export EMPTY",
-        ),
-        (
-            fast,
-            "id = \"fast\"\nbase_url = \"${oops/v1\"",
-            "upstreams[1].base_url",
-            "\"${oops/v1\" has a malformed ${VAR}",
-            "$${",
-        ),
-        (
-            fast,
-            "id = \"fast\"\napi_key = \"csk-hunter2\"",
-            "upstreams[1].api_key",
-            "a secret does not belong in this file",
-            "api_key_env",
-        ),
-        (
-            fast,
-            "id = \"fast\"\napi_key_env = \"csk-hunter2\"",
-            "upstreams[1].api_key_env",
-            "the value is not the name of a variable",
-            "not the key",
-        ),
-        (
-            fast,
-            "id = \"fast\"\napi_key_env = \"UNSET\"",
-            "upstreams[1].api_key_env",
-            "\"UNSET\" is not set in the environment",
-            "export UNSET",
-        ),
-        (
-            fast,
-            "id = \"fast\"\napi_key_env = \"none\"",
-            "upstreams[1].api_key_env",
-            "\"none\" leaves a public API without a key",
-            "base_url",
-        ),
-        (
-            fast,
-            "id = \"fast\"\napi_key_env = \"A\"\napi_key_file = \"b\"",
-            "upstreams[1].api_key_file",
-            "\"b\" stands beside api_key_env",
-            "keep one",
-        ),
-        (
-            fast,
-            "id = \"fast\"\napi_key_file = \"/nonexistent\"",
-            "upstreams[1].api_key_file",
-            "\"/nonexistent\" cannot be read: No such file or directory (os error 2)",
-            "",
-        ),
-        (fast, "id = \"fast\"\napi_key_env = 3", "upstreams[1].api_key_env", "3 is not a string", ""),
     ]);
 }
 
