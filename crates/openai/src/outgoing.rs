@@ -174,14 +174,14 @@ pub async fn rewritten(
 ) -> Result<Finished, Error> {
     let length = request.body_bytes();
     let reservation = call.memory.reserve(length)?;
-    let (mut reservation, made) = if length <= LONG_BODY {
-        let made = make(request, call);
-        (reservation, made)
+    let (mut reservation, outcome) = if length <= LONG_BODY {
+        let outcome = make(request, call);
+        (reservation, outcome)
     } else {
         let (request, call) = (request.clone(), call.clone());
         long_work(length, move || (reservation, make(&request, &call))).await
     };
-    let mut finished = made?;
+    let mut finished = outcome?;
     reservation.resize(finished.body.len())?;
     finished.body = reservation.attach(finished.body);
     Ok(finished)
