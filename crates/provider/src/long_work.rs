@@ -53,8 +53,8 @@ mod tests {
         let (sender, receiver) = mpsc::channel();
         let work = long_work(LONG_BODY + 1, move || receiver.recv().expect("a word"));
         let meanwhile = async { sender.send("done").expect("the work waits") };
-        let (word, ()) = futures_util::future::join(work, meanwhile).await;
-        assert_eq!(word, "done");
+        let (said, ()) = futures_util::future::join(work, meanwhile).await;
+        assert_eq!(said, "done");
     }
 
     #[tokio::test]
@@ -78,6 +78,6 @@ mod tests {
     #[tokio::test]
     #[should_panic(expected = "as it was")]
     async fn a_panic_is_passed_on() {
-        long_work(LONG_BODY + 1, || panic!("as it was")).await
+        long_work(LONG_BODY + 1, || panic!("as it was")).await;
     }
 }
