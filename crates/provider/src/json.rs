@@ -1,6 +1,7 @@
 //! Raw JSON: a reader that walks it without decoding it, the places of an object's members, and splices.
 
 mod keys;
+mod malformed;
 mod reader;
 mod rewrite;
 #[cfg(any(test, feature = "steps"))]
@@ -8,15 +9,18 @@ mod rewrite;
 pub mod steps;
 mod text;
 mod tree;
+mod value;
 
 use std::{borrow::Cow, ops::Range};
 
 pub(crate) use keys::{MAX_KEYS, key_at};
+pub use malformed::{Malformed, Why};
 pub(crate) use reader::MAX_DEPTH;
-pub use reader::{Malformed, Reader, Value, Why};
+pub use reader::Reader;
 pub use rewrite::Rewrite;
 pub use text::{Text, whole_characters};
 pub use tree::tree;
+pub use value::Value;
 
 /// Notes that a key or a value is looked at; nothing outside of tests.
 #[inline]

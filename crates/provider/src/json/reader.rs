@@ -5,127 +5,14 @@
 //! JSON by RFC 8259 and leaves it to its caller what a value of an unexpected type means; only in a request, keys that appear
 //! twice are refused. It is total: no input makes it panic, recurse deeper than [`MAX_DEPTH`] or look at a byte twice.
 
-use std::fmt;
-
 use super::{
+    Malformed, Value, Why,
     keys::Keys,
     text::{Text, escape_length, next_special},
 };
 
 /// Most levels of arrays and objects in each other.
 pub(crate) const MAX_DEPTH: usize = 128;
-
-/// Why a text is not JSON, and where.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Malformed {
-    /// The byte at which the text stops being JSON.
-    pub at: usize,
-    /// What is wrong there.
-    pub why: Why,
-}
-
-/// What is wrong with a text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
-    /// It ends too early.
-    Ends,
-    /// A value should stand there.
-    NoValue,
-    /// A key in quotes should stand there.
-    NoKey,
-    /// A colon should stand there.
-    NoColon,
-    /// A comma or the closing bracket should stand there.
-    NoComma,
-    /// A number is written in a way that JSON does not have.
-    BadNumber,
-    /// An escape in a string is none.
-    BadEscape,
-    /// A control character stands in a string.
-    ControlCharacter,
-    /// More than [`MAX_DEPTH`] levels.
-    TooDeep,
-    /// Something follows the value.
-    Trailing,
-    /// A key appears a second time in its object.
-    Twice,
-    /// An object has more than [`super::MAX_KEYS`] keys.
-    TooManyKeys,
-}
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let why = match self.why {
-            Why::Ends => "it ends too early",
-            Why::NoValue => "expected a value",
-            Why::NoKey => "expected a field name in quotes",
-            Why::NoColon => "expected a colon",
-            Why::NoComma => "expected a comma or a closing bracket",
-            Why::BadNumber => "expected a number",
-            Why::BadEscape => "expected an escape such as \\n or \\u00e9 behind the backslash",
-            Why::ControlCharacter => "a control character in a string must be written as an escape",
-            Why::TooDeep => "it is nested too deeply",
-            Why::Trailing => "something follows the closing bracket",
-            Why::Twice => "a field appears a second time in its object",
-            Why::TooManyKeys => "an object has too many fields",
-        };
-        write!(f, "{why} at byte {}", self.at)
-    }
-}
-
-impl std::error::Error for Malformed {}
-
-/// A value; of arrays and objects only how much is in them.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Value<'a> {
-    /// `null`
-    Null,
-    /// `true` or `false`
-    Bool(bool),
-    /// A number as it is written.
-    Number(&'a str),
-    /// A string.
-    Text(Text<'a>),
-    /// An array and the number of its elements.
-    Array(usize),
-    /// An object and the number of its members, repeated ones included.
-    Object(usize),
-}
-
-impl<'a> Value<'a> {
-    /// The whole number from 0 on that it is; `None` for anything else, `1.0` and `1e3` included.
-    pub fn count(&self) -> Option<u64> {
-        match self {
-            Self::Number(digits) => digits.parse().ok(),
-            _ => None,
-        }
-    }
-
-    /// The number that it is.
-    pub fn number(&self) -> Option<f64> {
-        match self {
-            Self::Number(digits) => digits.parse().ok(),
-            _ => None,
-        }
-    }
-
-    /// The string that it is.
-    pub fn text(&self) -> Option<Text<'a>> {
-        match self {
-            Self::Text(text) => Some(*text),
-            _ => None,
-        }
-    }
-
-    /// Whether it holds nothing: null, or an empty string, array or object.
-    pub fn is_empty(&self) -> bool {
-        match self {
-            Self::Null | Self::Array(0) | Self::Object(0) => true,
-            Self::Text(text) => text.raw.is_empty(),
-            Self::Bool(_) | Self::Number(_) | Self::Array(_) | Self::Object(_) => false,
-        }
-    }
-}
 
 /// Walks a JSON text.
 #[derive(Debug)]
