@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use e2e::{Answer, CLIENT_KEY, Rig, chat, eventually, streamed, with};
-use emulator::{Face, Settings};
+use emulator::{Face, Fault, Settings};
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
@@ -159,6 +159,27 @@ async fn a_reader_that_stops_is_cut_off_and_its_call_with_it() {
     })
     .await;
     assert!((closed(&rig, "stalled").await - 1.0).abs() < 0.1);
+    rig.until_idle().await;
+}
+
+/// Read ahead to the brim, a connection would be turned without end while its first request waits, which takes a whole core.
+#[tokio::test]
+async fn a_client_that_sends_without_end_behind_its_request_is_cut_off() {
+    let rig = launch().start();
+    for face in [Face::RunpodLb, Face::Cerebras] {
+        rig.emulator.control(face, Fault::HangBefore);
+    }
+    let mut connection = Raw::connect(&rig).await;
+    let body = chat("x").to_string();
+    let length = body.len();
+    connection
+        .send(format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {CLIENT_KEY}\r\n\
+             content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}{}",
+            LIVEZ.repeat(20_000)
+        ))
+        .await;
+    eventually("it is cut off", async || (closed(&rig, "flooded").await > 0.5).then_some(())).await;
     rig.until_idle().await;
 }
 

@@ -57,7 +57,7 @@ fn assert_stopped(stream: &Transcript) {
 
 #[tokio::test]
 async fn with_200_open_streams_each_ends_or_is_told() {
-    let mut rig = rig(6, 1.0);
+    let mut rig = launch(6, 1.0).env("LLM_ROUTER__SERVER__GRACE_S", "3").start();
     let open = |model| join_all((0..100).map(|_| begun(&rig.client, model)).collect::<Vec<_>>());
     let slow = open("slow").await;
     let quick = open("quick").await;
@@ -156,6 +156,7 @@ async fn told_to_by_a_person_it_does_not_wait_for_balancers() {
 async fn a_whole_answer_holds_its_permit_and_the_stop_until_it_is_written() {
     let mut settings = Settings::instant();
     settings.runpod_lb.answer_tokens = 60_000;
+    settings.runpod_lb.context = 1 << 20;
     let mut rig = Launch::new(settings, &format!("[server]\ndrain_s = 3600\n{RUNPOD_LB}{}", only("runpod")))
         .env("LLM_ROUTER__SERVER__MAX_IN_FLIGHT", "1")
         .start();

@@ -53,3 +53,39 @@ pub(super) fn mark(text: impl AsRef<[u8]>) -> Mark {
 fn read(path: &Path) -> Option<Mark> {
     fs::read(path).ok().map(mark)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_secret_is_told_by_its_file_alone() {
+        let sources = |secret: &str| Sources::new("text", [("folder/key".into(), Some(mark(secret)))].into());
+        let (old, new) = (sources("sk-old"), sources("sk-new"));
+        assert_eq!(old.changes(&new), ["contents of folder/key: changed"]);
+        assert_eq!(old.changes(&old), Vec::<String>::new());
+        assert_eq!(format!("{old:?}"), "Sources { secrets: [\"folder/key\"], .. }");
+    }
+
+    #[test]
+    fn what_is_gone_has_not_changed() {
+        let folder = std::env::temp_dir().join(format!("llm-router-sources-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        let (file, secret) = (folder.join("config.toml"), folder.join("key"));
+        fs::write(&file, "text").expect("written");
+        let sources = Sources::new("text", [(secret.clone(), Some(mark("key"))), (folder.join("later"), None)].into());
+        assert!(!sources.have_changed(&file), "a secret is gone");
+        fs::write(&secret, "key").expect("written");
+        assert!(!sources.have_changed(&file));
+        fs::write(&secret, "other").expect("written");
+        assert!(sources.have_changed(&file));
+        fs::remove_file(&secret).expect("removed");
+        fs::write(folder.join("later"), "there now").expect("written");
+        assert!(sources.have_changed(&file));
+        fs::remove_file(folder.join("later")).expect("removed");
+        fs::write(&file, "other text").expect("written");
+        assert!(sources.have_changed(&file));
+        fs::remove_dir_all(&folder).expect("removed");
+        assert!(!sources.have_changed(&file));
+    }
+}
