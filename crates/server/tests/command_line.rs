@@ -156,7 +156,6 @@ mod tests {
             .envs(settings.iter().copied())
             .env("LLM_ROUTER__SERVER__LISTEN", "127.0.0.1:0")
             .env("LLM_ROUTER__SERVER__ADMIN_LISTEN", "127.0.0.1:0")
-            .env("LLM_ROUTER__LOG__LEVEL", "off")
             .env("LLM_ROUTER__LOG__ACCESS", "off")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -224,5 +223,27 @@ mod tests {
         assert!(running.0.try_wait().expect("its state").is_none());
         drop(held);
         until("it serves", || readiness(&address).starts_with("HTTP/1.1 200"));
+    }
+
+    /// Whoever can connect can send what is no HTTP, as often as they like.
+    #[test]
+    fn garbage_does_not_fill_the_log() {
+        let log = std::env::temp_dir().join(format!("llm-router-garbage-{}", std::process::id()));
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec \"$0\" serve --demo 2> \"$1\"", BINARY, log.to_str().expect("UTF-8")]);
+        let (running, address) = started(command, &[("LLM_ROUTER__LOG__LEVEL", "info")]);
+        for garbage in ["GET / HTTP/1.1\r\nno colon\r\n\r\n", "\u{16}\u{3}\u{1}\r\n\r\n", "GET / HTTP/1.1\r\n\r\n"] {
+            for _ in 0..50 {
+                let mut connection = TcpStream::connect(&address).expect("a connection");
+                connection.write_all(garbage.as_bytes()).expect("sent");
+                // However it ends.
+                drop(connection.read_to_end(&mut Vec::new()));
+            }
+        }
+        assert!(readiness(&address).starts_with("HTTP/1.1 200"));
+        drop(running);
+        let lines = fs::read_to_string(&log).expect("a log");
+        drop(fs::remove_file(&log));
+        assert!(lines.lines().count() < 20, "{lines}");
     }
 }
