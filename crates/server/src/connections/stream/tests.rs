@@ -196,10 +196,10 @@ async fn what_an_answer_holds_is_given_back_when_it_is_written_and_not_before() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_turns_without_end_is_cut_off() {
+async fn a_connection_that_is_polled_without_end_is_cut_off() {
     let mut rig = rig();
     let _begun = rig.server.connection().begin();
-    for _ in 0..MAX_IDLE_TURNS {
+    for _ in 0..MAX_IDLE_POLLS {
         rig.server.flush().await.expect("allowed");
     }
     assert!(rig.server.flush().await.is_err());
