@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
 };
 
 use arc_swap::ArcSwap;
@@ -43,6 +43,8 @@ pub(crate) struct App {
     /// Entries of batches under way, beyond the one that each batch has a permit for itself: so many that half of the permits are
     /// left to those who do not wait.
     pub(crate) batch_entries: Arc<PermitPool>,
+    /// Connections with an answer that is not written to its end.
+    pub(crate) answering: Arc<AtomicU32>,
     /// Tells when another configuration has come into force.
     pub(crate) reloads: watch::Sender<()>,
     /// No longer ready: the process is about to stop.
@@ -100,6 +102,7 @@ impl App {
             in_flight: PermitPool::new(server.max_in_flight),
             open_batches: PermitPool::new(server.max_open_batches),
             batch_entries: PermitPool::new(server.max_in_flight / 2),
+            answering: Arc::default(),
             reloads: watch::Sender::new(()),
             is_draining: AtomicBool::new(false),
             cut: CancellationToken::new(),
@@ -140,7 +143,7 @@ impl App {
 
     /// Whether anything is under way.
     pub(crate) fn is_busy(&self) -> bool {
-        self.in_flight.taken() > 0
+        self.in_flight.taken() > 0 || self.answering.load(Ordering::Acquire) > 0
     }
 
     /// Tells the observers of a request that never reached the router.

@@ -34,6 +34,7 @@ use labels::{AttemptClass, NONE, OTHER, RequestClass, disjoint};
 use crate::{
     auth::{Credential, Noted},
     clock,
+    connections::{Listener, Reason},
 };
 
 /// All metrics of the process.
@@ -73,6 +74,8 @@ struct Series {
     estimated_cost: UsdCounters,
     usage_estimated: IntCounterVec,
     unpriced: IntCounterVec,
+    connections_closed: IntCounterVec,
+    panics: IntCounter,
     reloads: IntCounterVec,
     reload_time: Gauge,
     reload_ok: Gauge,
@@ -105,6 +108,8 @@ impl Series {
             estimated_cost: families.usd(contract::ESTIMATED_COST)?,
             usage_estimated: families.counter(contract::USAGE_ESTIMATED)?,
             unpriced: families.counter(contract::UNPRICED)?,
+            connections_closed: families.counter(contract::CONNECTIONS_CLOSED)?,
+            panics: families.counter(contract::PANICS)?.with_label_values::<&str>(&[]),
             reloads: families.counter(contract::RELOADS)?,
             reload_time: single(contract::RELOAD_TIME)?,
             reload_ok: single(contract::RELOAD_OK)?,
@@ -127,6 +132,11 @@ impl Metrics {
         for credential in Credential::ALL {
             for reason in Noted::REASONS {
                 series.auth_failures.with_label_values(&[credential.as_str(), reason]);
+            }
+        }
+        for listener in Listener::ALL {
+            for reason in Reason::ALL {
+                series.connections_closed.with_label_values(&[listener.as_str(), reason.as_str()]);
             }
         }
         let gauges = Mutex::new(Gauges::new(&families)?);
@@ -153,6 +163,16 @@ impl Metrics {
     /// A request was refused for its credentials.
     pub(crate) fn authentication_failed(&self, credential: &'static str, reason: &'static str) {
         self.series.auth_failures.with_label_values(&[credential, reason]).inc();
+    }
+
+    /// The router closed a client's connection.
+    pub(crate) fn closed(&self, listener: Listener, reason: Reason) {
+        self.series.connections_closed.with_label_values(&[listener.as_str(), reason.as_str()]).inc();
+    }
+
+    /// A defect of the router ended a request.
+    pub(crate) fn panicked(&self) {
+        self.series.panics.inc();
     }
 
     /// The metrics in Prometheus' text format.

@@ -214,29 +214,5 @@ pub(crate) fn next_write(rest: &mut Bytes) -> Bytes {
     rest.split_to(rest.len().min(MAX_WRITE))
 }
 
-/// A body that is there as a whole. It holds its permits and its memory until it is written.
-pub(crate) struct WholeBody {
-    rest: Bytes,
-    _permits: Permits,
-}
-
-impl WholeBody {
-    pub(crate) fn new(body: Bytes, permits: Permits) -> Self {
-        Self { rest: body, _permits: permits }
-    }
-}
-
-impl MessageBody for WholeBody {
-    type Error = Error;
-
-    fn size(&self) -> BodySize {
-        BodySize::Sized(u64::try_from(self.rest.len()).unwrap_or(u64::MAX))
-    }
-
-    fn poll_next(mut self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
-        Poll::Ready((!self.rest.is_empty()).then(|| Ok(next_write(&mut self.rest))))
-    }
-}
-
 #[cfg(test)]
 mod relayed;

@@ -2,7 +2,7 @@
 //!
 //! What is cheap to refuse is refused first: a wrong key before the body is read, a limit before the body is parsed.
 
-use std::{sync::Arc, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
@@ -21,6 +21,7 @@ use super::identified;
 use crate::{
     app::{App, Live},
     auth::{self, ClientKey},
+    connections::Connection,
     error::ApiError,
     limits::{KeyLimiter, RateLimitStatus, Refused},
     names::{Requested, Resolved},
@@ -59,6 +60,8 @@ pub(crate) struct RequestContext {
     pub(crate) response: HttpResponseBuilder,
     /// The client's version of HTTP.
     pub(crate) version: Version,
+    /// What it came by; `None` where no listener of ours is involved.
+    pub(crate) connection: Option<Rc<Connection>>,
     subject: Subject,
     started: Instant,
     /// Whose allowance the request has not been counted against yet.
@@ -76,18 +79,12 @@ impl Admitted {
 impl RequestContext {
     /// A request comes in by `route`.
     pub(crate) fn new(route: Route, request: &HttpRequest, app: &Arc<App>) -> Self {
-        let (id, response) = identified(request, app);
+        let (id, response) = identified(request.headers(), app);
         let subject = Subject { request_id: id, route, stream: false, model: None, key: None, team: None };
         let version = request.version();
-        Self {
-            app: app.clone(),
-            live: app.live(),
-            response,
-            version,
-            subject,
-            started: Instant::now(),
-            uncounted: None,
-        }
+        let connection = request.conn_data::<Rc<Connection>>().cloned();
+        let (app, live) = (app.clone(), app.live());
+        Self { app, live, response, version, connection, subject, started: Instant::now(), uncounted: None }
     }
 
     /// Admits the request and reads its body.

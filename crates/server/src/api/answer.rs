@@ -1,6 +1,6 @@
 //! From a parsed request to a response: the router's answer in the form that the client asked for.
 
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc};
 
 use actix_web::{
     HttpResponse, HttpResponseBuilder,
@@ -22,10 +22,11 @@ use super::{
 use crate::{
     app::Live,
     auth::ClientKey,
+    connections::{Connection, Held},
     error::ApiError,
     names::Resolved,
     permits::{Permit, Permits},
-    sse::{Form, Source, SseBody, WholeBody},
+    sse::{Form, Source, SseBody},
 };
 
 // Constants, so that no name is looked up at run time.
@@ -107,7 +108,7 @@ pub(crate) async fn ask(
 
 /// Has the router answer and makes a response of it.
 pub(crate) async fn answer(context: RequestContext, prepared: Prepared) -> HttpResponse {
-    let RequestContext { app, live, mut response, version, .. } = context;
+    let RequestContext { app, live, mut response, version, connection, .. } = context;
     let Prepared { request, caller, ensemble, held: (reservation, permits), form, .. } = prepared;
     let permits: Permits = Arc::new(permits);
     let request = request.holding((reservation, permits.clone()));
@@ -134,9 +135,9 @@ pub(crate) async fn answer(context: RequestContext, prepared: Prepared) -> HttpR
         let body = SseBody::new(Source::Relaying(served.answer), form, &app.cut, id, keep_alive, permits);
         return stream(response, version, body);
     }
-    let Some(model) = model else { return whole(response, served, permits).await };
+    let Some(model) = model else { return whole(response, served, permits, connection).await };
     match generated::read(served, &model, &id, &memory).await {
-        Ok((generated, reservation)) => json(response, &generated, reservation, permits),
+        Ok((generated, reservation)) => json(response, &generated, reservation, permits, connection),
         Err(error) => refuse(response, &error),
     }
 }
@@ -158,9 +159,15 @@ pub(super) async fn read_whole(served: &mut Served) -> Result<Bytes, RouterError
     Err(RouterError::Failed { error, attempts: served.attempts, retry_after: None })
 }
 
-async fn whole(mut response: HttpResponseBuilder, mut served: Served, permits: Permits) -> HttpResponse {
+/// The permits are held until the last byte is written: a client that reads slowly takes the router's room meanwhile.
+async fn whole(
+    mut response: HttpResponseBuilder,
+    mut served: Served,
+    permits: Permits,
+    connection: Option<Rc<Connection>>,
+) -> HttpResponse {
     match read_whole(&mut served).await {
-        Ok(body) => response.content_type("application/json").body(WholeBody::new(body, permits)),
+        Ok(body) => response.content_type("application/json").body(Held::new(body, permits, connection)),
         Err(error) => refuse(response, &error),
     }
 }
@@ -171,10 +178,11 @@ pub(super) fn json(
     document: &impl Serialize,
     reservation: Reservation,
     permits: Permits,
+    connection: Option<Rc<Connection>>,
 ) -> HttpResponse {
     // Texts and numbers always serialise.
     let body = reservation.attach(serde_json::to_vec(document).unwrap_or_default().into());
-    response.content_type("application/json").body(WholeBody::new(body, permits))
+    response.content_type("application/json").body(Held::new(body, permits, connection))
 }
 
 fn stream(mut response: HttpResponseBuilder, version: Version, body: SseBody) -> HttpResponse {

@@ -144,7 +144,7 @@ async fn as_document(
     held: Held,
     memory: &MemoryBudget,
 ) -> HttpResponse {
-    let RequestContext { response, .. } = context;
+    let RequestContext { response, connection, .. } = context;
     let mut results: Vec<Line> = lines.collect().await;
     results.sort_by_key(|line| line.index);
     let succeeded = results.iter().filter(|line| line.generated().is_some()).count();
@@ -156,5 +156,5 @@ async fn as_document(
         all.merge(one);
         all
     });
-    json(response, &Document { results, succeeded, failed, cost_usd }, reservation, held.permits)
+    json(response, &Document { results, succeeded, failed, cost_usd }, reservation, held.permits, connection)
 }

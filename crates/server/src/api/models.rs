@@ -15,7 +15,7 @@ fn model(name: &str) -> Value {
 
 /// Every model that the key may use, and every task and ensemble as one.
 pub(crate) async fn list(request: HttpRequest, app: web::Data<Arc<App>>) -> HttpResponse {
-    let (_, mut response) = identified(&request, &app);
+    let (_, mut response) = identified(request.headers(), &app);
     let live = app.live();
     let key = match auth::client(&app, &live, &request) {
         Ok(key) => key,
@@ -28,7 +28,7 @@ pub(crate) async fn list(request: HttpRequest, app: web::Data<Arc<App>>) -> Http
 
 /// One model; its name may contain slashes.
 pub(crate) async fn show(request: HttpRequest, name: web::Path<String>, app: web::Data<Arc<App>>) -> HttpResponse {
-    let (_, mut response) = identified(&request, &app);
+    let (_, mut response) = identified(request.headers(), &app);
     let live = app.live();
     let key = match auth::client(&app, &live, &request) {
         Ok(key) => key,

@@ -114,6 +114,10 @@ metrics! {
         "The memory budget: what would take more is refused.";
     MEMORY_REFUSALS = Counter "llmrouter_memory_refusals_total" [],
         "How often the memory budget had no room for a body or an answer.";
+    CONNECTIONS_CLOSED = Counter "llmrouter_connections_closed_total" ["listener", "reason"],
+        "Connections of clients that the router closed because one of their limits was reached.";
+    PANICS = Counter "llmrouter_panics_total" [],
+        "Requests that a defect of the router ended: each is a line in the log.";
     CONFIG_INFO = Gauge "llmrouter_config_info" ["version"],
         "Always 1; the version names the configuration in force.";
     RELOADS = Counter "llmrouter_config_reloads_total" ["result"],

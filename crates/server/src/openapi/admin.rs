@@ -35,6 +35,8 @@ pub(super) fn document() -> OpenApi {
         ApiError::no_admin_token(),
         ApiError::too_many_wrong_keys(Duration::from_mins(1)),
         ApiError::admin_is_off(),
+        ApiError::duplicate_header("Authorization"),
+        ApiError::panicked(),
         ApiError::nothing_to_reload(),
         ApiError::bad_configuration("1. models[0].strategy: …"),
     ];

@@ -43,7 +43,12 @@ pub(super) fn responses(
 
 /// The key is not known.
 pub(super) fn of_keys() -> Vec<ApiError> {
-    vec![ApiError::no_key(), ApiError::too_many_wrong_keys(Duration::from_mins(1))]
+    vec![
+        ApiError::no_key(),
+        ApiError::too_many_wrong_keys(Duration::from_mins(1)),
+        ApiError::duplicate_header("Authorization"),
+        ApiError::panicked(),
+    ]
 }
 
 /// The request cannot come in: its body, or a limit.
