@@ -11,7 +11,12 @@ use tokio::{
 
 /// Two upstreams, one model, one key without limits.
 pub(crate) fn launch() -> Launch {
-    Launch::new(Settings::instant(), &format!("{RUNPOD_LB}{CEREBRAS}{BALANCED}"))
+    launch_with(Settings::instant())
+}
+
+/// The same in front of other providers.
+pub(crate) fn launch_with(settings: Settings) -> Launch {
+    Launch::new(settings, &format!("{RUNPOD_LB}{CEREBRAS}{BALANCED}"))
 }
 
 /// What an error must say.

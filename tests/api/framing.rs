@@ -83,7 +83,7 @@ async fn a_slow_body_is_cut_off() {
 
 #[tokio::test]
 async fn a_slow_head_is_cut_off() {
-    let rig = launch().start();
+    let rig = launch().env("LLM_ROUTER__SERVER__HEAD_READ_S", "1").start();
     let mut connection = Raw::connect(&rig).await;
     connection.send("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n").await;
     assert_eq!(status(&connection.answer().await), 408);

@@ -6,6 +6,8 @@ mod bodies;
 #[cfg(test)]
 mod common;
 #[cfg(test)]
+mod connections;
+#[cfg(test)]
 mod ensembles;
 #[cfg(test)]
 mod framing;

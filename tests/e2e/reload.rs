@@ -1,6 +1,7 @@
 //! Another configuration comes into force while requests are under way: none of them fails, and one that is wrong changes
 //! nothing.
 
+mod files;
 mod storm;
 
 use std::{

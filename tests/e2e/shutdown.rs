@@ -1,9 +1,15 @@
 //! The end of the service: not ready, then everything under way ends by itself or is told, then the process ends.
 
-use e2e::{CEREBRAS, Client, Launch, RUNPOD_LB, Rig, Stream, Transcript, chat, eventually, streamed, with};
+use e2e::{
+    CEREBRAS, CLIENT_KEY, Client, Launch, RUNPOD_LB, Rig, Stream, Transcript, chat, eventually, only, streamed, with,
+};
 use emulator::{Face, Latency, Settings};
 use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpSocket,
+};
 
 /// `slow` never ends in time, `quick` does.
 const MODELS: &str = r#"
@@ -51,7 +57,7 @@ fn assert_stopped(stream: &Transcript) {
 
 #[tokio::test]
 async fn with_200_open_streams_each_ends_or_is_told() {
-    let mut rig = rig(6, 1.0);
+    let mut rig = launch(6, 1.0).env("LLM_ROUTER__SERVER__GRACE_S", "3").start();
     let open = |model| join_all((0..100).map(|_| begun(&rig.client, model)).collect::<Vec<_>>());
     let slow = open("slow").await;
     let quick = open("quick").await;
@@ -115,6 +121,69 @@ async fn without_anything_under_way_it_ends_at_once() {
     let running = rig.take_running();
     running.stop();
     eventually("it ends", async || running.is_finished().then_some(())).await;
+    running.join().unwrap();
+}
+
+/// Balancers look at readiness now and then, and send requests until they have: with nothing under way as well.
+#[tokio::test]
+async fn the_listener_stays_open_for_the_grace_period() {
+    let mut rig = launch(3_600, 1.0).env("LLM_ROUTER__SERVER__GRACE_S", "5").start();
+    let running = rig.take_running();
+    let public = format!("http://{}", running.addr());
+    running.stop();
+    let fresh = || Client::new(&public, CLIENT_KEY);
+    eventually("not ready any more", async || (fresh().get("/readyz").await.status == 503).then_some(())).await;
+    let whole = fresh().chat(&ask("quick")).await;
+    assert_eq!((whole.status, whole.header("connection")), (200, "close"), "{}", whole.text);
+    let stream = fresh().stream(&streamed(ask("quick"))).await;
+    assert!(stream.is_done() && stream.is_complete, "{:?}", stream.events);
+    assert_eq!(stream.header("connection"), "", "a stream may outlast the stop");
+    eventually("it ends", async || running.is_finished().then_some(())).await;
+    running.join().unwrap();
+}
+
+#[tokio::test]
+async fn told_to_by_a_person_it_does_not_wait_for_balancers() {
+    let mut rig = launch(3_600, 1.0).env("LLM_ROUTER__SERVER__GRACE_S", "3600").start();
+    let running = rig.take_running();
+    running.stop_without_grace();
+    eventually("it ends", async || running.is_finished().then_some(())).await;
+    running.join().unwrap();
+}
+
+/// A whole answer is larger than the kernel holds, and its client reads it late.
+#[tokio::test]
+async fn a_whole_answer_holds_its_permit_and_the_stop_until_it_is_written() {
+    let mut settings = Settings::instant();
+    settings.runpod_lb.answer_tokens = 60_000;
+    settings.runpod_lb.context = 1 << 20;
+    let mut rig = Launch::new(settings, &format!("[server]\ndrain_s = 3600\n{RUNPOD_LB}{}", only("runpod")))
+        .env("LLM_ROUTER__SERVER__MAX_IN_FLIGHT", "1")
+        .start();
+    let body = with(chat("hello"), json!({"max_tokens": 60_000, "n": 16})).to_string();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut slow = socket.connect(rig.running().addr()).await.unwrap();
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {CLIENT_KEY}\r\nconnection: close\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    slow.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    let mut answer = vec![0; 16];
+    slow.read_exact(&mut answer).await.expect("it begins");
+    assert!(answer.starts_with(b"HTTP/1.1 200 OK"), "{}", String::from_utf8_lossy(&answer));
+    for _ in 0..20 {
+        let other = rig.client.chat(&chat("hello")).await;
+        assert_eq!((other.status, other.error_code()), (503, "overloaded".to_owned()), "its permit is still taken");
+    }
+    let running = rig.take_running();
+    running.stop();
+    eventually("not ready any more", async || (rig.admin.get("/readyz").await.status == 503).then_some(())).await;
+    slow.read_to_end(&mut answer).await.expect("the rest");
+    let text = String::from_utf8(answer).expect("UTF-8");
+    let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+    assert!(head.contains(&format!("content-length: {}", body.len())), "{head}");
     running.join().unwrap();
 }
 

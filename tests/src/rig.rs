@@ -19,10 +19,11 @@ pub const UPSTREAM_KEY: &str = "upstream-secret-key";
 const DEMO: &str = include_str!("../../config/demo.toml");
 
 /// What every test's server has in common, unless [`Launch::env`] says otherwise.
-const OVERRIDES: [(&str, &str); 8] = [
+const OVERRIDES: [(&str, &str); 9] = [
     ("LLM_ROUTER__SERVER__LISTEN", "127.0.0.1:0"),
     ("LLM_ROUTER__SERVER__ADMIN_LISTEN", "127.0.0.1:0"),
     ("LLM_ROUTER__SERVER__WORKERS", "2"),
+    ("LLM_ROUTER__SERVER__GRACE_S", "0"),
     ("LLM_ROUTER__LOG__LEVEL", "off"),
     ("LLM_ROUTER__LOG__ACCESS", "off"),
     ("CLIENT_KEY", CLIENT_KEY),

@@ -5,7 +5,12 @@
 //! wake-ups per read. HTTP/1.1 only: an HTTP/2 pool would put all streams on one connection and queue what exceeds its limit
 //! of streams. Redirects are not followed and proxies from the environment not used: the key goes to the configured host.
 
-use std::{error::Error as StdError, io, sync::Once, time::Duration};
+use std::{
+    error::Error as StdError,
+    io,
+    sync::{Arc, Once},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use provider::{Adjustment, Call, Error, Operation, Reply, Request, UpstreamIds};
@@ -63,13 +68,10 @@ pub enum BuildError {
     Http(reqwest::Error),
 }
 
-/// HTTP to one upstream.
+/// HTTP to one upstream. A clone uses the same connections.
+#[derive(Clone)]
 pub struct Client {
-    per_thread: ThreadLocal<reqwest::Client>,
-    /// Keeps no connection: for calls that a kept one has failed.
-    fresh: ThreadLocal<reqwest::Client>,
-    prototype: reqwest::Client,
-    connect_timeout: Duration,
+    pools: Arc<Pools>,
     /// One per operation, in the order of `Operation::ALL`.
     urls: [Url; Operation::ALL.len()],
     /// Of calls whose answer is whole.
@@ -78,9 +80,46 @@ pub struct Client {
     stream_headers: HeaderMap,
 }
 
+/// The connections of an upstream. They carry no key: that goes with every call.
+struct Pools {
+    per_thread: ThreadLocal<reqwest::Client>,
+    /// Keeps no connection: for calls that a kept one has failed.
+    fresh: ThreadLocal<reqwest::Client>,
+    prototype: reqwest::Client,
+    connect_timeout: Duration,
+}
+
+impl Pools {
+    fn new(connect_timeout: Duration) -> Result<Self, BuildError> {
+        let prototype = build(connect_timeout, MOST_KEPT).map_err(BuildError::Http)?;
+        Ok(Self { per_thread: ThreadLocal::new(), fresh: ThreadLocal::new(), prototype, connect_timeout })
+    }
+
+    fn http(&self) -> &reqwest::Client {
+        // Building worked once already; the prototype is merely slower from another thread.
+        self.per_thread.get_or(|| build(self.connect_timeout, MOST_KEPT).unwrap_or_else(|_| self.prototype.clone()))
+    }
+
+    fn fresh(&self) -> &reqwest::Client {
+        self.fresh.get_or(|| build(self.connect_timeout, 0).unwrap_or_else(|_| self.prototype.clone()))
+    }
+}
+
 impl Client {
     /// Makes a client.
     pub fn new(settings: &Settings) -> Result<Self, BuildError> {
+        Self::on(Arc::new(Pools::new(settings.connect_timeout)?), settings)
+    }
+
+    /// A client with other settings that goes on with the connections of this one. Another limit for connecting needs new ones.
+    pub fn renewed(&self, settings: &Settings) -> Result<Self, BuildError> {
+        if settings.connect_timeout != self.pools.connect_timeout {
+            return Self::new(settings);
+        }
+        Self::on(self.pools.clone(), settings)
+    }
+
+    fn on(pools: Arc<Pools>, settings: &Settings) -> Result<Self, BuildError> {
         let base = format!("{}/", settings.base_url.trim_end_matches('/'));
         let bad_url = |_| BuildError::Url(settings.base_url.clone());
         let base = Url::parse(&base).map_err(bad_url)?;
@@ -98,16 +137,7 @@ impl Client {
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         let mut stream_headers = headers.clone();
         stream_headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
-        let prototype = build(settings.connect_timeout, MOST_KEPT).map_err(BuildError::Http)?;
-        Ok(Self {
-            per_thread: ThreadLocal::new(),
-            fresh: ThreadLocal::new(),
-            prototype,
-            connect_timeout: settings.connect_timeout,
-            urls: [chat?, completions?, embeddings?],
-            headers,
-            stream_headers,
-        })
+        Ok(Self { pools, urls: [chat?, completions?, embeddings?], headers, stream_headers })
     }
 
     /// Sends `outgoing` for `request` and reads the reply as `dialect` has it.
@@ -132,7 +162,7 @@ impl Client {
         *http_call.headers_mut() = headers.clone();
         *http_call.body_mut() = Some(body.into());
         let is_fresh = call.adjustment == Some(Adjustment::FreshConnection);
-        let http = if is_fresh { self.fresh() } else { self.http() };
+        let http = if is_fresh { self.pools.fresh() } else { self.pools.http() };
         let (response, opened) = Opened::during(http.execute(http_call)).await;
         let response = response.map_err(|error| {
             if opened == Opened::Nothing && is_stale(&error) {
@@ -172,21 +202,12 @@ impl Client {
         let mut call = reqwest::Request::new(method, url);
         *call.headers_mut() = self.headers.clone();
         *call.body_mut() = (!body.is_empty()).then(|| body.into());
-        let response = self.http().execute(call).await.map_err(|error| transport(&error))?;
+        let response = self.pools.http().execute(call).await.map_err(|error| transport(&error))?;
         if !response.status().is_success() {
             return Err(failure(response, None, dialect).await);
         }
         let body = reply::read(response, MAX_ERROR_BODY * 16).await?;
         serde_json::from_slice(&body).map_err(|_| blame::protocol("the upstream's answer is not JSON"))
-    }
-
-    fn http(&self) -> &reqwest::Client {
-        // Building worked once already; the prototype is merely slower from another thread.
-        self.per_thread.get_or(|| build(self.connect_timeout, MOST_KEPT).unwrap_or_else(|_| self.prototype.clone()))
-    }
-
-    fn fresh(&self) -> &reqwest::Client {
-        self.fresh.get_or(|| build(self.connect_timeout, 0).unwrap_or_else(|_| self.prototype.clone()))
     }
 }
 

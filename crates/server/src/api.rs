@@ -12,12 +12,15 @@ mod models;
 mod operations;
 mod prompt;
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder, Route,
     body::MessageBody,
-    http::{Version, header::HeaderName},
+    http::{
+        Version,
+        header::{HeaderMap, HeaderName},
+    },
     web,
 };
 use provider::{Operation, RequestId};
@@ -27,7 +30,7 @@ pub(crate) use health::{livez, readyz};
 use crate::{app::App, error::ApiError, openapi};
 use endpoint::Endpoint;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Every path of the public listener.
 pub(crate) const ENDPOINTS: [Endpoint; 13] = [
@@ -58,16 +61,18 @@ fn operation(operation: Operation) -> Route {
     })
 }
 
-/// The id of a request, and a response that names it.
-fn identified(request: &HttpRequest, app: &App) -> (RequestId, HttpResponseBuilder) {
-    let id = app.request_id(request.headers().get(&REQUEST_ID).and_then(|id| id.to_str().ok()));
+/// The id of a request with these headers, and a response that names it.
+pub(crate) fn identified(headers: &HeaderMap, app: &App) -> (RequestId, HttpResponseBuilder) {
+    let id = app.request_id(headers.get(&REQUEST_ID).and_then(|id| id.to_str().ok()));
+    let response = naming(&id);
+    (id, response)
+}
+
+/// A response that names the request that it answers.
+pub(crate) fn naming(id: &RequestId) -> HttpResponseBuilder {
     let mut response = HttpResponse::Ok();
     response.insert_header((REQUEST_ID, id.as_str()));
-    if app.is_draining.load(Ordering::Acquire) {
-        // A kept connection would bring the next request to a process that is about to end.
-        response.force_close();
-    }
-    (id, response)
+    response
 }
 
 /// A response whose body comes in pieces. HTTP/1.0 knows no chunked coding: there the body ends with the connection.
@@ -81,7 +86,7 @@ fn in_pieces(response: &mut HttpResponseBuilder, version: Version, body: impl Me
 }
 
 pub(crate) fn refuse(error: &ApiError, request: &HttpRequest, app: &App) -> HttpResponse {
-    error.respond(identified(request, app).1)
+    error.respond(identified(request.headers(), app).1)
 }
 
 async fn nothing_here(request: HttpRequest, app: web::Data<Arc<App>>) -> HttpResponse {

@@ -32,6 +32,8 @@ pub(crate) struct App {
     pub(crate) in_flight: Arc<AtomicU32>,
     /// Batches whose answer is not complete; between two entries they have no request under way.
     pub(crate) open_batches: Arc<AtomicU32>,
+    /// Connections with an answer that is not written to its end.
+    pub(crate) answering: Arc<AtomicU32>,
     /// No longer ready: the process is about to stop.
     pub(crate) is_draining: AtomicBool,
     /// Ends the streams that are still open.
@@ -80,6 +82,7 @@ impl App {
             live: ArcSwap::from_pointee(live),
             in_flight: Arc::default(),
             open_batches: Arc::default(),
+            answering: Arc::default(),
             is_draining: AtomicBool::new(false),
             cut: CancellationToken::new(),
             id_prefix,
@@ -113,7 +116,7 @@ impl App {
 
     /// Whether anything is under way.
     pub(crate) fn is_busy(&self) -> bool {
-        self.in_flight.load(Ordering::Acquire) > 0 || self.open_batches.load(Ordering::Acquire) > 0
+        [&self.in_flight, &self.open_batches, &self.answering].iter().any(|count| count.load(Ordering::Acquire) > 0)
     }
 
     /// Tells the observers of a request that never reached the router.

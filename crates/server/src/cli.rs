@@ -8,11 +8,15 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{ArgGroup, Parser, Subcommand};
 use emulator::{Emulator, Settings};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::Instant,
+};
 
 use crate::{
     config::{self, Config, LogFormat, process_env},
@@ -35,8 +39,8 @@ enum Command {
     /// Serve the API.
     #[command(
         group = ArgGroup::new("what").args(["config", "demo"]).required(true),
-        after_help = "SIGTERM or Ctrl-C stops in order: requests under way may end until server.drain_s is over; a second \
-        one stops at once.\nSIGHUP, or a changed file, reloads the configuration; a file with problems changes nothing.\n\
+        after_help = "SIGTERM stops in order: new requests are taken for server.grace_s, those under way may end until \
+        server.drain_s is over. Ctrl-C leaves server.grace_s out; a second signal of either kind stops at once.\nSIGHUP, or a changed file, reloads the configuration; a file with problems changes nothing.\n\
         Single settings can be overridden: LLM_ROUTER__SERVER__LISTEN=0.0.0.0:8080"
     )]
     Serve {
@@ -135,12 +139,9 @@ fn serve(path: &Path, log_format: Option<LogFormat>) -> anyhow::Result<()> {
     let mut config = config::load(path, &process_env)?;
     format_logs(&mut config, log_format);
     let running = Running::start(&config, Some(path.to_owned()))?;
-    say(&format!(
-        "llm-router listens on http://{}/v1, metrics on http://{}/metrics",
-        running.addr(),
-        running.admin_addr()
-    ))?;
-    until_told_to_stop(running)
+    let (public, admin) = (running.addr(), running.admin_addr());
+    let welcome = format!("llm-router listens on http://{public}/v1, metrics on http://{admin}/metrics");
+    until_told_to_stop(running, &welcome)
 }
 
 fn serve_demo(log_format: Option<LogFormat>) -> anyhow::Result<()> {
@@ -148,8 +149,8 @@ fn serve_demo(log_format: Option<LogFormat>) -> anyhow::Result<()> {
     let mut config: Config = demo::config(&emulator, &process_env)?;
     format_logs(&mut config, log_format);
     let running = Running::start(&config, None)?;
-    say(&demo::welcome(running.addr(), running.admin_addr(), &config))?;
-    let ended = until_told_to_stop(running);
+    let welcome = demo::welcome(running.addr(), running.admin_addr(), &config);
+    let ended = until_told_to_stop(running, &welcome);
     emulator.stop();
     ended
 }
@@ -162,22 +163,36 @@ fn warn_of_overrides() {
     }
 }
 
-fn until_told_to_stop(running: Running) -> anyhow::Result<()> {
+/// How long a server that was told twice may take; then the process ends under it.
+const LAST_PATIENCE: Duration = Duration::from_millis(900);
+
+/// Says `welcome` once signals are heard, and waits for the end.
+fn until_told_to_stop(running: Running, welcome: &str) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let has_ended = runtime.block_on(async {
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let mut told = 0;
-        while !running.is_finished() {
-            tokio::select! {
-                _ = terminate.recv() => told += 1,
-                _ = interrupt.recv() => told += 1,
-                () = tokio::time::sleep(std::time::Duration::from_millis(50)) => continue,
+        say(welcome)?;
+        let (mut is_told, mut end) = (false, None);
+        while !running.is_finished() && end.is_none_or(|end| Instant::now() < end) {
+            let interrupted = tokio::select! {
+                _ = terminate.recv() => false,
+                _ = interrupt.recv() => true,
+                () = tokio::time::sleep(Duration::from_millis(20)) => continue,
+            };
+            match (is_told, interrupted) {
+                (false, false) => running.stop(),
+                (false, true) => running.stop_without_grace(),
+                (true, _) => {
+                    running.stop_now();
+                    end.get_or_insert(Instant::now() + LAST_PATIENCE);
+                }
             }
-            if told == 1 { running.stop() } else { running.stop_now() }
+            is_told = true;
         }
-        Ok::<_, std::io::Error>(())
+        Ok::<_, std::io::Error>(running.is_finished())
     })?;
-    Ok(running.join()?)
+    // A thread that does not end would keep the process: it ends with it.
+    if has_ended { Ok(running.join()?) } else { Ok(()) }
 }
 
 fn check(path: &Path, without_secrets: bool) -> anyhow::Result<()> {

@@ -5,6 +5,7 @@
 //! every fault is gathered with its path. Secrets come from the environment or from files and are never printed; the
 //! environment is an argument, so that tests touch none.
 
+mod connections;
 mod cost;
 mod endpoint;
 mod ensembles;
@@ -16,6 +17,7 @@ mod problem;
 mod reader;
 mod scalars;
 mod secret;
+mod sources;
 mod tasks;
 mod types;
 mod upstreams;
@@ -32,9 +34,10 @@ pub(crate) use ensembles::PREFIX as ENSEMBLE;
 pub use env::{Env, process_env, unknown_overrides};
 pub use listing::Listing;
 pub use problem::{Problem, Problems};
+pub use sources::Sources;
 pub use types::{
-    AccessLog, AuthMode, Config, EndpointType, Key, KeyLimits, Log, LogFormat, Model, ProviderSettings, Server, Target,
-    Timeouts, Upstream,
+    AccessLog, AuthMode, Config, ConnectionLimits, EndpointType, Key, KeyLimits, Log, LogFormat, Model,
+    ProviderSettings, Server, Target, Timeouts, Upstream,
 };
 
 use ::config::Source;
@@ -57,8 +60,14 @@ pub fn load(path: &Path, env: Env<'_>) -> Result<Config, Problems> {
 
 /// Reads and validates the file at `path`.
 pub fn load_with(path: &Path, env: Env<'_>, secrets: Secrets) -> Result<Config, Problems> {
-    let text = text_of(path, "config/ holds examples to start from")?;
-    parse_with(&text, &path.display().to_string(), env, secrets)
+    load_noting(path, env, secrets).map_err(|(problems, _)| problems)
+}
+
+/// As [`load_with`]; a file that can be read but is wrong comes with what it was read from, to notice when it is mended.
+pub(crate) fn load_noting(path: &Path, env: Env<'_>, secrets: Secrets) -> Result<Config, (Problems, Option<Sources>)> {
+    let text = text_of(path, "config/ holds examples to start from").map_err(|problems| (problems, None))?;
+    parse_noting(&text, &path.display().to_string(), env, secrets)
+        .map_err(|(problems, sources)| (problems, Some(sources)))
 }
 
 /// What a file says; `hint` tells those who have none where to find one.
@@ -76,19 +85,30 @@ pub fn parse(text: &str, origin: &str, env: Env<'_>) -> Result<Config, Problems>
 
 /// Validates `text`. `origin` names the file in reports.
 pub fn parse_with(text: &str, origin: &str, env: Env<'_>, secrets: Secrets) -> Result<Config, Problems> {
-    let fail = |list| Problems { origin: origin.to_owned(), list };
+    parse_noting(text, origin, env, secrets).map_err(|(problems, _)| problems)
+}
+
+fn parse_noting(text: &str, origin: &str, env: Env<'_>, secrets: Secrets) -> Result<Config, (Problems, Sources)> {
     let context = Context::new(env, secrets);
+    let config = read_all(text, &context);
+    let (mut list, secrets) = context.finish();
+    let sources = Sources::new(text, secrets);
+    match config {
+        Ok(Some(config)) if list.is_empty() => return Ok(Config { sources, ..config }),
+        Ok(_) => {}
+        Err(problem) => list.push(problem),
+    }
+    Err((Problems { origin: origin.to_owned(), list }, sources))
+}
+
+/// Reads everything that `text` says. `None` if a problem was reported.
+fn read_all(text: &str, context: &Context<'_>) -> Result<Option<Config>, Problem> {
     // Not merged by the crate's builder: it takes a quoted key such as "server.listen" or "a[99999999]" for a path.
     let file = ::config::File::from_str(text, ::config::FileFormat::Toml);
-    let mut entries = file.collect().map_err(|error| fail(vec![problem::syntax(&error)]))?;
-    env::override_scalars(&mut entries, env);
+    let mut entries = file.collect().map_err(|error| problem::syntax(&error))?;
+    env::override_scalars(&mut entries, context.env());
     let listing = Listing::new(&entries);
-    let config = read(Table::new(&context, String::new(), entries), listing);
-    let problems = context.into_problems();
-    match config {
-        Some(config) if problems.is_empty() => Ok(config),
-        _ => Err(fail(problems)),
-    }
+    Ok(read(Table::new(context, String::new(), entries), listing))
 }
 
 /// Reads every section. A part that is missing or wrong has been reported, so its stand-in never leaves this module.
@@ -103,5 +123,6 @@ fn read(mut root: Table<'_>, listing: Listing) -> Option<Config> {
     let tasks = tasks::read(&mut root, &models, &ensembles);
     root.finish();
     let upstreams = upstreams.into_iter().map(|entry| entry.upstream).collect::<Option<_>>()?;
-    Some(Config { version: listing.version(), listing, server, log, auth, keys, upstreams, models, ensembles, tasks })
+    let (version, sources) = (listing.version(), Sources::default());
+    Some(Config { version, listing, sources, server, log, auth, keys, upstreams, models, ensembles, tasks })
 }

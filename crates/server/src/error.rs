@@ -20,6 +20,10 @@ use utoipa::ToSchema;
 const SHUTDOWN_CODE: &str = "router_shutdown";
 const SHUTDOWN_MESSAGE: &str = "the router is shutting down: send the request again";
 
+/// The whole answer to a head that took too long: no request is there whose answer it could be.
+pub(crate) const HEAD_TIMEOUT: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
 /// An error as the client sees it.
 #[derive(Debug, Clone)]
 pub(crate) struct ApiError {
@@ -105,6 +109,19 @@ impl ApiError {
             "body_incomplete",
             "the body could not be read to its end: send it again",
         )
+    }
+
+    pub(crate) fn duplicate_header(name: &str) -> Self {
+        let message = format!("the request has several {name} headers: send the header '{name}' once");
+        Self::bad_request(StatusCode::BAD_REQUEST, "duplicate_header", message)
+    }
+
+    /// A defect of the router. It may be the request that brings it about, so the SDKs are not to repeat it.
+    pub(crate) fn panicked() -> Self {
+        let message = "the router failed to handle this request: whoever runs it finds the cause in its log";
+        let mut error = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "internal_error", message);
+        error.is_final = true;
+        error
     }
 
     pub(crate) fn not_json() -> Self {

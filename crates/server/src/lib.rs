@@ -10,6 +10,7 @@ mod chunks;
 pub mod cli;
 mod clock;
 pub mod config;
+mod connections;
 mod demo;
 mod error;
 mod limits;

@@ -31,7 +31,10 @@ use gauges::Gauges;
 use handles::{Handles, Pair};
 use labels::{AttemptClass, NONE, OTHER, RequestClass, disjoint};
 
-use crate::clock;
+use crate::{
+    clock,
+    connections::{Listener, Reason},
+};
 
 /// All metrics of the process.
 pub(crate) struct Metrics {
@@ -69,6 +72,8 @@ struct Series {
     estimated_cost: UsdCounters,
     usage_estimated: IntCounterVec,
     unpriced: IntCounterVec,
+    connections_closed: IntCounterVec,
+    panics: IntCounter,
     reloads: IntCounterVec,
     reload_time: Gauge,
     reload_ok: Gauge,
@@ -100,6 +105,8 @@ impl Series {
             estimated_cost: families.usd(contract::ESTIMATED_COST)?,
             usage_estimated: families.counter(contract::USAGE_ESTIMATED)?,
             unpriced: families.counter(contract::UNPRICED)?,
+            connections_closed: families.counter(contract::CONNECTIONS_CLOSED)?,
+            panics: families.counter(contract::PANICS)?.with_label_values::<&str>(&[]),
             reloads: families.counter(contract::RELOADS)?,
             reload_time: single(contract::RELOAD_TIME)?,
             reload_ok: single(contract::RELOAD_OK)?,
@@ -118,6 +125,11 @@ impl Metrics {
         let series = Series::new(&families)?;
         for result in ["success", "failure"] {
             series.reloads.with_label_values(&[result]);
+        }
+        for listener in Listener::ALL {
+            for reason in Reason::ALL {
+                series.connections_closed.with_label_values(&[listener.as_str(), reason.as_str()]);
+            }
         }
         let gauges = Mutex::new(Gauges::new(&families)?);
         let registry = families.into_registry();
@@ -138,6 +150,16 @@ impl Metrics {
     pub(crate) fn reloaded(&self, ok: bool) {
         self.series.reloads.with_label_values(&[if ok { "success" } else { "failure" }]).inc();
         self.series.reload_ok.set(f64::from(u8::from(ok)));
+    }
+
+    /// The router closed a client's connection.
+    pub(crate) fn closed(&self, listener: Listener, reason: Reason) {
+        self.series.connections_closed.with_label_values(&[listener.as_str(), reason.as_str()]).inc();
+    }
+
+    /// A defect of the router ended a request.
+    pub(crate) fn panicked(&self) {
+        self.series.panics.inc();
     }
 
     /// The metrics in Prometheus' text format.

@@ -1,9 +1,10 @@
 //! From configuration to a routing table: the one place that knows every provider.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use openai::{BuildError, Client, OpenAi, Served};
-use provider::Provider;
+use parking_lot::Mutex;
+use provider::{Provider, UpstreamId};
 use router::{ModelSpec, Table, TableError, Timeouts, UpstreamSpec};
 
 use crate::config::{Config, Model, ProviderSettings, Upstream};
@@ -13,25 +14,49 @@ use crate::config::{Config, Model, ProviderSettings, Upstream};
 pub enum WiringError {
     /// An upstream's client could not be made.
     #[error("upstream {0}: {1}")]
-    Upstream(provider::UpstreamId, BuildError),
+    Upstream(UpstreamId, BuildError),
     /// The table does not hold together.
     #[error(transparent)]
     Table(#[from] TableError),
 }
 
-/// Makes the table of `config`; upstreams and models that `old` knew by name keep their state.
-pub(crate) fn table(config: &Config, old: Option<&Table>) -> Result<Table, WiringError> {
-    let wire = |upstream| spec(upstream).map_err(|error| WiringError::Upstream(upstream.id.clone(), error));
+/// The clients of the upstreams, by id, so that an upstream keeps its open connections when its client is made anew.
+#[derive(Default)]
+pub(crate) struct Pools(Mutex<HashMap<UpstreamId, Client>>);
+
+impl Pools {
+    /// A client for the upstream `id`, on the connections that it has.
+    fn client(&self, id: &UpstreamId, settings: &openai::Settings) -> Result<Client, BuildError> {
+        let mut known = self.0.lock();
+        let client = match known.get(id) {
+            Some(client) => client.renewed(settings)?,
+            None => Client::new(settings)?,
+        };
+        known.insert(id.clone(), client.clone());
+        Ok(client)
+    }
+
+    /// Forgets the upstreams that are not among these.
+    fn keep(&self, upstreams: &[Upstream]) {
+        self.0.lock().retain(|id, _| upstreams.iter().any(|upstream| upstream.id == *id));
+    }
+}
+
+/// Makes the table of `config`; upstreams and models that `old` knew by name keep their state, and their connections in
+/// `pools`.
+pub(crate) fn table(config: &Config, old: Option<&Table>, pools: &Pools) -> Result<Table, WiringError> {
+    let wire = |upstream| spec(upstream, pools).map_err(|error| WiringError::Upstream(upstream.id.clone(), error));
     let upstreams = config.upstreams.iter().map(wire).collect::<Result<_, _>>()?;
+    pools.keep(&config.upstreams);
     Ok(Table::new(&config.version, upstreams, config.models.iter().map(model).collect(), old)?)
 }
 
-fn spec(upstream: &Upstream) -> Result<UpstreamSpec, BuildError> {
+fn spec(upstream: &Upstream, pools: &Pools) -> Result<UpstreamSpec, BuildError> {
     Ok(UpstreamSpec {
         id: upstream.id.clone(),
         provider_name: upstream.provider.as_str(),
         served_model: upstream.model.clone(),
-        provider: adapter(upstream)?,
+        provider: adapter(upstream, pools)?,
         tariff: upstream.tariff.clone(),
         operations: upstream.operations.clone(),
         features: upstream.features,
@@ -43,14 +68,11 @@ fn spec(upstream: &Upstream) -> Result<UpstreamSpec, BuildError> {
 }
 
 /// The adapter of an upstream. A new provider is one more arm.
-fn adapter(upstream: &Upstream) -> Result<Arc<dyn Provider>, BuildError> {
+fn adapter(upstream: &Upstream, pools: &Pools) -> Result<Arc<dyn Provider>, BuildError> {
     let client = |headers| {
-        Client::new(&openai::Settings {
-            base_url: upstream.base_url.clone(),
-            api_key: upstream.api_key.clone(),
-            connect_timeout: upstream.timeouts.connect,
-            headers,
-        })
+        let (base_url, api_key) = (upstream.base_url.clone(), upstream.api_key.clone());
+        let connect_timeout = upstream.timeouts.connect;
+        pools.client(&upstream.id, &openai::Settings { base_url, api_key, connect_timeout, headers })
     };
     let (model, default_max_tokens, context_tokens) =
         (upstream.model.clone(), upstream.default_max_tokens, upstream.context_tokens);

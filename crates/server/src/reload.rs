@@ -1,8 +1,8 @@
 //! Another configuration without a restart: read, validate, put in force as a whole, or change nothing.
 //!
-//! Comes with SIGHUP, with `POST /admin/reload`, and when the file's contents change. The contents are compared every two
-//! seconds, because file watchers miss bind mounts, renames by editors and the symbolic links that Kubernetes swaps; a read of
-//! a small file does not.
+//! Comes with SIGHUP, with `POST /admin/reload`, and when the contents of the file, or of a file with a secret that it names,
+//! change. They are compared twice a second, because file watchers miss bind mounts, renames by editors and the symbolic links
+//! that Kubernetes swaps; a read of a small file does not. The first comparison is with what the server was started from.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -14,11 +14,12 @@ use tokio::{
 
 use crate::{
     app::App,
-    config::{self, Config, Listing},
-    providers,
+    config::{self, Config, Listing, Secrets, Sources},
+    providers::{self, Pools},
 };
 
-const POLL: Duration = Duration::from_secs(2);
+/// A key that is taken out of the file is to be refused within a second.
+const POLL: Duration = Duration::from_millis(500);
 /// Most differences that are logged; a file that was written anew has hundreds.
 const MAX_LOGGED: usize = 40;
 
@@ -26,13 +27,16 @@ const MAX_LOGGED: usize = 40;
 pub(crate) struct Reloader {
     path: PathBuf,
     started: Config,
+    pools: Pools,
     /// Reloads come one at a time.
     current: Mutex<Current>,
 }
 
 struct Current {
-    /// The contents that were looked at last, good or bad.
-    contents: Option<Vec<u8>>,
+    /// What was looked at last, good or bad.
+    seen: Sources,
+    /// What is in force.
+    in_force: Sources,
     listing: Listing,
 }
 
@@ -47,34 +51,47 @@ pub(crate) struct Reloaded {
 }
 
 impl Reloader {
-    /// For the file at `path`, of which `started` is in force.
-    pub(crate) fn new(path: PathBuf, started: Config) -> Self {
-        let contents = std::fs::read(&path).ok();
-        let current = Mutex::new(Current { contents, listing: started.listing.clone() });
-        Self { path, started, current }
+    /// For the file at `path`, of which `started` is in force; `pools` are the connections of its upstreams.
+    pub(crate) fn new(path: PathBuf, started: Config, pools: Pools) -> Self {
+        let (sources, listing) = (started.sources.clone(), started.listing.clone());
+        let current = Mutex::new(Current { seen: sources.clone(), in_force: sources, listing });
+        Self { path, started, pools, current }
     }
 
-    /// Whether the file changed since it was looked at. A file that is gone is not a change.
+    /// Whether the file, or a secret that it names, changed since they were looked at.
     fn is_changed(&self) -> bool {
-        let contents = std::fs::read(&self.path).ok();
-        contents.is_some() && contents != self.current.lock().contents
+        let seen = self.current.lock().seen.clone();
+        seen.have_changed(&self.path)
     }
 
     /// Reads the file again and puts it in force if it is valid; else says what is wrong with it.
     pub(crate) fn reload(&self, app: &App) -> Result<Reloaded, String> {
         let mut current = self.current.lock();
-        current.contents = std::fs::read(&self.path).ok();
-        let outcome = config::load(&self.path, &config::process_env).map_err(|problems| problems.to_string());
-        let outcome = outcome.and_then(|config| {
-            put_in_force(app, &config).map_err(|error| error.to_string())?;
-            let changes = current.listing.changes(&config.listing);
+        let outcome = self.read(&mut current).and_then(|config| {
+            put_in_force(app, &config, &self.pools).map_err(|error| error.to_string())?;
+            let mut changes = current.listing.changes(&config.listing);
+            changes.extend(current.in_force.changes(&config.sources));
             let waiting = waiting(&self.started, &config);
-            current.listing = config.listing;
+            (current.in_force, current.listing) = (config.sources, config.listing);
             Ok(Reloaded { version: config.version, changes, waiting })
         });
         app.metrics.reloaded(outcome.is_ok());
         self.log(&outcome);
         outcome
+    }
+
+    /// The configuration as the file has it now. What it was read from is noted even if it is wrong.
+    fn read(&self, current: &mut Current) -> Result<Config, String> {
+        match config::load_noting(&self.path, &config::process_env, Secrets::Required) {
+            Ok(config) => {
+                current.seen = config.sources.clone();
+                Ok(config)
+            }
+            Err((problems, sources)) => {
+                current.seen = sources.unwrap_or_else(|| current.seen.clone());
+                Err(problems.to_string())
+            }
+        }
     }
 
     fn log(&self, outcome: &Result<Reloaded, String>) {
@@ -126,6 +143,7 @@ fn waiting(started: &Config, now: &Config) -> Vec<&'static str> {
         ("server.workers", "server", ".workers"),
         ("server.max_connections", "server", ".max_connections"),
         ("server.drain_s", "server", ".drain_s"),
+        ("server.grace_s", "server", ".grace_s"),
         ("log.level", "log", ".level"),
         ("log.format", "log", ".format"),
         ("log.access", "log", ".access"),
@@ -143,8 +161,8 @@ fn longest(config: &Config) -> Duration {
     config.models.iter().map(|model| model.deadline).max().unwrap_or_default()
 }
 
-fn put_in_force(app: &App, config: &Config) -> Result<(), providers::WiringError> {
-    let table = providers::table(config, Some(&app.router.table()))?;
+fn put_in_force(app: &App, config: &Config, pools: &Pools) -> Result<(), providers::WiringError> {
+    let table = providers::table(config, Some(&app.router.table()), pools)?;
     app.metrics.prepare(&table);
     app.router.replace_table(table);
     app.replace(config);
@@ -170,7 +188,7 @@ mod tests {
         assert_eq!(waiting(&started, &parse("[server]\nmax_messages = 7", "cost")), Vec::<&str>::new());
         let now = parse(
             "[server]\nlisten = \"127.0.0.1:1\"\nadmin_listen = \"127.0.0.1:2\"\nworkers = 3\nmax_connections = 4\n\
-             drain_s = 5\n[log]\nlevel = \"debug\"\nformat = \"pretty\"\naccess = \"off\"",
+             drain_s = 5\ngrace_s = 2\n[log]\nlevel = \"debug\"\nformat = \"pretty\"\naccess = \"off\"",
             "cost",
         );
         let named = waiting(&started, &now);
@@ -182,6 +200,7 @@ mod tests {
                 "server.workers",
                 "server.max_connections",
                 "server.drain_s",
+                "server.grace_s",
                 "log.level",
                 "log.format",
                 "log.access"

@@ -1,7 +1,6 @@
-//! A server from its start to its end: two listeners, the tasks behind them, and an orderly stop.
-//!
-//! The stop: not ready any more, then no new connections, then every request under way ends by itself or, when the time is
-//! over, its stream ends with an error event. Only then are the workers stopped.
+//! A server from its start to its end: two listeners and the tasks behind them.
+
+mod stop;
 
 use std::{
     io,
@@ -9,22 +8,15 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::Ordering,
         mpsc::{Sender, channel},
     },
     thread::JoinHandle,
     time::Duration,
 };
 
-use actix_web::{
-    App as ActixApp, HttpServer,
-    dev::{Server, ServerHandle},
-    rt::{System, net::TcpStream},
-    web,
-};
+use actix_web::rt::System;
 use router::{Observer, Router};
-use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
+use tokio::time::sleep;
 
 use crate::{
     access_log::AccessLog,
@@ -32,26 +24,17 @@ use crate::{
     app::App,
     clock,
     config::Config,
+    connections::{self, Listener},
     metrics::Metrics,
     observers::Observers,
-    providers::{self, WiringError},
+    providers::{self, Pools, WiringError},
     reload::{self, Reloader},
     telemetry,
 };
+use stop::{Orders, Patience};
 
-/// How long the first head of a connection may take; then comes a bare 408. Actix has one limit for a slow head and for a
-/// connection that was only opened in advance, so it is longer than the SDKs keep unused ones (4 or 5 s): they never meet it.
-/// Later heads have no limit; `max_connections` bounds them.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// A client that takes nothing for that long is gone: its connection is closed by the kernel.
-const STALLED_CLIENT: Duration = Duration::from_secs(30);
 /// How often is looked whose capacity is due; polls cannot be closer.
 const CAPACITY_TICK: Duration = Duration::from_millis(100);
-/// Time for the last events to reach their clients.
-const LAST_WRITES: Duration = Duration::from_secs(1);
-/// Balancers look at readiness every few seconds; until they have, connections still come.
-const LONGEST_GRACE: Duration = Duration::from_secs(5);
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -77,8 +60,7 @@ pub enum StartError {
 pub struct Running {
     addr: SocketAddr,
     admin_addr: SocketAddr,
-    stop: CancellationToken,
-    stop_now: CancellationToken,
+    orders: Orders,
     thread: JoinHandle<io::Result<()>>,
 }
 
@@ -86,17 +68,15 @@ impl Running {
     /// Starts a server, which listens by the time this returns. `watched` is followed for changes, if given.
     pub fn start(config: &Config, watched: Option<PathBuf>) -> Result<Self, StartError> {
         telemetry::start(&config.log);
-        let listen = |addr| TcpListener::bind(addr).map_err(|error| StartError::Listen(addr, error));
+        let listen = |addr| connections::bind(addr).map_err(|error| StartError::Listen(addr, error));
         let (public, admin) = (listen(config.server.listen)?, listen(config.server.admin_listen)?);
         let (addr, admin_addr) = (public.local_addr()?, admin.local_addr()?);
         let app = app(config, watched)?;
-        let (stop, stop_now) = (CancellationToken::new(), CancellationToken::new());
+        let orders = Orders::default();
         let lifecycle = Lifecycle {
             workers: config.server.workers,
-            max_connections: config.server.max_connections,
-            drain: config.server.drain,
-            stop: stop.clone(),
-            stop_now: stop_now.clone(),
+            patience: Patience { drain: config.server.drain, grace: config.server.grace },
+            orders: orders.clone(),
         };
         let (ready, started) = channel();
         let body = move || System::new().block_on(lifecycle.run(app, public, admin, ready));
@@ -105,7 +85,7 @@ impl Running {
             let ended = thread.join().unwrap_or_else(|_| Err(io::Error::other("the server's thread panicked")));
             return Err(ended.err().unwrap_or_else(|| io::Error::other("the server ended at once")).into());
         }
-        Ok(Self { addr, admin_addr, stop, stop_now, thread })
+        Ok(Self { addr, admin_addr, orders, thread })
     }
 
     /// Where clients connect.
@@ -125,13 +105,19 @@ impl Running {
 
     /// Begins an orderly stop.
     pub fn stop(&self) {
-        self.stop.cancel();
+        self.orders.stop.cancel();
+    }
+
+    /// Begins an orderly stop that does not wait for balancers to notice.
+    pub fn stop_without_grace(&self) {
+        self.orders.skip_grace.cancel();
+        self.orders.stop.cancel();
     }
 
     /// Ends what is left of an orderly stop at once.
     pub fn stop_now(&self) {
-        self.stop.cancel();
-        self.stop_now.cancel();
+        self.orders.stop_now.cancel();
+        self.orders.stop.cancel();
     }
 
     /// Waits for the end.
@@ -147,26 +133,25 @@ fn app(config: &Config, watched: Option<PathBuf>) -> Result<Arc<App>, StartError
     let access_log = AccessLog::open(&config.log.access, config.log.format).map_err(StartError::AccessLog)?;
     observers.extend(access_log.map(|log| Arc::new(log) as Arc<dyn Observer>));
     let observer: Arc<dyn Observer> = Arc::new(Observers(observers));
-    let table = providers::table(config, None)?;
+    let pools = Pools::default();
+    let table = providers::table(config, None, &pools)?;
     metrics.prepare(&table);
     let seed = clock::seed();
     let router = Router::new(table, observer.clone(), seed);
-    let reloader = watched.map(|path| Arc::new(Reloader::new(path, config.clone())));
+    let reloader = watched.map(|path| Arc::new(Reloader::new(path, config.clone(), pools)));
     Ok(Arc::new(App::new(config, router, observer, metrics, reloader, seed)))
 }
 
 struct Lifecycle {
     workers: usize,
-    max_connections: usize,
-    drain: Duration,
-    stop: CancellationToken,
-    stop_now: CancellationToken,
+    patience: Patience,
+    orders: Orders,
 }
 
 impl Lifecycle {
     async fn run(self, app: Arc<App>, public: TcpListener, admin: TcpListener, ready: Sender<()>) -> io::Result<()> {
-        let public = self.listen(&app, public, self.workers, api::routes)?;
-        let admin = self.listen(&app, admin, 1, admin::routes)?;
+        let public = connections::serve(Listener::Public, &app, public, self.workers, api::routes)?;
+        let admin = connections::serve(Listener::Admin, &app, admin, 1, admin::routes)?;
         let handles = [public.handle(), admin.handle()];
         actix_web::rt::spawn(poll_capacity(app.clone()));
         if let Some(reloader) = app.reloader.clone() {
@@ -177,63 +162,10 @@ impl Lifecycle {
                 }
             });
         }
-        actix_web::rt::spawn(self.drain(app, handles));
+        actix_web::rt::spawn(stop::when_told(self.orders, self.patience, app, handles));
         ready.send(()).map_err(io::Error::other)?;
         let (public, admin) = futures_util::future::join(public, admin).await;
         public.and(admin)
-    }
-
-    fn listen(
-        &self,
-        app: &Arc<App>,
-        listener: TcpListener,
-        workers: usize,
-        routes: fn(&mut web::ServiceConfig),
-    ) -> io::Result<Server> {
-        let data = web::Data::new(app.clone());
-        let server = HttpServer::new(move || ActixApp::new().app_data(data.clone()).configure(routes))
-            .workers(workers)
-            .max_connections(self.max_connections.div_ceil(workers))
-            .backlog(4096)
-            .keep_alive(KEEP_ALIVE)
-            .client_request_timeout(HEAD_TIMEOUT)
-            // By default a client that hangs up is not noticed, and its answer is paid to the end.
-            .h1_allow_half_closed(false)
-            .disable_signals()
-            .on_connect(|io, _| {
-                if let Some(stream) = io.downcast_ref::<TcpStream>() {
-                    tune(stream);
-                }
-            })
-            .listen(listener)?;
-        Ok(server.run())
-    }
-
-    /// Waits for the word to stop and stops in order.
-    async fn drain(self, app: Arc<App>, handles: [ServerHandle; 2]) {
-        self.stop.cancelled().await;
-        tracing::info!(requests = app.in_flight.load(Ordering::Acquire), "stopping: requests under way may end");
-        app.is_draining.store(true, Ordering::Release);
-        let end = Instant::now() + self.drain.saturating_sub(LAST_WRITES);
-        self.idle_until(&app, Instant::now() + LONGEST_GRACE.min(self.drain / 6)).await;
-        handles[0].pause().await;
-        self.idle_until(&app, end).await;
-        app.router.stop();
-        app.cut.cancel();
-        let last = Instant::now() + LAST_WRITES;
-        while app.is_busy() && Instant::now() < last {
-            sleep(Duration::from_millis(20)).await;
-        }
-        for handle in handles {
-            handle.stop(false).await;
-        }
-    }
-
-    /// Returns once nothing is under way, the time has come, or there is no time left.
-    async fn idle_until(&self, app: &App, until: Instant) {
-        while app.is_busy() && Instant::now() < until && !self.stop_now.is_cancelled() {
-            sleep(Duration::from_millis(20)).await;
-        }
     }
 }
 
@@ -246,8 +178,12 @@ async fn poll_capacity(app: Arc<App>) {
     }
 }
 
-/// A connection that cannot be tuned works all the same.
-fn tune(stream: &TcpStream) {
-    drop(stream.set_nodelay(true));
-    drop(socket2::SockRef::from(stream).set_tcp_user_timeout(Some(STALLED_CLIENT)));
+/// An application without upstreams that answer, for tests of what is around it.
+#[cfg(test)]
+pub(crate) fn test_app() -> Arc<App> {
+    let text = "[auth]\nmode = \"none\"\n[log]\naccess = \"off\"\n[[upstreams]]\nid = \"a\"\nprovider = \"openai\"\n\
+                model = \"m\"\nbase_url = \"http://127.0.0.1:9/v1\"\napi_key_env = \"none\"\n[[models]]\n\
+                name = \"m\"\nstrategy = \"cost\"\ntargets = [{ upstream = \"a\" }]\n";
+    let config = crate::config::parse(text, "x.toml", &|_| None).expect("a valid configuration");
+    app(&config, None).expect("an application")
 }

@@ -4,7 +4,10 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Log, LogFormat};
+use crate::{
+    config::{Log, LogFormat},
+    connections::log_panics,
+};
 
 /// Starts logging as configured. Does nothing if the process logs already.
 pub(crate) fn start(log: &Log) {
@@ -18,4 +21,5 @@ pub(crate) fn start(log: &Log) {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
         LogFormat::Pretty => builder.try_init(),
     });
+    log_panics();
 }

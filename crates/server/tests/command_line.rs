@@ -143,4 +143,64 @@ mod tests {
             .filter(|line| line.contains("sk-demo") && !line.contains("curl") && !line.contains("Authorization"));
         assert_eq!(key.collect::<Vec<_>>(), Vec::<&String>::new());
     }
+
+    /// The demo, and the address that it serves on.
+    fn serving(settings: &[(&str, &str)]) -> (Running, String) {
+        let mut child = Command::new(BINARY)
+            .args(["serve", "--demo"])
+            .envs(settings.iter().copied())
+            .env("LLM_ROUTER__SERVER__LISTEN", "127.0.0.1:0")
+            .env("LLM_ROUTER__SERVER__ADMIN_LISTEN", "127.0.0.1:0")
+            .env("LLM_ROUTER__LOG__LEVEL", "off")
+            .env("LLM_ROUTER__LOG__ACCESS", "off")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the binary runs");
+        let lines = BufReader::new(child.stdout.take().expect("piped")).lines().map(|line| line.expect("text"));
+        let address = { lines }
+            .find_map(|line| Some(line.split_once("listening on  http://")?.1.strip_suffix("/v1")?.to_owned()));
+        (Running(child), address.expect("an address"))
+    }
+
+    fn tell(running: &Running, signal: &str) {
+        let id = running.0.id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().expect("kill runs").success());
+    }
+
+    fn until(what: &str, mut holds: impl FnMut() -> bool) {
+        for _ in 0..3_000 {
+            if holds() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        panic!("waited in vain: {what}");
+    }
+
+    fn readiness(address: &str) -> String {
+        send(address, "GET /readyz", "sk-demo", "")
+    }
+
+    #[test]
+    fn a_first_sigterm_leaves_time_and_a_second_does_not() {
+        let (mut running, address) =
+            serving(&[("LLM_ROUTER__SERVER__DRAIN_S", "3600"), ("LLM_ROUTER__SERVER__GRACE_S", "3600")]);
+        assert!(readiness(&address).starts_with("HTTP/1.1 200"));
+        tell(&running, "-TERM");
+        until("not ready", || readiness(&address).starts_with("HTTP/1.1 503"));
+        let body = r#"{"model":"llama-3.1-8b","messages":[{"role":"user","content":"hello"}]}"#;
+        assert!(send(&address, "POST /v1/chat/completions", "sk-demo", body).starts_with("HTTP/1.1 200"));
+        assert!(running.0.try_wait().expect("its state").is_none(), "it waits for balancers");
+        tell(&running, "-TERM");
+        until("the end", || running.0.try_wait().expect("its state").is_some_and(|status| status.success()));
+    }
+
+    #[test]
+    fn a_person_does_not_wait_for_balancers() {
+        let (mut running, _address) =
+            serving(&[("LLM_ROUTER__SERVER__DRAIN_S", "3600"), ("LLM_ROUTER__SERVER__GRACE_S", "3600")]);
+        tell(&running, "-INT");
+        until("the end", || running.0.try_wait().expect("its state").is_some_and(|status| status.success()));
+    }
 }

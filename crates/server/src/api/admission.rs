@@ -2,7 +2,7 @@
 //!
 //! What is cheap to refuse is refused first: a wrong key before the body is read, a limit before the body is parsed.
 
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc};
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
@@ -22,6 +22,7 @@ use super::identified;
 use crate::{
     app::{App, Live},
     auth::ClientKey,
+    connections::Connection,
     error::ApiError,
     limits::{Permit, RateLimitStatus},
     names::{Requested, Resolved},
@@ -55,6 +56,8 @@ pub(crate) struct RequestContext {
     pub(crate) response: HttpResponseBuilder,
     /// The client's version of HTTP.
     pub(crate) version: Version,
+    /// What it came by; `None` where no listener of ours is involved.
+    pub(crate) connection: Option<Rc<Connection>>,
     subject: Subject,
     started: Instant,
 }
@@ -62,10 +65,12 @@ pub(crate) struct RequestContext {
 impl RequestContext {
     /// A request comes in by `route`.
     pub(crate) fn new(route: Route, request: &HttpRequest, app: &Arc<App>) -> Self {
-        let (id, response) = identified(request, app);
+        let (id, response) = identified(request.headers(), app);
         let subject = Subject { request_id: id, route, stream: false, model: None, key: None, team: None };
         let version = request.version();
-        Self { app: app.clone(), live: app.live(), response, version, subject, started: Instant::now() }
+        let connection = request.conn_data::<Rc<Connection>>().cloned();
+        let (app, live) = (app.clone(), app.live());
+        Self { app, live, response, version, connection, subject, started: Instant::now() }
     }
 
     /// Admits the request and reads its body.

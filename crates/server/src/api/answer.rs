@@ -1,6 +1,6 @@
 //! From a parsed request to a response: the router's answer in the form that the client asked for.
 
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc};
 
 use actix_web::{
     HttpResponse, HttpResponseBuilder,
@@ -19,6 +19,7 @@ use super::{
     generated, in_pieces,
 };
 use crate::{
+    connections::{Connection, Held, json_until_written},
     error::ApiError,
     names::Resolved,
     sse::{Form, Permits, Source, SseBody},
@@ -81,7 +82,7 @@ pub(crate) async fn ask(
 
 /// Has the router answer and makes a response of it.
 pub(crate) async fn answer(context: RequestContext, prepared: Prepared) -> HttpResponse {
-    let RequestContext { app, live, mut response, version, .. } = context;
+    let RequestContext { app, live, mut response, version, connection, .. } = context;
     let Prepared { request, caller, ensemble, permits, form } = prepared;
     let (id, keep_alive) = (caller.request_id.clone(), live.server.keep_alive_comment);
     let asked_for = caller.model.as_deref().unwrap_or(&request.head.model);
@@ -106,9 +107,9 @@ pub(crate) async fn answer(context: RequestContext, prepared: Prepared) -> HttpR
         let body = SseBody::new(Source::Relaying(served.answer), form, &app.cut, id, keep_alive, permits);
         return stream(response, version, body);
     }
-    let Some(model) = model else { return whole(response, served).await };
+    let Some(model) = model else { return whole(response, served, permits, connection).await };
     match generated::read(served, &model, &id).await {
-        Ok(generated) => response.json(generated),
+        Ok(generated) => json_until_written(response, &generated, permits, connection),
         Err(error) => refuse(response, &error),
     }
 }
@@ -130,9 +131,15 @@ pub(super) async fn read_whole(served: &mut Served) -> Result<Bytes, RouterError
     Err(RouterError::Failed { error, attempts: served.attempts, retry_after: None })
 }
 
-async fn whole(mut response: HttpResponseBuilder, mut served: Served) -> HttpResponse {
+/// The permits are held until the last byte is written: a client that reads slowly takes the router's room meanwhile.
+async fn whole(
+    mut response: HttpResponseBuilder,
+    mut served: Served,
+    permits: Permits,
+    connection: Option<Rc<Connection>>,
+) -> HttpResponse {
     match read_whole(&mut served).await {
-        Ok(body) => response.content_type("application/json").body(body),
+        Ok(body) => response.content_type("application/json").body(Held::new(body, permits, connection)),
         Err(error) => refuse(response, &error),
     }
 }

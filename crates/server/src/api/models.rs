@@ -14,7 +14,7 @@ fn model(name: &str) -> Value {
 
 /// Every model, and every task and ensemble as one.
 pub(crate) async fn list(request: HttpRequest, app: web::Data<Arc<App>>) -> HttpResponse {
-    let (_, mut response) = identified(&request, &app);
+    let (_, mut response) = identified(request.headers(), &app);
     let live = app.live();
     if let Err(error) = live.keyring.authenticate(request.headers()) {
         return error.respond(response);
@@ -27,7 +27,7 @@ pub(crate) async fn list(request: HttpRequest, app: web::Data<Arc<App>>) -> Http
 
 /// One model; its name may contain slashes.
 pub(crate) async fn show(request: HttpRequest, name: web::Path<String>, app: web::Data<Arc<App>>) -> HttpResponse {
-    let (_, mut response) = identified(&request, &app);
+    let (_, mut response) = identified(request.headers(), &app);
     let live = app.live();
     if let Err(error) = live.keyring.authenticate(request.headers()) {
         return error.respond(response);

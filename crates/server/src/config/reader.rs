@@ -3,7 +3,14 @@
 //! `None` from a reader means "not there, or wrong and reported": callers put in the default and go on, because a
 //! configuration with a single problem is refused as a whole.
 
-use std::{cell::RefCell, collections::HashMap, ops::RangeInclusive, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
+    fs, io,
+    ops::RangeInclusive,
+    path::PathBuf,
+    time::Duration,
+};
 
 use ::config::Value;
 
@@ -11,6 +18,7 @@ use super::{
     Secrets,
     env::{self, Env},
     problem::{Problem, did_you_mean},
+    sources,
     value::{Item, Text},
 };
 
@@ -19,11 +27,25 @@ pub(super) struct Context<'a> {
     env: Env<'a>,
     pub(super) secrets: Secrets,
     problems: RefCell<Vec<Problem>>,
+    /// The files with secrets that were looked at.
+    files: RefCell<BTreeMap<PathBuf, Option<[u8; 32]>>>,
 }
 
 impl<'a> Context<'a> {
     pub(super) fn new(env: Env<'a>, secrets: Secrets) -> Self {
-        Self { env, secrets, problems: RefCell::default() }
+        Self { env, secrets, problems: RefCell::default(), files: RefCell::default() }
+    }
+
+    /// The environment.
+    pub(super) fn env(&self) -> Env<'a> {
+        self.env
+    }
+
+    /// What a file with a secret says.
+    pub(super) fn read_secret(&self, path: &str) -> io::Result<String> {
+        let contents = fs::read_to_string(path);
+        self.files.borrow_mut().insert(path.into(), contents.as_ref().ok().map(sources::mark));
+        contents
     }
 
     /// A variable of the environment; an empty one counts as unset.
@@ -42,6 +64,11 @@ impl<'a> Context<'a> {
 
     pub(super) fn into_problems(self) -> Vec<Problem> {
         self.problems.into_inner()
+    }
+
+    /// All problems, and the files with secrets that were read.
+    pub(super) fn finish(self) -> (Vec<Problem>, BTreeMap<PathBuf, Option<[u8; 32]>>) {
+        (self.problems.into_inner(), self.files.into_inner())
     }
 }
 

@@ -6,6 +6,7 @@ use provider::Limits;
 use tracing_subscriber::EnvFilter;
 
 use super::{
+    connections,
     problem::did_you_mean,
     reader::Table,
     secret,
@@ -27,9 +28,14 @@ pub(super) const KEYS: [(&str, &[&str]); 3] = [
             "max_batch",
             "max_in_flight",
             "drain_s",
+            "grace_s",
             "keep_alive_comment_s",
             "body_read_s",
+            "head_read_s",
+            "write_stall_s",
             "max_connections",
+            "max_connections_per_peer",
+            "trusted_proxies",
         ],
     ),
     ("log", &["level", "access", "format"]),
@@ -50,6 +56,7 @@ pub(super) fn server(root: &mut Table<'_>) -> Server {
         None | Some(0) => thread::available_parallelism().map_or(1, usize::from),
         Some(workers) => workers,
     };
+    let (drain, grace) = connections::times_of_stop(&mut table);
     let server = Server {
         listen,
         admin_listen,
@@ -59,10 +66,11 @@ pub(super) fn server(root: &mut Table<'_>) -> Server {
         limits: Limits { max_messages: table.int("max_messages", 1..=1_000_000).unwrap_or(2048) },
         max_batch: table.int("max_batch", 1..=100_000).unwrap_or(2048),
         max_in_flight: table.int("max_in_flight", 1..=1_000_000).unwrap_or(4096),
-        drain: table.seconds("drain_s", 0).unwrap_or(Duration::from_secs(30)),
+        drain,
+        grace,
         keep_alive_comment: table.seconds("keep_alive_comment_s", 1).unwrap_or(Duration::from_secs(15)),
         body_read: table.seconds("body_read_s", 1).unwrap_or(Duration::from_secs(10)),
-        max_connections: table.int("max_connections", 1..=1_000_000).unwrap_or(25_000),
+        connections: connections::limits(&mut table),
     };
     table.finish();
     server

@@ -1,7 +1,5 @@
 //! Keys of upstreams and the operators' token: found in a variable or a file, never in the configuration itself.
 
-use std::fs;
-
 use secrecy::SecretString;
 
 use super::{Secrets, env::is_variable_name, problem::Problem, reader::Table, value::Text};
@@ -67,7 +65,7 @@ fn from_variable(text: &Text<'_>, table: &Table<'_>) -> Option<String> {
 
 fn from_file(file: &Text<'_>, table: &Table<'_>) -> Option<String> {
     let expected = "a file that holds the key";
-    match fs::read_to_string(&file.value) {
+    match table.context.read_secret(&file.value) {
         Ok(key) if key.trim().is_empty() => file.refuse("is empty", expected, None),
         Ok(key) if fits_header(&key) => Some(key),
         Ok(_) => file.refuse("holds characters that no header takes", expected, None),

@@ -126,7 +126,7 @@ fn a_valid_file_says_what_it_says() {
     let config = valid();
     assert_eq!((config.server.workers, config.server.max_body_bytes), (2, 8 << 20));
     assert_eq!(config.server.admin_listen, ([127, 0, 0, 1], 8081).into());
-    assert_eq!((config.server.limits.max_messages, config.server.max_connections), (2048, 25_000));
+    assert_eq!((config.server.limits.max_messages, config.server.connections.most), (2048, 25_000));
     assert_eq!(config.auth, AuthMode::Keys);
     assert_eq!((config.log.access, config.log.format), (AccessLog::Stdout, LogFormat::Json));
     // The first hash is that of this text.
@@ -158,6 +158,22 @@ fn a_valid_file_says_what_it_says() {
 }
 
 #[test]
+fn limits_of_connections_follow_from_each_other() {
+    let server = |keys: &str| {
+        let text = VALID.replace("drain_s = 30", keys);
+        parse(&text, "x.toml", &env).unwrap_or_else(|problems| panic!("{problems}")).server
+    };
+    assert_eq!(server("").connections.per_peer, 6_250);
+    assert_eq!(server("max_connections = 5").connections.per_peer, 2);
+    let trusting = server("trusted_proxies = [\"10.0.0.0/8\", \"::1\"]").connections.trusted_proxies;
+    let shown: Vec<_> = trusting.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["10.0.0.0/8", "::1/128"]);
+    for (keys, grace) in [("", 5), ("drain_s = 12", 2), ("drain_s = 12\ngrace_s = 12", 12), ("drain_s = 0", 0)] {
+        assert_eq!(server(keys).grace, Duration::from_secs(grace), "{keys}");
+    }
+}
+
+#[test]
 fn names_with_slashes_and_equal_shares_are_fine() {
     let text = VALID.replace("name = \"llama-3.1-8b\"", "name = \"meta/llama-3.1-8b\"");
     let config = parse(&text.replace(", share = 0.8", "").replace(", share = 0.2", ""), "x.toml", &env).expect("valid");
@@ -173,8 +189,8 @@ fn all_problems_are_reported_together_like_a_compiler_does() {
     let report = parse(&text, "config/x.toml", &env).expect_err("three mistakes").to_string();
     let expected = "\
 config/x.toml: server.drane_s: unknown key
-  expected: a key of server: listen, admin_listen, workers, admin_token_file, max_body_bytes, max_messages, max_batch, max_in_flight, drain_s, \
-keep_alive_comment_s, body_read_s, max_connections
+  expected: a key of server: listen, admin_listen, workers, drain_s, grace_s, admin_token_file, max_body_bytes, max_messages, max_batch, max_in_flight, \
+keep_alive_comment_s, body_read_s, max_connections, max_connections_per_peer, head_read_s, write_stall_s, trusted_proxies
   hint: did you mean \"drain_s\"?
 
 config/x.toml: upstreams[1].cost.kind: \"token\" is not a kind of cost
@@ -248,9 +264,9 @@ fn the_environment_overrides_scalars_and_is_blamed_for_its_mistakes() {
 fn every_key_that_can_be_overridden_is_read() {
     for (section, keys) in scalars::KEYS {
         for key in keys {
-            // A list is wrong for every key: a key that nobody reads would be unknown instead.
-            let problems = parse(&format!("[{section}]\n{key} = []"), "x.toml", &env).expect_err("wrong type").list;
-            let problem = problems.iter().find(|problem| problem.path == format!("{section}.{key}"));
+            // A list of lists is wrong for every key: a key that nobody reads would be unknown instead.
+            let problems = parse(&format!("[{section}]\n{key} = [[]]"), "x.toml", &env).expect_err("wrong type").list;
+            let problem = problems.iter().find(|problem| problem.path.starts_with(&format!("{section}.{key}")));
             assert!(problem.is_some_and(|problem| problem.fault != "unknown key"), "{section}.{key}: {problems:?}");
         }
     }

@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
+use ipnet::IpNet;
 use provider::{Features, Limits, ModelId, Operation, Tariff, UpstreamId};
 use router::{Ensemble, StrategyName};
 use secrecy::SecretString;
 
-use super::Listing;
+use super::{Listing, Sources};
 
 /// A validated configuration.
 #[derive(Debug, Clone)]
@@ -15,6 +16,8 @@ pub struct Config {
     pub version: String,
     /// What its file says, to tell what changes.
     pub listing: Listing,
+    /// What it was read from, to notice when that changes.
+    pub sources: Sources,
     /// Addresses and limits of the service.
     pub server: Server,
     /// What is logged, and where.
@@ -54,12 +57,29 @@ pub struct Server {
     pub max_in_flight: u32,
     /// How long a shutdown waits for streams.
     pub drain: Duration,
+    /// How long of that connections are still taken, for balancers to notice; at most `drain`.
+    pub grace: Duration,
     /// How often a silent stream gets a comment line, so that proxies keep it open.
     pub keep_alive_comment: Duration,
     /// How long a client may take to send its body.
     pub body_read: Duration,
-    /// Most open connections.
-    pub max_connections: usize,
+    /// What a client's connection may do.
+    pub connections: ConnectionLimits,
+}
+
+/// What a client's connection may do.
+#[derive(Debug, Clone)]
+pub struct ConnectionLimits {
+    /// How long the head of a request may take from its first byte.
+    pub head_read: Duration,
+    /// How long a client may take nothing of what waits for it.
+    pub write_stall: Duration,
+    /// Most open connections of a listener.
+    pub most: usize,
+    /// Most open connections of a listener from one address.
+    pub per_peer: usize,
+    /// The addresses that hold connections for many clients: `per_peer` is not for them.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// What is logged, and where.

@@ -104,6 +104,17 @@ impl<'a> Item<'a> {
         self.refuse("is no such time", "a number of seconds from 0.1 to 86400", None)
     }
 
+    /// Whole seconds, from none to `most`, which is the value of the key `limit`.
+    pub(super) fn seconds_up_to(self, most: Duration, limit: &str) -> Option<Duration> {
+        if let ValueKind::I64(number) = self.kind
+            && u64::try_from(number).is_ok_and(|seconds| seconds > most.as_secs())
+        {
+            let expected = format!("at most {}, the value of {limit}", most.as_secs());
+            return self.refuse(format!("is longer than {limit}"), expected, None);
+        }
+        self.int(&(0..=most.as_secs())).map(Duration::from_secs)
+    }
+
     /// A number that is not negative; anything else is -1.
     fn number(&self) -> f64 {
         match self.kind {
@@ -128,6 +139,16 @@ impl<'a> Item<'a> {
         Some(values.into_iter().enumerate().map(item).collect())
     }
 
+    /// The strings of an array. One string holds them with commas in between, as a variable does.
+    pub(super) fn words(self, expected: &str) -> Option<Vec<Text<'a>>> {
+        if !matches!(self.kind, ValueKind::String(_)) {
+            return self.list(expected)?.into_iter().map(Item::text).collect();
+        }
+        let all = self.text()?;
+        let word = |value: &str| Text { value: value.to_owned(), ..all.clone() };
+        Some(all.value.split(',').map(str::trim).filter(|value| !value.is_empty()).map(word).collect())
+    }
+
     pub(super) fn table(self) -> Option<Table<'a>> {
         let ValueKind::Table(entries) = self.kind else {
             return self.refuse("is not a table", "a table", None);
@@ -137,6 +158,7 @@ impl<'a> Item<'a> {
 }
 
 /// A string. Reports show it as written: what `${VAR}` stands for may be confidential.
+#[derive(Clone)]
 pub(super) struct Text<'a> {
     context: &'a Context<'a>,
     path: String,

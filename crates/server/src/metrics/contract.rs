@@ -106,6 +106,10 @@ metrics! {
         "Calls under way.";
     QUOTA = Gauge "llmrouter_quota_remaining" ["upstream", "provider", "kind"],
         "What is left of our allowance in the tightest window, as the upstream's headers last said; absent after a minute.";
+    CONNECTIONS_CLOSED = Counter "llmrouter_connections_closed_total" ["listener", "reason"],
+        "Connections of clients that the router closed because one of their limits was reached.";
+    PANICS = Counter "llmrouter_panics_total" [],
+        "Requests that a defect of the router ended: each is a line in the log.";
     CONFIG_INFO = Gauge "llmrouter_config_info" ["version"],
         "Always 1; the version names the configuration in force.";
     RELOADS = Counter "llmrouter_config_reloads_total" ["result"],

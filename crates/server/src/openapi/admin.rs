@@ -32,6 +32,8 @@ pub(super) fn document() -> OpenApi {
     let errors = [
         ApiError::no_admin_token(),
         ApiError::admin_is_off(),
+        ApiError::duplicate_header("Authorization"),
+        ApiError::panicked(),
         ApiError::nothing_to_reload(),
         ApiError::bad_configuration("1. models[0].strategy: …"),
     ];

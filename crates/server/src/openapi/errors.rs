@@ -36,7 +36,7 @@ pub(super) fn responses(
 
 /// The key is not known.
 pub(super) fn of_keys() -> Vec<ApiError> {
-    vec![ApiError::no_key()]
+    vec![ApiError::no_key(), ApiError::duplicate_header("Authorization"), ApiError::panicked()]
 }
 
 /// The request cannot come in: its body, or a limit.
