@@ -69,9 +69,9 @@ async fn an_interim_answer_is_skipped() {
     }
 }
 
-/// It is silence, as far as anybody waits for a token: the same limit ends it, and the call is closed.
+/// To whoever waits for a token they are silence: the same limits end it, and the call is closed.
 #[tokio::test]
-async fn interim_answers_without_end_are_cut_off_at_the_first_token_limit() {
+async fn interim_answers_without_end_are_cut_off() {
     let wire = Wire::start(Reply::flood("", "HTTP/1.1 102 Processing\r\n\r\n".repeat(50))).await;
     let rig = launch_with(&format!("http://{}/v1", wire.addr), "first_token_ms = 500").start();
     assert_passed_over(&rig, &wire, "interim answers without end").await;
@@ -91,5 +91,15 @@ async fn the_target_of_a_redirect_gets_neither_the_request_nor_the_key() {
         assert_passed_over(&before(&wire), &wire, status).await;
         assert_eq!(other.requests(), Vec::<String>::new(), "{status}");
         assert!(wire.requests()[0].contains(UPSTREAM_KEY), "the first one has the key");
+    }
+}
+
+/// One that is too long is a connection that broke, one that is too short leaves half an answer.
+#[tokio::test]
+async fn a_length_that_lies_falls_back() {
+    for length in [ANSWER.len() + 100, ANSWER.len() - 20] {
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
+        let wire = Wire::start(Reply::bytes(format!("{head}content-length: {length}\r\n\r\n{ANSWER}"))).await;
+        assert_passed_over(&before(&wire), &wire, &format!("{length} of {} bytes", ANSWER.len())).await;
     }
 }

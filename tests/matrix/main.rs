@@ -7,6 +7,8 @@ mod answers;
 #[cfg(test)]
 mod bounds;
 #[cfg(test)]
+mod in_turn;
+#[cfg(test)]
 mod leaving;
 #[cfg(test)]
 mod outbound;

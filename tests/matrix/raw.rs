@@ -39,6 +39,31 @@ pub(crate) async fn until_closed(addr: SocketAddr, bytes: &[u8]) -> String {
     String::from_utf8_lossy(&all).into_owned()
 }
 
+/// Sends `bytes` and reads one answer, whose body has a length.
+pub(crate) async fn answer(addr: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = connect(addr).await;
+    let _sent = stream.write_all(bytes).await;
+    let mut all = Vec::new();
+    let read = async {
+        let mut buffer = [0; 16 << 10];
+        while !is_whole(&all) {
+            match stream.read(&mut buffer).await {
+                Ok(length @ 1..) => all.extend_from_slice(&buffer[..length]),
+                _ => break,
+            }
+        }
+    };
+    timeout(PATIENCE, read).await.unwrap_or_else(|_| panic!("no answer: {}", String::from_utf8_lossy(bytes)));
+    String::from_utf8_lossy(&all).into_owned()
+}
+
+fn is_whole(read: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(read).to_ascii_lowercase();
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+    length.is_none_or(|length: usize| body.len() >= length)
+}
+
 /// The status of each answer in `text`.
 pub(crate) fn statuses(text: &str) -> Vec<u16> {
     text.split("HTTP/1.1 ").skip(1).filter_map(|rest| rest.get(..3)?.parse().ok()).collect()

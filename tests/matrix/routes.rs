@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 use e2e::{BALANCED, CEREBRAS, CLIENT_KEY, Launch, RUNPOD_LB, Rig};
 use emulator::Settings;
 
-use crate::raw::{body, statuses, until_closed};
+use crate::raw::{answer, body, statuses};
 
 const TOKEN: &str = "token-of-the-operators";
 
@@ -70,7 +70,7 @@ async fn every_route_but_the_probes_wants_a_key() {
             for group in strangers() {
                 let mut bodies = BTreeSet::new();
                 for header in group {
-                    let answer = until_closed(addr, &request(method, &path, &header)).await;
+                    let answer = answer(addr, &request(method, &path, &header)).await;
                     let what = format!("{method} {path} {header:?}: {answer}");
                     if OPEN.contains(&path.as_str()) {
                         assert_eq!(statuses(&answer), [200], "{what}");
@@ -100,7 +100,7 @@ async fn a_clients_key_opens_no_admin_route_and_the_admin_token_no_other() {
     for (addr, file, key) in cases {
         for (method, path) in routes(file).into_iter().filter(closed) {
             let header = format!("authorization: Bearer {key}\r\n");
-            let answer = until_closed(addr, &request(method, &path, &header)).await;
+            let answer = answer(addr, &request(method, &path, &header)).await;
             assert_eq!(statuses(&answer), [401], "{method} {path}: {answer}");
         }
     }
@@ -108,8 +108,7 @@ async fn a_clients_key_opens_no_admin_route_and_the_admin_token_no_other() {
     for (addr, other) in [(public, "admin.rs"), (admin, "api.rs")] {
         for (method, path) in routes(other).into_iter().filter(|route| closed(route) || route.1 == "/metrics") {
             for key in [CLIENT_KEY, TOKEN] {
-                let answer =
-                    until_closed(addr, &request(method, &path, &format!("authorization: Bearer {key}\r\n"))).await;
+                let answer = answer(addr, &request(method, &path, &format!("authorization: Bearer {key}\r\n"))).await;
                 let is_own = addr == admin && path == "/metrics";
                 assert!(is_own || statuses(&answer) == [404], "{method} {path} with {key}: {answer}");
             }
