@@ -6,6 +6,7 @@ times a second all along; no request of it may fail. Figures are printed; times 
 """
 
 import argparse
+import concurrent.futures
 import http.client
 import json
 import os
@@ -83,41 +84,45 @@ class Router:
 
 
 class Good(threading.Thread):
-    """Asks for a chat 20 times a second, on one kept connection and on fresh ones in turn."""
+    """Asks for a chat 20 times a second whether or not the last was answered, on kept connections and fresh ones in turn."""
 
     BODY = json.dumps({"model": "llama-3.1-8b", "max_tokens": 4, "messages": [{"role": "user", "content": "hello"}]})
+    HEADERS = {"authorization": "Bearer sk-demo", "content-type": "application/json"}
 
     def __init__(self, address):
         super().__init__(daemon=True)
         self.address, self.over = address, threading.Event()
-        self.times, self.errors = [], []
+        self.times, self.errors, self.kept = [], [], threading.local()
 
-    def ask(self, connection):
-        headers = {"authorization": "Bearer sk-demo", "content-type": "application/json"}
-        connection.request("POST", "/v1/chat/completions", self.BODY, headers)
-        answer = connection.getresponse()
-        answer.read()
-        if answer.status != 200:
-            self.errors.append(f"status {answer.status}")
+    def connection(self, number):
+        if number % 2:
+            return http.client.HTTPConnection(*self.address, timeout=30)
+        if not hasattr(self.kept, "connection"):
+            self.kept.connection = http.client.HTTPConnection(*self.address, timeout=30)
+        return self.kept.connection
+
+    def ask(self, number, due):
+        try:
+            connection = self.connection(number)
+            connection.request("POST", "/v1/chat/completions", self.BODY, self.HEADERS)
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status != 200:
+                self.errors.append(f"status {answer.status}")
+            if number % 2:
+                connection.close()
+        except (OSError, http.client.HTTPException) as error:
+            self.errors.append(repr(error))
+        self.times.append(time.monotonic() - due)
 
     def run(self):
-        kept = http.client.HTTPConnection(*self.address, timeout=30)
-        number = 0
-        while not self.over.wait(0.05):
-            number += 1
-            begun = time.monotonic()
-            try:
-                if number % 2:
-                    self.ask(kept)
-                else:
-                    fresh = http.client.HTTPConnection(*self.address, timeout=30)
-                    self.ask(fresh)
-                    fresh.close()
-            except OSError as error:
-                self.errors.append(repr(error))
-            except http.client.HTTPException as error:
-                self.errors.append(repr(error))
-            self.times.append(time.monotonic() - begun)
+        begun, number = time.monotonic(), 0
+        with concurrent.futures.ThreadPoolExecutor(64) as pool:
+            while not self.over.is_set():
+                number += 1
+                due = begun + number / 20
+                time.sleep(max(0, due - time.monotonic()))
+                pool.submit(self.ask, number, due)
 
     def figures(self):
         times = sorted(self.times)
@@ -258,6 +263,7 @@ def main():
         report.check("a good client is served meanwhile", not good.errors, f"{good.figures()}; {good.errors[:3]}")
     finally:
         good.over.set()
+        good.join(60)
         router.stop()
     return report.end()
 

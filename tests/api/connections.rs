@@ -162,7 +162,7 @@ async fn a_reader_that_stops_is_cut_off_and_its_call_with_it() {
     rig.until_idle().await;
 }
 
-/// Read ahead to the brim, a connection would be turned without end while its first request waits, which takes a whole core.
+/// Actix polls such a connection without end while its first request waits, which takes a whole core.
 #[tokio::test]
 async fn a_client_that_sends_without_end_behind_its_request_is_cut_off() {
     let rig = launch().start();

@@ -166,3 +166,49 @@ async fn a_body_that_is_waited_for_is_asked_for() {
     connection.send(body).await;
     assert_eq!(status(&connection.answer().await), 200);
 }
+
+/// What follows a request that was framed wrongly is not read as a request: it may be the rest of that one's body.
+#[tokio::test]
+async fn nothing_is_served_behind_bad_framing() {
+    let rig = launch().start();
+    let body = chat("x").to_string();
+    let length = body.len();
+    let good = head(&format!("content-length: {length}\r\n")) + &body;
+    let cases = [
+        ("two framings", head(&format!("content-length: {length}\r\ntransfer-encoding: chunked\r\n")) + "0\r\n\r\n"),
+        ("two lengths", head("content-length: 0\r\ncontent-length: 1\r\n")),
+        ("two codings", head("transfer-encoding: chunked\r\ntransfer-encoding: identity\r\n") + "0\r\n\r\n"),
+        ("a coding with a tail", head("transfer-encoding: chunked, identity\r\n") + "0\r\n\r\n"),
+        ("a length with a space", head("content-length: 1 1\r\n")),
+        ("a space before the colon", head("transfer-encoding : chunked\r\n") + "0\r\n\r\n"),
+        ("a folded line", head("x: y\r\n content-length: 0\r\n")),
+        ("a bad chunk", head("transfer-encoding: chunked\r\n") + "zz\r\n"),
+        ("two hosts", head("host: y\r\n")),
+    ];
+    for (what, bad) in cases {
+        let mut connection = Raw::connect(&rig).await;
+        connection.send(bad + &good).await;
+        let answers = connection.rest().await;
+        assert_eq!(answers.matches("HTTP/1.1 200").count(), 0, "{what}: {answers}");
+    }
+    assert_eq!(received(&rig), 0);
+    still_serves(&rig, 1).await;
+}
+
+/// Whoever asks for another protocol gets this one.
+#[tokio::test]
+async fn no_other_protocol_is_spoken() {
+    let rig = launch().start();
+    let get = |rest: &str| format!("GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{rest}\r\n");
+    for rest in ["upgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n", "upgrade: websocket\r\n"] {
+        let answer = Raw::exchange(&rig, get(rest)).await;
+        assert_eq!(status(&answer), 200, "{rest}: {answer}");
+    }
+    for request in ["TRACE /livez", "CONNECT x:443", "CONNECT /livez", "OPTIONS *", "PRI *"] {
+        let answer = Raw::exchange(&rig, format!("{request} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
+        assert!(matches!(status(&answer), 400 | 404 | 405), "{request}: {answer}");
+    }
+    let answer = Raw::exchange(&rig, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    assert!(matches!(status(&answer), 0 | 400 | 404 | 405), "{answer}");
+    still_serves(&rig, 1).await;
+}

@@ -8,7 +8,7 @@ use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpSocket,
+    net::{TcpSocket, TcpStream},
 };
 
 /// `slow` never ends in time, `quick` does.
@@ -139,6 +139,20 @@ async fn the_listener_stays_open_for_the_grace_period() {
     assert!(stream.is_done() && stream.is_complete, "{:?}", stream.events);
     assert_eq!(stream.header("connection"), "", "a stream may outlast the stop");
     eventually("it ends", async || running.is_finished().then_some(())).await;
+    running.join().unwrap();
+}
+
+/// A client that waits for a process that is about to end would rather have asked another.
+#[tokio::test]
+async fn connections_are_refused_once_the_grace_period_is_over() {
+    let mut rig = rig(3_600, 1.0);
+    let slow = begun(&rig.client, "slow").await;
+    let running = rig.take_running();
+    running.stop();
+    eventually("connections are refused", async || TcpStream::connect(running.addr()).await.err()).await;
+    assert_eq!(rig.admin.get("/livez").await.status, 200);
+    running.stop_now();
+    assert_stopped(&slow.rest().await);
     running.join().unwrap();
 }
 

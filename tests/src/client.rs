@@ -106,16 +106,8 @@ impl Client {
         Stream::of(self.send_chat(body).await)
     }
 
-    /// A connection that was opened in advance and has carried no request for 20 seconds gets a 408 for itself, which on a
-    /// machine that is too busy may cross the request. As HTTP has it, and the SDKs do, it is sent again. An answer of the
-    /// router carries an id.
     async fn send_chat(&self, body: &Value) -> Response {
-        loop {
-            let response = self.json("/v1/chat/completions", body).send().await.expect("an answer");
-            if response.status() != 408 || response.headers().contains_key("x-request-id") {
-                return response;
-            }
-        }
+        self.json("/v1/chat/completions", body).send().await.expect("an answer")
     }
 
     /// `POST /v1/chat/completions`, read as a stream to its end.

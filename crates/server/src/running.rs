@@ -150,6 +150,7 @@ struct Lifecycle {
 
 impl Lifecycle {
     async fn run(self, app: Arc<App>, public: TcpListener, admin: TcpListener, ready: Sender<()>) -> io::Result<()> {
+        let socket = public.try_clone()?;
         let public = connections::serve(Listener::Public, &app, public, self.workers, api::routes)?;
         let admin = connections::serve(Listener::Admin, &app, admin, 1, admin::routes)?;
         let handles = [public.handle(), admin.handle()];
@@ -162,7 +163,7 @@ impl Lifecycle {
                 }
             });
         }
-        actix_web::rt::spawn(stop::when_told(self.orders, self.patience, app, handles));
+        actix_web::rt::spawn(stop::when_told(self.orders, self.patience, app, handles, socket));
         ready.send(()).map_err(io::Error::other)?;
         let (public, admin) = futures_util::future::join(public, admin).await;
         public.and(admin)

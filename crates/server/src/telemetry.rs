@@ -11,8 +11,9 @@ use crate::{
 
 /// Starts logging as configured. Does nothing if the process logs already.
 pub(crate) fn start(log: &Log) {
-    // A bare level is meant for the router; actix would announce each of its workers.
-    let directives = format!("actix_server=warn,{}", log.level);
+    // A bare level is meant for the router. Actix would announce each of its workers, and log an error for each request that
+    // is no HTTP, which is the client's to send as often as it likes.
+    let directives = format!("actix_server=warn,actix_http=off,{}", log.level);
     let filter = EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new("info"));
     let is_terminal = std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal);

@@ -146,19 +146,26 @@ mod tests {
 
     /// The demo, and the address that it serves on.
     fn serving(settings: &[(&str, &str)]) -> (Running, String) {
-        let mut child = Command::new(BINARY)
-            .args(["serve", "--demo"])
+        let mut command = Command::new(BINARY);
+        command.args(["serve", "--demo"]);
+        started(command, settings)
+    }
+
+    fn started(mut command: Command, settings: &[(&str, &str)]) -> (Running, String) {
+        let mut child = command
             .envs(settings.iter().copied())
             .env("LLM_ROUTER__SERVER__LISTEN", "127.0.0.1:0")
             .env("LLM_ROUTER__SERVER__ADMIN_LISTEN", "127.0.0.1:0")
-            .env("LLM_ROUTER__LOG__LEVEL", "off")
             .env("LLM_ROUTER__LOG__ACCESS", "off")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .expect("the binary runs");
-        let lines = BufReader::new(child.stdout.take().expect("piped")).lines().map(|line| line.expect("text"));
-        let address = { lines }
+        // It is not taken: a process whose output nobody takes ends.
+        let output = BufReader::new(child.stdout.as_mut().expect("piped"));
+        let address = output
+            .lines()
+            .map(|line| line.expect("text"))
             .find_map(|line| Some(line.split_once("listening on  http://")?.1.strip_suffix("/v1")?.to_owned()));
         (Running(child), address.expect("an address"))
     }
@@ -202,5 +209,41 @@ mod tests {
             serving(&[("LLM_ROUTER__SERVER__DRAIN_S", "3600"), ("LLM_ROUTER__SERVER__GRACE_S", "3600")]);
         tell(&running, "-INT");
         until("the end", || running.0.try_wait().expect("its state").is_some_and(|status| status.success()));
+    }
+
+    /// Out of files, it takes no more connections, and takes them again when there are files.
+    #[test]
+    fn a_process_out_of_files_recovers() {
+        let mut limited = Command::new("sh");
+        limited.args(["-c", "ulimit -n 100; exec \"$0\" serve --demo", BINARY]);
+        let (mut running, address) = started(limited, &[("LLM_ROUTER__SERVER__WORKERS", "1")]);
+        // The listener is there before the threads that serve it.
+        assert!(readiness(&address).starts_with("HTTP/1.1 200"));
+        let held: Vec<_> = (0..200).map(|_| TcpStream::connect(&address).expect("the kernel takes it")).collect();
+        assert!(running.0.try_wait().expect("its state").is_none());
+        drop(held);
+        until("it serves", || readiness(&address).starts_with("HTTP/1.1 200"));
+    }
+
+    /// Whoever can connect can send what is no HTTP, as often as they like.
+    #[test]
+    fn garbage_does_not_fill_the_log() {
+        let log = std::env::temp_dir().join(format!("llm-router-garbage-{}", std::process::id()));
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec \"$0\" serve --demo 2> \"$1\"", BINARY, log.to_str().expect("UTF-8")]);
+        let (running, address) = started(command, &[("LLM_ROUTER__LOG__LEVEL", "info")]);
+        for garbage in ["GET / HTTP/1.1\r\nno colon\r\n\r\n", "\u{16}\u{3}\u{1}\r\n\r\n", "GET / HTTP/1.1\r\n\r\n"] {
+            for _ in 0..50 {
+                let mut connection = TcpStream::connect(&address).expect("a connection");
+                connection.write_all(garbage.as_bytes()).expect("sent");
+                // However it ends.
+                drop(connection.read_to_end(&mut Vec::new()));
+            }
+        }
+        assert!(readiness(&address).starts_with("HTTP/1.1 200"));
+        drop(running);
+        let lines = fs::read_to_string(&log).expect("a log");
+        drop(fs::remove_file(&log));
+        assert!(lines.lines().count() < 20, "{lines}");
     }
 }

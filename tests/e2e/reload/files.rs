@@ -59,7 +59,7 @@ async fn connections_to_an_upstream_outlive_a_reload() {
     let first = rig.client.chat(&chat("hello")).await;
     assert_eq!((first.status, first.header("x-llm-router-attempts")), (200, "1"));
     change(&rig, "success", || {
-        files.write("config.toml", &format!("{}\n[tasks]\nchat = \"llama\"\n", only_cerebras()))
+        files.write("config.toml", &format!("{}\n[tasks]\nchat = \"llama\"\n", only_cerebras()));
     })
     .await;
     let second = rig.client.chat(&chat("hello")).await;

@@ -20,27 +20,27 @@ use super::Connection;
 /// A whole answer. What it holds is dropped when the last byte was handed to the kernel, or the connection has ended.
 pub(crate) struct Held {
     bytes: Bytes,
-    held: Option<Box<dyn Any>>,
+    guard: Option<Box<dyn Any>>,
     /// `None` where no listener of ours is involved.
     connection: Option<Rc<Connection>>,
 }
 
 impl Held {
-    /// An answer of `bytes` that holds `held`.
-    pub(crate) fn new(bytes: Bytes, held: impl Any, connection: Option<Rc<Connection>>) -> Self {
-        Self { bytes, held: Some(Box::new(held)), connection }
+    /// An answer of `bytes` that holds `guard`.
+    pub(crate) fn new(bytes: Bytes, guard: impl Any, connection: Option<Rc<Connection>>) -> Self {
+        Self { bytes, guard: Some(Box::new(guard)), connection }
     }
 }
 
-/// An answer of JSON that holds `held`.
+/// An answer of JSON that holds `guard`.
 pub(crate) fn json_until_written(
     mut response: HttpResponseBuilder,
     value: &impl Serialize,
-    held: impl Any,
+    guard: impl Any,
     connection: Option<Rc<Connection>>,
 ) -> HttpResponse {
     match serde_json::to_vec(value) {
-        Ok(json) => response.content_type("application/json").body(Held::new(json.into(), held, connection)),
+        Ok(json) => response.content_type("application/json").body(Held::new(json.into(), guard, connection)),
         Err(error) => HttpResponse::from_error(actix_web::Error::from(error)),
     }
 }
@@ -61,8 +61,8 @@ impl MessageBody for Held {
 impl Drop for Held {
     /// The body is encoded in one piece, which may be long before the client has taken it.
     fn drop(&mut self) {
-        if let (Some(held), Some(connection)) = (self.held.take(), &self.connection) {
-            connection.hold_until_written(held);
+        if let (Some(guard), Some(connection)) = (self.guard.take(), &self.connection) {
+            connection.hold_until_written(guard);
         }
     }
 }

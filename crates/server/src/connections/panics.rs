@@ -20,7 +20,7 @@ thread_local! {
 #[derive(Debug)]
 pub(super) struct Panicked(pub(super) String);
 
-/// Has panics logged as one line each, where the process' own hook writes several to standard error.
+/// Has panics logged as one line each; without a log, the process' own hook writes them to standard error.
 pub(crate) fn log_panics() {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -28,8 +28,9 @@ pub(crate) fn log_panics() {
         set_hook(Box::new(move |info| {
             if CAUGHT.get() {
                 LAST.set(Some(described(info)));
+            } else if tracing::enabled!(tracing::Level::ERROR) {
+                tracing::error!(panic = described(info), "a task panicked");
             } else {
-                tracing::error!(panic = described(info), "a thread panicked");
                 before(info);
             }
         }));

@@ -19,9 +19,9 @@ use super::{
 };
 use crate::error::HEAD_TIMEOUT;
 
-/// How often the connection may be turned without a byte read or written. Actix turns one without end while more is read than
-/// it may hold and nothing of it can be begun, which takes a whole core.
-const MAX_IDLE_TURNS: u32 = 10_000;
+/// How often actix may poll the connection in a row without reading or writing a byte. While a client has sent more behind a
+/// request under way than actix reads ahead, actix polls the connection without end, which takes a whole core.
+const MAX_IDLE_POLLS: u32 = 10_000;
 
 /// A client's stream and what is due on it.
 pub(crate) struct Watched<S> {
@@ -29,16 +29,16 @@ pub(crate) struct Watched<S> {
     connection: Rc<Connection>,
     closings: Closings,
     timer: Pin<Box<Sleep>>,
-    idle_turns: u32,
+    idle_polls: u32,
     /// Counted while the stream lives.
     _peer: Peer,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Watched<S> {
     pub(super) fn new(stream: S, connection: Rc<Connection>, closings: Closings, peer: Peer) -> Self {
-        // The first look sets it.
+        // Due at once: the first check sets it.
         let timer = Box::pin(sleep_until(Instant::now()));
-        Self { stream, connection, closings, timer, idle_turns: 0, _peer: peer }
+        Self { stream, connection, closings, timer, idle_polls: 0, _peer: peer }
     }
 
     pub(super) fn connection(&self) -> &Rc<Connection> {
@@ -81,7 +81,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        this.idle_turns = 0;
+        this.idle_polls = 0;
         let before = buffer.filled().len();
         if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(context, buffer) {
             if buffer.filled().len() > before {
@@ -97,7 +97,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        this.idle_turns = 0;
+        this.idle_polls = 0;
         if let Poll::Ready(written) = Pin::new(&mut this.stream).poll_write(context, bytes) {
             this.connection.wrote();
             return Poll::Ready(this.noting(written));
@@ -107,11 +107,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         Poll::Pending
     }
 
-    /// Actix flushes at the end of each turn, once it has written everything that was encoded.
+    /// Actix flushes at the end of each poll, once it has written everything that was encoded.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        this.idle_turns += 1;
-        if this.idle_turns > MAX_IDLE_TURNS {
+        this.idle_polls += 1;
+        if this.idle_polls > MAX_IDLE_POLLS {
             return Poll::Ready(Err(this.close(context, Reason::Flooded)));
         }
         ready!(Pin::new(&mut this.stream).poll_flush(context))?;

@@ -2,11 +2,13 @@
 //! time is over, its stream ends with an error event. Only then are the workers stopped.
 
 use std::{
+    net::{Shutdown, TcpListener},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use actix_web::dev::ServerHandle;
+use socket2::SockRef;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +18,8 @@ use crate::app::App;
 const LAST_WRITES: Duration = Duration::from_secs(1);
 /// The same where the process is to end within a second.
 const HURRIED_WRITES: Duration = Duration::from_millis(500);
+/// Time for the acceptor's thread to notice that it is paused; one that has not logs an error and goes on.
+const PAUSE: Duration = Duration::from_millis(50);
 /// How often is looked whether anything is still under way.
 const TICK: Duration = Duration::from_millis(20);
 
@@ -39,8 +43,14 @@ pub(super) struct Patience {
     pub(super) grace: Duration,
 }
 
-/// Waits for the order to stop and stops the listeners, the public one first.
-pub(super) async fn when_told(orders: Orders, patience: Patience, app: Arc<App>, handles: [ServerHandle; 2]) {
+/// Waits for the order to stop and stops the listeners, the public one first, of which `public` is the socket.
+pub(super) async fn when_told(
+    orders: Orders,
+    patience: Patience,
+    app: Arc<App>,
+    handles: [ServerHandle; 2],
+    public: TcpListener,
+) {
     orders.stop.cancelled().await;
     tracing::info!(requests = app.in_flight.load(Ordering::Acquire), "stopping: requests under way may end");
     app.is_draining.store(true, Ordering::Release);
@@ -52,6 +62,10 @@ pub(super) async fn when_told(orders: Orders, patience: Patience, app: Arc<App>,
         () = orders.stop_now.cancelled() => {}
     }
     handles[0].pause().await;
+    // Actix only stops to look, and that a little later than it says. Clients are to be refused at once, rather than wait for
+    // a process that is about to end.
+    sleep(PAUSE).await;
+    drop(SockRef::from(&public).shutdown(Shutdown::Both));
     tokio::select! {
         () = idle_until(&app, begun + patience.drain.saturating_sub(LAST_WRITES)) => {}
         () = orders.stop_now.cancelled() => {}

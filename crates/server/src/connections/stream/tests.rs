@@ -23,7 +23,7 @@ use crate::{
 const HEAD: Duration = Duration::from_secs(20);
 const IDLE: Duration = Duration::from_secs(75);
 const STALL: Duration = Duration::from_secs(30);
-const LONG: Duration = Duration::from_secs(3_600);
+const LONG: Duration = Duration::from_hours(1);
 const MOMENT: Duration = Duration::from_millis(10);
 
 struct Rig {
@@ -38,7 +38,7 @@ fn rig() -> Rig {
     let answering = Arc::new(AtomicU32::new(0));
     let times = Times { head: HEAD, idle: IDLE, stall: STALL };
     let connection = Rc::new(Connection::new(times, answering.clone(), Instant::now()));
-    let metrics = Arc::new(Metrics::new(Duration::from_secs(60)).expect("metrics"));
+    let metrics = Arc::new(Metrics::new(Duration::from_mins(1)).expect("metrics"));
     let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let closings = Closings { log: Arc::new(ClosingLog::new(Listener::Public, metrics)), peer };
     let counted = Arc::new(Peers::default()).enter(peer, 1, &[]).expect("a place");
@@ -161,7 +161,7 @@ async fn a_client_that_takes_a_byte_now_and_then_is_not() {
     let _begun = rig.server.connection().begin();
     let read = async {
         for _ in 0..36 {
-            sleep(STALL - MOMENT).await;
+            sleep(STALL * 9 / 10).await;
             rig.client.read_exact(&mut [0]).await.expect("a byte");
         }
     };
@@ -196,10 +196,10 @@ async fn what_an_answer_holds_is_given_back_when_it_is_written_and_not_before() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_turns_without_end_is_cut_off() {
+async fn a_connection_that_is_polled_without_end_is_cut_off() {
     let mut rig = rig();
     let _begun = rig.server.connection().begin();
-    for _ in 0..MAX_IDLE_TURNS {
+    for _ in 0..MAX_IDLE_POLLS {
         rig.server.flush().await.expect("allowed");
     }
     assert!(rig.server.flush().await.is_err());
