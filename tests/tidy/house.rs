@@ -123,3 +123,25 @@ fn nothing_unfinished_and_nothing_local_is_left_behind() {
         }
     }
 }
+
+/// A client that believes any certificate sends the key to whoever stands in between.
+#[test]
+fn no_certificate_is_believed_unchecked() {
+    let words = [["dan", "ger_"], ["dan", "gerous("], ["accept_inv", "alid"], ["NoCertificateVer", "ification"]];
+    for path in files("crates", &[".rs"]) {
+        let text = text(&path);
+        for word in words.map(|word| word.concat()) {
+            assert!(!text.contains(&word), "{}: {word}", shown(&path));
+        }
+    }
+}
+
+/// A wall clock may jump: it is read for logs and seeds alone. Clippy bans the call, and one place is let off.
+#[test]
+fn the_wall_clock_is_read_in_one_place() {
+    assert!(text(".clippy.toml").contains("path = \"std::time::SystemTime::now\""));
+    let reads = |path: &std::path::PathBuf| text(path).contains("SystemTime::now()");
+    let ours = files("crates", &[".rs"]).into_iter().filter(|path| !shown(path).starts_with("crates/emulator/"));
+    let readers: Vec<String> = ours.filter(reads).map(|path| shown(&path)).collect();
+    assert_eq!(readers, ["crates/server/src/clock.rs"]);
+}

@@ -6,4 +6,6 @@ mod documents;
 #[cfg(test)]
 mod house;
 #[cfg(test)]
+mod reliability;
+#[cfg(test)]
 mod repository;

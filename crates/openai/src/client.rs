@@ -6,6 +6,8 @@
 //! of streams. Redirects are not followed and proxies from the environment not used: the key goes to the configured host.
 
 use std::{
+    error::Error as StdError,
+    io,
     sync::{Arc, Once},
     time::Duration,
 };
@@ -32,6 +34,9 @@ const MAX_ERROR_BODY: usize = 64 << 10;
 
 /// What a client reads where the connection broke.
 const BROKE: &str = "the connection to the upstream broke";
+/// What a client reads, and the logs, where a certificate has expired or is another host's, or the protocol is too old.
+const NO_TLS: &str =
+    "no TLS connection to the upstream could be made: its certificate or its protocol is not acceptable";
 /// Most connections that a thread keeps for later calls.
 const MOST_KEPT: usize = 4096;
 /// Longest id of an upstream's that is kept, in bytes.
@@ -256,10 +261,21 @@ fn ids(headers: &HeaderMap) -> UpstreamIds {
     UpstreamIds::new(inference.or(request).or_else(|| edge.clone()), worker, edge)
 }
 
+/// Whether no TLS connection could be made. What exactly was wrong may name the upstream's host.
+fn is_tls(error: &(dyn StdError + 'static)) -> bool {
+    // An I/O error does not name what it wraps as its source.
+    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    let inner = wrapped.map(|inner| inner as &(dyn StdError + 'static)).or_else(|| error.source());
+    error.is::<rustls::Error>() || inner.is_some_and(is_tls)
+}
+
 /// What a transport error means. The messages name no address, because they may reach the client.
 pub(crate) fn transport(error: &reqwest::Error) -> Error {
     if error.is_connect() || error.is_builder() {
-        return blame::error(&Signal::Connect, "the upstream could not be reached");
+        return blame::error(
+            &Signal::Connect,
+            if is_tls(error) { NO_TLS } else { "the upstream could not be reached" },
+        );
     }
     blame::error(&Signal::Broke, BROKE)
 }

@@ -1,0 +1,16 @@
+//! The binary in an environment that goes wrong: certificates that must not be believed, a clock that jumps, no descriptors, and what is
+//! written to its log.
+
+// The modules say `cfg(test)` for clippy, which allows `unwrap` and `panic` there.
+#[cfg(test)]
+mod clock;
+#[cfg(test)]
+mod descriptors;
+#[cfg(test)]
+mod log;
+#[cfg(test)]
+mod router;
+#[cfg(test)]
+mod tls;
+#[cfg(test)]
+mod wire;
