@@ -157,15 +157,23 @@ async fn a_whole_answer_without_room_is_the_routers_own_overload() {
 /// A whole answer keeps its memory until its client has taken it.
 #[tokio::test]
 async fn an_answer_counts_until_it_is_written() {
-    let length = 8 << 20;
+    // More than the kernel takes in advance.
+    let length = 32 << 20;
     let upstream = Scripted::start("application/json", &[&completion(length)]).await;
     let model = "\n[[models]]\nname = \"scripted\"\nstrategy = \"weighted\"\ntargets = [{ upstream = \"scripted\" }]\n";
     let rig = Launch::new(Settings::instant(), &format!("{}{model}", upstream.config())).start();
     let body = with(chat("hello"), json!({"model": "scripted"})).to_string();
     let mut slow = Raw::connect(&rig).await;
-    slow.send(upload_head(&format!("content-length: {}", body.len())) + &body).await;
+    let framing = format!("connection: close\r\ncontent-length: {}", body.len());
+    slow.send(upload_head(&framing) + &body).await;
     eventually("the answer is there", async || (gauge(&rig, "used_bytes").await >= length).then_some(())).await;
-    let answer = slow.answer().await;
+    eventually("its upstream is done", async || {
+        let served = rig.metrics().await.value("llmrouter_requests_total", &[("outcome", "ok")]);
+        (served > 0.5).then_some(())
+    })
+    .await;
+    assert!(gauge(&rig, "used_bytes").await >= length, "nobody has read it yet");
+    let answer = slow.rest().await;
     assert!(answer.len() > length && status(&answer) == 200);
     until_given_back(&rig).await;
 }
