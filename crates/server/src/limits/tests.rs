@@ -173,6 +173,17 @@ fn permits_stand_for_calls_and_are_given_back() {
 }
 
 #[test]
+fn a_refusal_for_the_rate_leaves_the_permit_as_it_was() {
+    let limiter = KeyLimiter::new(limits(1, 4, 10));
+    let (mut first, mut second) = (limiter.enter().expect("free"), limiter.enter().expect("free"));
+    limiter.charge(&mut first, 3).expect("four are there");
+    assert!(matches!(limiter.charge(&mut second, 3), Err(Refused::Rate { .. })));
+    assert_eq!(limiter.in_flight.load(Ordering::Acquire), 4);
+    drop(second);
+    assert_eq!(limiter.in_flight.load(Ordering::Acquire), 3);
+}
+
+#[test]
 fn what_never_fits_is_told_so() {
     let limiter = KeyLimiter::new(limits(100, 0, 20));
     let mut permit = limiter.enter().expect("free");
