@@ -97,7 +97,7 @@ impl Files {
 
     fn text(&self, sections: &str, key: &str) -> String {
         let common = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\nworkers = 2\n[log]\nlevel = \"off\"\n\
+            "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\ngrace_s = 0\nworkers = 2\n[log]\nlevel = \"off\"\n\
              access = \"off\"\n[[keys]]\nid = \"test\"\nteam = \"test\"\nsha256 = {key:?}\n"
         );
         let folder = self.folder.to_str().unwrap();
