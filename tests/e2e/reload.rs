@@ -97,8 +97,8 @@ impl Files {
 
     fn text(&self, sections: &str, key: &str) -> String {
         let common = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\nworkers = 2\n[log]\nlevel = \"off\"\n\
-             access = \"off\"\n[[keys]]\nid = \"test\"\nteam = \"test\"\nsha256 = {key:?}\n"
+            "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\ngrace_s = 0\nworkers = 2\n\
+             [log]\nlevel = \"off\"\naccess = \"off\"\n[[keys]]\nid = \"test\"\nteam = \"test\"\nsha256 = {key:?}\n"
         );
         let folder = self.folder.to_str().unwrap();
         format!("{common}{}", sections.replace("${EMULATOR}", &self.emulator).replace("${FOLDER}", folder))
