@@ -85,7 +85,12 @@ mod tests {
                 return;
             };
             let served = Served::new("org/model", Some(64), "max_tokens");
-            let call = Call { request_id: "r".into(), deadline: Instant::now(), adjustment: None };
+            let call = Call {
+                request_id: "r".into(),
+                deadline: Instant::now(),
+                adjustment: None,
+                memory: MemoryBudget::default(),
+            };
             drop(check(&request).map(|()| outgoing(&request, &served, &call).rewrite.finish()));
         });
     }
