@@ -144,22 +144,27 @@ async def streams(options, report: Report) -> None:
 
 
 async def overload(options, report: Report) -> None:
-    seconds = 20 * options.minutes
-    cap = 32
+    rounds, seconds, cap = 5, 5 * options.minutes, 32
     with Lab(options.binary, max_in_flight=cap, speed=1) as it:
         request = chat(KEYS["good"], max_tokens=24)
-        alone, _ = Crowd(it.public, request, cap, seconds).results()
-        served, others = Crowd(it.public, request, 3 * cap, seconds).results()
+        peaks, served, shed, codes = [], [], [], set()
+        # In turn, so that whatever else the machine does falls on both.
+        for _ in range(rounds):
+            good, _ = Crowd(it.public, request, cap, seconds).results()
+            peaks.append(len(good) / seconds)
+            good, others = Crowd(it.public, request, 3 * cap, seconds).results()
+            served.append(len(good) / seconds)
+            shed += others.get("503", [])
+            codes |= set(others)
         after, late = Crowd(it.public, request, cap, 5).results()
-        shed = others.get("503", [])
-        goodput = len(served) / max(1, len(alone))
+        goodput = statistics.median(served) / statistics.median(peaks)
         report.figure(
             f"three times the {cap} requests that may be under way",
-            f"{len(served) / seconds:.0f} served a second ({goodput:.0%} of the peak), {len(shed) / seconds:.0f} refused a "
-            f"second, p99 of a refusal {ms(quantile(shed, 0.99))}",
+            f"{statistics.median(served):.0f} served a second ({goodput:.0%} of the peak), "
+            f"{len(shed) / seconds / rounds:.0f} refused a second, p99 of a refusal {ms(quantile(shed, 0.99))}",
         )
         report.check("overload costs a tenth of what is served at most", goodput >= 0.9, f"{goodput:.0%}")
-        report.check("what is too much is refused with 503", set(others) == {"503"}, f"{counted(others)}")
+        report.check("what is too much is refused with 503", codes == {"503"}, f"{codes}")
         report.check("afterwards nothing is refused", after and not late, f"{counted(late)}")
 
 

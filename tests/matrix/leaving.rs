@@ -155,7 +155,7 @@ async fn announce(rig: &Rig) -> net::TcpStream {
     stream
 }
 
-/// Another client takes the place at once, while the body of the one that left never came.
+/// Another client takes the permit at once, while the body of the one that left never came.
 #[tokio::test]
 async fn a_client_that_leaves_amid_its_body_gives_its_permit_back() {
     let rig = launch(Point::Backoff);

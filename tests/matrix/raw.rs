@@ -12,7 +12,7 @@ use tokio::{
     time::timeout,
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A connection from an address that has not been used lately.
 pub(crate) async fn connect(addr: SocketAddr) -> TcpStream {
@@ -45,7 +45,7 @@ pub(crate) async fn answer(addr: SocketAddr, bytes: &[u8]) -> String {
     let _sent = stream.write_all(bytes).await;
     let mut all = Vec::new();
     let read = async {
-        let mut buffer = [0; 16 << 10];
+        let mut buffer = [0; 4096];
         while !is_whole(&all) {
             match stream.read(&mut buffer).await {
                 Ok(length @ 1..) => all.extend_from_slice(&buffer[..length]),

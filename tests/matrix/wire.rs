@@ -90,7 +90,7 @@ impl Wire {
 
 async fn serve(mut socket: TcpStream, reply: Reply, record: Record) {
     let mut request = Vec::new();
-    let mut buffer = [0; 16 << 10];
+    let mut buffer = vec![0; 16 << 10];
     while !is_whole(&request) {
         match socket.read(&mut buffer).await {
             Ok(0) | Err(_) => break,

@@ -110,7 +110,7 @@ fn defines(file: &str, name: &str) -> bool {
         return false;
     }
     let text = text(file);
-    if file.ends_with(".py") {
+    if Path::new(file).extension().is_some_and(|extension| extension == "py") {
         return text.contains(&format!("\ndef {name}(")) || text.contains(&format!("\nasync def {name}("));
     }
     let Some(at) = text.find(&format!("fn {name}(")) else { return false };

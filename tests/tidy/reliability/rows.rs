@@ -153,8 +153,8 @@ pub(super) const ROWS: [Row; 57] = [
     row("X3", "wrong types and fields, from the schema", "tests/run openapi"),
     row(
         "X4",
-        "n, best_of, limits, tools out of bounds",
-        "tests/matrix/bounds.rs::a_number_out_of_bounds_is_refused_by_name crates/provider/src/head/tests.rs::inputs_and_answers_are_bounded",
+        "n, best_of, limits, logprobs, stop, tools out of bounds",
+        "tests/matrix/bounds.rs::a_number_out_of_bounds_is_refused_by_name crates/provider/src/head/tests.rs::inputs_and_answers_are_bounded crates/provider/src/head/tests.rs::texts_to_stop_at_are_bounded",
     ),
     rest(
         "X5",

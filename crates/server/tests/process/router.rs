@@ -121,7 +121,7 @@ pub(crate) fn request(line: &str, key: &str, body: &str) -> String {
 /// Sends and reads until the router closes.
 pub(crate) fn exchange(address: &str, request: &str) -> String {
     let Ok(mut stream) = TcpStream::connect(address) else { return String::new() };
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
     drop(stream.write_all(request.as_bytes()));
     let mut answer = Vec::new();
     drop(stream.read_to_end(&mut answer));
