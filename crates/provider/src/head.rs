@@ -13,6 +13,8 @@ pub use body::{MAX_FIELDS, RequestBody};
 
 use crate::{Malformed, Object, Operation};
 
+/// Most texts at which an answer ends: each is looked for at every token.
+const MAX_STOPS: u64 = 64;
 /// Most entries of a `prompt` or an `input`.
 const MAX_INPUTS: u64 = 2_048;
 /// Most numbers of tokens in a `prompt` or an `input`, in all its entries together.

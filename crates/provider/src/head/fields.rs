@@ -1,6 +1,6 @@
 //! The top-level fields that are looked at, and their bounds.
 
-use super::{MAX_INPUTS, MAX_TOKENS, Refused, State, input_field};
+use super::{MAX_INPUTS, MAX_STOPS, MAX_TOKENS, Refused, State, input_field};
 use crate::{Operation, Value};
 
 impl State<'_> {
@@ -36,6 +36,8 @@ impl State<'_> {
             }
             "best_of" => self.head.best_of = self.integer(0, 20)?.unwrap_or(1).max(1),
             "top_logprobs" => drop(self.integer(0, 20)?),
+            "logprobs" => self.flag_or_integer(20)?,
+            "stop" => self.stop()?,
             "temperature" => self.number(0.0, 2.0)?,
             "top_p" => self.number(0.0, 1.0)?,
             "presence_penalty" | "frequency_penalty" => self.number(-2.0, 2.0)?,
@@ -166,6 +168,38 @@ impl State<'_> {
             Value::Null => Ok(false),
             _ => Err(self.wrong(format!("'{}' must be true or false", self.body.field.decoded()))),
         }
+    }
+
+    /// A flag in a chat, a number in a text completion; servers take either in both.
+    fn flag_or_integer(&mut self, max: u64) -> Result<(), Refused> {
+        let value = self.body.reader.value()?;
+        if matches!(value, Value::Null | Value::Bool(_)) || value.count().is_some_and(|number| number <= max) {
+            return Ok(());
+        }
+        let field = self.body.field.decoded();
+        Err(self.wrong(format!("'{field}' must be true, false or a whole number from 0 to {max}")))
+    }
+
+    /// A text, or several.
+    fn stop(&mut self) -> Result<(), Refused> {
+        if self.body.reader.peek() != Some(b'[') {
+            let value = self.body.reader.value()?;
+            let is_right = value == Value::Null || value.text().is_some();
+            return if is_right { Ok(()) } else { Err(self.no_stop()) };
+        }
+        self.body.reader.enter()?;
+        let mut count = 0;
+        while self.body.reader.element()? {
+            count += 1;
+            if self.body.reader.value()?.text().is_none() || count > MAX_STOPS {
+                return Err(self.no_stop());
+            }
+        }
+        Ok(())
+    }
+
+    fn no_stop(&self) -> Refused {
+        self.wrong(format!("'stop' must be a string or an array of at most {MAX_STOPS} strings"))
     }
 
     /// A whole number; null is as if the field were left out.

@@ -44,12 +44,26 @@ fn every_mistake_names_its_field() {
         (r#"{"model":"m","messages":[{"role":"user"}],"stream":"yes"}"#, "stream"),
         (r#"{"model":"m","messages":[{"role":"user"}],"stream_options":{"include_usage":3}}"#, "stream_options"),
         (r#"{"model":"m","messages":[{"role":"user"}],"tools":[]}"#, "tools"),
+        (r#"{"model":"m","messages":[{"role":"user"}],"logprobs":21}"#, "logprobs"),
+        (r#"{"model":"m","messages":[{"role":"user"}],"logprobs":"yes"}"#, "logprobs"),
+        (r#"{"model":"m","messages":[{"role":"user"}],"stop":7}"#, "stop"),
+        (r#"{"model":"m","messages":[{"role":"user"}],"stop":["x",7]}"#, "stop"),
         (r#"{"model":"m","model":"n","messages":[{"role":"user"}]}"#, "model"),
     ];
     for (text, field) in cases {
         let (message, param) = refused(text);
         assert_eq!(param.as_deref(), Some(field), "{text}: {message}");
     }
+}
+
+#[test]
+fn texts_to_stop_at_are_bounded() {
+    let with = |stop: &str| format!(r#"{{"model":"m","messages":[{{"role":"user"}}],"stop":{stop}}}"#);
+    let texts = |count: usize| with(&format!("[{}]", vec![r#""x""#; count].join(",")));
+    for right in [with("null"), with(r#""x""#), with("[]"), texts(64)] {
+        chat(&right).expect(&right);
+    }
+    assert_eq!(refused(&texts(65)).1.as_deref(), Some("stop"));
 }
 
 #[test]
