@@ -16,6 +16,7 @@ fn a_request_makes_one_line_of_log_whatever_it_holds() {
         ["a\\nb", "a\\r\\n{\\\"status\\\":200}", "\\u2028\\u2029\\u0085", "\\u001b[2J\\u001b]0;x\\u0007", "llama\\n"];
     for name in names {
         let body = format!(r#"{{"model":"{name}","messages":[{{"role":"user","content":"{name}"}}],"user":"{name}"}}"#);
+        // A key that is not known makes a line of the process log, which is limited, and none here.
         for key in [KEY, name] {
             let answer = exchange(&router.public, &request("POST /v1/chat/completions", key, &body));
             assert!(answer.starts_with("HTTP/1.1 4"), "{name}: {answer}");
@@ -23,9 +24,9 @@ fn a_request_makes_one_line_of_log_whatever_it_holds() {
     }
     let lines = eventually("every request has its line", || {
         let text = fs::read_to_string(&file).unwrap_or_default();
-        (text.matches('\n').count() >= 2 * names.len()).then_some(text)
+        (text.matches('\n').count() >= names.len()).then_some(text)
     });
-    assert_eq!(lines.lines().count(), 2 * names.len(), "{lines}");
+    assert_eq!(lines.lines().count(), names.len(), "{lines}");
     for line in lines.lines() {
         let read: serde_json::Value = serde_json::from_str(line).unwrap();
         assert!(read.is_object() && !line.contains(|c: char| c.is_control()), "{line}");
