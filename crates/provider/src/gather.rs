@@ -41,7 +41,8 @@ impl<E> From<NoMemory> for Ungathered<E> {
 /// Reads a body of at most `limit` bytes; `expected` is the length that it announced, if it did.
 ///
 /// Memory is reserved as bytes come, so that a sender who only announces a long body takes none from others; but one that would
-/// not fit now is refused before it is read. A body that comes in one piece is taken as it is.
+/// not fit now is refused before it is read. A body that comes in one piece is taken as it is. Once the announced length is there,
+/// its end is not waited for: in a request that asks for an upgrade of its connection it never comes.
 ///
 /// # Errors
 /// As soon as the body is too long, has no room or breaks off.
@@ -58,7 +59,9 @@ pub async fn gather<E>(
     let mut reservation = memory.nothing();
     let mut body = Vec::new();
     let mut first = Bytes::new();
-    while let Some(piece) = pieces.next().await {
+    while expected != Some(first.len() + body.len())
+        && let Some(piece) = pieces.next().await
+    {
         let piece = piece.map_err(Ungathered::Broken)?;
         let length = first.len() + body.len() + piece.len();
         if length > limit {
@@ -104,6 +107,17 @@ mod tests {
     ) -> Result<Gathered, Ungathered<&'static str>> {
         let pieces = pieces.iter().map(|length| Ok(Bytes::from(vec![b'x'; *length])));
         gather(stream::iter(pieces), expected, limit, memory).await
+    }
+
+    #[tokio::test]
+    async fn what_comes_behind_the_announced_length_is_not_waited_for() {
+        for pieces in [&[][..], &[5], &[2, 3]] {
+            let length: usize = pieces.iter().sum();
+            let pieces = pieces.iter().map(|length| Ok::<_, ()>(Bytes::from(vec![b'x'; *length])));
+            let endless = stream::iter(pieces).chain(stream::pending());
+            let gathered = gather(endless, Some(length), 10, &MemoryBudget::default()).now_or_never();
+            assert_eq!(gathered.expect("no wait").expect("a body").body.len(), length);
+        }
     }
 
     #[tokio::test]
