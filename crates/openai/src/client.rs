@@ -24,7 +24,7 @@ use thread_local::ThreadLocal;
 use crate::{
     blame::{self, Signal},
     classify::{Dialect, Failure, OpenAiDialect},
-    connections::{Opened, is_stale, noting_connections},
+    connections::Answered,
     outgoing::Finished,
     reply::{self, Told},
 };
@@ -82,11 +82,17 @@ pub struct Client {
 
 /// The connections of an upstream. They carry no key: that goes with every call.
 struct Pools {
-    per_thread: ThreadLocal<reqwest::Client>,
+    per_thread: ThreadLocal<Pool>,
     /// Keeps no connection: for calls that a kept one has failed.
     fresh: ThreadLocal<reqwest::Client>,
     prototype: reqwest::Client,
     connect_timeout: Duration,
+}
+
+/// The connections of one thread.
+struct Pool {
+    http: reqwest::Client,
+    answered: Answered,
 }
 
 impl Pools {
@@ -95,9 +101,12 @@ impl Pools {
         Ok(Self { per_thread: ThreadLocal::new(), fresh: ThreadLocal::new(), prototype, connect_timeout })
     }
 
-    fn http(&self) -> &reqwest::Client {
-        // Building worked once already; the prototype is merely slower from another thread.
-        self.per_thread.get_or(|| build(self.connect_timeout, MOST_KEPT).unwrap_or_else(|_| self.prototype.clone()))
+    fn pool(&self) -> &Pool {
+        self.per_thread.get_or(|| Pool {
+            // Building worked once already; the prototype is merely slower from another thread.
+            http: build(self.connect_timeout, MOST_KEPT).unwrap_or_else(|_| self.prototype.clone()),
+            answered: Answered::new(MOST_KEPT),
+        })
     }
 
     fn fresh(&self) -> &reqwest::Client {
@@ -161,16 +170,20 @@ impl Client {
         let headers = if request.head.stream { &self.stream_headers } else { &self.headers };
         *http_call.headers_mut() = headers.clone();
         *http_call.body_mut() = Some(body.into());
-        let is_fresh = call.adjustment == Some(Adjustment::FreshConnection);
-        let http = if is_fresh { self.pools.fresh() } else { self.pools.http() };
-        let (response, opened) = Opened::during(http.execute(http_call)).await;
-        let response = response.map_err(|error| {
-            if opened == Opened::Nothing && is_stale(&error) {
-                let error = blame::error(&Signal::Stale, BROKE);
-                return Error { again: Some(Adjustment::FreshConnection), ..error };
-            }
-            transport(&error)
-        })?;
+        let response = if call.adjustment == Some(Adjustment::FreshConnection) {
+            self.pools.fresh().execute(http_call).await.map_err(|error| transport(&error))?
+        } else {
+            let Pool { http, answered } = self.pools.pool();
+            let response = http.execute(http_call).await.map_err(|error| {
+                if answered.is_stale(&error) {
+                    let error = blame::error(&Signal::Stale, BROKE);
+                    return Error { again: Some(Adjustment::FreshConnection), ..error };
+                }
+                transport(&error)
+            })?;
+            answered.note(response.extensions());
+            response
+        };
         let told = Told { injected, ids: ids(response.headers()) };
         if !response.status().is_success() {
             return Err(told.judge(failure(response, Some(request.operation), &call.memory, dialect).await));
@@ -202,7 +215,7 @@ impl Client {
         let mut call = reqwest::Request::new(method, url);
         *call.headers_mut() = self.headers.clone();
         *call.body_mut() = (!body.is_empty()).then(|| body.into());
-        let response = self.pools.http().execute(call).await.map_err(|error| transport(&error))?;
+        let response = self.pools.pool().http.execute(call).await.map_err(|error| transport(&error))?;
         if !response.status().is_success() {
             return Err(failure(response, None, &MemoryBudget::default(), dialect).await);
         }
@@ -218,7 +231,7 @@ fn build(connect_timeout: Duration, most_kept: usize) -> Result<reqwest::Client,
         // An error means that the process has chosen a provider already, which is as good.
         drop(rustls::crypto::ring::default_provider().install_default());
     });
-    noting_connections(reqwest::Client::builder())
+    reqwest::Client::builder()
         .no_proxy()
         .http1_only()
         .redirect(reqwest::redirect::Policy::none())

@@ -1,89 +1,129 @@
-//! Whether a call opened a connection of its own or went over one that was kept.
+//! Whether a call went over a connection that was kept, or over one that it opened.
 //!
 //! A server may close a kept connection at the very moment at which a request is written to it. The request was not served
 //! then, and the upstream is not ill: it is worth a second call on another connection. An error on a connection that the call
-//! itself opened says something else. The HTTP client does not tell the two apart, so its connector is watched.
+//! itself opened says something else. The HTTP client does not tell the two apart, but it names the port of this machine that a
+//! connection has: a connection over which an answer came before is a kept one.
 
-use std::{
-    cell::Cell,
-    error::Error as _,
-    io,
-    task::{Context, Poll},
-};
+use std::{error::Error as StdError, io};
 
-use reqwest::ClientBuilder;
-use tower_layer::layer_fn;
-use tower_service::Service;
+use http::Extensions;
+use hyper_util::client::legacy::{self, connect::HttpInfo};
+use parking_lot::Mutex;
 
-tokio::task_local! {
-    static OPENED: Cell<Opened>;
+/// Bits for all ports.
+const WORDS: usize = (1 << 16) / 64;
+
+/// The ports of the connections of one pool over which answers came lately.
+pub(crate) struct Answered {
+    /// As many connections as a pool may keep, at most twice.
+    most: usize,
+    ports: Mutex<Ports>,
 }
 
-/// What a call opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Opened {
-    /// It went over a kept connection.
-    Nothing,
-    /// It began to open a connection, though another may have become free first.
-    Connection,
+/// Ports that were noted last, and those before them. The kernel gives a port out again only after thousands of others, so one
+/// that is noted belongs to the connection that it was noted for.
+#[derive(Default)]
+struct Ports {
+    recent: Set,
+    older: Set,
 }
 
-impl Opened {
-    /// What `call` opens while it runs.
-    pub(crate) async fn during<T>(call: impl Future<Output = T>) -> (T, Self) {
-        let noted = async {
-            let output = call.await;
-            (output, OPENED.with(Cell::get))
-        };
-        OPENED.scope(Cell::new(Self::Nothing), noted).await
+/// A bit for each port, once there is one.
+#[derive(Default)]
+struct Set {
+    bits: Vec<u64>,
+    count: usize,
+}
+
+impl Set {
+    fn holds(&self, port: u16) -> bool {
+        self.bits.get(usize::from(port) / 64).is_some_and(|word| word >> (port % 64) & 1 == 1)
+    }
+
+    fn add(&mut self, port: u16) {
+        if self.holds(port) {
+            return;
+        }
+        self.bits.resize(WORDS, 0);
+        self.bits[usize::from(port) / 64] |= 1 << (port % 64);
+        self.count += 1;
     }
 }
 
-/// A client whose calls can be watched by [`Opened::during`].
-pub(crate) fn noting_connections(builder: ClientBuilder) -> ClientBuilder {
-    builder.connector_layer(layer_fn(|connector| Noting { connector }))
-}
-
-/// A connector that notes its use.
-#[derive(Clone)]
-struct Noting<C> {
-    connector: C,
-}
-
-impl<C: Service<T>, T> Service<T> for Noting<C> {
-    type Response = C::Response;
-    type Error = C::Error;
-    type Future = C::Future;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.connector.poll_ready(context)
+impl Answered {
+    /// Of a pool that keeps at most so many connections.
+    pub(crate) fn new(most: usize) -> Self {
+        Self { most, ports: Mutex::default() }
     }
 
-    fn call(&mut self, target: T) -> Self::Future {
-        // Outside of a call, a connection may be opened for nobody in particular.
-        let _unwatched = OPENED.try_with(|opened| opened.set(Opened::Connection));
-        self.connector.call(target)
+    /// An answer came over the connection of which its extensions tell.
+    pub(crate) fn note(&self, extensions: &Extensions) {
+        let Some(connection) = extensions.get::<HttpInfo>() else { return };
+        self.note_port(connection.local_addr().port());
+    }
+
+    fn note_port(&self, port: u16) {
+        let mut ports = self.ports.lock();
+        if ports.recent.count >= self.most && !ports.recent.holds(port) {
+            ports.older = std::mem::take(&mut ports.recent);
+        }
+        ports.recent.add(port);
+    }
+
+    fn knows(&self, port: u16) -> bool {
+        let ports = self.ports.lock();
+        ports.recent.holds(port) || ports.older.holds(port)
+    }
+
+    /// Whether `error` is a kept connection that was closed before a byte of an answer.
+    pub(crate) fn is_stale(&self, error: &reqwest::Error) -> bool {
+        if error.is_timeout() || error.is_connect() || error.is_builder() {
+            return false;
+        }
+        let (mut closed, mut port) = (false, None);
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            closed |= is_closed(error);
+            port = port.or_else(|| port_of(error));
+            cause = error.source();
+        }
+        closed && port.is_some_and(|port| self.knows(port))
     }
 }
 
-/// Whether `error` is a connection that was closed before a byte of an answer.
-pub(crate) fn is_stale(error: &reqwest::Error) -> bool {
-    if error.is_timeout() || error.is_connect() || error.is_builder() {
-        return false;
-    }
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let is_closed = error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message);
-        let is_reset = error.downcast_ref::<io::Error>().is_some_and(|error| {
+/// Whether a connection was closed.
+fn is_closed(error: &(dyn StdError + 'static)) -> bool {
+    error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message)
+        || error.downcast_ref::<io::Error>().is_some_and(|error| {
             matches!(
                 error.kind(),
                 io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe
             )
-        });
-        if is_closed || is_reset {
-            return true;
+        })
+}
+
+/// The port of this machine that the connection of a failed call has.
+fn port_of(error: &(dyn StdError + 'static)) -> Option<u16> {
+    let connection = error.downcast_ref::<legacy::Error>()?.connect_info()?;
+    let mut extensions = Extensions::new();
+    connection.get_extras(&mut extensions);
+    Some(extensions.get::<HttpInfo>()?.local_addr().port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ports_noted_last_are_known() {
+        let answered = Answered::new(100);
+        assert!(!answered.knows(0) && !answered.knows(u16::MAX));
+        for port in (0..=u16::MAX).rev() {
+            answered.note_port(port);
+            answered.note_port(port);
+            assert!(answered.knows(port) && answered.knows(port.saturating_add(99)), "{port}");
         }
-        cause = error.source();
+        assert!(!answered.knows(250), "beyond twice as many as are kept");
     }
-    false
 }

@@ -39,7 +39,7 @@ const INJECTED_PARAMS: HeaderName = HeaderName::from_static("x-llm-router-inject
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-llm-router-attempts");
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// A parsed request, with the model that its name resolves to.
+/// A parsed request, with the model that its name resolves to. It is large, and lives on the heap.
 pub(crate) struct Prepared {
     request: Request,
     caller: Caller,
@@ -60,7 +60,7 @@ impl Prepared {
         admitted: Admitted,
         live: &Live,
         form: Form,
-    ) -> Self {
+    ) -> Box<Self> {
         let calls = resolved.calls(&request.head);
         let Admitted { id, key, permits, reservation, at, falls_back, .. } = admitted;
         let (model, ensemble) = match resolved {
@@ -80,11 +80,11 @@ impl Prepared {
             deadline: None,
             memory: reservation.budget().clone(),
         };
-        Self { request, caller, ensemble, held: (reservation, permits), key, calls, form }
+        Box::new(Self { request, caller, ensemble, held: (reservation, permits), key, calls, form })
     }
 
     /// The same, counted against the allowance of its key.
-    pub(crate) fn counted(mut self, context: &mut RequestContext) -> Result<Self, ApiError> {
+    pub(crate) fn counted(mut self: Box<Self>, context: &mut RequestContext) -> Result<Box<Self>, ApiError> {
         let named = self.caller.model.as_deref().unwrap_or(&self.request.head.model);
         let model = self.ensemble.is_none().then_some(named);
         context.count(&self.key.limiter, &mut self.held.1[0], model, self.calls)?;
@@ -107,9 +107,9 @@ pub(crate) async fn ask(
 }
 
 /// Has the router answer and makes a response of it.
-pub(crate) async fn answer(context: RequestContext, prepared: Prepared) -> HttpResponse {
+pub(crate) async fn answer(context: RequestContext, prepared: Box<Prepared>) -> HttpResponse {
     let RequestContext { app, live, mut response, version, connection, .. } = context;
-    let Prepared { request, caller, ensemble, held: (reservation, permits), form, .. } = prepared;
+    let Prepared { request, caller, ensemble, held: (reservation, permits), form, .. } = *prepared;
     let permits: Permits = Arc::new(permits);
     let request = request.holding((reservation, permits.clone()));
     let (id, memory, keep_alive) = (caller.request_id.clone(), caller.memory.clone(), live.server.keep_alive_comment);

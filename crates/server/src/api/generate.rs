@@ -43,7 +43,7 @@ async fn serve(request: &HttpRequest, payload: web::Payload, app: &Arc<App>, str
     }
 }
 
-fn prepare(mut admitted: Admitted, live: &Live, stream: bool) -> Result<Prepared, ApiError> {
+fn prepare(mut admitted: Admitted, live: &Live, stream: bool) -> Result<Box<Prepared>, ApiError> {
     // The body, and the chat that its fields are made into.
     admitted.reservation.resize(2 * admitted.body.len())?;
     let body = std::mem::take(&mut admitted.body);

@@ -38,7 +38,7 @@ pub(crate) async fn serve(
     }
 }
 
-fn prepare(operation: Operation, admitted: Admitted, live: &Live) -> Result<Prepared, ApiError> {
+fn prepare(operation: Operation, admitted: Admitted, live: &Live) -> Result<Box<Prepared>, ApiError> {
     let request = Request::parse(operation, admitted.body.clone(), live.server.limits)?;
     let resolved = admitted.resolve(live, Some(&request.head.model))?;
     let resolved = match operation {
