@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use provider::{
     Error, Frame, Frames, Gathered, MemoryBudget, NoMemory, Request, Reservation, Ungathered, UpstreamIds, gather,
-    long_work,
+    long_work, tree_bytes,
 };
 use reqwest::{Response, header::CONTENT_TYPE};
 
@@ -88,7 +88,7 @@ pub(crate) fn frames(
         }
         let Gathered { body, mut reservation } = gather(body, None, MAX_WHOLE, &memory).await.map_err(unread)?;
         // The frames say all of it once more.
-        reservation.resize(2 * body.len())?;
+        reservation.resize(body.len() + tree_bytes(&body))?;
         let (reservation, frames) = long_work(body.len(), move || {
             let frames = as_stream(&body, asked, dialect);
             (reservation, frames)

@@ -19,7 +19,7 @@ pub(crate) use reader::MAX_DEPTH;
 pub use reader::Reader;
 pub use rewrite::Rewrite;
 pub use text::{Text, whole_characters};
-pub use tree::tree;
+pub use tree::{tree, tree_bytes};
 pub use value::Value;
 
 /// Notes that a key or a value is looked at; nothing outside of tests.

@@ -159,8 +159,9 @@ impl App {
     /// Tells the observers of a request that never reached the router.
     pub(crate) fn rejected(&self, subject: Subject, error: &ApiError, since: Instant) {
         let version = self.live.load().version.clone();
+        let subject_key = subject.key.clone();
         let ended = RequestEnded::refused(subject, error.outcome(), since.elapsed(), version);
-        if error.is_of_a_stranger() {
+        if error.is_of_a_stranger() && subject_key.is_none() {
             // Counted alone: a line in the access log for each would let strangers fill the disk.
             self.metrics.on(&Event::RequestEnded(&ended));
             return;

@@ -27,6 +27,7 @@ use crate::{
     config::{AuthMode, Config, Key},
     error::ApiError,
     limits::KeyLimiter,
+    permits::PermitPool,
 };
 
 /// A client key at work.
@@ -38,6 +39,8 @@ pub(crate) struct ClientKey {
     pub(crate) limiter: Arc<KeyLimiter>,
     /// What its bodies and answers are counted in.
     pub(crate) memory: MemoryBudget,
+    /// Its batches whose answer is not complete.
+    pub(crate) open_batches: Arc<PermitPool>,
     /// What it may ask for by name; `None` is everything.
     models: Option<HashSet<String>>,
     /// `None` where no key is asked for.
@@ -46,19 +49,21 @@ pub(crate) struct ClientKey {
 
 impl ClientKey {
     /// Who everyone is where no key is asked for.
-    fn anyone(memory: &MemoryBudget) -> Self {
+    fn anyone(memory: &MemoryBudget, most_batches: usize) -> Self {
         Self {
             id: None,
             team: None,
             may_choose_upstream: true,
             limiter: Arc::default(),
             memory: memory.clone(),
+            open_batches: PermitPool::new(most_batches),
             models: None,
             sha256: None,
         }
     }
 
-    fn new(key: &Key, memory: &MemoryBudget, old: Option<&Keyring>) -> Self {
+    fn new(key: &Key, memory: &MemoryBudget, most_batches: usize, old: Option<&Keyring>) -> Self {
+        let part = (most_batches / PARTS).max(1);
         let before = old.and_then(|old| old.keys.values().find(|known| known.id.as_deref() == Some(&key.id)));
         let same = before.filter(|known| known.limiter.has_limits(key.limits)).map(|known| known.limiter.clone());
         Self {
@@ -66,7 +71,8 @@ impl ClientKey {
             team: Some(key.team.as_str().into()),
             may_choose_upstream: key.may_choose_upstream,
             limiter: same.unwrap_or_else(|| Arc::new(KeyLimiter::new(key.limits))),
-            memory: before.map_or_else(|| memory.part(MEMORY_PARTS), |known| known.memory.clone()),
+            memory: before.map_or_else(|| memory.part(PARTS), |known| known.memory.clone()),
+            open_batches: before.map_or_else(|| PermitPool::new(part), |known| known.open_batches.clone()),
             models: key.models.as_ref().map(|models| models.iter().cloned().collect()),
             sha256: Some(key.sha256),
         }
@@ -83,8 +89,8 @@ impl ClientKey {
     }
 }
 
-/// The part of the memory budget that the requests of one key may take: one in so many.
-const MEMORY_PARTS: usize = 4;
+/// The part of the memory budget and of the open batches that one key may have: one in so many.
+const PARTS: usize = 4;
 
 /// The keys in force.
 pub(crate) struct Keyring {
@@ -98,9 +104,14 @@ impl Keyring {
     pub(crate) fn new(config: &Config, memory: &MemoryBudget, old: Option<&Self>) -> Self {
         let anyone = match config.auth {
             AuthMode::Keys => None,
-            AuthMode::None => Some(Arc::new(ClientKey::anyone(memory))),
+            AuthMode::None => Some(Arc::new(ClientKey::anyone(memory, config.server.max_open_batches))),
         };
-        let keys = config.keys.iter().map(|key| (key.sha256, Arc::new(ClientKey::new(key, memory, old)))).collect();
+        let most_batches = config.server.max_open_batches;
+        let key = |key: &Key| (key.sha256, Arc::new(ClientKey::new(key, memory, most_batches, old)));
+        let keys: HashMap<_, _> = config.keys.iter().map(key).collect();
+        for key in keys.values() {
+            key.open_batches.resize((most_batches / PARTS).max(1));
+        }
         Self { keys, anyone }
     }
 

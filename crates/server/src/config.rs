@@ -28,7 +28,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 pub use endpoint::{load_endpoint, parse_endpoint};
 pub(crate) use ensembles::PREFIX as ENSEMBLE;
@@ -67,17 +67,26 @@ pub fn load_with(path: &Path, env: Env<'_>, secrets: Secrets) -> Result<Config, 
 
 /// As [`load_with`]; a file that can be read but is wrong comes with what it was read from, to notice when it is mended.
 pub(crate) fn load_noting(path: &Path, env: Env<'_>, secrets: Secrets) -> Result<Config, (Problems, Option<Sources>)> {
-    let text = text_of(path, "config/ holds examples to start from").map_err(|problems| (problems, None))?;
+    let bytes = std::fs::read(path).map_err(|error| (unreadable(path, &error, EXAMPLES), None))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let sources = Sources::new(error.as_bytes(), BTreeMap::new());
+        (unreadable(path, &error.utf8_error(), EXAMPLES), Some(sources))
+    })?;
     parse_noting(&text, &path.display().to_string(), env, secrets)
         .map_err(|(problems, sources)| (problems, Some(sources)))
 }
 
+/// Where to find a file for who has none.
+const EXAMPLES: &str = "config/ holds examples to start from";
+
 /// What a file says; `hint` tells those who have none where to find one.
 fn text_of(path: &Path, hint: &str) -> Result<String, Problems> {
-    std::fs::read_to_string(path).map_err(|error| {
-        let problem = Problem::new("", format!("cannot be read: {error}"), "a TOML file").hint(hint);
-        Problems { origin: path.display().to_string(), list: vec![problem] }
-    })
+    std::fs::read_to_string(path).map_err(|error| unreadable(path, &error, hint))
+}
+
+fn unreadable(path: &Path, error: &dyn std::fmt::Display, hint: &str) -> Problems {
+    let problem = Problem::new("", format!("cannot be read: {error}"), "a TOML file").hint(hint);
+    Problems { origin: path.display().to_string(), list: vec![problem] }
 }
 
 /// Validates `text`; a missing secret is a problem. `origin` names the file in reports.

@@ -76,6 +76,19 @@ impl ApiError {
         error
     }
 
+    pub(crate) fn too_many_batches_of_key() -> Self {
+        let message = "this key has as many batches under way as it may: wait for one to end, or send single requests";
+        let mut error =
+            Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "concurrency_limit_exceeded", message);
+        error.retry_after = Some(Duration::from_secs(1));
+        error
+    }
+
+    /// Whether it is not the client's doing.
+    pub(crate) fn is_routers_own(&self) -> bool {
+        self.status.is_server_error()
+    }
+
     pub(crate) fn batch_too_long(deadline: Duration) -> Self {
         let message =
             format!("the batch was not complete after {} s: send the rest as another one", deadline.as_secs());

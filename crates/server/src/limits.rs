@@ -9,7 +9,7 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use governor::clock::{Clock, DefaultClock};
 
-use tokio::time::sleep;
+use tokio::{sync::Semaphore, time::sleep};
 
 pub(crate) use rate::RateLimitStatus;
 
@@ -24,6 +24,8 @@ pub(crate) struct KeyLimiter<C: Clock = DefaultClock> {
     limits: KeyLimits,
     rate: Option<Rate<C>>,
     permits: Option<Arc<PermitPool>>,
+    /// Whose turn it is among those who wait for the allowance.
+    turn: Semaphore,
 }
 
 /// Why a key's request may not come in.
@@ -54,7 +56,7 @@ impl<C: Clock> KeyLimiter<C> {
     fn with_clock(limits: KeyLimits, clock: C) -> Self {
         let rate = limits.requests_per_minute.map(|limit| Rate::new(limit, limits.burst_of(limit), clock));
         let permits = limits.concurrent.map(|most| PermitPool::new(usize::try_from(most.get()).unwrap_or(usize::MAX)));
-        Self { limits, rate, permits }
+        Self { limits, rate, permits, turn: Semaphore::new(1) }
     }
 
     pub(crate) fn has_limits(&self, limits: KeyLimits) -> bool {
@@ -103,13 +105,15 @@ impl<C: Clock> KeyLimiter<C> {
         }
     }
 
-    /// Waits until so many more calls may be made, and counts them.
+    /// Waits until so many more calls may be made, and counts them; whoever came first goes first.
     ///
     /// # Errors
     /// If the key may never make so many calls at once.
     pub(crate) async fn allowance(&self, calls: u32) -> Result<(), Refused> {
         self.fits(calls)?;
         let (Some(rate), Some(calls)) = (&self.rate, NonZeroU32::new(calls)) else { return Ok(()) };
+        // An error would mean that the semaphore was closed, which it never is.
+        let _turn = self.turn.acquire().await.ok();
         loop {
             match rate.take(calls) {
                 Err(Refused::Rate { wait, .. }) => sleep(wait).await,

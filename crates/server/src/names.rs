@@ -42,11 +42,11 @@ impl Resolved {
     /// counted: they are the router's choice.
     pub(crate) fn calls(&self, head: &Head) -> u32 {
         let calls = match self {
-            Self::Named | Self::Other(_) => head.choices(),
+            Self::Named | Self::Other(_) => head.computed_choices(),
             Self::Ensemble(ensemble) => {
                 let members = u64::try_from(ensemble.members.len()).unwrap_or(u64::MAX);
                 let opinions = if matches!(ensemble.pick, Pick::Judge(_)) { members } else { 0 };
-                head.choices().saturating_mul(members).saturating_add(opinions)
+                head.computed_choices().saturating_mul(members).saturating_add(opinions)
             }
         };
         u32::try_from(calls).unwrap_or(u32::MAX).max(1)

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use provider::{
     Choice, Completion, Error, ErrorKind, Frame, FrameKind, MemoryBudget, NanoUsd, ReplyHead, Request, Reservation,
-    UpstreamId, long_work,
+    UpstreamId, long_work, tree_bytes,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -39,7 +39,7 @@ impl Reply {
         let broken = || Error::new(ErrorKind::Protocol, "the upstream's answer is no chat completion");
         let body = served.answer.next().await.ok_or_else(broken)??.bytes;
         // What is read of it, and the text.
-        let mut reservation = memory.reserve(2 * body.len())?;
+        let mut reservation = memory.reserve(tree_bytes(&body))?;
         let read = body.clone();
         let (reservation, text, logprob) = long_work(body.len(), move || {
             let completion = Completion::read(&String::from_utf8_lossy(&read)).ok()?;

@@ -165,9 +165,20 @@ impl RequestContext {
         }
     }
 
-    /// Answers a request that never reached the router. It counts as one call, if it was let in: reading it took its time.
-    pub(crate) fn refuse(self, error: &ApiError) -> HttpResponse {
-        let over = self.uncounted.and_then(|key| key.limiter.count(&mut None, 1).err()).map(ApiError::from);
+    /// Answers a request that never reached the router. It counts as one call, if it was let in and the router is not to blame:
+    /// reading it took its time.
+    pub(crate) fn refuse(mut self, error: &ApiError) -> HttpResponse {
+        let counted = self.uncounted.filter(|_| !error.is_routers_own()).map(|key| key.limiter.count(&mut None, 1));
+        let over = match counted {
+            Some(Ok(status)) => {
+                for header in status.iter().flat_map(RateLimitStatus::headers) {
+                    self.response.insert_header(header);
+                }
+                None
+            }
+            Some(Err(refused)) => Some(ApiError::from(refused)),
+            None => None,
+        };
         let error = over.as_ref().unwrap_or(error);
         self.app.rejected(self.subject, error, self.started);
         error.respond(self.response)

@@ -69,12 +69,16 @@ pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, app: web:
 /// What is held until the answer is complete.
 struct Held {
     permits: Permits,
-    _open: Permit,
+    _open: [Permit; 2],
 }
 
 /// Reads what is asked for, if there is room for one more batch. The first entry gets the call that the batch is counted as.
-async fn prepare(mut admitted: Admitted, context: &mut RequestContext) -> Result<(Order, Admitted, Permit), ApiError> {
-    let open = context.app.open_batches.try_take().ok_or_else(ApiError::too_many_batches)?;
+async fn prepare(
+    mut admitted: Admitted,
+    context: &mut RequestContext,
+) -> Result<(Order, Admitted, [Permit; 2]), ApiError> {
+    let of_key = admitted.key.open_batches.try_take().ok_or_else(ApiError::too_many_batches_of_key)?;
+    let open = [of_key, context.app.open_batches.try_take().ok_or_else(ApiError::too_many_batches)?];
     let most = context.live.server.max_batch;
     // The entries are pieces of the body.
     let parsed = long_work(admitted.body.len(), move || (Order::parse(&admitted.body, most), admitted));

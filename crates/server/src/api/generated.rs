@@ -1,6 +1,8 @@
 //! The short form of an answer: its text, and what it took.
 
-use provider::{Choice, Completion, Error, ErrorKind, MemoryBudget, NanoUsd, RequestId, Reservation, long_work};
+use provider::{
+    Choice, Completion, Error, ErrorKind, MemoryBudget, NanoUsd, RequestId, Reservation, long_work, tree_bytes,
+};
 use router::{RouterError, Served};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -52,7 +54,7 @@ pub(crate) async fn read(
     let body = read_whole(&mut served).await?;
     let attempts = served.attempts;
     let failed = |error| RouterError::Failed { error, attempts, retry_after: None };
-    let reservation = memory.reserve(2 * body.len()).map_err(|none| failed(none.into()))?;
+    let reservation = memory.reserve(tree_bytes(&body)).map_err(|none| failed(none.into()))?;
     let (reservation, completion) =
         long_work(body.len(), move || (reservation, Completion::read(&String::from_utf8_lossy(&body)))).await;
     let completion = completion.map_err(|malformed| {

@@ -60,7 +60,7 @@ pub(super) fn server(root: &mut Table<'_>) -> Server {
         Some(workers) => workers,
     };
     let (drain, grace) = connections::times_of_stop(&mut table);
-    let server = Server {
+    let mut server = Server {
         listen,
         admin_listen,
         admin_token: secret::admin_token(&mut table),
@@ -78,6 +78,8 @@ pub(super) fn server(root: &mut Table<'_>) -> Server {
         body_read: table.seconds("body_read_s", 1).unwrap_or(Duration::from_secs(10)),
         connections: connections::limits(&mut table),
     };
+    // Each holds a permit to its end: half of them are for requests that do not wait.
+    server.max_open_batches = server.max_open_batches.min((server.max_in_flight / 2).max(1));
     table.finish();
     server
 }

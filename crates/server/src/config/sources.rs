@@ -15,7 +15,7 @@ pub struct Sources {
 }
 
 impl Sources {
-    pub(super) fn new(text: &str, secrets: BTreeMap<PathBuf, Option<Mark>>) -> Self {
+    pub(super) fn new(text: impl AsRef<[u8]>, secrets: BTreeMap<PathBuf, Option<Mark>>) -> Self {
         Self { text: mark(text), secrets }
     }
 

@@ -128,7 +128,7 @@ impl Batch {
     /// Waits until the entry may be answered and makes a chat of it. Nothing begins once the router stops, the batch has had its
     /// time, or its key is not in force any more.
     async fn begin(&self, entry: Entry) -> Result<Begun, ApiError> {
-        let calls = self.calls(&entry)?;
+        let calls = self.calls(&entry).await?;
         let permits = tokio::select! {
             biased;
             () = self.app.cut.cancelled() => return Err(ApiError::shutting_down()),
@@ -155,14 +155,17 @@ impl Batch {
     }
 
     /// How many calls come of an entry. Only an ensemble makes more than one, which the short form asks for by name alone.
-    fn calls(&self, entry: &Entry) -> Result<u32, ApiError> {
+    async fn calls(&self, entry: &Entry) -> Result<u32, ApiError> {
         let live = self.app.live();
         if !live.names.has_ensembles() {
             return Ok(1);
         }
-        let mut prompt = self.defaults.complete(entry)?;
-        let (resolved, _) = resolve(&mut prompt, self.admitted.task.as_deref(), &live, &self.admitted.key)?;
-        Ok(resolved.calls(&Head { n: 1, prompts: 1, ..Head::default() }))
+        let (defaults, entry, key) = (self.defaults.clone(), entry.clone(), self.admitted.key.clone());
+        let task = self.admitted.task.clone();
+        let resolved = long_work(defaults.bytes() + entry.bytes(), move || {
+            resolve(&mut defaults.complete(&entry)?, task.as_deref(), &live, &key)
+        });
+        Ok(resolved.await?.0.calls(&Head { n: 1, best_of: 1, prompts: 1, ..Head::default() }))
     }
 
     async fn answer(&self, begun: Begun, id: &RequestId) -> Result<(Generated, Reservation), ApiError> {

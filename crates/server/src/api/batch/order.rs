@@ -24,6 +24,7 @@ pub(crate) struct Order {
 }
 
 /// One entry as it was written.
+#[derive(Clone)]
 pub(crate) enum Entry {
     /// A text, unless the client is mistaken.
     Prompt(Bytes),
