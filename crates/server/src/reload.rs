@@ -88,7 +88,8 @@ impl Reloader {
                 Ok(config)
             }
             Err((problems, sources)) => {
-                current.seen = sources.unwrap_or_else(|| current.seen.clone());
+                // Nothing was seen of a file that is gone: whatever is there again later is read, the same text included.
+                current.seen = sources.unwrap_or_default();
                 Err(problems.to_string())
             }
         }
@@ -174,12 +175,33 @@ mod tests {
     use super::*;
 
     fn parse(head: &str, strategy: &str) -> Config {
+        config::parse(&text(head, strategy), "x.toml", &|_| None).expect("a valid configuration")
+    }
+
+    fn text(head: &str, strategy: &str) -> String {
         let rest = format!(
             "[auth]\nmode = \"none\"\n[[upstreams]]\nid = \"a\"\nprovider = \"openai\"\nmodel = \"m\"\n\
              base_url = \"http://127.0.0.1:9/v1\"\napi_key_env = \"none\"\n[[models]]\nname = \"m\"\nstrategy = \"{strategy}\"\n\
              targets = [{{ upstream = \"a\" }}]\n"
         );
-        config::parse(&format!("{head}\n{rest}"), "x.toml", &|_| None).expect("a valid configuration")
+        format!("{head}\n{rest}")
+    }
+
+    #[test]
+    fn a_file_that_was_gone_is_read_when_it_is_back_as_it_was() {
+        let folder = std::env::temp_dir().join(format!("llm-router-reload-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let path = folder.join("config.toml");
+        let reloader = Reloader::new(path.clone(), parse("", "cost"), Pools::default());
+        let text = text("", "cost");
+        std::fs::write(&path, &text).expect("written");
+        assert!(!reloader.is_changed());
+        std::fs::remove_file(&path).expect("removed");
+        assert!(reloader.read(&mut reloader.current.lock()).is_err());
+        assert!(!reloader.is_changed(), "it is not there");
+        std::fs::write(&path, &text).expect("written");
+        assert!(reloader.is_changed());
+        std::fs::remove_dir_all(&folder).expect("removed");
     }
 
     #[test]
