@@ -221,9 +221,24 @@ async fn open(rig: &Rig, body: &Value) -> Response {
     request.send().await.expect("an answer")
 }
 
+/// Two clients, each with a key of its own.
+const KEYS: &str = r#"
+[[keys]]
+id = "test"
+team = "test"
+env = "CLIENT_KEY"
+
+[[keys]]
+id = "other"
+team = "other"
+sha256 = "a2702a64e6ba677c16d0d10ecaaf5cac603158ea18941d26ca9dd3b97a8cb8e2"
+"#;
+const OTHER_CLIENT_KEY: &str = "sk-test-other";
+
+/// One key has its part of them, and all keys together no more than there are.
 #[tokio::test]
 async fn only_so_many_batches_are_open_at_a_time() {
-    let launch = Launch::new(Settings::instant(), &format!("{RUNPOD_LB}{CEREBRAS}{BALANCED}"));
+    let launch = Launch::new(Settings::instant(), &format!("{RUNPOD_LB}{CEREBRAS}{BALANCED}{KEYS}"));
     let rig = launch.env("LLM_ROUTER__SERVER__MAX_OPEN_BATCHES", "1").start();
     let body = json!({"prompts": prompts(2), "model": "llama"});
     // Twice, so that a place that is lost would be missed.
@@ -233,8 +248,11 @@ async fn only_so_many_batches_are_open_at_a_time() {
         let first = open(&rig, &body).await;
         until_received(&rig, before + 2).await;
         let second = ask(&rig, body.clone(), false).await;
-        assert_eq!((second.status, second.error_code()), (503, "overloaded".to_owned()), "{}", second.text);
-        assert_eq!(second.header("retry-after"), "1");
+        let refusal = (429, "concurrency_limit_exceeded".to_owned());
+        assert_eq!((second.status, second.error_code()), refusal, "{}", second.text);
+        let of_other = rig.client.with_key(OTHER_CLIENT_KEY).post("/v1/generate/batch", &body).await;
+        assert_eq!((of_other.status, of_other.error_code()), (503, "overloaded".to_owned()), "{}", of_other.text);
+        assert_eq!((second.header("retry-after"), of_other.header("retry-after")), ("1", "1"));
         rig.emulator.reset();
         assert_eq!(rig.client.chat(&e2e::chat("hello")).await.status, 200, "single requests go on");
         drop(first);
