@@ -235,7 +235,7 @@ impl Drop for Relay {
         } else {
             let now = Instant::now();
             self.attempt.abandon(now);
-            let outcome = self.journey.teller.dropped_request();
+            let outcome = self.journey.sink.dropped_request();
             drop(self.journey.end(outcome, Some(&self.attempt), now));
         }
     }

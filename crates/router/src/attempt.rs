@@ -6,7 +6,7 @@ use provider::{ErrorKind, Frame, FrameKind, NanoUsd, ReplyHead, UpstreamId, Upst
 use tokio::time::Instant;
 
 use crate::{
-    event::{AttemptEnded, Estimate, Event, Outcome, Reason, Role, Route, Subject, Teller, Unreported},
+    event::{AttemptEnded, Estimate, Event, EventSink, Outcome, Reason, Role, Route, Subject, Unreported},
     strategy::StrategyName,
     upstream::{Origin, Upstream},
 };
@@ -45,7 +45,7 @@ pub(crate) struct Attempt {
     /// Tokens of the answer, by its pieces.
     answer_estimate: u64,
     subject: Arc<Subject>,
-    teller: Arc<Teller>,
+    sink: Arc<EventSink>,
     ended: bool,
 }
 
@@ -56,7 +56,7 @@ impl Attempt {
         after: Option<(UpstreamId, ErrorKind)>,
         prompt_estimate: u64,
         subject: Arc<Subject>,
-        teller: Arc<Teller>,
+        sink: Arc<EventSink>,
         now: Instant,
     ) -> Self {
         let Decision { upstream, probe, role, strategy, reason } = decision;
@@ -75,7 +75,7 @@ impl Attempt {
             prompt_estimate,
             answer_estimate: 0,
             subject,
-            teller,
+            sink,
             ended: false,
         }
     }
@@ -155,7 +155,7 @@ impl Attempt {
     pub(crate) fn end(&mut self, outcome: Outcome, now: Instant) {
         self.ended = true;
         self.upstream.end(now);
-        self.teller.observer.on(&Event::AttemptEnded(&AttemptEnded {
+        self.sink.observer.on(&Event::AttemptEnded(&AttemptEnded {
             subject: self.subject.clone(),
             upstream: self.upstream.spec.id.clone(),
             role: self.role,
@@ -176,7 +176,7 @@ impl Attempt {
     pub(crate) fn abandon(&mut self, now: Instant) {
         if !self.ended {
             self.upstream.released(self.probe);
-            self.end(self.teller.dropped_attempt(), now);
+            self.end(self.sink.dropped_attempt(), now);
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::{
     history::History,
-    share::{Accrual, Dealt},
+    share::{Accrual, Quantum},
     table::{Model, ModelState},
     upstream::{Blocked, Upstream},
 };
@@ -168,26 +168,26 @@ pub(crate) fn candidates(
 
 /// Says what each of `found` is owed.
 pub(crate) fn owe(model: &Model, state: &ModelState, history: &History, found: &mut [Candidate]) {
-    let dealt = dealt(model, found);
+    let quantum = quantum(model, found);
     for candidate in found {
         // A request that was charged already does not earn the shares again.
         candidate.owed = match history.charge() {
             Some(_) => state.debts.owed(candidate.target),
-            None => state.debts.owed_next(candidate.target, dealt),
+            None => state.debts.next_deficit(candidate.target, quantum),
         };
     }
 }
 
 /// What a request that `found` could serve earns the targets of `model`.
-pub(crate) fn dealt<'a>(model: &'a Model, found: &[Candidate]) -> Dealt<'a> {
+pub(crate) fn quantum<'a>(model: &'a Model, found: &[Candidate]) -> Quantum<'a> {
     let available = found.iter().map(|candidate| model.shares[candidate.target]).sum();
-    Dealt::new(&model.shares, model.spec.strategy.accrual(), available)
+    Quantum::new(&model.shares, model.spec.strategy.accrual(), available)
 }
 
 /// Whether another target was owed the request more than `chosen`, could it have taken it.
 pub(crate) fn is_spill(model: &Model, state: &ModelState, chosen: usize) -> bool {
-    let dealt = Dealt::new(&model.shares, Accrual::Held, 1.0);
-    let owed = |target| state.debts.owed_next(target, dealt);
+    let quantum = Quantum::new(&model.shares, Accrual::Held, 1.0);
+    let owed = |target| state.debts.next_deficit(target, quantum);
     (0..model.targets.len()).any(|target| target != chosen && owed(target) > owed(chosen) + 1e-9)
 }
 

@@ -388,12 +388,12 @@ pub trait Observer: Send + Sync {
 }
 
 /// The way to the observer. It knows whether the router stops: what is dropped then was not left by its client.
-pub(crate) struct Teller {
+pub(crate) struct EventSink {
     pub(crate) observer: Arc<dyn Observer>,
     is_stopping: AtomicBool,
 }
 
-impl Teller {
+impl EventSink {
     pub(crate) fn new(observer: Arc<dyn Observer>) -> Self {
         Self { observer, is_stopping: AtomicBool::new(false) }
     }

@@ -215,7 +215,7 @@ fn charge(model: &Model, state: &mut ModelState, history: &mut History, candidat
         return;
     }
     let available = candidates.iter().map(|candidate| candidate.target);
-    let earned = state.debts.charge(target, candidate::dealt(model, candidates), available);
+    let earned = state.debts.charge(target, candidate::quantum(model, candidates), available);
     history.charged(target, earned);
 }
 
@@ -281,7 +281,7 @@ async fn try_once(
                 journey.identify(request);
             }
             attempt.first_token(journey.fingerprint(), now);
-            attempt.upstream.heard_quota(reply.head.quota, now);
+            attempt.upstream.record_quota(reply.head.quota, now);
             journey.committed(now);
             // The price of a whole answer is said before its only frame is relayed.
             for frame in &held {

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::{
     attempt::{Attempt, Decision},
-    event::{Event, Failure, Outcome, Reason, RequestEnded, RequestOutcome, Subject, Teller},
+    event::{Event, EventSink, Failure, Outcome, Reason, RequestEnded, RequestOutcome, Subject},
     strategy::StrategyName,
     table::Model,
     upstream::{self, Origin, Upstream},
@@ -45,7 +45,7 @@ struct Suspicion {
 /// A request on its way.
 pub(crate) struct Journey {
     pub(crate) subject: Arc<Subject>,
-    pub(crate) teller: Arc<Teller>,
+    pub(crate) sink: Arc<EventSink>,
     pub(crate) rng: SmallRng,
     pub(crate) attempts: u32,
     pub(crate) started: Instant,
@@ -72,7 +72,7 @@ pub(crate) struct Journey {
 impl Journey {
     pub(crate) fn new(
         subject: Arc<Subject>,
-        teller: Arc<Teller>,
+        sink: Arc<EventSink>,
         model: Option<Arc<Model>>,
         config_version: Arc<str>,
         rng: SmallRng,
@@ -80,7 +80,7 @@ impl Journey {
     ) -> Self {
         Self {
             subject,
-            teller,
+            sink,
             rng,
             attempts: 0,
             started: arrived,
@@ -128,7 +128,7 @@ impl Journey {
         self.under_way = UnderWay::Calling(now);
         self.last = Some((decision.upstream.spec.id.clone(), decision.strategy, decision.reason));
         let after = self.failures.last().map(|failure| (failure.upstream.clone(), failure.kind));
-        Attempt::new(decision, after, self.prompt_estimate, self.subject.clone(), self.teller.clone(), now)
+        Attempt::new(decision, after, self.prompt_estimate, self.subject.clone(), self.sink.clone(), now)
     }
 
     /// The request waits for another chance.
@@ -261,8 +261,8 @@ impl Journey {
             duration: now.duration_since(self.started),
             config_version: self.config_version.clone(),
         };
-        self.teller.observer.on(&Event::RequestEnded(&ended));
-        if outcome == RequestOutcome::Served { self.teller.observer.settle(&ended) } else { None }
+        self.sink.observer.on(&Event::RequestEnded(&ended));
+        if outcome == RequestOutcome::Served { self.sink.observer.settle(&ended) } else { None }
     }
 }
 
@@ -271,6 +271,6 @@ impl Drop for Journey {
         if self.ended {
             return;
         }
-        drop(self.end(self.teller.dropped_request(), None, Instant::now()));
+        drop(self.end(self.sink.dropped_request(), None, Instant::now()));
     }
 }

@@ -37,7 +37,7 @@ pub use breaker::BreakerState;
 pub use candidate::{Candidate, Excluded, Unfit};
 pub use ensemble::{Ensemble, Extract, Judge, Pick};
 pub use error::RouterError;
-use event::Teller;
+use event::EventSink;
 pub use event::{
     AttemptEnded, Estimate, Event, Failure, Observer, Outcome, Reason, RequestEnded, RequestOutcome, Role, Route,
     Subject, Unreported,
@@ -111,7 +111,7 @@ impl Served {
 /// The router.
 pub struct Router {
     table: ArcSwap<Table>,
-    teller: Arc<Teller>,
+    sink: Arc<EventSink>,
     /// The seed of the next request's random numbers.
     seed: AtomicU64,
 }
@@ -119,8 +119,8 @@ pub struct Router {
 impl Router {
     /// A router over `table` that tells `observer` what happens; `seed` makes its random choices repeatable.
     pub fn new(table: Table, observer: Arc<dyn Observer>, seed: u64) -> Self {
-        let teller = Arc::new(Teller::new(observer));
-        Self { table: ArcSwap::from_pointee(table), teller, seed: AtomicU64::new(seed) }
+        let sink = Arc::new(EventSink::new(observer));
+        Self { table: ArcSwap::from_pointee(table), sink, seed: AtomicU64::new(seed) }
     }
 
     /// Serves `request`, from whichever upstream can.
@@ -141,7 +141,7 @@ impl Router {
         });
         let rng = SmallRng::seed_from_u64(self.seed.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed));
         let mut journey =
-            Journey::new(subject, self.teller.clone(), model.clone(), table.version.clone(), rng, caller.arrived);
+            Journey::new(subject, self.sink.clone(), model.clone(), table.version.clone(), rng, caller.arrived);
         let Some(model) = model else {
             let error = RouterError::NoSuchModel(name.to_owned());
             drop(journey.end(error.outcome(), None, now));
@@ -183,7 +183,7 @@ impl Router {
 
     /// The router stops: what is dropped from now on was not left by its client.
     pub fn stop(&self) {
-        self.teller.stop();
+        self.sink.stop();
     }
 
     /// Asks every upstream for its capacity whose turn it is. To be called about once a second.

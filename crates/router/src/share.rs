@@ -24,7 +24,7 @@ pub(crate) struct Debts {
 
 /// What each target earns with one request.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Dealt<'a> {
+pub(crate) struct Quantum<'a> {
     shares: &'a [f64],
     accrual: Accrual,
     /// Scales the shares of those who earn to one.
@@ -38,7 +38,7 @@ pub(crate) struct Earned {
     scale: f64,
 }
 
-impl<'a> Dealt<'a> {
+impl<'a> Quantum<'a> {
     /// Deals one request by `shares`, of which `available` is the part of the targets that could serve it.
     pub(crate) fn new(shares: &'a [f64], accrual: Accrual, available: f64) -> Self {
         let scale = match accrual {
@@ -67,22 +67,27 @@ impl Debts {
     }
 
     /// What a target that could serve the next request would be owed with it, before it is charged to anyone.
-    pub(crate) fn owed_next(&self, target: usize, dealt: Dealt<'_>) -> f64 {
-        self.owed[target] + dealt.to(target)
+    pub(crate) fn next_deficit(&self, target: usize, quantum: Quantum<'_>) -> f64 {
+        self.owed[target] + quantum.to(target)
     }
 
     /// A request was decided for `chosen`, one of the `available` targets. Returns what the targets earned with it.
-    pub(crate) fn charge(&mut self, chosen: usize, dealt: Dealt<'_>, available: impl Iterator<Item = usize>) -> Earned {
-        let targets: Vec<usize> = match dealt.accrual {
+    pub(crate) fn charge(
+        &mut self,
+        chosen: usize,
+        quantum: Quantum<'_>,
+        available: impl Iterator<Item = usize>,
+    ) -> Earned {
+        let targets: Vec<usize> = match quantum.accrual {
             Accrual::Held => (0..self.owed.len()).collect(),
             Accrual::Available => available.collect(),
         };
         for target in &targets {
-            self.owed[*target] += dealt.to(*target);
+            self.owed[*target] += quantum.to(*target);
         }
         self.owed[chosen] -= 1.0;
-        self.bound(dealt.shares);
-        Earned { targets, scale: dealt.scale }
+        self.bound(quantum.shares);
+        Earned { targets, scale: quantum.scale }
     }
 
     /// The request that was charged to `from` was no request for anyone: it is as if it had never come.
@@ -140,10 +145,10 @@ mod tests {
             for (present, requests, odd) in outages {
                 let available: Vec<_> = (0..4).filter(|target| present >> target & 1 == 1).collect();
                 for request in 0..requests {
-                    let dealt = Dealt::new(&shares, Accrual::Held, 1.0);
-                    let owed = |target: &&usize| debts.owed_next(**target, dealt);
+                    let quantum = Quantum::new(&shares, Accrual::Held, 1.0);
+                    let owed = |target: &&usize| debts.next_deficit(**target, quantum);
                     let chosen = *available.iter().max_by(|a, b| owed(a).total_cmp(&owed(b))).expect("someone is there");
-                    debts.charge(chosen, dealt, available.iter().copied());
+                    debts.charge(chosen, quantum, available.iter().copied());
                     if request % 7 == odd % 7 {
                         debts.shift(chosen, available[odd % available.len()], &shares);
                     }

@@ -279,7 +279,7 @@ impl Upstream {
     }
 
     /// The upstream said what is left of our allowance. Where a call failed, its error says for how long to stay away.
-    pub(crate) fn heard_quota(&self, quota: Quota, now: Instant) {
+    pub(crate) fn record_quota(&self, quota: Quota, now: Instant) {
         if quota == Quota::default() {
             return;
         }

@@ -35,6 +35,7 @@ pub(crate) use closed::Reason;
 pub(crate) use connection::Connection;
 pub(crate) use held::Held;
 pub(crate) use panics::log_panics;
+pub(crate) use peers::client;
 
 use crate::app::App;
 use closed::{ClosingLog, Closings};

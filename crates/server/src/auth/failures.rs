@@ -1,14 +1,12 @@
 //! Failed authentications: at most one log line a second, and 429 instead of 401 for addresses that keep guessing. A known key
 //! is looked up before anybody asks here, so it is never slowed. Nothing waits: a task that sleeps would be room taken.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
-    time::Duration,
-};
+use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
+
+use crate::connections::client;
 
 /// Unknown keys that an address may send in a window before it is slowed.
 const FREE_GUESSES: u32 = 30;
@@ -108,7 +106,7 @@ impl Failures {
         let wait = match denied {
             // Guesses nothing: probes of balancers are such.
             Denied::Missing => None,
-            Denied::Wrong => state.window(peer.map(network), now).guess(now),
+            Denied::Wrong => state.window(peer.map(client), now).guess(now),
         };
         Noted { denied, wait, log: state.line(now) }
     }
@@ -138,14 +136,6 @@ impl State {
         }
         self.logged = Some(now);
         Some(std::mem::take(&mut self.suppressed))
-    }
-}
-
-/// The addresses that one sender has: a whole /64 of version 6.
-fn network(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
     }
 }
 

@@ -46,10 +46,10 @@ impl Drop for Peer {
     }
 }
 
-/// The address, or what one client is given of IPv6: 64 bits are the network's, the rest it may choose.
-fn client(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
+/// What counts as one client: an address or, of IPv6, a network of 64 bits, since a client may choose the rest itself.
+pub(crate) fn client(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
     }
 }
