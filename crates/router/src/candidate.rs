@@ -171,9 +171,9 @@ pub(crate) fn owe(model: &Model, state: &ModelState, history: &History, found: &
     let quantum = quantum(model, found);
     for candidate in found {
         // A request that was charged already does not earn the shares again.
-        candidate.owed = match history.charge() {
-            Some(_) => state.debts.owed(candidate.target),
-            None => state.debts.next_deficit(candidate.target, quantum),
+        candidate.owed = match history.debit() {
+            Some(_) => state.deficits.owed(candidate.target),
+            None => state.deficits.next_deficit(candidate.target, quantum),
         };
     }
 }
@@ -187,7 +187,7 @@ pub(crate) fn quantum<'a>(model: &'a Model, found: &[Candidate]) -> Quantum<'a> 
 /// Whether another target was owed the request more than `chosen`, could it have taken it.
 pub(crate) fn is_spill(model: &Model, state: &ModelState, chosen: usize) -> bool {
     let quantum = Quantum::new(&model.shares, Accrual::Held, 1.0);
-    let owed = |target| state.debts.next_deficit(target, quantum);
+    let owed = |target| state.deficits.next_deficit(target, quantum);
     (0..model.targets.len()).any(|target| target != chosen && owed(target) > owed(chosen) + 1e-9)
 }
 

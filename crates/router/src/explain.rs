@@ -47,7 +47,7 @@ impl Explanation {
     }
 }
 
-/// Decides for `request` and charges nobody.
+/// Decides for `request` and debits nobody.
 pub(crate) fn explain(choice: &Choice, request: &Request, falls_back: bool, seed: u64) -> Explanation {
     let now = Instant::now();
     let model = &choice.model;

@@ -119,7 +119,7 @@ struct Chosen {
     limit: Instant,
 }
 
-/// Chooses a target, charges it and takes its place in flight, all under one short lock, so that concurrent requests see
+/// Chooses a target, debits it and takes its place in flight, all under one short lock, so that concurrent requests see
 /// each other's choice.
 fn decide(
     model: &Arc<Model>,
@@ -144,7 +144,7 @@ fn decide(
     });
     let Some((target, probe)) = taken else { return Err(none) };
     let reason = reason(model, &state, history, journey.attempts, target);
-    charge(model, &mut state, history, &candidates, target);
+    debit(model, &mut state, history, &candidates, target);
     let role = match (journey.attempts, history.is_fresh(target)) {
         (0, _) => Role::Primary,
         (1.., true) => Role::Fallback,
@@ -204,18 +204,18 @@ pub(crate) fn reason(model: &Model, state: &ModelState, history: &History, attem
 }
 
 /// Charges the request to `target`, whoever was charged before.
-fn charge(model: &Model, state: &mut ModelState, history: &mut History, candidates: &[Candidate], target: usize) {
+fn debit(model: &Model, state: &mut ModelState, history: &mut History, candidates: &[Candidate], target: usize) {
     // What a client chose by itself is neither a strategy's debt nor its merit.
     if history.named().is_some() {
         return;
     }
-    if let Some(charge) = history.charge() {
-        state.debts.shift(charge.last, target, &model.shares);
+    if let Some(debit) = history.debit() {
+        state.deficits.shift(debit.last, target, &model.shares);
         history.recharged(target);
         return;
     }
     let available = candidates.iter().map(|candidate| candidate.target);
-    let earned = state.debts.charge(target, candidate::quantum(model, candidates), available);
+    let earned = state.deficits.debit(target, candidate::quantum(model, candidates), available);
     history.charged(target, earned);
 }
 
@@ -365,14 +365,14 @@ fn give_up(
     let is_open = matches!(none, NoCandidate::Blocked(_) | NoCandidate::Full);
     let best = best.filter(|error| !is_open || !error.kind.is_refusal() || error.kind == ErrorKind::InvalidRequest);
     let is_poison = journey.gave_up(best.as_ref(), now);
-    if let Some(charge) = history.charge() {
-        let debts = &mut model.state.lock().debts;
+    if let Some(debit) = history.debit() {
+        let deficits = &mut model.state.lock().deficits;
         if is_poison || best.as_ref().is_some_and(|error| error.kind.is_refusal()) {
             // A request that every upstream refuses is nobody's share of the work.
-            debts.refund(charge.last, &charge.earned, &model.shares);
+            deficits.refund(debit.last, &debit.earned, &model.shares);
         } else {
             // Nobody served it: it stays with the target of the strategy's choice, as if nothing had failed.
-            debts.shift(charge.last, charge.first, &model.shares);
+            deficits.shift(debit.last, debit.first, &model.shares);
         }
     }
     let wait = match none {

@@ -13,7 +13,7 @@ pub(crate) struct History {
     targets: Vec<Past>,
     /// The prompt overflowed a context of that many tokens.
     overflowed: Option<u64>,
-    charge: Option<Charge>,
+    debit: Option<Debit>,
     /// The target that the client named.
     named: Option<Named>,
 }
@@ -38,7 +38,7 @@ struct Past {
 
 /// Whom a request is charged to.
 #[derive(Debug, Clone)]
-pub(crate) struct Charge {
+pub(crate) struct Debit {
     /// The target that was to serve it first.
     pub(crate) first: usize,
     /// The target that was to serve it last, and pays for it.
@@ -49,7 +49,7 @@ pub(crate) struct Charge {
 
 impl History {
     pub(crate) fn new(targets: usize, named: Option<Named>) -> Self {
-        Self { targets: vec![Past::default(); targets], overflowed: None, charge: None, named }
+        Self { targets: vec![Past::default(); targets], overflowed: None, debit: None, named }
     }
 
     /// The target that the client named.
@@ -82,8 +82,8 @@ impl History {
         self.overflowed
     }
 
-    pub(crate) fn charge(&self) -> Option<&Charge> {
-        self.charge.as_ref()
+    pub(crate) fn debit(&self) -> Option<&Debit> {
+        self.debit.as_ref()
     }
 
     /// A target is asked.
@@ -95,13 +95,13 @@ impl History {
 
     /// A target is charged for the request for the first time, with which the targets earned so much.
     pub(crate) fn charged(&mut self, target: usize, earned: Earned) {
-        self.charge = Some(Charge { first: target, last: target, earned });
+        self.debit = Some(Debit { first: target, last: target, earned });
     }
 
-    /// The charge moves to another target.
+    /// The debit moves to another target.
     pub(crate) fn recharged(&mut self, target: usize) {
-        if let Some(charge) = &mut self.charge {
-            charge.last = target;
+        if let Some(debit) = &mut self.debit {
+            debit.last = target;
         }
     }
 

@@ -1,6 +1,6 @@
 //! Who is owed how much: the debt behind `weighted` and `balanced`.
 //!
-//! Every request adds each target's share to its debt and takes one off the target that is charged, so debts add up to zero.
+//! Every request adds each target's share to its deficit and takes one off the target that is debited, so deficits add up to zero.
 //! Serving the target that is owed most is smooth weighted round-robin; letting the debt of an absent target grow, within
 //! bounds, makes the share *held*: it is paid back when the target returns.
 
@@ -16,9 +16,9 @@ pub(crate) enum Accrual {
     Held,
 }
 
-/// The debts of a model's targets, in requests.
+/// The deficits of a model's targets, in requests.
 #[derive(Debug, Clone)]
-pub(crate) struct Debts {
+pub(crate) struct Deficits {
     owed: Vec<f64>,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct Earned {
 }
 
 impl<'a> Quantum<'a> {
-    /// Deals one request by `shares`, of which `available` is the part of the targets that could serve it.
+    /// The quantum of one request by `shares`, of which `available` is the part of the targets that could serve it.
     pub(crate) fn new(shares: &'a [f64], accrual: Accrual, available: f64) -> Self {
         let scale = match accrual {
             Accrual::Held => 1.0,
@@ -55,8 +55,8 @@ impl<'a> Quantum<'a> {
     }
 }
 
-impl Debts {
-    /// Debts to start with; a target that is not known owes nothing.
+impl Deficits {
+    /// Deficits to start with.
     pub(crate) fn new(owed: impl IntoIterator<Item = f64>) -> Self {
         Self { owed: owed.into_iter().collect() }
     }
@@ -66,13 +66,13 @@ impl Debts {
         self.owed[target]
     }
 
-    /// What a target that could serve the next request would be owed with it, before it is charged to anyone.
+    /// What a target that could serve the next request would be owed with it, before anyone is debited for it.
     pub(crate) fn next_deficit(&self, target: usize, quantum: Quantum<'_>) -> f64 {
         self.owed[target] + quantum.to(target)
     }
 
     /// A request was decided for `chosen`, one of the `available` targets. Returns what the targets earned with it.
-    pub(crate) fn charge(
+    pub(crate) fn debit(
         &mut self,
         chosen: usize,
         quantum: Quantum<'_>,
@@ -141,18 +141,18 @@ mod tests {
         ) {
             let total: f64 = shares.iter().sum();
             let shares: Vec<_> = shares.into_iter().map(|share| share / total).collect();
-            let mut debts = Debts::new([0.0; 4]);
+            let mut deficits = Deficits::new([0.0; 4]);
             for (present, requests, odd) in outages {
                 let available: Vec<_> = (0..4).filter(|target| present >> target & 1 == 1).collect();
                 for request in 0..requests {
                     let quantum = Quantum::new(&shares, Accrual::Held, 1.0);
-                    let owed = |target: &&usize| debts.next_deficit(**target, quantum);
+                    let owed = |target: &&usize| deficits.next_deficit(**target, quantum);
                     let chosen = *available.iter().max_by(|a, b| owed(a).total_cmp(&owed(b))).expect("someone is there");
-                    debts.charge(chosen, quantum, available.iter().copied());
+                    deficits.debit(chosen, quantum, available.iter().copied());
                     if request % 7 == odd % 7 {
-                        debts.shift(chosen, available[odd % available.len()], &shares);
+                        deficits.shift(chosen, available[odd % available.len()], &shares);
                     }
-                    let all: Vec<_> = (0..4).map(|target| debts.owed(target)).collect();
+                    let all: Vec<_> = (0..4).map(|target| deficits.owed(target)).collect();
                     prop_assert!(all.iter().sum::<f64>().abs() < 1e-6, "{all:?}");
                     prop_assert!(all.iter().all(|owed| (-3.0 * MOST - 1.0..=MOST + 1.0).contains(owed)), "{all:?}");
                 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::{
     budget::Budget,
     policy::{Policy, policies},
-    share::Debts,
+    share::Deficits,
     strategy::{Strategy, StrategyName},
     upstream::{Upstream, UpstreamSpec},
 };
@@ -74,7 +74,7 @@ impl Model {
 
 /// What is known of a model; the lock is held for one decision.
 pub(crate) struct ModelState {
-    pub(crate) debts: Debts,
+    pub(crate) deficits: Deficits,
     pub(crate) budget: Budget,
 }
 
@@ -219,8 +219,8 @@ impl Table {
 /// copied by the names of the targets where they are not.
 fn carry_over(spec: &ModelSpec, old: Option<&Arc<Model>>) -> Arc<Mutex<ModelState>> {
     let Some(old) = old else {
-        let debts = Debts::new(spec.targets.iter().map(|_| 0.0));
-        return Arc::new(Mutex::new(ModelState { debts, budget: Budget::default() }));
+        let deficits = Deficits::new(spec.targets.iter().map(|_| 0.0));
+        return Arc::new(Mutex::new(ModelState { deficits, budget: Budget::default() }));
     };
     let place = |id: &UpstreamId| old.spec.targets.iter().position(|(known, _)| known == id);
     if spec.targets.len() == old.targets.len()
@@ -229,6 +229,6 @@ fn carry_over(spec: &ModelSpec, old: Option<&Arc<Model>>) -> Arc<Mutex<ModelStat
         return old.state.clone();
     }
     let state = old.state.lock();
-    let debts = spec.targets.iter().map(|(id, _)| place(id).map_or(0.0, |target| state.debts.owed(target)));
-    Arc::new(Mutex::new(ModelState { debts: Debts::new(debts), budget: state.budget.clone() }))
+    let deficits = spec.targets.iter().map(|(id, _)| place(id).map_or(0.0, |target| state.deficits.owed(target)));
+    Arc::new(Mutex::new(ModelState { deficits: Deficits::new(deficits), budget: state.budget.clone() }))
 }
