@@ -49,7 +49,10 @@ impl AccessLog {
         let out: Box<dyn Write + Send> = match target {
             Target::Off => return Ok(None),
             Target::Stdout => Box::new(io::stdout()),
-            Target::File(path) => Box::new(OpenOptions::new().create(true).append(true).open(path)?),
+            Target::File(path) => {
+                let opened = OpenOptions::new().create(true).append(true).open(path);
+                Box::new(opened.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?)
+            }
         };
         let waiting = Arc::<Waiting>::default();
         let shared = waiting.clone();
