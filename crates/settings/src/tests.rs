@@ -1,6 +1,5 @@
 //! What a valid file means, and what is said of files that are not.
 
-mod endpoint;
 mod mistakes;
 
 use std::{fs, time::Duration};

@@ -2,12 +2,12 @@
 
 use secrecy::SecretString;
 
-use super::{Secrets, env::is_variable_name, problem::Problem, reader::Table, value::Text};
+use crate::{Secrets, env::is_variable_name, problem::Problem, reader::Table, value::Text};
 
 /// The key for an upstream. `None` if it needs none, if secrets are optional, or if a problem was reported.
 ///
 /// `usual` is the provider's variable, if the provider is known; `own_address` says that no base URL is given.
-pub(super) fn api_key(table: &mut Table<'_>, usual: Option<&str>, own_address: bool) -> Option<SecretString> {
+pub(crate) fn api_key(table: &mut Table<'_>, usual: Option<&str>, own_address: bool) -> Option<SecretString> {
     let elsewhere = table.has("api_key_env") || table.has("api_key_file");
     let key = match (table.text("api_key_env"), table.text("api_key_file")) {
         (Some(_), Some(file)) => {
@@ -32,7 +32,7 @@ const ADMIN_TOKEN: &str = "LLM_ROUTER_ADMIN_TOKEN";
 const SHORTEST_TOKEN: usize = 16;
 
 /// The token of the admin API, if there is one.
-pub(super) fn admin_token(table: &mut Table<'_>) -> Option<SecretString> {
+pub(crate) fn admin_token(table: &mut Table<'_>) -> Option<SecretString> {
     let (place, token) = match table.text("admin_token_file") {
         Some(file) => (table.at("admin_token_file"), from_file(&file, table)?),
         None => (ADMIN_TOKEN.to_owned(), table.context.var(ADMIN_TOKEN)?),

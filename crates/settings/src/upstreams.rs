@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use provider::{Features, Operation, UpstreamId};
 
-use super::{
+use crate::{
     cost,
     problem::Problem,
     reader::Table,
@@ -15,10 +15,10 @@ use super::{
 };
 
 /// An upstream that may have failed, with the id that models refer to.
-pub(super) struct Entry {
-    pub(super) id: Option<String>,
+pub(crate) struct Entry {
+    pub(crate) id: Option<String>,
     /// `None` if a problem was reported.
-    pub(super) upstream: Option<Upstream>,
+    pub(crate) upstream: Option<Upstream>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,7 @@ const KINDS: [(&str, Kind); 3] = [("runpod", Kind::Runpod), ("cerebras", Kind::C
 const ENDPOINT_TYPES: [(&str, EndpointType); 2] =
     [("queue", EndpointType::Queue), ("load_balancer", EndpointType::LoadBalancer)];
 
-pub(super) fn read(root: &mut Table<'_>) -> Vec<Entry> {
+pub(crate) fn read(root: &mut Table<'_>) -> Vec<Entry> {
     let context = root.context;
     let Some(tables) = root.tables("upstreams") else { return Vec::new() };
     if tables.is_empty() {

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use sha2::{Digest, Sha256};
 
-use super::{
+use crate::{
     Secrets,
     env::is_variable_name,
     problem::{Problem, did_you_mean},
@@ -18,7 +18,7 @@ const DEFAULT_PART: u32 = 4;
 const MODELS: &str = "an array of names, such as [\"llama-3.1-8b\", \"task/chat\"], or nothing for all";
 
 /// The keys, and every name in their `models`, for [`check_models`].
-pub(super) fn read<'a>(root: &mut Table<'a>, auth: AuthMode, server: &Server) -> (Vec<Key>, Vec<Text<'a>>) {
+pub(crate) fn read<'a>(root: &mut Table<'a>, auth: AuthMode, server: &Server) -> (Vec<Key>, Vec<Text<'a>>) {
     let context = root.context;
     let Some(tables) = root.tables("keys") else { return (Vec::new(), Vec::new()) };
     if tables.is_empty() && auth == AuthMode::Keys {
@@ -69,7 +69,7 @@ fn models<'a>(table: &mut Table<'a>) -> Option<Vec<Text<'a>>> {
 }
 
 /// Reports those of the keys' `models` that are none of `names`.
-pub(super) fn check_models(models: &[Text<'_>], names: &[String]) {
+pub(crate) fn check_models(models: &[Text<'_>], names: &[String]) {
     for text in models.iter().filter(|text| !names.contains(&text.value)) {
         let hint = did_you_mean(&text.value, names.iter().map(String::as_str));
         text.refuse::<()>("is no name to ask for", "a model, task/… or ensemble/… of this file", hint);
