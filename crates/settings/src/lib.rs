@@ -54,6 +54,11 @@ pub enum Secrets {
     /// Every secret is looked for, and a missing one passes, for checking a file where the secrets are not at hand.
     /// Upstreams then have no key, and client keys that live in the environment are left out.
     Optional,
+    /// No secret is looked for, in the environment or in a file, for using a configuration without calling anyone.
+    /// Upstreams have no key, client keys that live in the environment are left out, and there is no admin token.
+    /// Where an upstream or a secret is, and what an upstream calls its model, may depend on variables that are not set:
+    /// each of them then stands for its own name, and an address with such a name in it is not checked.
+    Ignored,
 }
 
 /// Reads and validates the file at `path`; a missing secret is a problem.

@@ -74,7 +74,7 @@ pub(crate) fn unreadable(path: &Path, error: &dyn std::fmt::Display, hint: &str)
 /// What lasts as long as one reading: the environment, and the problems found so far.
 pub struct Context<'a> {
     env: Env<'a>,
-    pub(crate) secrets: Secrets,
+    secrets: Secrets,
     problems: RefCell<Vec<Problem>>,
     /// The files with secrets that were looked at.
     files: RefCell<BTreeMap<PathBuf, Option<[u8; 32]>>>,
@@ -90,11 +90,35 @@ impl<'a> Context<'a> {
         self.env
     }
 
-    /// What a file with a secret says.
-    pub(crate) fn read_secret(&self, path: &str) -> io::Result<String> {
+    /// What a file with a secret says; `None` where secrets are ignored.
+    pub(crate) fn read_secret(&self, path: &str) -> Option<io::Result<String>> {
+        if self.secrets == Secrets::Ignored {
+            return None;
+        }
         let contents = fs::read_to_string(path);
         self.files.borrow_mut().insert(path.into(), contents.as_ref().ok().map(sources::mark));
-        contents
+        Some(contents)
+    }
+
+    /// A variable of the environment that holds a secret; `None` where secrets are ignored.
+    pub(crate) fn secret_var(&self, name: &str) -> Option<String> {
+        if self.secrets == Secrets::Ignored { None } else { self.var(name) }
+    }
+
+    /// Whether a secret that cannot be found is a problem.
+    pub(crate) fn needs_secrets(&self) -> bool {
+        self.secrets == Secrets::Required
+    }
+
+    /// A variable that says where an upstream or a secret is, or what an upstream calls its model.
+    pub(crate) fn location_var(&self, name: &str) -> Option<String> {
+        self.var(name).or_else(|| self.location_stand_in(name))
+    }
+
+    /// What stands for such a variable that is not set: its own name where secrets are ignored, because nobody is called
+    /// then.
+    pub(crate) fn location_stand_in(&self, name: &str) -> Option<String> {
+        (self.secrets == Secrets::Ignored).then(|| name.to_owned())
     }
 
     /// A variable of the environment; an empty one counts as unset.
@@ -171,13 +195,23 @@ impl<'a> Table<'a> {
         self.take(key)?.text()
     }
 
+    /// A string that says where an upstream or a secret is, see [`Context::location_var`].
+    pub(crate) fn location_text(&mut self, key: &'static str) -> Option<Text<'a>> {
+        self.take(key)?.location_text()
+    }
+
     /// A string that must be there; `expected` completes "expected: ".
     pub fn required(&mut self, key: &'static str, expected: &str) -> Option<Text<'a>> {
-        let Some(item) = self.take(key) else {
+        self.required_item(key, expected)?.text()
+    }
+
+    /// A value that must be there.
+    pub(crate) fn required_item(&mut self, key: &'static str, expected: &str) -> Option<Item<'a>> {
+        let item = self.take(key);
+        if item.is_none() {
             self.context.report(Problem::new(self.at(key), "missing", expected));
-            return None;
-        };
-        item.text()
+        }
+        item
     }
 
     /// A whole number within `range`.

@@ -24,10 +24,14 @@ impl Allowed {
     }
 }
 
-/// An `http` or `https` address without a trailing slash, which leads where it may.
+/// An `http` or `https` address without a trailing slash, which leads where it may. Where it leads cannot be said as long as
+/// a variable in it is not set: it is returned as it is.
 pub(crate) fn address(text: &Text<'_>, allowed: Allowed) -> Option<String> {
     let expected = "an address such as \"https://host/v1\"";
     let value = text.value.trim_end_matches('/');
+    if !text.is_complete {
+        return Some(value.to_owned());
+    }
     if value.contains('@') {
         return text.refuse_hidden(
             "has credentials in it",

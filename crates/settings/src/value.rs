@@ -1,6 +1,6 @@
 //! Single values: what type they have, and whether they say something that makes sense.
 
-use std::{fmt::Display, ops::RangeInclusive, time::Duration};
+use std::{cell::Cell, fmt::Display, ops::RangeInclusive, time::Duration};
 
 use config::{Value, ValueKind};
 
@@ -38,10 +38,28 @@ impl<'a> Item<'a> {
 
     /// A string, with `${VAR}` replaced.
     pub fn text(self) -> Option<Text<'a>> {
+        let context = self.context;
+        self.expanded(|name| context.var(name))
+    }
+
+    /// A string that says where an upstream or a secret is, or what an upstream calls its model, see
+    /// [`Context::location_var`].
+    pub(crate) fn location_text(self) -> Option<Text<'a>> {
+        let context = self.context;
+        let is_complete = Cell::new(true);
+        let text = self.expanded(|name| {
+            let value = context.var(name);
+            is_complete.set(is_complete.get() && value.is_some());
+            value.or_else(|| context.location_stand_in(name))
+        })?;
+        Some(Text { is_complete: is_complete.get(), ..text })
+    }
+
+    fn expanded(self, lookup: impl Fn(&str) -> Option<String>) -> Option<Text<'a>> {
         let ValueKind::String(raw) = &self.kind else {
             return self.refuse("is not a string", "a string in quotes", None);
         };
-        let value = match env::expand(raw, |name| self.context.var(name)) {
+        let value = match env::expand(raw, lookup) {
             Ok(value) => value,
             Err(ExpandError::Malformed) => {
                 let hint = Some("write $${ for a literal ${".to_owned());
@@ -52,7 +70,7 @@ impl<'a> Item<'a> {
                 return self.refuse(fault, "a variable with a value", Some(format!("export {name}=…")));
             }
         };
-        Some(Text { context: self.context, path: self.path, raw: raw.clone(), value })
+        Some(Text { context: self.context, path: self.path, raw: raw.clone(), value, is_complete: true })
     }
 
     /// An amount of money, which must be a string to be exact.
@@ -164,6 +182,8 @@ pub struct Text<'a> {
     raw: String,
     /// The string with every `${VAR}` replaced.
     pub value: String,
+    /// Whether every variable in it is set; else the name of one stands in the value.
+    pub(crate) is_complete: bool,
 }
 
 impl Text<'_> {
