@@ -14,8 +14,7 @@ use std::{
 use futures_util::future::BoxFuture;
 use parking_lot::{Condvar, Mutex};
 use router::{Event, Observer, RequestEnded};
-
-use crate::config::{AccessLog as Target, LogFormat};
+use settings::{AccessLog as Target, LogFormat};
 
 /// Bytes that may wait for the thread.
 const MAX_WAITING: usize = 16 << 20;

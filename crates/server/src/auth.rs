@@ -15,6 +15,7 @@ use actix_web::{
 };
 use provider::MemoryBudget;
 use secrecy::ExposeSecret;
+use settings::{AuthMode, Config, Key};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio::time::Instant;
@@ -24,7 +25,6 @@ pub(crate) use failures::{Credential, Failures, Noted};
 
 use crate::{
     app::{App, Live},
-    config::{AuthMode, Config, Key},
     error::ApiError,
     limits::KeyLimiter,
     permits::PermitPool,

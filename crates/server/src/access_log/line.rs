@@ -5,8 +5,9 @@ use std::time::Duration;
 use provider::{ModelId, NanoUsd, UpstreamId, UpstreamIds, Usage};
 use router::{Failure, Reason, RequestEnded, StrategyName};
 use serde::Serialize;
+use settings::LogFormat;
 
-use crate::{clock, config::LogFormat};
+use crate::clock;
 
 /// A request, without what it said. What is unknown is left out.
 #[derive(Serialize)]

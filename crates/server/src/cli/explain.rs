@@ -7,9 +7,9 @@ use clap::Args;
 use openai::{Client, Settings};
 use provider::ErrorKind;
 use serde_json::{Value, json};
+use settings::process_env;
 
 use super::say;
-use crate::config::process_env;
 
 /// A router that takes longer is not answering.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,16 +1,14 @@
-//! The specification of a RunPod endpoint, for `llm-router runpod`: a file of its own, read like the configuration.
+//! The specification of an endpoint: a file of its own, read like the configuration.
+
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeMap, path::Path};
 
-use ::config::Source;
 use runpod_admin::{EndpointKind, FlashBoot, Scaling, Spec, Volume, VolumeTier, Workers, is_secret};
-
-use super::{
-    Env, Problems, Secrets,
-    problem::{self, Problem},
-    reader::{Context, Table},
-    text_of,
-    value::{Item, Text},
+use settings::{
+    Env, Problem, Problems,
+    reader::{self, Item, Table, Text},
 };
 
 const KINDS: [(&str, EndpointKind); 2] =
@@ -21,29 +19,8 @@ const FLASHBOOTS: [(&str, FlashBoot); 3] =
     [("off", FlashBoot::Off), ("on", FlashBoot::On), ("priority", FlashBoot::Priority)];
 
 /// Reads and checks the specification at `path`.
-///
-/// # Errors
-/// With everything that is wrong with it.
-pub fn load_endpoint(path: &Path, env: Env<'_>) -> Result<Spec, Problems> {
-    let text = text_of(path, "deploy/runpod/endpoint.toml is one to start from")?;
-    parse_endpoint(&text, &path.display().to_string(), env)
-}
-
-/// Checks a specification. `origin` names the file in reports.
-///
-/// # Errors
-/// With everything that is wrong with it.
-pub fn parse_endpoint(text: &str, origin: &str, env: Env<'_>) -> Result<Spec, Problems> {
-    let fail = |list| Problems { origin: origin.to_owned(), list };
-    let context = Context::new(env, Secrets::Required);
-    let file = ::config::File::from_str(text, ::config::FileFormat::Toml);
-    let entries = file.collect().map_err(|error| fail(vec![problem::syntax(&error)]))?;
-    let spec = read(Table::new(&context, String::new(), entries));
-    let problems = context.into_problems();
-    match spec {
-        Some(spec) if problems.is_empty() => Ok(spec),
-        _ => Err(fail(problems)),
-    }
+pub(super) fn load(path: &Path, env: Env<'_>) -> Result<Spec, Problems> {
+    reader::read_file(path, env, "deploy/runpod/endpoint.toml is one to start from", read)
 }
 
 /// Reads every section. A part that is missing or wrong has been reported, so its stand-in never leaves this module.
@@ -97,7 +74,7 @@ fn read(mut root: Table<'_>) -> Option<Spec> {
 /// A table that must be there.
 fn section<'a>(root: &mut Table<'a>, key: &'static str, expected: &str) -> Option<Table<'a>> {
     if !root.has(key) {
-        root.context.report(Problem::new(root.at(key), "missing", expected));
+        root.context().report(Problem::new(root.at(key), "missing", expected));
     }
     root.table(key)
 }
@@ -116,14 +93,14 @@ fn gpu(mut table: Table<'_>) -> Option<(Vec<String>, u32)> {
     let count = table.int("count", 1..=64).unwrap_or(1);
     let at = table.at("pools");
     let Some(item) = table.take("pools") else {
-        table.context.report(Problem::new(at, "missing", EXPECTED));
+        table.context().report(Problem::new(at, "missing", EXPECTED));
         table.finish();
         return None;
     };
     let pools: Option<Vec<String>> =
         item.list(EXPECTED).and_then(|items| items.into_iter().map(|item| item.text().and_then(Text::name)).collect());
     if pools.as_ref().is_some_and(Vec::is_empty) {
-        table.context.report(Problem::new(at, "is empty", EXPECTED));
+        table.context().report(Problem::new(at, "is empty", EXPECTED));
     }
     table.finish();
     Some((pools?, count))
@@ -136,7 +113,7 @@ fn volume(mut table: Table<'_>) -> Option<Volume> {
         .and_then(Text::name);
     let tier = table.text("tier").and_then(|text| text.choice("a storage tier", &TIERS));
     if !table.has("size_gb") {
-        table.context.report(Problem::new(table.at("size_gb"), "missing", "a whole number from 10 to 4096"));
+        table.context().report(Problem::new(table.at("size_gb"), "missing", "a whole number from 10 to 4096"));
     }
     let size_gb = table.int("size_gb", 10..=4096);
     table.finish();
@@ -153,13 +130,13 @@ fn workers_of(mut table: Table<'_>) -> Option<Workers> {
     // An endpoint without any worker takes requests and never answers.
     let at = table.at("max");
     if !table.has("max") {
-        table.context.report(Problem::new(&at, "missing", "a whole number from 1 to 1000"));
+        table.context().report(Problem::new(&at, "missing", "a whole number from 1 to 1000"));
     }
     let max: Option<u32> = table.int("max", 1..=1000);
     let idle_timeout_s = table.int("idle_timeout_s", 1..=3600);
     if let Some(max) = max.filter(|max| *max < min) {
         let problem = Problem::new(at, "is below min", format!("at least {min}"));
-        table.context.report(problem.value(max.to_string()));
+        table.context().report(problem.value(max.to_string()));
     }
     table.finish();
     Some(Workers { min, max: max?, idle_timeout_s })
@@ -167,7 +144,7 @@ fn workers_of(mut table: Table<'_>) -> Option<Workers> {
 
 /// `idle` says that an idle timeout is given.
 fn scaling_of(mut table: Table<'_>, kind: Option<EndpointKind>, idle: bool) -> Option<Scaling> {
-    let context = table.context;
+    let context = table.context();
     let report = |at: String, fault: &str, expected: &str, hint: &str| {
         context.report(Problem::new(at, fault, expected).hint(hint));
         None

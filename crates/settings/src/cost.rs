@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use provider::{ParsePriceError, PicoUsd, Price, Tariff};
 
-use super::{problem::Problem, reader::Table};
+use crate::{problem::Problem, reader::Table};
 
 #[derive(Clone, Copy)]
 enum Kind {
@@ -12,7 +12,7 @@ enum Kind {
     GpuSeconds,
 }
 
-pub(super) fn read(mut table: Table<'_>) -> Option<Tariff> {
+pub(crate) fn read(mut table: Table<'_>) -> Option<Tariff> {
     let kinds = [("tokens", Kind::Tokens), ("gpu_seconds", Kind::GpuSeconds)];
     let kind = table.required("kind", "tokens or gpu_seconds")?.choice("a kind of cost", &kinds)?;
     let tariff = match kind {

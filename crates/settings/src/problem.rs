@@ -19,16 +19,21 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(path: impl Into<String>, fault: impl Into<String>, expected: impl Into<String>) -> Self {
+    /// A problem at `path`, without a value or a hint.
+    pub fn new(path: impl Into<String>, fault: impl Into<String>, expected: impl Into<String>) -> Self {
         Self { path: path.into(), value: None, fault: fault.into(), message: expected.into(), hint: None }
     }
 
-    pub(super) fn value(mut self, value: impl Into<String>) -> Self {
+    /// The same with the value found. The caller says that it is no secret.
+    #[must_use]
+    pub fn value(mut self, value: impl Into<String>) -> Self {
         self.value = Some(value.into());
         self
     }
 
-    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+    /// The same with what to try.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
@@ -72,7 +77,7 @@ impl fmt::Display for Problems {
 impl Error for Problems {}
 
 /// Says where a file is not TOML. The parser's own text quotes the line, which may hold a secret, so it is cut out.
-pub(super) fn syntax(error: &::config::ConfigError) -> Problem {
+pub(crate) fn syntax(error: &config::ConfigError) -> Problem {
     let text = error.to_string();
     let quoted = |line: &&str| line.trim_start_matches(|c: char| c == ' ' || c.is_ascii_digit()).starts_with('|');
     let kept: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty() && !quoted(line)).collect();
@@ -80,7 +85,7 @@ pub(super) fn syntax(error: &::config::ConfigError) -> Problem {
 }
 
 /// The one of `names` that was probably meant.
-pub(super) fn nearest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wrong = wrong.to_lowercase().replace('-', "_");
     names
         .into_iter()
@@ -91,6 +96,6 @@ pub(super) fn nearest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>)
 }
 
 /// `did you mean "…"?` if one of `names` is close.
-pub(super) fn did_you_mean<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Option<String> {
+pub(crate) fn did_you_mean<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Option<String> {
     nearest(wrong, names).map(|name| format!("did you mean \"{name}\"?"))
 }

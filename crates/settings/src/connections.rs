@@ -4,12 +4,12 @@ use std::{net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
 
-use super::{reader::Table, types::ConnectionLimits, value::Text};
+use crate::{reader::Table, types::ConnectionLimits, value::Text};
 
 /// Longest time by default for which a stopping server still takes connections.
 const GRACE: Duration = Duration::from_secs(5);
 
-pub(super) fn limits(table: &mut Table<'_>) -> ConnectionLimits {
+pub(crate) fn limits(table: &mut Table<'_>) -> ConnectionLimits {
     let most: usize = table.int("max_connections", 1..=1_000_000).unwrap_or(25_000);
     let per_peer = table.int("max_connections_per_peer", 1..=1_000_000);
     ConnectionLimits {
@@ -22,7 +22,7 @@ pub(super) fn limits(table: &mut Table<'_>) -> ConnectionLimits {
 }
 
 /// How long a stop waits for requests, and how long of that connections are still taken, by default a sixth.
-pub(super) fn times_of_stop(table: &mut Table<'_>) -> (Duration, Duration) {
+pub(crate) fn times_of_stop(table: &mut Table<'_>) -> (Duration, Duration) {
     let drain = table.seconds("drain_s", 0).unwrap_or(Duration::from_secs(30));
     let usual = GRACE.min(drain / 6);
     let grace = table.take("grace_s").and_then(|item| item.seconds_up_to(drain, "drain_s"));

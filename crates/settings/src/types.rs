@@ -7,7 +7,7 @@ use provider::{Features, Limits, ModelId, Operation, Tariff, UpstreamId};
 use router::{Ensemble, StrategyName};
 use secrecy::SecretString;
 
-use super::{Listing, Sources};
+use crate::{Listing, Sources};
 
 /// A validated configuration.
 #[derive(Debug, Clone)]
@@ -111,7 +111,7 @@ pub enum AccessLog {
 }
 
 /// How log lines are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// One JSON object a line.
     Json,

@@ -15,19 +15,19 @@ pub struct Sources {
 }
 
 impl Sources {
-    pub(super) fn new(text: impl AsRef<[u8]>, secrets: BTreeMap<PathBuf, Option<Mark>>) -> Self {
+    pub(crate) fn new(text: impl AsRef<[u8]>, secrets: BTreeMap<PathBuf, Option<Mark>>) -> Self {
         Self { text: mark(text), secrets }
     }
 
     /// Whether any of them says something else by now, where `path` is the configuration's file. A file that is gone is no
     /// change: it may be about to be replaced.
-    pub(crate) fn have_changed(&self, path: &Path) -> bool {
+    pub fn have_changed(&self, path: &Path) -> bool {
         let differs = |path: &Path, was: Option<Mark>| read(path).is_some_and(|now| Some(now) != was);
         differs(path, Some(self.text)) || self.secrets.iter().any(|(path, was)| differs(path, *was))
     }
 
     /// The secrets that differ in `newer`, a line each, which says nothing of what they are.
-    pub(crate) fn changes(&self, newer: &Self) -> Vec<String> {
+    pub fn changes(&self, newer: &Self) -> Vec<String> {
         let differs = |(path, now): &(&PathBuf, &Option<Mark>)| self.secrets.get(*path).is_some_and(|was| was != *now);
         newer
             .secrets
@@ -46,7 +46,7 @@ impl fmt::Debug for Sources {
 }
 
 /// The mark of a text.
-pub(super) fn mark(text: impl AsRef<[u8]>) -> Mark {
+pub(crate) fn mark(text: impl AsRef<[u8]>) -> Mark {
     Sha256::digest(text).into()
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use provider::{ModelId, UpstreamId};
 use router::StrategyName;
 
-use super::{
+use crate::{
     problem::{Problem, did_you_mean},
     reader::Table,
     types::{Model, Target},
@@ -13,7 +13,7 @@ use super::{
     value::{Item, Text},
 };
 
-pub(super) fn read(root: &mut Table<'_>, upstreams: &[Entry]) -> Vec<Model> {
+pub(crate) fn read(root: &mut Table<'_>, upstreams: &[Entry]) -> Vec<Model> {
     let context = root.context;
     let Some(tables) = root.tables("models") else { return Vec::new() };
     if tables.is_empty() {

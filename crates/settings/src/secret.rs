@@ -2,14 +2,14 @@
 
 use secrecy::SecretString;
 
-use super::{Secrets, env::is_variable_name, problem::Problem, reader::Table, value::Text};
+use crate::{env::is_variable_name, problem::Problem, reader::Table, value::Text};
 
-/// The key for an upstream. `None` if it needs none, if secrets are optional, or if a problem was reported.
+/// The key for an upstream. `None` if it needs none, if it may be missing, or if a problem was reported.
 ///
 /// `usual` is the provider's variable, if the provider is known; `own_address` says that no base URL is given.
-pub(super) fn api_key(table: &mut Table<'_>, usual: Option<&str>, own_address: bool) -> Option<SecretString> {
+pub(crate) fn api_key(table: &mut Table<'_>, usual: Option<&str>, own_address: bool) -> Option<SecretString> {
     let elsewhere = table.has("api_key_env") || table.has("api_key_file");
-    let key = match (table.text("api_key_env"), table.text("api_key_file")) {
+    let key = match (table.location_text("api_key_env"), table.location_text("api_key_file")) {
         (Some(_), Some(file)) => {
             return file.refuse("stands beside api_key_env", "one of the two", Some("keep one of them".to_owned()));
         }
@@ -32,10 +32,10 @@ const ADMIN_TOKEN: &str = "LLM_ROUTER_ADMIN_TOKEN";
 const SHORTEST_TOKEN: usize = 16;
 
 /// The token of the admin API, if there is one.
-pub(super) fn admin_token(table: &mut Table<'_>) -> Option<SecretString> {
-    let (place, token) = match table.text("admin_token_file") {
+pub(crate) fn admin_token(table: &mut Table<'_>) -> Option<SecretString> {
+    let (place, token) = match table.location_text("admin_token_file") {
         Some(file) => (table.at("admin_token_file"), from_file(&file, table)?),
-        None => (ADMIN_TOKEN.to_owned(), table.context.var(ADMIN_TOKEN)?),
+        None => (ADMIN_TOKEN.to_owned(), table.context.secret_var(ADMIN_TOKEN)?),
     };
     let token = token.trim();
     if token.len() < SHORTEST_TOKEN || !fits_header(token) {
@@ -52,10 +52,10 @@ fn from_variable(text: &Text<'_>, table: &Table<'_>) -> Option<String> {
         let hint = "write the variable's name here, not the key";
         return text.refuse_hidden("is not the name of a variable", "capitals, digits and underscores", hint);
     }
-    match table.context.var(&text.value) {
+    match table.context.secret_var(&text.value) {
         Some(key) if fits_header(&key) => Some(key),
         Some(_) => text.refuse("holds characters that no header takes", "a variable that holds the key", None),
-        None if table.context.secrets == Secrets::Optional => None,
+        None if !table.context.needs_secrets() => None,
         None => {
             let hint = Some(format!("export {}=…", text.value));
             text.refuse("is not set in the environment", "a variable that holds the key", hint)
@@ -65,11 +65,11 @@ fn from_variable(text: &Text<'_>, table: &Table<'_>) -> Option<String> {
 
 fn from_file(file: &Text<'_>, table: &Table<'_>) -> Option<String> {
     let expected = "a file that holds the key";
-    match table.context.read_secret(&file.value) {
+    match table.context.read_secret(&file.value)? {
         Ok(key) if key.trim().is_empty() => file.refuse("is empty", expected, None),
         Ok(key) if fits_header(&key) => Some(key),
         Ok(_) => file.refuse("holds characters that no header takes", expected, None),
-        Err(_) if table.context.secrets == Secrets::Optional => None,
+        Err(_) if !table.context.needs_secrets() => None,
         Err(error) => file.refuse(format!("cannot be read: {error}"), expected, None),
     }
 }
@@ -80,10 +80,10 @@ fn from_usual(name: &str, table: &Table<'_>, own_address: bool) -> Option<String
         table.context.report(Problem::new(table.at("api_key_env"), fault, expected).hint(hint));
         None
     };
-    match table.context.var(name) {
+    match table.context.secret_var(name) {
         Some(key) if fits_header(&key) => Some(key),
         Some(_) => report(format!("{name} holds characters that no header takes"), format!("export {name}=…")),
-        None if table.context.secrets == Secrets::Optional => None,
+        None if !table.context.needs_secrets() => None,
         None => {
             let none = if own_address { "" } else { ", or write api_key_env = \"none\" if the upstream takes no key" };
             report(format!("missing, and {name} is not set in the environment"), format!("export {name}=…{none}"))

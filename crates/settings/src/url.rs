@@ -1,16 +1,16 @@
 //! Addresses of upstreams.
 
-use actix_web::http::Uri;
+use http::Uri;
 use url::Url;
 
-use super::{host::Place, reader::Table, value::Text};
+use crate::{host::Place, reader::Table, value::Text};
 
 /// What is appended to a base URL, and often pasted with it.
 const CALLS: [&str; 3] = ["/chat/completions", "/completions", "/embeddings"];
 
 /// Which addresses an upstream may have beyond those that are safe.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Allowed {
+pub(crate) struct Allowed {
     /// `http://` to the public, where the key and every prompt travel in clear.
     insecure: bool,
     /// Metadata services and link-local addresses.
@@ -19,15 +19,19 @@ pub(super) struct Allowed {
 
 impl Allowed {
     /// As the table of an upstream says.
-    pub(super) fn read(table: &mut Table<'_>) -> Self {
+    pub(crate) fn read(table: &mut Table<'_>) -> Self {
         Self { insecure: table.flag("allow_insecure", false), metadata: table.flag("allow_metadata", false) }
     }
 }
 
-/// An `http` or `https` address without a trailing slash, which leads where it may.
-pub(super) fn address(text: &Text<'_>, allowed: Allowed) -> Option<String> {
+/// An `http` or `https` address without a trailing slash, which leads where it may. Where it leads cannot be said as long as
+/// a variable in it is not set: it is returned as it is.
+pub(crate) fn address(text: &Text<'_>, allowed: Allowed) -> Option<String> {
     let expected = "an address such as \"https://host/v1\"";
     let value = text.value.trim_end_matches('/');
+    if !text.is_complete {
+        return Some(value.to_owned());
+    }
     if value.contains('@') {
         return text.refuse_hidden(
             "has credentials in it",
@@ -46,7 +50,7 @@ pub(super) fn address(text: &Text<'_>, allowed: Allowed) -> Option<String> {
         return text.refuse("has no http:// or https:// in front", expected, hint);
     }
     // The stricter parser says whether it is an address, the HTTP client's own where it leads.
-    let (Ok(uri), parsed) = (value.parse::<Uri>(), value.parse::<Url>()) else {
+    let (Ok(uri), true) = (value.parse::<Uri>(), value.is_ascii()) else {
         return text.refuse("is not an address", expected, None);
     };
     let scheme = uri.scheme_str();
@@ -56,7 +60,7 @@ pub(super) fn address(text: &Text<'_>, allowed: Allowed) -> Option<String> {
     if uri.host().is_none_or(str::is_empty) {
         return text.refuse("names no host", expected, None);
     }
-    let Some(place) = parsed.as_ref().ok().and_then(Url::host).map(|host| Place::of(&host)) else {
+    let Some(place) = value.parse::<Url>().ok().as_ref().and_then(Url::host).map(|host| Place::of(&host)) else {
         return text.refuse("is not an address", expected, None);
     };
     if place == Place::Metadata && !allowed.metadata {

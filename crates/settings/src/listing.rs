@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use ::config::{Value, ValueKind};
+use config::{Value, ValueKind};
 use sha2::{Digest, Sha256};
 
-use super::value::quoted;
+use crate::value::quoted;
 
 /// The keys of a table that name it among others.
 const NAMES: [&str; 3] = ["id", "name", "upstream"];
@@ -17,7 +17,7 @@ const HIDDEN: [&str; 1] = ["sha256"];
 pub struct Listing(BTreeMap<String, BTreeMap<String, String>>);
 
 impl Listing {
-    pub(super) fn new(entries: &HashMap<String, Value>) -> Self {
+    pub(crate) fn new(entries: &HashMap<String, Value>) -> Self {
         let mut listing = Self::default();
         for (section, value) in entries {
             match &value.kind {
@@ -38,7 +38,7 @@ impl Listing {
     }
 
     /// A name for what is said: two listings that differ have different ones.
-    pub(super) fn version(&self) -> String {
+    pub(crate) fn version(&self) -> String {
         let [a, b, c, d, ..]: [u8; 32] = Sha256::digest(format!("{:?}", self.0)).into();
         format!("{a:02x}{b:02x}{c:02x}{d:02x}")
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use router::{Ensemble, Extract, Judge, Pick};
 
-use super::{
+use crate::{
     problem::{Problem, did_you_mean},
     reader::Table,
     types::Model,
@@ -12,11 +12,11 @@ use super::{
 };
 
 /// How every ensemble's name begins.
-pub(crate) const PREFIX: &str = "ensemble/";
+pub const ENSEMBLE_PREFIX: &str = "ensemble/";
 const MOST_MEMBERS: usize = 16;
 const LONGEST_RUBRIC: usize = 8_192;
 
-pub(super) fn read(root: &mut Table<'_>, models: &[Model]) -> Vec<Ensemble> {
+pub(crate) fn read(root: &mut Table<'_>, models: &[Model]) -> Vec<Ensemble> {
     let context = root.context;
     let mut ensembles: Vec<Ensemble> = Vec::new();
     let mut names = Vec::new();
@@ -54,9 +54,9 @@ fn ensemble(mut table: Table<'_>, models: &[Model]) -> (Option<String>, Option<E
 fn name(text: Text<'_>) -> Option<String> {
     let name = &text.value;
     let expected = "ensemble/ and a name, 128 visible ASCII characters at most";
-    match name.strip_prefix(PREFIX) {
+    match name.strip_prefix(ENSEMBLE_PREFIX) {
         None => {
-            let hint = format!("write \"{PREFIX}{name}\"");
+            let hint = format!("write \"{ENSEMBLE_PREFIX}{name}\"");
             text.refuse("is not an ensemble's name", expected, Some(hint))
         }
         Some(rest) if rest.is_empty() || name.len() > 128 || !name.bytes().all(|byte| byte.is_ascii_graphic()) => {

@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 
 use router::Ensemble;
 
-use super::{
+use crate::{
     problem::{Problem, did_you_mean},
     reader::Table,
     types::Model,
 };
 
-/// How a task is asked for as a model.
-pub(crate) const PREFIX: &str = "task/";
+/// How a task is asked for as a model: by this and its name.
+pub const TASK_PREFIX: &str = "task/";
 
-pub(super) fn read(root: &mut Table<'_>, models: &[Model], ensembles: &[Ensemble]) -> BTreeMap<String, String> {
+pub(crate) fn read(root: &mut Table<'_>, models: &[Model], ensembles: &[Ensemble]) -> BTreeMap<String, String> {
     let Some(mut table) = root.table("tasks") else { return BTreeMap::new() };
     let mut tasks = BTreeMap::new();
     for (task, item) in table.take_rest() {

@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::SocketAddr, path::PathBuf, thread, time::Du
 use provider::Limits;
 use tracing_subscriber::EnvFilter;
 
-use super::{
+use crate::{
     connections,
     problem::did_you_mean,
     reader::Table,
@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Every key that `LLM_ROUTER__SECTION__KEY` can override, by section.
-pub(super) const KEYS: [(&str, &[&str]); 3] = [
+pub(crate) const KEYS: [(&str, &[&str]); 3] = [
     (
         "server",
         &[
@@ -47,7 +47,7 @@ pub(super) const KEYS: [(&str, &[&str]); 3] = [
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-pub(super) fn server(root: &mut Table<'_>) -> Server {
+pub(crate) fn server(root: &mut Table<'_>) -> Server {
     let mut table = section(root, "server");
     let listen = table.text("listen").and_then(|text| socket(&text)).unwrap_or_else(|| ([127, 0, 0, 1], 8080).into());
     let admin = table.text("admin_listen");
@@ -84,7 +84,7 @@ pub(super) fn server(root: &mut Table<'_>) -> Server {
     server
 }
 
-pub(super) fn log(root: &mut Table<'_>) -> Log {
+pub(crate) fn log(root: &mut Table<'_>) -> Log {
     let mut table = section(root, "log");
     let formats = [("json", LogFormat::Json), ("pretty", LogFormat::Pretty)];
     let log = Log {
@@ -96,7 +96,7 @@ pub(super) fn log(root: &mut Table<'_>) -> Log {
     log
 }
 
-pub(super) fn auth(root: &mut Table<'_>, server: &Server) -> AuthMode {
+pub(crate) fn auth(root: &mut Table<'_>, server: &Server) -> AuthMode {
     let mut table = section(root, "auth");
     let modes = [("keys", AuthMode::Keys), ("none", AuthMode::None)];
     let text = table.text("mode");

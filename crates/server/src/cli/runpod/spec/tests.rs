@@ -1,13 +1,16 @@
 //! The specification of a RunPod endpoint: what ships is right, and each mistake is reported at its place.
 
-use runpod_admin::{EndpointKind, Scaling, Spec};
-
 use super::*;
 
-const SHIPPED: &str = include_str!("../../../../../deploy/runpod/endpoint.toml");
+const SHIPPED: &str = include_str!("../../../../../../deploy/runpod/endpoint.toml");
+
+fn parse(text: &str) -> Result<Spec, Problems> {
+    let env = |name: &str| (name != "UNSET").then(|| format!("value-of-{name}"));
+    reader::read_text(text, "x.toml", &env, read)
+}
 
 fn shipped() -> Spec {
-    parse_endpoint(SHIPPED, "endpoint.toml", &env).unwrap_or_else(|problems| panic!("{problems}"))
+    parse(SHIPPED).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
 #[test]
@@ -23,7 +26,7 @@ fn what_ships_says_what_it_says() {
 fn the_least_file_has_defaults() {
     let least = "name = \"n\"\ntype = \"queue\"\nimage = \"i\"\nmodel = \"org/m\"\n[gpu]\npools = [\"P\"]\n\
                  [workers]\nmax = 1\nidle_timeout_s = 5\n[scaling]\nqueue_delay_s = 4\n[env]\nHF_TOKEN = \"${HF_TOKEN}\"\n";
-    let spec = parse_endpoint(least, "x.toml", &env).unwrap_or_else(|problems| panic!("{problems}"));
+    let spec = parse(least).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!((spec.served_name.as_str(), spec.gpu_count, spec.execution_timeout_s), ("org/m", 1, 300));
     assert_eq!((spec.volume, spec.workers.min, spec.scaling), (None, 0, Scaling::QueueDelay(4)));
     assert_eq!(spec.env["HF_TOKEN"], "value-of-HF_TOKEN");
@@ -55,7 +58,7 @@ fn mistakes_are_reported_at_their_place() {
         // Comments name keys too; what stands at the start of a line is the key itself.
         let (from, to) = (format!("\n{from}"), format!("\n{to}"));
         assert_eq!(SHIPPED.matches(&from).count(), 1, "{from:?} does not name one place");
-        let Err(problems) = parse_endpoint(&SHIPPED.replace(&from, &to), "x.toml", &env) else {
+        let Err(problems) = parse(&SHIPPED.replace(&from, &to)) else {
             panic!("{to:?} instead of {from:?} is not noticed")
         };
         let [problem] = problems.list.as_slice() else { panic!("{to:?}: not one problem: {problems}") };

@@ -214,3 +214,14 @@ fn mistakes_in_keys_of_upstreams_are_reported() {
         (fast, "id = \"fast\"\napi_key_env = 3", "upstreams[1].api_key_env", "3 is not a string", ""),
     ]);
 }
+
+#[test]
+fn an_address_with_other_than_ascii_is_reported() {
+    check(&[(
+        "id = \"fast\"",
+        "id = \"fast\"\nbase_url = \"https://host/é\"",
+        "upstreams[1].base_url",
+        "\"https://host/é\" is not an address",
+        "",
+    )]);
+}

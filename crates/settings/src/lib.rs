@@ -4,10 +4,12 @@
 //! the file into untyped values, a small reader takes the known keys out of each table (what remains is unknown), and
 //! every fault is gathered with its path. Secrets come from the environment or from files and are never printed; the
 //! environment is an argument, so that tests touch none.
+//!
+//! Knows the vocabulary of `provider` and `router`, and neither HTTP nor async: what an upstream's settings become is the
+//! caller's work. [`reader`] reads other files in the same way.
 
 mod connections;
 mod cost;
-mod endpoint;
 mod ensembles;
 mod env;
 mod host;
@@ -15,7 +17,7 @@ mod keys;
 mod listing;
 mod models;
 mod problem;
-mod reader;
+pub mod reader;
 mod scalars;
 mod secret;
 mod sources;
@@ -30,47 +32,61 @@ mod tests;
 
 use std::{collections::BTreeMap, path::Path};
 
-pub use endpoint::{load_endpoint, parse_endpoint};
-pub(crate) use ensembles::PREFIX as ENSEMBLE;
+pub use ensembles::ENSEMBLE_PREFIX;
 pub use env::{Env, process_env, unknown_overrides};
 pub use listing::Listing;
 pub use problem::{Problem, Problems};
 pub use sources::Sources;
-pub(crate) use tasks::PREFIX as TASK;
+pub use tasks::TASK_PREFIX;
 pub use types::{
     AccessLog, AuthMode, Config, ConnectionLimits, EndpointType, Key, KeyLimits, Log, LogFormat, Model,
     ProviderSettings, Server, Target, Timeouts, Upstream,
 };
 
-use ::config::Source;
 use reader::{Context, Table};
 
-/// Whether a secret that cannot be found is a problem.
+/// What reading does about secrets: the keys of upstreams, the client keys that live in the environment, and the
+/// operators' token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Secrets {
-    /// Every secret must be there: what serving needs.
+    /// Every secret is read, and a missing one is a problem: what serving needs.
     Required,
-    /// A missing secret passes, for checking a file where the secrets are not at hand. Upstreams then have no key, and
-    /// client keys that live in the environment are left out.
+    /// Every secret is looked for, and a missing one passes, for checking a file where the secrets are not at hand.
+    /// Upstreams then have no key, and client keys that live in the environment are left out.
     Optional,
+    /// No secret is looked for, in the environment or in a file, for using a configuration without calling anyone.
+    /// Upstreams have no key, client keys that live in the environment are left out, and there is no admin token.
+    /// Where an upstream or a secret is, and what an upstream calls its model, may depend on variables that are not set:
+    /// each of them then stands for its own name, and an address with such a name in it is not checked.
+    Ignored,
 }
 
 /// Reads and validates the file at `path`; a missing secret is a problem.
+///
+/// # Errors
+/// With everything that is wrong with the file, or why it cannot be read.
 pub fn load(path: &Path, env: Env<'_>) -> Result<Config, Problems> {
     load_with(path, env, Secrets::Required)
 }
 
 /// Reads and validates the file at `path`.
+///
+/// # Errors
+/// With everything that is wrong with the file, or why it cannot be read.
 pub fn load_with(path: &Path, env: Env<'_>, secrets: Secrets) -> Result<Config, Problems> {
     load_noting(path, env, secrets).map_err(|(problems, _)| problems)
 }
 
-/// As [`load_with`]; a file that can be read but is wrong comes with what it was read from, to notice when it is mended.
-pub(crate) fn load_noting(path: &Path, env: Env<'_>, secrets: Secrets) -> Result<Config, (Problems, Option<Sources>)> {
-    let bytes = std::fs::read(path).map_err(|error| (unreadable(path, &error, EXAMPLES), None))?;
+/// As [`load_with`], for who reads the file again when it changes.
+///
+/// # Errors
+/// With everything that is wrong, and what it was read from, to notice when it is mended; `None` if the file could not be
+/// read.
+pub fn load_noting(path: &Path, env: Env<'_>, secrets: Secrets) -> Result<Config, (Problems, Option<Sources>)> {
+    let bytes = std::fs::read(path).map_err(|error| (reader::unreadable(path, &error, EXAMPLES), None))?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let sources = Sources::new(error.as_bytes(), BTreeMap::new());
-        (unreadable(path, &error.utf8_error(), EXAMPLES), Some(sources))
+        (reader::unreadable(path, &error.utf8_error(), EXAMPLES), Some(sources))
     })?;
     parse_noting(&text, &path.display().to_string(), env, secrets)
         .map_err(|(problems, sources)| (problems, Some(sources)))
@@ -79,22 +95,18 @@ pub(crate) fn load_noting(path: &Path, env: Env<'_>, secrets: Secrets) -> Result
 /// Where to find a file for who has none.
 const EXAMPLES: &str = "config/ holds examples to start from";
 
-/// What a file says; `hint` tells those who have none where to find one.
-fn text_of(path: &Path, hint: &str) -> Result<String, Problems> {
-    std::fs::read_to_string(path).map_err(|error| unreadable(path, &error, hint))
-}
-
-fn unreadable(path: &Path, error: &dyn std::fmt::Display, hint: &str) -> Problems {
-    let problem = Problem::new("", format!("cannot be read: {error}"), "a TOML file").hint(hint);
-    Problems { origin: path.display().to_string(), list: vec![problem] }
-}
-
 /// Validates `text`; a missing secret is a problem. `origin` names the file in reports.
+///
+/// # Errors
+/// With everything that is wrong with the text.
 pub fn parse(text: &str, origin: &str, env: Env<'_>) -> Result<Config, Problems> {
     parse_with(text, origin, env, Secrets::Required)
 }
 
 /// Validates `text`. `origin` names the file in reports.
+///
+/// # Errors
+/// With everything that is wrong with the text.
 pub fn parse_with(text: &str, origin: &str, env: Env<'_>, secrets: Secrets) -> Result<Config, Problems> {
     parse_noting(text, origin, env, secrets).map_err(|(problems, _)| problems)
 }
@@ -114,9 +126,7 @@ fn parse_noting(text: &str, origin: &str, env: Env<'_>, secrets: Secrets) -> Res
 
 /// Reads everything that `text` says. `None` if a problem was reported.
 fn read_all(text: &str, context: &Context<'_>) -> Result<Option<Config>, Problem> {
-    // Not merged by the crate's builder: it takes a quoted key such as "server.listen" or "a[99999999]" for a path.
-    let file = ::config::File::from_str(text, ::config::FileFormat::Toml);
-    let mut entries = file.collect().map_err(|error| problem::syntax(&error))?;
+    let mut entries = reader::entries(text)?;
     env::override_scalars(&mut entries, context.env());
     let listing = Listing::new(&entries);
     Ok(read(Table::new(context, String::new(), entries), listing))
@@ -134,7 +144,7 @@ fn read(mut root: Table<'_>, listing: Listing) -> Option<Config> {
     let tasks = tasks::read(&mut root, &models, &ensembles);
     let names = models.iter().map(|model| model.name.as_str().to_owned());
     let others = ensembles.iter().map(|ensemble| ensemble.name.clone());
-    let names: Vec<_> = names.chain(others).chain(tasks.keys().map(|task| format!("{TASK}{task}"))).collect();
+    let names: Vec<_> = names.chain(others).chain(tasks.keys().map(|task| format!("{TASK_PREFIX}{task}"))).collect();
     keys::check_models(&key_models, &names);
     root.finish();
     let upstreams = upstreams.into_iter().map(|entry| entry.upstream).collect::<Option<_>>()?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use provider::{Features, Operation, UpstreamId};
 
-use super::{
+use crate::{
     cost,
     problem::Problem,
     reader::Table,
@@ -15,10 +15,10 @@ use super::{
 };
 
 /// An upstream that may have failed, with the id that models refer to.
-pub(super) struct Entry {
-    pub(super) id: Option<String>,
+pub(crate) struct Entry {
+    pub(crate) id: Option<String>,
     /// `None` if a problem was reported.
-    pub(super) upstream: Option<Upstream>,
+    pub(crate) upstream: Option<Upstream>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,7 @@ const KINDS: [(&str, Kind); 3] = [("runpod", Kind::Runpod), ("cerebras", Kind::C
 const ENDPOINT_TYPES: [(&str, EndpointType); 2] =
     [("queue", EndpointType::Queue), ("load_balancer", EndpointType::LoadBalancer)];
 
-pub(super) fn read(root: &mut Table<'_>) -> Vec<Entry> {
+pub(crate) fn read(root: &mut Table<'_>) -> Vec<Entry> {
     let context = root.context;
     let Some(tables) = root.tables("upstreams") else { return Vec::new() };
     if tables.is_empty() {
@@ -65,7 +65,7 @@ fn upstream(mut table: Table<'_>) -> Entry {
     let guess = kind.unwrap_or(Kind::OpenAi);
     let own_address = !table.has("base_url");
     let allowed = url::Allowed::read(&mut table);
-    let given = table.text("base_url").and_then(|text| url::address(&text, allowed));
+    let given = table.location_text("base_url").and_then(|text| url::address(&text, allowed));
     let (provider, own) = match kind {
         Some(Kind::Runpod) => runpod(&mut table, own_address, given.as_deref(), allowed),
         Some(Kind::Cerebras) => foreign(&mut table, ProviderSettings::Cerebras, "https://api.cerebras.ai/v1"),
@@ -129,10 +129,10 @@ fn runpod(
     let endpoint_type = table.text("endpoint_type").and_then(|text| text.choice("an endpoint type", &ENDPOINT_TYPES));
     let endpoint_type = endpoint_type.unwrap_or(EndpointType::Queue);
     let endpoint_id = if table.has("endpoint_id") {
-        table.text("endpoint_id").and_then(Text::name)
+        table.location_text("endpoint_id").and_then(Text::name)
     } else {
         table.text("endpoint_id");
-        let id = if own_address { table.context.var("RUNPOD_VLLM_ENDPOINT_ID") } else { None };
+        let id = if own_address { table.context.location_var("RUNPOD_VLLM_ENDPOINT_ID") } else { None };
         if id.is_none() && own_address {
             let expected = "the id of a RunPod endpoint, here or in RUNPOD_VLLM_ENDPOINT_ID";
             table.context.report(Problem::new(table.at("endpoint_id"), "missing", expected));
@@ -150,7 +150,7 @@ fn runpod(
             Some(format!("https://api.runpod.io/v2/serverless/{id}/workers")),
         ),
     };
-    let capacity_url = match (table.text("capacity_url"), given, endpoint_type) {
+    let capacity_url = match (table.location_text("capacity_url"), given, endpoint_type) {
         (Some(text), ..) if text.value == "none" => None,
         (Some(text), ..) => url::address(&text, allowed),
         (None, None, _) => own_capacity,
@@ -174,7 +174,7 @@ fn foreign(table: &mut Table<'_>, settings: ProviderSettings, own: &str) -> (Opt
 fn model(table: &mut Table<'_>, kind: Kind) -> Option<String> {
     if !table.has("model")
         && kind == Kind::Runpod
-        && let Some(model) = table.context.var("RUNPOD_DEFAULT_MODEL")
+        && let Some(model) = table.context.location_var("RUNPOD_DEFAULT_MODEL")
     {
         table.text("model");
         return Some(model);
@@ -183,7 +183,7 @@ fn model(table: &mut Table<'_>, kind: Kind) -> Option<String> {
         Kind::Runpod => "the model's name there, here or in RUNPOD_DEFAULT_MODEL",
         Kind::Cerebras | Kind::OpenAi => "the model's name there",
     };
-    let text = table.required("model", expected)?;
+    let text = table.required_item("model", expected)?.location_text()?;
     if text.value.trim().is_empty() {
         return text.refuse("is empty", expected, None);
     }

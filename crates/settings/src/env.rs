@@ -1,8 +1,8 @@
 //! The environment: overrides of scalar settings, `${VAR}` in strings, and secrets.
 
-use ::config::{Map, Value, ValueKind};
+use config::{Map, Value, ValueKind};
 
-use super::{problem::Problem, problem::did_you_mean, scalars};
+use crate::{problem::Problem, problem::did_you_mean, scalars};
 
 /// Looks a variable up; a function, so that tests need no process environment.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -17,7 +17,7 @@ pub fn process_env(name: &str) -> Option<String> {
 
 /// The names that look like overrides but override nothing, such as `LLM_ROUTER__SERVER__LISTN`.
 ///
-/// Apart from [`parse`](super::parse) because [`Env`] can be asked but not listed.
+/// Apart from [`parse`](crate::parse) because [`Env`] can be asked but not listed.
 pub fn unknown_overrides(names: impl IntoIterator<Item = String>) -> Vec<Problem> {
     let known: Vec<String> = names_of_overrides().map(|(name, ..)| name).collect();
     let mut unknown: Vec<String> =
@@ -32,18 +32,18 @@ pub fn unknown_overrides(names: impl IntoIterator<Item = String>) -> Vec<Problem
 }
 
 /// Whether `name` can name a variable. Capitals only: it keeps a key that was put in a name's place from being one.
-pub(super) fn is_variable_name(name: &str) -> bool {
+pub(crate) fn is_variable_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
     name.bytes().all(allowed) && name.bytes().next().is_some_and(|first| !first.is_ascii_digit())
 }
 
 /// Where a value came from, if it came from an override.
-pub(super) fn overridden_by(value: &Value) -> Option<&str> {
+pub(crate) fn overridden_by(value: &Value) -> Option<&str> {
     value.origin().filter(|origin| origin.starts_with(PREFIX))
 }
 
 /// Why `${…}` could not be replaced.
-pub(super) enum ExpandError {
+pub(crate) enum ExpandError {
     /// No closing brace, or not a name between the braces.
     Malformed,
     /// This variable is unset or empty.
@@ -51,7 +51,7 @@ pub(super) enum ExpandError {
 }
 
 /// Replaces `${VAR}` in `text`; `$${` stands for a literal `${`.
-pub(super) fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<String, ExpandError> {
+pub(crate) fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<String, ExpandError> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("${") {
@@ -75,7 +75,7 @@ pub(super) fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> Res
 }
 
 /// Puts the overrides that are set into the file's tables. A section that is no table stays, to be reported.
-pub(super) fn override_scalars(entries: &mut Map<String, Value>, env: Env<'_>) {
+pub(crate) fn override_scalars(entries: &mut Map<String, Value>, env: Env<'_>) {
     for (name, section, key) in names_of_overrides() {
         let Some(text) = env(&name).filter(|text| !text.trim().is_empty()) else { continue };
         let kind = text.parse().map_or(ValueKind::String(text), ValueKind::I64);

@@ -1,34 +1,29 @@
 //! Single values: what type they have, and whether they say something that makes sense.
 
-use std::{fmt::Display, ops::RangeInclusive, time::Duration};
+use std::{cell::Cell, fmt::Display, ops::RangeInclusive, time::Duration};
 
-use ::config::{Value, ValueKind};
+use config::{Value, ValueKind};
 
-use super::{
+use crate::{
     env::{self, ExpandError},
     problem::{Problem, did_you_mean},
     reader::{Context, Table},
 };
 
-/// A value of yet unknown type.
-pub(super) struct Item<'a> {
+/// A value of yet unknown type. Every reader reports a value of another type, or out of its range, and returns `None`.
+pub struct Item<'a> {
     context: &'a Context<'a>,
     path: String,
     kind: ValueKind,
 }
 
 impl<'a> Item<'a> {
-    pub(super) fn new(context: &'a Context<'a>, path: String, value: Value) -> Self {
+    pub(crate) fn new(context: &'a Context<'a>, path: String, value: Value) -> Self {
         Self { context, path, kind: value.kind }
     }
 
-    /// Reports the value and shows it.
-    pub(super) fn refuse<T>(
-        &self,
-        fault: impl Into<String>,
-        expected: impl Display,
-        hint: Option<String>,
-    ) -> Option<T> {
+    /// Reports the value and shows it: `fault` says what is wrong with it, `expected` what would not be, `hint` what to try.
+    pub fn refuse<T>(&self, fault: impl Into<String>, expected: impl Display, hint: Option<String>) -> Option<T> {
         let value = match &self.kind {
             ValueKind::String(text) => quoted(text),
             ValueKind::Table(_) => "a table".to_owned(),
@@ -42,11 +37,29 @@ impl<'a> Item<'a> {
     }
 
     /// A string, with `${VAR}` replaced.
-    pub(super) fn text(self) -> Option<Text<'a>> {
+    pub fn text(self) -> Option<Text<'a>> {
+        let context = self.context;
+        self.expanded(|name| context.var(name))
+    }
+
+    /// A string that says where an upstream or a secret is, or what an upstream calls its model, see
+    /// [`Context::location_var`].
+    pub(crate) fn location_text(self) -> Option<Text<'a>> {
+        let context = self.context;
+        let is_complete = Cell::new(true);
+        let text = self.expanded(|name| {
+            let value = context.var(name);
+            is_complete.set(is_complete.get() && value.is_some());
+            value.or_else(|| context.location_stand_in(name))
+        })?;
+        Some(Text { is_complete: is_complete.get(), ..text })
+    }
+
+    fn expanded(self, lookup: impl Fn(&str) -> Option<String>) -> Option<Text<'a>> {
         let ValueKind::String(raw) = &self.kind else {
             return self.refuse("is not a string", "a string in quotes", None);
         };
-        let value = match env::expand(raw, |name| self.context.var(name)) {
+        let value = match env::expand(raw, lookup) {
             Ok(value) => value,
             Err(ExpandError::Malformed) => {
                 let hint = Some("write $${ for a literal ${".to_owned());
@@ -57,11 +70,11 @@ impl<'a> Item<'a> {
                 return self.refuse(fault, "a variable with a value", Some(format!("export {name}=…")));
             }
         };
-        Some(Text { context: self.context, path: self.path, raw: raw.clone(), value })
+        Some(Text { context: self.context, path: self.path, raw: raw.clone(), value, is_complete: true })
     }
 
     /// An amount of money, which must be a string to be exact.
-    pub(super) fn amount(self) -> Option<Text<'a>> {
+    pub fn amount(self) -> Option<Text<'a>> {
         match &self.kind {
             ValueKind::Float(_) | ValueKind::I64(_) => {
                 let hint = "put it in quotes: a price is kept exact, and a TOML float is not".to_owned();
@@ -71,7 +84,8 @@ impl<'a> Item<'a> {
         }
     }
 
-    pub(super) fn int<T: TryFrom<u64>>(self, range: &RangeInclusive<u64>) -> Option<T> {
+    /// A whole number within `range`, which `T` holds.
+    pub fn int<T: TryFrom<u64>>(self, range: &RangeInclusive<u64>) -> Option<T> {
         let (least, most) = (range.start(), range.end());
         let expected = format!("a whole number from {least} to {most}");
         let ValueKind::I64(number) = self.kind else {
@@ -86,7 +100,7 @@ impl<'a> Item<'a> {
     }
 
     /// A number from 0 to 1.
-    pub(super) fn fraction(self) -> Option<f64> {
+    pub fn fraction(self) -> Option<f64> {
         let number = self.number();
         if (0.0..=1.0).contains(&number) {
             return Some(number);
@@ -96,7 +110,7 @@ impl<'a> Item<'a> {
     }
 
     /// Seconds, from a tenth to a day.
-    pub(super) fn fine_seconds(self) -> Option<Duration> {
+    pub fn fine_seconds(self) -> Option<Duration> {
         let number = self.number();
         if (0.1..=86_400.0).contains(&number) {
             return Some(Duration::from_secs_f64(number));
@@ -105,7 +119,7 @@ impl<'a> Item<'a> {
     }
 
     /// Whole seconds, from none to `most`, which is the value of the key `limit`.
-    pub(super) fn seconds_up_to(self, most: Duration, limit: &str) -> Option<Duration> {
+    pub fn seconds_up_to(self, most: Duration, limit: &str) -> Option<Duration> {
         if let ValueKind::I64(number) = self.kind
             && u64::try_from(number).is_ok_and(|seconds| seconds > most.as_secs())
         {
@@ -124,14 +138,16 @@ impl<'a> Item<'a> {
         }
     }
 
-    pub(super) fn flag(self) -> Option<bool> {
+    /// `true` or `false`.
+    pub fn flag(self) -> Option<bool> {
         match self.kind {
             ValueKind::Boolean(flag) => Some(flag),
             _ => self.refuse("is neither true nor false", "true or false, without quotes", None),
         }
     }
 
-    pub(super) fn list(self, expected: &str) -> Option<Vec<Item<'a>>> {
+    /// An array; `expected` says of what.
+    pub fn list(self, expected: &str) -> Option<Vec<Item<'a>>> {
         let ValueKind::Array(values) = self.kind else {
             return self.refuse("is not an array", expected, None);
         };
@@ -140,7 +156,7 @@ impl<'a> Item<'a> {
     }
 
     /// The strings of an array. One string holds them with commas in between, as a variable does.
-    pub(super) fn words(self, expected: &str) -> Option<Vec<Text<'a>>> {
+    pub fn words(self, expected: &str) -> Option<Vec<Text<'a>>> {
         if !matches!(self.kind, ValueKind::String(_)) {
             return self.list(expected)?.into_iter().map(Item::text).collect();
         }
@@ -149,7 +165,8 @@ impl<'a> Item<'a> {
         Some(all.value.split(',').map(str::trim).filter(|value| !value.is_empty()).map(word).collect())
     }
 
-    pub(super) fn table(self) -> Option<Table<'a>> {
+    /// A table.
+    pub fn table(self) -> Option<Table<'a>> {
         let ValueKind::Table(entries) = self.kind else {
             return self.refuse("is not a table", "a table", None);
         };
@@ -159,39 +176,38 @@ impl<'a> Item<'a> {
 
 /// A string. Reports show it as written: what `${VAR}` stands for may be confidential.
 #[derive(Clone)]
-pub(super) struct Text<'a> {
+pub struct Text<'a> {
     context: &'a Context<'a>,
     path: String,
     raw: String,
-    pub(super) value: String,
+    /// The string with every `${VAR}` replaced.
+    pub value: String,
+    /// Whether every variable in it is set; else the name of one stands in the value.
+    pub(crate) is_complete: bool,
 }
 
 impl Text<'_> {
     /// The string as written in the file.
-    pub(super) fn raw(&self) -> &str {
+    pub fn raw(&self) -> &str {
         &self.raw
     }
 
-    /// Reports the string and shows it.
-    pub(super) fn refuse<T>(
-        &self,
-        fault: impl Into<String>,
-        expected: impl Into<String>,
-        hint: Option<String>,
-    ) -> Option<T> {
+    /// Reports the string and shows it as written: `fault` says what is wrong with it, `expected` what would not be, `hint`
+    /// what to try.
+    pub fn refuse<T>(&self, fault: impl Into<String>, expected: impl Into<String>, hint: Option<String>) -> Option<T> {
         let problem = Problem::new(&self.path, fault, expected).value(quoted(&self.raw));
         self.context.report(Problem { hint, ..problem });
         None
     }
 
     /// Reports the string without showing it: it may be a secret.
-    pub(super) fn refuse_hidden<T>(&self, fault: &str, expected: &str, hint: &str) -> Option<T> {
+    pub fn refuse_hidden<T>(&self, fault: &str, expected: &str, hint: &str) -> Option<T> {
         self.context.report(Problem::new(&self.path, fault, expected).value("the value").hint(hint));
         None
     }
 
     /// The choice with this name; `what` completes "is not ".
-    pub(super) fn choice<T: Copy>(&self, what: &str, choices: &[(&'static str, T)]) -> Option<T> {
+    pub fn choice<T: Copy>(&self, what: &str, choices: &[(&'static str, T)]) -> Option<T> {
         if let Some((_, choice)) = choices.iter().find(|(name, _)| *name == self.value) {
             return Some(*choice);
         }
@@ -200,7 +216,7 @@ impl Text<'_> {
     }
 
     /// A name fit for logs, metric labels and URLs.
-    pub(super) fn name(self) -> Option<String> {
+    pub fn name(self) -> Option<String> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
         if (1..=64).contains(&self.value.len()) && self.value.bytes().all(allowed) {
             return Some(self.value);
@@ -210,7 +226,7 @@ impl Text<'_> {
 }
 
 /// `a, b or c`
-pub(super) fn any_of(names: &[&str]) -> String {
+pub(crate) fn any_of(names: &[&str]) -> String {
     match names {
         [] => String::new(),
         [only] => (*only).to_owned(),
@@ -219,7 +235,7 @@ pub(super) fn any_of(names: &[&str]) -> String {
 }
 
 /// `text` in quotes, shortened.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     if text.chars().count() <= 80 {
         return format!("{text:?}");
     }

@@ -4,8 +4,7 @@ use std::num::NonZeroU32;
 
 use sha2::{Digest, Sha256};
 
-use super::{
-    Secrets,
+use crate::{
     env::is_variable_name,
     problem::{Problem, did_you_mean},
     reader::Table,
@@ -18,7 +17,7 @@ const DEFAULT_PART: u32 = 4;
 const MODELS: &str = "an array of names, such as [\"llama-3.1-8b\", \"task/chat\"], or nothing for all";
 
 /// The keys, and every name in their `models`, for [`check_models`].
-pub(super) fn read<'a>(root: &mut Table<'a>, auth: AuthMode, server: &Server) -> (Vec<Key>, Vec<Text<'a>>) {
+pub(crate) fn read<'a>(root: &mut Table<'a>, auth: AuthMode, server: &Server) -> (Vec<Key>, Vec<Text<'a>>) {
     let context = root.context;
     let Some(tables) = root.tables("keys") else { return (Vec::new(), Vec::new()) };
     if tables.is_empty() && auth == AuthMode::Keys {
@@ -69,7 +68,7 @@ fn models<'a>(table: &mut Table<'a>) -> Option<Vec<Text<'a>>> {
 }
 
 /// Reports those of the keys' `models` that are none of `names`.
-pub(super) fn check_models(models: &[Text<'_>], names: &[String]) {
+pub(crate) fn check_models(models: &[Text<'_>], names: &[String]) {
     for text in models.iter().filter(|text| !names.contains(&text.value)) {
         let hint = did_you_mean(&text.value, names.iter().map(String::as_str));
         text.refuse::<()>("is no name to ask for", "a model, task/… or ensemble/… of this file", hint);
@@ -81,7 +80,7 @@ fn secret(table: &mut Table<'_>) -> Option<[u8; 32]> {
     let context = table.context;
     let expected = "either sha256 or env";
     let given = table.has("sha256") || table.has("env");
-    match (table.text("sha256"), table.text("env")) {
+    match (table.text("sha256"), table.location_text("env")) {
         (Some(_), Some(env)) => env.refuse("stands beside sha256", expected, Some("keep one of them".to_owned())),
         (Some(sha256), None) => hash(&sha256),
         (None, Some(env)) => from_variable(&env, table),
@@ -108,12 +107,12 @@ fn from_variable(env: &Text<'_>, table: &Table<'_>) -> Option<[u8; 32]> {
         let hint = "write the variable's name here, not the key";
         return env.refuse_hidden("is not the name of a variable", "capitals, digits and underscores", hint);
     }
-    match table.context.var(&env.value) {
+    match table.context.secret_var(&env.value) {
         Some(key) if key.trim().len() > Key::MAX_BYTES => {
             env.refuse("holds a key that is too long", format!("{} bytes at most", Key::MAX_BYTES), None)
         }
         Some(key) => Some(Sha256::digest(key.trim()).into()),
-        None if table.context.secrets == Secrets::Optional => None,
+        None if !table.context.needs_secrets() => None,
         None => {
             let hint = Some(format!("export {}=…", env.value));
             env.refuse("is not set in the environment", "a variable that holds the key", hint)

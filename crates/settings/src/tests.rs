@@ -1,9 +1,10 @@
 //! What a valid file means, and what is said of files that are not.
 
-mod endpoint;
+mod ignored;
 mod mistakes;
+mod own_file;
 
-use std::{fs, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 use provider::{Operation, PicoUsd, Tariff};
 use router::{Extract, Judge, Pick};
@@ -387,19 +388,21 @@ fn runpod_addresses_follow_from_the_endpoint() {
     );
 }
 
+/// The configurations that ship with the project.
+fn shipped() -> Vec<PathBuf> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config");
+    let paths = fs::read_dir(folder).expect("config/ exists").map(|entry| entry.expect("readable").path());
+    let paths: Vec<_> = paths.filter(|path| path.extension().is_some_and(|extension| extension == "toml")).collect();
+    assert!(paths.len() >= 2, "demo.toml and single-provider.toml at least");
+    paths
+}
+
 #[test]
 fn every_shipped_file_is_valid() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config");
-    let mut seen = 0;
-    for entry in fs::read_dir(folder).expect("config/ exists") {
-        let path = entry.expect("readable").path();
-        if path.extension().is_some_and(|extension| extension == "toml") {
-            let config = load(&path, &env).unwrap_or_else(|problems| panic!("{problems}"));
-            assert!(!config.models.is_empty());
-            seen += 1;
-        }
+    for path in shipped() {
+        let config = load(&path, &env).unwrap_or_else(|problems| panic!("{problems}"));
+        assert!(!config.models.is_empty());
     }
-    assert!(seen >= 2, "demo.toml and single-provider.toml at least");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use url::Host;
 
 /// What a host is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// Loopback, or a network of one's own: `http://` is as safe as that network.
     Private,
     /// Answers the machine itself and gives out its credentials: the metadata service of a cloud, or any link-local address.
@@ -30,7 +30,7 @@ const PRIVATE_ENDS: [&str; 4] = [".localhost", ".local", ".internal", ".svc"];
 
 impl Place {
     /// `host` comes from the parser that the HTTP client uses, so that both see the same address behind `0xa9fea9fe`.
-    pub(super) fn of(host: &Host<&str>) -> Self {
+    pub(crate) fn of(host: &Host<&str>) -> Self {
         match host {
             Host::Domain(name) => Self::of_name(name),
             Host::Ipv4(address) => Self::of_v4(*address),
