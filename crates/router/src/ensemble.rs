@@ -13,7 +13,8 @@ mod reply;
 use std::time::Duration;
 
 use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
-use provider::{Error, ErrorKind, Limits, NanoUsd, NoMemory, Operation, Request, RequestId, long_work};
+use offload::long_work;
+use provider::{Error, ErrorKind, Limits, NanoUsd, NoMemory, Operation, Request, RequestId};
 use tokio::{sync::OnceCell, time::Instant};
 
 use crate::{Caller, Route, Router, RouterError, Served};

@@ -54,6 +54,7 @@ pub(crate) async fn serve(
     named: Option<Named>,
     mut journey: Journey,
 ) -> Result<Served, (RouterError, Journey)> {
+    let deadline = journey.deadline;
     let mut history = History::new(model.targets.len(), named);
     let mut best: Option<Error> = None;
     let mut repeats = 0;
@@ -64,7 +65,7 @@ pub(crate) async fn serve(
     loop {
         let decided = match at_once.take() {
             Some(adjusted) => Ok(adjusted),
-            None => decide(model, request, &mut history, repeat, call.deadline, &mut journey).map(|chosen| {
+            None => decide(model, request, &mut history, repeat, deadline, &mut journey).map(|chosen| {
                 let adjustment = history.adjusted(chosen.target).cloned();
                 (chosen, Call { adjustment, ..call.clone() })
             }),
@@ -72,7 +73,7 @@ pub(crate) async fn serve(
         let (chosen, adjusted) = match decided {
             Ok(decided) => decided,
             Err(none) => {
-                let Some(until) = standby(model, none, repeats, call.deadline, &mut journey) else {
+                let Some(until) = standby(model, none, repeats, deadline, &mut journey) else {
                     return Err((give_up(model, none, best, &history, &mut journey), journey));
                 };
                 journey.waits(Instant::now());
@@ -102,7 +103,7 @@ pub(crate) async fn serve(
                 if best.as_ref().is_none_or(|known| error.kind.tells() >= known.kind.tells()) {
                     best = Some(error);
                 }
-                if !moves_on || call.deadline < Instant::now() + LEAST_TIME {
+                if !moves_on || deadline < Instant::now() + LEAST_TIME {
                     return Err((give_up(model, NoCandidate::Exhausted, best, &history, &mut journey), journey));
                 }
                 repeat = false;
@@ -170,7 +171,8 @@ fn again(
     journey: &mut Journey,
 ) -> Option<(Chosen, Call)> {
     let now = Instant::now();
-    if call.deadline < now + LEAST_TIME || !history.adjust(target, adjustment) {
+    let deadline = journey.deadline;
+    if deadline < now + LEAST_TIME || !history.adjust(target, adjustment) {
         return None;
     }
     let upstream = model.targets[target].clone();
@@ -179,7 +181,7 @@ fn again(
     let reason = journey.last_reason().unwrap_or(Reason::Fallback);
     let strategy = model.spec.strategy;
     let attempt = journey.begin(Decision { upstream, probe, role: Role::Retry, strategy, reason }, now);
-    let limit = now + patience(request, &attempt, history.has_fresh(), call.deadline.saturating_duration_since(now));
+    let limit = now + patience(request, &attempt, history.has_fresh(), deadline.saturating_duration_since(now));
     // What was refused would be refused again, on any connection.
     let adjustment = Some(history.adjusted(target).unwrap_or(adjustment).clone());
     let call = Call { adjustment, ..call.clone() };
@@ -271,6 +273,7 @@ async fn try_once(
     chosen: Chosen,
 ) -> Result<Committed, (Error, Journey)> {
     let Chosen { mut attempt, limit, .. } = chosen;
+    let deadline = journey.deadline;
     let provider = attempt.upstream.spec.provider.clone();
     let opened = timeout_at(limit, open(&*provider, request, call, &mut attempt)).await;
     let now = Instant::now();
@@ -287,13 +290,10 @@ async fn try_once(
             for frame in &held {
                 attempt.usage = frame.usage.or(attempt.usage);
             }
-            return Ok((
-                reply.head,
-                Relay::new((held, reservation), reply.frames, attempt, journey, call.deadline, now),
-            ));
+            return Ok((reply.head, Relay::new((held, reservation), reply.frames, attempt, journey, deadline, now)));
         }
         Ok(Err(error)) => error,
-        Err(_) if now >= call.deadline && !attempt.is_stuck(now) => {
+        Err(_) if now >= deadline && !attempt.is_stuck(now) => {
             Error::new(ErrorKind::Timeout(Phase::Deadline), "no upstream answered by the request's deadline")
         }
         Err(_) => Error::new(ErrorKind::Timeout(Phase::FirstToken), "the upstream did not begin to answer in time"),

@@ -49,6 +49,8 @@ pub(crate) struct Journey {
     pub(crate) rng: SmallRng,
     pub(crate) attempts: u32,
     pub(crate) started: Instant,
+    /// When the client's patience ends; shared by retries and fallbacks.
+    pub(crate) deadline: Instant,
     model: Option<Arc<Model>>,
     config_version: Arc<str>,
     prompt_estimate: u64,
@@ -84,6 +86,7 @@ impl Journey {
             rng,
             attempts: 0,
             started: arrived,
+            deadline: arrived,
             model,
             config_version,
             prompt_estimate: 0,

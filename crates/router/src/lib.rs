@@ -149,7 +149,8 @@ impl Router {
         };
         let deadline = now + model.spec.deadline;
         let deadline = caller.deadline.map_or(deadline, |sooner| sooner.min(deadline));
-        let call = Call { request_id: call_id, deadline, adjustment: None, memory: caller.memory };
+        journey.deadline = deadline;
+        let call = Call { request_id: call_id, adjustment: None, memory: caller.memory };
         let target = choice.and_then(|choice| choice.target);
         let named = target.map(|target| Named { target, falls_back: caller.falls_back });
         fallback::serve(&model, request, &call, named, journey).await.map_err(|(error, mut journey)| {

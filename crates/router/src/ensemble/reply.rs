@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use futures_util::StreamExt;
+use offload::long_work;
 use provider::{
     Choice, Completion, Error, ErrorKind, Frame, FrameKind, MemoryBudget, NanoUsd, ReplyHead, Request, Reservation,
-    UpstreamId, long_work, tree_bytes,
+    UpstreamId, tree_bytes,
 };
 use serde::Serialize;
 use serde_json::{Value, json};

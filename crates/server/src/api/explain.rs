@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use provider::{Operation, Request, long_work};
+use offload::long_work;
+use provider::{Operation, Request};
 use router::{Blocked, Excluded, Explained, Explanation, Route, Unfit, Upstream};
 use serde::Serialize;
 use tokio::time::Instant;

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use provider::long_work;
+use offload::long_work;
 use router::Route;
 
 use super::{

@@ -5,7 +5,8 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use provider::{Head, MemoryBudget, Request, RequestId, Reservation, long_work};
+use offload::long_work;
+use provider::{Head, MemoryBudget, Request, RequestId, Reservation};
 use router::{Caller, Route, Subject};
 use serde::Serialize;
 use serde_json::Value;

@@ -3,10 +3,8 @@
 
 use std::{panic::resume_unwind, sync::LazyLock, thread};
 
+use provider::LONG_BODY;
 use tokio::{sync::Semaphore, task::spawn_blocking};
-
-/// A body of more bytes than this is long.
-pub const LONG_BODY: usize = 1 << 20;
 
 /// As many pieces of work at a time as there are cores; the others wait in the order in which they came.
 static CORES: LazyLock<Semaphore> =
