@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    ops::{Add, Sub},
+    ops::{Add, AddAssign, Sub},
     time::Duration,
 };
 
@@ -33,6 +33,12 @@ impl Add<Duration> for Time {
 
     fn add(self, later: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(later.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
+impl AddAssign<Duration> for Time {
+    fn add_assign(&mut self, later: Duration) {
+        *self = *self + later;
     }
 }
 

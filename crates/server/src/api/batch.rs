@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, body::BodyStream, http::header, rt, web};
 use bytes::Bytes;
+use dispatch::Route;
 use futures_util::{Stream, StreamExt, stream};
 use offload::long_work;
 use provider::{MemoryBudget, Reservation};
-use router::Route;
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;

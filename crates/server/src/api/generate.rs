@@ -3,8 +3,8 @@
 use std::{borrow::Cow, sync::Arc};
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use dispatch::Route;
 use offload::long_work;
-use router::Route;
 
 use super::{
     admission::{Admitted, RequestContext},

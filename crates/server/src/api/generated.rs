@@ -1,8 +1,9 @@
 //! The short form of an answer: its text, and what it took.
 
+use dispatch::Served;
 use offload::long_work;
 use provider::{Choice, Completion, Error, ErrorKind, MemoryBudget, NanoUsd, RequestId, Reservation, tree_bytes};
-use router::{RouterError, Served};
+use router::RouterError;
 use serde::Serialize;
 use utoipa::ToSchema;
 

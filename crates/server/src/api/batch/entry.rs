@@ -5,9 +5,9 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use dispatch::{Caller, Route, Subject};
 use offload::long_work;
 use provider::{Head, MemoryBudget, Request, RequestId, Reservation};
-use router::{Caller, Route, Subject};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::{
