@@ -7,8 +7,7 @@
 
 use std::time::Duration;
 
-use provider::{Capacity, NanoUsd, PicoUsd};
-use tokio::time::Instant;
+use provider::{Capacity, NanoUsd, PicoUsd, Time};
 
 /// A count older than this many polls is unknown.
 const STALE_POLLS: u32 = 3;
@@ -47,12 +46,12 @@ impl WorkerTime {
 pub(crate) struct Workers {
     /// The last word.
     known: Option<Known>,
-    polled_at: Option<Instant>,
+    polled_at: Option<Time>,
     /// Workers came up from none and have not answered yet: a model that loads counts as running. Not believed for ever.
-    starting_until: Option<Instant>,
+    starting_until: Option<Time>,
     /// When a first token came last.
-    answered_at: Option<Instant>,
-    counted_until: Option<Instant>,
+    answered_at: Option<Time>,
+    counted_until: Option<Time>,
     time: WorkerTime,
 }
 
@@ -60,14 +59,14 @@ pub(crate) struct Workers {
 #[derive(Debug, Clone, Copy)]
 struct Known {
     capacity: Capacity,
-    heard_at: Instant,
-    until: Instant,
+    heard_at: Time,
+    until: Time,
 }
 
 impl Workers {
     /// Whether it is time to ask; if so, it counts as asked.
-    pub(crate) fn is_due(&mut self, poll: Duration, now: Instant) -> bool {
-        let is_due = self.polled_at.is_none_or(|at| now.duration_since(at) >= poll);
+    pub(crate) fn is_due(&mut self, poll: Duration, now: Time) -> bool {
+        let is_due = self.polled_at.is_none_or(|at| (now - at) >= poll);
         if is_due {
             self.polled_at = Some(now);
         }
@@ -75,7 +74,7 @@ impl Workers {
     }
 
     /// The upstream said how its workers are.
-    pub(crate) fn heard(&mut self, capacity: Capacity, poll: Duration, now: Instant) {
+    pub(crate) fn heard(&mut self, capacity: Capacity, poll: Duration, now: Time) {
         let before = self.known.filter(|known| now <= known.until);
         // Between two polls they may have come up and answered already.
         let came_up = before.is_some_and(|before| {
@@ -90,22 +89,27 @@ impl Workers {
     }
 
     /// A first token came: the workers are up.
-    pub(crate) fn answered(&mut self, now: Instant) {
+    pub(crate) fn answered(&mut self, now: Time) {
         self.starting_until = None;
         self.answered_at = Some(now);
     }
 
     /// The last word; all unknown if it is old.
-    pub(crate) fn capacity(&self, now: Instant) -> Capacity {
+    pub(crate) fn capacity(&self, now: Time) -> Capacity {
         self.known.filter(|known| now <= known.until).map_or_else(Capacity::default, |known| known.capacity)
     }
 
     /// Whether a worker can take a request now; `None` if unknown.
-    pub(crate) fn is_ready(&self, now: Instant) -> Option<bool> {
+    pub(crate) fn is_ready(&self, now: Time) -> Option<bool> {
         self.capacity(now).is_ready().map(|is_ready| is_ready && !self.is_starting(now))
     }
 
-    fn is_starting(&self, now: Instant) -> bool {
+    /// Whether no worker is ready, one that still loads its model included; false if that is unknown.
+    pub(crate) fn is_cold(&self, now: Time) -> bool {
+        self.is_ready(now) == Some(false)
+    }
+
+    fn is_starting(&self, now: Time) -> bool {
         self.starting_until.is_some_and(|until| now < until)
     }
 
@@ -115,9 +119,9 @@ impl Workers {
     }
 
     /// Counts the time until now. To be called before anything changes that the sum depends on.
-    pub(crate) fn count(&mut self, in_flight: u32, per_second: PicoUsd, now: Instant) {
+    pub(crate) fn count(&mut self, in_flight: u32, per_second: PicoUsd, now: Time) {
         let since = self.counted_until.unwrap_or(now);
-        // Whoever read the clock first may come to the lock last.
+        // Two threads may come to the lock in another order than they read the clock.
         let now = now.max(since);
         self.counted_until = Some(now);
         let (known, until) = self.known.map_or((None, since), |known| (known.capacity.running, known.until));
@@ -158,12 +162,12 @@ mod tests {
     /// A clock that counts by the second, with what each second brings.
     struct Day {
         workers: Workers,
-        now: Instant,
+        now: Time,
     }
 
     impl Day {
         fn new() -> Self {
-            let (mut workers, now) = (Workers::default(), Instant::now());
+            let (mut workers, now) = (Workers::default(), Time::ZERO);
             workers.count(0, RATE, now);
             Self { workers, now }
         }
@@ -225,8 +229,10 @@ mod tests {
     fn a_clock_that_was_read_earlier_counts_nothing_twice() {
         let mut day = Day::new();
         day.hear(1);
-        day.pass(10, 1);
-        day.workers.count(1, RATE, day.now - 5 * SECOND);
+        day.pass(5, 1);
+        let earlier = day.now;
+        day.pass(5, 1);
+        day.workers.count(1, RATE, earlier);
         day.pass(10, 1);
         assert_eq!(day.workers.time().billed(), 20 * SECOND);
     }
