@@ -28,7 +28,7 @@ mod world;
 pub use baselines::{Entrant, PEAK_EWMA, STATIC_SHARES, baselines};
 pub use bound::{Bound, BoundError, Cheapest, bound};
 pub use experiment::{Experiment, PolicyResult, Results, ScenarioResult, run};
-pub use gates::{Broken, Gates};
+pub use gates::{Broken, Gates, ShareGate};
 pub use metrics::{Metrics, Shape};
 pub use mistakes::{Mistake, SettingsError};
 pub use policy::{

@@ -5,8 +5,8 @@
 //! read, is read, and is then written together with the worker's other answers. The scaler looks once a second; a job that
 //! finds no worker starts one at once.
 //!
-//! An outage fails everything that is there and everything that comes, and the scaler stands still. When RunPod throttles,
-//! the workers are gone and their jobs fail, but the queue takes jobs as ever and says nothing.
+//! An outage fails everything that is there and everything that comes; workers fall idle and are stopped in time, and none are
+//! started. When RunPod throttles, the workers are gone and their jobs fail, but the queue takes jobs as ever and says nothing.
 
 use std::collections::VecDeque;
 
@@ -178,7 +178,7 @@ impl RunPod {
         let Some(index) = self.index_of(worker) else { return };
         let worker = &self.workers[index];
         let is_idle = worker.idle_version == version && worker.load() == 0;
-        if is_idle && !self.outage && self.workers.len() > self.settings.min_workers as usize {
+        if is_idle && self.workers.len() > self.settings.min_workers as usize {
             self.gone += now - worker.started;
             self.workers.remove(index);
         }
@@ -247,13 +247,13 @@ impl RunPod {
     fn turn_outage(&mut self, on: bool, plan: &mut Plan<'_>) -> Vec<(AttemptId, Consumed)> {
         self.outage = on;
         if !on {
-            for index in 0..self.workers.len() {
-                self.watch_idle(index, plan);
-            }
             return Vec::new();
         }
         let mut failed = self.drain_workers(plan.now);
         failed.extend(self.queue.drain(..).map(|queued| (queued.job.attempt, Consumed::default())));
+        for index in 0..self.workers.len() {
+            self.watch_idle(index, plan);
+        }
         failed
     }
 

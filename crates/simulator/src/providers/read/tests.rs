@@ -56,7 +56,7 @@ fn unknown_keys_and_kinds_are_refused() {
     assert!(mistakes("idle_timeout_s = 30", "idle_time_s = 30").contains("idle_time"));
     assert!(mistakes("kind = \"cerebras\"", "kind = \"groq\"").contains("groq"));
     assert!(mistakes("kind = \"request_count\", value = 16", "kind = \"request_count\", valve = 16").contains("valve"));
-    assert!(mistakes("upstreams", "upstream").contains("upstream"));
+    assert!(mistakes("[[upstreams]]", "[[upstream]]").contains("upstream"));
 }
 
 #[test]
