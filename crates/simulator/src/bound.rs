@@ -114,9 +114,8 @@ fn programme(case: &Case, windows: &[Window], aim: Aim) -> Programme {
         programme.problem.add_constraint(&all, ComparisonOp::Ge, serving);
         if let Some((upstream, share)) = most_of {
             let beyond = programme.served.iter();
-            let beyond = beyond.map(|served| {
-                (served.requests, f64::from(u8::from(served.upstream == upstream)) - share)
-            });
+            let beyond =
+                beyond.map(|served| (served.requests, f64::from(u8::from(served.upstream == upstream)) - share));
             programme.problem.add_constraint(&beyond.collect::<Vec<_>>(), ComparisonOp::Le, 0.0);
         }
     }

@@ -108,7 +108,9 @@ impl Experiment<'_> {
         for work in &work {
             match (work, done.next()) {
                 (Work::Bound { case }, Some((_, Done::Bound(bound)))) => bounds[*case] = bound,
-                (Work::Run { case, entrant, .. }, Some((_, Done::Run(metrics)))) => runs[*case][*entrant].push(*metrics),
+                (Work::Run { case, entrant, .. }, Some((_, Done::Run(metrics)))) => {
+                    runs[*case][*entrant].push(*metrics)
+                }
                 _ => {}
             }
         }

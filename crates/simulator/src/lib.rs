@@ -3,7 +3,7 @@
 //! A [`Trace`] says when requests came. A [`Scenario`] says what happens meanwhile; applied to a trace and to the
 //! [`Providers`] it gives a [`Case`]. A [`Policy`] decides: a baseline, or whatever drives a routing engine. [`Experiment`]
 //! runs every policy in every scenario with several seeds, on all cores, and adds the limit that no router can pass
-//! ([`bound()`]). Its [`Results`] become a table, JSON, a page, or a verdict for a team's own checks ([`Gates`]).
+//! ([`bound()`]). Its [`Results`] become a [`table`], JSON, a [`page`], or a verdict for a team's own checks ([`Gates`]).
 //!
 //! Nothing here waits, reads a clock, or knows the network: the same seed gives the same result.
 
@@ -31,12 +31,8 @@ pub use experiment::{Experiment, PolicyResult, Results, ScenarioResult, run};
 pub use gates::{Broken, Gates, ShareGate};
 pub use metrics::{Metrics, Shape};
 pub use mistakes::{Mistake, SettingsError};
-pub use policy::{
-    Actions, AttemptId, Capacity, Event, Failure, Policy, Quota, RequestId, Setup, UpstreamFacts,
-};
-pub use providers::{
-    CerebrasSettings, Limit, Lognormal, Model, Providers, RunPodSettings, Scaler, UpstreamSettings,
-};
+pub use policy::{Actions, AttemptId, Capacity, Event, Failure, Policy, Quota, RequestId, Setup, UpstreamFacts};
+pub use providers::{CerebrasSettings, Limit, Lognormal, Model, Providers, RunPodSettings, Scaler, UpstreamSettings};
 pub use report::{change_in_a_sentence, page, table};
 pub use scenario::{Case, Scenario, ScenarioError};
 pub use statistics::{Estimate, Summary};

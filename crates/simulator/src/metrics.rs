@@ -68,8 +68,7 @@ pub(crate) fn metrics(case: &Case, finished: &Finished) -> Metrics {
     let requests = as_f64(records.len() as u64);
     let percent = |count: usize| 100.0 * as_f64(count as u64) / requests;
     let served = |record: &&Record| matches!(record.end, Some(End::Served { .. }));
-    let mut ttft: Vec<Nanos> =
-        records.iter().filter(served).map(|record| record.first_token - record.at).collect();
+    let mut ttft: Vec<Nanos> = records.iter().filter(served).map(|record| record.first_token - record.at).collect();
     let mut ends: Vec<Nanos> = records.iter().filter(served).map(|record| record.ended_at - record.at).collect();
     ttft.sort_unstable();
     ends.sort_unstable();

@@ -2,11 +2,7 @@
 
 use provider::{PicoUsd, Price};
 
-use crate::{
-    mistakes::SettingsError,
-    time::Nanos,
-    trace::Trace,
-};
+use crate::{mistakes::SettingsError, time::Nanos, trace::Trace};
 
 mod read;
 

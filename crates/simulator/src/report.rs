@@ -2,6 +2,8 @@
 //! [`crate::Results`] serialises to.
 
 mod page;
+#[cfg(test)]
+mod samples;
 mod sentence;
 mod table;
 

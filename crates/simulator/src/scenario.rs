@@ -258,21 +258,13 @@ impl Scenario {
     }
 
     fn does_not_fit(&self, what: &'static str, upstream: &UpstreamSettings) -> ScenarioError {
-        ScenarioError::DoesNotFit {
-            scenario: self.name.clone(),
-            what,
-            id: upstream.id.clone(),
-            kind: upstream.kind(),
-        }
+        ScenarioError::DoesNotFit { scenario: self.name.clone(), what, id: upstream.id.clone(), kind: upstream.kind() }
     }
 }
 
 impl Override {
     fn names_workers(&self) -> bool {
-        self.min_workers.is_some()
-            || self.max_workers.is_some()
-            || self.idle_timeout.is_some()
-            || self.scaler.is_some()
+        self.min_workers.is_some() || self.max_workers.is_some() || self.idle_timeout.is_some() || self.scaler.is_some()
     }
 }
 

@@ -1,9 +1,6 @@
 //! What is still to happen, in order of time; what is to happen at one instant keeps the order in which it was planned.
 
-use std::{
-    cmp::Ordering,
-    collections::BinaryHeap,
-};
+use std::{cmp::Ordering, collections::BinaryHeap};
 
 use crate::time::{NEVER, Nanos};
 

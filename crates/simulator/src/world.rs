@@ -72,8 +72,8 @@ pub(crate) struct Finished {
     pub(crate) attempts: usize,
     /// For each upstream: time of workers, and workers started.
     pub(crate) gpu: Vec<(Nanos, u32)>,
-    pub(crate) ended_at: Nanos,
-    /// Attempts that a policy has left alone.
+    /// Attempts that never ended.
+    #[cfg(test)]
     pub(crate) left_running: usize,
 }
 
@@ -331,7 +331,7 @@ impl World {
             rate_limited: self.rate_limited,
             attempts: self.attempts.len(),
             gpu: self.upstreams.iter().map(|upstream| upstream.gpu_time(self.now)).collect(),
-            ended_at: self.now,
+            #[cfg(test)]
             left_running: self.running,
             records: self.records,
         }

@@ -46,6 +46,8 @@ pub(super) struct LiteLlm {
     rule: Rule,
     chance: Chance,
     upstreams: Vec<Upstream>,
+    /// Those to choose from; kept so that a choice allocates nothing.
+    from: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -70,12 +72,12 @@ impl LiteLlm {
             failures: 0,
             times: VecDeque::with_capacity(TIMES),
         });
-        Self { rule, chance: Chance::new(setup.seed, u64::MAX), upstreams: upstreams.collect() }
+        Self { rule, chance: Chance::new(setup.seed, u64::MAX), upstreams: upstreams.collect(), from: Vec::new() }
     }
 
-    fn chosen(&self, from: &[usize], ask: &Ask) -> Option<usize> {
+    fn chosen(&self, ask: &Ask) -> Option<usize> {
         let chance = self.chance.unit(Purpose::Choice, ask.request.index() as u64, u64::from(ask.asked));
-        let upstreams = from.iter().copied();
+        let upstreams = self.from.iter().copied();
         let of = |upstream: usize| &self.upstreams[upstream];
         let least = |cost: &dyn Fn(usize) -> f64| {
             let least = upstreams.clone().map(cost).fold(f64::INFINITY, f64::min);
@@ -117,12 +119,13 @@ impl Upstream {
 
 impl Chooses for LiteLlm {
     fn choose(&mut self, ask: &Ask, look: &mut Look<'_>) -> Choice {
-        let warm = |upstream: &usize| self.upstreams[*upstream].cools_until <= look.now;
-        let mut from: Vec<usize> = (0..self.upstreams.len()).filter(warm).collect();
+        let Self { upstreams, from, .. } = self;
+        from.clear();
+        from.extend((0..upstreams.len()).filter(|&upstream| upstreams[upstream].cools_until <= look.now));
         if ask.tries > 0 && from.iter().any(|&upstream| upstream != ask.last) {
             from.retain(|&upstream| upstream != ask.last);
         }
-        match self.chosen(&from, ask) {
+        match self.chosen(ask) {
             Some(upstream) => Choice::Upstream(upstream),
             None => ask.fallback(self.upstreams.len()).unwrap_or(Choice::Wait(ALL_COOL)),
         }

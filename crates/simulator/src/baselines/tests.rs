@@ -178,7 +178,8 @@ mod properties {
             };
             format!("{{ {what}, from_s = {from}, for_s = {lasts} }}")
         });
-        prop::collection::vec(fault, 0..4).prop_map(|faults| format!("window_at = 0.0\nfaults = [{}]", faults.join(", ")))
+        prop::collection::vec(fault, 0..4)
+            .prop_map(|faults| format!("window_at = 0.0\nfaults = [{}]", faults.join(", ")))
     }
 
     /// Whatever happens, every request ends exactly once, nothing is left in flight, and money adds up.

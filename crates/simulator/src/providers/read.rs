@@ -133,7 +133,8 @@ fn runpod(raw: RawRunPod, path: &str, mistakes: &mut Mistakes) -> UpstreamSettin
     let at = |field: &str| format!("{path}.{field}");
     let RawWorkers { min, max, slots } = raw.workers;
     if max == 0 || min > max {
-        mistakes.note(at("workers"), format!("need max of at least 1 and min of at most max, not min {min}, max {max}"));
+        mistakes
+            .note(at("workers"), format!("need max of at least 1 and min of at most max, not min {min}, max {max}"));
     }
     if slots == 0 {
         mistakes.note(at("workers.slots"), "must be at least 1");
@@ -230,9 +231,7 @@ pub(crate) fn scaler(raw: &RawScaler, path: &str, mistakes: &mut Mistakes) -> Sc
 pub(crate) fn limits(raw: &RawLimits, path: &str, mistakes: &mut Mistakes) -> (Limit, Limit) {
     let mut limit = |what: &str, per_minute: Option<f64>, of_load: Option<f64>| match (per_minute, of_load) {
         (None, None) => Limit::Unlimited,
-        (Some(limit), None) => {
-            Limit::PerMinute(mistakes.positive(&format!("{path}.{what}_per_minute"), limit))
-        }
+        (Some(limit), None) => Limit::PerMinute(mistakes.positive(&format!("{path}.{what}_per_minute"), limit)),
         (None, Some(part)) => Limit::OfLoad(mistakes.positive(&format!("{path}.{what}_of_load"), part)),
         (Some(_), Some(_)) => {
             mistakes.note(path, format!("give {what}_per_minute or {what}_of_load, not both"));

@@ -19,15 +19,15 @@ pub fn change_in_a_sentence(results: &Results, a: &str, b: &str) -> Option<Strin
         after.summary.slo_percent.mean - before.summary.slo_percent.mean
     };
     let money = match cost {
-        cost if cost.abs() < 0.05 => "costs the same".to_owned(),
-        cost if cost > 0.0 => format!("costs {cost:.1} % more"),
-        cost => format!("costs {:.1} % less", -cost),
+        cost if cost.abs() < 0.05 => "the same as".to_owned(),
+        cost if cost > 0.0 => format!("{cost:.1} % more than"),
+        cost => format!("{:.1} % less than", -cost),
     };
-    let mut sentence = format!("In {scenario}, {b} {money} than {a} and brings {}", within(slo(&pairs[0])));
+    let mut sentence = format!("In {scenario}, {b} costs {money} {a} and brings {}", within(slo(&pairs[0])));
     if let Some(extreme) = pairs[1..].iter().max_by(|x, y| slo(x).abs().total_cmp(&slo(y).abs())) {
         sentence += &format!("; the largest difference is in {}: {}", extreme.0, within(slo(extreme)));
     }
-    Some(sentence.replace("the same than", "the same as") + ".")
+    Some(sentence + ".")
 }
 
 fn within(points: f64) -> String {

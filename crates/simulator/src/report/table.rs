@@ -16,15 +16,11 @@ struct Column {
 
 /// The results as plain text, one table for each scenario. `±` is half a confidence interval of 95 %.
 pub fn table(results: &Results) -> String {
-    let columns = columns(results);
-    let tables = results.scenarios.iter().map(|scenario| scenario_table(results, scenario, &columns));
+    let tables = results.scenarios.iter().map(|scenario| scenario_table(results, scenario));
     tables.collect::<Vec<_>>().join("\n")
 }
 
-fn column(
-    heading: impl Into<String>,
-    cell: impl Fn(&PolicyResult, Option<&Bound>) -> String + 'static,
-) -> Column {
+fn column(heading: impl Into<String>, cell: impl Fn(&PolicyResult, Option<&Bound>) -> String + 'static) -> Column {
     Column { heading: heading.into(), cell: Box::new(cell) }
 }
 
@@ -64,36 +60,39 @@ fn measured(estimate: Estimate, digits: usize) -> String {
     if estimate.half_width > 0.0 { format!("{mean} ±{:.digits$}", estimate.half_width) } else { mean }
 }
 
-fn scenario_table(results: &Results, scenario: &ScenarioResult, columns: &[Column]) -> String {
+/// What stands in a scenario's table: the headings, then a row for each policy.
+pub(super) fn cells(results: &Results, scenario: &ScenarioResult) -> Vec<Vec<String>> {
+    let columns = columns(results);
+    let headings = columns.iter().map(|column| column.heading.clone());
+    let mut rows = vec![["policy".to_owned()].into_iter().chain(headings).collect()];
+    for policy in &scenario.policies {
+        let cells = columns.iter().map(|column| (column.cell)(policy, scenario.bound.as_ref()));
+        rows.push([policy.policy.clone()].into_iter().chain(cells).collect());
+    }
+    rows
+}
+
+fn scenario_table(results: &Results, scenario: &ScenarioResult) -> String {
     let requests = scenario.policies.first().map_or(0.0, |policy| policy.summary.requests.mean);
     let mut text = format!("{} / {}: {requests:.0} requests\n", results.trace, scenario.scenario);
     if let Some(bound) = &scenario.bound {
         let _ = writeln!(text, "{}", limit(bound));
     }
-    let mut rows = vec![vec!["policy".to_owned()]];
-    rows[0].extend(columns.iter().map(|column| column.heading.clone()));
-    for policy in &scenario.policies {
-        let cells = columns.iter().map(|column| (column.cell)(policy, scenario.bound.as_ref()));
-        rows.push([policy.policy.clone()].into_iter().chain(cells).collect());
-    }
+    let rows = cells(results, scenario);
     let width = |number: usize| rows.iter().map(|row| row[number].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..=columns.len()).map(width).collect();
+    let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
     for row in &rows {
-        let mut line = String::new();
         for (number, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            let _ = if number == 0 { write!(line, "{cell:width$}") } else { write!(line, "  {cell:>width$}") };
+            let _ = if number == 0 { write!(text, "{cell:width$}") } else { write!(text, "  {cell:>width$}") };
         }
-        let _ = writeln!(text, "{}", line.trim_end());
+        text.push('\n');
     }
     text
 }
 
 /// What no router can pass, in a line.
 fn limit(bound: &Bound) -> String {
-    let mut text = format!(
-        "limit: SLO {:.2} %, $/1M {:.4}",
-        bound.slo_percent, bound.cheapest.usd_per_million
-    );
+    let mut text = format!("limit: SLO {:.2} %, $/1M {:.4}", bound.slo_percent, bound.cheapest.usd_per_million);
     if let Some(within) = &bound.within_share {
         let _ = write!(text, ", within the share {:.4}", within.usd_per_million);
     }

@@ -121,14 +121,7 @@ fn scenario(raw: RawScenario, path: &str, mistakes: &mut Mistakes) -> Scenario {
     let overrides = overrides.collect();
     let faults = raw.faults.into_iter().enumerate();
     let faults = faults.map(|(number, raw)| fault(raw, &format!("{path}.faults[{number}]"), mistakes)).collect();
-    Scenario {
-        name: raw.name,
-        keep_every: raw.keep_every as usize,
-        window_at: raw.window_at,
-        burst,
-        overrides,
-        faults,
-    }
+    Scenario { name: raw.name, keep_every: raw.keep_every as usize, window_at: raw.window_at, burst, overrides, faults }
 }
 
 fn whom(kind: Option<String>, upstream: Option<String>, path: &str, mistakes: &mut Mistakes) -> Whom {

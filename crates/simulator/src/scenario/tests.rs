@@ -2,11 +2,7 @@ use super::*;
 
 /// A request a second for `n` seconds, each with a length of its own.
 fn trace(n: u32) -> Trace {
-    let arrivals = (0..n).map(|k| Arrival {
-        at: u64::from(k) * SECOND,
-        prompt_tokens: 100 + k,
-        completion_tokens: 10,
-    });
+    let arrivals = (0..n).map(|k| Arrival { at: u64::from(k) * SECOND, prompt_tokens: 100 + k, completion_tokens: 10 });
     Trace::new("t", arrivals.collect()).unwrap()
 }
 
@@ -27,17 +23,8 @@ fn apply(scenario: &Scenario, n: u32) -> Case {
 fn there_are_nine_and_each_applies_to_the_shipped_upstreams() {
     let scenarios = Scenario::shipped().unwrap();
     let names: Vec<&str> = scenarios.iter().map(|scenario| scenario.name.as_str()).collect();
-    let expected = [
-        "steady",
-        "qdelay_scaler",
-        "burst3x",
-        "cold",
-        "outage10m",
-        "throttle10m",
-        "brownout5x",
-        "cb429",
-        "flap30s",
-    ];
+    let expected =
+        ["steady", "qdelay_scaler", "burst3x", "cold", "outage10m", "throttle10m", "brownout5x", "cb429", "flap30s"];
     assert_eq!(names, expected);
     for scenario in &scenarios {
         apply(scenario, 3000);

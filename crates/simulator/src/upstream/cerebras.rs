@@ -75,12 +75,8 @@ impl Cerebras {
     fn lag(&self, job: &Job) -> Lag {
         let Self { settings, speed, .. } = self;
         let first_token = (settings.first_token.median, settings.first_token.sigma);
-        let draw = self.chance.lognormal(
-            first_token,
-            Purpose::FirstToken,
-            u64::from(job.request),
-            u64::from(job.ordinal),
-        );
+        let draw =
+            self.chance.lognormal(first_token, Purpose::FirstToken, u64::from(job.request), u64::from(job.ordinal));
         let prompt = f64::from(job.prompt_tokens) / settings.prefill_per_second;
         let first_token = from_seconds((draw + prompt) / speed).saturating_sub(TRAVEL);
         Lag { first_token, rate: settings.decode_per_second * speed }
@@ -147,10 +143,7 @@ impl Running {
             Some(since) => (seconds(since) * self.rate) as u32 + 1,
             None => 0,
         };
-        Consumed {
-            prompt_tokens: self.job.prompt_tokens,
-            completion_tokens: written.min(self.job.completion_tokens),
-        }
+        Consumed { prompt_tokens: self.job.prompt_tokens, completion_tokens: written.min(self.job.completion_tokens) }
     }
 }
 

@@ -1,7 +1,12 @@
 //! What no router can know.
 
 use super::{Turn, World};
-use crate::{policy::RequestId, time::{NEVER, Nanos}, trace::as_f64, upstream::Upstream};
+use crate::{
+    policy::RequestId,
+    time::{NEVER, Nanos},
+    trace::as_f64,
+    upstream::Upstream,
+};
 
 /// A look at the world as it is and at what will happen to it.
 #[derive(Debug)]
@@ -30,9 +35,10 @@ impl<'a> Truth<'a> {
         let record = &self.world.records[request.index()];
         let now = self.world.now;
         let whole_at = now + runpod.longest(record.prompt_tokens, record.completion_tokens);
-        let goes_down = self.world.changes[self.world.changed..].iter().take_while(|change| change.at < whole_at).any(
-            |change| change.upstream == upstream && matches!(change.what, Turn::Outage(true) | Turn::Throttle(true)),
-        );
+        let goes_down =
+            self.world.changes[self.world.changed..].iter().take_while(|change| change.at < whole_at).any(|change| {
+                change.upstream == upstream && matches!(change.what, Turn::Outage(true) | Turn::Throttle(true))
+            });
         if goes_down { NEVER } else { runpod.first_token_in(record.prompt_tokens, now) }
     }
 

@@ -61,7 +61,8 @@ fn unknown_keys_and_kinds_are_refused() {
 
 #[test]
 fn limits_follow_the_load_of_the_trace() {
-    let trace = crate::Trace::parse("t", "t_s,input_tokens,output_tokens\n0,900,100\n30,900,100\n60,900,100\n").unwrap();
+    let trace =
+        crate::Trace::parse("t", "t_s,input_tokens,output_tokens\n0,900,100\n30,900,100\n60,900,100\n").unwrap();
     let providers = providers(&shipped()).unwrap().with_limits_of(&trace);
     let Model::Cerebras(settings) = &providers.upstreams[1].model else { panic!("Cerebras") };
     let (requests, tokens) = settings.per_minute();
