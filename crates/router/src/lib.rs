@@ -17,6 +17,7 @@ mod explain;
 mod fallback;
 mod history;
 mod journey;
+pub mod knowledge;
 mod load;
 mod policy;
 mod share;
