@@ -102,6 +102,7 @@ impl Waiting {
     }
 
     /// A call ended without a first token: it failed or was cancelled.
+    #[expect(clippy::needless_pass_by_value, reason = "a ticket is used up")]
     pub fn end(&mut self, ticket: Ticket) -> Option<Call> {
         let Ticket { at, serial } = ticket;
         let entry = self.entry(at).filter(|entry| entry.serial == serial)?;
@@ -197,8 +198,9 @@ mod tests {
     #[test]
     fn a_ticket_of_another_list_ends_nobody() {
         let (mut one, mut other) = (Waiting::default(), Waiting::default());
-        let spare = one.begin(1, 0.5, at(0));
+        let (spare, foreign) = (one.begin(1, 0.5, at(0)), other.begin(1, 0.5, at(0)));
         assert!(one.end(spare).is_some());
+        assert!(one.end(foreign).is_none() && one.is_empty(), "its number was given here too, and is used up");
         let (mine, foreign) = (one.begin(7, 0.5, at(1)), other.begin(9, 0.5, at(1)));
         assert!(one.end(foreign).is_none());
         assert_eq!(one.tokens(), 7);
@@ -232,6 +234,9 @@ mod tests {
                 most = most.max(list.len());
                 let oldest = list.iter().map(|(began, ..)| *began).filter(|began| Some(*began) > answered).min();
                 prop_assert_eq!(waiting.oldest().map(|call| call.began), oldest.map(at));
+                for (began, ticket, _) in &list {
+                    prop_assert_eq!(waiting.is_overtaken(ticket), Some(*began) < answered);
+                }
                 prop_assert_eq!(waiting.tokens(), list.iter().map(|(.., tokens)| tokens).sum::<u64>());
                 prop_assert_eq!(waiting.len(), list.len());
                 prop_assert_eq!(waiting.entries.len(), most, "entries are used again");

@@ -102,10 +102,12 @@ fn a_queue_and_a_cold_start_teach_nothing_about_speed() {
     let (mut known, now) = trained(WARM, |_| 0.5);
     let before = known.predict(500, WARM, at(now)).median_s;
     let full = known.begin(500, Load { in_flight: 60, ..WARM }, at(now));
+    assert!(known.answered(full, at(now + 9.0)).is_some());
+    let now = now + 9.0;
     let cold = known.begin(500, COLD, at(now));
     let caught = known.begin(500, WARM, at(now));
     known.record_cold(at(now + 1.0));
-    for pending in [full, cold, caught] {
+    for pending in [cold, caught] {
         assert!(known.answered(pending, at(now + 15.0)).is_some());
     }
     let after = known.predict(500, WARM, at(now + 15.0));
@@ -163,7 +165,8 @@ fn a_silence_does_not_fade_while_calls_hang_one_tries_again_and_the_others_do_no
     let again = known.begin(500, WARM, at(now + f64::from(tried)));
     assert!(silent(&known, f64::from(tried) + 0.01), "one at a time");
     assert!(known.answered(again, at(now + f64::from(tried) + 0.5)).is_some());
-    assert!(!silent(&known, f64::from(tried) + 0.5));
+    let _next = known.begin(500, WARM, at(now + f64::from(tried) + 0.6));
+    assert!(!silent(&known, f64::from(tried) + 0.7), "an answer ends it");
 }
 
 #[test]
