@@ -4,6 +4,8 @@
 //! nothing is allocated once a part has seen its usual load. An update or a query takes constant time. Inside, times are `f64`
 //! seconds and sizes are `f64` tokens; at the borders they are [`std::time::Duration`] and counts.
 
+pub mod capacity;
+pub mod cold_start;
 pub mod decode;
 pub mod first_token;
 pub mod length;

@@ -138,6 +138,14 @@ mod tests {
         assert!(decode.per_token() < 0.012, "{}", decode.per_token());
     }
 
+    #[test]
+    fn empty_answers_for_a_day_leave_the_speed_as_it_was() {
+        let mut decode = Decode::default();
+        let before = decode.per_token();
+        (0..50_000).for_each(|_| decode.streamed(0, seconds(0.1)));
+        assert!((decode.per_token() / before - 1.0).abs() < 0.01, "{decode:?}");
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
