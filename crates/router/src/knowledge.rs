@@ -4,14 +4,21 @@
 //! nothing is allocated once a part has seen its usual load. An update or a query takes constant time. Inside, times are `f64`
 //! seconds and sizes are `f64` tokens; at the borders they are [`std::time::Duration`] and counts.
 
+pub mod breaker;
+pub mod bucket;
 pub mod capacity;
 pub mod cold_start;
+pub mod day;
 pub mod decode;
 pub mod first_token;
 pub mod length;
 pub mod normal;
+pub mod park;
+pub mod quota;
+pub mod ramp;
 pub mod rate;
 pub mod regression;
+pub mod retry_budget;
 pub mod time;
 pub mod waiting;
 
