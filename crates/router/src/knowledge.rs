@@ -12,6 +12,7 @@ pub mod day;
 pub mod decode;
 pub mod first_token;
 pub mod length;
+pub mod marginal;
 pub mod normal;
 pub mod park;
 pub mod quota;
@@ -19,6 +20,7 @@ pub mod ramp;
 pub mod rate;
 pub mod regression;
 pub mod retry_budget;
+pub mod score;
 pub mod time;
 pub mod waiting;
 
