@@ -73,7 +73,8 @@ impl Bucket {
     /// When `amount` has room beside a `reserve`, a part of the limit.
     pub fn fits(&self, amount: f64, reserve: f64, now: Time) -> Fit {
         let Some((level, limit)) = self.level(now).zip(self.limit) else { return Fit::Now };
-        let needed = amount + reserve * limit;
+        // What is more than a limit that was only guessed waits until it is full: then it shows.
+        let needed = if self.is_guess { (amount + reserve * limit).min(limit) } else { amount + reserve * limit };
         if level >= needed {
             return Fit::Now;
         }
@@ -109,7 +110,9 @@ impl Bucket {
     pub fn correct(&mut self, left: f64, outstanding: f64, is_latest: bool, now: Time) {
         self.refill(now);
         let Some(limit) = self.limit else {
-            (self.limit, self.is_guess, self.level) = (Some(left + outstanding), true, left);
+            // Nothing left of an unknown limit still shows that it is at least what was used.
+            let guess = (left + outstanding).max(self.used);
+            (self.limit, self.is_guess, self.level) = ((guess > 0.0).then_some(guess), true, left);
             return;
         };
         if self.is_guess && left > limit {
@@ -232,8 +235,19 @@ mod tests {
         let mut bucket = Bucket::new(MINUTE, None, at(0.0));
         bucket.correct(400.0, 20.0, true, at(0.0));
         assert_eq!((bucket.limit(), bucket.level(at(0.0))), (Some(420.0), Some(400.0)));
+        assert_eq!(bucket.fits(1_000.0, 0.0, at(0.0)), Fit::At(at(60.0 * 20.0 / 420.0)), "it may be a wrong guess");
         bucket.set_limit(250.0, at(0.0));
         assert_eq!((bucket.limit(), bucket.level(at(0.0))), (Some(250.0), Some(250.0)));
+    }
+
+    #[test]
+    fn nothing_left_of_an_unknown_limit_is_not_for_ever() {
+        let mut bucket = Bucket::new(MINUTE, None, at(0.0));
+        bucket.correct(0.0, 0.0, true, at(0.0));
+        assert_eq!((bucket.limit(), bucket.fits(1.0, 0.0, at(0.0))), (None, Fit::Now), "nothing tells the limit");
+        (0..30).for_each(|_| bucket.debit(1.0, at(0.0)));
+        bucket.correct(0.0, 0.0, true, at(0.0));
+        assert_eq!(bucket.fits(1.0, 0.0, at(0.0)), Fit::At(at(2.0)));
     }
 
     proptest! {

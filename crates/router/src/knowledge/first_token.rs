@@ -208,9 +208,8 @@ impl FirstToken {
         let median_s = self.regression.predict(features);
         let silence_s = self.silence_s(load.ready.is_none(), now);
         let slot_wait = self.slot_wait(load, now);
-        let is_silent = silence_s > median_s + slot_wait;
-        let wait_s = if is_silent { silence_s - median_s } else { slot_wait };
-        Prediction { median_s, spread: self.variance.sqrt(), wait_s, is_silent }
+        let wait_s = slot_wait.max(silence_s - median_s);
+        Prediction { median_s, spread: self.variance.sqrt(), wait_s, is_silent: silence_s >= self.least_silence_s() }
     }
 
     /// How long a call waits for one before it to end.
@@ -238,9 +237,14 @@ impl FirstToken {
         let Some(oldest) = oldest else { return remembered };
         let age = (now - oldest.began).as_secs_f64();
         let quiet = self.answered_at.map_or(age, |at| (now - at).as_secs_f64().min(age));
-        let [base, ..] = self.regression.coefficients();
-        let is_quiet = is_unknown || quiet >= LEAST_SILENCE_S.max(SILENCE_BASES * base);
+        let is_quiet = is_unknown || quiet >= self.least_silence_s();
         if is_quiet && age > oldest.expected_s { remembered.max(age) } else { remembered }
+    }
+
+    /// For how long nothing must have been answered before that says something.
+    fn least_silence_s(&self) -> f64 {
+        let [base, ..] = self.regression.coefficients();
+        LEAST_SILENCE_S.max(SILENCE_BASES * base)
     }
 
     fn learn(&mut self, features: [f64; 3], took: f64, now: Time) {

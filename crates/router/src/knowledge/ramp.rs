@@ -135,7 +135,11 @@ fn rate(demand: Demand) -> f64 {
     (MOST_RATE * demand.per_second).max(LEAST)
 }
 
+/// Slots of the workers that are ready. Where none is, a few calls are let through that show the upstream's own scaler the demand.
 fn slots(demand: Demand) -> Option<f64> {
+    if demand.ready == Some(0) {
+        return Some(FIRST_WINDOW);
+    }
     demand.ready.zip(demand.slots).map(|(ready, slots)| f64::from(ready) * f64::from(slots))
 }
 
@@ -218,6 +222,8 @@ mod tests {
         let free = Demand { ready: None, slots: None, is_catching_up: false, ..demand(1.0) };
         assert_eq!(Ramp::default().most_in_flight(free), None);
         assert_eq!(Ramp::default().most_in_flight(demand(1.0)), Some(33));
+        let cold = Demand { ready: Some(0), ..demand(1.0) };
+        assert_eq!(Ramp::default().most_in_flight(cold), Some(4), "whose scaler is to see that it is wanted");
         let mut ramp = Ramp::default();
         for _ in 0..100 {
             assert_eq!(ramp.admits(free, at(0.0)), Admission::Now);
