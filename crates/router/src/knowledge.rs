@@ -1,8 +1,9 @@
 //! What the router knows about an upstream beyond its configuration, and what follows from it.
 //!
-//! Each part is a pure state machine: the time comes in as an argument, nothing awaits, locks or draws a number by itself, and
-//! nothing is allocated once a part has seen its usual load. An update or a query takes constant time. Inside, times are `f64`
-//! seconds and sizes are `f64` tokens; at the borders they are [`std::time::Duration`] and counts.
+//! Each part is a pure state machine: the time comes in as an argument, nothing awaits, locks or draws a number by
+//! itself, and nothing is allocated once a part has seen its usual load. An update or a query takes constant time.
+//! Inside, times are `f64` seconds and sizes are `f64` tokens; at the borders they are [`std::time::Duration`] and
+//! counts.
 
 pub mod breaker;
 pub mod bucket;

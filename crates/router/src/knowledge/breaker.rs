@@ -1,17 +1,21 @@
 //! A three-state breaker whose successes count at the first token.
 //!
-//! It opens on a run of failures, or when half of the calls in the last ten seconds failed: a run alone never sees an upstream that
-//! fails every second call, a share alone needs many calls to see a dead one.
+//! It opens on a run of failures, or when half of the calls in the last ten seconds failed: a run alone never sees an
+//! upstream that fails every second call, a share alone needs many calls to see a dead one.
 //!
-//! * **A success is a first token**, not a complete answer: beside streams of 20 s, five failures of 5 % of the calls would
-//!   otherwise come before the first success. A call that breaks off after its first token is taken back as a success.
-//! * **A timeout says something of the upstream only if nobody who began later was answered**: otherwise the prompt was long.
-//! * **What fails together counts once for the run**: calls that were under way when the last failure was counted, and fail within
-//!   a second of it, met one event (a worker that died, five long prompts sent at once). Calls that began after it are further
-//!   evidence at any rate.
-//! * **A first token while it is open** shows that the upstream answers: the next probe need not wait for the pause to end.
+//! * **A success is a first token**, not a complete answer: beside streams of 20 s, five failures of 5 % of the calls
+//!   would otherwise come before the first success. A call that breaks off after its first token is taken back as a
+//!   success.
+//! * **A timeout says something of the upstream only if nobody who began later was answered**: otherwise the prompt was
+//!   long.
+//! * **What fails together counts once for the run**: calls that were under way when the last failure was counted, and
+//!   fail within a second of it, met one event (a worker that died, five long prompts sent at once). Calls that began
+//!   after it are further evidence at any rate.
+//! * **A first token while it is open** shows that the upstream answers: the next probe need not wait for the pause to
+//!   end.
 //!
-//! Pauses are short, since a pause is also how long a recovered upstream stays unused. Pure: time and chance are passed in.
+//! Pauses are short, since a pause is also how long a recovered upstream stays unused. Pure: time and chance are passed
+//! in.
 
 use std::time::Duration;
 
@@ -144,7 +148,8 @@ impl Breaker {
         self.broken_off = 0;
     }
 
-    /// A call that began at `began` failed in a way that speaks against the upstream. Returns whether that opened the breaker.
+    /// A call that began at `began` failed in a way that speaks against the upstream. Returns whether that opened the
+    /// breaker.
     pub fn failed(&mut self, kind: Kind, probe: bool, began: Time, now: Time, rng: &mut dyn Rng) -> bool {
         if matches!(kind, Kind::TimedOut { is_overtaken: true }) {
             self.released(probe);

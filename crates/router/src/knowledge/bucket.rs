@@ -1,11 +1,13 @@
 //! A provider's token bucket, mirrored: what is left of a limit per minute, as far as can be told from here.
 //!
-//! Providers refill continuously (Cerebras documents it), so the mirror does too; a count per calendar minute would allow twice the
-//! limit around its turn. The limit is configured, said by headers, or learned from the use at which the first refusal came.
+//! Providers refill continuously (Cerebras documents it), so the mirror does too; a count per calendar minute would
+//! allow twice the limit around its turn. The limit is configured, said by headers, or learned from the use at which
+//! the first refusal came.
 //!
-//! A refusal shows that the mirror holds too much: others use the same key, or the limit was cut. Then the level is what the error
-//! says, and the refill is scaled by 0.7, at most once for the calls that were under way together, down to 0.05; each success
-//! gives 3 % back. That is additive-increase, multiplicative-decrease (Jacobson, 1988) on the rate.
+//! A refusal shows that the mirror holds too much: others use the same key, or the limit was cut. Then the level is
+//! what the error says, and the refill is scaled by 0.7, at most once for the calls that were under way together, down
+//! to 0.05; each success gives 3 % back. That is additive-increase, multiplicative-decrease (Jacobson, 1988) on the
+//! rate.
 
 use std::time::Duration;
 
@@ -95,7 +97,7 @@ impl Bucket {
     pub fn credit(&mut self, amount: f64, now: Time) {
         self.refill(now);
         self.used = (self.used - amount).max(0.0);
-        self.level = self.limit.map_or(0.0, |limit| (self.level + amount).min(limit));
+        self.level += amount;
     }
 
     /// The provider said what its limit is.
@@ -105,8 +107,8 @@ impl Bucket {
         (self.limit, self.is_guess) = (Some(limit), false);
     }
 
-    /// The provider said what is left, `outstanding` of which calls under way may have taken since. Never believed to be more than
-    /// that unless `is_latest`, since what a call said that began earlier is old.
+    /// The provider said what is left, `outstanding` of which calls under way may have taken since. Never believed to
+    /// be more than that unless `is_latest`, since what a call said that began earlier is old.
     pub fn correct(&mut self, left: f64, outstanding: f64, is_latest: bool, now: Time) {
         self.refill(now);
         let Some(limit) = self.limit else {
@@ -122,7 +124,8 @@ impl Bucket {
         self.level = self.level.min(left).max(least);
     }
 
-    /// A call that began at `began` and would have cost `amount` was refused for this limit, of which `left` is left if that was said.
+    /// A call that began at `began` and would have cost `amount` was refused for this limit, of which `left` is left if
+    /// that was said.
     pub fn refused(&mut self, amount: f64, left: Option<f64>, began: Time, now: Time) {
         self.refill(now);
         if self.limit.is_none() && left.is_none() && self.used >= LEAST_USE * amount {
@@ -253,7 +256,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// Whatever is debited, refused and said: who waits until the moment that was named has room then, if nobody else came.
+        /// Whatever is debited, refused and said: who waits until the moment that was named has room then, if nobody
+        /// else came.
         #[test]
         fn the_moment_that_is_named_is_the_right_one(
             steps in vec((0_u8..6, 0.0_f64..900.0, 0.0_f64..40.0), 1..80), amount in 1.0_f64..600.0, reserve in 0.0_f64..0.4,

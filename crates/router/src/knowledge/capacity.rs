@@ -1,10 +1,12 @@
 //! The workers of an upstream as they were polled last, and which of them can take a call.
 //!
-//! RunPod counts a worker as `running` from the moment that it is billed, while its model still loads, and says nowhere which one
-//! is which. So workers that came up since the last poll are taken to load: those that came up from none until the first token
-//! that comes, others until a start usually ends. An `idle` worker is scaled down and has only its image at hand: it takes no call.
+//! RunPod counts a worker as `running` from the moment that it is billed, while its model still loads, and says nowhere
+//! which one is which. So workers that came up since the last poll are taken to load: those that came up from none
+//! until the first token that comes, others until a start usually ends. An `idle` worker is scaled down and has only
+//! its image at hand: it takes no call.
 //!
-//! **Cold** means one thing everywhere: no worker is ready, one that loads included. Unknown capacity is neither warm nor cold.
+//! **Cold** means one thing everywhere: no worker is ready, one that loads included. Unknown capacity is neither warm
+//! nor cold.
 
 use std::time::Duration;
 
@@ -72,7 +74,8 @@ impl Workers {
         self.loading = Some(Loading { workers, since, until: since + longest, is_from_none });
     }
 
-    /// A first token came: a worker is ready. If there was none before, the others that came up with it are taken to be ready too.
+    /// A first token came: a worker is ready. If there was none before, the others that came up with it are taken to be
+    /// ready too.
     pub fn answered(&mut self, now: Time) {
         self.answered_at = Some(now);
         self.loading = self.loading.filter(|loading| !loading.is_from_none);
@@ -89,7 +92,8 @@ impl Workers {
         Some(running.saturating_sub(self.loading(now).map_or(0, |loading| loading.workers)))
     }
 
-    /// Workers on their way, those that fetch their image included, and for how long the first has been; `None` if unknown.
+    /// Workers on their way, those that fetch their image included, and for how long the first has been; `None` if
+    /// unknown.
     pub fn on_their_way(&self, now: Time) -> Option<(u32, Duration)> {
         let fetching = self.fresh(now)?.capacity.initializing.unwrap_or(0);
         let loading = self.loading(now);
@@ -187,9 +191,11 @@ mod tests {
 
     #[test]
     fn a_start_after_a_gap_in_the_reports_is_not_guessed() {
-        let mut workers = polled(&[(0, 0)]);
-        workers.polled(running(1), POLL, START, at(300));
-        assert_eq!(workers.ready(at(300)), Some(1));
+        for before in [&[(0, 0)][..], &[(0, 0), (2, 1)]] {
+            let mut workers = polled(before);
+            workers.polled(running(1), POLL, START, at(300));
+            assert_eq!(workers.ready(at(300)), Some(1), "{before:?}");
+        }
     }
 
     #[test]
@@ -211,5 +217,9 @@ mod tests {
         assert!(!workers.is_starved(at(2)));
         workers.polled(Capacity { throttled: None, ..throttled }, POLL, START, at(4));
         assert!(!workers.is_starved(at(4)));
+        workers.polled(Capacity { running: Some(0), ..throttled }, POLL, START, at(6));
+        workers.answered(at(7));
+        workers.polled(Capacity { running: Some(1), ..throttled }, POLL, START, at(8));
+        assert!(!workers.is_starved(at(8)), "one is ready");
     }
 }

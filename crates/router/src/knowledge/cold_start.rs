@@ -1,12 +1,14 @@
 //! How long an upstream without a ready worker will still take to answer.
 //!
-//! The last eight starts are remembered, and since when the one under way has lasted. What remains is conditional on that: a start
-//! that usually takes 14 s and has lasted 13 will end any moment; one that has lasted 60 is of another kind.
+//! The last eight starts are remembered, and since when the one under way has lasted. What remains is conditional on
+//! that: a start that usually takes 14 s and has lasted 13 will end any moment; one that has lasted 60 is of another
+//! kind.
 //!
-//! Eight samples are too few for their quantiles: beyond the longest one nothing would be known, and each would be a step. So the
-//! probability that a start lasts longer than `t` is a mixture: a lognormal kernel around each sample (Silverman, Density
-//! Estimation, 1986), a wide one around what RunPod's starts usually take, and a small share with a Pareto tail. The last one
-//! decides once a start has lasted longer than all the others: what has lasted long lasts about as long again.
+//! Eight samples are too few for their quantiles: beyond the longest one nothing would be known, and each would be a
+//! step. So the probability that a start lasts longer than `t` is a mixture: a lognormal kernel around each sample
+//! (Silverman, Density Estimation, 1986), a wide one around what RunPod's starts usually take, and a small share with a
+//! Pareto tail. The last one decides once a start has lasted longer than all the others: what has lasted long lasts
+//! about as long again.
 
 use std::time::Duration;
 
@@ -195,6 +197,17 @@ mod tests {
         known.polled(1, 1, 9 * SECOND, at(106.0));
         assert_eq!((known.elapsed(at(106.0)), known.seen()), (None, 1));
         assert!((known.logs[0].exp() - 9.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_start_began_with_the_first_call_or_worker_whichever_was_earlier() {
+        let mut known = ColdStarts::default();
+        known.called(at(100.0));
+        known.called(at(103.0));
+        known.polled(0, 1, SECOND, at(104.0));
+        assert_eq!(known.elapsed(at(104.0)), Some(4 * SECOND));
+        known.polled(0, 1, 8 * SECOND, at(104.0));
+        assert_eq!(known.elapsed(at(104.0)), Some(8 * SECOND));
     }
 
     #[test]

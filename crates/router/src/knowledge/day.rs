@@ -1,8 +1,8 @@
 //! A provider's limit per day, paced so that the day's end has something left.
 //!
-//! The rule: no more than `limit · ((part of the day)^0.8 + slack)` may be used by then. The exponent lets the morning use more than
-//! its part, since what is saved for the evening cannot be used twice. The slack depends on why a call comes: traffic that only keeps
-//! a share stops first, what others failed to serve is held by the limit alone.
+//! The rule: no more than `limit · ((part of the day)^0.8 + slack)` may be used by then. The exponent lets the morning
+//! use more than its part, since what is saved for the evening cannot be used twice. The slack depends on why a call
+//! comes: traffic that only keeps a share stops first, what others failed to serve is held by the limit alone.
 
 use std::time::Duration;
 
@@ -97,6 +97,7 @@ mod tests {
         let Fit::At(then) = day.fits(50.0, SHARE, at(0)) else { panic!("more than a tenth at the beginning") };
         assert!(then > at(0) && then < at(2), "{then:?}");
         assert_eq!(day.fits(50.0, SHARE, then + Duration::from_millis(1)), Fit::Now);
+        assert_eq!(day.fits(50.0, SHARE, at(0) + (then - at(0)).mul_f64(0.99)), Fit::At(then));
         assert_eq!(day.fits(900.0, FAILOVER, at(0)), Fit::Now);
         assert_eq!(day.fits(901.0, FAILOVER, at(0)), Fit::At(at(24)), "the next day");
         assert_eq!(day.fits(1_001.0, FAILOVER, at(0)), Fit::Never);
@@ -117,6 +118,8 @@ mod tests {
             assert!(day.used >= 2_400.0 * pace.min(1.0) - 240.0, "{hour}: {}", day.used);
         }
         assert_eq!(day.fits(100.0, SHARE, at(25)), Fit::Now, "the next day is another one");
+        day.debit(100.0, at(75));
+        assert_eq!((day.fits(2_300.0, FAILOVER, at(75)), day.ends), (Fit::Now, at(96)));
     }
 
     #[test]

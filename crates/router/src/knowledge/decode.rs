@@ -1,12 +1,13 @@
 //! How fast an upstream writes: the time per completion token, and what a whole answer therefore owes.
 //!
-//! The estimate is the ratio of two exponentially weighted sums, of seconds and of tokens, not a mean of ratios: an answer of three
-//! tokens that came in one piece would count as much as one of a thousand, and its ratio means nothing. Answers are kept apart by
-//! size only as far as they weigh: a long one carries its tokens' worth.
+//! The estimate is the ratio of two exponentially weighted sums, of seconds and of tokens, not a mean of ratios: an
+//! answer of three tokens that came in one piece would count as much as one of a thousand, and its ratio means nothing.
+//! Answers are kept apart by size only as far as they weigh: a long one carries its tokens' worth.
 //!
-//! A whole answer that takes twelve seconds for 900 tokens is as good as one that takes one second for fifty. So it is judged by
-//! what it owes: first token + tokens · time per token. Only its end is seen, so that what it took beyond or below that is shared
-//! out in proportion: an answer 20 % slower than it owes had a first token 20 % later, at 20 % more for each token.
+//! A whole answer that takes twelve seconds for 900 tokens is as good as one that takes one second for fifty. So it is
+//! judged by what it owes: first token + tokens · time per token. Only its end is seen, so that what it took beyond or
+//! below that is shared out in proportion: an answer 20 % slower than it owes had a first token 20 % later, at 20 %
+//! more for each token.
 
 use std::time::Duration;
 

@@ -2,18 +2,19 @@
 //!
 //! `time = slot wait + lognormal(base + own · (prompt tokens) + ahead · (prompt tokens that wait) / (ready workers))`
 //!
-//! The three coefficients are learned online ([`super::regression`]); the spread is that of the logarithm of what was seen over
-//! what was predicted. A moving average of past times, as Peak-EWMA keeps (Finagle, tower), says what it was like a while ago and
-//! nothing of the prompt in hand; this says what the queue that we made ourselves will cost. The request's own prompt has a
-//! coefficient of its own because one worker reads it, however many there are.
+//! The three coefficients are learned online ([`super::regression`]); the spread is that of the logarithm of what was
+//! seen over what was predicted. A moving average of past times, as Peak-EWMA keeps (Finagle, tower), says what it was
+//! like a while ago and nothing of the prompt in hand; this says what the queue that we made ourselves will cost. The
+//! request's own prompt has a coefficient of its own because one worker reads it, however many there are.
 //!
-//! The slot wait is the backlog over the rate of completions: `(in flight + 1 − ready · slots) / μ`. Answers that waited for a
-//! slot or for a cold start are no samples: they would teach a queue as if it were the upstream's speed.
+//! The slot wait is the backlog over the rate of completions: `(in flight + 1 − ready · slots) / μ`. Answers that
+//! waited for a slot or for a cold start are no samples: they would teach a queue as if it were the upstream's speed.
 //!
-//! **Silence.** A model of past answers knows nothing of an upstream that stopped to answer. A call that waits longer than was
-//! predicted for it, and that no later call has overtaken, is evidence; where capacity is unknown, or nothing has answered for
-//! max(4 s, 3 · base), no prediction is lower than its age. This does not fade while a call waits. Once none does, it fades
-//! within seconds so that somebody tries, and whoever does brings it back in full until there is an answer: the others do not follow.
+//! **Silence.** A model of past answers knows nothing of an upstream that stopped to answer. A call that waits longer
+//! than was predicted for it, and that no later call has overtaken, is evidence; where capacity is unknown, or nothing
+//! has answered for max(4 s, 3 · base), no prediction is lower than its age. This does not fade while a call waits.
+//! Once none does, it fades within seconds so that somebody tries, and whoever does brings it back in full until there
+//! is an answer: the others do not follow.
 
 use std::time::Duration;
 
@@ -30,7 +31,8 @@ use crate::knowledge::{
 const PRIOR: [f64; 3] = [0.3, 0.1, 0.1];
 const PRIOR_VARIANCE: f64 = 1.0;
 const BOUNDS: [(f64, f64); 3] = [(0.02, 60.0), (0.0, 10.0), (0.0, 10.0)];
-/// The weight that samples keep with each further one, and with time: at a request a minute a hundred samples are an old story.
+/// The weight that samples keep with each further one, and with time: at a request a minute a hundred samples are an
+/// old story.
 const FORGETTING: f64 = 0.99;
 const MEMORY_S: f64 = 300.0;
 const LEAST_FORGETTING: f64 = 0.5;
@@ -81,7 +83,8 @@ pub struct Prediction {
     pub spread: f64,
     /// What comes before it for certain: the wait for a slot, or a silence; in seconds.
     pub wait_s: f64,
-    /// Whether the upstream has stopped to answer, as far as can be told. Someone must try it nevertheless, one at a time.
+    /// Whether the upstream has stopped to answer, as far as can be told. Someone must try it nevertheless, one at a
+    /// time.
     pub is_silent: bool,
 }
 

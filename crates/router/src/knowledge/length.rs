@@ -1,14 +1,16 @@
 //! How long an answer will be, by the size of its prompt.
 //!
-//! The mean and the 95th percentile of completion tokens in each class of prompts, where a class is a power of two of prompt
-//! tokens. What a decision needs is the order of costs and what a rate limiter will be charged, not the length itself; published
-//! predictors of the length (S³, proxy models) cost a model call for each request.
+//! The mean and the 95th percentile of completion tokens in each class of prompts, where a class is a power of two of
+//! prompt tokens. What a decision needs is the order of costs and what a rate limiter will be charged, not the length
+//! itself; published predictors of the length (S³, proxy models) cost a model call for each request.
 //!
-//! The mean is an exponentially weighted one (2 %). The percentile is tracked by stochastic approximation (Robbins and Monro,
-//! 1951): up by 0.95 of a step when an answer is longer, down by 0.05 of it when not, which is at rest where one answer in twenty
-//! is longer. It needs no sample kept and no distribution assumed: lengths heap up at limits that clients set.
+//! The mean is an exponentially weighted one (2 %). The percentile is tracked by stochastic approximation (Robbins and
+//! Monro, 1951): up by 0.95 of a step when an answer is longer, down by 0.05 of it when not, which is at rest where one
+//! answer in twenty is longer. It needs no sample kept and no distribution assumed: lengths heap up at limits that
+//! clients set.
 //!
-//! A class with few samples is drawn towards all classes together, and those towards a prior, each with the weight of a few samples.
+//! A class with few samples is drawn towards all classes together, and those towards a prior, each with the weight of a
+//! few samples.
 
 use crate::knowledge::real;
 

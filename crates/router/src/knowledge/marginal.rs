@@ -1,9 +1,9 @@
 //! What one more request costs, which is not its list price: the price that decides is that of the difference it makes.
 //!
-//! Tokens cost their price, cached input its own. GPU time is paid by the second of a running worker, so that a request to a busy
-//! worker costs its slot's part of the time that it takes; one to a worker in its idle tail costs that time and the tail that it
-//! begins anew; one that wakes a worker costs the start, the time and the tail, divided among the requests that are expected to
-//! come meanwhile. A start that is under way is paid for already.
+//! Tokens cost their price, cached input its own. GPU time is paid by the second of a running worker, so that a request
+//! to a busy worker costs its slot's part of the time that it takes; one to a worker in its idle tail costs that time
+//! and the tail that it begins anew; one that wakes a worker costs the start, the time and the tail, divided among the
+//! requests that are expected to come meanwhile. A start that is under way is paid for already.
 //!
 //! Costs are in nano-dollars, as `f64`: they rank and are never charged.
 
@@ -69,8 +69,8 @@ pub fn of_gpu_time(warmth: Warmth, busy: Duration, per_second: PicoUsd, idle_tim
     seconds * real(per_second.0) / PICO_PER_NANO
 }
 
-/// What a request costs at the margin; `None` if that is unknown. Where GPU time is paid and the workers are unknown it is the list
-/// price, if there is one.
+/// What a request costs at the margin; `None` if that is unknown. Where GPU time is paid and the workers are unknown it
+/// is the list price, if there is one.
 pub fn cost(
     tariff: Option<&Tariff>,
     cached: Option<PicoUsd>,
@@ -87,8 +87,8 @@ pub fn cost(
     }
 }
 
-/// Whether a start pays: whether the requests that are expected until its idle tail is over save as much, each `saved` nano-dollars,
-/// as the start and the tail cost.
+/// Whether a start pays: whether the requests that are expected until its idle tail is over save as much, each `saved`
+/// nano-dollars, as the start and the tail cost.
 pub fn start_pays(start: Duration, idle_timeout: Duration, per_second: PicoUsd, requests: f64, saved: f64) -> bool {
     let paid = (start + idle_timeout).as_secs_f64() * real(per_second.0) / PICO_PER_NANO;
     requests * saved >= paid

@@ -1,8 +1,8 @@
 //! The upper tail of the standard normal distribution.
 //!
 //! Abramowitz and Stegun, Handbook of Mathematical Functions (1964), formula 26.2.17: one exponential and five
-//! multiplications, with an absolute error below 7.5e-8. That is enough, since the probability is weighed by at most 40 and
-//! added to prices. `std` has no `erfc`, and a package for it would be a dependency for ten lines.
+//! multiplications, with an absolute error below 7.5e-8. That is enough, since the probability is weighed by at most 40
+//! and added to prices. `std` has no `erfc`, and a package for it would be a dependency for ten lines.
 
 /// The probability that a standard normal variable exceeds `z`.
 pub fn tail(z: f64) -> f64 {

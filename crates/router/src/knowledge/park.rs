@@ -1,11 +1,12 @@
 //! For how long to stay away from an upstream that refused because it is full or our allowance is used up.
 //!
-//! As long as it asked; without a date, or with one that is past or zero, as long as the mirrored bucket says; and never less than
-//! a pause that grows with each refusal in a row. Without that pause `Retry-After: 0` parks nobody, and every request pays an
-//! attempt to be refused; with a fixed one of ten seconds a bucket that refills in a tenth of a second stands unused.
+//! As long as it asked; without a date, or with one that is past or zero, as long as the mirrored bucket says; and
+//! never less than a pause that grows with each refusal in a row. Without that pause `Retry-After: 0` parks nobody, and
+//! every request pays an attempt to be refused; with a fixed one of ten seconds a bucket that refills in a tenth of a
+//! second stands unused.
 //!
-//! Refusals of calls that were under way together are one. While it is parked nobody calls; after that one call finds out, so that
-//! an upstream behind a hundred models is not asked by each of them.
+//! Refusals of calls that were under way together are one. While it is parked nobody calls; after that one call finds
+//! out, so that an upstream behind a hundred models is not asked by each of them.
 
 use std::time::Duration;
 
@@ -49,7 +50,8 @@ impl Park {
         self.is_probing
     }
 
-    /// A call that began at `began` was refused. `asked` is what the upstream asked for, `bucket` what the mirrored one says.
+    /// A call that began at `began` was refused. `asked` is what the upstream asked for, `bucket` what the mirrored one
+    /// says.
     pub fn refused(
         &mut self,
         probe: bool,
@@ -127,6 +129,9 @@ mod tests {
         assert_eq!(park.refused(false, Some(Duration::from_secs(7)), Some(Duration::ZERO), at(0.0), at(1.0)), at(8.0));
         let mut park = Park::default();
         assert_eq!(park.refused(false, None, Some(Duration::from_millis(400)), at(0.0), at(1.0)), at(1.4));
+        let mut park = Park::default();
+        let zero = Some(Duration::ZERO);
+        assert_eq!(park.refused(false, zero, Some(Duration::from_millis(400)), at(0.0), at(1.0)), at(1.4));
         let mut park = Park::default();
         assert_eq!(park.refused(false, Some(Duration::from_hours(9)), None, at(0.0), at(1.0)), at(61.0));
         assert_eq!(Park::default().refused(false, None, None, at(0.0), at(1.0)), at(1.1), "nothing tells");

@@ -1,9 +1,9 @@
 //! What is left of our allowance at a provider: requests and tokens, per minute and per day.
 //!
-//! A call is debited when it starts, by its prompt and the limit on its answer that is sent with it, because that is what Cerebras
-//! checks it against. So a request that cannot fit is known before it is sent, and so is the moment at which it would: no 429 is
-//! paid for the knowledge. Why a call comes decides how much it must leave: the last of an allowance is for requests that have
-//! failed elsewhere.
+//! A call is debited when it starts, by its prompt and the limit on its answer that is sent with it, because that is
+//! what Cerebras checks it against. So a request that cannot fit is known before it is sent, and so is the moment at
+//! which it would: no 429 is paid for the knowledge. Why a call comes decides how much it must leave: the last of an
+//! allowance is for requests that have failed elsewhere.
 //!
 //! Provider limits that no header tells of (Cerebras' requests per minute) are mirrored from the configuration alone.
 
@@ -178,8 +178,8 @@ impl Allowance {
         self.credit(&debit, now);
     }
 
-    /// The provider refused the call because the allowance is used up. Returns how long to stay away, as far as the buckets tell:
-    /// until the same call would fit.
+    /// The provider refused the call because the allowance is used up. Returns how long to stay away, as far as the
+    /// buckets tell: until the same call would fit.
     #[expect(clippy::needless_pass_by_value, reason = "a debit is given back once")]
     pub fn refused(&mut self, debit: Debit, said: Said, now: Time) -> Option<Duration> {
         let is_latest = self.answered(&debit);

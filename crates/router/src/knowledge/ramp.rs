@@ -1,24 +1,26 @@
-//! How much an upstream is given after it was away: after its breaker closed, a park ended, a cold start ended, or while it is
-//! paid back what it is owed.
+//! How much an upstream is given after it was away: after its breaker closed, a park ended, a cold start ended, or
+//! while it is paid back what it is owed.
 //!
-//! Two limits, because there are two stampedes. **In flight**: as TCP's slow start (Jacobson, 1988), a window begins small and
-//! grows by one with each answer, so that it doubles in the time that an answer takes, up to the slots of the workers that are
-//! ready. A limit by time alone would grow while nothing is answered. **A second**: calls start at most at [`MOST_RATE`] times the
-//! rate that is expected without any fault, so that what is held or owed is caught up with by a quarter more, not all at once.
-//! Windows alone do not see to that: short answers free them as fast as they fill.
+//! Two limits, because there are two stampedes. **In flight**: as TCP's slow start (Jacobson, 1988), a window begins
+//! small and grows by one with each answer, so that it doubles in the time that an answer takes, up to the slots of the
+//! workers that are ready. A limit by time alone would grow while nothing is answered. **A second**: calls start at
+//! most at [`MOST_RATE`] times the rate that is expected without any fault, so that what is held or owed is caught up
+//! with by a quarter more, not all at once. Windows alone do not see to that: short answers free them as fast as they
+//! fill.
 //!
-//! The ramp ends when nothing is left to limit: the window has passed the slots, or twice what is in flight where they are unknown.
-//! The rate is held as long as the caller says that something is being caught up with.
+//! The ramp ends when nothing is left to limit: the window has passed the slots, or twice what is in flight where they
+//! are unknown. The rate is held as long as the caller says that something is being caught up with.
 
 use crate::knowledge::{duration, time::Time};
 
 /// Calls that an upstream is given at once when it is back.
 const FIRST_WINDOW: f64 = 4.0;
-/// Starts a second, over the rate that is expected without a fault, and how many more may come at once. Together in any second at
-/// most 1.25 of the rate and two, which leaves chance some room below 1.5 of it and three.
+/// Starts a second, over the rate that is expected without a fault, and how many more may come at once. Together in any
+/// second at most 1.25 of the rate and two, which leaves chance some room below 1.5 of it and three.
 const MOST_RATE: f64 = 1.25;
 const BURST: f64 = 2.0;
-/// Calls in flight, over the slots of the workers that are ready: a few wait in the upstream's queue, so that no slot is idle.
+/// Calls in flight, over the slots of the workers that are ready: a few wait in the upstream's queue, so that no slot
+/// is idle.
 const MOST_OVER_SLOTS: f64 = 1.1;
 /// The window of an upstream that is not ramping.
 const OPEN: f64 = f64::INFINITY;
@@ -135,7 +137,8 @@ fn rate(demand: Demand) -> f64 {
     (MOST_RATE * demand.per_second).max(LEAST)
 }
 
-/// Slots of the workers that are ready. Where none is, a few calls are let through that show the upstream's own scaler the demand.
+/// Slots of the workers that are ready. Where none is, a few calls are let through that show the upstream's own scaler
+/// the demand.
 fn slots(demand: Demand) -> Option<f64> {
     if demand.ready == Some(0) {
         return Some(FIRST_WINDOW);
@@ -160,8 +163,8 @@ mod tests {
         Demand { ready: Some(1), slots: Some(30), per_second, is_catching_up: true, ..Demand::default() }
     }
 
-    /// Everybody who wants to start as soon as it may, for a minute, first tokens after `first_s` and answers after `whole_s`.
-    /// Returns when calls started, and the most that were in flight.
+    /// Everybody who wants to start as soon as it may, for a minute, first tokens after `first_s` and answers after
+    /// `whole_s`. Returns when calls started, and the most that were in flight.
     fn stampede(mut ramp: Ramp, mut demand: Demand, first_s: f64, whole_s: f64) -> (Vec<f64>, u32) {
         let (mut starts, mut first, mut whole, mut most) = (Vec::new(), VecDeque::new(), VecDeque::new(), 0);
         for step in 0..6_000 {
@@ -251,6 +254,24 @@ mod tests {
         assert_eq!(ramp.most_in_flight(demand(5.0)), Some(8));
         (0..9).for_each(|_| ramp.failed());
         assert_eq!(ramp.most_in_flight(demand(5.0)), Some(1), "one call always finds out");
+        (0..3).for_each(|_| ramp.answered(demand(5.0)));
+        assert_eq!(ramp.most_in_flight(demand(5.0)), Some(4));
+    }
+
+    #[test]
+    fn a_ramp_holds_the_rate_although_nothing_is_caught_up_with() {
+        let busy = Demand { is_catching_up: false, ..demand(10.0) };
+        let mut ramp = reopened();
+        (0..10).for_each(|_| ramp.answered(busy));
+        let starts = (0..10).filter(|_| {
+            let is_now = ramp.admits(busy, at(1.0)) == Admission::Now;
+            if is_now {
+                ramp.started(busy, at(1.0));
+            }
+            is_now
+        });
+        assert_eq!(starts.count(), 2);
+        assert_eq!(ramp.admits(busy, at(1.0)), Admission::At(at(1.08)), "1.25 of ten a second");
     }
 
     #[test]
@@ -265,7 +286,8 @@ mod tests {
 
         #[test]
         fn no_second_sees_more_than_half_as_much_again_and_three(
-            per_second in 0.05_f64..60.0, first in 0.05_f64..3.0, more in 0.0_f64..8.0, workers in 1_u32..4, is_known: bool,
+            per_second in 0.05_f64..60.0, first in 0.05_f64..3.0, more in 0.0_f64..8.0, workers in 1_u32..4,
+            is_known: bool,
         ) {
             let slots = is_known.then_some(30);
             let demand = Demand { ready: Some(workers), slots, ..demand(per_second) };

@@ -1,8 +1,8 @@
 //! How often something happens: a count over the last ten seconds.
 //!
-//! Exact counts per second in a fixed ring, not a moving average: an average that is updated by events does not fall while
-//! nothing happens, and one that fades by time alone has no unit. A ring that has counted for less than ten seconds divides by
-//! the time that it has counted, so that the rate is not understated after a pause.
+//! Exact counts per second in a fixed ring, not a moving average: an average that is updated by events does not fall
+//! while nothing happens, and one that fades by time alone has no unit. A ring that has counted for less than ten
+//! seconds divides by the time that it has counted, so that the rate is not understated after a pause.
 
 use std::time::Duration;
 

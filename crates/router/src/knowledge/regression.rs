@@ -1,12 +1,14 @@
 //! Recursive least squares with forgetting, for three features whose coefficients cannot be negative.
 //!
-//! The recursion is the textbook one (Ljung, System Identification, 1999, chapter 11; Åström and Wittenmark, Adaptive Control,
-//! 1995, chapter 2). Gradient descent would need a step size for each unit of each feature; a batch fit needs the samples kept.
+//! The recursion is the textbook one (Ljung, System Identification, 1999, chapter 11; Åström and Wittenmark, Adaptive
+//! Control, 1995, chapter 2). Gradient descent would need a step size for each unit of each feature; a batch fit needs
+//! the samples kept.
 //!
-//! With forgetting, the covariance grows without bound in directions in which no sample lies, and one sample in such a direction
-//! then throws the coefficients anywhere. So no variance may pass [`MOST_VARIANCE`]: rows and columns that do are scaled down
-//! together, which keeps the matrix positive definite (to cut single elements would not). Coefficients are held within bounds
-//! after each sample, because a prediction that falls with the size of a prompt would send the longest ones there.
+//! With forgetting, the covariance grows without bound in directions in which no sample lies, and one sample in such a
+//! direction then throws the coefficients anywhere. So no variance may pass [`MOST_VARIANCE`]: rows and columns that do
+//! are scaled down together, which keeps the matrix positive definite (to cut single elements would not). Coefficients
+//! are held within bounds after each sample, because a prediction that falls with the size of a prompt would send the
+//! longest ones there.
 
 const FEATURES: usize = 3;
 const MOST_VARIANCE: f64 = 10.0;

@@ -1,9 +1,9 @@
 //! How many repeats an upstream, or the whole process, may see: a fifth of the requests, and ten a second.
 //!
-//! Finagle's retry budget: each request deposits a fifth of a repeat, which expires after ten seconds; beyond that a floor lets a
-//! quiet service repeat at all. A limit of attempts for each request alone triples the load in an outage. A budget for each model
-//! would be worth nothing either, since a hundred models may share one upstream: so there is one for each upstream and one for
-//! the process, and a repeat takes from both or from none.
+//! Finagle's retry budget: each request deposits a fifth of a repeat, which expires after ten seconds; beyond that a
+//! floor lets a quiet service repeat at all. A limit of attempts for each request alone triples the load in an outage.
+//! A budget for each model would be worth nothing either, since a hundred models may share one upstream: so there is
+//! one for each upstream and one for the process, and a repeat takes from both or from none.
 
 use crate::knowledge::time::Time;
 

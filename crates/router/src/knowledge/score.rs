@@ -1,11 +1,13 @@
-//! Which target is the best for a request: the one with the least `cost / mean cost + Z · P(miss) + time − κ · deficit`.
+//! Which target is the best for a request: the one with the least `cost / mean cost + Z · P(miss) + time − κ ·
+//! deficit`.
 //!
-//! Lyapunov optimisation (Neely, Stochastic Network Optimization, 2010): minimise a cost while long-run constraints hold, by adding
-//! to it a virtual queue for each constraint. `Z` is the queue of missed first tokens and adapts; the deficit is the queue of the
-//! share. One formula with four sets of weights, because a rule for each case (cheapest unless late unless owed …) has an order of
-//! precedence that is wrong for some request, while a sum weighs them.
+//! Lyapunov optimisation (Neely, Stochastic Network Optimization, 2010): minimise a cost while long-run constraints
+//! hold, by adding to it a virtual queue for each constraint. `Z` is the queue of missed first tokens and adapts; the
+//! deficit is the queue of the share. One formula with four sets of weights, because a rule for each case (cheapest
+//! unless late unless owed …) has an order of precedence that is wrong for some request, while a sum weighs them.
 //!
-//! Terms are in units of a mean request's cost, so that `Z = 8` means: a certain miss is worth the price of eight requests.
+//! Terms are in units of a mean request's cost, so that `Z = 8` means: a certain miss is worth the price of eight
+//! requests.
 
 /// The weight of a miss of the SLO.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -56,7 +58,8 @@ pub struct Terms {
 }
 
 impl Weights {
-    /// The score of a target; the least is the best. `mean_cost` is the [`MeanCost`], `dearest` the [`dearest`] of all targets.
+    /// The score of a target; the least is the best. `mean_cost` is the [`MeanCost`], `dearest` the [`dearest`] of all
+    /// targets.
     pub fn score(&self, terms: &Terms, mean_cost: f64, dearest: f64, z: &Z) -> f64 {
         let miss = match self.miss {
             MissWeight::Fixed(weight) => weight,
@@ -71,8 +74,8 @@ impl Weights {
     }
 }
 
-/// The dearest known cost, which an unknown one ranks as: a target without a price would otherwise be the cheapest of all. Zero if
-/// none is known, so that the cost decides nothing.
+/// The dearest known cost, which an unknown one ranks as: a target without a price would otherwise be the cheapest of
+/// all. Zero if none is known, so that the cost decides nothing.
 pub fn dearest(costs: impl IntoIterator<Item = Option<f64>>) -> f64 {
     costs.into_iter().flatten().fold(0.0, f64::max)
 }

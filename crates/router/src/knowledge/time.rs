@@ -1,7 +1,7 @@
 //! A moment in nanoseconds since an arbitrary origin.
 //!
-//! Not an `Instant` of the standard library or of tokio: those can only be read from a clock, and the simulator and the tests
-//! have none.
+//! Not an `Instant` of the standard library or of tokio: those can only be read from a clock, and the simulator and the
+//! tests have none.
 
 use std::{
     ops::{Add, Sub},

@@ -1,11 +1,13 @@
-//! The calls to an upstream that have no first token yet: how many prompt tokens they hold, and since when the oldest waits.
+//! The calls to an upstream that have no first token yet: how many prompt tokens they hold, and since when the oldest
+//! waits.
 //!
-//! Calls begin in the order of time and end in any order. So they are a doubly linked list in a vector whose freed entries are
-//! used again: a call is added at the end, removed at its own place, and the oldest is the first. A heap would need its entries
-//! found again to remove them; a search tree allocates.
+//! Calls begin in the order of time and end in any order. So they are a doubly linked list in a vector whose freed
+//! entries are used again: a call is added at the end, removed at its own place, and the oldest is the first. A heap
+//! would need its entries found again to remove them; a search tree allocates.
 //!
-//! A call that began later and was answered first overtakes the ones before it. A call that was overtaken says nothing about
-//! the upstream any more: it is long, or hangs alone. [`Waiting::oldest`] is therefore the oldest one that was not overtaken.
+//! A call that began later and was answered first overtakes the ones before it. A call that was overtaken says nothing
+//! about the upstream any more: it is long, or hangs alone. [`Waiting::oldest`] is therefore the oldest one that was
+//! not overtaken.
 
 use crate::knowledge::time::Time;
 
@@ -24,7 +26,8 @@ pub struct Call {
     pub expected_s: f64,
 }
 
-/// What gives a call back to the [`Waiting`] that it came from. It is neither copied nor cloned, so that a call ends once.
+/// What gives a call back to the [`Waiting`] that it came from. It is neither copied nor cloned, so that a call ends
+/// once.
 #[derive(Debug)]
 #[must_use = "a call that is never ended waits for ever"]
 pub struct Ticket {

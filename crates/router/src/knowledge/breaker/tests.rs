@@ -101,6 +101,19 @@ fn answers_that_all_break_off_open_it_few_or_many() {
 }
 
 #[test]
+fn half_of_many_answers_breaking_off_opens_it() {
+    let mut bench = Bench::new();
+    for _ in 0..20 {
+        bench.pass(0.1);
+        bench.breaker.answered(false, bench.now);
+        bench.breaker.answered(false, bench.now);
+        bench.breaker.completed();
+        bench.fail(Kind::BrokeOff, 0.05);
+    }
+    assert_eq!(bench.opened, 1);
+}
+
+#[test]
 fn complete_answers_between_them_excuse_those_that_break_off() {
     let mut bench = Bench::new();
     for _ in 0..50 {

@@ -195,8 +195,8 @@ fn a_quiet_upstream_that_became_slow_is_believed_within_minutes() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever calls come and however they end, a prediction is a time, a longer prompt is never predicted to be faster, and
-    /// a call that waits longest, past what was predicted for it, bounds it from below.
+    /// Whatever calls come and however they end, a prediction is a time, a longer prompt is never predicted to be
+    /// faster, and a call that waits longest, past what was predicted for it, bounds it from below.
     #[test]
     fn predictions_stay_sane(
         steps in vec((0_u8..6, any::<usize>(), 0_u64..200_000, 0.0_f64..30.0, 0_u32..4, 0_u32..90), 1..120),

@@ -54,10 +54,20 @@ fn requests_are_limited_whatever_their_size() {
 
 #[test]
 fn a_refusal_without_a_date_parks_by_what_the_bucket_says() {
-    let mut allowance = Allowance::new(LIMITS, at(0.0));
-    let debit = allowance.debit(6_000, at(0.0));
-    let pause = allowance.refused(debit, Said::default(), at(0.1)).expect("limits are known");
-    assert!(pause > Duration::from_millis(30) && pause < Duration::from_secs(1), "{pause:?}");
+    let pause = |calls: u32, tokens: u64, said: Said| {
+        let mut allowance = Allowance::new(LIMITS, at(0.0));
+        for _ in 0..calls {
+            let debit = allowance.debit(tokens, at(0.0));
+            allowance.taken(debit, Said::default(), at(0.0));
+        }
+        let debit = allowance.debit(6_000, at(0.0));
+        allowance.refused(debit, said, at(0.0)).expect("limits are known").as_secs_f64()
+    };
+    let (requests, tokens) = (pause(555, 1, Said::default()), pause(3, 10_000, Said::default()));
+    assert!((requests - 0.5 / 7.0).abs() < 0.001, "half a request more at seven a second: {requests}");
+    assert!((tokens - 3.0 / 0.7).abs() < 0.001, "half of 6,000 tokens more at 700 a second: {tokens}");
+    let tokens = pause(555, 1, said(5_900.0));
+    assert!((tokens - 0.1 / 0.7).abs() < 0.001, "it said what is short, although fewer requests are left: {tokens}");
     let mut allowance = Allowance::new(LIMITS, at(0.0));
     (0..50).for_each(|_| {
         let debit = allowance.debit(1_000, at(0.0));
