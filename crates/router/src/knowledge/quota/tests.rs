@@ -93,6 +93,16 @@ fn what_never_reached_the_provider_costs_nothing() {
 }
 
 #[test]
+fn what_was_refused_costs_nothing() {
+    let mut allowance = Allowance::new(Limits { requests_per_day: Some(10), ..LIMITS }, at(0.0));
+    for _ in 0..20 {
+        let debit = allowance.debit(6_000, at(0.0));
+        let _pause = allowance.refused(debit, said(5_000.0), at(0.0));
+    }
+    assert_eq!(allowance.fits(5_000, Claim::Failover, at(0.0)), Fit::Now);
+}
+
+#[test]
 fn headers_count_what_others_use_and_what_is_given_back() {
     let mut allowance = Allowance::new(LIMITS, at(0.0));
     let [early, late] = [0.0, 0.1].map(|began| allowance.debit(20_000, at(began)));
