@@ -75,7 +75,7 @@ impl Day {
         }
         let days = (now - self.ends).as_secs() / DAY.as_secs() + 1;
         self.used = 0.0;
-        self.ends = self.ends + DAY * u32::try_from(days).unwrap_or(u32::MAX);
+        self.ends += DAY * u32::try_from(days).unwrap_or(u32::MAX);
     }
 }
 

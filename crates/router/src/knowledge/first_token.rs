@@ -200,6 +200,12 @@ impl FirstToken {
         self.cold_at = Some(now);
     }
 
+    /// When an answer last taught something. A target that nobody calls is never found to be fast again: what has taught
+    /// nothing for long must be tried now and then.
+    pub fn learned_at(&self) -> Option<Time> {
+        self.learned_at
+    }
+
     /// Prompt tokens that wait for their first token.
     pub fn pending_tokens(&self) -> u64 {
         self.waiting.tokens()

@@ -4,7 +4,7 @@
 //! tests have none.
 
 use std::{
-    ops::{Add, Sub},
+    ops::{Add, AddAssign, Sub},
     time::Duration,
 };
 
@@ -30,6 +30,12 @@ impl Add<Duration> for Time {
 
     fn add(self, after: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
+impl AddAssign<Duration> for Time {
+    fn add_assign(&mut self, after: Duration) {
+        *self = *self + after;
     }
 }
 

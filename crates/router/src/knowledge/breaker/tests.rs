@@ -18,7 +18,7 @@ impl Bench {
     }
 
     fn pass(&mut self, seconds: f64) {
-        self.now = self.now + Duration::from_secs_f64(seconds);
+        self.now += Duration::from_secs_f64(seconds);
     }
 
     /// A call that began so long ago fails now.

@@ -194,6 +194,17 @@ fn a_quiet_upstream_that_became_slow_is_believed_within_minutes() {
     assert!((known.predict(500, UNKNOWN, at(now + 3.0)).median_s - 2.8).abs() < 0.7);
 }
 
+#[test]
+fn an_upstream_that_is_always_late_is_not_believed_to_be_fast_because_nobody_asked() {
+    for load in [WARM, UNKNOWN] {
+        let (known, now) = trained(load, |_| 2.8);
+        for later in [0.0, 60.0, 36_000.0] {
+            assert!(known.predict(500, load, at(now + later)).late(2 * SECOND) > 0.98, "{later} s later");
+        }
+        assert!(known.learned_at().is_some_and(|learned| at(now) - learned < SECOND));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
