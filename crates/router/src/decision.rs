@@ -2,17 +2,19 @@
 //!
 //! The same type serves the call, the explanation and the record: what is explained is what would be done.
 
-use provider::Time;
-use rand::Rng;
-
 use crate::{
     candidate::{Candidate, Excluded, NoCandidate, Situation},
+    engine::ModelState,
     key::States,
     share::{Accrual, Deficits, Quantum},
     strategy::StrategyName,
     table::Model,
     upstream::State,
 };
+use provider::Time;
+
+/// A request that misses the SLO with this probability is better held until the target has caught up.
+const HOPELESS: f64 = 0.6;
 
 /// Why an upstream was chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -93,10 +95,10 @@ impl Decision {
     pub(crate) fn make(
         &mut self,
         situation: &Situation<'_>,
-        deficits: &Deficits,
+        known: &ModelState,
         upstreams: &mut States<State>,
-        rng: &mut dyn Rng,
     ) -> Result<usize, NoCandidate> {
+        let deficits = known.deficits();
         let Situation { model, history, now, .. } = *situation;
         (self.at, self.strategy, self.reason) = (now, model.spec.strategy, None);
         self.look(situation, upstreams)?;
@@ -112,7 +114,11 @@ impl Decision {
                 None => deficits.next_deficit(candidate.target, quantum),
             };
         }
-        model.spec.strategy.strategy().rank(&mut self.candidates, rng);
+        let strategy = model.spec.strategy.strategy();
+        strategy.rank(&mut self.candidates, &known.scale());
+        if strategy.looks_ahead() && history.named().is_none() {
+            self.look_ahead(situation)?;
+        }
         // The one that the client named goes first, then those that can hold the prompt, in the strategy's own order.
         let named = history.named();
         self.candidates.sort_by_key(|candidate| (named != Some(candidate.target), candidate.is_too_long));
@@ -131,7 +137,7 @@ impl Decision {
             if !situation.history.allows(target) {
                 continue;
             }
-            let why = match situation.examine(target, upstreams.of(&upstream.key, State::default)) {
+            let why = match situation.examine(target, upstreams.of(&upstream.key, || State::new(&upstream.spec))) {
                 Ok(candidate) => {
                     self.candidates.push(candidate);
                     continue;
@@ -146,6 +152,7 @@ impl Decision {
                 Excluded::Barred => {}
             }
         }
+        none = self.check_limits(situation, upstreams, none);
         if !self.candidates.is_empty() {
             return Ok(());
         }
@@ -154,6 +161,53 @@ impl Decision {
             Some(unfit) => Err(situation.refusal(unfit)),
             None => Err(none),
         }
+    }
+
+    /// Drops the candidates whose limits have no room for the request.
+    fn check_limits(
+        &mut self,
+        situation: &Situation<'_>,
+        upstreams: &mut States<State>,
+        mut none: NoCandidate,
+    ) -> NoCandidate {
+        let mut at = 0;
+        while let Some(candidate) = self.candidates.get(at) {
+            let target = candidate.target;
+            let others = self.candidates.iter().filter(|other| other.target != target).map(|other| other.miss);
+            let others = others.reduce(f64::min);
+            let upstream = &situation.model.targets()[target];
+            let state = upstreams.of(&upstream.key, || State::new(&upstream.spec));
+            match situation.fits(target, state, others) {
+                Ok(()) => at += 1,
+                Err(blocked) => {
+                    self.candidates.remove(at);
+                    self.excluded.push((target, Excluded::Blocked(blocked)));
+                    none = none.or(blocked, situation.now);
+                }
+            }
+        }
+        none
+    }
+
+    /// Puts a target first that somebody must try again, or fails if the best one is not worth a call now.
+    fn look_ahead(&mut self, situation: &Situation<'_>) -> Result<(), NoCandidate> {
+        let Some(best) = self.candidates.first().copied() else { return Ok(()) };
+        let is_first = situation.history.attempts() == 0 && situation.is_fresh();
+        // A target that would be the best if it were in time, and of which nobody knows whether it still is not.
+        let is_better =
+            |other: &Candidate| other.miss > 0.5 && other.hope.may_probe && other.score_in_time < best.score_in_time;
+        if is_first && let Some(place) = self.candidates.iter().skip(1).position(is_better) {
+            self.candidates[..=place + 1].rotate_right(1);
+            return Ok(());
+        }
+        let is_hopeful =
+            if situation.is_fresh() { best.miss < HOPELESS } else { best.miss < HOPELESS && best.hope.has_slot };
+        let longest = if situation.is_fresh() { 6.0 } else { 4.0 };
+        let is_useful = best.hope.has_slot && best.hope.wait_s < longest;
+        if is_hopeful || is_useful || best.hope.may_probe || situation.model.targets().len() == 1 {
+            return Ok(());
+        }
+        Err(NoCandidate::Late)
     }
 
     /// What the targets earn with this request.

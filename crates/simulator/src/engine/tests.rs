@@ -1,4 +1,3 @@
-use provider::NanoUsd;
 use settings::{Config, Secrets};
 
 use super::*;
@@ -43,7 +42,8 @@ fn a_target_without_a_simulated_upstream_is_told() {
     let error = entrant("a", &config(CONFIG), "n", &providers).expect_err("no such model");
     assert_eq!(error.to_string(), r#"no model "n" in this configuration; it has m"#);
     let other = CONFIG.replace(r#"provider = "runpod""#, r#"provider = "openai""#).replace("endpoint_id = \"e\"\n", "");
-    let other = other.replace("capacity_poll_s = 2\n", "api_key_env = \"none\"\n");
+    let other =
+        other.replace("capacity_poll_s = 2\n", "api_key_env = \"none\"\nbase_url = \"http://127.0.0.1:9/v1\"\n");
     let error = entrant("a", &config(&other), "m", &providers).expect_err("no simulated upstream").to_string();
     assert!(error.contains(r#"stands for "gpu""#) && error.contains(r#""runpod-8b" (runpod)"#), "{error}");
 }
@@ -70,6 +70,5 @@ fn weighted_shares_are_those_of_the_configuration() {
     let summary = &results.scenarios[0].policies[0].summary;
     assert!((summary.ok_percent.mean - 100.0).abs() < 1e-9);
     assert!((summary.share_percent[0].mean - 80.0).abs() < 0.1, "{:?}", summary.share_percent);
-    let _unit: NanoUsd = NanoUsd(1);
     assert!((summary.usd_per_million.mean - 0.036).abs() < 1e-4, "{:?}", summary.usd_per_million);
 }
