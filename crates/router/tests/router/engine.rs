@@ -1,7 +1,7 @@
 //! What follows each event of a request.
 
 use provider::{Adjustment, Error, ErrorKind, Phase, Quota};
-use router::{BreakerState, Reason, Role, RouterError, StrategyName};
+use router::{BreakerState, Reason, RequestState, Role, RouterError, StrategyName};
 
 use crate::hand::{Hand, MS, S, TIMEOUT, error, gave_up, model, started, upstream, waits};
 
@@ -134,13 +134,18 @@ fn a_share_spills_while_a_model_loads_except_for_one_call() {
 
 #[test]
 fn an_event_that_comes_twice_counts_once() {
-    let mut hand = Hand::single();
-    let (_other, _) = hand.begin();
-    let (mut request, _) = hand.begin();
-    for _ in 0..2 {
-        hand.engine.left(&mut request, hand.now);
-        hand.engine.served(&mut request, hand.now);
-        hand.engine.broke(&mut request, &error(ErrorKind::Interrupted), hand.now, &mut hand.rng);
+    type End = fn(&mut Hand, &mut RequestState);
+    let ends: [End; 3] = [
+        |hand, request| hand.engine.left(request, hand.now),
+        |hand, request| hand.engine.served(request, hand.now),
+        |hand, request| hand.engine.broke(request, &error(ErrorKind::Interrupted), hand.now, &mut hand.rng),
+    ];
+    for end in ends {
+        let mut hand = Hand::single();
+        let (_other, _) = hand.begin();
+        let (mut request, _) = hand.begin();
+        end(&mut hand, &mut request);
+        end(&mut hand, &mut request);
+        assert_eq!(hand.in_flight("a"), 1);
     }
-    assert_eq!(hand.in_flight("a"), 1);
 }
