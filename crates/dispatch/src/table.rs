@@ -138,7 +138,9 @@ mod tests {
             assert_eq!([0, 1, 2].map(|at| in_flight(table, at)), [2, 1, 0]);
         }
         leave(&third, under_third);
-        under_first.into_iter().for_each(|request| leave(&first, request));
+        for request in under_first {
+            leave(&first, request);
+        }
         for table in [&first, &second, &third] {
             assert_eq!([0, 1, 2].map(|at| in_flight(table, at)), [0; 3]);
         }
@@ -157,7 +159,9 @@ mod tests {
                 table(TOGETHER, Some(&first))
             });
             assert_eq!([0, 1].map(|at| in_flight(&second, at)), [1, 1]);
-            lasting.into_iter().for_each(|request| leave(&first, request));
+            for request in lasting {
+                leave(&first, request);
+            }
             assert_eq!([0, 1].map(|at| in_flight(&second, at)), [0, 0]);
         }
     }
