@@ -89,14 +89,15 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// Decides anew. Nobody is debited, and nothing is allocated once the lists have been as long before.
+    /// Decides anew. Returns the target that is asked first, and why. Nobody is debited, and nothing is allocated once the
+    /// lists have been as long before.
     pub(crate) fn make(
         &mut self,
         situation: &Situation<'_>,
         deficits: &Deficits,
         upstreams: &mut States<State>,
         rng: &mut dyn Rng,
-    ) -> Result<usize, NoCandidate> {
+    ) -> Result<(usize, Reason), NoCandidate> {
         let Situation { model, history, now, .. } = *situation;
         (self.at, self.strategy, self.reason) = (now, model.spec.strategy, None);
         self.look(situation, upstreams)?;
@@ -117,8 +118,9 @@ impl Decision {
         let named = history.named();
         self.candidates.sort_by_key(|candidate| (named != Some(candidate.target), candidate.is_too_long));
         let first = self.candidates.first().map_or(0, |candidate| candidate.target);
-        self.reason = Some(reason(situation, deficits, first));
-        Ok(first)
+        let reason = reason(situation, deficits, first);
+        self.reason = Some(reason);
+        Ok((first, reason))
     }
 
     /// Sorts the targets into candidates and those that are none; fails if there is no candidate.

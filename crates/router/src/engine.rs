@@ -82,7 +82,7 @@ impl Engine {
         decision
     }
 
-    /// The latest decision, for the record.
+    /// The latest decision, for the record: to be read before anything else is decided.
     pub fn decision(&self) -> &Decision {
         &self.decision
     }
@@ -99,14 +99,13 @@ impl Engine {
         let RequestState { model, facts, history, .. } = request;
         let deficits = &mut models.of(&model.key, || ModelState::new(model)).deficits;
         let situation = Situation { model, facts, history, repeats, now };
-        let target = decision.make(&situation, deficits, upstreams, rng)?;
+        let (target, reason) = decision.make(&situation, deficits, upstreams, rng)?;
         debit(model, deficits, history, decision, target);
         let role = match (history.attempts(), history.is_fresh(target)) {
             (0, _) => Role::Primary,
             (1.., true) => Role::Fallback,
             (1.., false) => Role::Retry,
         };
-        let reason = decision.reason.unwrap_or(Reason::Fallback);
         Ok(self.begin(request, target, role, reason, now))
     }
 
