@@ -117,10 +117,10 @@ impl Decision {
         // The one that the client named goes first, then those that can hold the prompt, in the strategy's own order.
         let named = history.named();
         self.candidates.sort_by_key(|candidate| (named != Some(candidate.target), candidate.is_too_long));
-        let first = self.candidates.first().map_or(0, |candidate| candidate.target);
-        let reason = reason(situation, deficits, first);
+        let target = self.candidates.first().map(|candidate| candidate.target).ok_or(NoCandidate::Exhausted)?;
+        let reason = reason(situation, deficits, target);
         self.reason = Some(reason);
-        Ok((first, reason))
+        Ok((target, reason))
     }
 
     /// Sorts the targets into candidates and those that are none; fails if there is no candidate.
