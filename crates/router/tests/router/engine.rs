@@ -44,6 +44,29 @@ fn a_lone_upstream_is_asked_three_times_and_no_more() {
     assert_eq!(hand.in_flight("a"), 0);
 }
 
+#[test]
+fn two_repeats_are_made_however_many_targets_there_are() {
+    let mut hand = Hand::pair(StrategyName::Balanced);
+    let (mut request, _) = hand.begin();
+    started(hand.failed(&mut request, ErrorKind::Unavailable));
+    for _ in 0..2 {
+        hand.now = waits(&hand.failed(&mut request, ErrorKind::Unavailable));
+        started(hand.timer(&mut request));
+    }
+    let refused = gave_up(hand.failed(&mut request, ErrorKind::Unavailable));
+    assert!(matches!(refused, RouterError::Failed { attempts: 4, .. }), "{refused}");
+}
+
+#[test]
+fn a_wait_that_would_leave_no_time_is_not_begun() {
+    let mut hand = Hand::single();
+    let mut request = hand.request("m");
+    hand.pass(59 * S);
+    started(hand.arrived(&mut request));
+    let refused = gave_up(hand.failed(&mut request, ErrorKind::Unavailable));
+    assert!(matches!(refused, RouterError::Failed { attempts: 1, .. }), "{refused}");
+}
+
 /// The limit is half of the time that is left while another target could still serve, then all of it.
 #[test]
 fn a_limit_leaves_time_for_who_comes_next() {
