@@ -14,13 +14,13 @@ pub(crate) fn hold(input: &[u8]) {
     for secrets in [Secrets::Optional, Secrets::Ignored] {
         let read = read(secrets);
         assert!(required.is_err() || read.is_ok(), "what serves can be checked: {read:?}");
-        check(&read.err());
+        check(read.err().as_ref());
     }
-    check(&required.err());
+    check(required.err().as_ref());
 }
 
 /// Whoever is refused is told why, and no secret of the environment.
-fn check(refused: &Option<Problems>) {
+fn check(refused: Option<&Problems>) {
     let Some(problems) = refused else { return };
     assert!(!problems.list.is_empty());
     assert!(
