@@ -11,6 +11,7 @@ figures and, last, {"passed": N, "failed": N} as JSON.
 import argparse
 import asyncio
 import json
+import multiprocessing
 import os
 import random
 import resource
@@ -153,14 +154,14 @@ async def short_connections(it: Lab, seconds: float) -> dict[str, int]:
     return await repeat(seconds, 32, act)
 
 
-async def wrong_keys(it: Lab, seconds: float) -> tuple[int, dict[str, int]]:
+async def wrong_keys(address, seconds: float) -> tuple[int, dict[str, int]]:
     """So many a second from one address, on kept connections; gives how many were sent and what came back."""
     idle: list[Connection] = []
     counts: dict[str, int] = {}
     sent = 0
 
     async def one(number: int) -> None:
-        connection = idle.pop() if idle else Connection(it.public, "127.0.0.2")
+        connection = idle.pop() if idle else Connection(address, "127.0.0.2")
         try:
             status = (await connection.ask(chat(f"sk-wrong-{number}")))[0]
         except (OSError, asyncio.IncompleteReadError, ValueError) as error:
@@ -180,6 +181,22 @@ async def wrong_keys(it: Lab, seconds: float) -> tuple[int, dict[str, int]]:
     return sent, counts
 
 
+def _in_background(address, seconds: float, results) -> None:
+    # What it takes to send them is not the router's work: it must not be in the good client's times.
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    results.send(asyncio.run(wrong_keys(address, seconds)))
+
+
+async def wrong_keys_in_background(address, seconds: float) -> tuple[int, dict[str, int]]:
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.Process(target=_in_background, args=(address, seconds, theirs), daemon=True)
+    process.start()
+    try:
+        return await asyncio.to_thread(ours.recv)
+    finally:
+        process.join()
+
+
 async def guess(it: Lab, report: Report, seconds: float) -> None:
     """In rounds, so that whatever else the machine does falls on the good client's times with and without the guesses."""
     rounds, alone, beside, errors, sent, counts, lines = 3, [], [], [], 0, {}, 0
@@ -191,7 +208,7 @@ async def guess(it: Lab, report: Report, seconds: float) -> None:
         alone += good.times
         before = it.log_lines()
         with good.beside():
-            more, found = await wrong_keys(it, seconds / rounds)
+            more, found = await wrong_keys_in_background(it.public, seconds / rounds)
         lines += it.log_lines() - before
         sent += more
         beside, errors = beside + good.times, errors + good.errors

@@ -86,20 +86,37 @@ async fn uploads_of_unknown_length_share_one_budget() {
     until_given_back(&rig).await;
 }
 
+/// What is sent on is a second copy.
+#[tokio::test]
+async fn a_body_that_could_never_fit_is_refused_for_good_and_unread() {
+    let rig = launch(&format!("{RUNPOD_LB}{CEREBRAS}{BALANCED}"));
+    let answer = Raw::exchange(&rig, upload_head(&format!("content-length: {}", SHARE / 2 + 1))).await;
+    assert_eq!(status(&answer), 413, "{answer}");
+    assert!(answer.contains(&format!("larger than {} bytes", SHARE / 2)), "{answer}");
+    assert_eq!(received(&rig), 0);
+}
+
 #[tokio::test]
 async fn an_announced_body_without_room_is_refused_unread() {
     let rig = launch(&format!("{RUNPOD_LB}{CEREBRAS}{BALANCED}"));
-    let answer = Raw::exchange(&rig, upload_head(&format!("content-length: {}", SHARE + 1))).await;
-    assert_eq!(status(&answer), 503, "{answer}");
-    assert_eq!(received(&rig), 0);
+    let announcement = upload_head(&format!("content-length: {}", SHARE / 2));
     // What is only announced takes nothing from others.
     let mut announced = Vec::new();
     for _ in 0..12 {
         let mut upload = Raw::connect(&rig).await;
-        upload.send(upload_head(&format!("content-length: {SHARE}"))).await;
+        upload.send(&announcement).await;
         announced.push(upload);
     }
     assert_eq!(rig.client.chat(&chat("hello")).await.status, 200);
+    let part = "x".repeat(SHARE / 2 - 1);
+    for upload in &mut announced[..2] {
+        upload.send(&part).await;
+    }
+    eventually("the key's part is full", async || (gauge(&rig, "used_bytes").await >= SHARE - 2).then_some(())).await;
+    let answer = Raw::exchange(&rig, announcement).await;
+    assert_eq!(status(&answer), 503, "{answer}");
+    assert!(answer.contains("\"overloaded\"") && answer.contains("retry-after: 1\r\n"), "{answer}");
+    assert_others_are_served(&rig).await;
     drop(announced);
     until_given_back(&rig).await;
 }

@@ -65,7 +65,7 @@ def ask(origin: str, key: str, pick: str) -> dict:
         "the upstreams": [member["upstream"] for member in members] != ["small", "emulated"],
         "the winner in the header": headers["x-llm-router-upstream"] != winner["upstream"],
         "a reason": not ensemble["why"],
-        "costs": not (ensemble["cost_usd"] >= sum(member["cost_usd"] for member in members) > 0),
+        "costs": not (ensemble["cost_usd"] >= sum(member["cost_usd"] or 0 for member in members) > 0),
         "the cost in the header": abs(float(headers["x-llm-router-cost-usd"]) - ensemble["cost_usd"]) > 1e-12,
     }
     missing = [what for what, is_missing in problems.items() if is_missing]

@@ -6,6 +6,7 @@ import OpenAI from "openai";
 
 const { ROUTER_URL, ROUTER_KEY, ROUTER_MODEL: MODEL, ROUTER_PROVIDER: PROVIDER } = process.env;
 const SILENT = { model: process.env.ROUTER_SILENT_MODEL, messages: [{ role: "user", content: "Is it quiet there?" }] };
+const BROKEN = { model: process.env.ROUTER_BROKEN_MODEL, messages: [{ role: "user", content: "How does it end?" }] };
 
 const connect = (apiKey) => new OpenAI({ baseURL: ROUTER_URL, apiKey, timeout: 60_000 });
 const client = connect(ROUTER_KEY);
@@ -87,6 +88,22 @@ async function silenceIsBridged() {
   assert.equal(textOf(await streamed(SILENT)), "It is quiet here.");
 }
 
+async function brokenStreamThrows() {
+  let text = "";
+  try {
+    for await (const chunk of await client.chat.completions.create({ ...BROKEN, stream: true })) {
+      text += chunk.choices[0].delta.content ?? "";
+    }
+  } catch (error) {
+    note({ ...BROKEN, stream: true }, { text, raised: error.constructor.name, message: error.message });
+    assert.ok(error instanceof OpenAI.APIError, `${error.constructor.name}: ${error.message}`);
+    assert.equal(text, "It is", "what came before the end is kept");
+    assert.match(error.message, /upstream/);
+    return;
+  }
+  assert.fail(`no error after ${text}`);
+}
+
 async function jsonSchemaParses() {
   const request = { ...PARIS, response_format: CITY_SCHEMA, max_tokens: 60 };
   const reply = await client.chat.completions.create(request);
@@ -163,6 +180,7 @@ const CHECKS = {
   "stream with usage": streamsWithUsage,
   "stream without usage": streamsWithoutUsage,
   "stream with ids that falls silent": silenceIsBridged,
+  "stream that breaks": brokenStreamThrows,
   "json_schema answer parses": jsonSchemaParses,
   "models are listed": listsTheModel,
   "response headers": responseHeaders,

@@ -1,8 +1,8 @@
 """The checks of the OpenAI SDK for Python against a running router; run.py starts it and reads its lines.
 
 One JSON line per check: {"check", "ok", "error", "exchange": [{"request", "answer"}]}.
-The environment says where the router is: ROUTER_URL, ROUTER_KEY, ROUTER_MODEL, ROUTER_PROVIDER; ROUTER_SILENT_MODEL is the
-one of silent_upstream.py.
+The environment says where the router is: ROUTER_URL, ROUTER_KEY, ROUTER_MODEL, ROUTER_PROVIDER; ROUTER_SILENT_MODEL and
+ROUTER_BROKEN_MODEL are those of odd_upstream.py.
 The same checks, under the same names, are in openai_node.mjs.
 """
 
@@ -49,6 +49,7 @@ ENDLESS = {
     "extra_body": {"ignore_eos": True},
 }
 
+BROKEN = {"model": os.environ["ROUTER_BROKEN_MODEL"], "messages": [{"role": "user", "content": "How does it end?"}]}
 SILENT = {"model": SILENT_MODEL, "messages": [{"role": "user", "content": "Is it quiet there?"}]}
 
 exchange: list[dict] = []
@@ -101,6 +102,19 @@ def silence_is_bridged() -> None:
     assert ": keep-alive" in lines, f"no comment came: {lines}"
     text = text_of(streamed(SILENT))
     assert text == "It is quiet here.", f"{text!r}"
+
+
+def broken_stream_raises() -> None:
+    text = ""
+    try:
+        for chunk in chat.create(stream=True, **BROKEN):
+            text += chunk.choices[0].delta.content or ""
+    except openai.APIError as error:
+        note({**BROKEN, "stream": True}, {"text": text, "raised": type(error).__name__, "message": error.message})
+        assert text == "It is", f"what came before the end is kept: {text!r}"
+        assert "upstream" in error.message, error.message
+        return
+    raise AssertionError(f"no error after {text!r}")
 
 
 def json_schema_parses() -> None:
@@ -171,6 +185,7 @@ CHECKS = {
     "stream with usage": streams_with_usage,
     "stream without usage": streams_without_usage,
     "stream with ids that falls silent": silence_is_bridged,
+    "stream that breaks": broken_stream_raises,
     "json_schema answer parses": json_schema_parses,
     "models are listed": lists_the_model,
     "response headers": response_headers,

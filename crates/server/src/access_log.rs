@@ -14,8 +14,7 @@ use std::{
 use dispatch::{Event, Observer, RequestEnded};
 use futures_util::future::BoxFuture;
 use parking_lot::{Condvar, Mutex};
-
-use crate::config::{AccessLog as Target, LogFormat};
+use settings::{AccessLog as Target, LogFormat};
 
 /// Bytes that may wait for the thread.
 const MAX_WAITING: usize = 16 << 20;
@@ -49,7 +48,10 @@ impl AccessLog {
         let out: Box<dyn Write + Send> = match target {
             Target::Off => return Ok(None),
             Target::Stdout => Box::new(io::stdout()),
-            Target::File(path) => Box::new(OpenOptions::new().create(true).append(true).open(path)?),
+            Target::File(path) => {
+                let opened = OpenOptions::new().create(true).append(true).open(path);
+                Box::new(opened.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?)
+            }
         };
         let waiting = Arc::<Waiting>::default();
         let shared = waiting.clone();

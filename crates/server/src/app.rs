@@ -8,12 +8,12 @@ use std::sync::{
 use arc_swap::ArcSwap;
 use dispatch::{Event, Observer, RequestEnded, Router, Subject, Table};
 use provider::{MemoryBudget, RequestId};
+use settings::{Config, Server};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::{Failures, Keyring},
-    config::{Config, Server},
     error::ApiError,
     memory,
     metrics::Metrics,

@@ -15,6 +15,7 @@ use actix_web::{
 };
 use provider::MemoryBudget;
 use secrecy::ExposeSecret;
+use settings::{AuthMode, Config, Key};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio::time::Instant;
@@ -24,7 +25,6 @@ pub(crate) use failures::{Credential, Failures, Noted};
 
 use crate::{
     app::{App, Live},
-    config::{AuthMode, Config, Key},
     error::ApiError,
     limits::KeyLimiter,
     permits::PermitPool,
@@ -140,7 +140,7 @@ impl Keyring {
 }
 
 /// What stands behind `Bearer` in the request's `Authorization`.
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.as_bytes().split_at_checked(7)?;
     (scheme.eq_ignore_ascii_case(b"bearer ") && !token.is_empty()).then(|| token.trim_ascii())
 }

@@ -11,18 +11,15 @@ use std::{
     time::Duration,
 };
 
-use clap::{ArgGroup, Parser, Subcommand};
+use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use emulator::{Emulator, Settings};
+use settings::{Config, LogFormat, process_env};
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::Instant,
 };
 
-use crate::{
-    config::{self, Config, LogFormat, process_env},
-    demo,
-    running::Running,
-};
+use crate::{demo, running::Running};
 
 /// Sends OpenAI API calls to RunPod or Cerebras, by a strategy of your choice, and to another when one fails.
 #[derive(Parser)]
@@ -52,7 +49,7 @@ enum Command {
         demo: bool,
         /// How logs are written, whatever the configuration says: json for machines, pretty for people.
         #[arg(long, value_name = "FORMAT", value_enum)]
-        log_format: Option<LogFormat>,
+        log_format: Option<Format>,
     },
     /// Check a configuration: every problem at once, each with its path and a hint. Exit code 1 if there is any.
     Check {
@@ -94,6 +91,15 @@ enum Command {
     Runpod(runpod::Command),
 }
 
+/// What `--log-format` takes.
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Pretty,
+}
+
 /// A speed: finite and not below zero.
 fn factor(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
@@ -128,15 +134,17 @@ fn say(text: &str) -> std::io::Result<()> {
 }
 
 /// What an option says wins over the file and the environment.
-fn format_logs(config: &mut Config, format: Option<LogFormat>) {
-    if let Some(format) = format {
-        config.log.format = format;
-    }
+fn format_logs(config: &mut Config, format: Option<Format>) {
+    config.log.format = match format {
+        Some(Format::Json) => LogFormat::Json,
+        Some(Format::Pretty) => LogFormat::Pretty,
+        None => config.log.format,
+    };
 }
 
-fn serve(path: &Path, log_format: Option<LogFormat>) -> anyhow::Result<()> {
+fn serve(path: &Path, log_format: Option<Format>) -> anyhow::Result<()> {
     warn_of_overrides();
-    let mut config = config::load(path, &process_env)?;
+    let mut config = settings::load(path, &process_env)?;
     format_logs(&mut config, log_format);
     let running = Running::start(&config, Some(path.to_owned()))?;
     let (public, admin) = (running.addr(), running.admin_addr());
@@ -144,7 +152,7 @@ fn serve(path: &Path, log_format: Option<LogFormat>) -> anyhow::Result<()> {
     until_told_to_stop(running, &welcome)
 }
 
-fn serve_demo(log_format: Option<LogFormat>) -> anyhow::Result<()> {
+fn serve_demo(log_format: Option<Format>) -> anyhow::Result<()> {
     let emulator = demo::emulator()?;
     let mut config: Config = demo::config(&emulator, &process_env)?;
     format_logs(&mut config, log_format);
@@ -158,7 +166,7 @@ fn serve_demo(log_format: Option<LogFormat>) -> anyhow::Result<()> {
 /// An override of a setting that does not exist would otherwise pass unseen.
 fn warn_of_overrides() {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    for problem in config::unknown_overrides(names) {
+    for problem in settings::unknown_overrides(names) {
         drop(writeln!(std::io::stderr(), "warning: {problem}"));
     }
 }
@@ -197,8 +205,8 @@ fn until_told_to_stop(running: Running, welcome: &str) -> anyhow::Result<()> {
 
 fn check(path: &Path, without_secrets: bool) -> anyhow::Result<()> {
     warn_of_overrides();
-    let secrets = if without_secrets { config::Secrets::Optional } else { config::Secrets::Required };
-    let config = config::load_with(path, &process_env, secrets)?;
+    let secrets = if without_secrets { settings::Secrets::Optional } else { settings::Secrets::Required };
+    let config = settings::load_with(path, &process_env, secrets)?;
     let (upstreams, models) = (counted(config.upstreams.len(), "upstream"), counted(config.models.len(), "model"));
     let keys = counted(config.keys.len(), "key");
     let left_out = if without_secrets { "; keys in the environment not looked for" } else { "" };

@@ -1,8 +1,7 @@
 //! `serve --demo`: the whole service with emulated providers, without keys, network or set-up.
 
 use emulator::{Emulator, Settings};
-
-use crate::config::{self, Config, Problems};
+use settings::{Config, Env, Problems};
 
 /// The configuration that ships with the project.
 const DEMO: &str = include_str!("../../../config/demo.toml");
@@ -10,7 +9,7 @@ const DEMO: &str = include_str!("../../../config/demo.toml");
 pub(crate) const DEMO_KEY: &str = "sk-demo";
 
 /// The demo's configuration against a running emulator. `env` may override the scalar sections.
-pub(crate) fn config(emulator: &Emulator, env: config::Env<'_>) -> Result<Config, Problems> {
+pub(crate) fn config(emulator: &Emulator, env: Env<'_>) -> Result<Config, Problems> {
     let url = emulator.url();
     let with_demo = |name: &str| match name {
         "EMULATOR_URL" => Some(url.clone()),
@@ -18,7 +17,7 @@ pub(crate) fn config(emulator: &Emulator, env: config::Env<'_>) -> Result<Config
         "DEMO_UPSTREAM_KEY" => Some("demo-upstream-key".to_owned()),
         other => env(other),
     };
-    config::parse(DEMO, "config/demo.toml", &with_demo)
+    settings::parse(DEMO, "config/demo.toml", &with_demo)
 }
 
 /// Starts the providers.

@@ -1,5 +1,5 @@
-//! The service around the router: HTTP, configuration, keys, limits, metrics. The only crate that knows HTTP servers, files,
-//! the environment and Prometheus.
+//! The service around the router: HTTP, keys, limits, reload, metrics, command line. The only crate that knows HTTP servers
+//! and Prometheus.
 
 mod access_log;
 mod admin;
@@ -9,7 +9,6 @@ mod auth;
 mod chunks;
 pub mod cli;
 mod clock;
-pub mod config;
 mod connections;
 mod demo;
 mod error;

@@ -9,14 +9,12 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use governor::clock::{Clock, DefaultClock};
 
+use settings::KeyLimits;
 use tokio::{sync::Semaphore, time::sleep};
 
 pub(crate) use rate::RateLimitStatus;
 
-use crate::{
-    config::KeyLimits,
-    permits::{Permit, PermitPool},
-};
+use crate::permits::{Permit, PermitPool};
 use rate::Rate;
 
 /// The limits of one key and how far they are used.

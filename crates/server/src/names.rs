@@ -5,12 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use dispatch::Table;
 use provider::Head;
 use router::{Ensemble, Pick};
+use settings::{Config, ENSEMBLE_PREFIX, TASK_PREFIX};
 
-use crate::{
-    auth::ClientKey,
-    config::{Config, ENSEMBLE, TASK},
-    error::ApiError,
-};
+use crate::{auth::ClientKey, error::ApiError};
 
 /// The names that are not the table's own.
 pub(crate) struct Names {
@@ -91,7 +88,7 @@ impl Names {
 
     /// The names of the tasks and ensembles that `key` may ask for as models.
     pub(crate) fn models(&self, key: &ClientKey) -> impl Iterator<Item = String> {
-        let tasks = self.tasks_of(key).map(|task| format!("{TASK}{task}"));
+        let tasks = self.tasks_of(key).map(|task| format!("{TASK_PREFIX}{task}"));
         tasks.chain(self.ensembles_of(key).cloned())
     }
 
@@ -127,9 +124,11 @@ impl Names {
         match table.choose(name).filter(|choice| key.may_use(choice.model().as_str())) {
             Some(choice) if choice.is_direct() && !key.may_choose_upstream => Err(ApiError::direct_not_allowed()),
             Some(_) => Ok(Resolved::Named),
-            None => match name.strip_prefix(TASK) {
+            None => match name.strip_prefix(TASK_PREFIX) {
                 Some(task) => self.task(task, key),
-                None if name.starts_with(ENSEMBLE) => Err(ApiError::no_such_ensemble(name, self.ensembles_of(key))),
+                None if name.starts_with(ENSEMBLE_PREFIX) => {
+                    Err(ApiError::no_such_ensemble(name, self.ensembles_of(key)))
+                }
                 None => Err(Self::unknown(name, table, key)),
             },
         }
@@ -182,5 +181,5 @@ impl Names {
 }
 
 fn may_use_task(key: &ClientKey, task: &str, stands_for: &str) -> bool {
-    key.may_use(stands_for) || key.may_use(&format!("{TASK}{task}"))
+    key.may_use(stands_for) || key.may_use(&format!("{TASK_PREFIX}{task}"))
 }

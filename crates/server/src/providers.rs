@@ -7,8 +7,7 @@ use openai::{BuildError, Client, OpenAi, Served};
 use parking_lot::Mutex;
 use provider::{Provider, UpstreamId};
 use router::{ModelSpec, TableError, Timeouts, UpstreamSpec};
-
-use crate::config::{Config, Model, ProviderSettings, Upstream};
+use settings::{Config, Model, ProviderSettings, Upstream};
 
 /// Why a valid configuration makes no table.
 #[derive(Debug, thiserror::Error)]

@@ -7,6 +7,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
+use settings::{Config, Listing, Secrets, Sources, process_env};
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::{MissedTickBehavior, interval},
@@ -14,7 +15,6 @@ use tokio::{
 
 use crate::{
     app::App,
-    config::{self, Config, Listing, Secrets, Sources},
     providers::{self, Pools},
 };
 
@@ -82,7 +82,7 @@ impl Reloader {
 
     /// The configuration as the file has it now. What it was read from is noted even if it is wrong.
     fn read(&self, current: &mut Current) -> Result<Config, String> {
-        match config::load_noting(&self.path, &config::process_env, Secrets::Required) {
+        match settings::load_noting(&self.path, &process_env, Secrets::Required) {
             Ok(config) => {
                 current.seen = config.sources.clone();
                 Ok(config)
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     fn parse(head: &str, strategy: &str) -> Config {
-        config::parse(&text(head, strategy), "x.toml", &|_| None).expect("a valid configuration")
+        settings::parse(&text(head, strategy), "x.toml", &|_| None).expect("a valid configuration")
     }
 
     fn text(head: &str, strategy: &str) -> String {

@@ -16,6 +16,7 @@ use std::{
 
 use actix_web::rt::System;
 use dispatch::{Observer, Router};
+use settings::Config;
 use tokio::time::sleep;
 
 use crate::{
@@ -23,7 +24,6 @@ use crate::{
     admin, api,
     app::App,
     clock,
-    config::Config,
     connections::{self, Listener},
     metrics::Metrics,
     observers::Observers,
@@ -185,6 +185,6 @@ pub(crate) fn test_app() -> Arc<App> {
     let text = "[auth]\nmode = \"none\"\n[log]\naccess = \"off\"\n[[upstreams]]\nid = \"a\"\nprovider = \"openai\"\n\
                 model = \"m\"\nbase_url = \"http://127.0.0.1:9/v1\"\napi_key_env = \"none\"\n[[models]]\n\
                 name = \"m\"\nstrategy = \"cost\"\ntargets = [{ upstream = \"a\" }]\n";
-    let config = crate::config::parse(text, "x.toml", &|_| None).expect("a valid configuration");
+    let config = settings::parse(text, "x.toml", &|_| None).expect("a valid configuration");
     app(&config, None).expect("an application")
 }

@@ -2,12 +2,10 @@
 
 use std::io::IsTerminal;
 
+use settings::{Log, LogFormat};
 use tracing_subscriber::EnvFilter;
 
-use crate::{
-    config::{Log, LogFormat},
-    connections::log_panics,
-};
+use crate::connections::log_panics;
 
 /// Starts logging as configured. Does nothing if the process logs already.
 pub(crate) fn start(log: &Log) {

@@ -62,6 +62,27 @@ mod tests {
     }
 
     #[test]
+    fn an_address_without_its_scheme_is_mended_in_words() {
+        let output = Command::new(BINARY).args(["explain", "--model", "m", "--url", "127.0.0.1:8080"]).output();
+        let said = text(&output.expect("the binary runs").stderr);
+        assert!(said.contains("http://127.0.0.1:8080?"), "{said}");
+    }
+
+    #[test]
+    fn an_access_log_that_cannot_be_opened_is_named() {
+        let file = std::env::temp_dir().join(format!("llm-router-access-{}.toml", std::process::id()));
+        let config = "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n[auth]\nmode = \"none\"\n\
+                      [log]\naccess = \"/nowhere/access.log\"\n[[upstreams]]\nid = \"a\"\nprovider = \"openai\"\n\
+                      base_url = \"http://127.0.0.1:9/v1\"\nmodel = \"m\"\napi_key_env = \"KEY\"\n\
+                      [[models]]\nname = \"m\"\nstrategy = \"weighted\"\ntargets = [{ upstream = \"a\" }]\n";
+        fs::write(&file, config).expect("a file");
+        let output = Command::new(BINARY).args(["serve", "--config"]).arg(&file).env("KEY", "k").output();
+        drop(fs::remove_file(&file));
+        let said = text(&output.expect("the binary runs").stderr);
+        assert!(said.contains("/nowhere/access.log: No such file"), "{said}");
+    }
+
+    #[test]
     fn a_file_that_is_not_there_is_said() {
         let output = check(Path::new("nowhere.toml"));
         assert_eq!(output.status.code(), Some(1));

@@ -250,12 +250,12 @@ pub(super) const ROWS: [Row; 57] = [
     row(
         "S7",
         "what a client sends along to choose the upstream, its address or key",
-        "tests/matrix/outbound.rs::no_header_of_a_client_reaches_an_upstream tests/matrix/outbound.rs::no_field_of_a_body_chooses_where_a_request_goes_or_with_which_key tests/matrix/answers.rs::the_target_of_a_redirect_gets_neither_the_request_nor_the_key crates/server/src/config/tests.rs::addresses_beyond_the_safe_ones_take_a_word crates/server/src/config/host.rs::metadata_services_are_known_however_they_are_written",
+        "tests/matrix/outbound.rs::no_header_of_a_client_reaches_an_upstream tests/matrix/outbound.rs::no_field_of_a_body_chooses_where_a_request_goes_or_with_which_key tests/matrix/answers.rs::the_target_of_a_redirect_gets_neither_the_request_nor_the_key crates/settings/src/tests.rs::addresses_beyond_the_safe_ones_take_a_word crates/settings/src/host.rs::metadata_services_are_known_however_they_are_written",
     ),
     row(
         "S8",
         "secrets and prompts in what is written anywhere",
-        "crates/server/tests/command_line.rs::the_demo_answers_and_tells_no_secret_anywhere tests/api/secrets.rs::no_key_and_no_prompt_is_told_to_anybody crates/server/src/config/tests.rs::secrets_are_never_shown crates/server/tests/process/log.rs::a_request_makes_one_line_of_log_whatever_it_holds",
+        "crates/server/tests/command_line.rs::the_demo_answers_and_tells_no_secret_anywhere tests/api/secrets.rs::no_key_and_no_prompt_is_told_to_anybody crates/settings/src/tests.rs::secrets_are_never_shown crates/server/tests/process/log.rs::a_request_makes_one_line_of_log_whatever_it_holds",
     ),
     rest(
         "S9",

@@ -6,8 +6,9 @@ use dispatch::{Failure, RequestEnded};
 use provider::{ModelId, NanoUsd, UpstreamId, UpstreamIds, Usage};
 use router::{Reason, StrategyName};
 use serde::Serialize;
+use settings::LogFormat;
 
-use crate::{clock, config::LogFormat};
+use crate::clock;
 
 /// A request, without what it said. What is unknown is left out.
 #[derive(Serialize)]

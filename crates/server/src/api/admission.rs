@@ -93,7 +93,10 @@ impl RequestContext {
         let key = auth::client(&self.app, &self.live, request)?;
         (self.subject.key, self.subject.team) = (key.id.clone(), key.team.clone());
         let server = &self.live.server;
-        check_headers(headers, server.max_body_bytes)?;
+        // What is sent on is a second copy: a longer body would find no room in the key's part of the memory, however often it
+        // came again.
+        let limit = server.max_body_bytes.min(key.memory.limit() / 2);
+        check_headers(headers, limit)?;
         let own = self.app.in_flight.try_take().ok_or_else(ApiError::overloaded)?;
         let permit = match key.limiter.enter() {
             Ok(permit) => permit,
@@ -104,7 +107,6 @@ impl RequestContext {
             }
         };
         self.uncounted = Some(key.clone());
-        let limit = server.max_body_bytes;
         let read = gather(payload, content_length(headers), limit, &key.memory);
         let read = tokio::select! {
             biased;

@@ -3,7 +3,6 @@
 use actix_web::http::header::HeaderValue;
 
 use super::*;
-use crate::config;
 
 const REST: &str = "
     [[upstreams]]\nid = \"a\"\nprovider = \"openai\"\nmodel = \"m\"\nbase_url = \"http://127.0.0.1:9/v1\"\napi_key_env = \"none\"
@@ -14,7 +13,7 @@ fn keyring(keys: &[&str], old: Option<&Keyring>) -> Keyring {
     let keys: Vec<String> = keys.iter().map(|key| format!("[[keys]]\nteam = \"t\"\n{key}\n")).collect();
     let env = |name: &str| (!name.starts_with("LLM_ROUTER__")).then(|| name.to_owned());
     let text = if keys.is_empty() { format!("[auth]\nmode = \"none\"\n{REST}") } else { keys.concat() + REST };
-    let config = config::parse(&text, "x.toml", &env).unwrap_or_else(|problems| panic!("{problems}"));
+    let config = settings::parse(&text, "x.toml", &env).unwrap_or_else(|problems| panic!("{problems}"));
     Keyring::new(&config, &MemoryBudget::default(), old)
 }
 

@@ -7,9 +7,9 @@ use clap::Args;
 use openai::{Client, Settings};
 use provider::ErrorKind;
 use serde_json::{Value, json};
+use settings::process_env;
 
 use super::say;
-use crate::config::process_env;
 
 /// A router that takes longer is not answering.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Args)]
 pub(super) struct Arguments {
     /// Where the router listens.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080", value_parser = address)]
     url: String,
     /// The variable that holds a client key; without it none is sent.
     #[arg(long, value_name = "NAME")]
@@ -47,6 +47,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let decision = runtime.block_on(ask(&arguments.url, key, body))?;
     Ok(say(&if arguments.json { decision.to_string() } else { table(&decision) })?)
+}
+
+fn address(text: &str) -> Result<String, String> {
+    let has_scheme = ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme));
+    has_scheme.then(|| text.to_owned()).ok_or_else(|| format!("it starts with http:// or https://: http://{text}?"))
 }
 
 impl Arguments {

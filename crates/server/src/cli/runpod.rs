@@ -1,6 +1,7 @@
 //! `llm-router runpod`: sets endpoints up. It only shows what it would do unless it is told to do it.
 
 mod report;
+mod spec;
 
 use std::{
     io::{self, BufRead, IsTerminal, Write},
@@ -13,9 +14,9 @@ use clap::{Args, Subcommand};
 use openai::Client;
 use runpod_admin::{Action, Api, Cost, Existing, Found, Spec, Target};
 use secrecy::SecretString;
+use settings::process_env;
 
 use super::say;
-use crate::config::{self, process_env};
 
 /// Longest wait for the first answer: a first start pulls the image and downloads the model.
 const WARM_UP_PATIENCE: Duration = Duration::from_mins(20);
@@ -104,7 +105,7 @@ struct Prepared {
 }
 
 async fn prepare(from: &Source) -> anyhow::Result<Prepared> {
-    let spec = config::load_endpoint(&from.spec, &process_env)?;
+    let spec = spec::load(&from.spec, &process_env)?;
     let key = process_env(KEY).filter(|key| !key.trim().is_empty());
     let key = key.with_context(|| format!("{KEY} is not set: make a key in RunPod's console and export {KEY}=…"))?;
     let key = SecretString::from(key.trim().to_owned());

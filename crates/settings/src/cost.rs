@@ -1,0 +1,63 @@
+//! `cost`: how an upstream charges.
+
+use std::time::Duration;
+
+use provider::{ParsePriceError, PicoUsd, Price, Tariff};
+
+use crate::{problem::Problem, reader::Table};
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Tokens,
+    GpuSeconds,
+}
+
+pub(crate) fn read(mut table: Table<'_>) -> Option<Tariff> {
+    let kinds = [("tokens", Kind::Tokens), ("gpu_seconds", Kind::GpuSeconds)];
+    let kind = table.required("kind", "tokens or gpu_seconds")?.choice("a kind of cost", &kinds)?;
+    let tariff = match kind {
+        Kind::Tokens => {
+            let input = required(&mut table, "input_usd_per_million", PicoUsd::from_usd_per_million);
+            let output = required(&mut table, "output_usd_per_million", PicoUsd::from_usd_per_million);
+            input.zip(output).map(|(input, output)| Tariff::Tokens(Price { input, output }))
+        }
+        Kind::GpuSeconds => {
+            let per_second = required(&mut table, "usd_per_second", PicoUsd::from_usd_per_second);
+            let idle_timeout = table.seconds("idle_timeout_s", 0).unwrap_or(Duration::from_secs(5));
+            let list = amount(&mut table, "list_usd_per_million", PicoUsd::from_usd_per_million)
+                .map(|rate| Price { input: rate, output: rate });
+            per_second.map(|per_second| Tariff::GpuSeconds { per_second, idle_timeout, list })
+        }
+    };
+    table.finish();
+    tariff
+}
+
+type Parse = fn(&str) -> Result<PicoUsd, ParsePriceError>;
+
+const UNKNOWN: &str = "leave out the whole cost if it is not known: unknown is better than zero";
+
+fn required(table: &mut Table<'_>, key: &'static str, parse: Parse) -> Option<PicoUsd> {
+    if !table.has(key) {
+        table.context.report(Problem::new(table.at(key), "missing", "US dollars, such as \"0.10\"").hint(UNKNOWN));
+    }
+    amount(table, key, parse)
+}
+
+fn amount(table: &mut Table<'_>, key: &'static str, parse: Parse) -> Option<PicoUsd> {
+    let text = table.take(key)?.amount()?;
+    match parse(&text.value) {
+        Ok(PicoUsd(0)) if key == "usd_per_second" => {
+            text.refuse("is zero", "a price above zero", Some(UNKNOWN.to_owned()))
+        }
+        Ok(amount) => Some(amount),
+        Err(error) => {
+            let (fault, expected) = match error {
+                ParsePriceError::NotDecimal => ("is not a price", "US dollars as a plain decimal, such as \"0.10\""),
+                ParsePriceError::TooFine => ("is finer than a pico-dollar", "fewer decimals"),
+                ParsePriceError::TooLarge => ("is too large for a price", "a smaller number of US dollars"),
+            };
+            text.refuse(fault, expected, None)
+        }
+    }
+}

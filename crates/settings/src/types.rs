@@ -1,0 +1,277 @@
+//! What a configuration says, once it is known to be right.
+
+use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
+
+use ipnet::IpNet;
+use provider::{Features, Limits, ModelId, Operation, Tariff, UpstreamId};
+use router::{Ensemble, StrategyName};
+use secrecy::SecretString;
+
+use crate::{Listing, Sources};
+
+/// A validated configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What this configuration is called: the first digits of a hash of all that it says, overrides included.
+    pub version: String,
+    /// What its file says, to tell what changes.
+    pub listing: Listing,
+    /// What it was read from, to notice when that changes.
+    pub sources: Sources,
+    /// Addresses and limits of the service.
+    pub server: Server,
+    /// What is logged, and where.
+    pub log: Log,
+    /// Whether clients need a key.
+    pub auth: AuthMode,
+    /// Client keys, with distinct ids and hashes; at least one under [`AuthMode::Keys`].
+    pub keys: Vec<Key>,
+    /// Upstreams, at least one, with distinct ids.
+    pub upstreams: Vec<Upstream>,
+    /// Models, at least one, with distinct names; all their references resolve.
+    pub models: Vec<Model>,
+    /// Ensembles, with distinct names; their members are models.
+    pub ensembles: Vec<Ensemble>,
+    /// The model or ensemble of each task.
+    pub tasks: BTreeMap<String, String>,
+}
+
+/// Addresses and limits of the service.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// Where operators connect.
+    pub admin_listen: SocketAddr,
+    /// What operators prove themselves with; `None` switches the admin API off.
+    pub admin_token: Option<SecretString>,
+    /// Worker threads, at least one.
+    pub workers: usize,
+    /// The largest request body.
+    pub max_body_bytes: usize,
+    /// Limits on the content of a request.
+    pub limits: Limits,
+    /// Most prompts in one batch.
+    pub max_batch: usize,
+    /// Most requests in progress in the whole process.
+    pub max_in_flight: usize,
+    /// Bytes that all bodies and held answers may take together, if that is configured.
+    pub memory_budget: Option<usize>,
+    /// Most batches that are answered at a time.
+    pub max_open_batches: usize,
+    /// How long a batch may take.
+    pub batch_deadline: Duration,
+    /// How long a shutdown waits for streams.
+    pub drain: Duration,
+    /// How long of that connections are still taken, for balancers to notice; at most `drain`.
+    pub grace: Duration,
+    /// How often a silent stream gets a comment line, so that proxies keep it open.
+    pub keep_alive_comment: Duration,
+    /// How long a client may take to send its body.
+    pub body_read: Duration,
+    /// What a client's connection may do.
+    pub connections: ConnectionLimits,
+}
+
+/// What a client's connection may do.
+#[derive(Debug, Clone)]
+pub struct ConnectionLimits {
+    /// How long the head of a request may take from its first byte.
+    pub head_read: Duration,
+    /// How long a client may take nothing of what waits for it.
+    pub write_stall: Duration,
+    /// Most open connections of a listener.
+    pub most: usize,
+    /// Most open connections of a listener from one address.
+    pub per_peer: usize,
+    /// The addresses that hold connections for many clients: `per_peer` is not for them.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// What is logged, and where.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// A `tracing` filter that parses, such as `info` or `info,router=debug`.
+    pub level: String,
+    /// Where the access log goes.
+    pub access: AccessLog,
+    /// How log lines are written.
+    pub format: LogFormat,
+}
+
+/// Where the access log goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccessLog {
+    /// To standard output.
+    Stdout,
+    /// Nowhere.
+    Off,
+    /// To this file.
+    File(PathBuf),
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Pretty,
+}
+
+/// Whether clients need a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthMode {
+    /// Every request carries a configured key.
+    Keys,
+    /// Anyone may call; on a loopback address only.
+    None,
+}
+
+/// A client key.
+#[derive(Debug, Clone)]
+pub struct Key {
+    /// The name of the key in logs and metrics.
+    pub id: String,
+    /// Who pays.
+    pub team: String,
+    /// SHA-256 of the key.
+    pub sha256: [u8; 32],
+    /// What the key may use.
+    pub limits: KeyLimits,
+    /// The models, tasks and ensembles that it may ask for, by the names that clients use; `None` is all.
+    pub models: Option<Vec<String>>,
+    /// Whether it may name the upstream that is to serve, past the strategy.
+    pub may_choose_upstream: bool,
+}
+
+impl Key {
+    /// No key is longer: hashing what a stranger sends costs little.
+    pub const MAX_BYTES: usize = 4096;
+}
+
+/// What a key may use, in calls: a request counts for as many as it leads to. `None` is unlimited.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct KeyLimits {
+    /// Calls a minute.
+    pub requests_per_minute: Option<NonZeroU32>,
+    /// Calls at once after a pause; `None` is a tenth of those a minute.
+    pub burst: Option<NonZeroU32>,
+    /// Calls at the same time; always there in a configuration that was read.
+    pub concurrent: Option<NonZeroU32>,
+}
+
+impl KeyLimits {
+    /// The burst beside `limit` calls a minute.
+    pub fn burst_of(&self, limit: NonZeroU32) -> NonZeroU32 {
+        self.burst.or(NonZeroU32::new(limit.get() / 10)).unwrap_or(NonZeroU32::MIN)
+    }
+}
+
+/// One place that serves one model.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// The name in logs, metrics and targets.
+    pub id: UpstreamId,
+    /// Whose API it is.
+    pub provider: ProviderSettings,
+    /// The model's name there.
+    pub model: String,
+    /// Where the OpenAI paths live, without a trailing slash.
+    pub base_url: String,
+    /// What goes into the `Authorization` header.
+    pub api_key: Option<SecretString>,
+    /// What can be asked of it, at least one operation.
+    pub operations: Vec<Operation>,
+    /// What its model can do.
+    pub features: Features,
+    /// The length of its context, if known.
+    pub context_tokens: Option<u64>,
+    /// The limit sent when the client names none.
+    pub default_max_tokens: Option<u64>,
+    /// Most requests in progress there.
+    pub max_in_flight: u32,
+    /// When to give up.
+    pub timeouts: Timeouts,
+    /// How it charges, if known.
+    pub tariff: Option<Tariff>,
+    /// How often its workers are counted.
+    pub capacity_poll: Duration,
+}
+
+/// Whose API an upstream speaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProviderSettings {
+    /// RunPod Serverless with a vLLM worker.
+    Runpod {
+        /// The endpoint's id; absent when only a base URL is given.
+        endpoint_id: Option<String>,
+        /// What stands before the workers.
+        endpoint_type: EndpointType,
+        /// Where workers are counted, if anywhere.
+        capacity_url: Option<String>,
+    },
+    /// Cerebras Inference.
+    Cerebras,
+    /// Any other OpenAI-compatible API.
+    OpenAi,
+}
+
+impl ProviderSettings {
+    /// The name used in configuration, metrics and logs.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Runpod { .. } => "runpod",
+            Self::Cerebras => "cerebras",
+            Self::OpenAi => "openai",
+        }
+    }
+}
+
+/// What stands before the workers of a RunPod endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndpointType {
+    /// RunPod's queue.
+    Queue,
+    /// A load balancer that connects straight to a worker.
+    LoadBalancer,
+}
+
+/// When to give up on an upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For the connection.
+    pub connect: Duration,
+    /// From the request to the first token.
+    pub first_token: Duration,
+    /// Between two pieces of a stream.
+    pub gap: Duration,
+}
+
+/// A model as clients see it.
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// The name that clients ask for.
+    pub name: ModelId,
+    /// How targets are ordered.
+    pub strategy: StrategyName,
+    /// The promised time to the first token.
+    pub slo_ttft: Option<Duration>,
+    /// The upstream that savings are measured against; it has a price per token.
+    pub baseline: Option<UpstreamId>,
+    /// How long a request may take, retries included.
+    pub deadline: Duration,
+    /// Whether a stream's head is sent before the first token is there.
+    pub early_headers: bool,
+    /// Where requests go, at least one; shares sum to 1.
+    pub targets: Vec<Target>,
+}
+
+/// A part of a model's traffic.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Where it goes.
+    pub upstream: UpstreamId,
+    /// How much of it, from 0 (only when others fail) to 1.
+    pub share: f64,
+}
