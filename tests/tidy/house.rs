@@ -38,6 +38,7 @@ fn crates_depend_on_each_other_as_the_architecture_says() {
         ("runpod-admin", &["openai", "provider", "runpod"]),
         ("cerebras", &["openai", "provider"]),
         ("router", &["provider"]),
+        ("simulator", &["provider"]),
         ("emulator", &[]),
         ("server", &["cerebras", "emulator", "openai", "provider", "router", "runpod", "runpod-admin"]),
         ("e2e", &["emulator", "server"]),
@@ -63,6 +64,7 @@ fn crates_do_not_know_what_they_must_not() {
         ("runpod", &["actix-web", "prometheus", "config"]),
         ("runpod-admin", &["actix-web", "prometheus", "config"]),
         ("cerebras", &["actix-web", "prometheus", "config"]),
+        ("simulator", &["actix-web", "reqwest", "prometheus", "config", "tokio", "futures-util"]),
         ("server", &["reqwest"]),
     ];
     for (name, forbidden) in forbidden {
