@@ -6,23 +6,15 @@ mod properties;
 mod refusals;
 mod schemas;
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use openai::Served;
 use provider::{Adjustment, Call, Error, ErrorKind, Limits, MemoryBudget, Operation, ReplyHead, Request};
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use crate::{exclude, outgoing};
 
 fn call(adjustment: Option<Adjustment>) -> Call {
-    Call {
-        request_id: "r".into(),
-        deadline: Instant::now() + Duration::from_secs(9),
-        adjustment,
-        memory: MemoryBudget::default(),
-    }
+    Call { request_id: "r".into(), adjustment, memory: MemoryBudget::default() }
 }
 
 fn request(operation: Operation, extra: &Value) -> Request {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use provider::{Adjustment, Call, Error, LONG_BODY, Object, Operation, ReplyHead, Request, Rewrite, long_work};
+use offload::long_work;
+use provider::{Adjustment, Call, Error, LONG_BODY, Object, Operation, ReplyHead, Request, Rewrite};
 use tokio::time::Instant;
 
 use crate::injected::{Injected, Lesson, Rules, STREAM_OPTIONS};

@@ -9,9 +9,10 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
+use offload::long_work;
 use provider::{
     Error, Frame, Frames, Gathered, MemoryBudget, NoMemory, Request, Reservation, Ungathered, UpstreamIds, gather,
-    long_work, tree_bytes,
+    tree_bytes,
 };
 use reqwest::{Response, header::CONTENT_TYPE};
 

@@ -1,11 +1,8 @@
 //! The work for what comes in grows at most in proportion to it, whatever is repeated: requests, answers, streams.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use openai::{ErrorBody, Outgoing, Served, Splitter, fuzzing};
 use provider::{Call, Limits, Operation, Request, steps};
-use tokio::time::Instant;
 
 #[path = "../../provider/tests/support/chats.rs"]
 mod chats;
@@ -18,12 +15,7 @@ fn a_request_on_its_way_out() {
         let body = Bytes::copy_from_slice(text.as_bytes());
         let Ok(request) = Request::parse(Operation::Chat, body, Limits { max_messages: usize::MAX }) else { return };
         let served = Served::new("served", Some(64), "max_tokens");
-        let call = Call {
-            request_id: "r".into(),
-            deadline: Instant::now() + Duration::from_secs(9),
-            adjustment: None,
-            memory: provider::MemoryBudget::default(),
-        };
+        let call = Call { request_id: "r".into(), adjustment: None, memory: provider::MemoryBudget::default() };
         assert!(Outgoing::new(&request, &served, &call).rewrite.finish().len() > text.len());
     });
 }

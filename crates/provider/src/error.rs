@@ -131,7 +131,7 @@ impl ErrorKind {
     ///
     /// What one upstream cannot do says less than the failure of another, which may serve the same request a little later. So
     /// only bad input outranks failures, and the other refusals are the answer only if every upstream refused.
-    pub const fn tells(self) -> u8 {
+    pub const fn severity(self) -> u8 {
         match self {
             Self::InvalidRequest => 6,
             Self::RateLimited | Self::Overloaded | Self::NoMemory => 5,

@@ -99,47 +99,52 @@ mod tests {
 
     use super::*;
 
-    async fn gathered(
+    /// Nothing in these tests waits.
+    fn at_once<T>(reading: impl Future<Output = T>) -> T {
+        reading.now_or_never().expect("no wait")
+    }
+
+    fn gathered(
         pieces: &[usize],
         expected: Option<usize>,
         limit: usize,
         memory: &MemoryBudget,
     ) -> Result<Gathered, Ungathered<&'static str>> {
         let pieces = pieces.iter().map(|length| Ok(Bytes::from(vec![b'x'; *length])));
-        gather(stream::iter(pieces), expected, limit, memory).await
+        at_once(gather(stream::iter(pieces), expected, limit, memory))
     }
 
-    #[tokio::test]
-    async fn what_comes_behind_the_announced_length_is_not_waited_for() {
+    #[test]
+    fn what_comes_behind_the_announced_length_is_not_waited_for() {
         for pieces in [&[][..], &[5], &[2, 3]] {
             let length: usize = pieces.iter().sum();
             let pieces = pieces.iter().map(|length| Ok::<_, ()>(Bytes::from(vec![b'x'; *length])));
             let endless = stream::iter(pieces).chain(stream::pending());
-            let gathered = gather(endless, Some(length), 10, &MemoryBudget::default()).now_or_never();
-            assert_eq!(gathered.expect("no wait").expect("a body").body.len(), length);
+            let gathered = at_once(gather(endless, Some(length), 10, &MemoryBudget::default()));
+            assert_eq!(gathered.expect("a body").body.len(), length);
         }
     }
 
-    #[tokio::test]
-    async fn a_body_that_is_announced_too_long_is_refused_unread() {
+    #[test]
+    fn a_body_that_is_announced_too_long_is_refused_unread() {
         let memory = MemoryBudget::new(100);
         let unread = || stream::poll_fn(|_| -> std::task::Poll<Option<Result<Bytes, ()>>> { panic!("it was read") });
-        assert_eq!(gather(unread(), Some(11), 10, &memory).await.expect_err("too long"), Ungathered::TooLong);
-        let refused = gather(unread(), Some(101), 1000, &memory).await;
+        assert_eq!(at_once(gather(unread(), Some(11), 10, &memory)).expect_err("too long"), Ungathered::TooLong);
+        let refused = at_once(gather(unread(), Some(101), 1000, &memory));
         assert_eq!(refused.expect_err("no room"), Ungathered::NoMemory(NoMemory));
     }
 
-    #[tokio::test]
-    async fn a_body_of_unknown_length_is_refused_where_it_outgrows_the_budget() {
+    #[test]
+    fn a_body_of_unknown_length_is_refused_where_it_outgrows_the_budget() {
         let memory = MemoryBudget::new(100);
-        let refused = gathered(&[60, 60], None, 1000, &memory).await;
+        let refused = gathered(&[60, 60], None, 1000, &memory);
         assert_eq!(refused.expect_err("no room"), Ungathered::NoMemory(NoMemory));
         assert_eq!(memory.used(), 0, "what it took is given back");
-        assert_eq!(gathered(&[60, 60], None, 100, &memory).await.expect_err("too long"), Ungathered::TooLong);
+        assert_eq!(gathered(&[60, 60], None, 100, &memory).expect_err("too long"), Ungathered::TooLong);
     }
 
-    #[tokio::test]
-    async fn an_announced_body_takes_no_more_than_has_come() {
+    #[test]
+    fn an_announced_body_takes_no_more_than_has_come() {
         let memory = MemoryBudget::new(100);
         let pieces = stream::iter([10, 10].map(|length| Ok(Bytes::from(vec![b'x'; length])))).chain(stream::pending());
         let reading = gather::<()>(pieces, Some(90), 1000, &memory);
@@ -148,11 +153,11 @@ mod tests {
         assert_eq!(memory.used(), 20);
     }
 
-    #[tokio::test]
-    async fn a_body_that_breaks_off_gives_its_memory_back() {
+    #[test]
+    fn a_body_that_breaks_off_gives_its_memory_back() {
         let memory = MemoryBudget::new(100);
         let pieces = stream::iter([Ok(Bytes::from_static(b"x")), Err("cut")]);
-        assert_eq!(gather(pieces, None, 10, &memory).await.expect_err("cut"), Ungathered::Broken("cut"));
+        assert_eq!(at_once(gather(pieces, None, 10, &memory)).expect_err("cut"), Ungathered::Broken("cut"));
         assert_eq!(memory.used(), 0);
     }
 
@@ -165,8 +170,7 @@ mod tests {
             expected in proptest::option::of(0..600_usize),
         ) {
             let memory = MemoryBudget::new(1 << 20);
-            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-            let gathered = runtime.block_on(gathered(&pieces, expected, 600, &memory)).expect("within all limits");
+            let gathered = gathered(&pieces, expected, 600, &memory).expect("within all limits");
             let sums = pieces.iter().scan(0, |sum, length| {
                 *sum += length;
                 Some(*sum)

@@ -10,11 +10,11 @@ mod gather;
 mod head;
 mod id;
 mod json;
-mod long_work;
 mod memory;
 mod price;
 mod reply;
 mod request;
+mod time;
 
 use std::sync::Arc;
 
@@ -27,20 +27,17 @@ pub use id::{ModelId, RequestId, UpstreamId, UpstreamIds};
 #[cfg(feature = "steps")]
 pub use json::steps;
 pub use json::{Malformed, Object, Reader, Rewrite, Text, Value, Why, tree, tree_bytes, whole_characters};
-pub use long_work::{LONG_BODY, long_work};
 pub use memory::{MemoryBudget, NoMemory, Reservation};
 pub use price::{NanoUsd, ParsePriceError, PicoUsd, Price, Tariff};
 pub use reply::{Frame, FrameKind, Frames, Reply, ReplyHead, Usage};
-pub use request::{Operation, Request};
-use tokio::time::Instant;
+pub use request::{LONG_BODY, Operation, Request};
+pub use time::Time;
 
 /// What an adapter needs to know about one attempt beyond the request itself.
 #[derive(Debug, Clone)]
 pub struct Call {
     /// The request's id, as sent to the client.
     pub request_id: RequestId,
-    /// When the client's patience ends; shared by retries and fallbacks.
-    pub deadline: Instant,
     /// What to change because the same upstream has refused the request as it was: [`Error::again`] of an earlier attempt.
     pub adjustment: Option<Adjustment>,
     /// What bodies and answers are counted in.

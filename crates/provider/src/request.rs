@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::{Head, InvalidRequest, LONG_BODY, Limits, Object, Rewrite, head};
+use crate::{Head, InvalidRequest, Limits, Object, Rewrite, head};
 
 /// What the client asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,6 +45,8 @@ impl Operation {
     }
 }
 
+/// A body of more bytes than this is long: work on it belongs on a thread that relays no streams.
+pub const LONG_BODY: usize = 1 << 20;
 /// Most tokens that a prompt with images is thought to have.
 const TOKENS_WITH_IMAGES: u64 = 4096;
 

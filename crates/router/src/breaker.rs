@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
+use provider::Time;
 use rand::{Rng, RngExt};
-use tokio::time::Instant;
 
 /// A run of this many failures opens the breaker.
 const MAX_RUN: u32 = 5;
@@ -36,13 +36,13 @@ pub(crate) enum Admission {
     /// As the one probe.
     Probe,
     /// Not before then.
-    NotBefore(Instant),
+    NotBefore(Time),
 }
 
 #[derive(Debug)]
 enum State {
     Closed { run: u32, window: Window },
-    Open { until: Instant, pauses: u32 },
+    Open { until: Time, pauses: u32 },
     HalfOpen { is_probing: bool, pauses: u32 },
 }
 
@@ -59,7 +59,7 @@ impl Default for Breaker {
 }
 
 impl Breaker {
-    pub(crate) fn state(&self, now: Instant) -> BreakerState {
+    pub(crate) fn state(&self, now: Time) -> BreakerState {
         match self.state {
             State::Closed { .. } => BreakerState::Closed,
             State::Open { until, .. } if now < until => BreakerState::Open,
@@ -68,7 +68,7 @@ impl Breaker {
     }
 
     /// Whether a call may pass now. Changes nothing.
-    pub(crate) fn admits(&self, now: Instant) -> Admission {
+    pub(crate) fn admits(&self, now: Time) -> Admission {
         match self.state {
             State::Closed { .. } => Admission::Yes,
             State::Open { until, .. } if now < until => Admission::NotBefore(until),
@@ -88,7 +88,7 @@ impl Breaker {
     }
 
     /// A call went well.
-    pub(crate) fn succeeded(&mut self, probe: bool, now: Instant) {
+    pub(crate) fn succeeded(&mut self, probe: bool, now: Time) {
         match &mut self.state {
             State::Closed { run, window } => {
                 *run = 0;
@@ -101,7 +101,7 @@ impl Breaker {
     }
 
     /// A call failed in a way that speaks against the upstream; `at_once` if no second failure is needed to believe it.
-    pub(crate) fn failed(&mut self, probe: bool, at_once: bool, now: Instant, rng: &mut dyn Rng) {
+    pub(crate) fn failed(&mut self, probe: bool, at_once: bool, now: Time, rng: &mut dyn Rng) {
         match &mut self.state {
             State::Closed { run, window } => {
                 *run += 1;
@@ -127,7 +127,7 @@ impl Breaker {
         }
     }
 
-    fn open(&mut self, pauses: u32, now: Instant, rng: &mut dyn Rng) {
+    fn open(&mut self, pauses: u32, now: Time, rng: &mut dyn Rng) {
         let pause = FIRST_PAUSE.saturating_mul(1 << pauses.min(10)).min(LONGEST_PAUSE);
         // Jitter, so that several routers do not probe in step.
         let until = now + pause.mul_f64(rng.random_range(0.75..1.25));
@@ -138,7 +138,7 @@ impl Breaker {
 /// Calls and failures of the last ten seconds, second by second.
 #[derive(Debug, Default)]
 struct Window {
-    start: Option<Instant>,
+    start: Option<Time>,
     /// The second since `start` that each bucket holds.
     seconds: [u64; WINDOW_S],
     calls: [u32; WINDOW_S],
@@ -146,11 +146,11 @@ struct Window {
 }
 
 impl Window {
-    fn second(&mut self, now: Instant) -> u64 {
-        now.duration_since(*self.start.get_or_insert(now)).as_secs()
+    fn second(&mut self, now: Time) -> u64 {
+        (now - *self.start.get_or_insert(now)).as_secs()
     }
 
-    fn count(&mut self, now: Instant, failed: bool) {
+    fn count(&mut self, now: Time, failed: bool) {
         let second = self.second(now);
         #[expect(clippy::cast_possible_truncation, reason = "a remainder below ten")]
         let at = (second % WINDOW_S as u64) as usize;
@@ -161,7 +161,7 @@ impl Window {
         self.failures[at] += u32::from(failed);
     }
 
-    fn is_bad(&mut self, now: Instant) -> bool {
+    fn is_bad(&mut self, now: Time) -> bool {
         let second = self.second(now);
         let recent = |at: &usize| second - self.seconds[*at].min(second) < WINDOW_S as u64;
         let calls: u32 = (0..WINDOW_S).filter(recent).map(|at| self.calls[at]).sum();
@@ -178,13 +178,13 @@ mod tests {
 
     struct Bench {
         breaker: Breaker,
-        now: Instant,
+        now: Time,
         rng: SmallRng,
     }
 
     impl Bench {
         fn new() -> Self {
-            Self { breaker: Breaker::default(), now: Instant::now(), rng: SmallRng::seed_from_u64(1) }
+            Self { breaker: Breaker::default(), now: Time::ZERO, rng: SmallRng::seed_from_u64(1) }
         }
 
         fn fail(&mut self, times: u32) {

@@ -6,7 +6,7 @@
 //! it shows nothing, and neither does the same request again, whether it fails or goes well, however often its client repeats it.
 //! Pure: the time is passed in, and a request is told from others by a number.
 
-use tokio::time::Instant;
+use provider::Time;
 
 /// What is in doubt about an upstream.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ pub(crate) struct Doubt {
 #[derive(Debug, Clone, Copy)]
 struct Suspect {
     by: Option<u64>,
-    since: Instant,
+    since: Time,
     /// Whether its failure counts against the upstream.
     is_counted: bool,
 }
@@ -30,7 +30,7 @@ struct Suspect {
 #[derive(Debug, Clone, Copy)]
 struct Success {
     by: Option<u64>,
-    began: Instant,
+    began: Time,
 }
 
 /// The request that began last of those that went well, and the one that began last of all different ones.
@@ -65,19 +65,19 @@ impl Suspect {
     }
 
     /// Whether how `by` ends, called at `began`, shows whose fault this failure was.
-    fn is_decided(self, by: Option<u64>, began: Instant) -> bool {
+    fn is_decided(self, by: Option<u64>, began: Time) -> bool {
         self.differs_from(by) && began >= self.since
     }
 
     /// Whether the failure of `by`, called at `began`, shows that this one was not the request's fault.
-    fn is_confirmed(self, by: Option<u64>, began: Instant) -> bool {
+    fn is_confirmed(self, by: Option<u64>, began: Time) -> bool {
         !self.is_counted && self.is_decided(by, began)
     }
 }
 
 impl Doubt {
     /// The request `by` failed in a way that may be its own fault, and may be repeated or served elsewhere yet.
-    pub(crate) fn note(&mut self, by: Option<u64>, now: Instant) {
+    pub(crate) fn note(&mut self, by: Option<u64>, now: Time) {
         self.noted = Some(Suspect { by, since: now, is_counted: false });
     }
 
@@ -87,14 +87,14 @@ impl Doubt {
     }
 
     /// Whether a request other than `by`, called at or after `since`, went well.
-    pub(crate) fn has_served_another(&self, by: Option<u64>, since: Instant) -> bool {
+    pub(crate) fn has_served_another(&self, by: Option<u64>, since: Time) -> bool {
         let Successes { latest, other } = &self.successes;
         [latest, other].into_iter().flatten().any(|success| differ(success.by, by) && success.began >= since)
     }
 
     /// The request `by`, called at `began`, failed in a way that may be its own fault. Returns how many failures count against
     /// the upstream now.
-    pub(crate) fn suspect(&mut self, by: Option<u64>, began: Instant, now: Instant) -> u32 {
+    pub(crate) fn suspect(&mut self, by: Option<u64>, began: Time, now: Time) -> u32 {
         let Some(last) = self.last else {
             self.last = Some(Suspect { by, since: now, is_counted: false });
             return 0;
@@ -110,7 +110,7 @@ impl Doubt {
 
     /// The request `by`, called at `began`, failed in a way that is not its own fault. Returns how many failures count against
     /// the upstream now.
-    pub(crate) fn failed(&mut self, by: Option<u64>, began: Instant) -> u32 {
+    pub(crate) fn failed(&mut self, by: Option<u64>, began: Time) -> u32 {
         match &mut self.last {
             Some(last) if last.is_confirmed(by, began) => {
                 last.is_counted = true;
@@ -121,7 +121,7 @@ impl Doubt {
     }
 
     /// The request `by`, called at `began`, went well.
-    pub(crate) fn went_well(&mut self, by: Option<u64>, began: Instant) {
+    pub(crate) fn went_well(&mut self, by: Option<u64>, began: Time) {
         self.last = self.last.filter(|last| !last.is_decided(by, began));
         self.noted = self.noted.filter(|noted| !noted.is_decided(by, began));
         self.successes.record(Success { by, began });
@@ -140,12 +140,12 @@ mod tests {
 
     struct Bench {
         doubt: Doubt,
-        now: Instant,
+        now: Time,
     }
 
     impl Bench {
         fn new() -> Self {
-            Self { doubt: Doubt::default(), now: Instant::now() }
+            Self { doubt: Doubt::default(), now: Time::ZERO }
         }
 
         /// One request after the other.

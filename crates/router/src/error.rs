@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use provider::{Error, ErrorKind};
 
-use crate::event::RequestOutcome;
-
 /// Why a request was not served.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RouterError {
@@ -43,25 +41,14 @@ pub enum RouterError {
 }
 
 impl RouterError {
-    /// How much it tells the client about its own request, see [`ErrorKind::tells`].
-    pub(crate) fn tells(&self) -> u8 {
+    /// How much it tells the client about its own request, see [`ErrorKind::severity`].
+    pub fn severity(&self) -> u8 {
         match self {
             Self::NoSuchModel(_) => 0,
-            Self::Unsupported { .. } => ErrorKind::Unsupported.tells(),
-            Self::ContextOverflow { .. } => ErrorKind::ContextOverflow.tells(),
-            Self::NoUpstream { .. } => ErrorKind::Overloaded.tells(),
-            Self::Failed { error, .. } => error.kind.tells(),
-        }
-    }
-
-    /// How the request ended.
-    pub(crate) fn outcome(&self) -> RequestOutcome {
-        match self {
-            Self::NoSuchModel(_) => RequestOutcome::Rejected("model_not_found"),
-            Self::Unsupported { .. } => RequestOutcome::Rejected("unsupported"),
-            Self::ContextOverflow { .. } => RequestOutcome::Rejected("context_length_exceeded"),
-            Self::NoUpstream { .. } => RequestOutcome::Unavailable("no_upstream"),
-            Self::Failed { error, .. } => RequestOutcome::Failed(error.kind),
+            Self::Unsupported { .. } => ErrorKind::Unsupported.severity(),
+            Self::ContextOverflow { .. } => ErrorKind::ContextOverflow.severity(),
+            Self::NoUpstream { .. } => ErrorKind::Overloaded.severity(),
+            Self::Failed { error, .. } => error.kind.severity(),
         }
     }
 }

@@ -1,8 +1,12 @@
 //! What a request has been through: which targets were asked, and which will not be asked again.
 
 use provider::Adjustment;
+use smallvec::SmallVec;
 
-use crate::share::Earned;
+use crate::{
+    facts::Named,
+    share::{Earned, FEW},
+};
 
 /// Most attempts on one upstream.
 const MAX_ATTEMPTS_EACH: u32 = 3;
@@ -10,7 +14,11 @@ const MAX_ATTEMPTS_EACH: u32 = 3;
 /// What a request has been through.
 #[derive(Debug)]
 pub(crate) struct History {
-    targets: Vec<Past>,
+    targets: SmallVec<[Past; FEW]>,
+    /// What is changed of the request in further calls to a target, because it has refused it as it was.
+    adjusted: Vec<(usize, Adjustment)>,
+    /// Attempts at all targets.
+    attempts: u32,
     /// The prompt overflowed a context of that many tokens.
     overflowed: Option<u64>,
     debit: Option<Debit>,
@@ -18,30 +26,20 @@ pub(crate) struct History {
     named: Option<Named>,
 }
 
-/// A target that the client named, past the strategy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Named {
-    pub(crate) target: usize,
-    /// Whether others may serve when it fails.
-    pub(crate) falls_back: bool,
-}
-
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Past {
-    attempts: u32,
+    attempts: u8,
     is_barred: bool,
     /// It was called again on a fresh connection.
     is_reconnected: bool,
-    /// What was changed of the request when it was called again.
-    adjusted: Option<Adjustment>,
 }
 
-/// Whom a request is charged to.
+/// Who is debited for a request.
 #[derive(Debug, Clone)]
 pub(crate) struct Debit {
     /// The target that was to serve it first.
     pub(crate) first: usize,
-    /// The target that was to serve it last, and pays for it.
+    /// The target that was to serve it last, and is debited for it.
     pub(crate) last: usize,
     /// What the targets earned with it.
     pub(crate) earned: Earned,
@@ -49,7 +47,8 @@ pub(crate) struct Debit {
 
 impl History {
     pub(crate) fn new(targets: usize, named: Option<Named>) -> Self {
-        Self { targets: vec![Past::default(); targets], overflowed: None, debit: None, named }
+        let targets = SmallVec::from_elem(Past::default(), targets);
+        Self { targets, adjusted: Vec::new(), attempts: 0, overflowed: None, debit: None, named }
     }
 
     /// The target that the client named.
@@ -62,14 +61,19 @@ impl History {
         self.named.is_none_or(|named| named.falls_back || named.target == target)
     }
 
+    /// How many attempts were made.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
     /// How often a target was asked.
-    pub(crate) fn attempts(&self, target: usize) -> u32 {
-        self.targets[target].attempts
+    pub(crate) fn attempts_at(&self, target: usize) -> u32 {
+        self.targets[target].attempts.into()
     }
 
     /// Whether a target was not asked yet.
     pub(crate) fn is_fresh(&self, target: usize) -> bool {
-        self.attempts(target) == 0
+        self.attempts_at(target) == 0
     }
 
     /// Whether a target will not be asked again.
@@ -88,24 +92,25 @@ impl History {
 
     /// A target is asked.
     pub(crate) fn attempted(&mut self, target: usize) {
+        self.attempts += 1;
         let past = &mut self.targets[target];
-        past.attempts += 1;
-        past.is_barred |= past.attempts >= MAX_ATTEMPTS_EACH;
+        past.attempts = past.attempts.saturating_add(1);
+        past.is_barred |= u32::from(past.attempts) >= MAX_ATTEMPTS_EACH;
     }
 
-    /// A target is charged for the request for the first time, with which the targets earned so much.
-    pub(crate) fn charged(&mut self, target: usize, earned: Earned) {
+    /// A target is debited for the request for the first time, with which the targets earned so much.
+    pub(crate) fn debited(&mut self, target: usize, earned: Earned) {
         self.debit = Some(Debit { first: target, last: target, earned });
     }
 
     /// The debit moves to another target.
-    pub(crate) fn recharged(&mut self, target: usize) {
+    pub(crate) fn debit_moved(&mut self, target: usize) {
         if let Some(debit) = &mut self.debit {
             debit.last = target;
         }
     }
 
-    /// Whether any other target could still be asked for the first time.
+    /// Whether any target could still be asked for the first time.
     pub(crate) fn has_fresh(&self) -> bool {
         (0..self.targets.len()).any(|target| self.is_fresh(target) && self.allows(target))
     }
@@ -119,8 +124,10 @@ impl History {
         match adjustment {
             Adjustment::FreshConnection => !std::mem::replace(&mut past.is_reconnected, true),
             Adjustment::Without(_) | Adjustment::Limit(_) | Adjustment::Fit(_) => {
-                let is_first = past.adjusted.is_none();
-                past.adjusted.get_or_insert_with(|| adjustment.clone());
+                let is_first = self.adjusted(target).is_none();
+                if is_first {
+                    self.adjusted.push((target, adjustment.clone()));
+                }
                 is_first
             }
         }
@@ -128,7 +135,7 @@ impl History {
 
     /// What to change of the request in every further call to a target, because it has refused it as it was.
     pub(crate) fn adjusted(&self, target: usize) -> Option<&Adjustment> {
-        self.targets[target].adjusted.as_ref()
+        self.adjusted.iter().find(|(of, _)| *of == target).map(|(_, adjustment)| adjustment)
     }
 
     pub(crate) fn bar(&mut self, target: usize) {

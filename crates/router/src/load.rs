@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use provider::Time;
 
 const TAU_S: f64 = 10.0;
 /// What a failure counts as, at least.
@@ -15,18 +15,18 @@ const PENALTY: Duration = Duration::from_secs(5);
 /// A peak-sensitive moving average of durations.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct PeakEwma {
-    last: Option<(f64, Instant)>,
+    last: Option<(f64, Time)>,
 }
 
 impl PeakEwma {
     /// The estimate at `now`; `None` before the first sample.
-    pub(crate) fn get(&self, now: Instant) -> Option<Duration> {
+    pub(crate) fn get(&self, now: Time) -> Option<Duration> {
         let (estimate, at) = self.last?;
         Some(Duration::from_secs_f64(estimate * decay(at, now)))
     }
 
     /// Takes a sample in.
-    pub(crate) fn record(&mut self, sample: Duration, now: Instant) {
+    pub(crate) fn record(&mut self, sample: Duration, now: Time) {
         let sample = sample.as_secs_f64();
         let estimate = match self.last {
             Some((estimate, at)) if sample < estimate => {
@@ -39,14 +39,14 @@ impl PeakEwma {
     }
 
     /// Takes a failure in as a slow answer.
-    pub(crate) fn penalise(&mut self, now: Instant) {
+    pub(crate) fn penalise(&mut self, now: Time) {
         let doubled = self.get(now).unwrap_or_default() * 2;
         self.record(doubled.clamp(PENALTY, PENALTY * 4), now);
     }
 }
 
-fn decay(since: Instant, now: Instant) -> f64 {
-    (-now.duration_since(since).as_secs_f64() / TAU_S).exp()
+fn decay(since: Time, now: Time) -> f64 {
+    (-(now - since).as_secs_f64() / TAU_S).exp()
 }
 
 #[cfg(test)]
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn peaks_count_at_once_and_fade() {
-        let now = Instant::now();
+        let now = Time::ZERO;
         let mut load = PeakEwma::default();
         assert_eq!(load.get(now), None);
         load.record(100 * MS, now);
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn failing_fast_looks_slow() {
-        let now = Instant::now();
+        let now = Time::ZERO;
         let mut load = PeakEwma::default();
         load.record(10 * MS, now);
         load.penalise(now);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use provider::{PicoUsd, Price, UpstreamId};
 
-use crate::upstream::Upstream;
+use crate::upstream::{Upstream, UpstreamSpec};
 
 /// A way to have routed, reduced to what a token would have cost on average.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,17 +30,19 @@ impl Policy {
     }
 }
 
-fn list_price(upstream: &Upstream) -> Option<Price> {
-    upstream.spec.tariff.as_ref()?.list_price()
+fn list_price(upstream: &UpstreamSpec) -> Option<Price> {
+    upstream.tariff.as_ref()?.list_price()
 }
 
 /// The policies of a model with these targets and shares, which sum to 1.
 pub(crate) fn policies(targets: &[Arc<Upstream>], shares: &[f64], baseline: Option<&Upstream>) -> Arc<[Policy]> {
-    let configured = baseline.and_then(list_price).map(|price| Policy { name: Policy::CONFIGURED.into(), price });
+    let configured = baseline
+        .and_then(|upstream| list_price(&upstream.spec))
+        .map(|price| Policy { name: Policy::CONFIGURED.into(), price });
     let split = split(targets, shares).map(|price| Policy { name: Policy::SPLIT.into(), price });
-    let alone = targets
-        .iter()
-        .filter_map(|upstream| Some(Policy { name: Policy::all(&upstream.spec.id), price: list_price(upstream)? }));
+    let alone = targets.iter().filter_map(|upstream| {
+        Some(Policy { name: Policy::all(&upstream.spec.id), price: list_price(&upstream.spec)? })
+    });
     configured.into_iter().chain(split).chain(alone).collect()
 }
 
@@ -48,7 +50,7 @@ pub(crate) fn policies(targets: &[Arc<Upstream>], shares: &[f64], baseline: Opti
 fn split(targets: &[Arc<Upstream>], shares: &[f64]) -> Option<Price> {
     let (mut input, mut output) = (0.0, 0.0);
     for (upstream, share) in targets.iter().zip(shares).filter(|(_, share)| **share > 0.0) {
-        let price = list_price(upstream)?;
+        let price = list_price(&upstream.spec)?;
         input += share * as_float(price.input);
         output += share * as_float(price.output);
     }

@@ -10,7 +10,7 @@ mod weighted;
 
 use rand::Rng;
 
-use crate::{candidate::Candidate, event::Reason, share::Accrual};
+use crate::{candidate::Candidate, decision::Reason, share::Accrual};
 
 /// A way to choose.
 pub trait Strategy: Send + Sync {
@@ -22,9 +22,10 @@ pub trait Strategy: Send + Sync {
 }
 
 /// The strategies by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum StrategyName {
     /// Fixed shares of the requests.
+    #[default]
     Weighted,
     /// A held share, with spill and payback.
     Balanced,
@@ -66,7 +67,7 @@ impl StrategyName {
         }
     }
 
-    /// Whether a target that cannot serve is owed its share nonetheless.
+    /// Whether the deficit of a target that cannot serve grows nonetheless.
     pub(crate) fn accrual(self) -> Accrual {
         match self {
             Self::Balanced => Accrual::Held,

@@ -1,20 +1,19 @@
-//! The validated routing table: models, their targets, the upstreams behind them. Replaced as a whole.
+//! The validated routing table: models, their targets, the upstreams behind them. It holds what is configured and no state, and
+//! is replaced as a whole; what is known goes on under the same keys.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
 use provider::{ModelId, UpstreamId};
-use tokio::time::Instant;
 
 use crate::{
-    budget::Budget,
+    key::Key,
     policy::{Policy, policies},
-    share::Deficits,
-    strategy::{Strategy, StrategyName},
+    strategy::StrategyName,
     upstream::{Upstream, UpstreamSpec},
 };
 
 /// What is configured of a model.
+#[derive(Debug, Clone)]
 pub struct ModelSpec {
     /// Its public name.
     pub name: ModelId,
@@ -43,46 +42,54 @@ pub enum TableError {
     UnknownUpstream(ModelId, UpstreamId),
 }
 
-/// A model at work.
-pub(crate) struct Model {
-    pub(crate) spec: ModelSpec,
-    pub(crate) strategy: &'static dyn Strategy,
-    pub(crate) targets: Vec<Arc<Upstream>>,
-    pub(crate) shares: Vec<f64>,
-    pub(crate) policies: Arc<[Policy]>,
-    pub(crate) state: Arc<Mutex<ModelState>>,
+/// A model as a table has it.
+#[derive(Debug)]
+pub struct Model {
+    /// What is configured.
+    pub spec: ModelSpec,
+    /// The group of upstreams and models that it belongs to.
+    pub group: usize,
+    targets: Vec<Arc<Upstream>>,
+    shares: Vec<f64>,
+    policies: Arc<[Policy]>,
+    pub(crate) key: Key,
 }
 
 impl Model {
-    /// The place of an upstream among the targets.
-    fn target(&self, id: &str) -> Option<usize> {
+    /// The upstreams behind it, in order of configuration.
+    pub fn targets(&self) -> &[Arc<Upstream>] {
+        &self.targets
+    }
+
+    /// The share of each target, all together 1.
+    pub fn shares(&self) -> &[f64] {
+        &self.shares
+    }
+
+    /// What its tokens would cost under other policies.
+    pub fn policies(&self) -> &Arc<[Policy]> {
+        &self.policies
+    }
+
+    /// The index of an upstream among the targets.
+    pub(crate) fn target(&self, id: &str) -> Option<usize> {
         self.targets.iter().position(|upstream| upstream.spec.id.as_str() == id)
     }
 
-    fn weights(&self, now: Instant) -> impl Iterator<Item = Weight<'_>> {
-        let takes_calls: Vec<bool> = self.targets.iter().map(|upstream| upstream.status(now).takes_calls).collect();
-        let available: f64 =
-            self.shares.iter().zip(&takes_calls).filter(|(_, takes)| **takes).map(|(share, _)| share).sum();
-        self.targets.iter().zip(&self.shares).zip(takes_calls).map(move |((upstream, share), takes)| Weight {
-            model: &self.spec,
-            upstream,
-            configured: *share,
-            effective: if takes && available > 0.0 { share / available } else { 0.0 },
-        })
+    /// Whether it has the same targets as `other`, in the same order.
+    fn has_targets_of(&self, other: &Self) -> bool {
+        let ids = |model: &'_ Self| model.targets.iter().map(|target| target.spec.id.clone()).collect::<Vec<_>>();
+        ids(self) == ids(other)
     }
 }
 
-/// What is known of a model; the lock is held for one decision.
-pub(crate) struct ModelState {
-    pub(crate) deficits: Deficits,
-    pub(crate) budget: Budget,
-}
-
 /// What a name stands for: a model, or one of its targets past the strategy.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Choice {
-    pub(crate) model: Arc<Model>,
-    pub(crate) target: Option<usize>,
+    /// The model.
+    pub model: Arc<Model>,
+    /// The index, among the model's targets, of the one that is named.
+    pub target: Option<usize>,
 }
 
 impl Choice {
@@ -97,46 +104,46 @@ impl Choice {
     }
 }
 
-/// A target's part of its model's requests.
-pub struct Weight<'a> {
-    /// The model.
-    pub model: &'a ModelSpec,
-    /// The target.
-    pub upstream: &'a Upstream,
-    /// What its model's configuration says, 0 to 1.
-    pub configured: f64,
-    /// What comes of it while some targets take no calls, 0 to 1.
-    pub effective: f64,
-}
-
 /// The routing table.
+#[derive(Debug)]
 pub struct Table {
     /// What the configuration is called that it was made of.
     pub version: Arc<str>,
     models: HashMap<Box<str>, Arc<Model>>,
     names: Vec<ModelId>,
     upstreams: Vec<Arc<Upstream>>,
+    groups: usize,
 }
 
 impl Table {
     /// Makes a table of the configuration called `version`. Upstreams and models that `predecessor` knew by name keep their
-    /// state.
+    /// keys, and with them what an engine knows of them.
     pub fn new(
         version: &str,
         upstreams: Vec<UpstreamSpec>,
         models: Vec<ModelSpec>,
         predecessor: Option<&Self>,
     ) -> Result<Self, TableError> {
+        let groups = Groups::of(&upstreams, &models);
         let known = |id: &UpstreamId| predecessor?.upstreams().find(|old| old.spec.id == *id);
-        let carry = |spec: UpstreamSpec| {
-            let old = known(&spec.id).map(|old| &**old);
-            Arc::new(Upstream::new(spec, old))
+        let upstreams = upstreams.into_iter().enumerate().map(|(index, spec)| {
+            let key = known(&spec.id).map(|old| old.key.clone()).unwrap_or_default();
+            Arc::new(Upstream { spec, index, group: groups.of_upstream(index), key })
+        });
+        let mut table = Self {
+            version: version.into(),
+            models: HashMap::new(),
+            names: Vec::new(),
+            upstreams: upstreams.collect(),
+            groups: groups.count,
         };
-        let upstreams = upstreams.into_iter().map(carry).collect();
-        let mut table = Self { version: version.into(), models: HashMap::new(), names: Vec::new(), upstreams };
         for spec in models {
-            let old = predecessor.and_then(|old| old.model(spec.name.as_str()));
-            let model = table.link(spec, old)?;
+            let mut model = table.link(spec)?;
+            // The deficits of other targets, or of the same in another order, are other deficits.
+            let old = predecessor.and_then(|old| old.model(model.spec.name.as_str()));
+            if let Some(old) = old.filter(|old| model.has_targets_of(old)) {
+                model.key = old.key.clone();
+            }
             table.names.push(model.spec.name.clone());
             table.models.insert(model.spec.name.as_str().into(), Arc::new(model));
         }
@@ -144,7 +151,7 @@ impl Table {
     }
 
     /// Resolves the names in `spec`.
-    fn link(&self, spec: ModelSpec, old: Option<&Arc<Model>>) -> Result<Model, TableError> {
+    fn link(&self, spec: ModelSpec) -> Result<Model, TableError> {
         if spec.targets.is_empty() {
             return Err(TableError::NoTargets(spec.name));
         }
@@ -157,8 +164,8 @@ impl Table {
         let total: f64 = spec.targets.iter().map(|(_, share)| share).sum();
         let shares: Vec<f64> = spec.targets.iter().map(|(_, share)| share / total).collect();
         let policies = policies(&targets, &shares, baseline.as_deref());
-        let state = carry_over(&spec, old);
-        Ok(Model { strategy: spec.strategy.strategy(), targets, shares, policies, state, spec })
+        let group = targets.first().map_or(0, |target| target.group);
+        Ok(Model { group, targets, shares, policies, key: Key::default(), spec })
     }
 
     /// What `name` stands for: a public model, or an upstream's id, a slash, and a model of it by its public name or by the
@@ -168,39 +175,24 @@ impl Table {
             return Some(Choice { model: model.clone(), target: None });
         }
         let (id, rest) = name.split_once('/')?;
-        let models = self.names.iter().filter_map(|name| self.model(name.as_str()));
-        models.filter_map(|model| Some((model, model.target(id)?))).find_map(|(model, target)| {
+        self.models().filter_map(|model| Some((model, model.target(id)?))).find_map(|(model, target)| {
             let is_named = model.spec.name.as_str() == rest || model.targets[target].spec.served_model == rest;
             is_named.then(|| Choice { model: model.clone(), target: Some(target) })
         })
     }
 
-    pub(crate) fn model(&self, name: &str) -> Option<&Arc<Model>> {
+    /// The public model of this name.
+    pub fn model(&self, name: &str) -> Option<&Arc<Model>> {
         self.models.get(name)
     }
 
     /// The public models, in order of configuration.
-    pub fn models(&self) -> impl Iterator<Item = &ModelId> {
-        self.names.iter()
+    pub fn models(&self) -> impl Iterator<Item = &Arc<Model>> {
+        self.names.iter().filter_map(|name| self.model(name.as_str()))
     }
 
-    /// What is configured of the public models, and what their tokens would cost under other policies.
-    pub fn model_specs(&self) -> impl Iterator<Item = (&ModelSpec, &Arc<[Policy]>)> {
-        self.names.iter().filter_map(|name| self.model(name.as_str())).map(|model| (&model.spec, &model.policies))
-    }
-
-    /// Every target's part of its model's requests at this moment.
-    pub fn weights(&self, now: Instant) -> impl Iterator<Item = Weight<'_>> {
-        self.names.iter().filter_map(|name| self.model(name.as_str())).flat_map(move |model| model.weights(now))
-    }
-
-    /// The public models and the upstreams behind each.
-    pub fn targets(&self) -> impl Iterator<Item = (&ModelId, &[Arc<Upstream>])> {
-        self.names.iter().filter_map(|name| Some((name, &*self.model(name.as_str())?.targets)))
-    }
-
-    /// Whether an upstream of a model can follow a JSON schema.
-    pub(crate) fn follows_schemas(&self, model: &str) -> bool {
+    /// Whether every upstream of a model can follow a JSON schema.
+    pub fn follows_schemas(&self, model: &str) -> bool {
         self.model(model).is_some_and(|model| model.targets.iter().all(|target| target.spec.features.json_schema))
     }
 
@@ -213,22 +205,41 @@ impl Table {
     pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
         self.upstreams.iter()
     }
+
+    /// How many groups there are. What two groups do depends on nothing in common: each may have an engine of its own.
+    pub fn groups(&self) -> usize {
+        self.groups
+    }
 }
 
-/// The state of a model's predecessor: shared where the targets are the same, since requests under way still change it,
-/// copied by the names of the targets where they are not.
-fn carry_over(spec: &ModelSpec, old: Option<&Arc<Model>>) -> Arc<Mutex<ModelState>> {
-    let Some(old) = old else {
-        let deficits = Deficits::new(spec.targets.iter().map(|_| 0.0));
-        return Arc::new(Mutex::new(ModelState { deficits, budget: Budget::default() }));
-    };
-    let place = |id: &UpstreamId| old.spec.targets.iter().position(|(known, _)| known == id);
-    if spec.targets.len() == old.targets.len()
-        && spec.targets.iter().enumerate().all(|(target, (id, _))| place(id) == Some(target))
-    {
-        return old.state.clone();
+/// Upstreams that are targets of one model are in one group, and so is whoever shares an upstream with them.
+struct Groups {
+    by_upstream: Vec<usize>,
+    count: usize,
+}
+
+impl Groups {
+    fn of(upstreams: &[UpstreamSpec], models: &[ModelSpec]) -> Self {
+        let index = |id: &UpstreamId| upstreams.iter().position(|spec| spec.id == *id);
+        let mut by_upstream: Vec<usize> = (0..upstreams.len()).collect();
+        for model in models {
+            let indexes: Vec<usize> = model.targets.iter().filter_map(|(id, _)| index(id)).collect();
+            let joined: Vec<usize> = indexes.iter().map(|index| by_upstream[*index]).collect();
+            let Some(first) = joined.iter().min().copied() else { continue };
+            for group in by_upstream.iter_mut().filter(|group| joined.contains(group)) {
+                *group = first;
+            }
+        }
+        // Numbered anew without gaps.
+        let mut numbers: Vec<usize> = by_upstream.clone();
+        numbers.sort_unstable();
+        numbers.dedup();
+        let number = |group: &usize| numbers.binary_search(group).unwrap_or_default();
+        let by_upstream = by_upstream.iter().map(number).collect();
+        Self { by_upstream, count: numbers.len() }
     }
-    let state = old.state.lock();
-    let deficits = spec.targets.iter().map(|(id, _)| place(id).map_or(0.0, |target| state.deficits.owed(target)));
-    Arc::new(Mutex::new(ModelState { deficits: Deficits::new(deficits), budget: state.budget.clone() }))
+
+    fn of_upstream(&self, index: usize) -> usize {
+        self.by_upstream[index]
+    }
 }

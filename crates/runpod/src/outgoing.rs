@@ -51,7 +51,6 @@ mod tests {
     use bytes::Bytes;
     use provider::{Limits, MemoryBudget, Operation, steps};
     use serde_json::{Value, json};
-    use tokio::time::Instant;
 
     use super::*;
 
@@ -63,12 +62,7 @@ mod tests {
         let request = Request::parse(Operation::Chat, asked.to_string().into(), Limits { max_messages: 9 });
         let request = request.expect("valid");
         let served = Served::new("org/model", Some(64), "max_tokens");
-        let call = Call {
-            request_id: "r".into(),
-            deadline: Instant::now(),
-            adjustment: None,
-            memory: MemoryBudget::default(),
-        };
+        let call = Call { request_id: "r".into(), adjustment: None, memory: MemoryBudget::default() };
         let body = outgoing(&request, &served, &call).rewrite.finish();
         let mut body: Value = serde_json::from_slice(&body).expect("JSON");
         let rest = body.as_object_mut().expect("an object");
@@ -85,12 +79,7 @@ mod tests {
                 return;
             };
             let served = Served::new("org/model", Some(64), "max_tokens");
-            let call = Call {
-                request_id: "r".into(),
-                deadline: Instant::now(),
-                adjustment: None,
-                memory: MemoryBudget::default(),
-            };
+            let call = Call { request_id: "r".into(), adjustment: None, memory: MemoryBudget::default() };
             drop(check(&request).map(|()| outgoing(&request, &served, &call).rewrite.finish()));
         });
     }

@@ -11,9 +11,9 @@ use std::{
     time::Duration,
 };
 
+use dispatch::{Event, Observer, RequestEnded};
 use futures_util::future::BoxFuture;
 use parking_lot::{Condvar, Mutex};
-use router::{Event, Observer, RequestEnded};
 
 use crate::config::{AccessLog as Target, LogFormat};
 

@@ -34,7 +34,7 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
 }
 
 async fn metrics(app: web::Data<Arc<App>>) -> HttpResponse {
-    match app.metrics.render(&app.router.table(), &app.memory) {
+    match app.metrics.render(&app.router.table(), app.router.now(), &app.memory) {
         Ok(text) => HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(text),
         Err(error) => {
             tracing::error!(%error, "the metrics could not be written");

@@ -6,8 +6,8 @@ use std::sync::{
 };
 
 use arc_swap::ArcSwap;
+use dispatch::{Event, Observer, RequestEnded, Router, Subject, Table};
 use provider::{MemoryBudget, RequestId};
-use router::{Event, Observer, RequestEnded, Router, Subject, Table};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 

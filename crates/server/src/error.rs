@@ -13,8 +13,9 @@ use actix_web::{
     http::{StatusCode, header},
 };
 use bytes::Bytes;
+use dispatch::RequestOutcome;
 use provider::{Error, ErrorKind, InvalidRequest, NoMemory};
-use router::{Ensemble, RequestOutcome, RouterError};
+use router::{Ensemble, RouterError};
 use serde::Serialize;
 use utoipa::ToSchema;
 

@@ -16,15 +16,15 @@ mod tests;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use dispatch::{AttemptEnded, Event, Observer, Outcome, RequestEnded, Table};
 use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
 use prometheus::{
     Encoder, Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, Registry, TextEncoder,
     process_collector::ProcessCollector,
 };
-use provider::{MemoryBudget, ModelId, NanoUsd, UpstreamId};
-use router::{AttemptEnded, Event, Observer, Outcome, RequestEnded, Role, Table};
-use tokio::time::Instant;
+use provider::{MemoryBudget, ModelId, NanoUsd, Time, UpstreamId};
+use router::Role;
 
 use families::{Families, UsdCounters};
 use gauges::Gauges;
@@ -176,9 +176,9 @@ impl Metrics {
     }
 
     /// The metrics in Prometheus' text format.
-    pub(crate) fn render(&self, table: &Table, memory: &MemoryBudget) -> Result<Vec<u8>, prometheus::Error> {
+    pub(crate) fn render(&self, table: &Table, now: Time, memory: &MemoryBudget) -> Result<Vec<u8>, prometheus::Error> {
         let gauges = self.gauges.lock();
-        gauges.read(table, memory, Instant::now());
+        gauges.read(table, memory, now);
         let mut out = Vec::with_capacity(256 << 10);
         TextEncoder::new().encode(&self.registry.gather(), &mut out)?;
         Ok(out)

@@ -2,8 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use dispatch::Table;
 use provider::Head;
-use router::{Ensemble, Pick, Table};
+use router::{Ensemble, Pick};
 
 use crate::{
     auth::ClientKey,
@@ -155,7 +156,7 @@ impl Names {
         if let Some(name) = self.tasks.get(Self::DEFAULT).filter(|name| may_use_task(key, Self::DEFAULT, name)) {
             return Ok(self.of_task(name));
         }
-        let mut models = table.models().filter(|model| key.may_use(model.as_str()));
+        let mut models = table.models().map(|model| &model.spec.name).filter(|model| key.may_use(model.as_str()));
         match (models.next(), models.next()) {
             (Some(only), None) => Ok(Resolved::Other(only.as_str().to_owned())),
             _ => Err(ApiError::nothing_named()),
@@ -167,9 +168,9 @@ impl Names {
         let upstream = name.split_once('/').and_then(|(id, _)| {
             let found = table.upstreams().find(|upstream| upstream.spec.id.as_str() == id)?;
             let public =
-                table.targets().filter(|(_, targets)| targets.iter().any(|target| target.spec.id == found.spec.id));
-            let public = public.filter(|(model, _)| key.may_use(model.as_str()));
-            Some((id, public.map(|(model, _)| model.as_str()).collect::<Vec<_>>()))
+                table.models().filter(|model| model.targets().iter().any(|target| target.spec.id == found.spec.id));
+            let public = public.map(|model| model.spec.name.as_str()).filter(|model| key.may_use(model));
+            Some((id, public.collect::<Vec<_>>()))
         });
         match upstream {
             // Which upstreams there are is not for a key that may use none of their models.

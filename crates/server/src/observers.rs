@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use dispatch::{Event, Observer, RequestEnded};
 use futures_util::future::{BoxFuture, join_all};
-use router::{Event, Observer, RequestEnded};
 
 /// All that listen.
 pub(crate) struct Observers(pub(crate) Vec<Arc<dyn Observer>>);

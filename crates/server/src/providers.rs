@@ -2,10 +2,11 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use dispatch::Table;
 use openai::{BuildError, Client, OpenAi, Served};
 use parking_lot::Mutex;
 use provider::{Provider, UpstreamId};
-use router::{ModelSpec, Table, TableError, Timeouts, UpstreamSpec};
+use router::{ModelSpec, TableError, Timeouts, UpstreamSpec};
 
 use crate::config::{Config, Model, ProviderSettings, Upstream};
 
@@ -45,18 +46,21 @@ impl Pools {
 /// Makes the table of `config`; upstreams and models that `old` knew by name keep their state, and their connections in
 /// `pools`.
 pub(crate) fn table(config: &Config, old: Option<&Table>, pools: &Pools) -> Result<Table, WiringError> {
-    let wire = |upstream| spec(upstream, pools).map_err(|error| WiringError::Upstream(upstream.id.clone(), error));
+    let wire = |upstream: &Upstream| {
+        let adapter = adapter(upstream, pools);
+        let adapter = adapter.map_err(|error| WiringError::Upstream(upstream.id.clone(), error))?;
+        Ok::<_, WiringError>((spec(upstream), adapter))
+    };
     let upstreams = config.upstreams.iter().map(wire).collect::<Result<_, _>>()?;
     pools.keep(&config.upstreams);
     Ok(Table::new(&config.version, upstreams, config.models.iter().map(model).collect(), old)?)
 }
 
-fn spec(upstream: &Upstream, pools: &Pools) -> Result<UpstreamSpec, BuildError> {
-    Ok(UpstreamSpec {
+fn spec(upstream: &Upstream) -> UpstreamSpec {
+    UpstreamSpec {
         id: upstream.id.clone(),
         provider_name: upstream.provider.as_str(),
         served_model: upstream.model.clone(),
-        provider: adapter(upstream, pools)?,
         tariff: upstream.tariff.clone(),
         operations: upstream.operations.clone(),
         features: upstream.features,
@@ -64,7 +68,7 @@ fn spec(upstream: &Upstream, pools: &Pools) -> Result<UpstreamSpec, BuildError> 
         max_in_flight: upstream.max_in_flight,
         timeouts: Timeouts { first_token: upstream.timeouts.first_token, gap: upstream.timeouts.gap },
         capacity_poll: upstream.capacity_poll,
-    })
+    }
 }
 
 /// The adapter of an upstream. A new provider is one more arm.

@@ -15,7 +15,7 @@ use std::{
 };
 
 use actix_web::rt::System;
-use router::{Observer, Router};
+use dispatch::{Observer, Router};
 use tokio::time::sleep;
 
 use crate::{

@@ -14,9 +14,10 @@ use actix_web::{
     body::{BodySize, MessageBody},
 };
 use bytes::{Bytes, BytesMut};
+use dispatch::Answer;
 use futures_util::{Stream, future::LocalBoxFuture};
 use provider::{Frame, RequestId};
-use router::{Answer, RouterError};
+use router::RouterError;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 

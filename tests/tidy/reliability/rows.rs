@@ -61,7 +61,7 @@ pub(super) const ROWS: [Row; 57] = [
     row(
         "L8",
         "shares of the strategies",
-        "tests/e2e/shares.rs::of_1000_demo_requests_800_come_from_runpod crates/router/tests/router/shares.rs::weighted_is_exact_to_one_in_any_hundred crates/router/tests/router/shares.rs::weighted_is_within_two_whatever_the_weights",
+        "tests/e2e/shares.rs::of_1000_demo_requests_800_come_from_runpod crates/dispatch/tests/dispatch/shares.rs::weighted_is_exact_to_one_in_any_hundred crates/dispatch/tests/dispatch/shares.rs::weighted_is_within_two_whatever_the_weights",
     ),
     row(
         "F1",
@@ -76,18 +76,18 @@ pub(super) const ROWS: [Row; 57] = [
     row(
         "F3",
         "a reset before or amid the head, silence before the first byte",
-        "tests/e2e/faults.rs::cerebras_answers_whatever_happens_to_a_load_balancing_endpoint tests/e2e/faults.rs::cerebras_answers_whatever_happens_to_a_queue_endpoint crates/router/tests/router/fallback.rs::a_hanging_stream_is_given_up_at_the_first_token_limit crates/router/tests/router/fallback.rs::the_deadline_ends_everything",
+        "tests/e2e/faults.rs::cerebras_answers_whatever_happens_to_a_load_balancing_endpoint tests/e2e/faults.rs::cerebras_answers_whatever_happens_to_a_queue_endpoint crates/dispatch/tests/dispatch/fallback.rs::a_hanging_stream_is_given_up_at_the_first_token_limit crates/dispatch/tests/dispatch/fallback.rs::the_deadline_ends_everything",
     ),
     rest(
         "F4",
         "a stream that breaks: one error in it, and no second call",
-        "tests/e2e/streaming.rs::a_stream_that_breaks_ends_with_one_error_and_without_done tests/e2e/odd/end.rs::a_cut_before_the_finish_is_one_error_and_no_end crates/router/tests/router/commit.rs::after_content_there_is_an_error_and_nothing_else",
+        "tests/e2e/streaming.rs::a_stream_that_breaks_ends_with_one_error_and_without_done tests/e2e/odd/end.rs::a_cut_before_the_finish_is_one_error_and_no_end crates/dispatch/tests/dispatch/commit.rs::after_content_there_is_an_error_and_nothing_else",
         "the row of what it used comes with the ledger",
     ),
     row(
         "F5",
         "200 with an error, a failed job, nothing, or no choices",
-        "tests/e2e/odd/end.rs::an_answer_that_is_none_moves_on_on_every_route tests/e2e/odd/blame.rs::a_traceback_in_a_200_is_an_error_and_is_not_shown crates/router/tests/router/commit.rs::a_stream_that_fails_after_its_opening_leaves_no_trace crates/runpod/tests/golden/check.rs::a_failed_job_means_what_it_hides",
+        "tests/e2e/odd/end.rs::an_answer_that_is_none_moves_on_on_every_route tests/e2e/odd/blame.rs::a_traceback_in_a_200_is_an_error_and_is_not_shown crates/dispatch/tests/dispatch/commit.rs::a_stream_that_fails_after_its_opening_leaves_no_trace crates/runpod/tests/golden/check.rs::a_failed_job_means_what_it_hides",
     ),
     row(
         "F6",
@@ -102,17 +102,17 @@ pub(super) const ROWS: [Row; 57] = [
     row(
         "F8",
         "429 with any Retry-After, and none",
-        "tests/matrix/parked.rs::a_limited_upstream_is_left_alone_whatever_its_retry_after_says tests/matrix/parked.rs::a_client_is_told_a_sensible_time_whatever_the_upstream_says crates/router/tests/router/fallback.rs::a_rate_limited_upstream_is_left_alone_until_its_time",
+        "tests/matrix/parked.rs::a_limited_upstream_is_left_alone_whatever_its_retry_after_says tests/matrix/parked.rs::a_client_is_told_a_sensible_time_whatever_the_upstream_says crates/dispatch/tests/dispatch/fallback.rs::a_rate_limited_upstream_is_left_alone_until_its_time",
     ),
     row(
         "F9",
         "only 5xx, from one or from all",
-        "crates/router/tests/router/poison.rs::a_storm_of_500s_opens_the_breaker crates/router/tests/router/poison.rs::a_storm_of_500s_everywhere_opens_every_breaker crates/router/tests/router/limits.rs::a_total_outage_does_not_multiply_load crates/router/tests/router/limits.rs::repeats_are_a_fraction_of_the_requests_whatever_fails",
+        "crates/dispatch/tests/dispatch/poison.rs::a_storm_of_500s_opens_the_breaker crates/dispatch/tests/dispatch/poison.rs::a_storm_of_500s_everywhere_opens_every_breaker crates/dispatch/tests/dispatch/limits.rs::a_total_outage_does_not_multiply_load crates/dispatch/tests/dispatch/limits.rs::repeats_are_a_fraction_of_the_requests_whatever_fails",
     ),
     row(
         "F10",
         "half of the calls fail, recovery, slow failure",
-        "crates/router/src/breaker.rs::half_of_the_calls_failing_opens_it crates/router/src/breaker.rs::failed_probes_pause_longer_but_never_very_long crates/router/tests/router/health.rs::a_dead_upstream_is_left_alone_and_found_out_when_it_recovers crates/router/tests/router/health.rs::a_single_upstream_that_hangs_is_found_out_although_every_call_runs_into_the_deadline",
+        "crates/router/src/breaker.rs::half_of_the_calls_failing_opens_it crates/router/src/breaker.rs::failed_probes_pause_longer_but_never_very_long crates/dispatch/tests/dispatch/health.rs::a_dead_upstream_is_left_alone_and_found_out_when_it_recovers crates/dispatch/tests/dispatch/health.rs::a_single_upstream_that_hangs_is_found_out_although_every_call_runs_into_the_deadline",
     ),
     row(
         "F11",
@@ -122,12 +122,12 @@ pub(super) const ROWS: [Row; 57] = [
     row(
         "F12",
         "cold starts",
-        "crates/router/tests/router/health.rs::a_cold_upstream_that_times_out_is_not_broken crates/router/tests/router/health.rs::a_share_is_spilled_while_no_worker_is_ready_except_for_one_call_to_warm_it tests/e2e/gpu.rs::cold_starts_bursts_and_idle_tails_are_billed_as_the_provider_bills_them tests/e2e/streaming.rs::early_headers_come_before_the_first_token",
+        "crates/dispatch/tests/dispatch/health.rs::a_cold_upstream_that_times_out_is_not_broken crates/dispatch/tests/dispatch/health.rs::a_share_is_spilled_while_no_worker_is_ready_except_for_one_call_to_warm_it tests/e2e/gpu.rs::cold_starts_bursts_and_idle_tails_are_billed_as_the_provider_bills_them tests/e2e/streaming.rs::early_headers_come_before_the_first_token",
     ),
     row(
         "F13",
         "a kept connection that the upstream has closed",
-        "tests/e2e/odd/connection.rs::c24_a_stale_connection_is_repeated_at_once_on_a_new_one crates/router/tests/router/again.rs::closing_kept_connections_is_no_illness",
+        "tests/e2e/odd/connection.rs::c24_a_stale_connection_is_repeated_at_once_on_a_new_one crates/dispatch/tests/dispatch/again.rs::closing_kept_connections_is_no_illness",
     ),
     row(
         "C1",
@@ -137,7 +137,7 @@ pub(super) const ROWS: [Row; 57] = [
     rest(
         "C2",
         "what a client that left is charged",
-        "crates/router/tests/router/books.rs::a_client_that_leaves_amid_the_stream_is_charged_for_what_was_counted crates/router/tests/router/commit.rs::a_client_that_leaves_while_the_books_are_written_was_served",
+        "crates/dispatch/tests/dispatch/books.rs::a_client_that_leaves_amid_the_stream_is_charged_for_what_was_counted crates/dispatch/tests/dispatch/commit.rs::a_client_that_leaves_while_the_books_are_written_was_served",
         "a settled row at each of 1,000 cuts comes with the ledger",
     ),
     row(
@@ -178,7 +178,7 @@ pub(super) const ROWS: [Row; 57] = [
     rest(
         "P4",
         "a new configuration that is wrong, half written, or one of a storm",
-        "tests/e2e/reload/storm.rs::a_hundred_reloads_under_load_lose_and_mix_nothing tests/e2e/reload.rs::a_file_that_is_replaced_is_noticed tests/e2e/reload/files.rs::a_file_that_changed_while_the_server_started_is_noticed crates/router/tests/router/reload.rs::a_removed_upstream_finishes_what_it_began",
+        "tests/e2e/reload/storm.rs::a_hundred_reloads_under_load_lose_and_mix_nothing tests/e2e/reload.rs::a_file_that_is_replaced_is_noticed tests/e2e/reload/files.rs::a_file_that_changed_while_the_server_started_is_noticed crates/dispatch/tests/dispatch/reload.rs::a_removed_upstream_finishes_what_it_began",
         "the version in each row comes with the ledger",
     ),
     rest(
@@ -216,7 +216,7 @@ pub(super) const ROWS: [Row; 57] = [
     rest(
         "B5",
         "usage that is given, 0, absent or twice",
-        "tests/e2e/money.rs::every_nano_dollar_is_in_the_providers_books crates/router/tests/router/books.rs::unknown_is_not_zero tests/e2e/odd/reading.rs::c03_counts_that_are_no_counts_are_unknown_and_the_stream_is_relayed crates/openai/src/chunk/tests.rs::usage_that_rides_on_the_finish_gets_a_chunk_of_its_own",
+        "tests/e2e/money.rs::every_nano_dollar_is_in_the_providers_books crates/dispatch/tests/dispatch/books.rs::unknown_is_not_zero tests/e2e/odd/reading.rs::c03_counts_that_are_no_counts_are_unknown_and_the_stream_is_relayed crates/openai/src/chunk/tests.rs::usage_that_rides_on_the_finish_gets_a_chunk_of_its_own",
         "the source of each count as a column comes with the ledger",
     ),
     row(
@@ -278,7 +278,7 @@ pub(super) const ROWS: [Row; 57] = [
     rest(
         "G1",
         "the core as pure state machines, and a simulator with seeds",
-        "crates/router/src/breaker.rs::a_run_of_failures_opens_it_and_one_good_probe_closes_it crates/router/tests/router/shares.rs::two_hundred_at_once_survive_any_outage_and_the_share_comes_back",
+        "crates/router/src/breaker.rs::a_run_of_failures_opens_it_and_one_good_probe_closes_it crates/dispatch/tests/dispatch/shares.rs::two_hundred_at_once_survive_any_outage_and_the_share_comes_back",
         "the simulator is a later feature",
     ),
     rest(

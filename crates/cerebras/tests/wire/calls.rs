@@ -10,7 +10,6 @@ use provider::{
     Adjustment, Call, Error, ErrorKind, Frame, FrameKind, Limits, MemoryBudget, Operation, Provider, ReplyHead, Request,
 };
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use crate::server::{Answer, Asked, Server};
 
@@ -45,12 +44,7 @@ async fn adjusted(fields: Value, adjustment: Option<Adjustment>, answer: Option<
     body.as_object_mut().expect("an object").extend(fields.as_object().expect("fields").clone());
     let body = Bytes::from(body.to_string());
     let request = Request::parse(Operation::Chat, body, Limits { max_messages: 9 }).expect("a valid request");
-    let call = Call {
-        request_id: "r".into(),
-        deadline: Instant::now() + Duration::from_secs(30),
-        adjustment,
-        memory: MemoryBudget::default(),
-    };
+    let call = Call { request_id: "r".into(), adjustment, memory: MemoryBudget::default() };
     let heard = async {
         let mut reply = upstream.call(&request, &call).await?;
         let mut frames = Vec::new();

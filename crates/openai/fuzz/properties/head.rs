@@ -1,6 +1,6 @@
 //! What holds for every request body. Shared by the fuzz target and by the test that replays its seeds.
 
-use std::{collections::HashSet, fmt, time::Duration};
+use std::{collections::HashSet, fmt};
 
 use bytes::Bytes;
 use openai::{Outgoing, Served};
@@ -10,7 +10,6 @@ use serde::{
     de::{MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
-use tokio::time::Instant;
 
 /// The members of an object in order, repeated ones included.
 #[derive(Debug, PartialEq)]
@@ -76,12 +75,7 @@ pub(crate) fn hold(input: &[u8]) {
     assert_eq!(after, Members(expected));
 
     let served = Served::new("served", Some(64), "max_tokens");
-    let call = Call {
-        request_id: "r".into(),
-        deadline: Instant::now() + Duration::from_secs(1),
-        adjustment: None,
-        memory: MemoryBudget::default(),
-    };
+    let call = Call { request_id: "r".into(), adjustment: None, memory: MemoryBudget::default() };
     let sent = members(&Outgoing::new(&request, &served, &call).rewrite.finish());
     assert!(sent.0.iter().filter(|(key, _)| key == "model").eq([&("model".to_owned(), "\"served\"".to_owned())]));
 }

@@ -1,17 +1,10 @@
-use std::time::Duration;
-
 use provider::{Limits, MemoryBudget};
 use serde_json::{Value, json};
 
 use super::*;
 
 fn call(adjustment: Option<Adjustment>) -> Call {
-    Call {
-        request_id: "r".into(),
-        deadline: Instant::now() + Duration::from_secs(9),
-        adjustment,
-        memory: MemoryBudget::default(),
-    }
+    Call { request_id: "r".into(), adjustment, memory: MemoryBudget::default() }
 }
 
 fn sent(operation: Operation, served: &Served, adjustment: Option<Adjustment>, body: &Value) -> (Value, ReplyHead) {

@@ -7,7 +7,6 @@ use futures_util::StreamExt as _;
 use openai::{Client, OpenAi, Served, Settings};
 use provider::{Adjustment, Call, Error, Frame, FrameKind, Limits, MemoryBudget, Operation, Provider as _, Request};
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use crate::raw::{Raw, Turn};
 
@@ -67,12 +66,7 @@ impl Stage {
         body.as_object_mut().expect("an object").extend(more.as_object().expect("fields").clone());
         let request = Request::parse(self.operation, Bytes::from(body.to_string()), Limits { max_messages: 9 });
         let request = request.expect("a valid request");
-        let call = Call {
-            request_id: "r".into(),
-            deadline: Instant::now() + Duration::from_secs(30),
-            adjustment,
-            memory: MemoryBudget::default(),
-        };
+        let call = Call { request_id: "r".into(), adjustment, memory: MemoryBudget::default() };
         let heard = async {
             let mut reply = self.provider.call(&request, &call).await?;
             let mut frames = Vec::new();

@@ -5,7 +5,7 @@
 use rand::Rng;
 
 use super::Strategy;
-use crate::{candidate::Candidate, event::Reason};
+use crate::{candidate::Candidate, decision::Reason};
 
 pub(super) struct Cost;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rand::{Rng, RngExt};
 
 use super::Strategy;
-use crate::{candidate::Candidate, event::Reason};
+use crate::{candidate::Candidate, decision::Reason};
 
 pub(super) struct Latency;
 

@@ -15,10 +15,19 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
     );
     vec(any_one, 1..9).prop_map(|drawn| {
         let candidate = |(target, drawn): (usize, (f64, _, _, Option<u64>, _, Option<u64>))| {
-            let (owed, is_ready, in_flight, first_token, meets_slo, cost) = drawn;
+            let (deficit, is_ready, in_flight, first_token, meets_slo, cost) = drawn;
             let first_token = first_token.map(std::time::Duration::from_micros);
             let expected_cost = cost.map(NanoUsd);
-            Candidate { target, owed, is_ready, in_flight, first_token, meets_slo, expected_cost, is_too_long: false }
+            Candidate {
+                target,
+                deficit,
+                is_ready,
+                in_flight,
+                first_token,
+                meets_slo,
+                expected_cost,
+                is_too_long: false,
+            }
         };
         drawn.into_iter().enumerate().map(candidate).collect()
     })

@@ -1,4 +1,4 @@
-//! Smooth weighted round-robin: the target that is owed most goes first.
+//! Smooth weighted round-robin: the target with the largest deficit goes first.
 //!
 //! In any hundred consecutive requests to the same healthy targets each share of whole percents is exact to one request,
 //! without the clumps of a random draw. (Finer shares of three targets and more are exact to less than two.)
@@ -6,13 +6,13 @@
 use rand::Rng;
 
 use super::Strategy;
-use crate::{candidate::Candidate, event::Reason};
+use crate::{candidate::Candidate, decision::Reason};
 
 pub(super) struct Weighted;
 
 impl Strategy for Weighted {
     fn rank(&self, candidates: &mut [Candidate], _rng: &mut dyn Rng) {
-        candidates.sort_by(|a, b| b.owed.total_cmp(&a.owed));
+        candidates.sort_by(|a, b| b.deficit.total_cmp(&a.deficit));
     }
 
     fn reason(&self) -> Reason {

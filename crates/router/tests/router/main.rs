@@ -1,35 +1,14 @@
-//! What users notice of the router, through `Router::call`, over fake providers, in virtual time.
+//! The engine driven by hand: events go in, actions come out, and time passes only where a test says so.
 
 #[cfg(test)]
-mod again;
+mod allocations;
 #[cfg(test)]
-mod books;
+mod engine;
 #[cfg(test)]
-mod choice;
+mod explained;
 #[cfg(test)]
-mod commit;
+mod groups;
 #[cfg(test)]
-mod ending;
+mod hand;
 #[cfg(test)]
-mod ensembles;
-#[cfg(test)]
-mod fake;
-#[cfg(test)]
-mod fallback;
-#[cfg(test)]
-mod health;
-mod ids;
-#[cfg(test)]
-mod limits;
-#[cfg(test)]
-mod poison;
-#[cfg(test)]
-mod refusals;
-#[cfg(test)]
-mod reload;
-#[cfg(test)]
-mod repeats;
-#[cfg(test)]
-mod rig;
-#[cfg(test)]
-mod shares;
+mod schedules;

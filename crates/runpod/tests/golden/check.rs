@@ -6,7 +6,6 @@ use futures_util::StreamExt as _;
 use openai::{Client, OpenAi, Served, Settings};
 use provider::{Call, Error, Frame, FrameKind, MemoryBudget, Provider, Request, Usage};
 use runpod::RunPod;
-use tokio::time::Instant;
 
 use crate::{
     capture::{Capture, harmless, names},
@@ -53,12 +52,7 @@ impl Stage {
 
     /// Asks `request` and hears `answer`.
     async fn play(&self, request: &Request, answer: &Answer) -> Result<Vec<Frame>, Error> {
-        let call = Call {
-            request_id: "r".into(),
-            deadline: Instant::now() + Duration::from_secs(30),
-            adjustment: None,
-            memory: MemoryBudget::default(),
-        };
+        let call = Call { request_id: "r".into(), adjustment: None, memory: MemoryBudget::default() };
         let heard = async {
             let mut reply = self.provider.call(request, &call).await?;
             let mut frames = Vec::new();

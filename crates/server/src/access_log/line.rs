@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use dispatch::{Failure, RequestEnded};
 use provider::{ModelId, NanoUsd, UpstreamId, UpstreamIds, Usage};
-use router::{Failure, Reason, RequestEnded, StrategyName};
+use router::{Reason, StrategyName};
 use serde::Serialize;
 
 use crate::{clock, config::LogFormat};

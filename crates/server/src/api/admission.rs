@@ -13,8 +13,8 @@ use actix_web::{
     web,
 };
 use bytes::Bytes;
+use dispatch::{Route, Subject};
 use provider::{Gathered, ModelId, Reader, RequestId, Reservation, Ungathered, gather};
-use router::{Route, Subject};
 use tokio::time::{Instant, timeout};
 
 use super::identified;

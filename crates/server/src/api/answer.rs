@@ -10,9 +10,10 @@ use actix_web::{
     },
 };
 use bytes::Bytes;
+use dispatch::{Caller, Route, Router, Served};
 use futures_util::StreamExt;
 use provider::{Error, ErrorKind, Request, Reservation};
-use router::{Caller, Ensemble, Route, Router, RouterError, Served};
+use router::{Ensemble, RouterError};
 use serde::Serialize;
 
 use super::{

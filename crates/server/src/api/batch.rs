@@ -13,9 +13,10 @@ use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, body::BodyStream, http::header, rt, web};
 use bytes::Bytes;
+use dispatch::Route;
 use futures_util::{Stream, StreamExt, stream};
-use provider::{MemoryBudget, Reservation, long_work};
-use router::Route;
+use offload::long_work;
+use provider::{MemoryBudget, Reservation};
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use provider::{Operation, Request, long_work};
-use router::{Blocked, Excluded, Explained, Explanation, Route, Unfit, Upstream};
+use dispatch::Route;
+use offload::long_work;
+use provider::{Operation, Request, Time};
+use router::{Blocked, Candidate, Decision, Excluded, Model, Unfit, Upstream};
 use serde::Serialize;
-use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::admission::{Admitted, RequestContext};
@@ -29,7 +30,7 @@ pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, app: web:
     }
 }
 
-async fn explain(admitted: Admitted, context: &RequestContext) -> Result<Decision, ApiError> {
+async fn explain(admitted: Admitted, context: &RequestContext) -> Result<DecisionView, ApiError> {
     let limits = context.live.server.limits;
     let parsed = long_work(admitted.body.len(), move || {
         (Request::parse(Operation::Chat, admitted.body.clone(), limits), admitted)
@@ -38,14 +39,16 @@ async fn explain(admitted: Admitted, context: &RequestContext) -> Result<Decisio
     let request = request?;
     let resolved = admitted.resolve(&context.live, Some(&request.head.model))?;
     let model = resolved.single(ApiError::ensemble_has_no_decision)?;
-    let explanation = context.app.router.explain(&context.live.table, &request, model.as_deref(), admitted.falls_back);
-    let explanation = explanation.map_err(|error| ApiError::from(&error))?;
-    Ok(Decision::new(&explanation, &request, context.live.table.version.to_string()))
+    let table = &context.live.table;
+    let explained = context.app.router.explain(table, &request, model.as_deref(), admitted.falls_back);
+    let (model, decision) = explained.map_err(|error| ApiError::from(&error))?;
+    Ok(DecisionView::new(&model, &decision, &request, table.version.to_string()))
 }
 
 /// What would be done, and what it was decided on.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Decision {
+#[schema(as = Decision)]
+pub(crate) struct DecisionView {
     model: String,
     strategy: &'static str,
     /// The upstream that would be asked first; null if none could be.
@@ -108,20 +111,19 @@ struct ExcludedView {
     retry_after_s: Option<f64>,
 }
 
-impl Decision {
-    fn new(explanation: &Explanation, request: &Request, config_version: String) -> Self {
-        let now = Instant::now();
+impl DecisionView {
+    fn new(model: &Model, decision: &Decision, request: &Request, config_version: String) -> Self {
+        let candidates = decision.candidates.iter().map(|candidate| CandidateView::of(model, candidate)).collect();
+        let excluded =
+            |(target, why): &(usize, Excluded)| ExcludedView::of(&model.targets()[*target], *why, decision.at);
+        let first = decision.candidates.first().map(|candidate| &model.targets()[candidate.target].spec.id);
         Self {
-            model: explanation.model.as_str().to_owned(),
-            strategy: explanation.strategy.as_str(),
-            upstream: explanation.first().map(|id| id.as_str().to_owned()),
-            reason: explanation.reason.map(router::Reason::as_str),
-            candidates: explanation.order.iter().map(CandidateView::of).collect(),
-            excluded: explanation
-                .excluded
-                .iter()
-                .map(|(upstream, why)| ExcludedView::of(upstream, *why, now))
-                .collect(),
+            model: model.spec.name.as_str().to_owned(),
+            strategy: decision.strategy.as_str(),
+            upstream: first.map(|id| id.as_str().to_owned()),
+            reason: decision.reason.map(router::Reason::as_str),
+            candidates,
+            excluded: decision.excluded.iter().map(excluded).collect(),
             estimated_prompt_tokens: request.estimated_prompt_tokens(),
             config_version,
         }
@@ -129,14 +131,14 @@ impl Decision {
 }
 
 impl CandidateView {
-    fn of(explained: &Explained) -> Self {
-        let (spec, candidate) = (&explained.upstream.spec, &explained.candidate);
+    fn of(model: &Model, candidate: &Candidate) -> Self {
+        let spec = &model.targets()[candidate.target].spec;
         let price = spec.tariff.as_ref().and_then(provider::Tariff::list_price);
         Self {
             upstream: spec.id.as_str().to_owned(),
             provider: spec.provider_name,
-            share: explained.share,
-            owed_requests: candidate.owed,
+            share: model.shares()[candidate.target],
+            owed_requests: candidate.deficit,
             has_ready_worker: candidate.is_ready,
             in_flight: candidate.in_flight,
             max_in_flight: spec.max_in_flight,
@@ -153,7 +155,7 @@ impl CandidateView {
 }
 
 impl ExcludedView {
-    fn of(upstream: &Upstream, why: Excluded, now: Instant) -> Self {
+    fn of(upstream: &Upstream, why: Excluded, now: Time) -> Self {
         let (why, until) = match why {
             Excluded::Unfit(Unfit::Operation) => ("does not serve this operation", None),
             Excluded::Unfit(Unfit::Features) => ("cannot do all that the request asks for", None),
@@ -167,7 +169,7 @@ impl ExcludedView {
             upstream: upstream.spec.id.as_str().to_owned(),
             provider: upstream.spec.provider_name,
             why,
-            retry_after_s: until.map(|until| until.duration_since(now).as_secs_f64()),
+            retry_after_s: until.map(|until| (until - now).as_secs_f64()),
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::{borrow::Cow, sync::Arc};
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use provider::long_work;
-use router::Route;
+use dispatch::Route;
+use offload::long_work;
 
 use super::{
     admission::{Admitted, RequestContext},

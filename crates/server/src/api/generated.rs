@@ -1,9 +1,9 @@
 //! The short form of an answer: its text, and what it took.
 
-use provider::{
-    Choice, Completion, Error, ErrorKind, MemoryBudget, NanoUsd, RequestId, Reservation, long_work, tree_bytes,
-};
-use router::{RouterError, Served};
+use dispatch::Served;
+use offload::long_work;
+use provider::{Choice, Completion, Error, ErrorKind, MemoryBudget, NanoUsd, RequestId, Reservation, tree_bytes};
+use router::RouterError;
 use serde::Serialize;
 use utoipa::ToSchema;
 

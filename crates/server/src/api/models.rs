@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use provider::ModelId;
 use serde_json::{Value, json};
 
 use super::{ENDPOINTS, endpoint, identified};
@@ -21,7 +20,7 @@ pub(crate) async fn list(request: HttpRequest, app: web::Data<Arc<App>>) -> Http
         Ok(key) => key,
         Err(error) => return error.respond(response),
     };
-    let models = live.table.models().map(ModelId::as_str).filter(|name| key.may_use(name)).map(model);
+    let models = live.table.models().map(|known| known.spec.name.as_str()).filter(|name| key.may_use(name)).map(model);
     let models: Vec<Value> = models.chain(live.names.models(&key).map(|name| model(&name))).collect();
     response.json(json!({"object": "list", "data": models}))
 }
@@ -35,7 +34,7 @@ pub(crate) async fn show(request: HttpRequest, name: web::Path<String>, app: web
         Err(error) => return error.respond(response),
     };
     let is_known = |name: &str| {
-        let is_model = live.table.models().any(|known| known.as_str() == name) && key.may_use(name);
+        let is_model = live.table.models().any(|known| known.spec.name.as_str() == name) && key.may_use(name);
         is_model || live.names.models(&key).any(|known| known == name)
     };
     if is_known(&name) {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use provider::{Operation, Request, long_work};
+use offload::long_work;
+use provider::{Operation, Request};
 
 use super::{
     admission::{Admitted, RequestContext},

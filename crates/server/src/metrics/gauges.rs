@@ -1,9 +1,9 @@
 //! What is read off the table at each scrape rather than counted as it happens.
 
+use dispatch::Table;
 use prometheus::{CounterVec, GaugeVec};
-use provider::{MemoryBudget, Tariff};
-use router::{BreakerState, Status, Table, Upstream};
-use tokio::time::Instant;
+use provider::{MemoryBudget, Tariff, Time};
+use router::{BreakerState, Status, Upstream};
 
 use super::{
     contract,
@@ -54,22 +54,22 @@ impl Gauges {
         })
     }
 
-    pub(super) fn read(&self, table: &Table, memory: &MemoryBudget, now: Instant) {
+    pub(super) fn read(&self, table: &Table, memory: &MemoryBudget, now: Time) {
         self.reset();
         self.read_memory(memory);
         self.config_info.with_label_values(&[&*table.version]).set(1.0);
         for upstream in table.upstreams() {
-            let status = upstream.status(now);
+            let status = table.status(upstream, now);
             self.read_health(upstream, &status);
             self.read_capacity(upstream, &status);
             self.read_prices(upstream, &status);
         }
-        for (model, _) in table.model_specs() {
-            if let Some(aim) = model.slo_first_token {
-                self.slo_first_token.with_label_values(&[model.name.as_str()]).set(aim.as_secs_f64());
+        for model in table.models() {
+            if let Some(aim) = model.spec.slo_first_token {
+                self.slo_first_token.with_label_values(&[model.spec.name.as_str()]).set(aim.as_secs_f64());
             }
         }
-        for weight in table.weights(now) {
+        for weight in table.models().flat_map(|model| table.weights(model, now)) {
             let upstream = &weight.upstream.spec;
             let labels = [
                 weight.model.name.as_str(),

@@ -3,9 +3,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use dispatch::{Route, Table, Unreported};
 use prometheus::{Histogram, IntCounter};
 use provider::{ModelId, UpstreamId};
-use router::{ModelSpec, Policy, Reason, Role, Route, StrategyName, Table, Unreported, Upstream};
+use router::{ModelSpec, Policy, Reason, Role, StrategyName, Upstream};
 
 use super::{
     Series,
@@ -45,14 +46,14 @@ pub(super) struct ModelHandles {
 impl Handles {
     /// Adds the series of a table.
     pub(super) fn add(&mut self, table: &Table, series: &Series) {
-        for (spec, policies) in table.model_specs() {
-            let upstreams = table.upstreams().filter(|upstream| is_target(spec, upstream));
-            for upstream in upstreams {
+        for model in table.models() {
+            let spec = &model.spec;
+            for upstream in model.targets() {
                 let pair = Pair::new(series, upstream, spec);
                 self.pairs.entry(upstream.spec.id.clone()).or_default().insert(spec.name.clone(), pair);
             }
             let before = self.models.remove(&spec.name);
-            self.models.insert(spec.name.clone(), ModelHandles::new(series, &spec.name, policies, before));
+            self.models.insert(spec.name.clone(), ModelHandles::new(series, &spec.name, model.policies(), before));
         }
         for upstream in table.upstreams() {
             for reason in Unreported::ALL {
@@ -69,10 +70,6 @@ impl Handles {
     pub(super) fn model(&self, model: &ModelId) -> Option<&ModelHandles> {
         self.models.get(model)
     }
-}
-
-fn is_target(model: &ModelSpec, upstream: &Upstream) -> bool {
-    model.targets.iter().any(|(id, _)| *id == upstream.spec.id)
 }
 
 impl Pair {

@@ -1,7 +1,7 @@
 //! The values of labels that are classes of something finer. Every match is exhaustive: a new outcome asks for its class here.
 
+use dispatch::{Outcome, RequestOutcome};
 use provider::{ErrorKind, Usage};
-use router::{Outcome, RequestOutcome};
 
 /// The label of a model that does not exist.
 pub(super) const OTHER: &str = "other";

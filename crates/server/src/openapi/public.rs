@@ -10,7 +10,7 @@ use super::{
     requests::{BatchRequest, ChatRequest, CompletionRequest, EmbeddingRequest, GenerateRequest},
 };
 use crate::{
-    api::{batch, explain::Decision, generated::Generated},
+    api::{batch, explain::DecisionView, generated::Generated},
     error::ApiError,
 };
 
@@ -188,7 +188,7 @@ fn add_batch(document: &mut Document) {
 }
 
 fn add_explain(document: &mut Document) {
-    let (body, reply) = (document.schema::<ChatRequest>(), document.schema::<Decision>());
+    let (body, reply) = (document.schema::<ChatRequest>(), document.schema::<DecisionView>());
     let sample = json!({
         "model": MODEL, "strategy": "balanced", "upstream": "runpod-8b", "reason": "share",
         "candidates": [{

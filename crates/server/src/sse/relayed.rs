@@ -10,14 +10,13 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use actix_web::body::MessageBody as _;
 use bytes::Bytes;
+use dispatch::{Caller, Event, Observer, RequestEnded, Route, Router, Table};
 use futures_util::{StreamExt as _, stream};
 use proptest::prelude::*;
 use provider::{
     Call, Capacity, Error, Features, Limits, ModelId, Operation, Provider, Reply, ReplyHead, Request, UpstreamId,
 };
-use router::{
-    Caller, Event, ModelSpec, Observer, RequestEnded, Route, Router, StrategyName, Table, Timeouts, UpstreamSpec,
-};
+use router::{ModelSpec, StrategyName, Timeouts, UpstreamSpec};
 use tokio::{runtime::Runtime, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -96,11 +95,11 @@ impl Observer for Nobody {
 
 fn router(odd: Odd) -> Router {
     let second = Duration::from_secs(1);
+    let adapter: Arc<dyn Provider> = Arc::new(Upstream(odd));
     let upstream = UpstreamSpec {
         id: "a".into(),
         provider_name: "odd",
         served_model: "m".to_owned(),
-        provider: Arc::new(Upstream(odd)),
         tariff: None,
         operations: vec![Operation::Chat],
         features: Features::default(),
@@ -118,7 +117,7 @@ fn router(odd: Odd) -> Router {
         early_headers: false,
         targets: vec![(UpstreamId::from("a"), 1.0)],
     };
-    Router::new(Table::new("test", vec![upstream], vec![model], None).expect("a table"), Arc::new(Nobody), 7)
+    Router::new(Table::new("test", vec![(upstream, adapter)], vec![model], None).expect("a table"), Arc::new(Nobody), 7)
 }
 
 /// What the client of `odd` gets.

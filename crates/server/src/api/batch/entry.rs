@@ -5,8 +5,9 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use provider::{Head, MemoryBudget, Request, RequestId, Reservation, long_work};
-use router::{Caller, Route, Subject};
+use dispatch::{Caller, Route, Subject};
+use offload::long_work;
+use provider::{Head, MemoryBudget, Request, RequestId, Reservation};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::{

@@ -1,0 +1,308 @@
+//! One request on its way: moves its state in the engine, writes down what comes of it, and tells once how each attempt and
+//! the request ended, even if it is dropped. A drop is an event of the engine as well: the client left.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::BoxFuture;
+use provider::{Error, Frame, NanoUsd, Quota, ReplyHead, Request, Tariff, Time, Usage};
+use rand::rngs::SmallRng;
+use router::{Action, Attempt, Engine, RequestState, RouterError, Upstream};
+
+use crate::{
+    attempt::Progress,
+    clock::Clock,
+    event::{AttemptEnded, Estimate, Event, EventSink, Failure, Outcome, RequestEnded, RequestOutcome, Route, Subject},
+    table::Table,
+};
+
+/// What the time goes to.
+#[derive(Clone, Copy)]
+enum UnderWay {
+    Deciding,
+    /// It waits for an upstream since then.
+    Calling(Time),
+    /// It waits for another chance since then.
+    Waiting(Time),
+}
+
+/// A request on its way.
+pub(crate) struct RequestContext {
+    pub(crate) subject: Arc<Subject>,
+    pub(crate) sink: Arc<EventSink>,
+    pub(crate) clock: Clock,
+    pub(crate) state: RequestState,
+    /// The table that it is served by.
+    pub(crate) table: Arc<Table>,
+    rng: SmallRng,
+    /// When the whole request was there.
+    arrived: Time,
+    /// The latest attempt.
+    latest: Option<Attempt>,
+    /// What came of it.
+    progress: Progress,
+    /// Whether its end was not told yet.
+    is_calling: bool,
+    failures: Vec<Failure>,
+    under_way: UnderWay,
+    /// Time in calls that are over.
+    upstream_time: Duration,
+    wait_time: Duration,
+    first_token: Option<Duration>,
+    is_over: bool,
+}
+
+impl RequestContext {
+    pub(crate) fn new(
+        subject: Arc<Subject>,
+        sink: Arc<EventSink>,
+        clock: Clock,
+        (table, state): (Arc<Table>, RequestState),
+        rng: SmallRng,
+        arrived: Time,
+    ) -> Self {
+        Self {
+            subject,
+            sink,
+            clock,
+            state,
+            table,
+            rng,
+            arrived,
+            latest: None,
+            progress: Progress::default(),
+            is_calling: false,
+            failures: Vec::new(),
+            under_way: UnderWay::Deciding,
+            upstream_time: Duration::ZERO,
+            wait_time: Duration::ZERO,
+            first_token: None,
+            is_over: false,
+        }
+    }
+
+    /// Does `work` with the engine, under the lock of the model's group.
+    fn engine<R>(&mut self, work: impl FnOnce(&mut Engine, &mut RequestState, &mut SmallRng) -> R) -> R {
+        let Self { table, state, rng, .. } = self;
+        table.with(state.model().group, |engine| work(engine, state, rng))
+    }
+
+    /// The upstream of the latest attempt.
+    pub(crate) fn upstream(&self) -> Option<&Arc<Upstream>> {
+        self.latest.map(|attempt| &self.state.model().targets()[attempt.target])
+    }
+
+    /// The head of the answer came.
+    pub(crate) fn replied(&mut self, head: &ReplyHead) {
+        self.progress.replied(head);
+    }
+
+    /// A frame is relayed.
+    pub(crate) fn relays(&mut self, frame: &Frame) {
+        self.progress.record(frame, self.subject.route != Route::Embeddings);
+    }
+
+    /// A frame that is still held says what was used. The price of a whole answer is said before its only frame is relayed.
+    pub(crate) fn counted(&mut self, usage: Option<Usage>) {
+        self.progress.usage = usage.or(self.progress.usage);
+    }
+
+    /// The list price of the answer, if it is counted already.
+    pub(crate) fn cost(&self) -> Option<NanoUsd> {
+        self.progress.cost(self.tariff())
+    }
+
+    fn tariff(&self) -> Option<&Tariff> {
+        self.upstream()?.spec.tariff.as_ref()
+    }
+
+    /// What the request says and who sent it, which tells it from others.
+    fn identify(&mut self, request: &Request) {
+        if self.state.fingerprint().is_none() {
+            self.state.identify(request.fingerprint(self.subject.key.as_deref().unwrap_or_default()));
+        }
+    }
+
+    /// The request begins.
+    pub(crate) fn arrived(&mut self, now: Time) -> Action {
+        self.engine(|engine, state, rng| engine.arrived(state, now, rng))
+    }
+
+    /// The wait for another chance begins.
+    pub(crate) fn waits(&mut self) {
+        let now = self.clock.now();
+        self.spend_until(now);
+        self.under_way = UnderWay::Waiting(now);
+    }
+
+    /// The wait for another chance is over.
+    pub(crate) fn timer(&mut self) -> Action {
+        let now = self.clock.now();
+        self.engine(|engine, state, rng| engine.timer(state, now, rng))
+    }
+
+    /// The call of `attempt` begins.
+    pub(crate) fn begins(&mut self, attempt: Attempt) {
+        self.spend_until(attempt.started);
+        self.under_way = UnderWay::Calling(attempt.started);
+        self.latest = Some(attempt);
+        self.progress = Progress::default();
+        self.is_calling = true;
+    }
+
+    /// The call failed before content came; `None` if it was cancelled at its limit.
+    pub(crate) fn failed(&mut self, request: &Request, error: Option<Error>) -> Action {
+        let now = self.clock.now();
+        self.identify(request);
+        let error = error.unwrap_or_else(|| self.engine(|engine, state, _| engine.overdue(state, now)));
+        self.end_failed(&error, now);
+        let status = error.status;
+        let (is_news, action) = self.engine(|engine, state, rng| {
+            (engine.is_refusal_news(state, &error, now), engine.failed(state, error, now, rng))
+        });
+        if is_news {
+            self.warn_of_refusal(status);
+        }
+        action
+    }
+
+    /// Says that the upstream refuses requests in a way that may be a mistake of the configuration. Not its words: they may
+    /// quote a prompt.
+    fn warn_of_refusal(&self, status: Option<u16>) {
+        let Some(upstream) = self.upstream() else { return };
+        tracing::warn!(
+            upstream = %upstream.spec.id,
+            status,
+            "the upstream refused a request that others may take: if it refuses all, look at its base_url, key and model"
+        );
+    }
+
+    /// Content came: the answer is committed to the attempt. Returns when.
+    pub(crate) fn committed(&mut self, request: &Request, quota: Quota) -> Time {
+        let now = self.clock.now();
+        // To read a whole body once more costs time: a whole answer is over with this, and only a doubt asks who got it.
+        if self.subject.stream || self.engine(|engine, state, _| engine.is_in_doubt(state)) {
+            self.identify(request);
+        }
+        self.engine(|engine, state, rng| engine.first_token(state, quota, now, rng));
+        self.first_token = Some(now - self.arrived);
+        self.progress.first_token = self.latest.map(|attempt| now - attempt.started);
+        now
+    }
+
+    /// The answer is complete. Returns what must be done before its end is released.
+    pub(crate) fn served(&mut self) -> Option<BoxFuture<'static, ()>> {
+        let now = self.clock.now();
+        self.engine(|engine, state, _| engine.served(state, now));
+        self.end_attempt(Outcome::Served, now);
+        self.end(RequestOutcome::Served, now)
+    }
+
+    /// The answer broke off after content had come.
+    pub(crate) fn broke(&mut self, error: &Error) {
+        let now = self.clock.now();
+        self.engine(|engine, state, rng| engine.broke(state, error, now, rng));
+        self.end_failed(error, now);
+        drop(self.end(RequestOutcome::Broken(error.kind), now));
+    }
+
+    /// Nobody serves the request.
+    pub(crate) fn gave_up(&mut self, error: &RouterError) {
+        drop(self.end(error.into(), self.clock.now()));
+    }
+
+    /// Adds the time of what was under way.
+    fn spend_until(&mut self, now: Time) {
+        match std::mem::replace(&mut self.under_way, UnderWay::Deciding) {
+            UnderWay::Deciding => {}
+            UnderWay::Calling(since) => self.upstream_time += now - since,
+            UnderWay::Waiting(since) => self.wait_time += now - since,
+        }
+    }
+
+    /// The attempt under way has failed.
+    fn end_failed(&mut self, error: &Error, now: Time) {
+        self.progress.identified(&error.ids);
+        self.end_attempt(Outcome::Failed(error.kind), now);
+        self.spend_until(now);
+        let (Some(upstream), Some(attempt)) = (self.upstream(), self.latest) else { return };
+        self.failures.push(Failure {
+            upstream: upstream.spec.id.clone(),
+            kind: error.kind,
+            status: error.status,
+            ids: self.progress.ids.clone(),
+            duration: now - attempt.started,
+        });
+    }
+
+    /// Tells that the attempt under way is over, if there is one.
+    fn end_attempt(&mut self, outcome: Outcome, now: Time) {
+        let (Some(upstream), Some(attempt)) = (self.upstream(), self.latest) else { return };
+        if !self.is_calling {
+            return;
+        }
+        let ended = AttemptEnded {
+            subject: self.subject.clone(),
+            upstream: upstream.spec.id.clone(),
+            role: attempt.role,
+            after: self.failures.last().map(|failure| (failure.upstream.clone(), failure.kind)),
+            strategy: self.state.model().spec.strategy,
+            reason: attempt.reason,
+            outcome,
+            usage: self.progress.usage,
+            cost: self.cost(),
+            estimate: self.estimate(outcome),
+            ids: self.progress.ids.clone(),
+            first_token: self.progress.first_token,
+            duration: now - attempt.started,
+        };
+        self.is_calling = false;
+        self.sink.observer.on(&Event::AttemptEnded(&ended));
+    }
+
+    fn estimate(&self, outcome: Outcome) -> Option<Estimate> {
+        self.progress.estimate(outcome, self.state.facts().prompt_tokens, self.tariff())
+    }
+
+    /// Tells that the request is over. Returns what must be done before the end of a complete answer is released.
+    fn end(&mut self, outcome: RequestOutcome, now: Time) -> Option<BoxFuture<'static, ()>> {
+        self.is_over = true;
+        self.spend_until(now);
+        // What an attempt used that did not serve is in its own event.
+        let serving = self.state.is_committed().then_some(&self.progress);
+        let model = self.state.model();
+        let ended = RequestEnded {
+            subject: self.subject.clone(),
+            outcome,
+            attempts: self.state.attempts(),
+            failures: std::mem::take(&mut self.failures),
+            upstream: self.upstream().map(|upstream| upstream.spec.id.clone()),
+            ids: serving.map(|progress| progress.ids.clone()).unwrap_or_default(),
+            strategy: self.latest.map(|_| model.spec.strategy),
+            reason: self.latest.map(|attempt| attempt.reason),
+            usage: serving.and_then(|progress| progress.usage),
+            cost: serving.and_then(|_| self.cost()),
+            estimate: serving.and_then(|_| self.estimate(outcome.of_attempt())),
+            policies: model.policies().clone(),
+            first_token: self.first_token,
+            upstream_time: self.upstream_time,
+            wait_time: self.wait_time,
+            duration: now - self.arrived,
+            config_version: self.table.version.clone(),
+        };
+        self.sink.observer.on(&Event::RequestEnded(&ended));
+        if outcome == RequestOutcome::Served { self.sink.observer.settle(&ended) } else { None }
+    }
+}
+
+/// The client left, or the router stopped.
+impl Drop for RequestContext {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        let now = self.clock.now();
+        self.engine(|engine, state, _| engine.left(state, now));
+        self.end_attempt(self.sink.dropped_attempt(), now);
+        drop(self.end(self.sink.dropped_request(), now));
+    }
+}

@@ -1,0 +1,367 @@
+//! What the router tells the outside. Metrics, ledger and access log each render the same events.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::future::BoxFuture;
+use provider::{ErrorKind, ModelId, NanoUsd, Operation, RequestId, UpstreamId, UpstreamIds, Usage};
+use router::{Policy, Reason, Role, RouterError, StrategyName};
+
+/// The call of the API that a request came by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Route {
+    /// A chat.
+    Chat,
+    /// A text completion.
+    Completions,
+    /// Embeddings.
+    Embeddings,
+    /// A prompt in the short form.
+    Generate,
+    /// One of several prompts that came together.
+    Batch,
+    /// A member of an ensemble, or its judge.
+    Ensemble,
+}
+
+impl Route {
+    /// Every route.
+    pub const ALL: [Self; 6] =
+        [Self::Chat, Self::Completions, Self::Embeddings, Self::Generate, Self::Batch, Self::Ensemble];
+
+    /// The name used in metrics and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::Completions => "completions",
+            Self::Embeddings => "embeddings",
+            Self::Generate => "generate",
+            Self::Batch => "batch",
+            Self::Ensemble => "ensemble",
+        }
+    }
+}
+
+impl From<Operation> for Route {
+    fn from(operation: Operation) -> Self {
+        match operation {
+            Operation::Chat => Self::Chat,
+            Operation::Completions => Self::Completions,
+            Operation::Embeddings => Self::Embeddings,
+        }
+    }
+}
+
+/// Who asked for what.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// The request's id.
+    pub request_id: RequestId,
+    /// The call that it came by.
+    pub route: Route,
+    /// Whether a stream was asked for.
+    pub stream: bool,
+    /// The public model, if there is one of that name.
+    pub model: Option<ModelId>,
+    /// The client key's id.
+    pub key: Option<Arc<str>>,
+    /// The client key's team.
+    pub team: Option<Arc<str>>,
+}
+
+/// Why an upstream did not say what an attempt used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Unreported {
+    /// The client left before the end.
+    ClientGone,
+    /// The answer broke off, took too long, or was cut by the router's stop.
+    Broken,
+    /// The answer was complete and said nothing.
+    Missing,
+}
+
+impl Unreported {
+    /// Every reason.
+    pub const ALL: [Self; 3] = [Self::ClientGone, Self::Broken, Self::Missing];
+
+    /// The name used in metrics and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientGone => "client_gone",
+            Self::Broken => "broken",
+            Self::Missing => "missing",
+        }
+    }
+}
+
+/// What an attempt is thought to have used whose upstream did not say: the prompt by its size, the answer by its pieces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Estimate {
+    /// Why there is no better figure.
+    pub reason: Unreported,
+    /// The tokens.
+    pub usage: Usage,
+    /// Their list price, if the upstream has one.
+    pub cost: Option<NanoUsd>,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The answer was complete.
+    Served,
+    /// It failed.
+    Failed(ErrorKind),
+    /// The client left first.
+    ClientGone,
+    /// The router stopped first.
+    Stopped,
+}
+
+impl Outcome {
+    /// The name used in metrics and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Served => "served",
+            Self::Failed(kind) => kind.as_str(),
+            Self::ClientGone => "client_gone",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// One call to one upstream is over.
+#[derive(Debug, Clone)]
+pub struct AttemptEnded {
+    /// The request that it was for.
+    pub subject: Arc<Subject>,
+    /// The upstream.
+    pub upstream: UpstreamId,
+    /// What it is among the attempts of its request.
+    pub role: Role,
+    /// What failed just before it, if anything did.
+    pub after: Option<(UpstreamId, ErrorKind)>,
+    /// How the upstream was chosen.
+    pub strategy: StrategyName,
+    /// Why it was chosen.
+    pub reason: Reason,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What the upstream counted, if it did.
+    pub usage: Option<Usage>,
+    /// Its list price for that, if both are known.
+    pub cost: Option<NanoUsd>,
+    /// What it probably used, if the upstream did not say but did work.
+    pub estimate: Option<Estimate>,
+    /// What the upstream calls the call and its worker, if it said.
+    pub ids: UpstreamIds,
+    /// From sending the request to the first token.
+    pub first_token: Option<Duration>,
+    /// From sending the request to the end.
+    pub duration: Duration,
+}
+
+/// How a request ended, as the client saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestOutcome {
+    /// Answered in full.
+    Served,
+    /// Refused before any attempt, for the client's own fault; the text is the error code that the client got.
+    Rejected(&'static str),
+    /// Refused before any attempt, for lack of room or of upstreams; the text is the error code that the client got.
+    Unavailable(&'static str),
+    /// No upstream could answer; the kind is the one that the client was told of.
+    Failed(ErrorKind),
+    /// The stream broke after the first token.
+    Broken(ErrorKind),
+    /// The client left first.
+    ClientGone,
+    /// The router stopped first.
+    Stopped,
+}
+
+impl RequestOutcome {
+    /// The name used in metrics and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Served => "served",
+            Self::Rejected(_) => "rejected",
+            Self::Unavailable(_) => "unavailable",
+            Self::Failed(_) => "failed",
+            Self::Broken(_) => "broken",
+            Self::ClientGone => "client_gone",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// How the request's last attempt ended, if it had one under way.
+    pub(crate) const fn of_attempt(self) -> Outcome {
+        match self {
+            Self::Served => Outcome::Served,
+            Self::Failed(kind) | Self::Broken(kind) => Outcome::Failed(kind),
+            Self::ClientGone => Outcome::ClientGone,
+            Self::Rejected(_) | Self::Unavailable(_) | Self::Stopped => Outcome::Stopped,
+        }
+    }
+
+    /// What exactly went wrong; empty if nothing did.
+    pub const fn detail(self) -> &'static str {
+        match self {
+            Self::Served | Self::ClientGone | Self::Stopped => "",
+            Self::Rejected(code) | Self::Unavailable(code) => code,
+            Self::Failed(kind) | Self::Broken(kind) => kind.as_str(),
+        }
+    }
+}
+
+/// How a request ended that was not served.
+impl From<&RouterError> for RequestOutcome {
+    fn from(error: &RouterError) -> Self {
+        match error {
+            RouterError::NoSuchModel(_) => Self::Rejected("model_not_found"),
+            RouterError::Unsupported { .. } => Self::Rejected("unsupported"),
+            RouterError::ContextOverflow { .. } => Self::Rejected("context_length_exceeded"),
+            RouterError::NoUpstream { .. } => Self::Unavailable("no_upstream"),
+            RouterError::Failed { error, .. } => Self::Failed(error.kind),
+        }
+    }
+}
+
+/// An attempt that did not serve its request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The upstream.
+    pub upstream: UpstreamId,
+    /// What went wrong.
+    pub kind: ErrorKind,
+    /// The status that the upstream answered or meant, if it did.
+    pub status: Option<u16>,
+    /// What the upstream calls the call and its worker, if it said.
+    pub ids: UpstreamIds,
+    /// From sending the request to the failure.
+    pub duration: Duration,
+}
+
+/// One client request is over.
+#[derive(Debug, Clone)]
+pub struct RequestEnded {
+    /// Who asked for what.
+    pub subject: Arc<Subject>,
+    /// How it ended.
+    pub outcome: RequestOutcome,
+    /// How many attempts were made.
+    pub attempts: u32,
+    /// Those that failed, in order.
+    pub failures: Vec<Failure>,
+    /// The upstream that served it, or failed last.
+    pub upstream: Option<UpstreamId>,
+    /// What the upstream that served it calls the call and its worker, if it said.
+    pub ids: UpstreamIds,
+    /// How that one was chosen.
+    pub strategy: Option<StrategyName>,
+    /// Why that one was chosen.
+    pub reason: Option<Reason>,
+    /// What the serving upstream counted.
+    pub usage: Option<Usage>,
+    /// Its list price for that.
+    pub cost: Option<NanoUsd>,
+    /// What the serving upstream probably used, if it did not say.
+    pub estimate: Option<Estimate>,
+    /// What the model's tokens would cost under other policies.
+    pub policies: Arc<[Policy]>,
+    /// From the request's arrival at the router to the first token.
+    pub first_token: Option<Duration>,
+    /// Time in calls to upstreams.
+    pub upstream_time: Duration,
+    /// Time spent waiting before repeats.
+    pub wait_time: Duration,
+    /// From the request's arrival at the router to the end.
+    pub duration: Duration,
+    /// The configuration that it was served under.
+    pub config_version: Arc<str>,
+}
+
+impl RequestEnded {
+    /// A request that never reached the router.
+    pub fn refused(subject: Subject, outcome: RequestOutcome, duration: Duration, config_version: Arc<str>) -> Self {
+        Self {
+            subject: Arc::new(subject),
+            outcome,
+            attempts: 0,
+            failures: Vec::new(),
+            upstream: None,
+            ids: UpstreamIds::default(),
+            strategy: None,
+            reason: None,
+            usage: None,
+            cost: None,
+            estimate: None,
+            policies: Arc::default(),
+            first_token: None,
+            upstream_time: Duration::ZERO,
+            wait_time: Duration::ZERO,
+            duration,
+            config_version,
+        }
+    }
+
+    /// What the served tokens would have cost at the model's configured baseline; unknown unless they were counted.
+    pub fn baseline_cost(&self) -> Option<NanoUsd> {
+        let configured = self.policies.iter().find(|policy| &*policy.name == Policy::CONFIGURED)?;
+        Some(configured.price.cost(&self.usage?))
+    }
+
+    /// The router's own part of the time.
+    pub fn overhead(&self) -> Duration {
+        self.duration.saturating_sub(self.upstream_time).saturating_sub(self.wait_time)
+    }
+}
+
+/// Something happened.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// One call to one upstream is over.
+    AttemptEnded(&'a AttemptEnded),
+    /// One client request is over: exactly once each, rejections included.
+    RequestEnded(&'a RequestEnded),
+}
+
+/// Listens to events. Called on the request's path: must not block.
+pub trait Observer: Send + Sync {
+    /// Something happened.
+    fn on(&self, event: &Event<'_>);
+
+    /// What must be done before the end of a complete answer is released; `None` if nothing must.
+    fn settle(&self, ended: &RequestEnded) -> Option<BoxFuture<'static, ()>>;
+}
+
+/// The way to the observer. It knows whether the router stops: what is dropped then was not left by its client.
+pub(crate) struct EventSink {
+    pub(crate) observer: Arc<dyn Observer>,
+    is_stopping: AtomicBool,
+}
+
+impl EventSink {
+    pub(crate) fn new(observer: Arc<dyn Observer>) -> Self {
+        Self { observer, is_stopping: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Release);
+    }
+
+    /// How an attempt ended that was dropped.
+    pub(crate) fn dropped_attempt(&self) -> Outcome {
+        if self.is_stopping.load(Ordering::Acquire) { Outcome::Stopped } else { Outcome::ClientGone }
+    }
+
+    /// How a request ended that was dropped.
+    pub(crate) fn dropped_request(&self) -> RequestOutcome {
+        if self.is_stopping.load(Ordering::Acquire) { RequestOutcome::Stopped } else { RequestOutcome::ClientGone }
+    }
+}

@@ -1,0 +1,56 @@
+//! The engine of a group of models that share upstreams, behind the one lock of the group.
+//!
+//! The lock is held for one event and never across an await, a call to a provider or to an observer: [`Group::with`] takes a
+//! closure, so that nothing can hold it longer.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use router::Engine;
+
+/// A group's engine, or the way to it.
+pub(crate) struct Group(Mutex<Seat>);
+
+enum Seat {
+    Here(Engine),
+    /// A reload joined the group with another one. Requests from before it come by here.
+    Joined(Arc<Group>),
+}
+
+impl Default for Group {
+    fn default() -> Self {
+        Self(Mutex::new(Seat::Here(Engine::default())))
+    }
+}
+
+impl Group {
+    /// Does `work` with the group's engine.
+    pub(crate) fn with<R>(&self, work: impl FnOnce(&mut Engine) -> R) -> R {
+        let joined = match &mut *self.0.lock() {
+            Seat::Here(engine) => return work(engine),
+            Seat::Joined(group) => group.clone(),
+        };
+        joined.with(work)
+    }
+
+    /// The group that this one was joined with, or itself.
+    pub(crate) fn joined(self: &Arc<Self>) -> Arc<Self> {
+        match &*self.0.lock() {
+            Seat::Here(_) => self.clone(),
+            Seat::Joined(group) => group.joined(),
+        }
+    }
+
+    /// Joins this group with `other`: from now on both are one. Groups are joined one pair at a time.
+    pub(crate) fn join(self: &Arc<Self>, other: &Arc<Self>) {
+        let (into, from) = (self.joined(), other.joined());
+        if Arc::ptr_eq(&into, &from) {
+            return;
+        }
+        // Held until all is moved, so that whoever comes by finds what is known.
+        let mut seat = from.0.lock();
+        if let Seat::Here(engine) = std::mem::replace(&mut *seat, Seat::Joined(into.clone())) {
+            into.with(|joined| joined.absorb(engine));
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Carries out what `router` decides: calls upstreams, keeps the timers, relays answers, and tells what happened as events.
+//!
+//! Knows no HTTP, no files, no metrics: requests and replies come and go in the words of `provider`. A request crosses into
+//! this crate once, at [`Router::call`].
+
+mod addition;
+mod answer;
+mod attempt;
+mod clock;
+mod context;
+mod ensemble;
+mod event;
+mod group;
+mod serve;
+mod table;
+#[cfg(test)]
+mod testing;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+pub use answer::Answer;
+use answer::Relay;
+use arc_swap::ArcSwap;
+use clock::Clock;
+use context::RequestContext;
+use event::EventSink;
+pub use event::{
+    AttemptEnded, Estimate, Event, Failure, Observer, Outcome, RequestEnded, RequestOutcome, Route, Subject, Unreported,
+};
+use provider::{Call, MemoryBudget, NanoUsd, ReplyHead, Request, RequestId, Time, UpstreamId};
+use rand::{SeedableRng, rngs::SmallRng};
+use router::{Choice, Decision, Model, Named, Reason, RequestState, RouterError, Upstream};
+pub use table::Table;
+use tokio::time::{Instant, timeout};
+
+/// Time that a capacity may take to come, however often it is asked for.
+const LEAST_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Who calls, beyond the request itself.
+#[derive(Clone)]
+pub struct Caller {
+    /// The request's id.
+    pub request_id: RequestId,
+    /// The client key's id.
+    pub key: Option<Arc<str>>,
+    /// The client key's team.
+    pub team: Option<Arc<str>>,
+    /// The table that the request is served by: the one in force when it came in, whatever comes into force meanwhile.
+    pub table: Arc<Table>,
+    /// When the whole request was there: what the router itself takes is counted from here.
+    pub arrived: Instant,
+    /// The call of the API that it came by.
+    pub route: Route,
+    /// What is to serve, as [`router::Table::choose`] reads it, if that is not what the request's body says.
+    pub model: Option<String>,
+    /// Whether others may serve when an upstream that was named fails.
+    pub falls_back: bool,
+    /// When the client's patience ends, if that is before the model's own deadline.
+    pub deadline: Option<Instant>,
+    /// What its bodies and answers are counted in.
+    pub memory: MemoryBudget,
+}
+
+/// A reply that is on its way.
+pub struct Served {
+    /// The upstream that serves it.
+    pub upstream: UpstreamId,
+    /// The kind of provider behind it.
+    pub provider: &'static str,
+    /// How many attempts it took.
+    pub attempts: u32,
+    /// Why this upstream was chosen.
+    pub reason: Reason,
+    /// Its list price, where it is known before the body: for whole answers.
+    pub cost: Option<NanoUsd>,
+    /// What was changed in the request.
+    pub head: ReplyHead,
+    /// The answer.
+    pub answer: Answer,
+}
+
+impl Served {
+    /// The reply of `upstream`, which was chosen for `reason`.
+    fn new(head: ReplyHead, relay: Relay, upstream: &Upstream, reason: Reason) -> Self {
+        let (attempts, cost) = (relay.context().state.attempts(), relay.context().cost());
+        let answer = Answer::relayed(relay);
+        let cost = cost.filter(|_| answer.whole().is_some());
+        let (id, provider) = (upstream.spec.id.clone(), upstream.spec.provider_name);
+        Self { upstream: id, provider, attempts, reason, cost, head, answer }
+    }
+}
+
+/// The router.
+pub struct Router {
+    table: ArcSwap<Table>,
+    sink: Arc<EventSink>,
+    clock: Clock,
+    /// The seed of the next request's random numbers.
+    seed: AtomicU64,
+}
+
+impl Router {
+    /// A router over `table` that tells `observer` what happens; `seed` makes its random choices repeatable.
+    pub fn new(table: Table, observer: Arc<dyn Observer>, seed: u64) -> Self {
+        let sink = Arc::new(EventSink::new(observer));
+        Self { table: ArcSwap::from_pointee(table), sink, clock: Clock::start(), seed: AtomicU64::new(seed) }
+    }
+
+    /// Serves `request`, from whichever upstream can.
+    pub async fn call(&self, request: &Request, caller: Caller) -> Result<Served, RouterError> {
+        let name = caller.model.as_deref().unwrap_or(&request.head.model);
+        let choice = caller.table.choose(name);
+        let subject = Subject {
+            request_id: caller.request_id.clone(),
+            route: caller.route,
+            stream: request.head.stream,
+            model: choice.as_ref().map(|choice| choice.model().clone()),
+            key: caller.key,
+            team: caller.team,
+        };
+        let Some(Choice { model, target }) = choice else {
+            let error = RouterError::NoSuchModel(name.to_owned());
+            self.refuse(subject, &error, caller.arrived, &caller.table);
+            return Err(error);
+        };
+        let now = self.clock.now();
+        let deadline = now + model.spec.deadline;
+        let deadline = caller.deadline.map_or(deadline, |sooner| deadline.min(self.clock.time(sooner)));
+        let named = target.map(|target| Named { target, falls_back: caller.falls_back });
+        // On the heap: it goes from here into the answer, and with that through the hands of the server.
+        let context = Box::new(RequestContext::new(
+            Arc::new(subject),
+            self.sink.clone(),
+            self.clock,
+            (caller.table, RequestState::new(model, serve::facts(request), named, deadline)),
+            SmallRng::seed_from_u64(self.seed.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed)),
+            self.clock.time(caller.arrived),
+        ));
+        let call = Call { request_id: caller.request_id, adjustment: None, memory: caller.memory };
+        serve::serve(request, call, context, now).await
+    }
+
+    /// Tells of a request that asks for no model of the table.
+    fn refuse(&self, subject: Subject, error: &RouterError, arrived: Instant, table: &Table) {
+        let ended = RequestEnded::refused(subject, error.into(), arrived.elapsed(), table.version.clone());
+        self.sink.observer.on(&Event::RequestEnded(&ended));
+    }
+
+    /// Says what would become of `request` at this moment, as [`Self::call`] would decide; nobody is called or debited.
+    /// `falls_back` says whether others may serve where the name is that of an upstream.
+    pub fn explain(
+        &self,
+        table: &Table,
+        request: &Request,
+        name: Option<&str>,
+        falls_back: bool,
+    ) -> Result<(Arc<Model>, Decision), RouterError> {
+        let name = name.unwrap_or(&request.head.model);
+        let no_such_model = || RouterError::NoSuchModel(name.to_owned());
+        let Choice { model, target } = table.choose(name).ok_or_else(no_such_model)?;
+        let (facts, named) = (serve::facts(request), target.map(|target| Named { target, falls_back }));
+        let mut rng = SmallRng::seed_from_u64(self.seed.load(Ordering::Relaxed));
+        let now = self.clock.now();
+        let decision = table.with(model.group, |engine| engine.explain(&model, &facts, named, now, &mut rng).clone());
+        Ok((model, decision))
+    }
+
+    /// The table in force.
+    pub fn table(&self) -> Arc<Table> {
+        self.table.load_full()
+    }
+
+    /// Puts another table in force. Requests under way finish under the old one.
+    pub fn replace_table(&self, table: Table) {
+        self.table.store(Arc::new(table));
+    }
+
+    /// This moment, for questions to a table.
+    pub fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// The router stops: what is dropped from now on was not left by its client.
+    pub fn stop(&self) {
+        self.sink.stop();
+    }
+
+    /// Asks every upstream for its capacity whose turn it is. To be called about once a second.
+    pub async fn poll_capacity(&self) {
+        let table = self.table.load_full();
+        let now = self.clock.now();
+        let is_due =
+            |upstream: &&Arc<Upstream>| table.with(upstream.group, |engine| engine.is_capacity_due(upstream, now));
+        let polls = table.upstreams().filter(is_due).map(|upstream| self.ask_capacity(&table, upstream));
+        futures_util::future::join_all(polls).await;
+    }
+
+    async fn ask_capacity(&self, table: &Table, upstream: &Upstream) {
+        let patience = upstream.spec.capacity_poll.max(LEAST_PATIENCE);
+        match timeout(patience, table.provider(upstream).capacity()).await {
+            Ok(Ok(capacity)) => {
+                let now = self.clock.now();
+                table.with(upstream.group, |engine| engine.record_capacity(upstream, capacity, now));
+            }
+            Ok(Err(error)) => tracing::debug!(upstream = %upstream.spec.id, %error, "capacity is unknown"),
+            Err(_) => tracing::debug!(upstream = %upstream.spec.id, "capacity is unknown: no answer in time"),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Carries a request's actions out, one after the other, until an answer is committed or nobody serves it.
+
+use std::collections::VecDeque;
+
+use futures_util::StreamExt;
+use provider::{Call, Error, ErrorKind, Frame, Reply, ReplyHead, Request, Reservation, Time};
+use router::{Action, Facts, RouterError, Start, Upstream};
+use tokio::time::{sleep_until, timeout_at};
+
+use crate::{Served, answer::Relay, context::RequestContext};
+
+/// Most bytes that are held before the first frame with content.
+const MAX_HELD: usize = 64 << 10;
+
+/// What routing needs to know of a request.
+pub(crate) fn facts(request: &Request) -> Facts {
+    Facts {
+        operation: request.operation,
+        stream: request.head.stream,
+        features: request.head.features,
+        body_bytes: request.body_bytes() as u64,
+        prompt_tokens: request.estimated_prompt_tokens(),
+        max_tokens: request.head.max_tokens,
+        choices: request.head.choices(),
+    }
+}
+
+/// Serves `request`, which begins now.
+pub(crate) async fn serve(
+    request: &Request,
+    mut call: Call,
+    mut context: Box<RequestContext>,
+    now: Time,
+) -> Result<Served, RouterError> {
+    let mut action = context.arrived(now);
+    loop {
+        let error = match action {
+            Action::Start(Start { attempt, limit, adjustment }) => {
+                context.begins(attempt);
+                call.adjustment = adjustment;
+                let upstream = context.state.model().targets()[attempt.target].clone();
+                let limit = context.clock.instant(limit);
+                match timeout_at(limit, open(&upstream, request, &call, &mut context)).await {
+                    Ok(Ok(opened)) => {
+                        let (head, relay) = commit(request, opened, context);
+                        return Ok(Served::new(head, relay, &upstream, attempt.reason));
+                    }
+                    Ok(Err(error)) => Some(error),
+                    Err(_) => None,
+                }
+            }
+            Action::Wait { until } => {
+                context.waits();
+                sleep_until(context.clock.instant(until)).await;
+                action = context.timer();
+                continue;
+            }
+            Action::GiveUp(error) => {
+                context.gave_up(&error);
+                return Err(error);
+            }
+        };
+        action = context.failed(request, error);
+    }
+}
+
+/// An answer that has begun, and the frames of it that are held.
+struct Opened {
+    reply: Reply,
+    held: VecDeque<Frame>,
+    reservation: Reservation,
+}
+
+/// Sends the request and waits for the first frame with content.
+async fn open(
+    upstream: &Upstream,
+    request: &Request,
+    call: &Call,
+    context: &mut RequestContext,
+) -> Result<Opened, Error> {
+    let mut reply = context.table.provider(upstream).call(request, call).await?;
+    context.replied(&reply.head);
+    let mut held = VecDeque::new();
+    let mut reservation = call.memory.nothing();
+    while let Some(frame) = reply.frames.next().await {
+        let frame = frame?;
+        let (commits, is_last) = (frame.kind.commits(), frame.kind.is_last());
+        if !commits {
+            reservation.resize(reservation.bytes() + frame.bytes.len())?;
+        }
+        held.push_back(frame);
+        if commits || reservation.bytes() > MAX_HELD {
+            return Ok(Opened { reply, held, reservation });
+        }
+        if is_last {
+            break;
+        }
+    }
+    Err(Error::new(ErrorKind::Protocol, "the upstream's answer is empty"))
+}
+
+/// The answer is this one.
+fn commit(request: &Request, opened: Opened, mut context: Box<RequestContext>) -> (ReplyHead, Relay) {
+    let Opened { reply, held, reservation } = opened;
+    let now = context.committed(request, reply.head.quota);
+    for frame in &held {
+        context.counted(frame.usage);
+    }
+    (reply.head, Relay::new((held, reservation), reply.frames, context, now))
+}

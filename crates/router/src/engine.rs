@@ -1,0 +1,206 @@
+//! The engine: all that is known of a group of models and upstreams, and what is done about a request after each event.
+//!
+//! It waits for nothing, reads no clock and draws no number by itself, so that the same code serves calls in real time, a
+//! simulation in virtual time, and tests by hand. A driver owns it, passes the time and a generator in, carries out each
+//! [`Action`], and tells what came of it. Events of one request come in this order:
+//!
+//! 1. [`arrived`](Engine::arrived), once;
+//! 2. after [`Action::Wait`]: [`timer`](Engine::timer); after [`Action::Start`]: [`failed`](Engine::failed), or
+//!    [`first_token`](Engine::first_token) and then [`served`](Engine::served) or [`broke`](Engine::broke); or, at any time,
+//!    [`left`](Engine::left), if nobody waits for the answer any more.
+
+mod fallback;
+mod health;
+
+use provider::{Capacity, Time};
+use rand::Rng;
+
+use crate::{
+    budget::Budget,
+    candidate::{NoCandidate, Situation},
+    decision::{Decision, Reason, Role},
+    facts::{Facts, Named},
+    history::History,
+    key::States,
+    request::{Attempt, RequestState},
+    share::Deficits,
+    table::{Model, ModelSpec},
+    upstream::{self, Snapshot, Status, Upstream},
+};
+
+/// What is known of a group of models and upstreams.
+#[derive(Debug, Default)]
+pub struct Engine {
+    upstreams: States<upstream::State>,
+    models: States<ModelState>,
+    /// The latest decision, whose lists are used again.
+    decision: Decision,
+}
+
+/// What is known of a model.
+#[derive(Debug)]
+struct ModelState {
+    deficits: Deficits,
+    budget: Budget,
+}
+
+impl ModelState {
+    fn new(model: &Model) -> Self {
+        Self { deficits: Deficits::new(model.shares().iter().map(|_| 0.0)), budget: Budget::default() }
+    }
+}
+
+/// A target's part of its model's requests.
+#[derive(Debug)]
+pub struct Weight<'a> {
+    /// The model.
+    pub model: &'a ModelSpec,
+    /// The target.
+    pub upstream: &'a Upstream,
+    /// What its model's configuration says, 0 to 1.
+    pub configured: f64,
+    /// What comes of it while some targets take no calls, 0 to 1.
+    pub effective: f64,
+}
+
+impl Engine {
+    /// What would be decided for a request at this moment. Nobody is debited.
+    pub fn explain(
+        &mut self,
+        model: &Model,
+        facts: &Facts,
+        named: Option<Named>,
+        now: Time,
+        rng: &mut dyn Rng,
+    ) -> &Decision {
+        let history = History::new(model.targets().len(), named);
+        let Self { upstreams, models, decision } = self;
+        let deficits = &models.of(&model.key, || ModelState::new(model)).deficits;
+        let situation = Situation { model, facts, history: &history, repeats: false, now };
+        // Why there is no candidate is in the decision: all are excluded.
+        let _none = decision.make(&situation, deficits, upstreams, rng);
+        decision
+    }
+
+    /// The latest decision, for the record.
+    pub fn decision(&self) -> &Decision {
+        &self.decision
+    }
+
+    /// Decides, debits the target and lets the call in.
+    fn decide(
+        &mut self,
+        request: &mut RequestState,
+        repeats: bool,
+        now: Time,
+        rng: &mut dyn Rng,
+    ) -> Result<Attempt, NoCandidate> {
+        let Self { upstreams, models, decision } = self;
+        let RequestState { model, facts, history, .. } = request;
+        let deficits = &mut models.of(&model.key, || ModelState::new(model)).deficits;
+        let situation = Situation { model, facts, history, repeats, now };
+        let target = decision.make(&situation, deficits, upstreams, rng)?;
+        debit(model, deficits, history, decision, target);
+        let role = match (history.attempts(), history.is_fresh(target)) {
+            (0, _) => Role::Primary,
+            (1.., true) => Role::Fallback,
+            (1.., false) => Role::Retry,
+        };
+        let reason = decision.reason.unwrap_or(Reason::Fallback);
+        Ok(self.begin(request, target, role, reason, now))
+    }
+
+    /// A call to `target` begins, which is not blocked.
+    fn begin(&mut self, request: &mut RequestState, target: usize, role: Role, reason: Reason, now: Time) -> Attempt {
+        let upstream = &request.model.targets()[target];
+        let is_probe = self.state(upstream).begin(&upstream.spec, now);
+        request.history.attempted(target);
+        let attempt = Attempt { target, started: now, role, reason, is_probe };
+        request.attempt = Some(attempt);
+        attempt
+    }
+
+    /// What is known of an upstream.
+    fn state(&mut self, upstream: &Upstream) -> &mut upstream::State {
+        self.upstreams.of(&upstream.key, upstream::State::default)
+    }
+
+    /// An upstream at this moment, as a decision sees it. `stream` chooses between the times of streamed and whole answers.
+    pub fn snapshot(&mut self, upstream: &Upstream, stream: bool, now: Time) -> Snapshot {
+        self.state(upstream).snapshot(&upstream.spec, stream, now)
+    }
+
+    /// An upstream at this moment, as operators see it.
+    pub fn status(&mut self, upstream: &Upstream, now: Time) -> Status {
+        self.state(upstream).status(&upstream.spec, now)
+    }
+
+    /// Every target's part of the requests to `model` at this moment.
+    pub fn weights<'a>(&mut self, model: &'a Model, now: Time) -> Vec<Weight<'a>> {
+        let takes_calls = |upstream: &Upstream| self.state(upstream).takes_calls(&upstream.spec, now);
+        let takes_calls: Vec<bool> = model.targets().iter().map(|upstream| &**upstream).map(takes_calls).collect();
+        let shares = model.shares();
+        let available: f64 = shares.iter().zip(&takes_calls).filter(|(_, takes)| **takes).map(|(share, _)| share).sum();
+        let targets = model.targets().iter().zip(shares).zip(takes_calls);
+        let weight = |((upstream, share), takes): ((&'a std::sync::Arc<Upstream>, &f64), bool)| Weight {
+            model: &model.spec,
+            upstream,
+            configured: *share,
+            effective: if takes && available > 0.0 { share / available } else { 0.0 },
+        };
+        targets.map(weight).collect()
+    }
+
+    /// Whether it is time to ask an upstream for its capacity; if so, it counts as asked.
+    pub fn is_capacity_due(&mut self, upstream: &Upstream, now: Time) -> bool {
+        self.state(upstream).is_capacity_due(&upstream.spec, now)
+    }
+
+    /// Records what an upstream said of its workers.
+    pub fn record_capacity(&mut self, upstream: &Upstream, capacity: Capacity, now: Time) {
+        self.state(upstream).record_capacity(&upstream.spec, capacity, now);
+    }
+
+    /// `model` replaces `old`, which had other targets or another order of them: their deficits and the retry budget
+    /// go on.
+    pub fn carry_over(&mut self, model: &Model, old: &Model) {
+        if model.key == old.key {
+            return;
+        }
+        let known = self.models.of(&old.key, || ModelState::new(old));
+        let deficit = |target: &std::sync::Arc<Upstream>| {
+            old.target(target.spec.id.as_str()).map_or(0.0, |index| known.deficits.of(index))
+        };
+        let deficits = Deficits::new(model.targets().iter().map(deficit));
+        let state = ModelState { deficits, budget: known.budget.clone() };
+        *self.models.of(&model.key, || ModelState::new(model)) = state;
+    }
+
+    /// Takes over what another engine knows. The two knew nothing in common.
+    pub fn absorb(&mut self, other: Self) {
+        self.upstreams.absorb(other.upstreams);
+        self.models.absorb(other.models);
+    }
+
+    /// Forgets what belongs to no table and no request any more.
+    pub fn forget_unused(&mut self) {
+        self.upstreams.forget_unused();
+        self.models.forget_unused();
+    }
+}
+
+/// Debits `target` for the request, whoever was debited before.
+fn debit(model: &Model, deficits: &mut Deficits, history: &mut History, decision: &Decision, target: usize) {
+    // What a client chose by itself moves no deficit.
+    if history.named().is_some() {
+        return;
+    }
+    if let Some(debit) = history.debit() {
+        deficits.shift(debit.last, target, model.shares());
+        history.debit_moved(target);
+        return;
+    }
+    let available = decision.candidates.iter().map(|candidate| candidate.target);
+    let earned = deficits.debit(target, decision.quantum(model), available);
+    history.debited(target, earned);
+}

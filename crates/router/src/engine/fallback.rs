@@ -1,0 +1,254 @@
+//! From a failure to what comes next: decide, and on failure decide anew, within one deadline and one retry budget.
+//!
+//! Moving on to an upstream that was not asked yet is immediate and free, as is the one repeat on the same upstream that an
+//! adapter asks for ([`Error::again`]). Every other repeat waits a random time and draws on the budget. Nothing is repeated once a
+//! frame with content has come.
+
+use std::time::Duration;
+
+use provider::{Adjustment, Error, ErrorKind, Phase, Time};
+use rand::{Rng, RngExt};
+
+use super::{Engine, ModelState};
+use crate::{
+    candidate::{FULL_PAUSE, NoCandidate},
+    decision::Role,
+    error::RouterError,
+    facts::Facts,
+    request::{Action, Attempt, RequestState, Start},
+    table::Model,
+    upstream::Upstream,
+};
+
+/// The random wait before repeat n is drawn from (0, min(2 s · 2ⁿ, 10 s)).
+const BASE_WAIT: Duration = Duration::from_secs(2);
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// Most repeats of a request that every target has failed.
+const MAX_REPEATS: u32 = 2;
+/// Longest wait for an upstream that is parked or broken.
+const LONGEST_STANDBY: Duration = Duration::from_secs(5);
+/// Less time than this left, and an attempt is not worth its price.
+const LEAST_TIME: Duration = Duration::from_secs(1);
+/// What a token of a whole answer may take; slower than any useful upstream.
+const SLOWEST_TOKEN: Duration = Duration::from_millis(50);
+/// Tokens that a whole answer may have where no limit is known.
+const LONGEST_ANSWER_TOKENS: u64 = 4096;
+
+/// What a client is told whose request fails where others succeed.
+const POISON_ADVICE: &str =
+    "; other requests succeed there: check response_format and other unusual fields of this one";
+
+impl Engine {
+    /// A request arrives.
+    pub fn arrived(&mut self, request: &mut RequestState, now: Time, rng: &mut dyn Rng) -> Action {
+        self.model(&request.model).budget.deposit();
+        self.next(request, false, now, rng)
+    }
+
+    /// The wait of [`Action::Wait`] is over.
+    pub fn timer(&mut self, request: &mut RequestState, now: Time, rng: &mut dyn Rng) -> Action {
+        request.repeats += 1;
+        self.next(request, true, now, rng)
+    }
+
+    /// An attempt failed before content came.
+    pub fn failed(&mut self, request: &mut RequestState, mut error: Error, now: Time, rng: &mut dyn Rng) -> Action {
+        let kind = error.kind;
+        if let Some(attempt) = self.judge(request, &error, now, rng) {
+            if let Some(adjustment) = error.again.take()
+                && let Some(start) = self.again(request, attempt, adjustment, now)
+            {
+                return Action::Start(start);
+            }
+            if !kind.repeats_here() {
+                request.history.bar(attempt.target);
+            }
+            if kind == ErrorKind::ContextOverflow {
+                request.history.overflowed(request.model.targets()[attempt.target].spec.context_tokens);
+            }
+        }
+        if request.worst.as_ref().is_none_or(|known| kind.severity() >= known.kind.severity()) {
+            request.worst = Some(Box::new(error));
+        }
+        if !kind.moves_on() || request.deadline < now + LEAST_TIME {
+            return Action::GiveUp(self.give_up(request, NoCandidate::Exhausted, now, rng));
+        }
+        self.next(request, false, now, rng)
+    }
+
+    /// Decides what comes next. Targets that were asked before are asked again only with `repeats`.
+    fn next(&mut self, request: &mut RequestState, repeats: bool, now: Time, rng: &mut dyn Rng) -> Action {
+        let none = match self.decide(request, repeats, now, rng) {
+            Ok(attempt) => {
+                let is_fresh = |target: usize| request.history.is_fresh(target);
+                let has_others = self.decision.candidates.iter().any(|candidate| is_fresh(candidate.target));
+                let adjustment = request.history.adjusted(attempt.target).cloned();
+                return Action::Start(start(request, attempt, has_others, adjustment));
+            }
+            Err(none) => none,
+        };
+        match self.standby(request, none, now, rng) {
+            Some(until) => Action::Wait { until },
+            None => Action::GiveUp(self.give_up(request, none, now, rng)),
+        }
+    }
+
+    /// Calls the target of `failed` once more at once, changed as its adapter asks, if that was not done yet, it takes calls and there is time.
+    /// Whoever was debited for the request stays so.
+    fn again(
+        &mut self,
+        request: &mut RequestState,
+        failed: Attempt,
+        adjustment: Adjustment,
+        now: Time,
+    ) -> Option<Start> {
+        let Attempt { target, reason, .. } = failed;
+        if request.deadline < now + LEAST_TIME || !request.history.adjust(target, &adjustment) {
+            return None;
+        }
+        let upstream = &request.model.targets()[target];
+        if self.state(upstream).blocked(&upstream.spec, now).is_some() {
+            return None;
+        }
+        let attempt = self.begin(request, target, Role::Retry, reason, now);
+        let has_others = request.history.has_fresh();
+        // What was refused would be refused again, on any connection.
+        let adjustment = request.history.adjusted(target).cloned().unwrap_or(adjustment);
+        Some(start(request, attempt, has_others, Some(adjustment)))
+    }
+
+    /// Until when to wait for another chance; `None` if it is not worth it.
+    fn standby(&mut self, request: &RequestState, none: NoCandidate, now: Time, rng: &mut dyn Rng) -> Option<Time> {
+        let repeats = request.repeats;
+        let free_at = match none {
+            NoCandidate::Blocked(until) => until,
+            NoCandidate::Repeatable if repeats < MAX_REPEATS && !self.is_poison(request) => now,
+            NoCandidate::Repeatable
+            | NoCandidate::Exhausted
+            | NoCandidate::Full
+            | NoCandidate::Unsupported(_)
+            | NoCandidate::ContextOverflow(_) => return None,
+        };
+        let longest = BASE_WAIT.saturating_mul(1 << repeats.min(8)).min(LONGEST_WAIT);
+        let drawn = now + longest.mul_f64(rng.random_range(0.0..1.0));
+        let until = free_at.max(drawn);
+        if free_at > now + LONGEST_STANDBY || until + LEAST_TIME > request.deadline {
+            return None;
+        }
+        self.model(&request.model).budget.withdraw(now).then_some(until)
+    }
+
+    /// Nobody serves the request. Returns what to tell the client.
+    fn give_up(&mut self, request: &mut RequestState, none: NoCandidate, now: Time, rng: &mut dyn Rng) -> RouterError {
+        // What some refused, others that are blocked for now may serve later.
+        let is_open = matches!(none, NoCandidate::Blocked(_) | NoCandidate::Full);
+        let worst = request.worst.take().map(|error| *error);
+        let worst =
+            worst.filter(|error| !is_open || !error.kind.is_refusal() || error.kind == ErrorKind::InvalidRequest);
+        let is_poison = self.close_suspicions(request, worst.as_ref(), now, rng);
+        let is_refused = is_poison || worst.as_ref().is_some_and(|error| error.kind.is_refusal());
+        self.settle_debit(request, is_refused);
+        let wait = match none {
+            NoCandidate::Blocked(until) => Some((until - now).max(Duration::from_secs(1))),
+            NoCandidate::Full => Some(FULL_PAUSE),
+            NoCandidate::Repeatable
+            | NoCandidate::Exhausted
+            | NoCandidate::Unsupported(_)
+            | NoCandidate::ContextOverflow(_) => None,
+        };
+        if let Some(mut error) = worst {
+            if is_poison {
+                error.message.push_str(POISON_ADVICE);
+            } else if is_upstreams_own(error.kind) {
+                error.message = format!("all upstreams of this model failed; the last one said: {}", error.message);
+            }
+            let retry_after = wait.or(error.retry_after);
+            return RouterError::Failed { error, attempts: request.attempts(), retry_after };
+        }
+        match none {
+            NoCandidate::Unsupported(what) => RouterError::Unsupported { what },
+            NoCandidate::ContextOverflow(context_tokens) => RouterError::ContextOverflow { context_tokens },
+            NoCandidate::Repeatable | NoCandidate::Blocked(_) | NoCandidate::Full | NoCandidate::Exhausted => {
+                RouterError::NoUpstream { retry_after: wait.unwrap_or(Duration::from_secs(1)) }
+            }
+        }
+    }
+
+    /// Leaves the debit for a request that nobody served where it belongs.
+    fn settle_debit(&mut self, request: &RequestState, is_refused: bool) {
+        let Some(debit) = request.history.debit() else { return };
+        let (deficits, shares) = (&mut self.model(&request.model).deficits, request.model.shares());
+        if is_refused {
+            // A request that every upstream refuses is nobody's share of the work.
+            deficits.refund(debit.last, &debit.earned, shares);
+        } else {
+            // It stays with the target of the strategy's choice, as if nothing had failed.
+            deficits.shift(debit.last, debit.first, shares);
+        }
+    }
+
+    /// The limit of [`Start`] is reached without content: the failure that this is. The driver cancels the call and tells it
+    /// as [`Self::failed`].
+    pub fn overdue(&mut self, request: &RequestState, now: Time) -> Error {
+        if now >= request.deadline && !self.is_stuck(request, now) {
+            Error::new(ErrorKind::Timeout(Phase::Deadline), "no upstream answered by the request's deadline")
+        } else {
+            Error::new(ErrorKind::Timeout(Phase::FirstToken), "the upstream did not begin to answer in time")
+        }
+    }
+
+    /// Whether the upstream had as long as a stream may take to begin, and nobody got anything from it meanwhile. What
+    /// runs into the request's deadline otherwise may just be long.
+    fn is_stuck(&mut self, request: &RequestState, now: Time) -> bool {
+        let Some(attempt) = &request.attempt else { return false };
+        let upstream = &request.model.targets()[attempt.target];
+        now - attempt.started >= upstream.spec.timeouts.first_token
+            && !self.state(upstream).succeeded_since(attempt.started)
+    }
+
+    fn model(&mut self, model: &Model) -> &mut ModelState {
+        self.models.of(&model.key, || ModelState::new(model))
+    }
+}
+
+/// The call of `attempt`; `has_others` says whether other targets were not asked yet.
+fn start(request: &RequestState, attempt: Attempt, has_others: bool, adjustment: Option<Adjustment>) -> Start {
+    let left = request.deadline - attempt.started;
+    // Whoever comes next needs time as well.
+    let most = if has_others { left / 2 } else { left };
+    let upstream = &request.model.targets()[attempt.target];
+    let limit = attempt.started + patience(upstream, &request.facts).min(most);
+    Start { attempt, limit, adjustment }
+}
+
+/// How long to wait for content, the deadline aside.
+fn patience(upstream: &Upstream, facts: &Facts) -> Duration {
+    let first_token = upstream.spec.timeouts.first_token;
+    if facts.stream {
+        return first_token;
+    }
+    // The first byte of a whole answer is its last: a long one takes its time.
+    let tokens = facts.max_tokens.unwrap_or(LONGEST_ANSWER_TOKENS).min(LONGEST_ANSWER_TOKENS);
+    first_token + SLOWEST_TOKEN.saturating_mul(u32::try_from(tokens).unwrap_or(u32::MAX))
+}
+
+/// Whether a failure is nothing that the client could mend.
+fn is_upstreams_own(kind: ErrorKind) -> bool {
+    match kind {
+        ErrorKind::Connect
+        | ErrorKind::Timeout(Phase::FirstToken | Phase::Gap)
+        | ErrorKind::Unavailable
+        | ErrorKind::Interrupted
+        | ErrorKind::Protocol => true,
+        ErrorKind::InvalidRequest
+        | ErrorKind::ContextOverflow
+        | ErrorKind::Unsupported
+        | ErrorKind::Refused
+        | ErrorKind::Auth
+        | ErrorKind::NotFound
+        | ErrorKind::RateLimited
+        | ErrorKind::Overloaded
+        | ErrorKind::Timeout(Phase::Deadline)
+        | ErrorKind::NoMemory => false,
+    }
+}

@@ -1,0 +1,82 @@
+//! What is known of upstreams and models, found by keys that survive a change of the configuration.
+
+use std::{cmp::Ordering, sync::Arc};
+
+/// The identity of an upstream or a model: the same in every table that has it. A copy is the same key.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Key(Arc<()>);
+
+impl Key {
+    fn order(&self, other: &Self) -> Ordering {
+        Arc::as_ptr(&self.0).cmp(&Arc::as_ptr(&other.0))
+    }
+
+    /// Whether nobody else has this key, neither a table nor a request.
+    fn is_last(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// States by key. Groups are small, so that a binary search is a few comparisons, and nothing is hashed.
+#[derive(Debug)]
+pub(crate) struct States<T>(Vec<(Key, Box<T>)>);
+
+impl<T> Default for States<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> States<T> {
+    /// The state of `key`; made by `new` when it is asked for the first time.
+    pub(crate) fn of(&mut self, key: &Key, new: impl FnOnce() -> T) -> &mut T {
+        let at = match self.0.binary_search_by(|(known, _)| known.order(key)) {
+            Ok(at) => at,
+            Err(at) => {
+                self.0.insert(at, (key.clone(), Box::new(new())));
+                at
+            }
+        };
+        &mut self.0[at].1
+    }
+
+    /// Adds the states of `other`, which has none that these have.
+    pub(crate) fn absorb(&mut self, other: Self) {
+        self.0.extend(other.0);
+        self.0.sort_unstable_by(|(one, _), (other, _)| one.order(other));
+    }
+
+    /// Forgets the states of which nobody has the key any more.
+    pub(crate) fn forget_unused(&mut self) {
+        self.0.retain(|(key, _)| !key.is_last());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_stays_with_its_key_until_nobody_has_it() {
+        let keys: [Key; 9] = std::array::from_fn(|_| Key::default());
+        let (mut states, mut others) = (States::default(), States::default());
+        for (at, key) in keys.iter().enumerate() {
+            let states = if at % 2 == 0 { &mut states } else { &mut others };
+            assert_eq!(*states.of(key, || at), at);
+        }
+        states.absorb(others);
+        for (at, key) in keys.iter().enumerate() {
+            assert_eq!(*states.of(&key.clone(), || 100), at);
+        }
+        let kept = keys[3].clone();
+        drop(keys);
+        states.forget_unused();
+        assert_eq!((states.0.len(), *states.of(&kept, || 100)), (1, 3));
+    }
+}
