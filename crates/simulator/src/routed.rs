@@ -8,7 +8,6 @@ use router::{Action, Engine, Facts, Model, RequestState, Start, Table};
 
 use crate::{
     policy::{Actions, AttemptId, Capacity, Event, Failure, Policy, Quota, RequestId, Setup},
-    time::{Nanos, SECOND},
     wake::Woken,
 };
 
@@ -98,10 +97,10 @@ impl Routed {
         state.identify(request.index() as u64);
         let action = self.engine.arrived(&mut state, now, &mut self.rng);
         self.requests.push(Some(state));
-        self.carry_out(request, action, actions);
+        self.carry_out(request, &action, actions);
     }
 
-    fn carry_out(&mut self, request: RequestId, action: Action, actions: &mut Actions<'_>) {
+    fn carry_out(&mut self, request: RequestId, action: &Action, actions: &mut Actions<'_>) {
         match action {
             Action::Start(Start { attempt, limit, .. }) => {
                 let started = actions.start(request, self.upstreams[attempt.target]);
@@ -135,7 +134,7 @@ impl Routed {
             return;
         }
         let action = self.engine.failed(state, error, now, &mut self.rng);
-        self.carry_out(request, action, actions);
+        self.carry_out(request, &action, actions);
     }
 
     fn woken(&mut self, woken: Woken, actions: &mut Actions<'_>) {
@@ -144,7 +143,7 @@ impl Routed {
             Woken::Again(request) => {
                 let Some(state) = &mut self.requests[request.index()] else { return };
                 let action = self.engine.timer(state, now, &mut self.rng);
-                self.carry_out(request, action, actions);
+                self.carry_out(request, &action, actions);
             }
             Woken::FirstToken(attempt) => {
                 let Attempt { request, waits } = self.attempts[attempt.index()];
@@ -203,15 +202,10 @@ fn error(failure: Failure, committed: bool) -> Error {
         Failure::RateLimited { retry_after, .. } => {
             let mut error = Error::new(ErrorKind::RateLimited, "the simulated limit is reached");
             error.status = Some(429);
-            error.retry_after = Some(whole_seconds(retry_after));
+            error.retry_after = Some(Duration::from_nanos(retry_after));
             error
         }
     }
-}
-
-/// What a `Retry-After` header says: seconds, none of them split.
-fn whole_seconds(time: Nanos) -> Duration {
-    Duration::from_secs(time.div_ceil(SECOND))
 }
 
 /// What headers say is left: nothing less than one.

@@ -55,7 +55,9 @@ fn section(text: &mut String, results: &Results, scenario: &ScenarioResult, comp
     }
     let looks: Vec<Look> =
         scenario.policies.iter().enumerate().map(|(n, policy)| Look::of(n, policy, compared)).collect();
-    let shown: Vec<(&PolicyResult, &Look)> = scenario.policies.iter().zip(&looks).collect();
+    let mut shown: Vec<(&PolicyResult, &Look)> = scenario.policies.iter().zip(&looks).collect();
+    // What is drawn last lies in front.
+    shown.sort_by_key(|(_, look)| look.is_prominent);
     text.push_str("<div class=\"figures\">\n");
     text.push_str(&cost_against_slo(&shown, scenario.bound.as_ref()));
     text.push_str(&distribution(&shown, results.slo_ttft_s));

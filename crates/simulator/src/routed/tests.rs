@@ -8,6 +8,7 @@ use crate::{
     metrics::Metrics,
     providers::Providers,
     scenario::{Case, Scenario},
+    time::SECOND,
     trace::{Arrival, Trace},
     world::{End, Rules, replay},
 };
@@ -36,7 +37,7 @@ fn table(strategy: StrategyName) -> Table {
         strategy,
         slo_first_token: Some(Duration::from_secs(2)),
         baseline: None,
-        deadline: Duration::from_secs(60),
+        deadline: Duration::from_mins(1),
         early_headers: false,
         targets: vec![(IDS[0].into(), 0.8), (IDS[1].into(), 0.2)],
     };
