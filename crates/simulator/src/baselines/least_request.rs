@@ -1,0 +1,26 @@
+//! Weighted least request, as Envoy does it when it looks at all hosts: the greatest share per request in flight.
+//! Two choices out of two upstreams look at all of them.
+
+use super::engine::{Ask, Choice, Look, Rule, least};
+use crate::policy::Setup;
+
+#[derive(Debug)]
+pub(super) struct LeastRequest {
+    shares: Vec<f64>,
+}
+
+impl LeastRequest {
+    pub(super) fn new(setup: &Setup<'_>) -> Self {
+        Self { shares: setup.upstreams.iter().map(|upstream| upstream.share).collect() }
+    }
+}
+
+impl Rule for LeastRequest {
+    fn choose(&mut self, ask: &Ask, look: &mut Look<'_>) -> Choice {
+        let load = |upstream: usize| f64::from(look.in_flight[upstream] + 1) / self.shares[upstream];
+        let upstreams = 0..self.shares.len();
+        ask.fallback(self.shares.len())
+            .or_else(|| least(upstreams, load).map(Choice::Upstream))
+            .unwrap_or(Choice::Nowhere)
+    }
+}

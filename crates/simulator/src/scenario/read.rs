@@ -1,0 +1,186 @@
+//! From TOML to scenarios.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+
+use super::{Burst, Fault, Override, Scenario, Struck, Whom};
+use crate::{
+    mistakes::{Mistakes, SettingsError},
+    providers::{RawLimits, RawScaler, limits, scaler},
+    time::from_seconds,
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawScenarios {
+    scenarios: Vec<RawScenario>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawScenario {
+    name: String,
+    #[serde(default = "one")]
+    keep_every: u32,
+    #[serde(default = "a_third")]
+    window_at: f64,
+    burst: Option<RawBurst>,
+    #[serde(default)]
+    overrides: Vec<RawOverride>,
+    #[serde(default)]
+    faults: Vec<RawFault>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawBurst {
+    factor: u32,
+    for_s: f64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawOverride {
+    kind: Option<String>,
+    upstream: Option<String>,
+    min_workers: Option<u32>,
+    max_workers: Option<u32>,
+    idle_timeout_s: Option<f64>,
+    scaler: Option<RawScaler>,
+    limits: Option<RawLimits>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawFault {
+    kind: Option<String>,
+    upstream: Option<String>,
+    fault: RawStruck,
+    factor: Option<f64>,
+    #[serde(default)]
+    from_s: f64,
+    for_s: Option<f64>,
+    #[serde(default = "one")]
+    times: u32,
+    every_s: Option<f64>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RawStruck {
+    Outage,
+    Throttle,
+    Slowdown,
+    Limits,
+}
+
+const fn one() -> u32 {
+    1
+}
+
+const fn a_third() -> f64 {
+    0.35
+}
+
+/// Reads and checks a file of scenarios.
+pub(super) fn scenarios(text: &str) -> Result<Vec<Scenario>, SettingsError> {
+    let raw: RawScenarios = toml::from_str(text)?;
+    let mut mistakes = Mistakes::default();
+    let mut names = BTreeSet::new();
+    let mut scenarios = Vec::new();
+    for (number, raw) in raw.scenarios.into_iter().enumerate() {
+        let path = format!("scenarios[{number}]");
+        if raw.name.is_empty() || !names.insert(raw.name.clone()) {
+            mistakes.note(format!("{path}.name"), format!("{:?} is empty or taken: names must differ", raw.name));
+        }
+        scenarios.push(scenario(raw, &path, &mut mistakes));
+    }
+    if scenarios.is_empty() {
+        mistakes.note("scenarios", "name at least one scenario");
+    }
+    mistakes.end(scenarios)
+}
+
+fn scenario(raw: RawScenario, path: &str, mistakes: &mut Mistakes) -> Scenario {
+    if raw.keep_every == 0 {
+        mistakes.note(format!("{path}.keep_every"), "must be at least 1: 1 keeps every request");
+    }
+    if !(0.0..1.0).contains(&raw.window_at) {
+        mistakes.note(format!("{path}.window_at"), format!("must be from 0 to below 1, not {}", raw.window_at));
+    }
+    let burst = raw.burst.map(|burst| {
+        if !(2..=1000).contains(&burst.factor) {
+            mistakes.note(format!("{path}.burst.factor"), format!("must be from 2 to 1000, not {}", burst.factor));
+        }
+        let lasts = from_seconds(mistakes.positive(&format!("{path}.burst.for_s"), burst.for_s));
+        Burst { factor: burst.factor.max(1), lasts: lasts.max(u64::from(burst.factor)) }
+    });
+    let overrides = raw.overrides.into_iter().enumerate();
+    let overrides = overrides.map(|(number, raw)| overridden(raw, &format!("{path}.overrides[{number}]"), mistakes));
+    let overrides = overrides.collect();
+    let faults = raw.faults.into_iter().enumerate();
+    let faults = faults.map(|(number, raw)| fault(raw, &format!("{path}.faults[{number}]"), mistakes)).collect();
+    Scenario { name: raw.name, keep_every: raw.keep_every as usize, window_at: raw.window_at, burst, overrides, faults }
+}
+
+fn whom(kind: Option<String>, upstream: Option<String>, path: &str, mistakes: &mut Mistakes) -> Whom {
+    match (kind, upstream) {
+        (Some(kind), None) => Whom::Kind(kind),
+        (None, Some(id)) => Whom::Upstream(id),
+        _ => {
+            mistakes.note(path, "say whom it strikes: either kind = \"runpod\" or upstream = \"an-id\"");
+            Whom::Kind(String::new())
+        }
+    }
+}
+
+fn overridden(raw: RawOverride, path: &str, mistakes: &mut Mistakes) -> (Whom, Override) {
+    let idle_timeout_s =
+        raw.idle_timeout_s.map(|value| mistakes.not_negative(&format!("{path}.idle_timeout_s"), value));
+    let settings = Override {
+        min_workers: raw.min_workers,
+        max_workers: raw.max_workers,
+        idle_timeout: idle_timeout_s.map(from_seconds),
+        scaler: raw.scaler.map(|raw| scaler(&raw, &format!("{path}.scaler"), mistakes)),
+        limits: raw.limits.map(|raw| limits(&raw, &format!("{path}.limits"), mistakes)),
+    };
+    (whom(raw.kind, raw.upstream, path, mistakes), settings)
+}
+
+fn fault(raw: RawFault, path: &str, mistakes: &mut Mistakes) -> Fault {
+    let mut factor = |needed: bool| match (raw.factor, needed) {
+        (Some(factor), true) => mistakes.positive(&format!("{path}.factor"), factor),
+        (None, true) => {
+            mistakes.note(format!("{path}.factor"), "is missing: which part of the speed or of the limits is left?");
+            1.0
+        }
+        (Some(_), false) => {
+            mistakes.note(format!("{path}.factor"), "means nothing here: only slowdown and limits have one");
+            1.0
+        }
+        (None, false) => 1.0,
+    };
+    let what = match raw.fault {
+        RawStruck::Outage => (factor(false), Struck::Outage).1,
+        RawStruck::Throttle => (factor(false), Struck::Throttle).1,
+        RawStruck::Slowdown => Struck::Slowdown(factor(true)),
+        RawStruck::Limits => Struck::Limits(factor(true)),
+    };
+    if raw.times == 0 || (raw.times > 1 && raw.every_s.is_none()) {
+        mistakes.note(format!("{path}.times"), "must be at least 1, and needs every_s above 1");
+    }
+    let lasts = raw.for_s.map(|value| from_seconds(mistakes.positive(&format!("{path}.for_s"), value)));
+    let every = raw.every_s.map_or(0, |value| from_seconds(mistakes.positive(&format!("{path}.every_s"), value)));
+    if raw.times > 1 && lasts.is_none_or(|lasts| lasts >= every) {
+        mistakes.note(format!("{path}.every_s"), "must be longer than for_s, or it would never be over");
+    }
+    Fault {
+        whom: whom(raw.kind, raw.upstream, path, mistakes),
+        what,
+        from: from_seconds(mistakes.not_negative(&format!("{path}.from_s"), raw.from_s)),
+        lasts,
+        times: raw.times,
+        every,
+    }
+}

@@ -1,0 +1,214 @@
+//! What upstreams do with calls: pure state machines in virtual time.
+
+use crate::{
+    chance::Chance,
+    policy::{AttemptId, Capacity, Quota},
+    providers::{Model, UpstreamSettings},
+    scenario::Turn,
+    time::{MILLISECOND, Nanos},
+    timeline::Timeline,
+    trace::Arrival,
+};
+
+mod bucket;
+mod cerebras;
+mod runpod;
+
+use cerebras::Cerebras;
+pub(crate) use runpod::RunPod;
+
+/// What is to happen in a run, other than requests that come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Happening {
+    /// A call reaches its upstream.
+    Reach(AttemptId),
+    /// The router sees an attempt's first token.
+    First(AttemptId),
+    /// The router sees the end of an attempt's answer.
+    End(AttemptId),
+    /// The router sees that an attempt failed.
+    Failure(AttemptId),
+    /// Something inside an upstream.
+    Inside { upstream: u16, step: Step },
+    /// An upstream's capacity is asked for.
+    Poll { upstream: u16 },
+    /// The scenario's next change.
+    Change,
+    /// The policy wanted to be called.
+    Wake(u64),
+}
+
+/// Something inside a RunPod endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// A worker has started.
+    Started { worker: u32 },
+    /// A worker has read a prompt.
+    Prefilled { worker: u32, attempt: AttemptId },
+    /// An answer is complete, unless the worker's load has changed since this was planned.
+    Decoded { worker: u32, version: u32 },
+    /// A worker has had nothing to do for the idle timeout, unless it was used since.
+    Idle { worker: u32, version: u32 },
+    /// The scaler looks.
+    Scale,
+}
+
+/// A call, as an upstream sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Job {
+    pub(crate) attempt: AttemptId,
+    pub(crate) request: u32,
+    /// Which attempt of its request, from 0.
+    pub(crate) ordinal: u32,
+    pub(crate) prompt_tokens: u32,
+    pub(crate) completion_tokens: u32,
+}
+
+impl Job {
+    pub(crate) const fn tokens(&self) -> Arrival {
+        Arrival { at: 0, prompt_tokens: self.prompt_tokens, completion_tokens: self.completion_tokens }
+    }
+}
+
+/// Tokens that an attempt had used when it ended early: they are paid for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Consumed {
+    pub(crate) prompt_tokens: u32,
+    pub(crate) completion_tokens: u32,
+}
+
+/// Why an upstream does not take a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// A 5xx.
+    Unavailable,
+    /// A 429.
+    RateLimited { retry_after: Nanos },
+}
+
+impl Refusal {
+    /// How long it takes to reach the router.
+    pub(crate) const fn delay(self) -> Nanos {
+        match self {
+            Self::Unavailable => 120 * MILLISECOND,
+            Self::RateLimited { .. } => 50 * MILLISECOND,
+        }
+    }
+}
+
+/// Where an upstream writes what it will do.
+#[derive(Debug)]
+pub(crate) struct Plan<'a> {
+    pub(crate) upstream: u16,
+    pub(crate) now: Nanos,
+    pub(crate) timeline: &'a mut Timeline<Happening>,
+}
+
+impl Plan<'_> {
+    fn step(&mut self, at: Nanos, step: Step) {
+        self.timeline.plan(at, Happening::Inside { upstream: self.upstream, step });
+    }
+
+    fn first_token(&mut self, at: Nanos, attempt: AttemptId) {
+        self.timeline.plan(at, Happening::First(attempt));
+    }
+
+    fn end(&mut self, at: Nanos, attempt: AttemptId) {
+        self.timeline.plan(at, Happening::End(attempt));
+    }
+}
+
+/// A simulated upstream.
+#[derive(Debug)]
+pub(crate) enum Upstream {
+    RunPod(RunPod),
+    Cerebras(Cerebras),
+}
+
+impl Upstream {
+    pub(crate) fn new(settings: &UpstreamSettings, seed: u64, plan: &mut Plan<'_>) -> Self {
+        let chance = Chance::new(seed, u64::from(plan.upstream));
+        match &settings.model {
+            Model::RunPod(settings) => Self::RunPod(RunPod::new(settings.clone(), chance, plan)),
+            Model::Cerebras(settings) => Self::Cerebras(Cerebras::new(settings.clone(), chance)),
+        }
+    }
+
+    /// How long a call is on its way to it.
+    pub(crate) fn travel(&self, job: &Job) -> Nanos {
+        match self {
+            Self::RunPod(runpod) => runpod.travel(job),
+            Self::Cerebras(_) => cerebras::TRAVEL,
+        }
+    }
+
+    /// A call has reached it.
+    pub(crate) fn reach(&mut self, job: Job, plan: &mut Plan<'_>) -> Result<(), Refusal> {
+        match self {
+            Self::RunPod(runpod) => runpod.reach(job, plan),
+            Self::Cerebras(cerebras) => cerebras.reach(job, plan),
+        }
+    }
+
+    /// The router no longer wants an answer. `None`: it is all written already.
+    pub(crate) fn cancel(&mut self, attempt: AttemptId, plan: &mut Plan<'_>) -> Option<Consumed> {
+        match self {
+            Self::RunPod(runpod) => runpod.cancel(attempt, plan),
+            Self::Cerebras(cerebras) => cerebras.cancel(attempt, plan.now),
+        }
+    }
+
+    /// The router has seen the end of an answer.
+    pub(crate) fn ended(&mut self, attempt: AttemptId) {
+        if let Self::Cerebras(cerebras) = self {
+            cerebras.ended(attempt);
+        }
+    }
+
+    /// Something planned inside it happens.
+    pub(crate) fn step(&mut self, step: Step, plan: &mut Plan<'_>) {
+        if let Self::RunPod(runpod) = self {
+            runpod.step(step, plan);
+        }
+    }
+
+    /// The scenario changes it; returns the attempts that fail by that.
+    pub(crate) fn turn(&mut self, turn: Turn, plan: &mut Plan<'_>) -> Vec<(AttemptId, Consumed)> {
+        match self {
+            Self::RunPod(runpod) => runpod.turn(turn, plan),
+            Self::Cerebras(cerebras) => cerebras.turn(turn, plan.now),
+        }
+    }
+
+    /// What its health endpoint says, where it has one that answers.
+    pub(crate) fn capacity(&self, now: Nanos) -> Option<Capacity> {
+        match self {
+            Self::RunPod(runpod) => runpod.capacity(now),
+            Self::Cerebras(_) => None,
+        }
+    }
+
+    /// How often its capacity is asked for.
+    pub(crate) const fn poll_every(&self) -> Option<Nanos> {
+        match self {
+            Self::RunPod(runpod) => Some(runpod.health_poll()),
+            Self::Cerebras(_) => None,
+        }
+    }
+
+    /// What its headers say is left of its limits.
+    pub(crate) fn quota(&mut self, now: Nanos) -> Option<Quota> {
+        match self {
+            Self::RunPod(_) => None,
+            Self::Cerebras(cerebras) => Some(cerebras.quota(now)),
+        }
+    }
+
+    /// Time of workers up to now, summed up, and workers started.
+    pub(crate) fn gpu_time(&self, now: Nanos) -> (Nanos, u32) {
+        match self {
+            Self::RunPod(runpod) => runpod.gpu_time(now),
+            Self::Cerebras(_) => (0, 0),
+        }
+    }
+}

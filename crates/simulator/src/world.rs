@@ -1,0 +1,299 @@
+//! One run: requests come, a policy decides, upstreams do their part, and everything is counted.
+
+use provider::Price;
+
+use crate::{
+    policy::{Actions, AttemptId, Event, Failure, Policy, RequestId},
+    scenario::{Case, Change, Turn},
+    time::{NEVER, Nanos, SECOND},
+    timeline::Timeline,
+    trace::Arrival,
+    upstream::{Consumed, Happening, Job, Plan, Refusal, Upstream},
+};
+
+mod acts;
+mod record;
+mod truth;
+
+pub(crate) use record::{End, Record};
+pub(crate) use truth::Truth;
+
+/// How long after the last request a run waits for what a policy has forgotten.
+const FORGOTTEN: Nanos = 3600 * SECOND;
+
+/// How a run is made, apart from what happens in it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// A stream that breaks after its first token may be started again, as if the client had seen nothing. No router can do
+    /// that; it exists to compare this simulator with others.
+    pub restart_broken_streams: bool,
+}
+
+/// Everything but the policy.
+#[derive(Debug)]
+pub(crate) struct World {
+    rules: Rules,
+    now: Nanos,
+    timeline: Timeline<Happening>,
+    upstreams: Vec<Upstream>,
+    prices: Vec<Price>,
+    changes: Vec<Change>,
+    changed: usize,
+    records: Vec<Record>,
+    attempts: Vec<Attempt>,
+    /// Requests that are not over, of those that have come.
+    open: usize,
+    /// Attempts that are not over.
+    running: usize,
+    rate_limited: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Attempt {
+    request: u32,
+    upstream: u16,
+    ordinal: u16,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Travelling,
+    There,
+    /// It has failed, and the router does not know it yet.
+    Failing(Refusal),
+    Over,
+}
+
+/// What is left when everything is over.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) records: Vec<Record>,
+    pub(crate) rate_limited: u64,
+    pub(crate) attempts: usize,
+    /// For each upstream: time of workers, and workers started.
+    pub(crate) gpu: Vec<(Nanos, u32)>,
+    /// Attempts that never ended.
+    #[cfg(test)]
+    pub(crate) left_running: usize,
+}
+
+/// Replays `case` under `policy`.
+pub(crate) fn replay(case: &Case, policy: &mut dyn Policy, seed: u64, rules: Rules) -> Finished {
+    let mut world = World::new(case, seed, rules);
+    let mut arrivals = case.trace.arrivals().iter();
+    let mut next = arrivals.next();
+    let give_up_at = case.trace.span() + FORGOTTEN;
+    loop {
+        // A request that comes at the instant of another event comes first.
+        if let Some(arrival) = next.filter(|arrival| arrival.at <= world.timeline.next_at()) {
+            world.now = arrival.at;
+            let event = world.arrive(*arrival);
+            policy.on(event, &mut Actions::new(&mut world));
+            next = arrivals.next();
+            continue;
+        }
+        if next.is_none() && world.open == 0 && world.running == 0 {
+            break;
+        }
+        let Some((at, what)) = world.timeline.next().filter(|(at, _)| *at < give_up_at) else { break };
+        world.now = at;
+        if let Some(event) = world.happen(what) {
+            policy.on(event, &mut Actions::new(&mut world));
+        }
+    }
+    world.finish()
+}
+
+impl World {
+    fn new(case: &Case, seed: u64, rules: Rules) -> Self {
+        let requests = case.trace.arrivals().len();
+        let mut timeline = Timeline::new();
+        let mut upstreams = Vec::new();
+        for (settings, number) in case.providers.upstreams.iter().zip(0_u16..) {
+            let mut plan = Plan { upstream: number, now: 0, timeline: &mut timeline };
+            upstreams.push(Upstream::new(settings, seed, &mut plan));
+            timeline.plan(0, Happening::Poll { upstream: number });
+        }
+        for change in &case.changes {
+            timeline.plan(change.at, Happening::Change);
+        }
+        Self {
+            rules,
+            now: 0,
+            timeline,
+            upstreams,
+            prices: case.providers.upstreams.iter().map(|upstream| upstream.price).collect(),
+            changes: case.changes.clone(),
+            changed: 0,
+            records: Vec::with_capacity(requests),
+            attempts: Vec::with_capacity(requests + requests / 4),
+            open: 0,
+            running: 0,
+            rate_limited: 0,
+        }
+    }
+
+    pub(crate) const fn now(&self) -> Nanos {
+        self.now
+    }
+
+    fn arrive(&mut self, arrival: Arrival) -> Event {
+        let request = RequestId(u32::try_from(self.records.len()).unwrap_or(u32::MAX));
+        self.records.push(Record::new(arrival));
+        self.open += 1;
+        Event::Arrived { request, prompt_tokens: arrival.prompt_tokens }
+    }
+
+    /// Lets something happen, and returns what the policy is told of it.
+    fn happen(&mut self, what: Happening) -> Option<Event> {
+        match what {
+            Happening::Reach(attempt) => {
+                self.reach(attempt);
+                None
+            }
+            Happening::First(attempt) => self.first_token(attempt),
+            Happening::End(attempt) => self.end(attempt),
+            Happening::Failure(attempt) => self.fail(attempt),
+            Happening::Inside { upstream, step } => {
+                let mut plan = Plan { upstream, now: self.now, timeline: &mut self.timeline };
+                self.upstreams[usize::from(upstream)].step(step, &mut plan);
+                None
+            }
+            Happening::Poll { upstream } => {
+                let number = usize::from(upstream);
+                let every = self.upstreams[number].poll_every()?;
+                self.timeline.plan(self.now + every, what);
+                Some(Event::Capacity { upstream: number, capacity: self.upstreams[number].capacity(self.now) })
+            }
+            Happening::Change => {
+                self.change();
+                None
+            }
+            Happening::Wake(token) => Some(Event::Wake { token }),
+        }
+    }
+
+    fn change(&mut self) {
+        let Change { upstream, what, .. } = self.changes[self.changed];
+        self.changed += 1;
+        let number = u16::try_from(upstream).unwrap_or(u16::MAX);
+        let mut plan = Plan { upstream: number, now: self.now, timeline: &mut self.timeline };
+        for (attempt, consumed) in self.upstreams[upstream].turn(what, &mut plan) {
+            self.waste(attempt, consumed);
+            self.fail_later(attempt, Refusal::Unavailable);
+        }
+    }
+
+    fn job(&self, attempt: AttemptId) -> Job {
+        let Attempt { request, ordinal, .. } = self.attempts[attempt.index()];
+        let record = &self.records[request as usize];
+        Job {
+            attempt,
+            request,
+            ordinal: u32::from(ordinal),
+            prompt_tokens: record.prompt_tokens,
+            completion_tokens: record.completion_tokens,
+        }
+    }
+
+    fn reach(&mut self, attempt: AttemptId) {
+        let Attempt { upstream, state, .. } = self.attempts[attempt.index()];
+        if state != State::Travelling {
+            return;
+        }
+        let job = self.job(attempt);
+        let mut plan = Plan { upstream, now: self.now, timeline: &mut self.timeline };
+        match self.upstreams[usize::from(upstream)].reach(job, &mut plan) {
+            Ok(()) => self.attempts[attempt.index()].state = State::There,
+            Err(refusal) => self.fail_later(attempt, refusal),
+        }
+    }
+
+    fn fail_later(&mut self, attempt: AttemptId, refusal: Refusal) {
+        self.rate_limited += u64::from(matches!(refusal, Refusal::RateLimited { .. }));
+        self.attempts[attempt.index()].state = State::Failing(refusal);
+        self.timeline.plan(self.now + refusal.delay(), Happening::Failure(attempt));
+    }
+
+    fn first_token(&mut self, attempt: AttemptId) -> Option<Event> {
+        let Attempt { request, upstream, state, .. } = self.attempts[attempt.index()];
+        if state != State::There {
+            return None;
+        }
+        let record = &mut self.records[request as usize];
+        if record.end.is_none() && record.serving.is_none() {
+            record.serving = Some(attempt);
+            record.first_token = self.now;
+        }
+        let quota = self.upstreams[usize::from(upstream)].quota(self.now);
+        Some(Event::FirstToken { attempt, quota })
+    }
+
+    fn end(&mut self, attempt: AttemptId) -> Option<Event> {
+        let Attempt { request, upstream, state, .. } = self.attempts[attempt.index()];
+        if state != State::There {
+            return None;
+        }
+        self.over(attempt);
+        self.upstreams[usize::from(upstream)].ended(attempt);
+        let record = &mut self.records[request as usize];
+        let completion_tokens = record.completion_tokens;
+        let cost = record.cost_of(self.prices[usize::from(upstream)]);
+        if record.serving == Some(attempt) {
+            record.cost = cost;
+            self.close(request, End::Served { upstream });
+        } else {
+            record.waste += cost;
+        }
+        Some(Event::Ended { attempt, completion_tokens })
+    }
+
+    fn fail(&mut self, attempt: AttemptId) -> Option<Event> {
+        let Attempt { request, upstream, state, .. } = self.attempts[attempt.index()];
+        let State::Failing(refusal) = state else { return None };
+        self.over(attempt);
+        let record = &mut self.records[request as usize];
+        let mut committed = record.serving == Some(attempt);
+        if committed && self.rules.restart_broken_streams {
+            (record.serving, record.first_token, committed) = (None, NEVER, false);
+        }
+        if committed {
+            self.close(request, End::Broken);
+        }
+        let quota = self.upstreams[usize::from(upstream)].quota(self.now);
+        let failure = match (refusal, quota) {
+            (Refusal::RateLimited { retry_after }, Some(quota)) => Failure::RateLimited { retry_after, quota },
+            _ => Failure::Unavailable,
+        };
+        Some(Event::Failed { attempt, failure, committed })
+    }
+
+    fn over(&mut self, attempt: AttemptId) {
+        self.attempts[attempt.index()].state = State::Over;
+        self.running -= 1;
+    }
+
+    fn close(&mut self, request: u32, end: End) {
+        let record = &mut self.records[request as usize];
+        record.end = Some(end);
+        record.ended_at = self.now;
+        self.open -= 1;
+    }
+
+    fn waste(&mut self, attempt: AttemptId, consumed: Consumed) {
+        let Attempt { request, upstream, .. } = self.attempts[attempt.index()];
+        self.records[request as usize].waste += consumed.cost(self.prices[usize::from(upstream)]);
+    }
+
+    fn finish(self) -> Finished {
+        Finished {
+            rate_limited: self.rate_limited,
+            attempts: self.attempts.len(),
+            gpu: self.upstreams.iter().map(|upstream| upstream.gpu_time(self.now)).collect(),
+            #[cfg(test)]
+            left_running: self.running,
+            records: self.records,
+        }
+    }
+}
