@@ -50,6 +50,9 @@ fn section(text: &mut String, results: &Results, scenario: &ScenarioResult, comp
     if let Some(bound) = &scenario.bound {
         let _ = writeln!(text, "<p>{}</p>", limit(bound));
     }
+    if let Some(reason) = &scenario.no_bound {
+        let _ = writeln!(text, "<p>{}</p>", escaped(reason));
+    }
     let looks: Vec<Look> =
         scenario.policies.iter().enumerate().map(|(n, policy)| Look::of(n, policy, compared)).collect();
     let shown: Vec<(&PolicyResult, &Look)> = scenario.policies.iter().zip(&looks).collect();
