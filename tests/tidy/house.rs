@@ -105,6 +105,22 @@ fn crates_do_not_know_what_they_must_not() {
     }
 }
 
+/// The engine is driven by a simulator in virtual time as well: no package that it is built with may bring a runtime.
+#[test]
+fn the_engine_is_built_without_a_runtime() {
+    let tree = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--package", "router", "--edges", "normal", "--prefix", "none"])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    let tree = String::from_utf8(tree.stdout).expect("text");
+    let packages: BTreeSet<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(packages.contains("provider"), "{packages:?}");
+    for runtime in ["tokio", "mio", "parking_lot", "futures-executor"] {
+        assert!(!packages.contains(runtime), "router is built with {runtime}");
+    }
+}
+
 /// The lines before the tests, which come last.
 fn lines_without_tests(text: &str) -> usize {
     let lines: Vec<&str> = text.lines().collect();

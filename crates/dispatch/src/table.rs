@@ -56,7 +56,7 @@ impl Table {
 
     /// The adapter of an upstream.
     pub(crate) fn provider(&self, upstream: &Upstream) -> &dyn Provider {
-        &*self.providers[upstream.place]
+        &*self.providers[upstream.index]
     }
 
     /// An upstream at this moment, as operators see it.

@@ -21,7 +21,7 @@ pub(crate) const FULL_PAUSE: Duration = Duration::from_secs(1);
 /// A target at one moment, for one request.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Candidate {
-    /// Its place among the model's targets.
+    /// Its index among the model's targets.
     pub target: usize,
     /// Requests that it is behind its share, its share of this one included.
     pub deficit: f64,

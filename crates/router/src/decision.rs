@@ -73,7 +73,7 @@ impl Role {
     }
 }
 
-/// What was decided for one request at one moment. Targets are named by their places among those of the model.
+/// What was decided for one request at one moment. Targets are named by their indexes among those of the model.
 #[derive(Debug, Clone, Default)]
 pub struct Decision {
     /// When.

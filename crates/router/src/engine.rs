@@ -156,12 +156,12 @@ impl Engine {
         self.state(upstream).is_capacity_due(&upstream.spec, now)
     }
 
-    /// An upstream said how its workers are.
+    /// Records what an upstream said of its workers.
     pub fn record_capacity(&mut self, upstream: &Upstream, capacity: Capacity, now: Time) {
         self.state(upstream).record_capacity(&upstream.spec, capacity, now);
     }
 
-    /// `model` takes the place of `old`, which had other targets or another order of them: their deficits and the retry budget
+    /// `model` replaces `old`, which had other targets or another order of them: their deficits and the retry budget
     /// go on.
     pub fn carry_over(&mut self, model: &Model, old: &Model) {
         if model.key == old.key {
@@ -169,7 +169,7 @@ impl Engine {
         }
         let known = self.models.of(&old.key, || ModelState::new(old));
         let deficit = |target: &std::sync::Arc<Upstream>| {
-            old.target(target.spec.id.as_str()).map_or(0.0, |place| known.deficits.of(place))
+            old.target(target.spec.id.as_str()).map_or(0.0, |index| known.deficits.of(index))
         };
         let deficits = Deficits::new(model.targets().iter().map(deficit));
         let state = ModelState { deficits, budget: known.budget.clone() };

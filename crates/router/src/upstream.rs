@@ -58,8 +58,8 @@ impl UpstreamSpec {
 pub struct Upstream {
     /// What is configured.
     pub spec: UpstreamSpec,
-    /// Its place among the upstreams of the table.
-    pub place: usize,
+    /// Its index among the upstreams of the table.
+    pub index: usize,
     /// The group of upstreams and models that it belongs to.
     pub group: usize,
     pub(crate) key: Key,

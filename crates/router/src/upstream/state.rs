@@ -133,10 +133,10 @@ impl State {
         self.workers.is_due(spec.capacity_poll, now)
     }
 
-    /// It said how its workers are.
+    /// Records what it said of its workers.
     pub(crate) fn record_capacity(&mut self, spec: &UpstreamSpec, capacity: Capacity, now: Time) {
         self.count_workers(spec, now);
-        self.workers.heard(capacity, spec.capacity_poll, now);
+        self.workers.record(capacity, spec.capacity_poll, now);
     }
 
     /// A call begins that is not blocked. Returns whether it is a half-open breaker's probe.
