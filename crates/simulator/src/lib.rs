@@ -10,6 +10,7 @@
 mod baselines;
 mod bound;
 mod chance;
+pub mod engine;
 mod experiment;
 mod gates;
 mod metrics;
