@@ -41,6 +41,7 @@ fn crates_depend_on_each_other_as_the_architecture_says() {
         ("router", &["provider"]),
         ("dispatch", &["offload", "provider", "router"]),
         ("settings", &["provider", "router"]),
+        ("simulator", &["provider", "router", "settings"]),
         ("emulator", &[]),
         (
             "server",
@@ -55,6 +56,7 @@ fn crates_depend_on_each_other_as_the_architecture_says() {
                 "runpod",
                 "runpod-admin",
                 "settings",
+                "simulator",
             ],
         ),
         ("e2e", &["emulator", "server", "settings"]),
@@ -95,6 +97,10 @@ fn crates_do_not_know_what_they_must_not() {
         ("runpod-admin", &["actix-web", "prometheus", "config"]),
         ("cerebras", &["actix-web", "prometheus", "config"]),
         ("settings", &["actix-web", "clap", "futures-util", "prometheus", "reqwest", "tokio"]),
+        (
+            "simulator",
+            &["actix-web", "clap", "config", "futures-util", "parking_lot", "prometheus", "reqwest", "tokio"],
+        ),
         ("server", &["config", "reqwest"]),
     ];
     for (name, forbidden) in forbidden {
