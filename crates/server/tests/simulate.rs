@@ -342,7 +342,7 @@ targets = [{{ upstream = "runpod-8b", share = {runpod} }}, {{ upstream = "cerebr
         let shipped = fs::read_to_string(shipped).expect("a file");
         let runpod = shipped.rsplit_once("[[upstreams]]").expect("two upstreams").0;
         folder.write("runpod.toml", runpod);
-        folder.write("alone.toml", &config("0.8", "0.2").replace(", { upstream = \"cerebras-8b\", share = 0.2 }", ""));
+        folder.write("alone.toml", &config("1.0", "0.2").replace(", { upstream = \"cerebras-8b\", share = 0.2 }", ""));
         let alone = |names| {
             folder.simulate(&[
                 "--trace",
