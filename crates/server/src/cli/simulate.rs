@@ -89,7 +89,9 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     match simulate(arguments) {
         Ok(broken) if broken.is_empty() => ExitCode::SUCCESS,
         Ok(broken) => {
-            broken.iter().for_each(|broken| warn(&broken.to_string()));
+            for gate in broken {
+                warn(&gate.to_string());
+            }
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -111,7 +113,9 @@ fn simulate(arguments: &Arguments) -> anyhow::Result<Vec<BrokenGate>> {
     for file in [&arguments.json, &arguments.report].into_iter().flatten() {
         output::check_target(file)?;
     }
-    inputs.warnings.iter().for_each(|warning| warn(&format!("note: {warning}")));
+    for warning in &inputs.warnings {
+        warn(&format!("note: {warning}"));
+    }
     let results = replay(&inputs, arguments.seeds)?;
     let before = inputs.before();
     let broken: Vec<BrokenGate> =

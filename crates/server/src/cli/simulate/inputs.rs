@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail};
 use settings::{Config, Secrets};
-use simulator::{Entrant, Providers, Scenario, Trace, baselines, engine};
+use simulator::{Entrant, Providers, Scenario, Trace, TraceError, baselines, engine};
 
 use super::Arguments;
 
@@ -41,12 +41,6 @@ pub(super) struct Judged {
     config: Config,
 }
 
-impl Judged {
-    fn target_model(&self) -> Option<&settings::Model> {
-        self.config.models.iter().find(|model| model.name.as_str() == self.model)
-    }
-}
-
 /// Everything that a simulation needs.
 #[derive(Debug)]
 pub(super) struct Inputs {
@@ -74,7 +68,7 @@ impl Inputs {
         let mut warnings = Vec::new();
         warnings.extend(take_slo(&mut providers, &configs));
         warnings.extend(configs.iter().flat_map(|judged| other_prices(judged, &providers)));
-        let trace = Trace::read(trace).with_context(|| trace.display().to_string())?.compressed(arguments.speed)?;
+        let trace = requests(trace)?.compressed(arguments.speed)?;
         let scenarios = scenarios(arguments, &trace, &providers, &mut warnings)?;
         let mut entrants = Vec::new();
         for Judged { name, model, config } in &configs {
@@ -101,6 +95,14 @@ impl Inputs {
 
 fn text(file: &Path) -> anyhow::Result<String> {
     fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+fn requests(file: &Path) -> anyhow::Result<Trace> {
+    Trace::read(file).map_err(|error| match error {
+        // It names the file itself.
+        TraceError::Unreadable { .. } => error.into(),
+        error => anyhow::Error::from(error).context(file.display().to_string()),
+    })
 }
 
 /// The configurations, or everything that is wrong with any of them.
@@ -149,7 +151,7 @@ fn model(config: &Config, wanted: Option<&str>, name: &str) -> anyhow::Result<St
 
 /// The configurations say what is within the SLO, where they agree; a warning where they do not.
 fn take_slo(providers: &mut Providers, configs: &[Judged]) -> Option<String> {
-    let slos = configs.iter().filter_map(|judged| judged.target_model()?.slo_ttft);
+    let slos = configs.iter().filter_map(|judged| judged.config.model(&judged.model)?.slo_ttft);
     let slos: BTreeSet<u64> = slos.filter_map(|slo| u64::try_from(slo.as_nanos()).ok()).collect();
     match slos.into_iter().collect::<Vec<_>>().as_slice() {
         [] => None,
@@ -166,13 +168,16 @@ fn take_slo(providers: &mut Providers, configs: &[Judged]) -> Option<String> {
 
 /// Where the simulated providers charge something else than a configuration says.
 fn other_prices(judged: &Judged, providers: &Providers) -> Vec<String> {
-    let Judged { name, config, .. } = judged;
-    let targets = judged.target_model().map(|model| model.targets.as_slice()).unwrap_or_default();
+    let Judged { name, model, config } = judged;
+    let targets = config.model(model).map(|model| model.targets.as_slice()).unwrap_or_default();
     let differs = |id: &provider::UpstreamId| {
         let ours = config.upstreams.iter().find(|upstream| upstream.id == *id)?.tariff.as_ref()?.list_price()?;
         let simulated = providers.upstreams.iter().find(|upstream| upstream.id == id.as_str())?;
         (ours != simulated.price).then(|| {
-            format!("{name} has another price for {id} than the simulated upstream, whose price the figures are in: --providers takes yours")
+            format!(
+                "{name} has another price for {id} than the simulated upstream, whose price the figures are in: --providers \
+                 takes yours"
+            )
         })
     };
     targets.iter().filter_map(|target| differs(&target.upstream)).collect()
@@ -230,5 +235,8 @@ fn fitting(
             Err(error) => misfit(error)?,
         }
     }
-    if fitting.is_empty() { bail!("no scenario fits the simulated providers") } else { Ok(fitting) }
+    if fitting.is_empty() {
+        bail!("no scenario fits the simulated providers");
+    }
+    Ok(fitting)
 }
