@@ -10,8 +10,8 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, bail};
-use settings::{Config, Secrets};
-use simulator::{Entrant, Providers, Scenario, Trace, TraceError, baselines, engine};
+use settings::{Config, ProviderSettings, Secrets, Target, Upstream};
+use simulator::{Entrant, Model, Providers, Scenario, Trace, TraceError, UpstreamSettings, baselines, engine};
 
 use super::Arguments;
 
@@ -67,7 +67,7 @@ impl Inputs {
         };
         let mut warnings = Vec::new();
         warnings.extend(take_slo(&mut providers, &configs));
-        warnings.extend(configs.iter().flat_map(|judged| other_prices(judged, &providers)));
+        warnings.extend(other_prices(&configs, &providers));
         let trace = requests(trace)?.compressed(arguments.speed)?;
         let scenarios = scenarios(arguments, &trace, &providers, &mut warnings)?;
         let mut entrants = Vec::new();
@@ -167,20 +167,34 @@ fn take_slo(providers: &mut Providers, configs: &[Judged]) -> Option<String> {
 }
 
 /// Where the simulated providers charge something else than a configuration says.
-fn other_prices(judged: &Judged, providers: &Providers) -> Vec<String> {
-    let Judged { name, model, config } = judged;
-    let targets = config.model(model).map(|model| model.targets.as_slice()).unwrap_or_default();
-    let differs = |id: &provider::UpstreamId| {
-        let ours = config.upstreams.iter().find(|upstream| upstream.id == *id)?.tariff.as_ref()?.list_price()?;
-        let simulated = providers.upstreams.iter().find(|upstream| upstream.id == id.as_str())?;
-        (ours != simulated.price).then(|| {
+fn other_prices(configs: &[Judged], providers: &Providers) -> BTreeSet<String> {
+    let targets = configs.iter().flat_map(|Judged { model, config, .. }| {
+        let targets = config.model(model).map(|model| model.targets.as_slice()).unwrap_or_default();
+        let upstream = |target: &Target| config.upstreams.iter().find(|upstream| upstream.id == target.upstream);
+        targets.iter().filter_map(upstream)
+    });
+    let warning = |upstream: &Upstream| {
+        let price = upstream.tariff.as_ref()?.list_price()?;
+        let simulated = stand_in(upstream, providers)?;
+        (price != simulated.price).then(|| {
             format!(
-                "{name} has another price for {id} than the simulated upstream, whose price the figures are in: --providers \
-                 takes yours"
+                "{} has another price than the simulated {}, which stands for it; the figures are in the latter: --providers \
+                 takes yours",
+                upstream.id, simulated.id
             )
         })
     };
-    targets.iter().filter_map(|target| differs(&target.upstream)).collect()
+    targets.filter_map(warning).collect()
+}
+
+/// The simulated upstream of the same id, or the only one of its kind, as the engine takes them.
+fn stand_in<'a>(upstream: &Upstream, providers: &'a Providers) -> Option<&'a UpstreamSettings> {
+    let is_of_kind = |simulated: &&UpstreamSettings| match (&simulated.model, &upstream.provider) {
+        (Model::RunPod(_), ProviderSettings::Runpod { .. }) | (Model::Cerebras(_), ProviderSettings::Cerebras) => true,
+        (Model::RunPod(_) | Model::Cerebras(_), _) => false,
+    };
+    let by_id = providers.upstreams.iter().find(|simulated| simulated.id == upstream.id.as_str());
+    by_id.or_else(|| providers.upstreams.iter().find(is_of_kind))
 }
 
 /// What is to happen. Of all scenarios, those that do not fit the upstreams are left out with a warning; one that was

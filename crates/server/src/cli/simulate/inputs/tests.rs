@@ -44,12 +44,18 @@ fn the_slo_is_the_configurations_where_they_agree() {
 }
 
 #[test]
-fn a_price_that_is_not_the_simulated_one_is_told() {
+fn a_price_that_is_not_the_simulated_one_is_told_once() {
     let providers = Providers::shipped().unwrap();
-    assert_eq!(other_prices(&judged("", "0.02"), &providers), Vec::<String>::new());
-    let told = other_prices(&judged("", "0.03"), &providers);
-    assert!(told[0].contains("runpod-8b"), "{told:?}");
-    assert_eq!(told.len(), 1);
+    let told = |configs: &[Judged]| other_prices(configs, &providers).into_iter().collect::<Vec<_>>();
+    assert_eq!(told(&[judged("", "0.02")]), Vec::<String>::new());
+    let twice = told(&[judged("", "0.03"), judged("", "0.03")]);
+    assert_eq!(twice.len(), 1, "{twice:?}");
+    assert!(twice[0].starts_with("runpod-8b has another price than the simulated runpod-8b"), "{twice:?}");
+    // One that has another id is simulated by the one of its kind, whose price may well be another.
+    let mut other = judged("", "0.03");
+    other.config.upstreams[0].id = "mine".into();
+    other.config.models[0].targets[0].upstream = "mine".into();
+    assert!(told(&[other])[0].starts_with("mine has another price than the simulated runpod-8b"));
 }
 
 #[test]
