@@ -6,7 +6,7 @@ use dispatch::Table;
 use openai::{BuildError, Client, OpenAi, Served};
 use parking_lot::Mutex;
 use provider::{Provider, UpstreamId};
-use router::{ModelSpec, TableError, Timeouts, UpstreamSpec};
+use router::TableError;
 use settings::{Config, Model, ProviderSettings, Upstream};
 
 /// Why a valid configuration makes no table.
@@ -48,26 +48,11 @@ pub(crate) fn table(config: &Config, old: Option<&Table>, pools: &Pools) -> Resu
     let wire = |upstream: &Upstream| {
         let adapter = adapter(upstream, pools);
         let adapter = adapter.map_err(|error| WiringError::Upstream(upstream.id.clone(), error))?;
-        Ok::<_, WiringError>((spec(upstream), adapter))
+        Ok::<_, WiringError>((upstream.spec(), adapter))
     };
     let upstreams = config.upstreams.iter().map(wire).collect::<Result<_, _>>()?;
     pools.keep(&config.upstreams);
-    Ok(Table::new(&config.version, upstreams, config.models.iter().map(model).collect(), old)?)
-}
-
-fn spec(upstream: &Upstream) -> UpstreamSpec {
-    UpstreamSpec {
-        id: upstream.id.clone(),
-        provider_name: upstream.provider.as_str(),
-        served_model: upstream.model.clone(),
-        tariff: upstream.tariff.clone(),
-        operations: upstream.operations.clone(),
-        features: upstream.features,
-        context_tokens: upstream.context_tokens,
-        max_in_flight: upstream.max_in_flight,
-        timeouts: Timeouts { first_token: upstream.timeouts.first_token, gap: upstream.timeouts.gap },
-        capacity_poll: upstream.capacity_poll,
-    }
+    Ok(Table::new(&config.version, upstreams, config.models.iter().map(Model::spec).collect(), old)?)
 }
 
 /// The adapter of an upstream. A new provider is one more arm.
@@ -96,16 +81,4 @@ fn adapter(upstream: &Upstream, pools: &Pools) -> Result<Arc<dyn Provider>, Buil
             Arc::new(OpenAi::new(client(Vec::new())?, served))
         }
     })
-}
-
-fn model(model: &Model) -> ModelSpec {
-    ModelSpec {
-        name: model.name.clone(),
-        strategy: model.strategy,
-        slo_first_token: model.slo_ttft,
-        baseline: model.baseline.clone(),
-        deadline: model.deadline,
-        early_headers: model.early_headers,
-        targets: model.targets.iter().map(|target| (target.upstream.clone(), target.share)).collect(),
-    }
 }

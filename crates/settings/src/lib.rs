@@ -21,6 +21,7 @@ pub mod reader;
 mod scalars;
 mod secret;
 mod sources;
+mod specs;
 mod tasks;
 mod types;
 mod upstreams;

@@ -388,11 +388,15 @@ fn runpod_addresses_follow_from_the_endpoint() {
     );
 }
 
-/// The configurations that ship with the project.
+/// The configurations that ship with the project; beside them is what the simulator reads.
 fn shipped() -> Vec<PathBuf> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config");
     let paths = fs::read_dir(folder).expect("config/ exists").map(|entry| entry.expect("readable").path());
-    let paths: Vec<_> = paths.filter(|path| path.extension().is_some_and(|extension| extension == "toml")).collect();
+    let is_configuration = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        name.ends_with(".toml") && !name.starts_with("simulated-")
+    };
+    let paths: Vec<_> = paths.filter(is_configuration).collect();
     assert!(paths.len() >= 2, "demo.toml and single-provider.toml at least");
     paths
 }

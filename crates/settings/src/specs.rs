@@ -1,0 +1,45 @@
+//! What the configuration of an upstream or a model is to the router.
+
+use router::{ModelSpec, UpstreamSpec};
+
+use crate::types::{Config, Model, Upstream};
+
+impl Upstream {
+    /// What the router needs to know of it.
+    pub fn spec(&self) -> UpstreamSpec {
+        UpstreamSpec {
+            id: self.id.clone(),
+            provider_name: self.provider.as_str(),
+            served_model: self.model.clone(),
+            tariff: self.tariff.clone(),
+            operations: self.operations.clone(),
+            features: self.features,
+            context_tokens: self.context_tokens,
+            max_in_flight: self.max_in_flight,
+            timeouts: router::Timeouts { first_token: self.timeouts.first_token, gap: self.timeouts.gap },
+            capacity_poll: self.capacity_poll,
+        }
+    }
+}
+
+impl Model {
+    /// What the router needs to know of it.
+    pub fn spec(&self) -> ModelSpec {
+        ModelSpec {
+            name: self.name.clone(),
+            strategy: self.strategy,
+            slo_first_token: self.slo_ttft,
+            baseline: self.baseline.clone(),
+            deadline: self.deadline,
+            early_headers: self.early_headers,
+            targets: self.targets.iter().map(|target| (target.upstream.clone(), target.share)).collect(),
+        }
+    }
+}
+
+impl Config {
+    /// The model of this public name.
+    pub fn model(&self, name: &str) -> Option<&Model> {
+        self.models.iter().find(|model| model.name.as_str() == name)
+    }
+}

@@ -1,0 +1,69 @@
+//! Between the words of the simulator and those of the engine.
+
+use std::time::Duration;
+
+use provider::{Capacity, Error, ErrorKind, Features, Operation, Quota};
+use router::Facts;
+
+use crate::{policy, policy::Failure};
+
+/// Bytes of a token of a prompt, as the estimate of real requests has it.
+const BYTES_PER_TOKEN: u64 = 4;
+
+/// Where a target stands among the simulated upstreams.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) upstream: usize,
+    /// Whether the router asks for its capacity.
+    pub(super) tells: bool,
+}
+
+/// A streamed chat whose prompt is so long.
+pub(super) fn facts(prompt_tokens: u32) -> Facts {
+    let prompt_tokens = u64::from(prompt_tokens);
+    Facts {
+        operation: Operation::Chat,
+        stream: true,
+        features: Features::default(),
+        body_bytes: prompt_tokens * BYTES_PER_TOKEN,
+        prompt_tokens,
+        max_tokens: None,
+        choices: 1,
+    }
+}
+
+/// What a health endpoint says. RunPod counts a worker as running from the moment it is billed, while its model still loads.
+pub(super) fn capacity(said: policy::Capacity) -> Capacity {
+    Capacity {
+        running: Some(said.ready + said.initializing),
+        idle: None,
+        initializing: Some(0),
+        throttled: Some(said.throttled),
+        unhealthy: Some(0),
+        queued: Some(said.queued),
+    }
+}
+
+/// What an answer's headers say.
+pub(super) fn quota(said: Option<policy::Quota>) -> Quota {
+    let Some(said) = said else { return Quota::default() };
+    Quota { requests: Some(whole(said.requests)), tokens: Some(whole(said.tokens)), exhausted_for: None }
+}
+
+/// How a call failed, in the words of an adapter.
+pub(super) fn error(failure: Failure, committed: bool) -> Error {
+    match failure {
+        Failure::Unavailable if committed => Error::new(ErrorKind::Interrupted, "the stream broke off"),
+        Failure::Unavailable => Error { status: Some(503), ..Error::new(ErrorKind::Unavailable, "unavailable") },
+        Failure::RateLimited { retry_after, .. } => Error {
+            status: Some(429),
+            retry_after: Some(Duration::from_nanos(retry_after)),
+            ..Error::new(ErrorKind::RateLimited, "the limit of this minute is used up")
+        },
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "what is left is never below zero")]
+fn whole(left: f64) -> u64 {
+    left.max(0.0) as u64
+}

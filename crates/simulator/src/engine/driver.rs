@@ -1,0 +1,193 @@
+//! Drives the engine: what `dispatch` does with tokio, in virtual time.
+
+use std::sync::Arc;
+
+use provider::{Error, ErrorKind, Phase, Time};
+use rand::{SeedableRng, rngs::SmallRng};
+use router::{Action, Engine, Model, RequestState, Start};
+
+use super::calls::{self, Place};
+use crate::policy::{Actions, AttemptId, Event, Policy, RequestId};
+
+/// An engine and the requests that it decides about.
+#[derive(Debug)]
+pub(super) struct Driver {
+    engine: Engine,
+    model: Arc<Model>,
+    /// Of each target.
+    places: Arc<[Place]>,
+    rng: SmallRng,
+    requests: Vec<Live>,
+    /// The request of each attempt.
+    attempts: Vec<RequestId>,
+}
+
+/// A request on its way.
+#[derive(Debug)]
+struct Live {
+    /// `None` when it is over.
+    state: Option<Box<RequestState>>,
+    /// The call under way.
+    attempt: Option<AttemptId>,
+}
+
+/// What a wake-up was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Woken {
+    /// The wait of a request is over.
+    Timer(RequestId),
+    /// An attempt must have given its first token by now.
+    Limit(AttemptId),
+    /// A request must be over by now.
+    Deadline(RequestId),
+}
+
+impl Driver {
+    pub(super) fn new(model: Arc<Model>, places: Arc<[Place]>, seed: u64) -> Self {
+        Self {
+            engine: Engine::default(),
+            model,
+            places,
+            rng: SmallRng::seed_from_u64(seed),
+            requests: Vec::new(),
+            attempts: Vec::new(),
+        }
+    }
+
+    /// Tells the engine something about a request that is not over, and does what it answers.
+    fn tell(
+        &mut self,
+        request: RequestId,
+        actions: &mut Actions<'_>,
+        event: impl FnOnce(&mut Engine, &mut RequestState, Time, &mut SmallRng) -> Action,
+    ) {
+        let now = Time::from_nanos(actions.now());
+        let Some(state) = &mut self.requests[request.index()].state else { return };
+        match event(&mut self.engine, state, now, &mut self.rng) {
+            Action::Start(start) => self.start(request, &start, actions),
+            Action::Wait { until } => actions.wake_at(until.as_nanos(), Woken::Timer(request).token()),
+            Action::GiveUp(_) => {
+                self.requests[request.index()].state = None;
+                actions.give_up(request);
+            }
+        }
+    }
+
+    fn start(&mut self, request: RequestId, start: &Start, actions: &mut Actions<'_>) {
+        let attempt = actions.start(request, self.places[start.attempt.target].upstream);
+        self.attempts.push(request);
+        self.requests[request.index()].attempt = Some(attempt);
+        actions.wake_at(start.limit.as_nanos(), Woken::Limit(attempt).token());
+    }
+
+    /// The request whose call `attempt` is, unless that is over.
+    fn request_of(&self, attempt: AttemptId) -> Option<RequestId> {
+        let request = self.attempts[attempt.index()];
+        (self.requests[request.index()].attempt == Some(attempt)).then_some(request)
+    }
+
+    fn arrived(&mut self, request: RequestId, prompt_tokens: u32, actions: &mut Actions<'_>) {
+        let deadline = Time::from_nanos(actions.now()) + self.model.spec.deadline;
+        let mut state = RequestState::new(self.model.clone(), calls::facts(prompt_tokens), None, deadline);
+        state.identify(request.index() as u64);
+        self.requests.push(Live { state: Some(Box::new(state)), attempt: None });
+        self.tell(request, actions, |engine, state, now, rng| engine.arrived(state, now, rng));
+    }
+
+    fn failed(&mut self, attempt: AttemptId, error: Error, committed: bool, actions: &mut Actions<'_>) {
+        let Some(request) = self.request_of(attempt) else { return };
+        let live = &mut self.requests[request.index()];
+        live.attempt = None;
+        if !committed {
+            self.tell(request, actions, |engine, state, now, rng| engine.failed(state, error, now, rng));
+            return;
+        }
+        if let Some(mut state) = live.state.take() {
+            self.engine.broke(&mut state, &error, Time::from_nanos(actions.now()), &mut self.rng);
+        }
+    }
+
+    fn woken(&mut self, woken: Woken, actions: &mut Actions<'_>) {
+        match woken {
+            Woken::Timer(request) => {
+                self.tell(request, actions, |engine, state, now, rng| engine.timer(state, now, rng));
+            }
+            Woken::Limit(attempt) => {
+                let Some(request) = self.request_of(attempt) else { return };
+                let Some(state) = &self.requests[request.index()].state else { return };
+                if state.is_committed() {
+                    return;
+                }
+                actions.cancel(attempt);
+                let error = self.engine.overdue(state, Time::from_nanos(actions.now()));
+                self.failed(attempt, error, false, actions);
+            }
+            Woken::Deadline(request) => {
+                let live = &self.requests[request.index()];
+                let Some(attempt) = live.attempt else { return };
+                actions.cancel(attempt);
+                let error = Error::new(ErrorKind::Timeout(Phase::Deadline), "not complete by the deadline");
+                self.failed(attempt, error, true, actions);
+                actions.give_up(request);
+            }
+        }
+    }
+}
+
+impl Policy for Driver {
+    fn on(&mut self, event: Event, actions: &mut Actions<'_>) {
+        let now = Time::from_nanos(actions.now());
+        match event {
+            Event::Arrived { request, prompt_tokens } => self.arrived(request, prompt_tokens, actions),
+            Event::FirstToken { attempt, quota } => {
+                let Some(request) = self.request_of(attempt) else { return };
+                let Some(state) = &mut self.requests[request.index()].state else { return };
+                self.engine.first_token(state, calls::quota(quota), now, &mut self.rng);
+                actions.wake_at(state.deadline().as_nanos(), Woken::Deadline(request).token());
+            }
+            Event::Failed { attempt, failure, committed } => {
+                self.failed(attempt, calls::error(failure, committed), committed, actions);
+            }
+            Event::Ended { attempt, .. } => {
+                let Some(request) = self.request_of(attempt) else { return };
+                let live = &mut self.requests[request.index()];
+                live.attempt = None;
+                if let Some(mut state) = live.state.take() {
+                    self.engine.served(&mut state, now);
+                }
+            }
+            Event::Capacity { upstream, capacity } => {
+                let asked = self.places.iter().position(|place| place.upstream == upstream && place.tells);
+                let Some(target) = asked else { return };
+                let target = &self.model.targets()[target];
+                if self.engine.is_capacity_due(target, now)
+                    && let Some(capacity) = capacity
+                {
+                    self.engine.record_capacity(target, calls::capacity(capacity), now);
+                }
+            }
+            Event::Wake { token } => self.woken(Woken::from(token), actions),
+        }
+    }
+}
+
+impl Woken {
+    const fn token(self) -> u64 {
+        match self {
+            Self::Timer(request) => (request.0 as u64) << 2,
+            Self::Limit(attempt) => ((attempt.0 as u64) << 2) | 1,
+            Self::Deadline(request) => ((request.0 as u64) << 2) | 2,
+        }
+    }
+}
+
+impl From<u64> for Woken {
+    fn from(token: u64) -> Self {
+        let number = u32::try_from(token >> 2).unwrap_or(u32::MAX);
+        match token & 3 {
+            0 => Self::Timer(RequestId(number)),
+            1 => Self::Limit(AttemptId(number)),
+            _ => Self::Deadline(RequestId(number)),
+        }
+    }
+}
