@@ -189,3 +189,44 @@ impl PolicyResult {
         Self { policy: entrant.name().to_owned(), summary, shape }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+    use crate::{
+        baselines::baselines,
+        time::SECOND,
+        trace::{Arrival, Trace},
+    };
+
+    #[test]
+    fn threads_change_no_result_and_every_piece_of_work_is_reported() {
+        let arrivals = (0..300).map(|k| Arrival { at: k * SECOND / 4, prompt_tokens: 500, completion_tokens: 50 });
+        let trace = Trace::new("t", arrivals.collect()).unwrap();
+        let providers = Providers::shipped().unwrap();
+        let mut scenarios = Scenario::shipped().unwrap();
+        scenarios.truncate(3);
+        let entrants = baselines(&providers);
+        let experiment = Experiment {
+            trace: &trace,
+            providers: &providers,
+            scenarios: &scenarios,
+            entrants: &entrants,
+            seeds: 2,
+            bound: true,
+            rules: Rules::default(),
+        };
+        let work = scenarios.len() * (1 + 2 * entrants.len());
+        let (calls, sum) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let results = experiment.run(&|done, of| {
+            assert_eq!(of, work);
+            calls.fetch_add(1, Ordering::Relaxed);
+            sum.fetch_add(done, Ordering::Relaxed);
+        });
+        assert_eq!(calls.into_inner(), work);
+        assert_eq!(sum.into_inner(), work * (work + 1) / 2, "each count once");
+        assert_eq!(results.unwrap(), experiment.run(&|_, _| {}).unwrap());
+    }
+}
