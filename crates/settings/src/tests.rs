@@ -393,8 +393,9 @@ fn shipped() -> Vec<PathBuf> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config");
     let paths = fs::read_dir(folder).expect("config/ exists").map(|entry| entry.expect("readable").path());
     let is_configuration = |path: &PathBuf| {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        name.ends_with(".toml") && !name.starts_with("simulated-")
+        let is_for_the_simulator =
+            path.file_stem().is_some_and(|stem| stem.as_encoded_bytes().starts_with(b"simulated-"));
+        path.extension().is_some_and(|extension| extension == "toml") && !is_for_the_simulator
     };
     let paths: Vec<_> = paths.filter(is_configuration).collect();
     assert!(paths.len() >= 2, "demo.toml and single-provider.toml at least");

@@ -1,7 +1,7 @@
 //! `llm-router simulate`: what a configuration, or a change of one, does to cost and latency, before anyone feels it.
 //!
-//! Reads everything first, so that a mistake in any file is told before minutes of work, then replays, prints, writes the
-//! files that were asked for, and judges. Nothing is called and no secret is looked for.
+//! Reads everything first, so that a mistake in any file is told before minutes of work, then replays, writes the
+//! files that were asked for, prints, and judges. Nothing is called and no secret is looked for.
 
 mod gates;
 mod inputs;
@@ -120,13 +120,8 @@ fn simulate(arguments: &Arguments) -> anyhow::Result<Vec<BrokenGate>> {
     let before = inputs.before();
     let broken: Vec<BrokenGate> =
         judged.iter().flat_map(|policy| gates::broken(&gates, &results, policy, before)).collect();
-    let changes: Vec<String> = before
-        .into_iter()
-        .flat_map(|before| {
-            judged.iter().filter_map(|after| change_in_a_sentence(&results, before, after)).collect::<Vec<_>>()
-        })
-        .collect();
-    say(&output::shown(&table(&results), &results, &changes))?;
+    let sentence = |after: &&str| change_in_a_sentence(&results, before?, after);
+    let changes: Vec<String> = judged.iter().filter_map(sentence).collect();
     if let Some(file) = &arguments.json {
         let document = Document::new(&inputs, arguments.speed, &results, &changes, &broken);
         output::write(file, &document.to_json()?)?;
@@ -134,6 +129,7 @@ fn simulate(arguments: &Arguments) -> anyhow::Result<Vec<BrokenGate>> {
     if let Some(file) = &arguments.report {
         output::write(file, &page(&results, before.zip(judged.last().copied())))?;
     }
+    say(&output::shown(&table(&results), &results, &changes))?;
     Ok(broken)
 }
 
