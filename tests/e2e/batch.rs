@@ -50,7 +50,7 @@ async fn a_thousand(as_lines: bool) {
     let log = std::env::temp_dir().join(format!("llm-router-batch-{as_lines}-{}.log", std::process::id()));
     let settings = Settings { speed: 100.0, ..Settings::default() };
     // Little time to repeat, so that some fail for good.
-    let config = format!("{RUNPOD_LB}{CEREBRAS}{BALANCED}deadline_ms = 1500\n");
+    let config = format!("{RUNPOD_LB}{CEREBRAS}{BALANCED}deadline_ms = 2500\n");
     let rig = Launch::new(settings, &config).env("LLM_ROUTER__LOG__ACCESS", log.to_str().expect("UTF-8")).start();
     let fault = |fault: Fault, share| Rule { share: Some(share), ..Rule::from(fault) };
     for face in [Face::RunpodLb, Face::Cerebras] {

@@ -41,6 +41,7 @@ fn crates_depend_on_each_other_as_the_architecture_says() {
         ("router", &["provider"]),
         ("dispatch", &["offload", "provider", "router"]),
         ("settings", &["provider", "router"]),
+        ("simulator", &["provider", "router", "settings"]),
         ("emulator", &[]),
         (
             "server",
@@ -55,6 +56,7 @@ fn crates_depend_on_each_other_as_the_architecture_says() {
                 "runpod",
                 "runpod-admin",
                 "settings",
+                "simulator",
             ],
         ),
         ("e2e", &["emulator", "server", "settings"]),
@@ -95,6 +97,10 @@ fn crates_do_not_know_what_they_must_not() {
         ("runpod-admin", &["actix-web", "prometheus", "config"]),
         ("cerebras", &["actix-web", "prometheus", "config"]),
         ("settings", &["actix-web", "clap", "futures-util", "prometheus", "reqwest", "tokio"]),
+        (
+            "simulator",
+            &["actix-web", "clap", "config", "futures-util", "parking_lot", "prometheus", "reqwest", "tokio"],
+        ),
         ("server", &["config", "reqwest"]),
     ];
     for (name, forbidden) in forbidden {
@@ -102,6 +108,22 @@ fn crates_do_not_know_what_they_must_not() {
         for package in forbidden {
             assert!(!packages.contains(*package), "{name} must not know {package}");
         }
+    }
+}
+
+/// The engine is driven by a simulator in virtual time as well: no package that it is built with may bring a runtime.
+#[test]
+fn the_engine_is_built_without_a_runtime() {
+    let tree = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--package", "router", "--edges", "normal", "--prefix", "none"])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    let tree = String::from_utf8(tree.stdout).expect("text");
+    let packages: BTreeSet<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(packages.contains("provider"), "{packages:?}");
+    for runtime in ["tokio", "mio", "parking_lot", "futures-executor"] {
+        assert!(!packages.contains(runtime), "router is built with {runtime}");
     }
 }
 

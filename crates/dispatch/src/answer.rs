@@ -27,7 +27,6 @@ pub struct Answer {
     last: Option<Frame>,
 }
 
-#[expect(clippy::large_enum_variant, reason = "nearly every answer is the large one, and a box is one more allocation")]
 enum Source {
     /// They come from an upstream.
     Relayed(Relay),
@@ -100,7 +99,7 @@ pub(crate) struct Relay {
     /// The memory of those that are held.
     reservation: Option<Reservation>,
     frames: Frames,
-    context: RequestContext,
+    context: Box<RequestContext>,
     gap: Duration,
     last_frame: Time,
     timer: Option<Pin<Box<Sleep>>>,
@@ -120,14 +119,15 @@ impl Relay {
     pub(crate) fn new(
         (held, reservation): (VecDeque<Frame>, Reservation),
         frames: Frames,
-        context: RequestContext,
+        context: Box<RequestContext>,
+        now: Time,
     ) -> Self {
         Self {
             held,
             reservation: Some(reservation),
             frames,
             gap: context.upstream().map_or(LINGER, |upstream| upstream.spec.timeouts.gap),
-            last_frame: context.clock.now(),
+            last_frame: now,
             context,
             timer: None,
             is_complete: false,

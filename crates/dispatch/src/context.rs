@@ -123,8 +123,7 @@ impl RequestContext {
     }
 
     /// The request begins.
-    pub(crate) fn arrived(&mut self) -> Action {
-        let now = self.clock.now();
+    pub(crate) fn arrived(&mut self, now: Time) -> Action {
         self.engine(|engine, state, rng| engine.arrived(state, now, rng))
     }
 
@@ -177,8 +176,8 @@ impl RequestContext {
         );
     }
 
-    /// Content came: the answer is committed to the attempt.
-    pub(crate) fn committed(&mut self, request: &Request, quota: Quota) {
+    /// Content came: the answer is committed to the attempt. Returns when.
+    pub(crate) fn committed(&mut self, request: &Request, quota: Quota) -> Time {
         let now = self.clock.now();
         // To read a whole body once more costs time: a whole answer is over with this, and only a doubt asks who got it.
         if self.subject.stream || self.engine(|engine, state, _| engine.is_in_doubt(state)) {
@@ -187,6 +186,7 @@ impl RequestContext {
         self.engine(|engine, state, rng| engine.first_token(state, quota, now, rng));
         self.first_token = Some(now - self.arrived);
         self.progress.first_token = self.latest.map(|attempt| now - attempt.started);
+        now
     }
 
     /// The answer is complete. Returns what must be done before its end is released.

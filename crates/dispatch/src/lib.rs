@@ -126,19 +126,21 @@ impl Router {
             self.refuse(subject, &error, caller.arrived, &caller.table);
             return Err(error);
         };
-        let deadline = self.clock.now() + model.spec.deadline;
+        let now = self.clock.now();
+        let deadline = now + model.spec.deadline;
         let deadline = caller.deadline.map_or(deadline, |sooner| deadline.min(self.clock.time(sooner)));
         let named = target.map(|target| Named { target, falls_back: caller.falls_back });
-        let context = RequestContext::new(
+        // On the heap: it goes from here into the answer, and with that through the hands of the server.
+        let context = Box::new(RequestContext::new(
             Arc::new(subject),
             self.sink.clone(),
             self.clock,
             (caller.table, RequestState::new(model, serve::facts(request), named, deadline)),
             SmallRng::seed_from_u64(self.seed.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed)),
             self.clock.time(caller.arrived),
-        );
+        ));
         let call = Call { request_id: caller.request_id, adjustment: None, memory: caller.memory };
-        serve::serve(request, call, context).await
+        serve::serve(request, call, context, now).await
     }
 
     /// Tells of a request that asks for no model of the table.

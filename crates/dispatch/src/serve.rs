@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use futures_util::StreamExt;
-use provider::{Call, Error, ErrorKind, Frame, Reply, ReplyHead, Request, Reservation};
+use provider::{Call, Error, ErrorKind, Frame, Reply, ReplyHead, Request, Reservation, Time};
 use router::{Action, Facts, RouterError, Start, Upstream};
 use tokio::time::{sleep_until, timeout_at};
 
@@ -25,13 +25,14 @@ pub(crate) fn facts(request: &Request) -> Facts {
     }
 }
 
-/// Serves `request`.
+/// Serves `request`, which begins now.
 pub(crate) async fn serve(
     request: &Request,
     mut call: Call,
-    mut context: RequestContext,
+    mut context: Box<RequestContext>,
+    now: Time,
 ) -> Result<Served, RouterError> {
-    let mut action = context.arrived();
+    let mut action = context.arrived(now);
     loop {
         let error = match action {
             Action::Start(Start { attempt, limit, adjustment }) => {
@@ -99,11 +100,11 @@ async fn open(
 }
 
 /// The answer is this one.
-fn commit(request: &Request, opened: Opened, mut context: RequestContext) -> (ReplyHead, Relay) {
+fn commit(request: &Request, opened: Opened, mut context: Box<RequestContext>) -> (ReplyHead, Relay) {
     let Opened { reply, held, reservation } = opened;
-    context.committed(request, reply.head.quota);
+    let now = context.committed(request, reply.head.quota);
     for frame in &held {
         context.counted(frame.usage);
     }
-    (reply.head, Relay::new((held, reservation), reply.frames, context))
+    (reply.head, Relay::new((held, reservation), reply.frames, context, now))
 }

@@ -56,7 +56,7 @@ impl Table {
 
     /// The adapter of an upstream.
     pub(crate) fn provider(&self, upstream: &Upstream) -> &dyn Provider {
-        &*self.providers[upstream.place]
+        &*self.providers[upstream.index]
     }
 
     /// An upstream at this moment, as operators see it.
@@ -117,24 +117,52 @@ mod tests {
         table.snapshot(upstream, true, Time::ZERO).in_flight
     }
 
+    const APART: &[(&str, &[&str])] = &[("m", &["a"]), ("n", &["b"])];
+    const TOGETHER: &[(&str, &[&str])] = &[("m", &["a"]), ("n", &["b", "a"]), ("o", &["c"])];
+
+    /// A request of `table` is left by its client.
+    fn leave(table: &Table, mut request: router::RequestState) {
+        table.with(request.model().group, |engine| engine.left(&mut request, Time::ZERO));
+    }
+
     /// Requests that began under any of the tables are counted under all of them, and end under all of them.
     #[test]
     fn groups_that_are_joined_and_divided_know_the_same() {
-        let apart: &[(&str, &[&str])] = &[("m", &["a"]), ("n", &["b"])];
-        let together: &[(&str, &[&str])] = &[("m", &["a"]), ("n", &["b", "a"]), ("o", &["c"])];
-        let first = table(apart, None);
-        let under_first = testing::begun(&first, "m");
-        let second = table(together, Some(&first));
-        assert_eq!((second.groups(), in_flight(&first, 0), in_flight(&second, 0)), (2, 1, 1));
-        let under_second = testing::begun(&second, "n");
-        let third = table(apart, Some(&second));
-        assert_eq!((in_flight(&first, 1), in_flight(&second, 1), in_flight(&third, 1)), (1, 1, 1));
-        for (table, mut request) in [(&second, under_second), (&first, under_first)] {
-            let group = request.model().group;
-            table.with(group, |engine| engine.left(&mut request, Time::ZERO));
+        let first = table(APART, None);
+        let under_first = ["m", "n"].map(|model| testing::begun(&first, model));
+        let second = table(TOGETHER, Some(&first));
+        assert_eq!(second.groups(), 2);
+        let third = table(APART, Some(&second));
+        let under_third = testing::begun(&third, "m");
+        for table in [&first, &second, &third] {
+            assert_eq!([0, 1, 2].map(|at| in_flight(table, at)), [2, 1, 0]);
+        }
+        leave(&third, under_third);
+        for request in under_first {
+            leave(&first, request);
         }
         for table in [&first, &second, &third] {
             assert_eq!([0, 1, 2].map(|at| in_flight(table, at)), [0; 3]);
+        }
+    }
+
+    #[test]
+    fn nothing_is_lost_while_groups_are_joined() {
+        for _ in 0..20 {
+            let first = table(APART, None);
+            let lasting = ["m", "n"].map(|model| testing::begun(&first, model));
+            let second = std::thread::scope(|scope| {
+                for model in ["m", "n"] {
+                    let first = &first;
+                    scope.spawn(move || (0..100).for_each(|_| leave(first, testing::begun(first, model))));
+                }
+                table(TOGETHER, Some(&first))
+            });
+            assert_eq!([0, 1].map(|at| in_flight(&second, at)), [1, 1]);
+            for request in lasting {
+                leave(&first, request);
+            }
+            assert_eq!([0, 1].map(|at| in_flight(&second, at)), [0, 0]);
         }
     }
 }

@@ -30,14 +30,18 @@ pub(crate) struct Hope {
     pub(crate) has_slot: bool,
     /// Whether nobody finds out at this moment whether the target still is late.
     pub(crate) may_probe: bool,
+    /// Whether its scaler is shown the demand at this moment.
+    pub(crate) is_nudged: bool,
     /// The time to the first token in seconds.
     pub(crate) wait_s: f64,
+    /// The same if nothing waited there.
+    pub(crate) alone_s: f64,
 }
 
 /// A target at one moment, for one request.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Candidate {
-    /// Its place among the model's targets.
+    /// Its index among the model's targets.
     pub target: usize,
     /// Requests that it is behind its share, its share of this one included.
     pub deficit: f64,
@@ -61,6 +65,8 @@ pub struct Candidate {
     pub score: f64,
     /// The same if it were in time.
     pub score_in_time: f64,
+    /// The same if nothing were owed.
+    pub score_unowed: f64,
     pub(crate) hope: Hope,
 }
 
@@ -190,10 +196,13 @@ impl Situation<'_> {
                 / slo.unwrap_or(USUAL_SLO).as_secs_f64(),
             score: 0.0,
             score_in_time: 0.0,
+            score_unowed: 0.0,
             hope: Hope {
                 has_slot: outlook.has_slot(),
                 may_probe: outlook.may_probe,
+                is_nudged: outlook.is_nudged,
                 wait_s: outlook.first_token.as_secs_f64(),
+                alone_s: outlook.alone_s,
             },
         })
     }

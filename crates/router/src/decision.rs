@@ -13,6 +13,8 @@ use crate::{
 };
 use provider::Time;
 
+/// How much longer than without anything that waits there a first token may take, before the request is better held.
+const MOST_SLOWED: f64 = 3.0;
 /// A request that misses the SLO with this probability is better held until the target has caught up.
 const HOPELESS: f64 = 0.6;
 
@@ -75,7 +77,7 @@ impl Role {
     }
 }
 
-/// What was decided for one request at one moment. Targets are named by their places among those of the model.
+/// What was decided for one request at one moment. Targets are named by their indexes among those of the model.
 #[derive(Debug, Clone, Default)]
 pub struct Decision {
     /// When.
@@ -91,13 +93,14 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// Decides anew. Nobody is debited, and nothing is allocated once the lists have been as long before.
+    /// Decides anew. Returns the target that is asked first, and why. Nobody is debited, and nothing is allocated once the
+    /// lists have been as long before.
     pub(crate) fn make(
         &mut self,
         situation: &Situation<'_>,
         known: &ModelState,
         upstreams: &mut States<State>,
-    ) -> Result<usize, NoCandidate> {
+    ) -> Result<(usize, Reason), NoCandidate> {
         let deficits = known.deficits();
         let Situation { model, history, now, .. } = *situation;
         (self.at, self.strategy, self.reason) = (now, model.spec.strategy, None);
@@ -122,9 +125,10 @@ impl Decision {
         // The one that the client named goes first, then those that can hold the prompt, in the strategy's own order.
         let named = history.named();
         self.candidates.sort_by_key(|candidate| (named != Some(candidate.target), candidate.is_too_long));
-        let first = self.candidates.first().map_or(0, |candidate| candidate.target);
-        self.reason = Some(reason(situation, deficits, first));
-        Ok(first)
+        let target = self.candidates.first().map(|candidate| candidate.target).ok_or(NoCandidate::Exhausted)?;
+        let reason = reason(situation, deficits, target);
+        self.reason = Some(reason);
+        Ok((target, reason))
     }
 
     /// Sorts the targets into candidates and those that are none; fails if there is no candidate.
@@ -191,7 +195,17 @@ impl Decision {
 
     /// Puts a target first that somebody must try again, or fails if the best one is not worth a call now.
     fn look_ahead(&mut self, situation: &Situation<'_>) -> Result<(), NoCandidate> {
-        let Some(best) = self.candidates.first().copied() else { return Ok(()) };
+        let Some(mut best) = self.candidates.first().copied() else { return Ok(()) };
+        // The share yields to the SLO.
+        if best.miss >= HOPELESS {
+            self.candidates.sort_by(|a, b| a.score_unowed.total_cmp(&b.score_unowed));
+            best = self.candidates[0];
+        }
+        // The upstream's own scaler is shown what is kept from it.
+        if let Some(place) = self.candidates.iter().position(|other| other.hope.is_nudged) {
+            self.candidates[..=place].rotate_right(1);
+            return Ok(());
+        }
         let is_first = situation.history.attempts() == 0 && situation.is_fresh();
         // A target that would be the best if it were in time, and of which nobody knows whether it still is not.
         let is_better =
@@ -202,8 +216,9 @@ impl Decision {
         }
         let is_hopeful =
             if situation.is_fresh() { best.miss < HOPELESS } else { best.miss < HOPELESS && best.hope.has_slot };
+        // What takes long by itself may take longer.
         let longest = if situation.is_fresh() { 6.0 } else { 4.0 };
-        let is_useful = best.hope.has_slot && best.hope.wait_s < longest;
+        let is_useful = best.hope.has_slot && best.hope.wait_s < f64::max(longest, MOST_SLOWED * best.hope.alone_s);
         if is_hopeful || is_useful || best.hope.may_probe || situation.model.targets().len() == 1 {
             return Ok(());
         }

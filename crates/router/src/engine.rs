@@ -68,7 +68,7 @@ impl Engine {
         decision
     }
 
-    /// The latest decision, for the record.
+    /// The latest decision, for the record: to be read before anything else is decided.
     pub fn decision(&self) -> &Decision {
         &self.decision
     }
@@ -80,21 +80,22 @@ impl Engine {
         let known = models.of(&model.key, || ModelState::new(model));
         let (length, per_second) = expected(known, facts, now);
         let situation = Situation { model, facts, history, repeats, length, per_second, arrived: *arrived, now };
-        let target = decision.make(&situation, known, upstreams)?;
-        let ask = situation.ask(target);
-        known.decided(&decision.candidates);
+        let made = decision.make(&situation, known, upstreams);
+        let chosen = made.ok().map(|(target, _)| target);
         for candidate in &decision.candidates {
             let upstream = &model.targets()[candidate.target];
             let state = upstreams.of(&upstream.key, || upstream::State::new(&upstream.spec));
-            state.passed(candidate.target == target, candidate.miss > LATE);
+            state.passed(&upstream.spec, (chosen == Some(candidate.target), candidate.miss > LATE), now);
         }
+        let (target, reason) = made?;
+        let ask = situation.ask(target);
+        known.decided(&decision.candidates);
         debit(model, &mut known.deficits, history, decision, target);
         let role = match (history.attempts(), history.is_fresh(target)) {
             (0, _) => Role::Primary,
             (1.., true) => Role::Fallback,
             (1.., false) => Role::Retry,
         };
-        let reason = decision.reason.unwrap_or(Reason::Fallback);
         Ok(self.begin(request, target, (role, reason), &ask, now))
     }
 
@@ -152,12 +153,12 @@ impl Engine {
         self.state(upstream).is_capacity_due(&upstream.spec, now)
     }
 
-    /// An upstream said how its workers are.
+    /// Records what an upstream said of its workers.
     pub fn record_capacity(&mut self, upstream: &Upstream, capacity: Capacity, now: Time) {
         self.state(upstream).record_capacity(&upstream.spec, capacity, now);
     }
 
-    /// `model` takes the place of `old`, which had other targets or another order of them: their deficits and the retry budget
+    /// `model` replaces `old`, which had other targets or another order of them: their deficits and the retry budget
     /// go on.
     pub fn carry_over(&mut self, model: &Model, old: &Model) {
         if model.key == old.key {
@@ -165,7 +166,7 @@ impl Engine {
         }
         let known = self.models.of(&old.key, || ModelState::new(old));
         let deficit = |target: &std::sync::Arc<Upstream>| {
-            old.target(target.spec.id.as_str()).map_or(0.0, |place| known.deficits.of(place))
+            old.target(target.spec.id.as_str()).map_or(0.0, |index| known.deficits.of(index))
         };
         let deficits = Deficits::new(model.targets().iter().map(deficit));
         let state = ModelState::with(deficits, known.budget.clone());

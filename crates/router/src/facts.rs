@@ -24,7 +24,7 @@ pub struct Facts {
 /// A target that the client named, past the strategy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Named {
-    /// Its place among the model's targets.
+    /// Its index among the model's targets.
     pub target: usize,
     /// Whether others may serve when it fails.
     pub falls_back: bool,

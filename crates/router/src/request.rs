@@ -132,7 +132,7 @@ impl RequestState {
 /// A call that the engine has let in. It is counted as in flight until an event ends it.
 #[derive(Debug, Clone, Copy)]
 pub struct Attempt {
-    /// The target's place among those of the model.
+    /// The target's index among those of the model.
     pub target: usize,
     /// When it began.
     pub started: Time,

@@ -111,8 +111,9 @@ fn rank_by(weights: Weights, candidates: &mut [Candidate], scale: &Scale, owed: 
             bonus: 0.0,
         };
         candidate.score = weights.score(&terms, scale.mean_cost, dearest, &scale.z);
-        terms.miss = 0.0;
-        terms.time = 0.0;
+        terms.deficit = 0.0;
+        candidate.score_unowed = weights.score(&terms, scale.mean_cost, dearest, &scale.z);
+        (terms.miss, terms.time, terms.deficit) = (0.0, 0.0, owed(candidate));
         candidate.score_in_time = weights.score(&terms, scale.mean_cost, dearest, &scale.z);
     }
     // Of equals, one whose price is known.

@@ -71,7 +71,7 @@ impl Model {
         &self.policies
     }
 
-    /// The place of an upstream among the targets.
+    /// The index of an upstream among the targets.
     pub(crate) fn target(&self, id: &str) -> Option<usize> {
         self.targets.iter().position(|upstream| upstream.spec.id.as_str() == id)
     }
@@ -88,7 +88,7 @@ impl Model {
 pub struct Choice {
     /// The model.
     pub model: Arc<Model>,
-    /// The place among the model's targets of the one that is named.
+    /// The index, among the model's targets, of the one that is named.
     pub target: Option<usize>,
 }
 
@@ -126,9 +126,9 @@ impl Table {
     ) -> Result<Self, TableError> {
         let groups = Groups::of(&upstreams, &models);
         let known = |id: &UpstreamId| predecessor?.upstreams().find(|old| old.spec.id == *id);
-        let upstreams = upstreams.into_iter().enumerate().map(|(place, spec)| {
+        let upstreams = upstreams.into_iter().enumerate().map(|(index, spec)| {
             let key = known(&spec.id).map(|old| old.key.clone()).unwrap_or_default();
-            Arc::new(Upstream { spec, place, group: groups.of_upstream(place), key })
+            Arc::new(Upstream { spec, index, group: groups.of_upstream(index), key })
         });
         let mut table = Self {
             version: version.into(),
@@ -220,11 +220,11 @@ struct Groups {
 
 impl Groups {
     fn of(upstreams: &[UpstreamSpec], models: &[ModelSpec]) -> Self {
-        let place = |id: &UpstreamId| upstreams.iter().position(|spec| spec.id == *id);
+        let index = |id: &UpstreamId| upstreams.iter().position(|spec| spec.id == *id);
         let mut by_upstream: Vec<usize> = (0..upstreams.len()).collect();
         for model in models {
-            let places: Vec<usize> = model.targets.iter().filter_map(|(id, _)| place(id)).collect();
-            let joined: Vec<usize> = places.iter().map(|place| by_upstream[*place]).collect();
+            let indexes: Vec<usize> = model.targets.iter().filter_map(|(id, _)| index(id)).collect();
+            let joined: Vec<usize> = indexes.iter().map(|index| by_upstream[*index]).collect();
             let Some(first) = joined.iter().min().copied() else { continue };
             for group in by_upstream.iter_mut().filter(|group| joined.contains(group)) {
                 *group = first;
@@ -239,7 +239,7 @@ impl Groups {
         Self { by_upstream, count: numbers.len() }
     }
 
-    fn of_upstream(&self, place: usize) -> usize {
-        self.by_upstream[place]
+    fn of_upstream(&self, index: usize) -> usize {
+        self.by_upstream[index]
     }
 }

@@ -1,5 +1,6 @@
 //! One upstream: what is configured of it, and how it looks at one moment.
 
+mod nudge;
 mod state;
 mod supply;
 
@@ -66,8 +67,8 @@ impl UpstreamSpec {
 pub struct Upstream {
     /// What is configured.
     pub spec: UpstreamSpec,
-    /// Its place among the upstreams of the table.
-    pub place: usize,
+    /// Its index among the upstreams of the table.
+    pub index: usize,
     /// The group of upstreams and models that it belongs to.
     pub group: usize,
     pub(crate) key: Key,

@@ -1,7 +1,7 @@
 //! The workers of an upstream as it reports them, and the time that they have been billed for.
 //!
 //! What is billed is `running`: the model's load after a start, execution, and the idle tail. The count is polled, so that the
-//! time is a sum of steps: each count holds from the moment it was heard until the next one. A rise or fall is noticed half a
+//! time is a sum of steps: each count holds from the moment it was recorded until the next one. A rise or fall is noticed half a
 //! poll late on average, both alike, so that the sum is right in the long run. Time in which the count is unknown is not
 //! billed but kept apart: unknown is not zero.
 
@@ -59,7 +59,7 @@ pub(crate) struct Workers {
 #[derive(Debug, Clone, Copy)]
 struct Known {
     capacity: Capacity,
-    heard_at: Time,
+    recorded_at: Time,
     until: Time,
 }
 
@@ -73,19 +73,19 @@ impl Workers {
         is_due
     }
 
-    /// The upstream said how its workers are.
-    pub(crate) fn heard(&mut self, capacity: Capacity, poll: Duration, now: Time) {
+    /// Records what the upstream said of its workers.
+    pub(crate) fn record(&mut self, capacity: Capacity, poll: Duration, now: Time) {
         let before = self.known.filter(|known| now <= known.until);
         // Between two polls they may have come up and answered already.
         let came_up = before.is_some_and(|before| {
-            before.capacity.running == Some(0) && self.answered_at.is_none_or(|at| at < before.heard_at)
+            before.capacity.running == Some(0) && self.answered_at.is_none_or(|at| at < before.recorded_at)
         });
         match capacity.running {
             Some(0) => self.starting_until = None,
             Some(_) if came_up => self.starting_until = Some(now + LONGEST_START),
             Some(_) | None => {}
         }
-        self.known = Some(Known { capacity, heard_at: now, until: now + poll * STALE_POLLS });
+        self.known = Some(Known { capacity, recorded_at: now, until: now + poll * STALE_POLLS });
     }
 
     /// A first token came: the workers are up.
@@ -168,24 +168,24 @@ mod tests {
             self.workers.count(in_flight, RATE, self.now);
         }
 
-        fn hear(&mut self, count: u32) {
-            self.workers.heard(running(count), 10 * SECOND, self.now);
+        fn record(&mut self, count: u32) {
+            self.workers.record(running(count), 10 * SECOND, self.now);
         }
     }
 
     #[test]
     fn a_cold_start_a_burst_and_a_tail_are_billed_and_told_apart() {
         let mut day = Day::new();
-        day.hear(0);
+        day.record(0);
         day.pass(10, 1);
-        day.hear(1);
+        day.record(1);
         assert!(day.workers.is_starting(day.now), "a model that loads is no worker yet");
         day.pass(20, 1);
         day.workers.answered(day.now);
         assert!(!day.workers.is_starting(day.now));
         day.pass(7, 1);
         day.pass(3, 0);
-        day.hear(0);
+        day.record(0);
         day.pass(9, 0);
         let time = day.workers.time();
         let seconds = [time.start, time.busy, time.idle, time.unobserved].map(|time| time.as_secs());
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn several_workers_are_busy_with_at_most_a_call_each() {
         let mut day = Day::new();
-        day.hear(3);
+        day.record(3);
         day.pass(10, 2);
         assert_eq!((day.workers.time().busy, day.workers.time().idle), (20 * SECOND, 10 * SECOND));
         day.pass(10, 50);
@@ -208,7 +208,7 @@ mod tests {
     fn time_without_a_count_is_kept_apart() {
         let mut day = Day::new();
         day.pass(5, 1);
-        day.hear(1);
+        day.record(1);
         day.pass(100, 1);
         let time = day.workers.time();
         assert_eq!(time.unobserved, 75 * SECOND, "5 s before the first count, 70 s after it was stale");
@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn a_clock_that_was_read_earlier_counts_nothing_twice() {
         let mut day = Day::new();
-        day.hear(1);
+        day.record(1);
         day.pass(5, 1);
         let earlier = day.now;
         day.pass(5, 1);
@@ -231,32 +231,32 @@ mod tests {
     #[test]
     fn a_start_that_has_answered_between_two_polls_is_over() {
         let mut day = Day::new();
-        day.hear(0);
+        day.record(0);
         day.pass(4, 1);
         day.workers.answered(day.now);
         day.pass(6, 1);
-        day.hear(1);
+        day.record(1);
         assert!(!day.workers.is_starting(day.now));
     }
 
     #[test]
     fn a_stale_count_says_nothing_about_a_start() {
         let mut day = Day::new();
-        day.hear(0);
+        day.record(0);
         day.pass(300, 0);
-        day.hear(1);
+        day.record(1);
         assert!(!day.workers.is_starting(day.now));
     }
 
     #[test]
     fn a_start_that_never_ends_is_not_believed() {
         let mut day = Day::new();
-        day.hear(0);
+        day.record(0);
         day.pass(10, 1);
-        day.hear(1);
+        day.record(1);
         for _ in 0..50 {
             day.pass(10, 1);
-            day.hear(1);
+            day.record(1);
         }
         assert!(!day.workers.is_starting(day.now), "then it counts as up, and its failures as failures");
         assert_eq!(day.workers.time().start, LONGEST_START);
@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn time_under_another_tariff_is_not_billed_later() {
         let mut day = Day::new();
-        day.hear(1);
+        day.record(1);
         day.pass(10, 1);
         day.workers.pause();
         day.now += 1000 * SECOND;
@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn workers_that_were_up_before_the_router_are_not_starting() {
         let mut day = Day::new();
-        day.hear(2);
+        day.record(2);
         assert!(!day.workers.is_starting(day.now));
     }
 }

@@ -2,6 +2,7 @@
 
 mod explain;
 mod runpod;
+mod simulate;
 
 use std::{
     io::Write,
@@ -25,7 +26,8 @@ use crate::{demo, running::Running};
 #[derive(Parser)]
 #[command(name = "llm-router", version, arg_required_else_help = true)]
 #[command(after_help = "Start here:\n  llm-router serve --demo            no keys, no network, no configuration\n  \
-    llm-router check --config F        is my configuration right?\n  llm-router serve --config F        serve it")]
+    llm-router check --config F        is my configuration right?\n  llm-router serve --config F        serve it\n  \
+    llm-router simulate --help         what would a change do?")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -66,6 +68,9 @@ enum Command {
         KEY=sk-demo llm-router explain --key-env KEY --model llama-3.1-8b"
     )]
     Explain(explain::Arguments),
+    /// What would this change do? Replay a trace through configurations, against simulated providers: cost, latency, shares.
+    #[command(after_help = simulate::HELP)]
+    Simulate(simulate::Arguments),
     /// Run the emulated providers alone: RunPod (both kinds of endpoint) and Cerebras, with faults on demand.
     #[command(
         after_help = "Prints what to put into the [[upstreams]] of a configuration. As with the real ones, calls need a key, \
@@ -114,6 +119,7 @@ pub fn main() -> ExitCode {
         Command::Serve { config: None, .. } => Err(anyhow::anyhow!("give a file with --config, or --demo")),
         Command::Check { config, without_secrets } => check(&config, without_secrets),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Simulate(arguments) => return simulate::run(&arguments),
         Command::Emulate { listen, speed, seed } => emulate(listen, speed, seed),
         Command::Runpod(command) => runpod::run(&command),
     };

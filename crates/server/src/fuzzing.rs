@@ -1,9 +1,13 @@
-//! What fuzz targets reach beyond the public face: the bodies that become chats.
+//! What fuzz targets reach beyond the public face: the bodies that become chats, and keys.
 
+use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use bytes::Bytes;
 use provider::{InvalidRequest, Limits};
 
-use crate::api::{Order, Prompt};
+use crate::{
+    api::{Order, Prompt},
+    auth::bearer,
+};
 
 const LIMITS: Limits = Limits { max_messages: 64 };
 
@@ -22,6 +26,13 @@ pub fn prompt(body: &[u8], stream: bool) -> Result<Bytes, InvalidRequest> {
 pub fn batch(body: &Bytes, most: usize) -> Result<Vec<Result<Bytes, InvalidRequest>>, InvalidRequest> {
     let order = Order::parse(body, most)?;
     Ok(order.entries.iter().map(|entry| chat(order.defaults.complete(entry)?, false)).collect())
+}
+
+/// The key in the value of an `Authorization` header.
+pub fn key(value: &[u8]) -> Option<Vec<u8>> {
+    let mut headers = HeaderMap::new();
+    headers.insert(AUTHORIZATION, HeaderValue::from_bytes(value).ok()?);
+    bearer(&headers).map(<[u8]>::to_vec)
 }
 
 fn chat(mut prompt: Prompt<'_>, stream: bool) -> Result<Bytes, InvalidRequest> {

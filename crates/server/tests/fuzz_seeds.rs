@@ -2,16 +2,27 @@
 
 use std::{fs, path::Path};
 
+#[path = "../fuzz/properties/authorization.rs"]
+mod authorization;
 #[path = "../fuzz/properties/batch.rs"]
 mod batch;
 
-#[test]
-fn batch_seeds_hold() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/batch");
+fn replay(target: &str, property: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
     let mut replayed = 0;
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        batch::hold(&fs::read(entry.path()).unwrap_or_default());
+        property(&fs::read(entry.path()).unwrap_or_default());
         replayed += 1;
     }
     assert!(replayed > 10, "there are seeds");
+}
+
+#[test]
+fn batch_seeds_hold() {
+    replay("batch", batch::hold);
+}
+
+#[test]
+fn authorization_seeds_hold() {
+    replay("authorization", authorization::hold);
 }

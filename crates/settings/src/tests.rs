@@ -388,15 +388,16 @@ fn runpod_addresses_follow_from_the_endpoint() {
     );
 }
 
-/// The configurations that ship with the project.
+/// The configurations that ship with the project; beside them is what the simulator reads.
 fn shipped() -> Vec<PathBuf> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config");
     let paths = fs::read_dir(folder).expect("config/ exists").map(|entry| entry.expect("readable").path());
-    // What `simulate` reads is no configuration of the router.
-    let is_simulated =
-        |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"simulated-"));
-    let is_toml = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "toml");
-    let paths: Vec<_> = paths.filter(|path| is_toml(path) && !is_simulated(path)).collect();
+    let is_configuration = |path: &PathBuf| {
+        let is_for_the_simulator =
+            path.file_stem().is_some_and(|stem| stem.as_encoded_bytes().starts_with(b"simulated-"));
+        path.extension().is_some_and(|extension| extension == "toml") && !is_for_the_simulator
+    };
+    let paths: Vec<_> = paths.filter(is_configuration).collect();
     assert!(paths.len() >= 2, "demo.toml and single-provider.toml at least");
     paths
 }

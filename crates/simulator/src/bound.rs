@@ -39,8 +39,15 @@ pub struct Cheapest {
 
 /// Why there is no bound.
 #[derive(Debug, thiserror::Error)]
-#[error("the limit could not be computed: {0}")]
-pub struct BoundError(String);
+#[non_exhaustive]
+pub enum BoundError {
+    /// The linear programme could not be solved.
+    #[error("the limit could not be computed: {0}")]
+    Solver(#[from] microlp::Error),
+    /// The solver gave up before it was done.
+    #[error("the limit could not be computed: the solver stopped early")]
+    Stopped,
+}
 
 /// A linear programme over what each upstream serves.
 struct Programme {
@@ -66,37 +73,40 @@ enum Aim {
 pub fn bound(case: &Case) -> Result<Bound, BoundError> {
     let windows = windows(case);
     let requests = as_f64(case.trace.arrivals().len() as u64);
-    let (most, _) = solve(programme(case, &windows, Aim::MostServed))?;
+    let (most, _) = solve(&programme(case, &windows, Aim::MostServed))?;
     let serving = most * SERVED;
     let cheapest = cheapest(case, &windows, Aim::LeastCost { serving, most_of: None })?;
     let upstreams = &case.providers.upstreams;
     let shares: f64 = upstreams.iter().map(|upstream| upstream.share).sum();
     let first = (0..upstreams.len()).reduce(|a, b| if upstreams[b].share > upstreams[a].share { b } else { a });
     let most_of = first.map(|first| (first, upstreams[first].share / shares));
-    let within_share = self::cheapest(case, &windows, Aim::LeastCost { serving, most_of });
-    Ok(Bound { slo_percent: 100.0 * most / requests, cheapest, within_share: within_share.ok() })
+    let within_share = match self::cheapest(case, &windows, Aim::LeastCost { serving, most_of }) {
+        Ok(within_share) => Some(within_share),
+        Err(BoundError::Solver(microlp::Error::Infeasible)) => None,
+        Err(error) => return Err(error),
+    };
+    Ok(Bound { slo_percent: 100.0 * most / requests, cheapest, within_share })
 }
 
 fn cheapest(case: &Case, windows: &[Window], aim: Aim) -> Result<Cheapest, BoundError> {
-    let (cost, served) = solve(programme(case, windows, aim))?;
+    let programme = programme(case, windows, aim);
+    let (cost, served) = solve(&programme)?;
     let mut shares = vec![0.0; case.providers.upstreams.len()];
     let mut tokens = 0.0;
-    for (upstream, requests, each) in served {
-        shares[upstream] += requests;
-        tokens += requests * each;
+    for (class, requests) in programme.served.iter().zip(served) {
+        shares[class.upstream] += requests;
+        tokens += requests * class.tokens;
     }
     let total: f64 = shares.iter().sum();
     let share_percent = shares.into_iter().map(|share| 100.0 * share / total.max(1e-9)).collect();
     Ok(Cheapest { usd_per_million: cost / tokens.max(1e-9), share_percent })
 }
 
-/// The optimum, and for each upstream, class and window: upstream, requests served, tokens of each.
-fn solve(programme: Programme) -> Result<(f64, Vec<(usize, f64, f64)>), BoundError> {
-    let failed = |error: &dyn std::fmt::Display| BoundError(error.to_string());
-    let outcome = programme.problem.solve().map_err(|error| failed(&error))?;
-    let solution = outcome.into_solution().map_err(|error| failed(&format!("{error:?}")))?;
-    let value = |served: &Served| (served.upstream, solution.var_value(served.requests), served.tokens);
-    Ok((solution.objective(), programme.served.iter().map(value).collect()))
+/// The optimum, and how many requests it serves for each entry of `served`.
+fn solve(programme: &Programme) -> Result<(f64, Vec<f64>), BoundError> {
+    let solution = programme.problem.solve()?.into_solution().map_err(|_| BoundError::Stopped)?;
+    let served = programme.served.iter().map(|served| solution.var_value(served.requests));
+    Ok((solution.objective(), served.collect()))
 }
 
 fn programme(case: &Case, windows: &[Window], aim: Aim) -> Programme {
@@ -105,7 +115,7 @@ fn programme(case: &Case, windows: &[Window], aim: Aim) -> Programme {
         Aim::LeastCost { .. } => OptimizationDirection::Minimize,
     };
     let mut programme = Programme { problem: Problem::new(direction), served: Vec::new() };
-    let mut levels = vec![None; case.providers.upstreams.len()];
+    let mut levels = vec![Levels::default(); case.providers.upstreams.len()];
     for window in windows {
         programme.add(case, window, aim, &mut levels);
     }
@@ -116,14 +126,19 @@ fn programme(case: &Case, windows: &[Window], aim: Aim) -> Programme {
             let beyond = programme.served.iter();
             let beyond =
                 beyond.map(|served| (served.requests, f64::from(u8::from(served.upstream == upstream)) - share));
-            programme.problem.add_constraint(&beyond.collect::<Vec<_>>(), ComparisonOp::Le, 0.0);
+            programme.problem.add_constraint(beyond.collect::<Vec<_>>(), ComparisonOp::Le, 0.0);
         }
     }
     programme
 }
 
-/// What is left in an upstream's two buckets after a window: thousands of tokens, and requests.
-type Levels = Option<(Variable, Variable)>;
+/// What is left in an upstream's buckets after a window.
+#[derive(Debug, Clone, Copy, Default)]
+struct Levels {
+    requests: Option<Variable>,
+    /// In thousands.
+    tokens: Option<Variable>,
+}
 
 impl Programme {
     fn add(&mut self, case: &Case, window: &Window, aim: Aim, levels: &mut [Levels]) {
@@ -168,13 +183,12 @@ impl Programme {
                 let completions = sum(|_, completion| completion / 1e3);
                 self.problem.add_constraint(&completions, ComparisonOp::Le, completion_tokens / 1e3);
             }
-            Capacity::Limits { up: _, requests, tokens } => {
-                let before = levels.take();
-                let tokens = tokens.map(|tokens| tokens / 1e3);
+            Capacity::Limits { requests, tokens, .. } => {
+                let before = *levels;
                 let spent = sum(|prompt, completion| (prompt + completion) / 1e3);
-                let token_level = self.bucket(tokens, spent, before.map(|(level, _)| level));
-                let request_level = self.bucket(requests, sum(|_, _| 1.0), before.map(|(_, level)| level));
-                *levels = Some((token_level, request_level));
+                let tokens = tokens.map(|tokens| tokens.scaled(1e-3));
+                levels.tokens = tokens.map(|tokens| self.bucket(tokens, spent, before.tokens));
+                levels.requests = requests.map(|bucket| self.bucket(bucket, sum(|_, _| 1.0), before.requests));
             }
         }
     }

@@ -86,7 +86,7 @@ mod tests {
         let chance = Chance::new(1, 0);
         let logs: Vec<f64> =
             (0..20_000).map(|k| chance.lognormal((0.8, 0.3), Purpose::FirstToken, k, 0).ln()).collect();
-        let n = logs.len() as f64;
+        let n = 20_000.0;
         let mean = logs.iter().sum::<f64>() / n;
         let deviation = (logs.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n).sqrt();
         assert!((mean - 0.8_f64.ln()).abs() < 0.01, "{mean}");

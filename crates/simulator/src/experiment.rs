@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::{
     baselines::Entrant,
-    bound::{Bound, bound},
+    bound::{Bound, BoundError, bound},
     metrics::{Metrics, Shape, metrics},
     policy::{Policy, Setup},
     providers::Providers,
@@ -61,6 +61,9 @@ pub struct ScenarioResult {
     pub scenario: String,
     /// The limit, if it was asked for and could be computed.
     pub bound: Option<Bound>,
+    /// Why it could not be computed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_bound: Option<String>,
     /// One for each policy.
     pub policies: Vec<PolicyResult>,
 }
@@ -90,10 +93,11 @@ enum Work {
     Run { case: usize, entrant: usize, seed: u64 },
 }
 
+/// What a piece of work gave.
 #[derive(Debug)]
 enum Done {
-    Bound(Option<Bound>),
-    Run(Box<Metrics>),
+    Bound { case: usize, bound: Result<Bound, BoundError> },
+    Run { case: usize, entrant: usize, metrics: Box<Metrics> },
 }
 
 impl Experiment<'_> {
@@ -101,23 +105,21 @@ impl Experiment<'_> {
     pub fn run(&self, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Results, ScenarioError> {
         let cases = self.scenarios.iter().map(|scenario| scenario.apply(self.trace, self.providers));
         let cases: Vec<Case> = cases.collect::<Result<_, _>>()?;
-        let work = self.work();
-        let mut done = self.done(&cases, &work, progress).into_iter();
-        let mut bounds: Vec<Option<Bound>> = vec![None; cases.len()];
+        let mut bounds: Vec<Option<Result<Bound, BoundError>>> = cases.iter().map(|_| None).collect();
         let mut runs: Vec<Vec<Vec<Metrics>>> = vec![vec![Vec::new(); self.entrants.len()]; cases.len()];
-        for work in &work {
-            match (work, done.next()) {
-                (Work::Bound { case }, Some((_, Done::Bound(bound)))) => bounds[*case] = bound,
-                (Work::Run { case, entrant, .. }, Some((_, Done::Run(metrics)))) => {
-                    runs[*case][*entrant].push(*metrics)
-                }
-                _ => {}
+        for done in self.done(&cases, &self.work(), progress) {
+            match done {
+                Done::Bound { case, bound } => bounds[case] = Some(bound),
+                Done::Run { case, entrant, metrics } => runs[case][entrant].push(*metrics),
             }
         }
-        let scenarios = cases.iter().zip(bounds).zip(runs).map(|((case, bound), runs)| ScenarioResult {
-            scenario: case.scenario.clone(),
-            bound,
-            policies: self.entrants.iter().zip(runs).map(|(entrant, runs)| PolicyResult::of(entrant, runs)).collect(),
+        let scenarios = cases.iter().zip(bounds).zip(runs).map(|((case, bound), runs)| {
+            let (bound, no_bound) = match bound {
+                Some(Err(error)) => (None, Some(error.to_string())),
+                found => (found.and_then(Result::ok), None),
+            };
+            let policies = self.entrants.iter().zip(runs).map(|(entrant, runs)| PolicyResult::of(entrant, runs));
+            ScenarioResult { scenario: case.scenario.clone(), bound, no_bound, policies: policies.collect() }
         });
         Ok(Results {
             trace: self.trace.name().to_owned(),
@@ -140,7 +142,7 @@ impl Experiment<'_> {
     }
 
     /// The results of `work`, in its order.
-    fn done(&self, cases: &[Case], work: &[Work], progress: &(dyn Fn(usize, usize) + Sync)) -> Vec<(usize, Done)> {
+    fn done(&self, cases: &[Case], work: &[Work], progress: &(dyn Fn(usize, usize) + Sync)) -> Vec<Done> {
         let (next, finished) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let count = work.len();
         let share = || {
@@ -154,7 +156,7 @@ impl Experiment<'_> {
         };
         let threads = thread::available_parallelism().map_or(1, NonZero::get);
         let mut done: Vec<_> = thread::scope(|scope| {
-            let threads: Vec<_> = (1..threads).map(|_| scope.spawn(&share)).collect();
+            let threads: Vec<_> = (1..threads).map(|_| scope.spawn(share)).collect();
             let mut done = share();
             for thread in threads {
                 match thread.join() {
@@ -165,16 +167,16 @@ impl Experiment<'_> {
             done
         });
         done.sort_unstable_by_key(|(number, _)| *number);
-        done
+        done.into_iter().map(|(_, done)| done).collect()
     }
 
     fn piece(&self, cases: &[Case], work: Work) -> Done {
         match work {
-            Work::Bound { case } => Done::Bound(bound(&cases[case]).ok()),
+            Work::Bound { case } => Done::Bound { case, bound: bound(&cases[case]) },
             Work::Run { case, entrant, seed } => {
-                let case = &cases[case];
-                let mut policy = self.entrants[entrant].make(&Setup::new(case, seed));
-                Done::Run(Box::new(run(case, policy.as_mut(), seed, self.rules)))
+                let mut policy = self.entrants[entrant].make(&Setup::new(&cases[case], seed));
+                let metrics = Box::new(run(&cases[case], policy.as_mut(), seed, self.rules));
+                Done::Run { case, entrant, metrics }
             }
         }
     }
@@ -185,5 +187,46 @@ impl PolicyResult {
         let summary = Summary::of(&runs);
         let shape = runs.into_iter().next().map(|run| run.shape).unwrap_or_default();
         Self { policy: entrant.name().to_owned(), summary, shape }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+    use crate::{
+        baselines::baselines,
+        time::SECOND,
+        trace::{Arrival, Trace},
+    };
+
+    #[test]
+    fn threads_change_no_result_and_every_piece_of_work_is_reported() {
+        let arrivals = (0..300).map(|k| Arrival { at: k * SECOND / 4, prompt_tokens: 500, completion_tokens: 50 });
+        let trace = Trace::new("t", arrivals.collect()).unwrap();
+        let providers = Providers::shipped().unwrap();
+        let mut scenarios = Scenario::shipped().unwrap();
+        scenarios.truncate(3);
+        let entrants = baselines(&providers);
+        let experiment = Experiment {
+            trace: &trace,
+            providers: &providers,
+            scenarios: &scenarios,
+            entrants: &entrants,
+            seeds: 2,
+            bound: true,
+            rules: Rules::default(),
+        };
+        let work = scenarios.len() * (1 + 2 * entrants.len());
+        let (calls, sum) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let results = experiment.run(&|done, of| {
+            assert_eq!(of, work);
+            calls.fetch_add(1, Ordering::Relaxed);
+            sum.fetch_add(done, Ordering::Relaxed);
+        });
+        assert_eq!(calls.into_inner(), work);
+        assert_eq!(sum.into_inner(), work * (work + 1) / 2, "each count once");
+        assert_eq!(results.unwrap(), experiment.run(&|_, _| {}).unwrap());
     }
 }

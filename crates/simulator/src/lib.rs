@@ -24,6 +24,7 @@ mod time;
 mod timeline;
 mod trace;
 mod upstream;
+mod wake;
 mod world;
 
 pub use baselines::{Entrant, PEAK_EWMA, STATIC_SHARES, baselines};

@@ -20,7 +20,7 @@ const WINDOW_PART: f64 = 0.35;
 pub struct Scenario {
     /// What it is called.
     pub name: String,
-    /// Only every so manyth request comes.
+    /// Every nth request comes, and no other.
     keep_every: usize,
     /// Where in the trace events begin.
     window_at: f64,

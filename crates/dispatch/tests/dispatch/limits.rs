@@ -11,10 +11,10 @@ use crate::{
     rig::{Rig, chat_to, is_poison, model, plain, poison, read, streaming, table, upstream},
 };
 
-fn narrow(places: u32) -> (Rig, std::sync::Arc<Fake>) {
+fn narrow(permits: u32) -> (Rig, std::sync::Arc<Fake>) {
     let a = Fake::new();
     let mut spec = upstream("a", &a);
-    spec.0.max_in_flight = places;
+    spec.0.max_in_flight = permits;
     (Rig::new(table(vec![spec], model(StrategyName::Balanced, &[("a", 1.0)])), &[&a]), a)
 }
 
@@ -53,7 +53,7 @@ async fn what_has_no_room_goes_to_the_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_place_is_given_back_however_a_call_ends() {
+async fn a_permit_is_given_back_however_a_call_ends() {
     let (rig, a) = narrow(1);
     // Read to its end.
     rig.ask(&streaming()).await.expect("served");

@@ -184,7 +184,7 @@ impl Rig {
         self.snapshot(id, true).in_flight
     }
 
-    /// Every request and every attempt ended once, in order, and gave its place back.
+    /// Every request and every attempt ended once, in order, and gave its permit back.
     fn check_books(&self) {
         let mut attempts = HashMap::<RequestId, u32>::new();
         for ended in self.log.attempts.lock().iter() {

@@ -49,6 +49,11 @@ pub(crate) fn hold(input: &[u8]) {
     let operation = Operation::ALL[usize::from(*choice) % Operation::ALL.len()];
     let parsed = Request::parse(operation, Bytes::copy_from_slice(body), Limits { max_messages: 64 });
     let Ok(request) = parsed else { return };
+    // A name with half a surrogate in it is no text to serde, and is passed on.
+    let is_half = |error: &serde_json::Error| error.to_string().contains("hex escape");
+    if serde_json::from_slice::<Members>(body).as_ref().is_err_and(is_half) {
+        return;
+    }
     let before = members(body);
     assert!(request.fields().eq(before.0.iter().map(|(key, _)| key.as_str())), "{before:?}");
     let names: HashSet<_> = before.0.iter().map(|(key, _)| key).collect();

@@ -234,6 +234,11 @@ impl FirstToken {
         Prediction { median_s, spread: self.variance.sqrt(), wait_s, is_silent: silence_s >= self.least_silence_s() }
     }
 
+    /// The median time to the first token in seconds of a call that nothing waits before.
+    pub fn alone_s(&self, tokens: u64) -> f64 {
+        self.regression.predict([1.0, kilo(tokens), 0.0])
+    }
+
     /// How long a call waits for one before it to end.
     fn slot_wait(&self, load: Load, now: Time) -> f64 {
         // Jobs in the upstream's queue that are not ours.

@@ -33,7 +33,8 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
                 time,
                 score: 0.0,
                 score_in_time: 0.0,
-                hope: Hope { has_slot: true, may_probe: false, wait_s: time },
+                score_unowed: 0.0,
+                hope: Hope { has_slot: true, may_probe: false, is_nudged: false, wait_s: time, alone_s: time },
             }
         };
         drawn.into_iter().enumerate().map(candidate).collect()

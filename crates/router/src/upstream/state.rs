@@ -116,8 +116,8 @@ impl State {
     }
 
     /// A request could go to it. Returns nothing until one does.
-    pub(crate) fn passed(&mut self, is_chosen: bool, is_late: bool) {
-        self.supply.passed(is_chosen, is_late);
+    pub(crate) fn passed(&mut self, spec: &UpstreamSpec, chosen_late: (bool, bool), now: Time) {
+        self.supply.passed(spec, self.in_flight, chosen_late, now);
     }
 
     /// Calls in flight.
@@ -203,13 +203,13 @@ impl State {
         self.workers.is_due(spec.capacity_poll, now)
     }
 
-    /// It said how its workers are.
+    /// Records what it said of its workers.
     pub(crate) fn record_capacity(&mut self, spec: &UpstreamSpec, capacity: Capacity, now: Time) {
         self.count_workers(spec, now);
         if self.supply.was_unknown(spec, now) {
             self.breaker.may_be_back(now);
         }
-        self.workers.heard(capacity, spec.capacity_poll, now);
+        self.workers.record(capacity, spec.capacity_poll, now);
         self.supply.record_capacity(spec, capacity, now);
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use provider::{Capacity, Quota, Time};
 
-use super::UpstreamSpec;
+use super::{UpstreamSpec, nudge::Nudge};
 use crate::knowledge::{
     bucket::Fit,
     capacity::Workers,
@@ -25,6 +25,8 @@ const PROBE_AFTER: u32 = 10;
 /// A target with a ready worker that is thought to be late is left alone for so long between two calls that find out.
 const PROBE_WARM_EVERY: Duration = Duration::from_secs(10);
 
+/// Nobody is made to wait longer than this for a slot, to show a scaler anything.
+const NUDGE_MOST_WAIT_S: f64 = 4.0;
 /// A request that has missed the SLO leaves this part of the room for those that have not.
 const LEFT_FOR_FRESH: u32 = 10;
 /// What a first token may take where no SLO is configured, as far as cold starts are concerned.
@@ -38,6 +40,7 @@ pub(crate) struct Supply {
     first_token: FirstToken,
     decode: Decode,
     ramp: Ramp,
+    nudge: Nudge,
     limits: Limits,
     allowance: Allowance,
     began_at: Option<Time>,
@@ -75,10 +78,14 @@ pub(crate) struct Outlook {
     pub(crate) miss: f64,
     /// When its first token would come; when no worker is ready, once one is.
     pub(crate) first_token: Duration,
+    /// The time to the first token in seconds, if nothing waited there.
+    pub(crate) alone_s: f64,
     /// When its answer would end.
     pub(crate) end: Duration,
     /// Whether no worker is ready.
     pub(crate) is_cold: Option<bool>,
+    /// Whether its scaler is shown the demand at this moment.
+    pub(crate) is_nudged: bool,
     /// Whether a call of ours may find out how it is, which nobody is doing.
     pub(crate) may_probe: bool,
 }
@@ -91,6 +98,7 @@ impl Supply {
             first_token: FirstToken::default(),
             decode: Decode::default(),
             ramp: Ramp::default(),
+            nudge: Nudge::default(),
             limits,
             allowance: Allowance::new(limits, Time::ZERO),
             began_at: None,
@@ -169,15 +177,30 @@ impl Supply {
             prediction,
             miss,
             first_token,
+            alone_s: self.first_token.alone_s(ask.prompt_tokens),
             end: self.decode.owed(first_token, ask.completion_tokens),
             is_cold,
+            is_nudged: self.nudge.is_on(now) && prediction.wait_s < NUDGE_MOST_WAIT_S && !prediction.is_silent,
             may_probe: is_untried && self.first_token.is_idle(),
         }
     }
 
     /// A request could have gone here. `is_late` says whether it was thought to be late.
-    pub(crate) fn passed(&mut self, is_chosen: bool, is_late: bool) {
+    pub(crate) fn passed(
+        &mut self,
+        spec: &UpstreamSpec,
+        in_flight: u32,
+        (is_chosen, is_late): (bool, bool),
+        now: Time,
+    ) {
         self.passed = if is_chosen && is_late { 0 } else { self.passed.saturating_add(1) };
+        let workers = self.capacity.ready(now).zip(self.capacity.on_their_way(now));
+        // Workers that have as much as they can do show it themselves.
+        let is_seen = |ready: u32| {
+            spec.worker_slots.is_some_and(|slots| u64::from(in_flight) * 2 > u64::from(ready) * u64::from(slots))
+        };
+        let workers = workers.filter(|(ready, _)| !is_seen(*ready));
+        self.nudge.passed(is_late, workers.map(|(ready, (coming, _))| (ready, coming)), now);
     }
 
     /// A call begins. `in_flight` is without it.

@@ -1,7 +1,7 @@
 //! What follows each event of a request.
 
 use provider::{Adjustment, Error, ErrorKind, Phase, Quota};
-use router::{BreakerState, Reason, Role, RouterError, StrategyName};
+use router::{BreakerState, Reason, RequestState, Role, RouterError, StrategyName};
 
 use crate::hand::{Hand, MS, S, TIMEOUT, error, gave_up, model, started, upstream, waits};
 
@@ -42,6 +42,29 @@ fn a_lone_upstream_is_asked_three_times_and_no_more() {
     let refused = gave_up(hand.failed(&mut request, ErrorKind::Unavailable));
     assert!(matches!(refused, RouterError::Failed { attempts: 3, .. }), "{refused}");
     assert_eq!(hand.in_flight("a"), 0);
+}
+
+#[test]
+fn two_repeats_are_made_however_many_targets_there_are() {
+    let mut hand = Hand::pair(StrategyName::Balanced);
+    let (mut request, _) = hand.begin();
+    started(hand.failed(&mut request, ErrorKind::Unavailable));
+    for _ in 0..2 {
+        hand.now = waits(&hand.failed(&mut request, ErrorKind::Unavailable));
+        started(hand.timer(&mut request));
+    }
+    let refused = gave_up(hand.failed(&mut request, ErrorKind::Unavailable));
+    assert!(matches!(refused, RouterError::Failed { attempts: 4, .. }), "{refused}");
+}
+
+#[test]
+fn a_wait_that_would_leave_no_time_is_not_begun() {
+    let mut hand = Hand::single();
+    let mut request = hand.request("m");
+    hand.pass(59 * S);
+    started(hand.arrived(&mut request));
+    let refused = gave_up(hand.failed(&mut request, ErrorKind::Unavailable));
+    assert!(matches!(refused, RouterError::Failed { attempts: 1, .. }), "{refused}");
 }
 
 /// The limit is half of the time that is left while another target could still serve, then all of it.
@@ -139,13 +162,18 @@ fn a_share_spills_while_a_model_loads_except_for_one_call() {
 
 #[test]
 fn an_event_that_comes_twice_counts_once() {
-    let mut hand = Hand::single();
-    let (_other, _) = hand.begin();
-    let (mut request, _) = hand.begin();
-    for _ in 0..2 {
-        hand.engine.left(&mut request, hand.now);
-        hand.engine.served(&mut request, Some(40), hand.now);
-        hand.engine.broke(&mut request, &error(ErrorKind::Interrupted), hand.now, &mut hand.rng);
+    type End = fn(&mut Hand, &mut RequestState);
+    let ends: [End; 3] = [
+        |hand, request| hand.engine.left(request, hand.now),
+        |hand, request| hand.engine.served(request, Some(40), hand.now),
+        |hand, request| hand.engine.broke(request, &error(ErrorKind::Interrupted), hand.now, &mut hand.rng),
+    ];
+    for end in ends {
+        let mut hand = Hand::single();
+        let (_other, _) = hand.begin();
+        let (mut request, _) = hand.begin();
+        end(&mut hand, &mut request);
+        end(&mut hand, &mut request);
+        assert_eq!(hand.in_flight("a"), 1);
     }
-    assert_eq!(hand.in_flight("a"), 1);
 }

@@ -44,7 +44,9 @@ proptest! {
             let (explained, again) = (explain(), explain());
             prop_assert_eq!(&explained.candidates, &again.candidates);
             prop_assert_eq!(explained.candidates.len() + explained.excluded.len(), 3);
-            let start = match hand.engine.arrived(&mut request, hand.now, &mut rng) {
+            let action = hand.engine.arrived(&mut request, hand.now, &mut rng);
+            prop_assert_eq!(&hand.engine.decision().candidates, &explained.candidates, "the record says the same");
+            let start = match action {
                 Action::Start(start) => start,
                 other => {
                     prop_assert!(explained.candidates.is_empty(), "{:?}", other);

@@ -3,6 +3,7 @@
 use crate::{
     policy::{Actions, AttemptId, Event, Failure, Policy, RequestId, Setup},
     time::{Nanos, SECOND},
+    wake::Woken,
     world::Truth,
 };
 
@@ -104,15 +105,6 @@ struct Attempt {
     waits: bool,
 }
 
-/// What a call was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Woken {
-    /// A request may try again.
-    Again(RequestId),
-    /// An attempt must have given its first token by now.
-    FirstToken(AttemptId),
-}
-
 impl<R: Rule> Plain<R> {
     pub(super) fn new(setup: &Setup<'_>, rule: R) -> Self {
         let in_flight = vec![0; setup.upstreams.len()];
@@ -204,22 +196,6 @@ impl<R: Rule> Policy for Plain<R> {
             },
             Event::Capacity { .. } => {}
         }
-    }
-}
-
-impl Woken {
-    fn token(self) -> u64 {
-        match self {
-            Self::Again(request) => u64::from(request.0) << 1,
-            Self::FirstToken(attempt) => (u64::from(attempt.0) << 1) | 1,
-        }
-    }
-}
-
-impl From<u64> for Woken {
-    fn from(token: u64) -> Self {
-        let number = u32::try_from(token >> 1).unwrap_or(u32::MAX);
-        if token & 1 == 0 { Self::Again(RequestId(number)) } else { Self::FirstToken(AttemptId(number)) }
     }
 }
 

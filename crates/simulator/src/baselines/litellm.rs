@@ -1,7 +1,7 @@
 //! LiteLLM's router and its like: choose among the upstreams that are not cooling down after failures.
 //!
 //! Four rules: `simple-shuffle` (by chance, in proportion to the shares), `latency-based-routing` (the lowest mean of the last
-//! ten times to the first token), `cost-based-routing` (the cheapest), and OpenRouter's default (by chance, in proportion to
+//! ten times to the first token), `cost-based-routing` (the cheapest), and `OpenRouter`'s default (by chance, in proportion to
 //! 1/price²), which skips what failed often rather than what answered 429.
 
 use std::collections::VecDeque;

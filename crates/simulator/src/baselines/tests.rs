@@ -123,9 +123,11 @@ fn a_stream_that_breaks_is_broken_unless_the_rules_let_it_start_again() {
     assert_eq!(broken(Rules { restart_broken_streams: true }), 0);
 }
 
-/// Sends every request to both upstreams, keeps the one that is first, and forgets every tenth.
+/// Sends every request to both upstreams, keeps the one that is first (and the other, if it does not `cancel`), and forgets
+/// every tenth.
 #[derive(Default)]
 struct Both {
+    cancel: bool,
     request_of: Vec<usize>,
     attempts: Vec<[Option<AttemptId>; 2]>,
 }
@@ -139,7 +141,7 @@ impl Policy for Both {
                 self.request_of.extend(attempts.iter().flatten().map(|_| request.index()));
                 self.attempts.push(attempts);
             }
-            Event::FirstToken { attempt, .. } => {
+            Event::FirstToken { attempt, .. } if self.cancel => {
                 let other = self.attempts[self.request_of[attempt.index()]].into_iter().flatten();
                 other.filter(|other| *other != attempt).for_each(|other| actions.cancel(other));
             }
@@ -151,7 +153,7 @@ impl Policy for Both {
 #[test]
 fn a_hedged_request_is_served_once_and_the_other_answer_is_waste() {
     let case = case("", 300, SECOND);
-    let finished = replay(&case, &mut Both::default(), 1, Rules::default());
+    let finished = replay(&case, &mut Both { cancel: true, ..Both::default() }, 1, Rules::default());
     for (number, record) in finished.records.iter().enumerate() {
         let forgotten = number % 10 == 9;
         assert_eq!(matches!(record.end, Some(End::Served { .. })), !forgotten, "{number}: {record:?}");
@@ -161,6 +163,18 @@ fn a_hedged_request_is_served_once_and_the_other_answer_is_waste() {
     let waste: u64 = finished.records.iter().map(|record| record.waste).sum();
     let cost: u64 = finished.records.iter().map(|record| record.cost).sum();
     assert!(waste > cost / 20, "{waste} of {cost}");
+}
+
+#[test]
+fn an_attempt_that_is_left_alone_is_paid_to_its_end() {
+    let case = case_without_limits("keep_every = 1", 9, 10 * SECOND);
+    let finished = replay(&case, &mut Both::default(), 1, Rules::default());
+    for record in &finished.records {
+        // Both answers in full: a token costs a fifth at RunPod.
+        let (dear, cheap) = (record.cost.max(record.waste), record.cost.min(record.waste));
+        assert_eq!(dear, 100_000 * record.tokens());
+        assert_eq!(cheap, 20_000 * record.tokens());
+    }
 }
 
 mod properties {

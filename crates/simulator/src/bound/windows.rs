@@ -40,8 +40,16 @@ pub(super) struct Class {
 /// What an upstream can do in a window.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Capacity {
-    Workers { prompt_tokens: f64, completion_tokens: f64 },
-    Limits { up: bool, requests: Bucket, tokens: Bucket },
+    Workers {
+        prompt_tokens: f64,
+        completion_tokens: f64,
+    },
+    /// Without a bucket there is no limit.
+    Limits {
+        up: bool,
+        requests: Option<Bucket>,
+        tokens: Option<Bucket>,
+    },
 }
 
 /// A token bucket in a window.
@@ -56,8 +64,8 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    pub(super) fn map(self, change: impl Fn(f64) -> f64) -> Self {
-        Self { holds: change(self.holds), gains: change(self.gains), slack: change(self.slack) }
+    pub(super) fn scaled(self, factor: f64) -> Self {
+        Self { holds: self.holds * factor, gains: self.gains * factor, slack: self.slack * factor }
     }
 }
 
@@ -129,13 +137,13 @@ fn capacity(case: &Case, upstream: usize, from: Nanos, length: Nanos) -> Capacit
     match &case.providers.upstreams[upstream].model {
         Model::RunPod(settings) => workers(settings, speed * (seconds(length) + slo)),
         Model::Cerebras(settings) => {
-            let (requests, tokens) = settings.per_minute();
             let bucket = |per_minute: f64| Bucket {
                 holds: per_minute,
                 gains: per_minute * limits * seconds(length) / 60.0,
                 slack: per_minute * slo / 60.0,
             };
-            Capacity::Limits { up: up > 0.0, requests: bucket(requests), tokens: bucket(tokens) }
+            let (requests, tokens) = (settings.requests.known(), settings.tokens.known());
+            Capacity::Limits { up: up > 0.0, requests: requests.map(bucket), tokens: tokens.map(bucket) }
         }
     }
 }

@@ -42,8 +42,7 @@ fn a_target_without_a_simulated_upstream_is_told() {
     let error = entrant("a", &config(CONFIG), "n", &providers).expect_err("no such model");
     assert_eq!(error.to_string(), r#"no model "n" in this configuration; it has m"#);
     let other = CONFIG.replace(r#"provider = "runpod""#, r#"provider = "openai""#).replace("endpoint_id = \"e\"\n", "");
-    let other =
-        other.replace("capacity_poll_s = 2\n", "api_key_env = \"none\"\nbase_url = \"http://127.0.0.1:9/v1\"\n");
+    let other = other.replace("capacity_poll_s = 2\n", "api_key_env = \"KEY\"\n");
     let error = entrant("a", &config(&other), "m", &providers).expect_err("no simulated upstream").to_string();
     assert!(error.contains(r#"stands for "gpu""#) && error.contains(r#""runpod-8b" (runpod)"#), "{error}");
 }
@@ -52,8 +51,9 @@ fn a_target_without_a_simulated_upstream_is_told() {
 #[test]
 fn weighted_shares_are_those_of_the_configuration() {
     let providers = Providers::shipped().expect("providers");
-    let rows: String = (0..600).map(|second| format!("{second},500,100\n")).collect();
-    let trace = Trace::parse("even", &format!("t_s,input_tokens,output_tokens\n{rows}")).expect("a trace");
+    let rows: Vec<_> = (0..600).map(|second| format!("{second},500,100")).collect();
+    let trace =
+        Trace::parse("even", &format!("t_s,input_tokens,output_tokens\n{}\n", rows.join("\n"))).expect("a trace");
     let scenarios: Vec<_> =
         Scenario::shipped().expect("scenarios").into_iter().filter(|scenario| scenario.name == "steady").collect();
     let entrants = [entrant("a", &config(CONFIG), "m", &providers).expect("an entrant")];

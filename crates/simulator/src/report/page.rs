@@ -50,9 +50,14 @@ fn section(text: &mut String, results: &Results, scenario: &ScenarioResult, comp
     if let Some(bound) = &scenario.bound {
         let _ = writeln!(text, "<p>{}</p>", limit(bound));
     }
+    if let Some(reason) = &scenario.no_bound {
+        let _ = writeln!(text, "<p>{}</p>", escaped(reason));
+    }
     let looks: Vec<Look> =
         scenario.policies.iter().enumerate().map(|(n, policy)| Look::of(n, policy, compared)).collect();
-    let shown: Vec<(&PolicyResult, &Look)> = scenario.policies.iter().zip(&looks).collect();
+    let mut shown: Vec<(&PolicyResult, &Look)> = scenario.policies.iter().zip(&looks).collect();
+    // What is drawn last lies in front.
+    shown.sort_by_key(|(_, look)| look.is_prominent);
     text.push_str("<div class=\"figures\">\n");
     text.push_str(&cost_against_slo(&shown, scenario.bound.as_ref()));
     text.push_str(&distribution(&shown, results.slo_ttft_s));
@@ -106,16 +111,26 @@ struct Look {
     is_prominent: bool,
 }
 
-/// Colours that can be told apart, also by those who do not see red and green, on white as on black.
-const COLORS: [&str; 12] = [
+/// Colours that can be told apart, also by those who do not see red and green, on white as on black. The first two are those of
+/// the compared.
+const COLORS: [&str; 16] = [
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#a6761d", "#7f8c8d", "#c0392b",
-    "#66a61e", "#1b7f9c",
+    "#66a61e", "#1b7f9c", "#b8a500", "#ff8fab", "#4d648d", "#2e8b57",
 ];
 
 impl Look {
     fn of(number: usize, policy: &PolicyResult, compared: Option<(&str, &str)>) -> Self {
-        let is_compared = compared.is_some_and(|(a, b)| policy.policy == a || policy.policy == b);
-        Self { color: COLORS[number % COLORS.len()], is_compared, is_prominent: is_compared || compared.is_none() }
+        let color = |number: usize| COLORS[number % COLORS.len()];
+        let Some((before, after)) = compared else {
+            return Self { color: color(number), is_compared: false, is_prominent: true };
+        };
+        let color = match policy.policy.as_str() {
+            name if name == before => COLORS[0],
+            name if name == after => COLORS[1],
+            _ => COLORS[2 + number % (COLORS.len() - 2)],
+        };
+        let is_compared = policy.policy == before || policy.policy == after;
+        Self { color, is_compared, is_prominent: is_compared }
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a change of policy changes, in one sentence.
 
+use std::fmt::Write;
+
 use crate::experiment::{PolicyResult, Results};
 
 /// What policy `b` changes against `a` over all scenarios, in one sentence; `None` where one of them was not run.
@@ -25,7 +27,7 @@ pub fn change_in_a_sentence(results: &Results, a: &str, b: &str) -> Option<Strin
     };
     let mut sentence = format!("In {scenario}, {b} costs {money} {a} and brings {}", within(slo(&pairs[0])));
     if let Some(extreme) = pairs[1..].iter().max_by(|x, y| slo(x).abs().total_cmp(&slo(y).abs())) {
-        sentence += &format!("; the largest difference is in {}: {}", extreme.0, within(slo(extreme)));
+        let _ = write!(sentence, "; the largest difference is in {}: {}", extreme.0, within(slo(extreme)));
     }
     Some(sentence + ".")
 }

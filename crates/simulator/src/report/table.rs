@@ -11,8 +11,11 @@ use crate::{
 /// A column: its heading, and what stands in it.
 struct Column {
     heading: String,
-    cell: Box<dyn Fn(&PolicyResult, Option<&Bound>) -> String>,
+    cell: Box<Cell>,
 }
+
+/// What stands in a policy's cell, where this is the limit.
+type Cell = dyn Fn(&PolicyResult, Option<&Bound>) -> String;
 
 /// The results as plain text, one table for each scenario. `±` is half a confidence interval of 95 %.
 pub fn table(results: &Results) -> String {
@@ -77,6 +80,9 @@ fn scenario_table(results: &Results, scenario: &ScenarioResult) -> String {
     let mut text = format!("{} / {}: {requests:.0} requests\n", results.trace, scenario.scenario);
     if let Some(bound) = &scenario.bound {
         let _ = writeln!(text, "{}", limit(bound));
+    }
+    if let Some(reason) = &scenario.no_bound {
+        let _ = writeln!(text, "{reason}");
     }
     let rows = cells(results, scenario);
     let width = |number: usize| rows.iter().map(|row| row[number].chars().count()).max().unwrap_or(0);

@@ -58,6 +58,10 @@ fn a_burst_multiplies_the_requests_of_its_time_alone() {
     };
     assert_eq!((count(0, 90), count(90, 120), count(120, 300)), (90, 90, 180));
     assert!(case.trace.arrivals().is_sorted_by_key(|arrival| arrival.at));
+    let within = (90 * SECOND)..(120 * SECOND);
+    let there = case.trace.arrivals().iter().filter(|arrival| within.contains(&arrival.at));
+    let prompts: u32 = there.map(|arrival| arrival.prompt_tokens).sum();
+    assert_eq!(prompts, 3 * (190..220).sum::<u32>(), "each length comes three times");
 }
 
 #[test]

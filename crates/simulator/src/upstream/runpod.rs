@@ -166,9 +166,8 @@ impl RunPod {
 
     /// Plans to stop a worker that has nothing to do.
     fn watch_idle(&mut self, index: usize, plan: &mut Plan<'_>) {
-        let worker = &mut self.workers[index];
+        let worker = &self.workers[index];
         if worker.up && worker.load() == 0 && self.queue.is_empty() {
-            worker.idle_version += 1;
             let (worker, version) = (worker.id, worker.idle_version);
             plan.step(plan.now + self.settings.idle_timeout, Step::Idle { worker, version });
         }

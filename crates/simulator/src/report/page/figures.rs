@@ -21,21 +21,36 @@ pub(super) fn cost_against_slo(shown: &[Shown<'_>], bound: Option<&Bound>) -> St
     let y = Axis::around(slos.chain(limit.map(|limit| limit.1)), 100.5, "requests within the SLO, %");
     let mut chart = Chart::new(x, y);
     if let Some((cost, slo)) = limit {
-        let ((x, y), (right, _), (left, top)) = (chart.at(cost, slo), chart.at(f64::MAX, slo), chart.at(0.0, f64::MAX));
+        let ((_, y), (right, _), (left, top)) = (chart.at(cost, slo), chart.at(f64::MAX, slo), chart.at(0.0, f64::MAX));
         chart.add(&format!(
             "<rect class=\"beyond\" x=\"{left:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{:.1}\"/>\
-             <path class=\"limit\" d=\"M{left:.1} {y:.1}L{right:.1} {y:.1}\"/>\
-             <path class=\"limit\" d=\"M{x:.1} {:.1}l7 7l-7 7l-7 -7z\"><title>the limit: {slo:.2} %, ${cost:.4}</title></path>",
+             <path class=\"limit\" d=\"M{left:.1} {y:.1}L{right:.1} {y:.1}\"/>",
             right - left,
             y - top,
-            y - 7.0,
         ));
+        chart.add(&diamond(&chart, (cost, slo), "none", "the limit"));
     }
-    let (back, front): (Vec<&Shown<'_>>, Vec<&Shown<'_>>) = shown.iter().partition(|(_, look)| !look.is_prominent);
-    for (policy, look) in back.into_iter().chain(front) {
-        chart.add(&dot(&chart, policy, look));
+    if let Some((bound, within)) = bound.and_then(|bound| Some((bound, bound.within_share.as_ref()?))) {
+        let at = (within.usd_per_million, bound.slo_percent);
+        chart.add(&diamond(&chart, at, "currentColor", "the limit within the share"));
     }
-    chart.figure("What it costs, and how many requests it serves in time. ◇ is what no router can pass.")
+    for (policy, look) in shown {
+        let dot = dot(&chart, policy, look);
+        chart.add(&dot);
+    }
+    chart.figure(
+        "What it costs, and how many requests it serves in time. ◇ is what no router can pass, ◆ the same within the \
+         share.",
+    )
+}
+
+fn diamond(chart: &Chart, (cost, slo): (f64, f64), fill: &str, name: &str) -> String {
+    let (x, y) = chart.at(cost, slo);
+    format!(
+        "<path stroke=\"currentColor\" fill=\"{fill}\" d=\"M{x:.1} {:.1}l7 7l-7 7l-7 -7z\"><title>{name}: {slo:.2} %, \
+         ${cost:.4}</title></path>",
+        y - 7.0
+    )
 }
 
 fn dot(chart: &Chart, policy: &PolicyResult, look: &Look) -> String {

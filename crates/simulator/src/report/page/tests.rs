@@ -20,6 +20,18 @@ fn the_page_stands_alone_and_shows_every_policy_and_the_limit() {
 }
 
 #[test]
+fn the_two_that_are_compared_have_colours_of_their_own() {
+    let results = results();
+    for (before, after) in [(STATIC_SHARES, PEAK_EWMA), ("clairvoyant greedy", "all on runpod-8b")] {
+        let looks = results.scenarios[0].policies.iter().enumerate();
+        let looks = looks.map(|(number, policy)| Look::of(number, policy, Some((before, after))));
+        let (compared, others): (Vec<Look>, Vec<Look>) = looks.partition(|look| look.is_compared);
+        assert!(compared.len() == 2 && compared[0].color != compared[1].color);
+        assert!(others.iter().all(|other| compared.iter().all(|look| look.color != other.color)));
+    }
+}
+
+#[test]
 fn names_are_text_and_no_markup() {
     let mut results = results();
     results.scenarios[0].policies[0].policy = "<b onload='x'>&".to_owned();

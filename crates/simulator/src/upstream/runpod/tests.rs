@@ -226,6 +226,15 @@ fn workers_that_an_outage_leaves_idle_are_stopped() {
     assert_eq!(endpoint.runpod.workers.len(), 1);
     endpoint.until(50 * SECOND);
     assert_eq!(endpoint.runpod.workers.len(), 0, "30 s idle");
+
+    let mut endpoint = Endpoint::new(RunPodSettings { min_workers: 0, ..settings() });
+    endpoint.reach(0, 5000, 1);
+    endpoint.until(15 * SECOND);
+    endpoint.turn(Turn::Outage(true));
+    endpoint.until(48 * SECOND);
+    assert_eq!(endpoint.runpod.workers.len(), 1, "it has read to 19 s");
+    endpoint.until(49 * SECOND);
+    assert_eq!(endpoint.runpod.workers.len(), 0);
 }
 
 #[test]

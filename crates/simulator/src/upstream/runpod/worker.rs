@@ -28,7 +28,7 @@ pub(super) struct Worker {
     progress_at: Nanos,
     /// Counts changes of what is being written, so that plans made before are known as outdated.
     version: u32,
-    /// Counts the times that it fell idle or was used again.
+    /// Counts the times that it was used, so that a plan to stop it is known as outdated.
     pub(super) idle_version: u32,
 }
 
@@ -177,15 +177,17 @@ impl Worker {
         Some(Consumed::default())
     }
 
-    /// Takes all its jobs away, with what they have used.
+    /// Takes all its jobs away, with what they have used. A prompt that is being read is read to its end.
     pub(super) fn drain(&mut self, now: Nanos, speed: f64, settings: &RunPodSettings) -> Vec<(AttemptId, Consumed)> {
         self.advance(now, speed, settings);
         self.version += 1;
         self.idle_version += 1;
         let waiting = self.waiting.drain(..).map(|job| (job.attempt, Consumed::default()));
         let mut jobs: Vec<_> = waiting.collect();
-        if let Some(Prefilling { job, cancelled: false, .. }) = self.prefilling.take() {
-            jobs.push((job.attempt, Consumed { prompt_tokens: job.prompt_tokens, completion_tokens: 0 }));
+        if let Some(prefilling) = self.prefilling.as_mut().filter(|prefilling| !prefilling.cancelled) {
+            prefilling.cancelled = true;
+            let Job { attempt, prompt_tokens, .. } = prefilling.job;
+            jobs.push((attempt, Consumed { prompt_tokens, completion_tokens: 0 }));
         }
         let progress = self.progress;
         jobs.extend(self.decoding.drain(..).map(|decoding| (decoding.job.attempt, decoding.consumed(progress))));

@@ -1,0 +1,42 @@
+//! What a policy asks to be called again for, as the number that it gets back.
+
+use crate::policy::{AttemptId, RequestId};
+
+/// What a call was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Woken {
+    /// A request may try again.
+    Again(RequestId),
+    /// An attempt must have given its first token by now.
+    FirstToken(AttemptId),
+}
+
+impl Woken {
+    pub(crate) fn token(self) -> u64 {
+        match self {
+            Self::Again(request) => u64::from(request.0) << 1,
+            Self::FirstToken(attempt) => (u64::from(attempt.0) << 1) | 1,
+        }
+    }
+}
+
+impl From<u64> for Woken {
+    fn from(token: u64) -> Self {
+        let number = u32::try_from(token >> 1).unwrap_or(u32::MAX);
+        if token & 1 == 0 { Self::Again(RequestId(number)) } else { Self::FirstToken(AttemptId(number)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_says_what_it_was_made_of() {
+        for number in [0, 7, u32::MAX] {
+            for woken in [Woken::Again(RequestId(number)), Woken::FirstToken(AttemptId(number))] {
+                assert_eq!(Woken::from(woken.token()), woken);
+            }
+        }
+    }
+}

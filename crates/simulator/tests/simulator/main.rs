@@ -1,0 +1,4 @@
+//! What the simulator promises as a whole.
+
+#[cfg(test)]
+mod agreement;
