@@ -155,6 +155,8 @@ pub(crate) struct Situation<'a> {
     pub(crate) per_second: f64,
     /// When it came.
     pub(crate) arrived: Time,
+    /// Whether requests that can still be in time find no target worth a call.
+    pub(crate) denies: bool,
     pub(crate) now: Time,
 }
 
@@ -168,6 +170,9 @@ impl Situation<'_> {
             return Err(Excluded::Barred);
         }
         let ask = self.ask(target);
+        if ask.is_stale && self.denies && !self.is_alone(target) {
+            return Err(Excluded::Blocked(Blocked::Full));
+        }
         if let Some(blocked) = state.blocked(&upstream.spec, self.is_alone(target), &ask, now) {
             return Err(Excluded::Blocked(blocked));
         }
@@ -212,8 +217,7 @@ impl Situation<'_> {
         let Self { model, facts, length, per_second, .. } = *self;
         let limit = facts.max_tokens.or(model.targets()[target].spec.default_max_tokens);
         let ask = Ask::new(facts.prompt_tokens, limit, length.mean, facts.choices, per_second);
-        let is_late = self.now - self.arrived >= model.spec.slo_first_token.unwrap_or(USUAL_SLO);
-        Ask { is_stale: is_late && model.spec.strategy.strategy().looks_ahead(), ..ask }
+        Ask { is_stale: self.is_stale(), ..ask }
     }
 
     /// Whether no other target could ever serve the request.
@@ -255,6 +259,13 @@ impl Situation<'_> {
             Some(miss) if miss > LATE => urgent,
             Some(_) => Claim::Share,
         }
+    }
+
+    /// Whether the request cannot be in time any more.
+    pub(crate) fn is_stale(&self) -> bool {
+        let spec = &self.model.spec;
+        let is_late = self.now - self.arrived >= spec.slo_first_token.unwrap_or(USUAL_SLO);
+        is_late && spec.strategy.strategy().looks_ahead()
     }
 
     /// Whether the request has just come.

@@ -61,8 +61,17 @@ impl Engine {
         let Self { upstreams, models, decision } = self;
         let known = models.of(&model.key, || ModelState::new(model));
         let (length, per_second) = expected(known, facts, now);
-        let situation =
-            Situation { model, facts, history: &history, repeats: false, length, per_second, arrived: now, now };
+        let situation = Situation {
+            model,
+            facts,
+            history: &history,
+            repeats: false,
+            length,
+            per_second,
+            arrived: now,
+            denies: false,
+            now,
+        };
         // Why there is no candidate is in the decision: all are excluded.
         let _none = decision.make(&situation, known, upstreams);
         decision
@@ -79,13 +88,26 @@ impl Engine {
         let RequestState { model, facts, history, arrived, .. } = request;
         let known = models.of(&model.key, || ModelState::new(model));
         let (length, per_second) = expected(known, facts, now);
-        let situation = Situation { model, facts, history, repeats, length, per_second, arrived: *arrived, now };
+        let situation = Situation {
+            model,
+            facts,
+            history,
+            repeats,
+            length,
+            per_second,
+            arrived: *arrived,
+            denies: known.denies(now),
+            now,
+        };
         let made = decision.make(&situation, known, upstreams);
         let chosen = made.ok().map(|(target, _)| target);
         for candidate in &decision.candidates {
             let upstream = &model.targets()[candidate.target];
             let state = upstreams.of(&upstream.key, || upstream::State::new(&upstream.spec));
             state.passed(&upstream.spec, (chosen == Some(candidate.target), candidate.miss > LATE), now);
+        }
+        if made.is_err() && !situation.is_stale() {
+            known.denied(now);
         }
         let (target, reason) = made?;
         let ask = situation.ask(target);

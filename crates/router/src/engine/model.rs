@@ -1,5 +1,7 @@
 //! What is known of a model: who is owed what, how long its answers are, what they cost, and how many come.
 
+use std::time::Duration;
+
 use provider::Time;
 
 use crate::{
@@ -16,6 +18,8 @@ use crate::{
     table::Model,
 };
 
+/// For how long those that have missed the SLO yield to one that has not and was denied.
+const YIELDS: Duration = Duration::from_millis(500);
 /// The part of the first tokens that may be late.
 const MAY_MISS: f64 = 0.01;
 
@@ -28,6 +32,8 @@ pub(crate) struct ModelState {
     arrivals: Rate,
     mean_cost: MeanCost,
     z: Z,
+    /// When a request found no target worth a call that could have been in time, last.
+    denied_at: Option<Time>,
     /// Requests that are held.
     pub(super) held: u32,
 }
@@ -46,6 +52,7 @@ impl ModelState {
             arrivals: Rate::default(),
             mean_cost: MeanCost::default(),
             z: Z::new(MAY_MISS),
+            denied_at: None,
             held: 0,
         }
     }
@@ -73,6 +80,16 @@ impl ModelState {
     pub(super) fn decided(&mut self, candidates: &[Candidate]) {
         let cost = |candidate: &Candidate| candidate.expected_cost.map(|cost| real(cost.0));
         self.mean_cost.record(candidates.iter().map(cost));
+    }
+
+    /// A request that can still be in time found no target worth a call.
+    pub(super) fn denied(&mut self, now: Time) {
+        self.denied_at = Some(now);
+    }
+
+    /// Whether requests that can still be in time find no target worth a call.
+    pub(crate) fn denies(&self, now: Time) -> bool {
+        self.denied_at.is_some_and(|at| now - at < YIELDS)
     }
 
     /// A first token came, late or not.

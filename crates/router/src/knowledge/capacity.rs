@@ -79,6 +79,11 @@ impl Workers {
         self.loading = self.loading.filter(|loading| !loading.is_from_none);
     }
 
+    /// More is under way than the ready workers serve and nothing is queued: those that were taken to load are ready.
+    pub fn all_ready(&mut self) {
+        self.loading = self.loading.filter(|loading| loading.is_from_none);
+    }
+
     /// The last report and its age; `None` if there is none or it is stale.
     pub fn report(&self, now: Time) -> Option<(Capacity, Duration)> {
         self.fresh(now).map(|polled| (polled.capacity, now - polled.at))

@@ -280,10 +280,14 @@ impl Supply {
     }
 
     /// It said how its workers are.
-    pub(crate) fn record_capacity(&mut self, spec: &UpstreamSpec, capacity: Capacity, now: Time) {
+    pub(crate) fn record_capacity(&mut self, spec: &UpstreamSpec, in_flight: u32, capacity: Capacity, now: Time) {
         let was_cold = self.capacity.is_cold(now);
         let start = self.starts.remaining(0.5, now);
         self.capacity.polled(capacity, spec.capacity_poll, start, now);
+        let served = self.capacity.ready(now).zip(spec.worker_slots).map(|(ready, slots)| ready.saturating_mul(slots));
+        if capacity.queued == Some(0) && served.is_some_and(|served| in_flight > served) {
+            self.capacity.all_ready();
+        }
         let Some((ready, (coming, age))) = self.capacity.ready(now).zip(self.capacity.on_their_way(now)) else {
             return;
         };
