@@ -131,8 +131,9 @@ async fn a_failure_of_a_whole_answer_is_told_as_a_chat_s_is() {
     ];
     for (what, head, body) in answers {
         let upstream = Scripted::with_head(head, &[body]).await;
-        let rig = rig(&upstream);
-        let of_chat = rig.client.chat(&chat("x")).await;
+        // One for each, since so many failures open a breaker.
+        let (of_chat, rig) = (rig(&upstream), rig(&upstream));
+        let of_chat = of_chat.client.chat(&chat("x")).await;
         assert!(of_chat.status >= 400, "{what}: {}", of_chat.text);
         for (way, answer) in ask(&rig).await {
             let result = result(way, &answer);
