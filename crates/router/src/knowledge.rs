@@ -13,14 +13,12 @@ pub mod day;
 pub mod decode;
 pub mod first_token;
 pub mod length;
-pub mod marginal;
 pub mod normal;
 pub mod park;
 pub mod quota;
 pub mod ramp;
 pub mod rate;
 pub mod regression;
-pub mod retry_budget;
 pub mod score;
 pub mod waiting;
 

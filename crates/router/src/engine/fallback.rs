@@ -28,14 +28,12 @@ const LONGEST_WAIT: Duration = Duration::from_millis(300);
 const LONGEST_HOLD: Duration = Duration::from_secs(30);
 const HOLD_STEP: std::ops::Range<f64> = 0.1..0.2;
 const HOLD_SLOWS_S: f64 = 2.0;
-/// Nobody waits for targets that are all known to take no calls for longer than this.
-const LONGEST_BLOCK: Duration = Duration::from_secs(10);
 /// Most requests of a model that are held.
 const MOST_HELD: u32 = 4096;
 /// Most repeats of a request that every target has failed.
 const MAX_REPEATS: u32 = 2;
-/// Longest wait for an upstream that is parked or broken.
-const LONGEST_STANDBY: Duration = Duration::from_secs(5);
+/// Longest wait for an upstream that is parked or broken, somewhat longer than a breaker's longest pause.
+const LONGEST_STANDBY: Duration = Duration::from_secs(10);
 /// Less time than this left, and an attempt is not worth its price.
 const LEAST_TIME: Duration = Duration::from_secs(1);
 /// What a token of a whole answer may take; slower than any useful upstream.
@@ -150,7 +148,7 @@ impl Engine {
         let longest = BASE_WAIT.saturating_mul(1 << repeats.min(8)).min(LONGEST_WAIT);
         let drawn = now + longest.mul_f64(rng.random_range(0.0..1.0));
         let until = free_at.max(drawn);
-        if free_at > now + LONGEST_STANDBY || until + LEAST_TIME > request.deadline {
+        if free_at > now + longest_standby(request) || until + LEAST_TIME > request.deadline {
             return None;
         }
         self.model(&request.model).budget.withdraw(now).then_some(until)
@@ -233,7 +231,7 @@ impl Engine {
         }
         let free_at = match none {
             NoCandidate::Late | NoCandidate::Full => now,
-            NoCandidate::Blocked(until) if until <= now + LONGEST_BLOCK => until,
+            NoCandidate::Blocked(until) if until <= now + longest_standby(request) => until,
             NoCandidate::Blocked(_)
             | NoCandidate::Repeatable
             | NoCandidate::Exhausted
@@ -292,6 +290,11 @@ fn patience(upstream: &Upstream, facts: &Facts) -> Duration {
     // The first byte of a whole answer is its last: a long one takes its time.
     let tokens = facts.max_tokens.unwrap_or(LONGEST_ANSWER_TOKENS).min(LONGEST_ANSWER_TOKENS);
     first_token + SLOWEST_TOKEN.saturating_mul(u32::try_from(tokens).unwrap_or(u32::MAX))
+}
+
+/// How long to wait for targets that are known to take no calls: not for long where several calls have failed already.
+fn longest_standby(request: &RequestState) -> Duration {
+    if request.attempts() < 2 { LONGEST_STANDBY } else { LONGEST_STANDBY / 5 }
 }
 
 /// Whether a failure is nothing that the client could mend.

@@ -12,6 +12,13 @@
 
 const FEATURES: usize = 3;
 const MOST_VARIANCE: f64 = 10.0;
+/// One sample changes a coefficient by no more than this factor and that much. Far from all others, such as a prompt of 10,000 tokens
+/// among prompts of 50, it would otherwise throw all of them anywhere.
+const MOST_STEP: f64 = 4.0;
+const LEAST_STEP: f64 = 0.2;
+/// A sample that is so much below what was expected shows that the fit has gone astray: all of it is scaled down. What is thought to
+/// be slow is seldom asked, and would be thought so for long.
+const ASTRAY: f64 = 3.0;
 const LEAST_VARIANCE: f64 = 1e-9;
 
 /// A fit of `y` to the sum of features times coefficients.
@@ -42,6 +49,11 @@ impl Regression {
 
     /// Takes a sample in. What was learned before keeps `forgetting` of its weight, a number in (0, 1].
     pub fn learn(&mut self, features: [f64; FEATURES], y: f64, forgetting: f64) {
+        let expected = self.predict(features);
+        if y * ASTRAY < expected {
+            let scale = (y / expected).max(ASTRAY.recip());
+            self.coefficients = self.coefficients.map(|coefficient| coefficient * scale);
+        }
         let error = y - self.predict(features);
         let along: [f64; FEATURES] =
             std::array::from_fn(|row| self.covariance[row].iter().zip(features).map(|(a, b)| a * b).sum());
@@ -50,7 +62,10 @@ impl Regression {
             return;
         }
         for (at, (least, most)) in self.bounds.into_iter().enumerate() {
-            self.coefficients[at] = (self.coefficients[at] + along[at] / spread * error).clamp(least, most);
+            let old = self.coefficients[at];
+            let new =
+                (old + along[at] / spread * error).clamp(old / MOST_STEP - LEAST_STEP, old * MOST_STEP + LEAST_STEP);
+            self.coefficients[at] = new.clamp(least, most);
         }
         for (row, elements) in self.covariance.iter_mut().enumerate() {
             for (column, element) in elements.iter_mut().enumerate() {
@@ -127,6 +142,20 @@ mod tests {
                     prop_assert!((LEAST_VARIANCE..=MOST_VARIANCE * 1.000_001).contains(&variance), "{:?}", fit);
                 }
             }
+        }
+    }
+
+    /// Short prompts, and now and then one that is hundreds of times longer: the time of a short one stays what it is.
+    #[test]
+    fn a_rare_long_prompt_does_not_throw_the_others_anywhere() {
+        let mut regression = Regression::new([0.3, 0.1, 0.1], 1.0, [(0.02, 60.0), (0.0, 10.0), (0.0, 10.0)]);
+        for sample in 0_u32..20_000 {
+            let own = if sample % 701 == 0 { 11.0 } else { 0.03 + f64::from(sample % 7) * 0.01 };
+            let noise = 1.0 + 0.3 * (f64::from(sample * 7 % 13) / 6.0 - 1.0);
+            let ahead = f64::from(sample % 5) * 0.05;
+            regression.learn([1.0, own, ahead], (0.8 + own / 40.0) * noise, 0.99);
+            let short = regression.predict([1.0, 0.03, 0.0]);
+            assert!((0.2..2.0).contains(&short), "{short} after {sample}");
         }
     }
 }

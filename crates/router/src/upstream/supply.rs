@@ -285,7 +285,7 @@ impl Supply {
         let start = self.starts.remaining(0.5, now);
         self.capacity.polled(capacity, spec.capacity_poll, start, now);
         let served = self.capacity.ready(now).zip(spec.worker_slots).map(|(ready, slots)| ready.saturating_mul(slots));
-        if capacity.queued == Some(0) && served.is_some_and(|served| in_flight > served) {
+        if capacity.queued == Some(0) && served.is_some_and(|served| in_flight >= served + served / 10) {
             self.capacity.all_ready();
         }
         let Some((ready, (coming, age))) = self.capacity.ready(now).zip(self.capacity.on_their_way(now)) else {
