@@ -5,22 +5,22 @@
 //! Inside, times are `f64` seconds and sizes are `f64` tokens; at the borders they are [`std::time::Duration`] and
 //! counts.
 
-pub mod breaker;
-pub mod bucket;
-pub mod capacity;
-pub mod cold_start;
-pub mod day;
-pub mod decode;
-pub mod first_token;
-pub mod length;
-pub mod normal;
-pub mod park;
-pub mod quota;
-pub mod ramp;
-pub mod rate;
-pub mod regression;
-pub mod score;
-pub mod waiting;
+pub(crate) mod breaker;
+pub(crate) mod bucket;
+pub(crate) mod capacity;
+pub(crate) mod cold_start;
+pub(crate) mod day;
+pub(crate) mod decode;
+pub(crate) mod first_token;
+pub(crate) mod length;
+pub(crate) mod normal;
+pub(crate) mod park;
+pub(crate) mod quota;
+pub(crate) mod ramp;
+pub(crate) mod rate;
+pub(crate) mod regression;
+pub(crate) mod score;
+pub(crate) mod waiting;
 
 /// A count as a number to calculate with.
 #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53, and estimates beyond")]

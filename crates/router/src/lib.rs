@@ -14,7 +14,7 @@ mod error;
 mod facts;
 mod history;
 mod key;
-pub mod knowledge;
+mod knowledge;
 mod policy;
 mod request;
 mod share;

@@ -41,7 +41,7 @@ const JITTER: std::ops::Range<f64> = 0.9..1.1;
 
 /// Where a breaker stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub(crate) enum State {
     /// Calls pass.
     Closed,
     /// One call at a time is let through to see.
@@ -52,7 +52,7 @@ pub enum State {
 
 /// How a call failed, as far as the breaker is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// It failed.
     Failed,
     /// Its first token did not come in time.
@@ -75,7 +75,7 @@ enum Inner {
 
 /// The breaker of one upstream.
 #[derive(Debug, Clone)]
-pub struct Breaker {
+pub(crate) struct Breaker {
     inner: Inner,
     run: u32,
     /// Answers that broke off without a complete one between, and first tokens since the first of them.
@@ -95,7 +95,7 @@ impl Default for Breaker {
 
 impl Breaker {
     /// Where it stands.
-    pub fn state(&self, now: Time) -> State {
+    pub(crate) fn state(&self, now: Time) -> State {
         match self.inner {
             Inner::Closed => State::Closed,
             Inner::Open { until, .. } if now < until => State::Open(until),
@@ -104,7 +104,7 @@ impl Breaker {
     }
 
     /// Whether a call may pass now: always when closed, as the one probe when half-open.
-    pub fn admits(&self, now: Time) -> bool {
+    pub(crate) fn admits(&self, now: Time) -> bool {
         match self.inner {
             Inner::Closed => true,
             Inner::Open { until, .. } => now >= until,
@@ -113,7 +113,7 @@ impl Breaker {
     }
 
     /// A call that was admitted begins. Returns whether it is the probe.
-    pub fn begin(&mut self) -> bool {
+    pub(crate) fn begin(&mut self) -> bool {
         let pauses = match self.inner {
             Inner::Closed => return false,
             Inner::Open { pauses, .. } | Inner::HalfOpen { pauses, .. } => pauses,
@@ -123,7 +123,7 @@ impl Breaker {
     }
 
     /// The first token of a call came. Returns whether that closed the breaker.
-    pub fn answered(&mut self, probe: bool, now: Time) -> bool {
+    pub(crate) fn answered(&mut self, probe: bool, now: Time) -> bool {
         match &mut self.inner {
             Inner::Closed => {
                 self.run = 0;
@@ -144,13 +144,13 @@ impl Breaker {
     }
 
     /// An answer is complete.
-    pub fn completed(&mut self) {
+    pub(crate) fn completed(&mut self) {
         self.broken_off = 0;
     }
 
     /// A call that began at `began` failed in a way that speaks against the upstream. Returns whether that opened the
     /// breaker.
-    pub fn failed(&mut self, kind: Kind, probe: bool, began: Time, now: Time, rng: &mut dyn Rng) -> bool {
+    pub(crate) fn failed(&mut self, kind: Kind, probe: bool, began: Time, now: Time, rng: &mut dyn Rng) -> bool {
         if matches!(kind, Kind::TimedOut { is_overtaken: true }) {
             self.released(probe);
             return false;
@@ -170,7 +170,7 @@ impl Breaker {
     }
 
     /// A call ended without saying anything about the upstream.
-    pub fn released(&mut self, probe: bool) {
+    pub(crate) fn released(&mut self, probe: bool) {
         if let Inner::HalfOpen { is_probing, .. } = &mut self.inner
             && probe
         {
@@ -179,7 +179,7 @@ impl Breaker {
     }
 
     /// Something else shows that the upstream may be back, such as workers that came up: a probe may go at once.
-    pub fn may_be_back(&mut self, now: Time) {
+    pub(crate) fn may_be_back(&mut self, now: Time) {
         if let Inner::Open { until, .. } = &mut self.inner {
             *until = now.min(*until);
         }

@@ -25,7 +25,7 @@ const LEAST_USE: f64 = 10.0;
 
 /// When something has room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fit {
+pub(crate) enum Fit {
     /// At once.
     Now,
     /// Then, if nobody else takes it.
@@ -36,7 +36,7 @@ pub enum Fit {
 
 /// The limit of one window, and what is left of it.
 #[derive(Debug, Clone)]
-pub struct Bucket {
+pub(crate) struct Bucket {
     window_s: f64,
     limit: Option<f64>,
     /// Whether the limit was guessed: from a refusal, or from what was left.
@@ -54,30 +54,30 @@ pub struct Bucket {
 
 impl Bucket {
     /// A full bucket of `limit` per `window`; an unknown limit is none until one is learned.
-    pub fn new(window: Duration, limit: Option<f64>, now: Time) -> Self {
+    pub(crate) fn new(window: Duration, limit: Option<f64>, now: Time) -> Self {
         let level = limit.unwrap_or(0.0);
         let window_s = window.as_secs_f64();
         Self { window_s, limit, is_guess: false, is_told: false, level, at: now, scale: 1.0, cut_at: None, used: 0.0 }
     }
 
     /// The limit, if there is one as far as is known.
-    pub fn limit(&self) -> Option<f64> {
+    pub(crate) fn limit(&self) -> Option<f64> {
         self.limit
     }
 
     /// What is left; `None` without a limit. Below zero if more was sent than there was.
-    pub fn level(&self, now: Time) -> Option<f64> {
+    pub(crate) fn level(&self, now: Time) -> Option<f64> {
         let limit = self.limit?;
         Some((self.level + self.per_second() * (now - self.at).as_secs_f64()).min(limit))
     }
 
     /// The part of the limit that is left; 1 without a limit.
-    pub fn part(&self, now: Time) -> f64 {
+    pub(crate) fn part(&self, now: Time) -> f64 {
         self.level(now).zip(self.limit).map_or(1.0, |(level, limit)| level / limit.max(f64::MIN_POSITIVE))
     }
 
     /// When `amount` has room beside a `reserve`, a part of the limit.
-    pub fn fits(&self, amount: f64, reserve: f64, now: Time) -> Fit {
+    pub(crate) fn fits(&self, amount: f64, reserve: f64, now: Time) -> Fit {
         let Some((level, limit)) = self.level(now).zip(self.limit) else { return Fit::Now };
         // What is more than a limit that was only guessed waits until it is full: then it shows.
         let needed = if self.is_guess { (amount + reserve * limit).min(limit) } else { amount + reserve * limit };
@@ -91,21 +91,21 @@ impl Bucket {
     }
 
     /// A call that costs `amount` is sent.
-    pub fn debit(&mut self, amount: f64, now: Time) {
+    pub(crate) fn debit(&mut self, amount: f64, now: Time) {
         self.refill(now);
         self.used += amount;
         self.level = (self.level - amount).max(-self.limit.unwrap_or(f64::MAX));
     }
 
     /// A call that was debited cost nothing after all.
-    pub fn credit(&mut self, amount: f64, now: Time) {
+    pub(crate) fn credit(&mut self, amount: f64, now: Time) {
         self.refill(now);
         self.used = (self.used - amount).max(0.0);
         self.level += amount;
     }
 
     /// The provider said what its limit is.
-    pub fn set_limit(&mut self, limit: f64, now: Time) {
+    pub(crate) fn set_limit(&mut self, limit: f64, now: Time) {
         self.refill(now);
         self.level = if self.limit.is_some() { self.level.min(limit) } else { limit };
         (self.limit, self.is_guess) = (Some(limit), false);
@@ -113,7 +113,7 @@ impl Bucket {
 
     /// The provider said what is left, `outstanding` of which calls under way may have taken since. Never believed to
     /// be more than that unless `is_latest`, since what a call said that began earlier is old.
-    pub fn correct(&mut self, left: f64, outstanding: f64, is_latest: bool, now: Time) {
+    pub(crate) fn correct(&mut self, left: f64, outstanding: f64, is_latest: bool, now: Time) {
         self.refill(now);
         self.is_told = true;
         let Some(limit) = self.limit else {
@@ -131,7 +131,7 @@ impl Bucket {
 
     /// A call that began at `began` and would have cost `amount` was refused for this limit, of which `left` is left if
     /// that was said.
-    pub fn refused(&mut self, amount: f64, left: Option<f64>, began: Time, now: Time) {
+    pub(crate) fn refused(&mut self, amount: f64, left: Option<f64>, began: Time, now: Time) {
         self.refill(now);
         if self.limit.is_none() && left.is_none() && self.used >= LEAST_USE * amount {
             (self.limit, self.is_guess) = (Some(self.used), true);
@@ -145,7 +145,7 @@ impl Bucket {
     }
 
     /// A call was taken.
-    pub fn succeeded(&mut self, now: Time) {
+    pub(crate) fn succeeded(&mut self, now: Time) {
         self.refill(now);
         if self.is_guess && !self.is_told && self.scale >= 1.0 {
             self.limit = self.limit.map(|limit| limit * GROWTH);

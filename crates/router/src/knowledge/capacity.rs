@@ -15,7 +15,7 @@ use provider::{Capacity, Time};
 /// A report older than this many polls is unknown.
 const STALE_POLLS: u32 = 3;
 /// Longest that a model takes to load: RunPod gives a worker up that takes longer.
-pub const LONGEST_START: Duration = Duration::from_mins(7);
+pub(crate) const LONGEST_START: Duration = Duration::from_mins(7);
 
 /// What an upstream said of its workers, and what followed.
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +37,7 @@ struct Loading {
 
 /// What is known of the workers.
 #[derive(Debug, Clone, Default)]
-pub struct Workers {
+pub(crate) struct Workers {
     polled: Option<Polled>,
     loading: Option<Loading>,
     /// When a first token came last.
@@ -46,7 +46,7 @@ pub struct Workers {
 
 impl Workers {
     /// The upstream said how its workers are. It is asked every `poll`; a start usually takes `start`.
-    pub fn polled(&mut self, capacity: Capacity, poll: Duration, start: Duration, now: Time) {
+    pub(crate) fn polled(&mut self, capacity: Capacity, poll: Duration, start: Duration, now: Time) {
         let before = self.fresh(now);
         self.polled = Some(Polled { capacity, at: now, until: now + poll * STALE_POLLS });
         let (Some(before), Some(running)) = (before, capacity.running) else {
@@ -74,44 +74,38 @@ impl Workers {
 
     /// A first token came: a worker is ready. If there was none before, the others that came up with it are taken to be
     /// ready too.
-    pub fn answered(&mut self, now: Time) {
+    pub(crate) fn answered(&mut self, now: Time) {
         self.answered_at = Some(now);
         self.loading = self.loading.filter(|loading| !loading.is_from_none);
     }
 
     /// More is under way than the ready workers serve and nothing is queued: those that were taken to load are ready.
-    pub fn all_ready(&mut self) {
+    pub(crate) fn all_ready(&mut self) {
         self.loading = self.loading.filter(|loading| loading.is_from_none);
     }
 
     /// The last report and its age; `None` if there is none or it is stale.
-    pub fn report(&self, now: Time) -> Option<(Capacity, Duration)> {
+    pub(crate) fn report(&self, now: Time) -> Option<(Capacity, Duration)> {
         self.fresh(now).map(|polled| (polled.capacity, now - polled.at))
     }
 
     /// Workers that can take a call now; `None` if unknown.
-    pub fn ready(&self, now: Time) -> Option<u32> {
+    pub(crate) fn ready(&self, now: Time) -> Option<u32> {
         let running = self.fresh(now)?.capacity.running?;
         Some(running.saturating_sub(self.loading(now).map_or(0, |loading| loading.workers)))
     }
 
     /// Workers on their way, those that fetch their image included, and for how long the first has been; `None` if
     /// unknown.
-    pub fn on_their_way(&self, now: Time) -> Option<(u32, Duration)> {
+    pub(crate) fn on_their_way(&self, now: Time) -> Option<(u32, Duration)> {
         let fetching = self.fresh(now)?.capacity.initializing.unwrap_or(0);
         let loading = self.loading(now);
         Some((fetching + loading.map_or(0, |at| at.workers), loading.map_or(Duration::ZERO, |at| now - at.since)))
     }
 
     /// Whether no worker is ready, one that loads included; `None` if unknown.
-    pub fn is_cold(&self, now: Time) -> Option<bool> {
+    pub(crate) fn is_cold(&self, now: Time) -> Option<bool> {
         self.ready(now).map(|ready| ready == 0)
-    }
-
-    /// Whether the upstream has no host for its workers: it is cold, some wait for one, and none is on its way.
-    pub fn is_starved(&self, now: Time) -> bool {
-        let waits = self.fresh(now).is_some_and(|polled| polled.capacity.throttled.is_some_and(|workers| workers > 0));
-        waits && self.is_cold(now) == Some(true) && self.on_their_way(now).is_some_and(|(workers, _)| workers == 0)
     }
 
     fn fresh(&self, now: Time) -> Option<Polled> {
@@ -208,21 +202,5 @@ mod tests {
         assert_eq!(workers.is_cold(at(420)), Some(true));
         workers.polled(running(1), POLL, START, at(422));
         assert_eq!(workers.is_cold(at(422)), Some(false), "then its failures are failures");
-    }
-
-    #[test]
-    fn workers_that_wait_for_a_host_are_a_shortage_only_while_none_starts() {
-        let mut workers = Workers::default();
-        let throttled = Capacity { throttled: Some(3), initializing: Some(0), ..running(0) };
-        workers.polled(throttled, POLL, START, at(0));
-        assert!(workers.is_starved(at(0)));
-        workers.polled(Capacity { initializing: Some(1), ..throttled }, POLL, START, at(2));
-        assert!(!workers.is_starved(at(2)));
-        workers.polled(Capacity { throttled: None, ..throttled }, POLL, START, at(4));
-        assert!(!workers.is_starved(at(4)));
-        workers.polled(Capacity { running: Some(0), ..throttled }, POLL, START, at(6));
-        workers.answered(at(7));
-        workers.polled(Capacity { running: Some(1), ..throttled }, POLL, START, at(8));
-        assert!(!workers.is_starved(at(8)), "one is ready");
     }
 }

@@ -33,7 +33,7 @@ const LEAST_S: f64 = 0.1;
 
 /// The cold starts of an upstream.
 #[derive(Debug, Clone, Default)]
-pub struct ColdStarts {
+pub(crate) struct ColdStarts {
     /// Logarithms of the last starts, in seconds.
     logs: [f64; HISTORY],
     /// How many starts were seen.
@@ -43,12 +43,12 @@ pub struct ColdStarts {
 
 impl ColdStarts {
     /// A call goes to the upstream while no worker is ready: it sets off a start, unless one is under way.
-    pub fn called(&mut self, now: Time) {
+    pub(crate) fn called(&mut self, now: Time) {
         self.begun.get_or_insert(now);
     }
 
     /// The workers were polled: so many are ready, and so many are on their way, the first of them for `age`.
-    pub fn polled(&mut self, ready: u32, on_their_way: u32, age: Duration, now: Time) {
+    pub(crate) fn polled(&mut self, ready: u32, on_their_way: u32, age: Duration, now: Time) {
         if ready > 0 {
             self.ended(now);
             return;
@@ -63,27 +63,23 @@ impl ColdStarts {
     }
 
     /// A first token came: a start that was under way is over.
-    pub fn answered(&mut self, now: Time) {
+    pub(crate) fn answered(&mut self, now: Time) {
         self.ended(now);
     }
 
-    /// Nobody waits for the start that is under way, and no worker is on its way: there is none.
-    pub fn abandoned(&mut self) {
-        self.begun = None;
-    }
-
     /// For how long the start under way has lasted; `None` if none is.
-    pub fn elapsed(&self, now: Time) -> Option<Duration> {
+    pub(crate) fn elapsed(&self, now: Time) -> Option<Duration> {
         self.begun.map(|begun| now - begun)
     }
 
     /// How many starts were seen, at most eight of which are remembered.
-    pub fn seen(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn seen(&self) -> usize {
         self.seen
     }
 
     /// The probability that a call to the cold upstream waits longer than `limit` for a worker.
-    pub fn late(&self, limit: Duration, now: Time) -> f64 {
+    pub(crate) fn late(&self, limit: Duration, now: Time) -> f64 {
         let elapsed = self.elapsed_s(now);
         self.survival(elapsed + limit.as_secs_f64()) / self.survival(elapsed)
     }
@@ -91,7 +87,7 @@ impl ColdStarts {
     /// How long a call waits for a worker at most, with probability `share`: 0.5 is the median.
     ///
     /// A bisection of some hundred exponentials: for a decision use [`Self::late`].
-    pub fn remaining(&self, share: f64, now: Time) -> Duration {
+    pub(crate) fn remaining(&self, share: f64, now: Time) -> Duration {
         let elapsed = self.elapsed_s(now);
         let beyond = (1.0 - share.clamp(0.0, 1.0)) * self.survival(elapsed);
         let (mut least, mut most) = (LEAST_S.ln(), LONGEST_START.as_secs_f64().ln());
@@ -218,10 +214,6 @@ mod tests {
         known.polled(2, 0, Duration::ZERO, at(0.0));
         known.answered(at(1.0));
         assert_eq!((known.seen(), known.elapsed(at(1.0))), (0, None));
-        known.called(at(2.0));
-        known.abandoned();
-        known.answered(at(90.0));
-        assert_eq!(known.seen(), 0);
     }
 
     #[test]

@@ -15,7 +15,7 @@ const EXPONENT: f64 = 0.8;
 
 /// What is used of a day's limit.
 #[derive(Debug, Clone)]
-pub struct Day {
+pub(crate) struct Day {
     limit: Option<f64>,
     used: f64,
     /// When the day ends that `used` counts.
@@ -24,12 +24,12 @@ pub struct Day {
 
 impl Day {
     /// A day that begins now; without a limit nothing is paced.
-    pub fn new(limit: Option<f64>, now: Time) -> Self {
+    pub(crate) fn new(limit: Option<f64>, now: Time) -> Self {
         Self { limit, used: 0.0, ends: now + DAY }
     }
 
     /// The provider said what is left, what its limit is, and when the day ends.
-    pub fn correct(&mut self, left: f64, limit: Option<f64>, ends_in: Option<Duration>, now: Time) {
+    pub(crate) fn correct(&mut self, left: f64, limit: Option<f64>, ends_in: Option<Duration>, now: Time) {
         self.turn(now);
         self.limit = limit.or(self.limit).map(|limit| limit.max(left));
         self.ends = ends_in.map_or(self.ends, |ends_in| now + ends_in.min(DAY));
@@ -39,19 +39,19 @@ impl Day {
     }
 
     /// A call that costs `amount` is sent.
-    pub fn debit(&mut self, amount: f64, now: Time) {
+    pub(crate) fn debit(&mut self, amount: f64, now: Time) {
         self.turn(now);
         self.used += amount;
     }
 
     /// A call that was debited cost nothing after all.
-    pub fn credit(&mut self, amount: f64, now: Time) {
+    pub(crate) fn credit(&mut self, amount: f64, now: Time) {
         self.turn(now);
         self.used = (self.used - amount).max(0.0);
     }
 
     /// When `amount` has room, with so much `slack` over the pace; a slack of 1 leaves the limit alone.
-    pub fn fits(&self, amount: f64, slack: f64, now: Time) -> Fit {
+    pub(crate) fn fits(&self, amount: f64, slack: f64, now: Time) -> Fit {
         let Some(limit) = self.limit else { return Fit::Now };
         if amount > limit {
             return Fit::Never;

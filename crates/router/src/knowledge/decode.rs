@@ -4,10 +4,8 @@
 //! answer of three tokens that came in one piece would count as much as one of a thousand, and its ratio means nothing.
 //! Answers are kept apart by size only as far as they weigh: a long one carries its tokens' worth.
 //!
-//! A whole answer that takes twelve seconds for 900 tokens is as good as one that takes one second for fifty. So it is
-//! judged by what it owes: first token + tokens · time per token. Only its end is seen, so that what it took beyond or
-//! below that is shared out in proportion: an answer 20 % slower than it owes had a first token 20 % later, at 20 %
-//! more for each token.
+//! A whole answer that takes twelve seconds for 900 tokens is as good as one that takes one second for fifty: it is judged by what
+//! it owes, first token + tokens · time per token.
 
 use std::time::Duration;
 
@@ -25,7 +23,7 @@ const MOST_RATIO: f64 = 8.0;
 
 /// How fast an upstream writes.
 #[derive(Debug, Clone)]
-pub struct Decode {
+pub(crate) struct Decode {
     seconds: f64,
     tokens: f64,
 }
@@ -36,36 +34,19 @@ impl Default for Decode {
     }
 }
 
-/// What a whole answer says of an upstream.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Whole {
-    /// When its first token would have come, had it been streamed.
-    pub first_token: Duration,
-    /// What it took over what it owed: above 1 is slow.
-    pub slowness: f64,
-}
-
 impl Decode {
     /// An answer was streamed: so many tokens, the first one aside, in the time from the first to the last.
-    pub fn streamed(&mut self, tokens: u64, took: Duration) {
+    pub(crate) fn streamed(&mut self, tokens: u64, took: Duration) {
         self.record(real(tokens), took.as_secs_f64());
     }
 
-    /// A whole answer of so many tokens came after `took`, where the first token was predicted after `first_token`.
-    pub fn whole(&mut self, tokens: u64, took: Duration, first_token: Duration) -> Whole {
-        let owed = self.owed(first_token, real(tokens)).as_secs_f64();
-        let slowness = if owed > 0.0 { took.as_secs_f64() / owed } else { 1.0 };
-        self.record(real(tokens), real(tokens) * self.per_token() * slowness);
-        Whole { first_token: duration(first_token.as_secs_f64() * slowness), slowness }
-    }
-
     /// Seconds per token.
-    pub fn per_token(&self) -> f64 {
+    pub(crate) fn per_token(&self) -> f64 {
         self.seconds / self.tokens
     }
 
     /// When an answer of so many tokens ends whose first one comes after `first_token`.
-    pub fn owed(&self, first_token: Duration, tokens: f64) -> Duration {
+    pub(crate) fn owed(&self, first_token: Duration, tokens: f64) -> Duration {
         first_token + duration(tokens * self.per_token())
     }
 
@@ -108,27 +89,10 @@ mod tests {
     }
 
     #[test]
-    fn whole_answers_are_judged_by_what_they_owe() {
+    fn an_answer_owes_its_first_token_and_the_time_of_each() {
         let mut decode = Decode::default();
         (0..300).for_each(|_| decode.streamed(200, seconds(2.0)));
-        let first = seconds(1.0);
-        assert!((decode.owed(first, 900.0).as_secs_f64() - 10.0).abs() < 0.05);
-        let long = decode.whole(900, seconds(10.0), first);
-        assert!((long.slowness - 1.0).abs() < 0.01 && (long.first_token.as_secs_f64() - 1.0).abs() < 0.01, "{long:?}");
-        let short = decode.whole(50, seconds(4.5), first);
-        assert!(
-            (short.slowness - 3.0).abs() < 0.02 && (short.first_token.as_secs_f64() - 3.0).abs() < 0.02,
-            "{short:?}"
-        );
-    }
-
-    #[test]
-    fn whole_answers_alone_teach_the_speed_too() {
-        let mut decode = Decode::default();
-        for _ in 0..400 {
-            decode.whole(300, seconds(1.0 + 3.0), seconds(1.0));
-        }
-        assert!((decode.per_token() - 0.01).abs() < 0.001, "{}", decode.per_token());
+        assert!((decode.owed(seconds(1.0), 900.0).as_secs_f64() - 10.0).abs() < 0.05);
     }
 
     #[test]
@@ -151,15 +115,10 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn the_speed_is_always_a_speed(answers in vec((any::<bool>(), 0_u64..100_000, 0.0_f64..1e4), 0..300)) {
+        fn the_speed_is_always_a_speed(answers in vec((0_u64..100_000, 0.0_f64..1e4), 0..300)) {
             let mut decode = Decode::default();
-            for (is_whole, tokens, took) in answers {
-                if is_whole {
-                    let whole = decode.whole(tokens, seconds(took), seconds(0.5));
-                    prop_assert!(whole.slowness.is_finite() && whole.slowness >= 0.0);
-                } else {
-                    decode.streamed(tokens, seconds(took));
-                }
+            for (tokens, took) in answers {
+                decode.streamed(tokens, seconds(took));
                 let per_token = decode.per_token();
                 prop_assert!(per_token.is_finite() && per_token > 0.0, "{:?}", decode);
             }

@@ -53,21 +53,21 @@ const FADING_S: f64 = 5.0;
 
 /// What an upstream has to do at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Load {
+pub(crate) struct Load {
     /// Calls of ours in flight, to the end of their answers.
-    pub in_flight: u32,
+    pub(crate) in_flight: u32,
     /// Workers that can take a call now; `None` if unknown.
-    pub ready: Option<u32>,
+    pub(crate) ready: Option<u32>,
     /// Calls that a worker serves at a time; `None` if unknown.
-    pub slots: Option<u32>,
+    pub(crate) slots: Option<u32>,
     /// Jobs in its own queue, those of others included; `None` if unknown.
-    pub queued: Option<u32>,
+    pub(crate) queued: Option<u32>,
 }
 
 /// A call that has no first token yet.
 #[derive(Debug)]
 #[must_use = "a call that is never ended counts as waiting for ever"]
-pub struct Pending {
+pub(crate) struct Pending {
     ticket: Ticket,
     /// Ready workers when it began, at least one.
     workers: f64,
@@ -77,21 +77,21 @@ pub struct Pending {
 
 /// A time to the first token.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Prediction {
+pub(crate) struct Prediction {
     /// The median without waiting for a slot, in seconds.
-    pub median_s: f64,
+    pub(crate) median_s: f64,
     /// The standard deviation of its logarithm.
-    pub spread: f64,
+    pub(crate) spread: f64,
     /// What comes before it for certain: the wait for a slot, or a silence; in seconds.
-    pub wait_s: f64,
+    pub(crate) wait_s: f64,
     /// Whether the upstream has stopped to answer, as far as can be told. Someone must try it nevertheless, one at a
     /// time.
-    pub is_silent: bool,
+    pub(crate) is_silent: bool,
 }
 
 impl Prediction {
     /// The probability that the first token comes later than `limit`.
-    pub fn late(&self, limit: Duration) -> f64 {
+    pub(crate) fn late(&self, limit: Duration) -> f64 {
         let left = limit.as_secs_f64() - self.wait_s;
         if left <= 0.0 {
             return 1.0;
@@ -100,18 +100,18 @@ impl Prediction {
     }
 
     /// The median, waiting included.
-    pub fn median(&self) -> Duration {
+    pub(crate) fn median(&self) -> Duration {
         self.at(0.0)
     }
 
     /// The time at `z` standard deviations of the logarithm: 1.28 is the 90th percentile.
-    pub fn at(&self, z: f64) -> Duration {
+    pub(crate) fn at(&self, z: f64) -> Duration {
         duration(self.wait_s + self.median_s * (z * self.spread).exp())
     }
 
     /// The same after a further wait that comes first, such as what remains of a cold start.
     #[must_use]
-    pub fn after(self, wait: Duration) -> Self {
+    pub(crate) fn after(self, wait: Duration) -> Self {
         Self { wait_s: self.wait_s.max(wait.as_secs_f64()), ..self }
     }
 }
@@ -127,7 +127,7 @@ struct Silence {
 
 /// What is known of an upstream's time to the first token.
 #[derive(Debug, Clone)]
-pub struct FirstToken {
+pub(crate) struct FirstToken {
     regression: Regression,
     variance: f64,
     waiting: Waiting,
@@ -156,7 +156,7 @@ impl Default for FirstToken {
 
 impl FirstToken {
     /// A call with a prompt of so many tokens begins. `load` is without it.
-    pub fn begin(&mut self, tokens: u64, load: Load, now: Time) -> Pending {
+    pub(crate) fn begin(&mut self, tokens: u64, load: Load, now: Time) -> Pending {
         let is_cold = load.ready == Some(0);
         let prediction = self.predict(tokens, load, now);
         // How long a cold start takes is not known here, so that nothing that waits for one is late.
@@ -169,7 +169,7 @@ impl FirstToken {
     }
 
     /// The first token of a call came. Returns how long it took.
-    pub fn answered(&mut self, pending: Pending, now: Time) -> Option<Duration> {
+    pub(crate) fn answered(&mut self, pending: Pending, now: Time) -> Option<Duration> {
         let Pending { ticket, workers, is_sample } = pending;
         let call = self.waiting.answer(ticket)?;
         (self.answered_at, self.silence) = (Some(now), None);
@@ -181,19 +181,19 @@ impl FirstToken {
     }
 
     /// A whole answer came. When its first token was written, it does not say.
-    pub fn answered_whole(&mut self, pending: Pending, now: Time) {
+    pub(crate) fn answered_whole(&mut self, pending: Pending, now: Time) {
         if self.waiting.answer(pending.ticket).is_some() {
             (self.answered_at, self.silence) = (Some(now), None);
         }
     }
 
     /// Whether no call waits for its first token.
-    pub fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.waiting.is_empty()
     }
 
     /// A call ended without a first token: it failed, timed out or was cancelled.
-    pub fn gave_up(&mut self, pending: Pending, now: Time) {
+    pub(crate) fn gave_up(&mut self, pending: Pending, now: Time) {
         let is_overtaken = self.waiting.is_overtaken(&pending.ticket);
         let Some(call) = self.waiting.end(pending.ticket) else { return };
         if is_overtaken || (now - call.began).as_secs_f64() <= call.expected_s {
@@ -204,28 +204,30 @@ impl FirstToken {
     }
 
     /// An answer is complete: its slot is free.
-    pub fn completed(&mut self, now: Time) {
+    pub(crate) fn completed(&mut self, now: Time) {
         self.completions.record(now);
     }
 
     /// No worker is ready at this moment, so that what waits now is no sample of speed.
-    pub fn record_cold(&mut self, now: Time) {
+    pub(crate) fn record_cold(&mut self, now: Time) {
         self.cold_at = Some(now);
     }
 
     /// When an answer last taught something. A target that nobody calls is never found to be fast again: what has taught
     /// nothing for long must be tried now and then.
-    pub fn learned_at(&self) -> Option<Time> {
+    #[cfg(test)]
+    pub(crate) fn learned_at(&self) -> Option<Time> {
         self.learned_at
     }
 
     /// Prompt tokens that wait for their first token.
-    pub fn pending_tokens(&self) -> u64 {
+    #[cfg(test)]
+    pub(crate) fn pending_tokens(&self) -> u64 {
         self.waiting.tokens()
     }
 
     /// The time to the first token of a call that would begin now. Where no worker is ready it is the time once one is.
-    pub fn predict(&self, tokens: u64, load: Load, now: Time) -> Prediction {
+    pub(crate) fn predict(&self, tokens: u64, load: Load, now: Time) -> Prediction {
         let features = [1.0, kilo(tokens), kilo(self.waiting.tokens()) / workers(load)];
         let median_s = self.regression.predict(features);
         let silence_s = self.silence_s(load.ready.is_none(), now);
@@ -235,7 +237,7 @@ impl FirstToken {
     }
 
     /// The median time to the first token in seconds of a call that nothing waits before.
-    pub fn alone_s(&self, tokens: u64) -> f64 {
+    pub(crate) fn alone_s(&self, tokens: u64) -> f64 {
         self.regression.predict([1.0, kilo(tokens), 0.0])
     }
 

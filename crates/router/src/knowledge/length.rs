@@ -28,9 +28,9 @@ const PRIOR: Length = Length { mean: 256.0, p95: 768.0 };
 
 /// Completion tokens of an answer.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Length {
+pub(crate) struct Length {
     /// On average.
-    pub mean: f64,
+    pub(crate) mean: f64,
     /// What nineteen answers in twenty do not exceed.
     pub p95: f64,
 }
@@ -38,7 +38,7 @@ pub struct Length {
 impl Length {
     /// The same where answers are cut off at `limit` tokens.
     #[must_use]
-    pub fn limited(self, limit: Option<u64>) -> Self {
+    pub(crate) fn limited(self, limit: Option<u64>) -> Self {
         let Some(limit) = limit.map(real) else { return self };
         Self { mean: self.mean.min(limit), p95: self.p95.min(limit) }
     }
@@ -74,7 +74,7 @@ impl Class {
 
 /// The lengths of a model's answers.
 #[derive(Debug, Clone, Default)]
-pub struct Lengths {
+pub(crate) struct Lengths {
     classes: [Class; CLASSES],
     all: Class,
 }
@@ -87,14 +87,14 @@ fn class(prompt_tokens: u64) -> usize {
 
 impl Lengths {
     /// A complete answer to a prompt had so many tokens. An answer that broke off says nothing.
-    pub fn record(&mut self, prompt_tokens: u64, completion_tokens: u64) {
+    pub(crate) fn record(&mut self, prompt_tokens: u64, completion_tokens: u64) {
         let tokens = real(completion_tokens);
         self.classes[class(prompt_tokens)].record(tokens);
         self.all.record(tokens);
     }
 
     /// How long the answer to such a prompt will be.
-    pub fn predict(&self, prompt_tokens: u64) -> Length {
+    pub(crate) fn predict(&self, prompt_tokens: u64) -> Length {
         self.classes[class(prompt_tokens)].over(self.all.over(PRIOR))
     }
 }

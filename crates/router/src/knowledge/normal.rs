@@ -5,7 +5,7 @@
 //! and added to prices. `std` has no `erfc`, and a package for it would be a dependency for ten lines.
 
 /// The probability that a standard normal variable exceeds `z`.
-pub fn tail(z: f64) -> f64 {
+pub(crate) fn tail(z: f64) -> f64 {
     const COEFFICIENTS: [f64; 5] = [0.319_381_530, -0.356_563_782, 1.781_477_937, -1.821_255_978, 1.330_274_429];
     /// The density at 0: one divided by the square root of 2π.
     const DENSITY_AT_ZERO: f64 = 0.398_942_280_401_432_7;

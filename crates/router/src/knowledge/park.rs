@@ -23,7 +23,7 @@ const LONGEST: Duration = Duration::from_mins(1);
 
 /// Whether an upstream is left alone.
 #[derive(Debug, Clone, Default)]
-pub struct Park {
+pub(crate) struct Park {
     until: Option<Time>,
     /// Refusals in a row.
     refusals: i32,
@@ -33,7 +33,7 @@ pub struct Park {
 
 impl Park {
     /// When a call may go: `None` for now; while one finds out, not before it has, or soon.
-    pub fn until(&self, now: Time) -> Option<Time> {
+    pub(crate) fn until(&self, now: Time) -> Option<Time> {
         let until = self.until?;
         if now < until {
             return Some(until);
@@ -42,19 +42,19 @@ impl Park {
     }
 
     /// Whether it was parked and no call has been taken since.
-    pub fn is_parked(&self) -> bool {
+    pub(crate) fn is_parked(&self) -> bool {
         self.until.is_some()
     }
 
     /// A call that was let through begins. Returns whether it is the one that finds out.
-    pub fn begin(&mut self) -> bool {
+    pub(crate) fn begin(&mut self) -> bool {
         self.is_probing = self.is_parked();
         self.is_probing
     }
 
     /// A call that began at `began` was refused. `asked` is what the upstream asked for, `bucket` what the mirrored one
     /// says.
-    pub fn refused(
+    pub(crate) fn refused(
         &mut self,
         probe: bool,
         asked: Option<Duration>,
@@ -74,7 +74,7 @@ impl Park {
     }
 
     /// A call was taken: its first token came. Returns whether the upstream was parked before.
-    pub fn taken(&mut self, now: Time) -> bool {
+    pub(crate) fn taken(&mut self, now: Time) -> bool {
         let was_parked = self.until.is_some_and(|until| now >= until);
         if was_parked {
             *self = Self::default();
@@ -83,7 +83,7 @@ impl Park {
     }
 
     /// A call ended without saying anything.
-    pub fn released(&mut self, probe: bool) {
+    pub(crate) fn released(&mut self, probe: bool) {
         self.is_probing &= !probe;
     }
 }

@@ -21,7 +21,7 @@ const MINUTE: Duration = Duration::from_mins(1);
 
 /// Why a call comes to an upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Claim {
+pub(crate) enum Claim {
     /// To keep its share or to save money, while others could serve it in time.
     Share,
     /// It has waited too long already to be served within the SLO.
@@ -69,32 +69,32 @@ pub struct Limits {
 
 /// What a provider says of one window.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Left {
+pub(crate) struct Window {
     /// What is left.
-    pub left: f64,
+    pub(crate) left: f64,
     /// The whole limit, if it says.
-    pub limit: Option<f64>,
+    pub(crate) limit: Option<f64>,
     /// Until when the window has room again, if it says.
-    pub resets_in: Option<Duration>,
+    pub(crate) resets_in: Option<Duration>,
 }
 
 /// What a provider says of its windows. What it does not say is unknown.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Said {
+pub(crate) struct Said {
     /// Requests of the minute.
-    pub requests_minute: Option<Left>,
+    pub(crate) requests_minute: Option<Window>,
     /// Tokens of the minute.
-    pub tokens_minute: Option<Left>,
+    pub(crate) tokens_minute: Option<Window>,
     /// Requests of the day.
-    pub requests_day: Option<Left>,
+    pub(crate) requests_day: Option<Window>,
     /// Tokens of the day.
-    pub tokens_day: Option<Left>,
+    pub(crate) tokens_day: Option<Window>,
 }
 
 /// The tightest window of each kind is taken for the minute's, which is safe: no window has less left.
 impl From<Quota> for Said {
     fn from(quota: Quota) -> Self {
-        let left = |count: Option<u64>| count.map(|left| Left { left: real(left), limit: None, resets_in: None });
+        let left = |count: Option<u64>| count.map(|left| Window { left: real(left), limit: None, resets_in: None });
         Self { requests_minute: left(quota.requests), tokens_minute: left(quota.tokens), ..Self::default() }
     }
 }
@@ -102,14 +102,14 @@ impl From<Quota> for Said {
 /// A call that was debited. Given back once, by how the provider answered.
 #[derive(Debug)]
 #[must_use = "a debit that is never given back counts as under way for ever"]
-pub struct Debit {
+pub(crate) struct Debit {
     tokens: f64,
     began: Time,
 }
 
 /// What is left of our allowance.
 #[derive(Debug, Clone)]
-pub struct Allowance {
+pub(crate) struct Allowance {
     requests: Bucket,
     tokens: Bucket,
     requests_day: Day,
@@ -123,7 +123,7 @@ pub struct Allowance {
 
 impl Allowance {
     /// Everything is left.
-    pub fn new(limits: Limits, now: Time) -> Self {
+    pub(crate) fn new(limits: Limits, now: Time) -> Self {
         let bucket = |limit: Option<u64>| Bucket::new(MINUTE, limit.map(real), now);
         let day = |limit: Option<u64>| Day::new(limit.map(real), now);
         Self {
@@ -138,7 +138,7 @@ impl Allowance {
     }
 
     /// When a call of so many tokens, prompt and limit together, has room.
-    pub fn fits(&self, tokens: u64, claim: Claim, now: Time) -> Fit {
+    pub(crate) fn fits(&self, tokens: u64, claim: Claim, now: Time) -> Fit {
         let (tokens, reserve, slack) = (real(tokens), claim.reserve(), claim.slack());
         let minute = self.requests.fits(1.0, reserve, now).max(self.tokens.fits(tokens, reserve, now));
         let day = self.requests_day.fits(1.0, slack, now).max(self.tokens_day.fits(tokens, slack, now));
@@ -146,12 +146,13 @@ impl Allowance {
     }
 
     /// The part that is left of the tighter minute's limit.
-    pub fn part(&self, now: Time) -> f64 {
+    #[cfg(test)]
+    pub(crate) fn part(&self, now: Time) -> f64 {
         self.requests.part(now).min(self.tokens.part(now))
     }
 
     /// A call of so many tokens, prompt and limit together, starts.
-    pub fn debit(&mut self, tokens: u64, now: Time) -> Debit {
+    pub(crate) fn debit(&mut self, tokens: u64, now: Time) -> Debit {
         let tokens = real(tokens);
         self.requests.debit(1.0, now);
         self.tokens.debit(tokens, now);
@@ -163,7 +164,7 @@ impl Allowance {
 
     /// The provider took the call, and said what is left.
     #[expect(clippy::needless_pass_by_value, reason = "a debit is given back once")]
-    pub fn taken(&mut self, debit: Debit, said: Said, now: Time) {
+    pub(crate) fn taken(&mut self, debit: Debit, said: Said, now: Time) {
         let is_latest = self.answered(&debit);
         self.requests.succeeded(now);
         self.tokens.succeeded(now);
@@ -172,7 +173,7 @@ impl Allowance {
 
     /// The call never reached the provider, or was of no account to it.
     #[expect(clippy::needless_pass_by_value, reason = "a debit is given back once")]
-    pub fn failed(&mut self, debit: Debit, now: Time) {
+    pub(crate) fn failed(&mut self, debit: Debit, now: Time) {
         self.answered(&debit);
         self.credit(&debit, now);
     }
@@ -180,12 +181,12 @@ impl Allowance {
     /// The provider refused the call because the allowance is used up. Returns how long to stay away, as far as the
     /// buckets tell: until the same call would fit.
     #[expect(clippy::needless_pass_by_value, reason = "a debit is given back once")]
-    pub fn refused(&mut self, debit: Debit, said: Said, now: Time) -> Option<Duration> {
+    pub(crate) fn refused(&mut self, debit: Debit, said: Said, now: Time) -> Option<Duration> {
         let is_latest = self.answered(&debit);
         self.credit(&debit, now);
         self.correct(said, is_latest, now);
         let Debit { tokens, began } = debit;
-        let left = |window: Option<Left>| window.map(|window| window.left);
+        let left = |window: Option<Window>| window.map(|window| window.left);
         let (requests_left, tokens_left) = (left(said.requests_minute), left(said.tokens_minute));
         let is_said = requests_left.is_some_and(|left| left < 1.0) || tokens_left.is_some_and(|left| left < tokens);
         let is_short_of_tokens = if is_said {
@@ -228,14 +229,14 @@ impl Allowance {
             (&mut self.requests, said.requests_minute, self.calls),
             (&mut self.tokens, said.tokens_minute, self.outstanding),
         ] {
-            let Some(Left { left, limit, .. }) = left else { continue };
+            let Some(Window { left, limit, .. }) = left else { continue };
             if let Some(limit) = limit.filter(|limit| *limit > 0.0 && bucket.limit() != Some(*limit)) {
                 bucket.set_limit(limit, now);
             }
             bucket.correct(left, outstanding, is_latest, now);
         }
         for (day, left) in [(&mut self.requests_day, said.requests_day), (&mut self.tokens_day, said.tokens_day)] {
-            let Some(Left { left, limit, resets_in }) = left else { continue };
+            let Some(Window { left, limit, resets_in }) = left else { continue };
             day.correct(left, limit, resets_in, now);
         }
     }

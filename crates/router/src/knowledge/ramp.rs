@@ -31,22 +31,22 @@ const WIDE: f64 = 2.0;
 
 /// What a ramp needs to know of an upstream.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Demand {
+pub(crate) struct Demand {
     /// Calls of ours in flight.
-    pub in_flight: u32,
+    pub(crate) in_flight: u32,
     /// Workers that can take a call now; `None` if unknown.
-    pub ready: Option<u32>,
+    pub(crate) ready: Option<u32>,
     /// Calls that a worker serves at a time; `None` if unknown.
-    pub slots: Option<u32>,
+    pub(crate) slots: Option<u32>,
     /// Calls a second that would come to it without any fault: its share of what arrives.
-    pub per_second: f64,
+    pub(crate) per_second: f64,
     /// Whether there is something to catch up with: requests are held for it, or it is owed.
-    pub is_catching_up: bool,
+    pub(crate) is_catching_up: bool,
 }
 
 /// Whether a call may start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admission {
+pub(crate) enum Admission {
     /// Now.
     Now,
     /// Not before then.
@@ -57,7 +57,7 @@ pub enum Admission {
 
 /// The limits on an upstream that comes back.
 #[derive(Debug, Clone)]
-pub struct Ramp {
+pub(crate) struct Ramp {
     window: f64,
     /// Starts that may come at once.
     tokens: f64,
@@ -72,17 +72,17 @@ impl Default for Ramp {
 
 impl Ramp {
     /// The upstream is back: its breaker closed, its park ended, or its cold start.
-    pub fn reopened(&mut self) {
+    pub(crate) fn reopened(&mut self) {
         self.window = self.window.min(FIRST_WINDOW);
     }
 
     /// Whether it is still growing into its work.
-    pub fn is_ramping(&self) -> bool {
+    pub(crate) fn is_ramping(&self) -> bool {
         self.window < OPEN
     }
 
     /// Most calls in flight; `None` if nothing limits them.
-    pub fn most_in_flight(&self, demand: Demand) -> Option<u32> {
+    pub(crate) fn most_in_flight(&self, demand: Demand) -> Option<u32> {
         let slots = slots(demand).map_or(OPEN, |slots| (slots * MOST_OVER_SLOTS).floor());
         let most = self.window.min(slots);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive number below 2^32")]
@@ -90,7 +90,7 @@ impl Ramp {
     }
 
     /// Whether a call may start now. Changes nothing.
-    pub fn admits(&self, demand: Demand, now: Time) -> Admission {
+    pub(crate) fn admits(&self, demand: Demand, now: Time) -> Admission {
         if self.most_in_flight(demand).is_some_and(|most| demand.in_flight >= most) {
             return Admission::Full;
         }
@@ -102,13 +102,13 @@ impl Ramp {
     }
 
     /// A call starts.
-    pub fn started(&mut self, demand: Demand, now: Time) {
+    pub(crate) fn started(&mut self, demand: Demand, now: Time) {
         self.tokens = (self.tokens(demand, now) - 1.0).max(0.0);
         self.at = self.at.max(Some(now));
     }
 
     /// The first token of a call came.
-    pub fn answered(&mut self, demand: Demand) {
+    pub(crate) fn answered(&mut self, demand: Demand) {
         if !self.is_ramping() {
             return;
         }
@@ -120,7 +120,7 @@ impl Ramp {
     }
 
     /// A call failed while the upstream is growing into its work: it gets half of what it had.
-    pub fn failed(&mut self) {
+    pub(crate) fn failed(&mut self) {
         if self.is_ramping() {
             self.window = (self.window / 2.0).max(1.0);
         }

@@ -16,7 +16,7 @@ const LEAST_SPAN_S: f64 = 1.0;
 
 /// Events of the last ten seconds, by the second.
 #[derive(Debug, Clone, Default)]
-pub struct Rate {
+pub(crate) struct Rate {
     /// When counting began, after ten seconds or more without an event.
     since: Option<Time>,
     /// The second of the latest event, counted from the origin.
@@ -37,7 +37,7 @@ fn place(second: u64) -> usize {
 
 impl Rate {
     /// Something happened.
-    pub fn record(&mut self, now: Time) {
+    pub(crate) fn record(&mut self, now: Time) {
         let at = second(now).max(self.latest);
         let passed = at - self.latest;
         if self.since.is_none() || passed >= SECONDS as u64 {
@@ -50,7 +50,7 @@ impl Rate {
     }
 
     /// How many events the last ten seconds held.
-    pub fn count(&self, now: Time) -> u32 {
+    pub(crate) fn count(&self, now: Time) -> u32 {
         let now = second(now).max(self.latest);
         let oldest = (now + 1).saturating_sub(SECONDS as u64);
         let first = oldest.max((self.latest + 1).saturating_sub(SECONDS as u64));
@@ -58,7 +58,7 @@ impl Rate {
     }
 
     /// Events per second over the last ten seconds; zero before the first one.
-    pub fn per_second(&self, now: Time) -> f64 {
+    pub(crate) fn per_second(&self, now: Time) -> f64 {
         let Some(since) = self.since else { return 0.0 };
         // The oldest second that is counted is whole, the present one is not.
         let part = Duration::from_nanos(now.as_nanos() % SECOND_NS).as_secs_f64();

@@ -23,7 +23,7 @@ const LEAST_VARIANCE: f64 = 1e-9;
 
 /// A fit of `y` to the sum of features times coefficients.
 #[derive(Debug, Clone)]
-pub struct Regression {
+pub(crate) struct Regression {
     coefficients: [f64; FEATURES],
     bounds: [(f64, f64); FEATURES],
     covariance: [[f64; FEATURES]; FEATURES],
@@ -31,24 +31,24 @@ pub struct Regression {
 
 impl Regression {
     /// A fit that starts from `prior`, each coefficient uncertain by `variance`, and stays within `bounds`.
-    pub fn new(prior: [f64; FEATURES], variance: f64, bounds: [(f64, f64); FEATURES]) -> Self {
+    pub(crate) fn new(prior: [f64; FEATURES], variance: f64, bounds: [(f64, f64); FEATURES]) -> Self {
         let mut covariance = [[0.0; FEATURES]; FEATURES];
         (0..FEATURES).for_each(|at| covariance[at][at] = variance.clamp(LEAST_VARIANCE, MOST_VARIANCE));
         Self { coefficients: prior, bounds, covariance }
     }
 
     /// The coefficients.
-    pub fn coefficients(&self) -> [f64; FEATURES] {
+    pub(crate) fn coefficients(&self) -> [f64; FEATURES] {
         self.coefficients
     }
 
     /// What `y` is expected to be.
-    pub fn predict(&self, features: [f64; FEATURES]) -> f64 {
+    pub(crate) fn predict(&self, features: [f64; FEATURES]) -> f64 {
         self.coefficients.iter().zip(features).map(|(coefficient, feature)| coefficient * feature).sum()
     }
 
     /// Takes a sample in. What was learned before keeps `forgetting` of its weight, a number in (0, 1].
-    pub fn learn(&mut self, features: [f64; FEATURES], y: f64, forgetting: f64) {
+    pub(crate) fn learn(&mut self, features: [f64; FEATURES], y: f64, forgetting: f64) {
         let expected = self.predict(features);
         if y * ASTRAY < expected {
             let scale = (y / expected).max(ASTRAY.recip());

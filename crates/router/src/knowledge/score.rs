@@ -11,7 +11,7 @@
 
 /// The weight of a miss of the SLO.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum MissWeight {
+pub(crate) enum MissWeight {
     /// Always this one.
     Fixed(f64),
     /// One that grows while more is missed than the SLO allows.
@@ -20,47 +20,45 @@ pub enum MissWeight {
 
 /// What a strategy weighs.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Weights {
+pub(crate) struct Weights {
     /// Of the cost in mean costs.
-    pub cost: f64,
+    pub(crate) cost: f64,
     /// Of the probability to miss the SLO.
-    pub miss: MissWeight,
+    pub(crate) miss: MissWeight,
     /// Of the predicted time: to the first token of a stream, to the end of a whole answer; in units of the SLO.
-    pub time: f64,
+    pub(crate) time: f64,
     /// Of what a target is owed, in mean requests.
-    pub deficit: f64,
+    pub(crate) deficit: f64,
 }
 
 impl Weights {
-    /// The share alone.
-    pub const WEIGHTED: Self = Self { cost: 0.0, miss: MissWeight::Fixed(0.0), time: 0.0, deficit: 1.0 };
     /// The share in the long run, small requests to the dear target within it, and the SLO above both.
-    pub const BALANCED: Self = Self { cost: 1.0, miss: MissWeight::Adaptive, time: 0.0, deficit: 0.02 };
+    pub(crate) const BALANCED: Self = Self { cost: 1.0, miss: MissWeight::Adaptive, time: 0.0, deficit: 0.02 };
     /// The cheapest that meets the SLO.
-    pub const COST: Self = Self { cost: 1.0, miss: MissWeight::Adaptive, time: 0.0, deficit: 0.0 };
+    pub(crate) const COST: Self = Self { cost: 1.0, miss: MissWeight::Adaptive, time: 0.0, deficit: 0.0 };
     /// The fastest; of two that are about as fast, the cheaper.
-    pub const LATENCY: Self = Self { cost: 0.05, miss: MissWeight::Fixed(40.0), time: 40.0, deficit: 0.0 };
+    pub(crate) const LATENCY: Self = Self { cost: 0.05, miss: MissWeight::Fixed(40.0), time: 40.0, deficit: 0.0 };
 }
 
 /// What is known of one target for one request.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Terms {
+pub(crate) struct Terms {
     /// The marginal cost; `None` if unknown.
-    pub cost: Option<f64>,
+    pub(crate) cost: Option<f64>,
     /// The probability to miss the SLO; 0 if there is none, or nothing is known.
-    pub miss: f64,
+    pub(crate) miss: f64,
     /// The predicted time in units of the SLO; 0 if unknown.
-    pub time: f64,
+    pub(crate) time: f64,
     /// What the target is owed, in mean requests.
-    pub deficit: f64,
+    pub(crate) deficit: f64,
     /// Anything else that speaks for it, in mean costs: the prompt's cache that it holds.
-    pub bonus: f64,
+    pub(crate) bonus: f64,
 }
 
 impl Weights {
     /// The score of a target; the least is the best. `mean_cost` is the [`MeanCost`], `dearest` the [`dearest`] of all
     /// targets.
-    pub fn score(&self, terms: &Terms, mean_cost: f64, dearest: f64, z: &Z) -> f64 {
+    pub(crate) fn score(&self, terms: &Terms, mean_cost: f64, dearest: f64, z: &Z) -> f64 {
         let miss = match self.miss {
             MissWeight::Fixed(weight) => weight,
             MissWeight::Adaptive => z.weight(),
@@ -72,13 +70,13 @@ impl Weights {
 
 /// The dearest known cost, which an unknown one ranks as: a target without a price would otherwise be the cheapest of
 /// all. Zero if none is known, so that the cost decides nothing.
-pub fn dearest(costs: impl IntoIterator<Item = Option<f64>>) -> f64 {
+pub(crate) fn dearest(costs: impl IntoIterator<Item = Option<f64>>) -> f64 {
     costs.into_iter().flatten().fold(0.0, f64::max)
 }
 
 /// What a request costs on average: the unit of all scores.
 #[derive(Debug, Clone, Default)]
-pub struct MeanCost {
+pub(crate) struct MeanCost {
     mean: f64,
     samples: f64,
 }
@@ -88,7 +86,7 @@ impl MeanCost {
     const STEP: f64 = 0.01;
 
     /// A request was decided, whose targets would cost this; unknown costs do not count.
-    pub fn record(&mut self, costs: impl IntoIterator<Item = Option<f64>>) {
+    pub(crate) fn record(&mut self, costs: impl IntoIterator<Item = Option<f64>>) {
         let (sum, count) = costs.into_iter().flatten().fold((0.0, 0.0), |(sum, count), cost| (sum + cost, count + 1.0));
         if count <= 0.0 {
             return;
@@ -98,14 +96,14 @@ impl MeanCost {
     }
 
     /// The mean; 1 while nothing is known or all is free, so that a score is a number.
-    pub fn get(&self) -> f64 {
+    pub(crate) fn get(&self) -> f64 {
         if self.mean > 0.0 { self.mean } else { 1.0 }
     }
 }
 
 /// The weight of a miss, as a virtual queue: each first token adds what was missed and takes off what may be missed.
 #[derive(Debug, Clone)]
-pub struct Z {
+pub(crate) struct Z {
     weight: f64,
     /// The part of the first tokens that may be late.
     allowed: f64,
@@ -118,17 +116,17 @@ impl Z {
     const MOST: f64 = 40.0;
 
     /// For an SLO of which the part `allowed` may be missed.
-    pub fn new(allowed: f64) -> Self {
+    pub(crate) fn new(allowed: f64) -> Self {
         Self { weight: Self::START, allowed: allowed.clamp(0.0, 1.0) }
     }
 
     /// The weight.
-    pub fn weight(&self) -> f64 {
+    pub(crate) fn weight(&self) -> f64 {
         self.weight
     }
 
     /// A first token came, or came too late, or will not come.
-    pub fn record(&mut self, is_missed: bool) {
+    pub(crate) fn record(&mut self, is_missed: bool) {
         let missed = if is_missed { 1.0 } else { 0.0 };
         self.weight = (self.weight + Self::STEP * (missed - self.allowed)).clamp(Self::LEAST, Self::MOST);
     }
@@ -140,7 +138,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Weights; 4] = [Weights::WEIGHTED, Weights::BALANCED, Weights::COST, Weights::LATENCY];
+    const ALL: [Weights; 3] = [Weights::BALANCED, Weights::COST, Weights::LATENCY];
 
     /// The better of two targets, as an index, at a mean cost of 3.
     fn best(weights: Weights, targets: [Terms; 2]) -> usize {
@@ -158,9 +156,9 @@ mod tests {
         let cheap = Terms { time: 0.6, miss: 0.02, ..costing(1.0) };
         let dear = Terms { time: 0.45, miss: 0.02, deficit: 1.0, ..costing(5.0) };
         let chosen = ALL.map(|weights| best(weights, [cheap, dear]));
-        assert_eq!(chosen, [1, 0, 0, 1], "weighted pays what is owed; latency takes the faster");
+        assert_eq!(chosen, [0, 0, 1], "latency takes the faster");
         let late = Terms { miss: 0.9, time: 3.0, ..cheap };
-        assert_eq!(ALL.map(|weights| best(weights, [late, dear])), [1, 1, 1, 1], "the SLO is worth the money");
+        assert_eq!(ALL.map(|weights| best(weights, [late, dear])), [1, 1, 1], "the SLO is worth the money");
         let owed = Terms { deficit: 100.0, ..dear };
         assert_eq!(best(Weights::BALANCED, [cheap, owed]), 1, "in the long run the share is held");
         assert_eq!(best(Weights::COST, [cheap, owed]), 0, "no share under cost");
@@ -192,15 +190,10 @@ mod tests {
     }
 
     #[test]
-    fn a_bonus_yields_to_share_and_slo() {
+    fn a_bonus_yields_to_the_slo() {
         let holds_cache = Terms { bonus: 0.5, ..costing(1.2) };
         assert_eq!(best(Weights::COST, [costing(1.0), holds_cache]), 1);
         assert_eq!(best(Weights::COST, [costing(1.0), Terms { miss: 0.3, ..holds_cache }]), 0);
-        assert_eq!(
-            best(Weights::WEIGHTED, [Terms { deficit: 1.0, ..costing(1.0) }, Terms { bonus: 5.0, ..holds_cache }]),
-            0,
-            "a share is exact"
-        );
     }
 
     #[test]
@@ -235,7 +228,7 @@ mod tests {
         /// A score is a number that never falls as a target gets dearer, later or less owed.
         #[test]
         fn scores_are_monotone(
-            which in 0_usize..4, cost in 0.0_f64..1e6, miss in 0.0_f64..1.0, time in 0.0_f64..100.0,
+            which in 0_usize..3, cost in 0.0_f64..1e6, miss in 0.0_f64..1.0, time in 0.0_f64..100.0,
             deficit in -1e3_f64..1e3, mean in 0.0_f64..1e6, more in 0.0_f64..10.0,
         ) {
             let (weights, z) = (ALL[which], Z::new(0.05));

@@ -15,22 +15,22 @@ const NONE: u32 = u32::MAX;
 
 /// A call that waits, as it was when it began.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Call {
+pub(crate) struct Call {
     /// When it began.
-    pub began: Time,
+    pub(crate) began: Time,
     /// The tokens of its prompt.
-    pub tokens: u64,
+    pub(crate) tokens: u64,
     /// Prompt tokens that waited before it.
-    pub ahead: u64,
+    pub(crate) ahead: u64,
     /// The time to the first token that was predicted, in seconds.
-    pub expected_s: f64,
+    pub(crate) expected_s: f64,
 }
 
 /// What gives a call back to the [`Waiting`] that it came from. It is neither copied nor cloned, so that a call ends
 /// once.
 #[derive(Debug)]
 #[must_use = "a call that is never ended waits for ever"]
-pub struct Ticket {
+pub(crate) struct Ticket {
     at: u32,
     serial: u64,
 }
@@ -46,7 +46,7 @@ struct Entry {
 
 /// The calls without a first token.
 #[derive(Debug, Clone)]
-pub struct Waiting {
+pub(crate) struct Waiting {
     entries: Vec<Entry>,
     free: Vec<u32>,
     first: u32,
@@ -76,7 +76,7 @@ impl Default for Waiting {
 
 impl Waiting {
     /// A call begins.
-    pub fn begin(&mut self, tokens: u64, expected_s: f64, now: Time) -> Ticket {
+    pub(crate) fn begin(&mut self, tokens: u64, expected_s: f64, now: Time) -> Ticket {
         // Whoever read the clock first may come last.
         let began = self.entry(self.last).map_or(now, |last| last.call.began.max(now));
         let serial = self.next_serial;
@@ -94,7 +94,7 @@ impl Waiting {
     }
 
     /// The first token of a call came. A ticket of another [`Waiting`] changes nothing.
-    pub fn answer(&mut self, ticket: Ticket) -> Option<Call> {
+    pub(crate) fn answer(&mut self, ticket: Ticket) -> Option<Call> {
         let serial = ticket.serial;
         let call = self.end(ticket)?;
         self.answered = self.answered.max(Some(serial));
@@ -106,7 +106,7 @@ impl Waiting {
 
     /// A call ended without a first token: it failed or was cancelled.
     #[expect(clippy::needless_pass_by_value, reason = "a ticket is used up")]
-    pub fn end(&mut self, ticket: Ticket) -> Option<Call> {
+    pub(crate) fn end(&mut self, ticket: Ticket) -> Option<Call> {
         let Ticket { at, serial } = ticket;
         let entry = self.entry(at).filter(|entry| entry.serial == serial)?;
         match self.entry_mut(entry.before) {
@@ -128,27 +128,28 @@ impl Waiting {
     }
 
     /// Whether a call that began after this one was answered.
-    pub fn is_overtaken(&self, ticket: &Ticket) -> bool {
+    pub(crate) fn is_overtaken(&self, ticket: &Ticket) -> bool {
         self.answered.is_some_and(|answered| answered > ticket.serial)
     }
 
     /// The oldest call that was not overtaken.
-    pub fn oldest(&self) -> Option<Call> {
+    pub(crate) fn oldest(&self) -> Option<Call> {
         self.entry(self.oldest).map(|entry| entry.call)
     }
 
     /// The prompt tokens of all calls that wait.
-    pub fn tokens(&self) -> u64 {
+    pub(crate) fn tokens(&self) -> u64 {
         self.tokens
     }
 
     /// How many calls wait.
-    pub fn len(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
         self.entries.len() - self.free.len()
     }
 
     /// Whether no call waits.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.first == NONE
     }
 

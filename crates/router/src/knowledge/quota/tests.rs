@@ -14,7 +14,7 @@ const LIMITS: Limits = Limits {
 };
 
 fn said(tokens: f64) -> Said {
-    Said { tokens_minute: Some(Left { left: tokens, limit: None, resets_in: None }), ..Said::default() }
+    Said { tokens_minute: Some(Window { left: tokens, limit: None, resets_in: None }), ..Said::default() }
 }
 
 #[test]
