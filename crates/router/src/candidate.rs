@@ -55,6 +55,8 @@ pub struct Candidate {
     pub meets_slo: bool,
     /// What this request is expected to cost at list prices.
     pub expected_cost: Option<NanoUsd>,
+    /// What a request of the model costs there on average, in nano-dollars.
+    pub(crate) usual_cost: Option<f64>,
     /// Whether the prompt, by its size, is longer than the context.
     pub is_too_long: bool,
     /// The probability that its first token is late.
@@ -195,6 +197,7 @@ impl Situation<'_> {
             first_token: state.supply().has_answered().then_some(predicted),
             meets_slo: slo.is_none_or(|slo| !state.supply().has_answered() || outlook.first_token <= slo),
             expected_cost: self.expected_cost(upstream),
+            usual_cost: None,
             is_too_long: upstream.spec.context_tokens.is_some_and(|context| context < facts.prompt_tokens),
             miss: outlook.miss,
             time: if is_untried { 0.0 } else { predicted.as_secs_f64() + state.penalty_s(now) }

@@ -111,6 +111,7 @@ impl Decision {
         }
         let quantum = self.quantum(model);
         for candidate in &mut self.candidates {
+            candidate.usual_cost = known.usual_cost(candidate.target);
             candidate.deficit = match history.debit() {
                 // The shares of this request were added when it was debited first.
                 Some(_) => deficits.of(candidate.target),

@@ -98,8 +98,15 @@ impl StrategyName {
     }
 }
 
-/// Orders candidates by the score that `weights` give them, where a deficit counts as `owed` says.
-fn rank_by(weights: Weights, candidates: &mut [Candidate], scale: &Scale, owed: impl Fn(&Candidate) -> f64) {
+/// Orders candidates by the score that `weights` give them, where a deficit counts as `owed` says, and cost only so far as it is
+/// beyond `usual`, in nano-dollars.
+fn rank_by(
+    weights: Weights,
+    candidates: &mut [Candidate],
+    scale: &Scale,
+    owed: impl Fn(&Candidate) -> f64,
+    usual: impl Fn(&Candidate) -> f64,
+) {
     let cost = |candidate: &Candidate| candidate.expected_cost.map(|cost| real(cost.0));
     let dearest = score::dearest(candidates.iter().map(cost));
     for candidate in &mut *candidates {
@@ -108,7 +115,7 @@ fn rank_by(weights: Weights, candidates: &mut [Candidate], scale: &Scale, owed: 
             miss: candidate.miss,
             time: candidate.time,
             deficit: owed(candidate),
-            bonus: 0.0,
+            bonus: usual(candidate) / scale.mean_cost.max(f64::MIN_POSITIVE),
         };
         candidate.score = weights.score(&terms, scale.mean_cost, dearest, &scale.z);
         terms.deficit = 0.0;

@@ -31,6 +31,8 @@ pub(crate) struct ModelState {
     pub(crate) lengths: Lengths,
     arrivals: Rate,
     mean_cost: MeanCost,
+    /// What a request costs on average at each target.
+    usual_costs: Vec<MeanCost>,
     z: Z,
     /// When a request found no target worth a call that could have been in time, last.
     denied_at: Option<Time>,
@@ -51,6 +53,7 @@ impl ModelState {
             lengths: Lengths::default(),
             arrivals: Rate::default(),
             mean_cost: MeanCost::default(),
+            usual_costs: Vec::new(),
             z: Z::new(MAY_MISS),
             denied_at: None,
             held: 0,
@@ -71,6 +74,11 @@ impl ModelState {
         &self.deficits
     }
 
+    /// What a request costs on average at a target, in nano-dollars; `None` if that is unknown.
+    pub(crate) fn usual_cost(&self, target: usize) -> Option<f64> {
+        self.usual_costs.get(target).filter(|usual| usual.is_known()).map(MeanCost::get)
+    }
+
     /// What the terms of a score are measured in.
     pub(crate) fn scale(&self) -> Scale {
         Scale { mean_cost: self.mean_cost.get(), z: self.z.clone() }
@@ -80,6 +88,12 @@ impl ModelState {
     pub(super) fn decided(&mut self, candidates: &[Candidate]) {
         let cost = |candidate: &Candidate| candidate.expected_cost.map(|cost| real(cost.0));
         self.mean_cost.record(candidates.iter().map(cost));
+        for candidate in candidates {
+            if self.usual_costs.len() <= candidate.target {
+                self.usual_costs.resize_with(candidate.target + 1, MeanCost::default);
+            }
+            self.usual_costs[candidate.target].record([cost(candidate)]);
+        }
     }
 
     /// A request that can still be in time found no target worth a call.

@@ -51,7 +51,7 @@ pub(crate) struct Terms {
     pub(crate) time: f64,
     /// What the target is owed, in mean requests.
     pub(crate) deficit: f64,
-    /// Anything else that speaks for it, in mean costs: the prompt's cache that it holds.
+    /// What is taken off its cost, in mean costs.
     pub(crate) bonus: f64,
 }
 
@@ -93,6 +93,11 @@ impl MeanCost {
         }
         self.samples += 1.0;
         self.mean += Self::STEP.max(self.samples.recip()) * (sum / count - self.mean);
+    }
+
+    /// Whether any cost was known.
+    pub(crate) fn is_known(&self) -> bool {
+        self.samples > 0.0
     }
 
     /// The mean; 1 while nothing is known or all is free, so that a score is a number.

@@ -5,7 +5,14 @@
 //! further it is behind, so that the share is held whatever the sizes are.
 
 use super::{Scale, Strategy, rank_by};
-use crate::{candidate::Candidate, decision::Reason, knowledge::score::Weights};
+use crate::{
+    candidate::Candidate,
+    decision::Reason,
+    knowledge::{
+        real,
+        score::{self, Weights},
+    },
+};
 
 pub(super) struct Balanced;
 
@@ -19,7 +26,14 @@ fn owed(candidate: &Candidate) -> f64 {
 
 impl Strategy for Balanced {
     fn rank(&self, candidates: &mut [Candidate], scale: &Scale) {
-        rank_by(Weights::BALANCED, candidates, scale, owed);
+        let cost = |candidate: &Candidate| candidate.expected_cost.map(|cost| real(cost.0));
+        let dearest = score::dearest(candidates.iter().map(cost));
+        // Prices are the share's business. What a request costs beyond others like it at the same target decides who gets it.
+        let usual = |candidate: &Candidate| match candidate.expected_cost {
+            Some(cost) => candidate.usual_cost.unwrap_or(real(cost.0)),
+            None => dearest,
+        };
+        rank_by(Weights::BALANCED, candidates, scale, owed, usual);
     }
 
     fn reason(&self) -> Reason {

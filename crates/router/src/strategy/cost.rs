@@ -9,7 +9,7 @@ pub(super) struct Cost;
 
 impl Strategy for Cost {
     fn rank(&self, candidates: &mut [Candidate], scale: &Scale) {
-        rank_by(Weights::COST, candidates, scale, |_| 0.0);
+        rank_by(Weights::COST, candidates, scale, |_| 0.0, |_| 0.0);
     }
 
     fn reason(&self) -> Reason {

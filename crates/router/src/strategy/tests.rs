@@ -28,6 +28,7 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
                 first_token: None,
                 meets_slo: miss < 0.5,
                 expected_cost: cost.map(NanoUsd),
+                usual_cost: None,
                 is_too_long: false,
                 miss,
                 time,
