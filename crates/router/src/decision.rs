@@ -127,7 +127,7 @@ impl Decision {
         let named = history.named();
         self.candidates.sort_by_key(|candidate| (named != Some(candidate.target), candidate.is_too_long));
         let target = self.candidates.first().map(|candidate| candidate.target).ok_or(NoCandidate::Exhausted)?;
-        let reason = reason(situation, deficits, target);
+        let reason = reason(situation, deficits, target, &self.candidates);
         self.reason = Some(reason);
         Ok((target, reason))
     }
@@ -233,20 +233,27 @@ impl Decision {
     }
 }
 
-/// Why `target` is asked now.
-fn reason(situation: &Situation<'_>, deficits: &Deficits, target: usize) -> Reason {
+/// Why `target` is asked now, which is one of `candidates`.
+fn reason(situation: &Situation<'_>, deficits: &Deficits, target: usize, candidates: &[Candidate]) -> Reason {
     let Situation { model, history, .. } = *situation;
     match (history.attempts(), model.spec.strategy.strategy().reason()) {
         _ if history.named() == Some(target) => Reason::Direct,
         (1.., _) => Reason::Fallback,
-        (0, Reason::Share) if is_spill(model, deficits, target) => Reason::Spill,
+        (0, Reason::Share) if is_spill(model, deficits, target, candidates) => Reason::Spill,
         (0, reason) => reason,
     }
 }
 
-/// Whether the deficit of another target was larger than that of `chosen`, could it have taken the request.
-fn is_spill(model: &Model, deficits: &Deficits, chosen: usize) -> bool {
+/// Whether another target would have been asked, could it have taken the request, and in time.
+fn is_spill(model: &Model, deficits: &Deficits, chosen: usize, candidates: &[Candidate]) -> bool {
     let quantum = Quantum::new(model.shares(), Accrual::Held, 1.0);
     let deficit = |target| deficits.next_deficit(target, quantum);
-    (0..model.targets().len()).any(|target| target != chosen && deficit(target) > deficit(chosen) + 1e-9)
+    let in_time = |target| {
+        candidates.iter().find(|candidate| candidate.target == target).map(|candidate| candidate.score_in_time)
+    };
+    let mut others = (0..model.targets().len()).filter(|target| *target != chosen);
+    others.any(|target| match (in_time(target), in_time(chosen)) {
+        (Some(other), Some(own)) => other < own - 1e-9,
+        (None, _) | (_, None) => deficit(target) > deficit(chosen) + 1e-9,
+    })
 }

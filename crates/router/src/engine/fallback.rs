@@ -178,7 +178,9 @@ impl Engine {
             } else if is_upstreams_own(error.kind) {
                 error.message = format!("all upstreams of this model failed; the last one said: {}", error.message);
             }
-            let retry_after = wait.or(error.retry_after);
+            // Who is refused for want of room is told when to come again, even if nobody said.
+            let has_no_room = matches!(error.kind, ErrorKind::RateLimited | ErrorKind::Overloaded);
+            let retry_after = wait.or(error.retry_after).or(has_no_room.then_some(FULL_PAUSE));
             return RouterError::Failed { error, attempts: request.attempts(), retry_after };
         }
         match none {
@@ -247,11 +249,13 @@ impl Engine {
         if free_at.max(until) + LEAST_TIME > patience || known.held >= MOST_HELD {
             return None;
         }
-        // A repeat is one however long it is held.
-        if request.attempts() > request.paid && !known.budget.withdraw(now) {
-            return None;
+        // To go on to an upstream that was not asked yet is free. A repeat is one however long it is held.
+        if !request.history.has_fresh() && request.attempts() > request.paid {
+            if !known.budget.withdraw(now) {
+                return None;
+            }
+            request.paid = request.attempts();
         }
-        request.paid = request.attempts();
         known.held += 1;
         request.is_held = true;
         Some(until)
