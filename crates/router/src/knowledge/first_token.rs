@@ -179,15 +179,16 @@ impl FirstToken {
         Some(took)
     }
 
-    /// A call ended without a first token: it failed, timed out or was cancelled.
-    pub fn gave_up(&mut self, pending: Pending, now: Time) {
+    /// A call ended without a first token: it failed, timed out or was cancelled. Returns whether a call that began later
+    /// was answered, so that a timeout says nothing of the upstream.
+    pub fn gave_up(&mut self, pending: Pending, now: Time) -> bool {
         let is_overtaken = self.waiting.is_overtaken(&pending.ticket);
-        let Some(call) = self.waiting.end(pending.ticket) else { return };
-        if is_overtaken || (now - call.began).as_secs_f64() <= call.expected_s {
-            return;
+        let Some(call) = self.waiting.end(pending.ticket) else { return is_overtaken };
+        if !is_overtaken && (now - call.began).as_secs_f64() > call.expected_s {
+            let since = self.silence.map_or(call.began, |silence| silence.since.min(call.began));
+            self.silence = Some(Silence { since, until: now });
         }
-        let since = self.silence.map_or(call.began, |silence| silence.since.min(call.began));
-        self.silence = Some(Silence { since, until: now });
+        is_overtaken
     }
 
     /// An answer is complete: its slot is free.

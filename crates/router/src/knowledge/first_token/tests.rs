@@ -149,7 +149,7 @@ fn a_long_prompt_that_is_slow_while_others_are_answered_is_no_silence() {
         let quick = known.begin(100, load, at(now + 1.0));
         assert!(known.answered(quick, at(now + 1.5)).is_some());
         assert!(!known.predict(100, load, at(now + 60.0)).is_silent);
-        known.gave_up(long, at(now + 60.0));
+        assert!(known.gave_up(long, at(now + 60.0)), "it was overtaken");
         assert!(!known.predict(100, load, at(now + 60.0)).is_silent, "its timeout is its own");
     }
 }
@@ -179,7 +179,7 @@ fn a_call_that_waits_for_a_cold_start_is_not_late() {
     assert!(!known.predict(500, COLD, at(30.0)).is_silent);
     let prediction = known.predict(500, COLD, at(30.0)).after(14 * SECOND);
     assert!(prediction.late(10 * SECOND) > 0.999 && prediction.median() > 14 * SECOND);
-    known.gave_up(pending, at(30.0));
+    assert!(!known.gave_up(pending, at(30.0)), "nobody was answered");
     assert!(!known.predict(500, COLD, at(30.0)).is_silent);
 }
 
@@ -220,7 +220,7 @@ proptest! {
             let load = Load { in_flight, ready: ready.checked_sub(1), slots: Some(30), queued: None };
             match what {
                 0..3 => calls.push(known.begin(tokens, load, at(now))),
-                3 => calls.drain(..).for_each(|pending| known.gave_up(pending, at(now))),
+                3 => calls.drain(..).for_each(|pending| _ = known.gave_up(pending, at(now))),
                 _ if calls.is_empty() => known.record_cold(at(now)),
                 _ => {
                     let pending = calls.swap_remove(which % calls.len());
