@@ -192,8 +192,7 @@ impl RequestContext {
     /// The answer is complete. Returns what must be done before its end is released.
     pub(crate) fn served(&mut self) -> Option<BoxFuture<'static, ()>> {
         let now = self.clock.now();
-        let tokens = self.progress.usage.map(|usage| usage.completion_tokens);
-        self.engine(|engine, state, _| engine.served(state, tokens, now));
+        self.engine(|engine, state, _| engine.served(state, now));
         self.end_attempt(Outcome::Served, now);
         self.end(RequestOutcome::Served, now)
     }

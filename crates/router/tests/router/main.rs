@@ -11,6 +11,4 @@ mod groups;
 #[cfg(test)]
 mod hand;
 #[cfg(test)]
-mod known;
-#[cfg(test)]
 mod schedules;
