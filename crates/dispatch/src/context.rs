@@ -11,7 +11,9 @@ use router::{Action, Attempt, Engine, RequestState, RouterError, Upstream};
 use crate::{
     attempt::Progress,
     clock::Clock,
-    event::{AttemptEnded, Estimate, Event, EventSink, Failure, Outcome, RequestEnded, RequestOutcome, Route, Subject},
+    event::{
+        AttemptEnded, Estimate, Event, EventSink, Failure, Outcome, RequestEnded, RequestInfo, RequestOutcome, Route,
+    },
     table::Table,
 };
 
@@ -27,7 +29,7 @@ enum UnderWay {
 
 /// A request on its way.
 pub(crate) struct RequestContext {
-    pub(crate) subject: Arc<Subject>,
+    pub(crate) info: Arc<RequestInfo>,
     pub(crate) sink: Arc<EventSink>,
     pub(crate) clock: Clock,
     pub(crate) state: RequestState,
@@ -53,7 +55,7 @@ pub(crate) struct RequestContext {
 
 impl RequestContext {
     pub(crate) fn new(
-        subject: Arc<Subject>,
+        info: Arc<RequestInfo>,
         sink: Arc<EventSink>,
         clock: Clock,
         (table, state): (Arc<Table>, RequestState),
@@ -61,7 +63,7 @@ impl RequestContext {
         arrived: Time,
     ) -> Self {
         Self {
-            subject,
+            info,
             sink,
             clock,
             state,
@@ -98,7 +100,7 @@ impl RequestContext {
 
     /// A frame is relayed.
     pub(crate) fn relays(&mut self, frame: &Frame) {
-        self.progress.record(frame, self.subject.route != Route::Embeddings);
+        self.progress.record(frame, self.info.route != Route::Embeddings);
     }
 
     /// A frame that is still held says what was used. The price of a whole answer is said before its only frame is relayed.
@@ -118,7 +120,7 @@ impl RequestContext {
     /// What the request says and who sent it, which tells it from others.
     fn identify(&mut self, request: &Request) {
         if self.state.fingerprint().is_none() {
-            self.state.identify(request.fingerprint(self.subject.key.as_deref().unwrap_or_default()));
+            self.state.identify(request.fingerprint(self.info.key.as_deref().unwrap_or_default()));
         }
     }
 
@@ -180,7 +182,7 @@ impl RequestContext {
     pub(crate) fn committed(&mut self, request: &Request, quota: Quota) -> Time {
         let now = self.clock.now();
         // To read a whole body once more costs time: a whole answer is over with this, and only a doubt asks who got it.
-        if self.subject.stream || self.engine(|engine, state, _| engine.is_in_doubt(state)) {
+        if self.info.stream || self.engine(|engine, state, _| engine.is_in_doubt(state)) {
             self.identify(request);
         }
         self.engine(|engine, state, rng| engine.first_token(state, quota, now, rng));
@@ -241,7 +243,7 @@ impl RequestContext {
             return;
         }
         let ended = AttemptEnded {
-            subject: self.subject.clone(),
+            info: self.info.clone(),
             upstream: upstream.spec.id.clone(),
             role: attempt.role,
             after: self.failures.last().map(|failure| (failure.upstream.clone(), failure.kind)),
@@ -271,7 +273,7 @@ impl RequestContext {
         let serving = self.state.is_committed().then_some(&self.progress);
         let model = self.state.model();
         let ended = RequestEnded {
-            subject: self.subject.clone(),
+            info: self.info.clone(),
             outcome,
             attempts: self.state.attempts(),
             failures: std::mem::take(&mut self.failures),

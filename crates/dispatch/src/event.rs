@@ -62,7 +62,7 @@ impl From<Operation> for Route {
 
 /// Who asked for what.
 #[derive(Debug, Clone)]
-pub struct Subject {
+pub struct RequestInfo {
     /// The request's id.
     pub request_id: RequestId,
     /// The call that it came by.
@@ -81,7 +81,7 @@ pub struct Subject {
 #[derive(Debug, Clone)]
 pub struct AttemptEnded {
     /// The request that it was for.
-    pub subject: Arc<Subject>,
+    pub info: Arc<RequestInfo>,
     /// The upstream.
     pub upstream: UpstreamId,
     /// What it is among the attempts of its request.
@@ -127,7 +127,7 @@ pub struct Failure {
 #[derive(Debug, Clone)]
 pub struct RequestEnded {
     /// Who asked for what.
-    pub subject: Arc<Subject>,
+    pub info: Arc<RequestInfo>,
     /// How it ended.
     pub outcome: RequestOutcome,
     /// How many attempts were made.
@@ -164,9 +164,9 @@ pub struct RequestEnded {
 
 impl RequestEnded {
     /// A request that never reached the router.
-    pub fn refused(subject: Subject, outcome: RequestOutcome, duration: Duration, config_version: Arc<str>) -> Self {
+    pub fn refused(info: RequestInfo, outcome: RequestOutcome, duration: Duration, config_version: Arc<str>) -> Self {
         Self {
-            subject: Arc::new(subject),
+            info: Arc::new(info),
             outcome,
             attempts: 0,
             failures: Vec::new(),

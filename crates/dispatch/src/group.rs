@@ -9,9 +9,9 @@ use parking_lot::Mutex;
 use router::Engine;
 
 /// A group's engine, or the way to it.
-pub(crate) struct Group(Mutex<Seat>);
+pub(crate) struct Group(Mutex<Slot>);
 
-enum Seat {
+enum Slot {
     Here(Engine),
     /// A reload joined the group with another one. Requests from before it come by here.
     Joined(Arc<Group>),
@@ -19,7 +19,7 @@ enum Seat {
 
 impl Default for Group {
     fn default() -> Self {
-        Self(Mutex::new(Seat::Here(Engine::default())))
+        Self(Mutex::new(Slot::Here(Engine::default())))
     }
 }
 
@@ -27,8 +27,8 @@ impl Group {
     /// Does `work` with the group's engine.
     pub(crate) fn with<R>(&self, work: impl FnOnce(&mut Engine) -> R) -> R {
         let joined = match &mut *self.0.lock() {
-            Seat::Here(engine) => return work(engine),
-            Seat::Joined(group) => group.clone(),
+            Slot::Here(engine) => return work(engine),
+            Slot::Joined(group) => group.clone(),
         };
         joined.with(work)
     }
@@ -36,8 +36,8 @@ impl Group {
     /// The group that this one was joined with, or itself.
     pub(crate) fn joined(self: &Arc<Self>) -> Arc<Self> {
         match &*self.0.lock() {
-            Seat::Here(_) => self.clone(),
-            Seat::Joined(group) => group.joined(),
+            Slot::Here(_) => self.clone(),
+            Slot::Joined(group) => group.joined(),
         }
     }
 
@@ -48,8 +48,8 @@ impl Group {
             return;
         }
         // Held until all is moved, so that whoever comes by finds what is known.
-        let mut seat = from.0.lock();
-        if let Seat::Here(engine) = std::mem::replace(&mut *seat, Seat::Joined(into.clone())) {
+        let mut slot = from.0.lock();
+        if let Slot::Here(engine) = std::mem::replace(&mut *slot, Slot::Joined(into.clone())) {
             into.with(|joined| joined.absorb(engine));
         }
     }

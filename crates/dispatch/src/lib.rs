@@ -28,7 +28,8 @@ use clock::Clock;
 use context::RequestContext;
 use event::EventSink;
 pub use event::{
-    AttemptEnded, Estimate, Event, Failure, Observer, Outcome, RequestEnded, RequestOutcome, Route, Subject, Unreported,
+    AttemptEnded, Estimate, Event, Failure, Observer, Outcome, RequestEnded, RequestInfo, RequestOutcome, Route,
+    Unreported,
 };
 use provider::{Call, MemoryBudget, NanoUsd, ReplyHead, Request, RequestId, Time, UpstreamId};
 use rand::{SeedableRng, rngs::SmallRng};
@@ -113,7 +114,7 @@ impl Router {
     pub async fn call(&self, request: &Request, caller: Caller) -> Result<Served, RouterError> {
         let name = caller.model.as_deref().unwrap_or(&request.head.model);
         let choice = caller.table.choose(name);
-        let subject = Subject {
+        let info = RequestInfo {
             request_id: caller.request_id.clone(),
             route: caller.route,
             stream: request.head.stream,
@@ -123,7 +124,7 @@ impl Router {
         };
         let Some(Choice { model, target }) = choice else {
             let error = RouterError::NoSuchModel(name.to_owned());
-            self.refuse(subject, &error, caller.arrived, &caller.table);
+            self.refuse(info, &error, caller.arrived, &caller.table);
             return Err(error);
         };
         let now = self.clock.now();
@@ -132,7 +133,7 @@ impl Router {
         let named = target.map(|target| Named { target, falls_back: caller.falls_back });
         // On the heap: it goes from here into the answer, and with that through the hands of the server.
         let context = Box::new(RequestContext::new(
-            Arc::new(subject),
+            Arc::new(info),
             self.sink.clone(),
             self.clock,
             (caller.table, RequestState::new(model, serve::facts(request), named, deadline)),
@@ -144,8 +145,8 @@ impl Router {
     }
 
     /// Tells of a request that asks for no model of the table.
-    fn refuse(&self, subject: Subject, error: &RouterError, arrived: Instant, table: &Table) {
-        let ended = RequestEnded::refused(subject, error.into(), arrived.elapsed(), table.version.clone());
+    fn refuse(&self, info: RequestInfo, error: &RouterError, arrived: Instant, table: &Table) {
+        let ended = RequestEnded::refused(info, error.into(), arrived.elapsed(), table.version.clone());
         self.sink.observer.on(&Event::RequestEnded(&ended));
     }
 

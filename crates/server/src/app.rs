@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use arc_swap::ArcSwap;
-use dispatch::{Event, Observer, RequestEnded, Router, Subject, Table};
+use dispatch::{Event, Observer, RequestEnded, RequestInfo, Router, Table};
 use provider::{MemoryBudget, RequestId};
 use settings::{Config, Server};
 use tokio::{sync::watch, time::Instant};
@@ -157,10 +157,10 @@ impl App {
     }
 
     /// Tells the observers of a request that never reached the router.
-    pub(crate) fn rejected(&self, subject: Subject, error: &ApiError, since: Instant) {
+    pub(crate) fn rejected(&self, info: RequestInfo, error: &ApiError, since: Instant) {
         let version = self.live.load().version.clone();
-        let subject_key = subject.key.clone();
-        let ended = RequestEnded::refused(subject, error.outcome(), since.elapsed(), version);
+        let subject_key = info.key.clone();
+        let ended = RequestEnded::refused(info, error.outcome(), since.elapsed(), version);
         if error.is_of_a_stranger() && subject_key.is_none() {
             // Counted alone: a line in the access log for each would let strangers fill the disk.
             self.metrics.on(&Event::RequestEnded(&ended));

@@ -186,7 +186,7 @@ impl Metrics {
 
     fn attempt_ended(&self, ended: &AttemptEnded) {
         let handles = self.handles.load();
-        let Some(model) = &ended.subject.model else { return };
+        let Some(model) = &ended.info.model else { return };
         let Some(pair) = handles.pair(&ended.upstream, model) else { return };
         self.count_attempt(ended, pair, model);
         let mut spent = NanoUsd::default();
@@ -209,7 +209,7 @@ impl Metrics {
             let labels = [ended.upstream.as_str(), pair.provider, estimate.reason.as_str()];
             self.series.usage_estimated.with_label_values(&labels).inc();
         }
-        if let Some(team) = &ended.subject.team {
+        if let Some(team) = &ended.info.team {
             let series = self.team(team);
             series.tokens.inc_by(tokens);
             series.nano_usd.inc_by(spent.0);
@@ -232,7 +232,7 @@ impl Metrics {
             let labels = [model.as_str(), from.as_str(), upstream, cause.as_str()];
             self.series.fallbacks.with_label_values(&labels).inc();
         }
-        if let Some(first_token) = ended.first_token.filter(|_| ended.subject.stream) {
+        if let Some(first_token) = ended.first_token.filter(|_| ended.info.stream) {
             pair.first_token.observe(first_token.as_secs_f64());
         }
     }
@@ -240,11 +240,11 @@ impl Metrics {
     fn request_ended(&self, ended: &RequestEnded) {
         let handles = self.handles.load();
         let class = RequestClass::of(ended.outcome);
-        let model = ended.subject.model.as_ref().filter(|model| handles.model(model).is_some());
+        let model = ended.info.model.as_ref().filter(|model| handles.model(model).is_some());
         let pair = model.and_then(|model| handles.pair(ended.upstream.as_ref()?, model));
         match pair {
             Some(pair) if class == RequestClass::Ok => {
-                pair.request_ok(ended.subject.route).inc();
+                pair.request_ok(ended.info.route).inc();
                 pair.duration.observe(ended.duration.as_secs_f64());
                 self.series.overhead.observe(ended.overhead().as_secs_f64());
             }
@@ -259,7 +259,7 @@ impl Metrics {
                 }
             }
         }
-        if let Some(team) = &ended.subject.team {
+        if let Some(team) = &ended.info.team {
             let series = self.team(team);
             series.requests.inc();
             let cost = ended.baseline_cost().filter(|_| baseline.is_some());
@@ -284,8 +284,8 @@ impl Metrics {
     }
 
     fn count_failure(&self, ended: &RequestEnded, class: RequestClass, pair: Option<&Pair>) {
-        let (route, class) = (ended.subject.route.as_str(), class.as_str());
-        let model = ended.subject.model.as_ref().map_or(OTHER, ModelId::as_str);
+        let (route, class) = (ended.info.route.as_str(), class.as_str());
+        let model = ended.info.model.as_ref().map_or(OTHER, ModelId::as_str);
         // An upstream without series is one that the configuration has lost meanwhile.
         let (upstream, provider) =
             pair.map_or((NONE, NONE), |pair| (ended.upstream.as_ref().map_or(NONE, UpstreamId::as_str), pair.provider));

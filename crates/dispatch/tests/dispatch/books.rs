@@ -103,7 +103,7 @@ async fn a_rejected_request_is_told_as_well() {
     assert!(matches!(refused, RouterError::NoSuchModel(name) if name == "m"));
     let ended = rig.log.last_request();
     assert_eq!((ended.outcome, ended.attempts, ended.upstream), (RequestOutcome::Rejected("model_not_found"), 0, None));
-    assert_eq!((ended.subject.model.clone(), a.calls(), b.calls()), (None, 0, 0));
+    assert_eq!((ended.info.model.clone(), a.calls(), b.calls()), (None, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -109,7 +109,7 @@ async fn members_are_asked_at_once_and_one_that_fails_is_left_out() {
     });
     assert_eq!(reply["ensemble"], expected);
     let requests = rig.log.requests.lock();
-    assert!(requests.iter().all(|ended| ended.subject.route == Route::Ensemble && !ended.subject.stream));
+    assert!(requests.iter().all(|ended| ended.info.route == Route::Ensemble && !ended.info.stream));
     let spent: u64 = requests.iter().filter_map(|ended| ended.cost).map(|cost| cost.0).sum();
     assert_eq!(spent, 2 * COST, "the reply says what the books say");
 }

@@ -36,8 +36,8 @@ impl Observer for Log {
     fn on(&self, event: &Event<'_>) {
         match event {
             Event::AttemptEnded(ended) => {
-                let id = &ended.subject.request_id;
-                let is_over = self.requests.lock().iter().any(|request| request.subject.request_id == *id);
+                let id = &ended.info.request_id;
+                let is_over = self.requests.lock().iter().any(|request| request.info.request_id == *id);
                 assert!(!is_over, "an attempt ended after its request");
                 self.attempts.lock().push((*ended).clone());
             }
@@ -185,13 +185,13 @@ impl Rig {
     fn check_books(&self) {
         let mut attempts = HashMap::<RequestId, u32>::new();
         for ended in self.log.attempts.lock().iter() {
-            *attempts.entry(ended.subject.request_id.clone()).or_default() += 1;
+            *attempts.entry(ended.info.request_id.clone()).or_default() += 1;
         }
         let requests = self.log.requests.lock();
         assert_eq!(requests.len(), self.next_id.load(Ordering::Relaxed) as usize, "requests that ended");
         for ended in requests.iter() {
-            let made = attempts.remove(&ended.subject.request_id).unwrap_or_default();
-            assert_eq!(made, ended.attempts, "attempts of request {}", ended.subject.request_id);
+            let made = attempts.remove(&ended.info.request_id).unwrap_or_default();
+            assert_eq!(made, ended.attempts, "attempts of request {}", ended.info.request_id);
         }
         assert!(attempts.is_empty(), "attempts of no request");
         for upstream in self.router.table().upstreams() {

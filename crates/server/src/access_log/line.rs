@@ -124,15 +124,15 @@ impl Money {
 
 /// The line of a request, its end included.
 pub(super) fn render(ended: &RequestEnded, format: LogFormat) -> Vec<u8> {
-    let subject = &ended.subject;
+    let info = &ended.info;
     let line = Line {
         ts: clock::unix_seconds(),
-        request_id: subject.request_id.as_str(),
-        team: subject.team.as_deref(),
-        key: subject.key.as_deref(),
-        route: subject.route.as_str(),
-        model: subject.model.as_ref().map(ModelId::as_str),
-        stream: subject.stream,
+        request_id: info.request_id.as_str(),
+        team: info.team.as_deref(),
+        key: info.key.as_deref(),
+        route: info.route.as_str(),
+        model: info.model.as_ref().map(ModelId::as_str),
+        stream: info.stream,
         outcome: ended.outcome.as_str(),
         error: ended.outcome.detail(),
         upstream: ended.upstream.as_ref().map(UpstreamId::as_str),

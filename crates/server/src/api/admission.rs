@@ -13,7 +13,7 @@ use actix_web::{
     web,
 };
 use bytes::Bytes;
-use dispatch::{Route, Subject};
+use dispatch::{RequestInfo, Route};
 use provider::{Gathered, ModelId, Reader, RequestId, Reservation, Ungathered, gather};
 use tokio::time::{Instant, timeout};
 
@@ -62,7 +62,7 @@ pub(crate) struct RequestContext {
     pub(crate) version: Version,
     /// What it came by; `None` where no listener of ours is involved.
     pub(crate) connection: Option<Rc<Connection>>,
-    subject: Subject,
+    info: RequestInfo,
     started: Instant,
     /// Whose allowance the request has not been counted against yet.
     uncounted: Option<Arc<ClientKey>>,
@@ -80,18 +80,18 @@ impl RequestContext {
     /// A request comes in by `route`.
     pub(crate) fn new(route: Route, request: &HttpRequest, app: &Arc<App>) -> Self {
         let (id, response) = identified(request.headers(), app);
-        let subject = Subject { request_id: id, route, stream: false, model: None, key: None, team: None };
+        let info = RequestInfo { request_id: id, route, stream: false, model: None, key: None, team: None };
         let version = request.version();
         let connection = request.conn_data::<Rc<Connection>>().cloned();
         let (app, live) = (app.clone(), app.live());
-        Self { app, live, response, version, connection, subject, started: Instant::now(), uncounted: None }
+        Self { app, live, response, version, connection, info, started: Instant::now(), uncounted: None }
     }
 
     /// Admits the request and reads its body.
     pub(crate) async fn receive(&mut self, request: &HttpRequest, payload: web::Payload) -> Result<Admitted, ApiError> {
         let headers = request.headers();
         let key = auth::client(&self.app, &self.live, request)?;
-        (self.subject.key, self.subject.team) = (key.id.clone(), key.team.clone());
+        (self.info.key, self.info.team) = (key.id.clone(), key.team.clone());
         let server = &self.live.server;
         // What is sent on is a second copy: a longer body would find no room in the key's part of the memory, however often it
         // came again.
@@ -119,7 +119,7 @@ impl RequestContext {
             Ungathered::Broken(_) => ApiError::body_broken(),
         })?;
         Ok(Admitted {
-            id: self.subject.request_id.clone(),
+            id: self.info.request_id.clone(),
             key,
             permits: [permit, Some(own)],
             body,
@@ -139,7 +139,7 @@ impl RequestContext {
         model: Option<&str>,
         calls: u32,
     ) -> Result<(), ApiError> {
-        self.subject.model = model.and_then(|name| self.public_model(name));
+        self.info.model = model.and_then(|name| self.public_model(name));
         let status = limiter.count(permit, calls).inspect_err(|refused| {
             // One that could never come in is a mistake like others, and counted like them.
             if !matches!(refused, Refused::Never { .. }) {
@@ -162,7 +162,7 @@ impl RequestContext {
     async fn turn_away(&mut self, payload: web::Payload, headers: &HeaderMap, key: &ClientKey) {
         let read = gather(payload, content_length(headers), MAX_DRAINED, &key.memory);
         match timeout(DRAIN, read).await {
-            Ok(Ok(read)) => self.subject.model = named(&read.body).and_then(|name| self.public_model(&name)),
+            Ok(Ok(read)) => self.info.model = named(&read.body).and_then(|name| self.public_model(&name)),
             Ok(Err(_)) | Err(_) => drop(self.response.force_close()),
         }
     }
@@ -182,7 +182,7 @@ impl RequestContext {
             None => None,
         };
         let error = over.as_ref().unwrap_or(error);
-        self.app.rejected(self.subject, error, self.started);
+        self.app.rejected(self.info, error, self.started);
         error.respond(self.response)
     }
 }

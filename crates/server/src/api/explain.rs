@@ -73,7 +73,7 @@ struct CandidateView {
     provider: &'static str,
     /// Its configured share of the model's requests, 0 to 1.
     share: f64,
-    /// Requests that it is owed, its share of this one included.
+    /// Its deficit in requests, its share of this one included.
     owed_requests: f64,
     /// Whether a worker is up.
     #[schema(required)]

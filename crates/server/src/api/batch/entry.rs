@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use dispatch::{Caller, Route, Subject};
+use dispatch::{Caller, RequestInfo, Route};
 use offload::long_work;
 use provider::{Head, MemoryBudget, Request, RequestId, Reservation};
 use serde::Serialize;
@@ -107,7 +107,7 @@ impl Batch {
         let answered = match self.begin(entry).await {
             Ok(begun) => self.answer(begun, &id).await,
             Err(error) => {
-                self.app.rejected(self.subject(&id), &error, started);
+                self.app.rejected(self.info(&id), &error, started);
                 Err(error)
             }
         };
@@ -121,9 +121,9 @@ impl Batch {
         Line { index, result, reservation }
     }
 
-    fn subject(&self, id: &RequestId) -> Subject {
+    fn info(&self, id: &RequestId) -> RequestInfo {
         let (key, team) = (self.admitted.key.id.clone(), self.admitted.key.team.clone());
-        Subject { request_id: id.clone(), route: Route::Batch, stream: false, model: None, key, team }
+        RequestInfo { request_id: id.clone(), route: Route::Batch, stream: false, model: None, key, team }
     }
 
     /// Waits until the entry may be answered and makes a chat of it. Nothing begins once the router stops, the batch has had its
