@@ -1,4 +1,4 @@
-//! The test matrix: every case has tests that exist, or a reason, and `docs/generated/reliability.md` says which.
+//! The test matrix: every case has tests that exist, or a reason, and `docs/reliability.md` says which.
 
 mod rows;
 
@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 use crate::repository::text;
 use rows::{GROUPS, ROWS, Row};
 
-const PAGE: &str = "docs/generated/reliability.md";
+const PAGE: &str = "docs/reliability.md";
 
 const HEAD: &str = "# What is tested against what goes wrong
 

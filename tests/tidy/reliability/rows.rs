@@ -1,4 +1,4 @@
-//! The table of `docs/generated/reliability.md`: a case, and what shows that it is dealt with.
+//! The table of `docs/reliability.md`: a case, and what shows that it is dealt with.
 
 /// A letter for each group, and what its cases are about.
 pub(super) const GROUPS: [(char, &str); 8] = [
