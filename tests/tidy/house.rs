@@ -76,7 +76,7 @@ fn packages_of(manifest: &str) -> BTreeSet<String> {
 #[test]
 fn crates_do_not_know_what_they_must_not() {
     let forbidden = [
-        ("provider", &["actix-web", "reqwest", "prometheus", "config", "tokio", "tokio-util"][..]),
+        ("provider", &["actix-web", "hyper-util", "reqwest", "prometheus", "config", "tokio", "tokio-util"][..]),
         (
             "router",
             &[
@@ -87,21 +87,32 @@ fn crates_do_not_know_what_they_must_not() {
                 "futures-util",
                 "parking_lot",
                 "prometheus",
+                "hyper-util",
                 "reqwest",
                 "tokio",
             ],
         ),
-        ("dispatch", &["actix-web", "reqwest", "prometheus", "config"]),
+        ("dispatch", &["actix-web", "hyper-util", "reqwest", "prometheus", "config"]),
         ("openai", &["actix-web", "prometheus", "config"]),
         ("runpod", &["actix-web", "prometheus", "config"]),
         ("runpod-admin", &["actix-web", "prometheus", "config"]),
         ("cerebras", &["actix-web", "prometheus", "config"]),
-        ("settings", &["actix-web", "clap", "futures-util", "prometheus", "reqwest", "tokio"]),
+        ("settings", &["actix-web", "clap", "futures-util", "prometheus", "hyper-util", "reqwest", "tokio"]),
         (
             "simulator",
-            &["actix-web", "clap", "config", "futures-util", "parking_lot", "prometheus", "reqwest", "tokio"],
+            &[
+                "actix-web",
+                "clap",
+                "config",
+                "futures-util",
+                "parking_lot",
+                "prometheus",
+                "hyper-util",
+                "reqwest",
+                "tokio",
+            ],
         ),
-        ("server", &["config", "reqwest"]),
+        ("server", &["config", "hyper-util", "reqwest"]),
     ];
     for (name, forbidden) in forbidden {
         let packages = packages_of(&format!("crates/{name}/Cargo.toml"));

@@ -62,10 +62,10 @@ mod refusals;
 
 #[cfg(test)]
 mod tests {
+    use http::header::{HeaderMap, HeaderName, HeaderValue};
     use provider::ErrorKind::{
         Auth, ContextOverflow, InvalidRequest, NotFound, Overloaded, RateLimited, Refused, Unavailable,
     };
-    use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
     use super::*;
 

@@ -21,9 +21,9 @@ mod typed;
 use std::sync::Arc;
 
 use dialect::CerebrasDialect;
+use http::header::{HeaderName, HeaderValue};
 use openai::{Client, Served};
 use provider::{Call, Capacity, Error, Provider, Reply, Request};
-use reqwest::header::{HeaderName, HeaderValue};
 
 /// What is served.
 #[derive(Debug, Clone)]

@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
+use http::header::{DATE, HeaderMap, RETRY_AFTER};
 use provider::{Error, ErrorKind, Operation, UpstreamIds};
-use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
 use crate::{
     blame::{self, Answer, Signal, Whose},

@@ -1,31 +1,22 @@
-//! One pooled HTTP client per worker thread.
-//!
-//! A pooled connection is driven by the runtime that opened it. Actix runs one current-thread runtime per worker, so with
-//! one client for all, most requests would travel over a connection that another thread drives, at the price of two thread
-//! wake-ups per read. HTTP/1.1 only: an HTTP/2 pool would put all streams on one connection and queue what exceeds its limit
-//! of streams. Redirects are not followed and proxies from the environment not used: the key goes to the configured host.
+//! Calls to one upstream: where they go, what they carry, and what an answer or its absence means.
 
-use std::{
-    error::Error as StdError,
-    io,
-    sync::{Arc, Once},
-    time::Duration,
-};
+use std::{error::Error as StdError, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use provider::{Adjustment, Call, Error, MemoryBudget, Operation, Reply, Request, UpstreamIds};
-use reqwest::{
-    Method, Url,
+use http::{
+    Method, Uri,
     header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
 };
+use http_body_util::Full;
+use provider::{Adjustment, Call, Error, MemoryBudget, Operation, Reply, Request, UpstreamIds};
 use secrecy::{ExposeSecret, SecretString};
-use thread_local::ThreadLocal;
+use url::Url;
 
 use crate::{
     blame::{self, Signal},
     classify::{Dialect, Failure, OpenAiDialect},
-    connections::Answered,
     outgoing::Finished,
+    pool::{Pools, Response, Unanswered},
     reply::{self, Told},
 };
 
@@ -37,8 +28,6 @@ const BROKE: &str = "the connection to the upstream broke";
 /// What a client reads, and the logs, where a certificate has expired or is another host's, or the protocol is too old.
 const NO_TLS: &str =
     "no TLS connection to the upstream could be made: its certificate or its protocol is not acceptable";
-/// Most connections that a thread keeps for later calls.
-const MOST_KEPT: usize = 4096;
 /// Longest id of an upstream's that is kept, in bytes.
 const MAX_ID: usize = 128;
 
@@ -63,9 +52,9 @@ pub enum BuildError {
     /// The key cannot be sent in a header.
     #[error("the API key holds characters that cannot be sent in a header")]
     Key,
-    /// TLS or the pool could not be set up.
-    #[error("the HTTP client could not be set up: {0}")]
-    Http(reqwest::Error),
+    /// TLS could not be set up.
+    #[error("TLS could not be set up: {0}")]
+    Tls(rustls::Error),
 }
 
 /// HTTP to one upstream. A clone uses the same connections.
@@ -73,56 +62,23 @@ pub enum BuildError {
 pub struct Client {
     pools: Arc<Pools>,
     /// One per operation, in the order of `Operation::ALL`.
-    urls: [Url; Operation::ALL.len()],
+    urls: [Uri; Operation::ALL.len()],
     /// Of calls whose answer is whole.
     headers: HeaderMap,
     /// Of calls whose answer is a stream.
     stream_headers: HeaderMap,
 }
 
-/// The connections of an upstream. They carry no key: that goes with every call.
-struct Pools {
-    per_thread: ThreadLocal<Pool>,
-    /// Keeps no connection: for calls that a kept one has failed.
-    fresh: ThreadLocal<reqwest::Client>,
-    prototype: reqwest::Client,
-    connect_timeout: Duration,
-}
-
-/// The connections of one thread.
-struct Pool {
-    http: reqwest::Client,
-    answered: Answered,
-}
-
-impl Pools {
-    fn new(connect_timeout: Duration) -> Result<Self, BuildError> {
-        let prototype = build(connect_timeout, MOST_KEPT).map_err(BuildError::Http)?;
-        Ok(Self { per_thread: ThreadLocal::new(), fresh: ThreadLocal::new(), prototype, connect_timeout })
-    }
-
-    fn pool(&self) -> &Pool {
-        self.per_thread.get_or(|| Pool {
-            // Building worked once already; the prototype is merely slower from another thread.
-            http: build(self.connect_timeout, MOST_KEPT).unwrap_or_else(|_| self.prototype.clone()),
-            answered: Answered::new(MOST_KEPT),
-        })
-    }
-
-    fn fresh(&self) -> &reqwest::Client {
-        self.fresh.get_or(|| build(self.connect_timeout, 0).unwrap_or_else(|_| self.prototype.clone()))
-    }
-}
-
 impl Client {
     /// Makes a client.
     pub fn new(settings: &Settings) -> Result<Self, BuildError> {
-        Self::on(Arc::new(Pools::new(settings.connect_timeout)?), settings)
+        let pools = Pools::new(settings.connect_timeout).map_err(BuildError::Tls)?;
+        Self::on(Arc::new(pools), settings)
     }
 
     /// A client with other settings that goes on with the connections of this one. Another limit for connecting needs new ones.
     pub fn renewed(&self, settings: &Settings) -> Result<Self, BuildError> {
-        if settings.connect_timeout != self.pools.connect_timeout {
+        if settings.connect_timeout != self.pools.connect_timeout() {
             return Self::new(settings);
         }
         Self::on(self.pools.clone(), settings)
@@ -130,10 +86,12 @@ impl Client {
 
     fn on(pools: Arc<Pools>, settings: &Settings) -> Result<Self, BuildError> {
         let base = format!("{}/", settings.base_url.trim_end_matches('/'));
-        let bad_url = |_| BuildError::Url(settings.base_url.clone());
-        let base = Url::parse(&base).map_err(bad_url)?;
-        let [chat, completions, embeddings] =
-            Operation::ALL.map(|operation| base.join(operation.path()).map_err(bad_url));
+        let bad_url = || BuildError::Url(settings.base_url.clone());
+        let base = Url::parse(&base).map_err(|_| bad_url())?;
+        let [chat, completions, embeddings] = Operation::ALL.map(|operation| {
+            let url = base.join(operation.path()).map_err(|_| bad_url())?;
+            url.as_str().parse().map_err(|_| bad_url())
+        });
         let mut headers: HeaderMap = settings.headers.iter().cloned().collect();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -166,24 +124,14 @@ impl Client {
             Operation::Embeddings => &self.urls[2],
         };
         let Finished { body, mut head, injected } = finished;
-        let mut http_call = reqwest::Request::new(Method::POST, url.clone());
         let headers = if request.head.stream { &self.stream_headers } else { &self.headers };
-        *http_call.headers_mut() = headers.clone();
-        *http_call.body_mut() = Some(body.into());
-        let response = if call.adjustment == Some(Adjustment::FreshConnection) {
-            self.pools.fresh().execute(http_call).await.map_err(|error| transport(&error))?
+        let http_call = http_call(Method::POST, url.clone(), headers.clone(), body);
+        let answered = if call.adjustment == Some(Adjustment::FreshConnection) {
+            self.pools.send_fresh(http_call).await
         } else {
-            let Pool { http, answered } = self.pools.pool();
-            let response = http.execute(http_call).await.map_err(|error| {
-                if answered.is_stale(&error) {
-                    let error = blame::error(&Signal::Stale, BROKE);
-                    return Error { again: Some(Adjustment::FreshConnection), ..error };
-                }
-                transport(&error)
-            })?;
-            answered.note(response.extensions());
-            response
+            self.pools.send(http_call).await
         };
+        let response = answered.map_err(unanswered)?;
         let told = Told { injected, ids: ids(response.headers()) };
         if !response.status().is_success() {
             return Err(told.judge(failure(response, Some(request.operation), &call.memory, dialect).await));
@@ -212,10 +160,10 @@ impl Client {
         body: Bytes,
         dialect: &'static dyn Dialect,
     ) -> Result<serde_json::Value, Error> {
-        let mut call = reqwest::Request::new(method, url);
-        *call.headers_mut() = self.headers.clone();
-        *call.body_mut() = (!body.is_empty()).then(|| body.into());
-        let response = self.pools.pool().http.execute(call).await.map_err(|error| transport(&error))?;
+        let bad_url = |_| blame::error(&Signal::Connect, "the URL to call is none");
+        let url: Uri = url.as_str().parse().map_err(bad_url)?;
+        let call = http_call(method, url, self.headers.clone(), body);
+        let response = self.pools.send(call).await.map_err(|error| Error { again: None, ..unanswered(error) })?;
         if !response.status().is_success() {
             return Err(failure(response, None, &MemoryBudget::default(), dialect).await);
         }
@@ -225,25 +173,16 @@ impl Client {
     }
 }
 
-fn build(connect_timeout: Duration, most_kept: usize) -> Result<reqwest::Client, reqwest::Error> {
-    static CRYPTO: Once = Once::new();
-    CRYPTO.call_once(|| {
-        // An error means that the process has chosen a provider already, which is as good.
-        drop(rustls::crypto::ring::default_provider().install_default());
-    });
-    reqwest::Client::builder()
-        .no_proxy()
-        .http1_only()
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(connect_timeout)
-        .pool_idle_timeout(Duration::from_secs(30))
-        .pool_max_idle_per_host(most_kept)
-        .tcp_nodelay(true)
-        .build()
+fn http_call(method: Method, url: Uri, headers: HeaderMap, body: Bytes) -> http::Request<Full<Bytes>> {
+    let mut call = http::Request::new(Full::new(body));
+    *call.method_mut() = method;
+    *call.uri_mut() = url;
+    *call.headers_mut() = headers;
+    call
 }
 
 async fn failure(
-    response: reqwest::Response,
+    response: Response,
     operation: Option<Operation>,
     memory: &MemoryBudget,
     dialect: &dyn Dialect,
@@ -282,13 +221,18 @@ fn is_tls(error: &(dyn StdError + 'static)) -> bool {
     error.is::<rustls::Error>() || inner.is_some_and(is_tls)
 }
 
-/// What a transport error means. The messages name no address, because they may reach the client.
-pub(crate) fn transport(error: &reqwest::Error) -> Error {
-    if error.is_connect() || error.is_builder() {
-        return blame::error(
-            &Signal::Connect,
-            if is_tls(error) { NO_TLS } else { "the upstream could not be reached" },
-        );
+/// What it means that a call got no answer. The messages name no address, because they may reach the client.
+fn unanswered(error: Unanswered) -> Error {
+    match error {
+        Unanswered::Stale => Error { again: Some(Adjustment::FreshConnection), ..blame::error(&Signal::Stale, BROKE) },
+        Unanswered::Failed(error) if error.is_connect() => {
+            blame::error(&Signal::Connect, if is_tls(&error) { NO_TLS } else { "the upstream could not be reached" })
+        }
+        Unanswered::Failed(_) => broke(),
     }
+}
+
+/// The connection ended amid an answer, or before it.
+pub(crate) fn broke() -> Error {
     blame::error(&Signal::Broke, BROKE)
 }

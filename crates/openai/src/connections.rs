@@ -77,18 +77,12 @@ impl Answered {
     }
 
     /// Whether `error` is a kept connection that was closed before a byte of an answer.
-    pub(crate) fn is_stale(&self, error: &reqwest::Error) -> bool {
-        if error.is_timeout() || error.is_connect() || error.is_builder() {
+    pub(crate) fn is_stale(&self, error: &legacy::Error) -> bool {
+        if error.is_connect() {
             return false;
         }
-        let (mut closed, mut port) = (false, None);
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            closed |= is_closed(error);
-            port = port.or_else(|| port_of(error));
-            cause = error.source();
-        }
-        closed && port.is_some_and(|port| self.knows(port))
+        let mut causes = std::iter::successors(error.source(), |error: &&(dyn StdError + 'static)| (*error).source());
+        causes.any(is_closed) && port_of(error).is_some_and(|port| self.knows(port))
     }
 }
 
@@ -104,10 +98,9 @@ fn is_closed(error: &(dyn StdError + 'static)) -> bool {
 }
 
 /// The port of this machine that the connection of a failed call has.
-fn port_of(error: &(dyn StdError + 'static)) -> Option<u16> {
-    let connection = error.downcast_ref::<legacy::Error>()?.connect_info()?;
+fn port_of(error: &legacy::Error) -> Option<u16> {
     let mut extensions = Extensions::new();
-    connection.get_extras(&mut extensions);
+    error.connect_info()?.get_extras(&mut extensions);
     Some(extensions.get::<HttpInfo>()?.local_addr().port())
 }
 

@@ -3,9 +3,11 @@
 use std::io;
 
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::{Stream, TryStreamExt as _};
+use http::header::CONTENT_TYPE;
+use http_body_util::StreamBody;
+use hyper::body::Frame as BodyFrame;
 use provider::{Call, Error, Frame, Frames, Request, UpstreamIds};
-use reqwest::{Body, header::CONTENT_TYPE};
 
 use crate::{
     Dialect, Event, OpenAiDialect, chunk,
@@ -27,11 +29,11 @@ pub fn reply(
     call: &Call,
     dialect: &'static dyn Dialect,
 ) -> Frames {
-    let mut response = http::Response::new(Body::wrap_stream(body));
+    let mut response = http::Response::new(StreamBody::new(body.map_ok(BodyFrame::data)));
     if let Some(label) = label.and_then(|label| label.parse().ok()) {
         response.headers_mut().insert(CONTENT_TYPE, label);
     }
     let injected = Outgoing::new(request, &Served::new("m", None, "max_tokens"), call).finish().injected;
     let told = Told { injected, ids: UpstreamIds::default() };
-    reply::frames(response.into(), request, &call.memory, dialect, told)
+    reply::frames(response, request, &call.memory, dialect, told)
 }

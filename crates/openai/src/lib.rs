@@ -13,6 +13,7 @@ mod injected;
 mod mark;
 mod outgoing;
 mod peek;
+mod pool;
 mod quota;
 mod reply;
 mod sse;

@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
+use http::header::HeaderMap;
 use provider::Quota;
-use reqwest::header::HeaderMap;
 
 /// Reads the quota headers of a reply.
 pub fn quota(headers: &HeaderMap) -> Quota {
@@ -77,7 +77,7 @@ pub(crate) fn duration(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use reqwest::header::{HeaderName, HeaderValue};
+    use http::header::{HeaderName, HeaderValue};
 
     use super::*;
 

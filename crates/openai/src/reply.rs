@@ -9,18 +9,20 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
+use http::{Response, header::CONTENT_TYPE};
+use http_body_util::BodyDataStream;
+use hyper::body::Body;
 use offload::long_work;
 use provider::{
     Error, Frame, Frames, Gathered, MemoryBudget, NoMemory, Request, Reservation, Ungathered, UpstreamIds, gather,
     tree_bytes,
 };
-use reqwest::{Response, header::CONTENT_TYPE};
 
 use crate::{
     blame,
     chunk::UsageFor,
     classify::Dialect,
-    client::transport,
+    client::broke,
     injected::Injected,
     mark,
     stream::{Ends, SseFrames},
@@ -51,13 +53,16 @@ impl Told {
 }
 
 /// The frames of a 2xx response.
-pub(crate) fn frames(
-    response: Response,
+pub(crate) fn frames<B>(
+    response: Response<B>,
     request: &Request,
     memory: &MemoryBudget,
     dialect: &'static dyn Dialect,
     mut told: Told,
-) -> Frames {
+) -> Frames
+where
+    B: Body<Data = Bytes, Error: Send> + Send + 'static,
+{
     let asked = Asked::of(request);
     let memory = memory.clone();
     if !request.head.stream {
@@ -81,13 +86,14 @@ pub(crate) fn frames(
     let usage_for = if asked.include_usage { UsageFor::Client } else { UsageFor::Nobody };
     let ends = Ends::new(asked.choices);
     let sniffed = async move {
-        let mut body = Box::pin(response.bytes_stream());
+        let mut body = Box::pin(BodyDataStream::new(response.into_body()));
         let (start, is_stream) = first_bytes(&mut body, is_labelled, &memory).await?;
         let body = Box::pin(stream::iter(start.into_iter().map(Ok)).chain(body));
         if is_stream {
             return Ok(Form::Stream(SseFrames::new(body, usage_for, &memory, dialect, ends)));
         }
-        let Gathered { body, mut reservation } = gather(body, None, MAX_WHOLE, &memory).await.map_err(unread)?;
+        let Gathered { body, mut reservation } =
+            gather(body, None, MAX_WHOLE, &memory).await.map_err(|error| unread(&error))?;
         // The frames say all of it once more.
         reservation.resize(body.len() + tree_bytes(&body))?;
         let (reservation, frames) = long_work(body.len(), move || {
@@ -122,10 +128,10 @@ struct Streamed<F, S> {
     told: Told,
 }
 
-impl<F, S> Stream for Streamed<F, S>
+impl<F, S, E> Stream for Streamed<F, S>
 where
     F: Future<Output = Result<Form<S>, Error>>,
-    S: Stream<Item = reqwest::Result<Bytes>>,
+    S: Stream<Item = Result<Bytes, E>>,
 {
     type Item = Result<Frame, Error>;
 
@@ -156,8 +162,8 @@ where
 }
 
 /// Reads until the first byte that is no white space tells what the body is: the reads, and whether it is a stream of events.
-async fn first_bytes(
-    body: &mut (impl Stream<Item = reqwest::Result<Bytes>> + Unpin),
+async fn first_bytes<E>(
+    body: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin),
     is_labelled: bool,
     memory: &MemoryBudget,
 ) -> Result<(Vec<Bytes>, bool), Error> {
@@ -167,12 +173,12 @@ async fn first_bytes(
     // White space may come without end.
     let mut reservation = memory.nothing();
     while let Some(read) = body.next().await {
-        let read = read.map_err(|error| transport(&error))?;
+        let read = read.map_err(|_| broke())?;
         let fresh = if start.is_empty() { without_mark(&read) } else { &read[..] };
         start.extend_from_slice(&fresh[..fresh.len().min(16)]);
         reservation.resize(reservation.bytes() + read.len())?;
         if reservation.bytes() > MAX_WHOLE {
-            return Err(unread(Ungathered::TooLong));
+            return Err(unread(&Ungathered::<E>::TooLong));
         }
         reads.push(read);
         let seen = without_mark(&start);
@@ -202,14 +208,25 @@ fn without_mark(start: &[u8]) -> &[u8] {
 }
 
 /// Reads a body of at most `limit` bytes.
-pub(crate) async fn read(response: Response, limit: usize, memory: &MemoryBudget) -> Result<Gathered, Error> {
-    let expected = response.content_length().and_then(|length| usize::try_from(length).ok());
-    gather(Box::pin(response.bytes_stream()), expected, limit, memory).await.map_err(unread)
+pub(crate) async fn read<B>(response: Response<B>, limit: usize, memory: &MemoryBudget) -> Result<Gathered, Error>
+where
+    B: Body<Data = Bytes>,
+{
+    let body = response.into_body();
+    let expected = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
+    gather(Box::pin(BodyDataStream::new(body)), expected, limit, memory).await.map_err(|error| unread(&error))
 }
 
 /// Reads the first `limit` bytes of a body, or fewer if the connection breaks before.
-pub(crate) async fn read_start(response: Response, limit: usize, memory: &MemoryBudget) -> Result<Gathered, NoMemory> {
-    let start = response.bytes_stream().scan(limit, |left, read| {
+pub(crate) async fn read_start<B>(
+    response: Response<B>,
+    limit: usize,
+    memory: &MemoryBudget,
+) -> Result<Gathered, NoMemory>
+where
+    B: Body<Data = Bytes>,
+{
+    let start = BodyDataStream::new(response.into_body()).scan(limit, |left, read| {
         let read = read.ok().filter(|_| *left > 0).map(|read| read.slice(..read.len().min(*left)));
         *left -= read.as_ref().map_or(0, Bytes::len);
         ready(read.map(Ok::<_, Infallible>))
@@ -219,11 +236,11 @@ pub(crate) async fn read_start(response: Response, limit: usize, memory: &Memory
 }
 
 /// What it means that an answer could not be read. Where the router has no room for it, its upstream did nothing wrong.
-fn unread(error: Ungathered<reqwest::Error>) -> Error {
+fn unread<E>(error: &Ungathered<E>) -> Error {
     match error {
         Ungathered::TooLong => blame::protocol("the upstream's answer is too long"),
-        Ungathered::NoMemory(none) => none.into(),
-        Ungathered::Broken(error) => transport(&error),
+        Ungathered::NoMemory(none) => (*none).into(),
+        Ungathered::Broken(_) => broke(),
     }
 }
 
@@ -237,7 +254,8 @@ mod tests {
             for cut in 1..text.len() {
                 let (start, rest) = text.as_bytes().split_at(cut);
                 for is_labelled in [true, false] {
-                    let mut body = stream::iter([start, rest].map(|read| Ok(Bytes::copy_from_slice(read))));
+                    let mut body =
+                        stream::iter([start, rest].map(|read| Ok::<_, Infallible>(Bytes::copy_from_slice(read))));
                     let (reads, found) =
                         first_bytes(&mut body, is_labelled, &MemoryBudget::default()).await.expect("reads");
                     assert_eq!(found, is_stream, "{text:?} cut at {cut}");

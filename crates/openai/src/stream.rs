@@ -15,7 +15,7 @@ use crate::{
     blame::{self, Signal},
     chunk::{self, UsageFor},
     classify::{Dialect, Finish},
-    client::transport,
+    client::broke,
     peek::Peek,
 };
 
@@ -83,7 +83,10 @@ pub(crate) struct SseFrames<S> {
     held: Reservation,
 }
 
-impl<S: Stream<Item = reqwest::Result<Bytes>>> SseFrames<S> {
+impl<S, E> SseFrames<S>
+where
+    S: Stream<Item = Result<Bytes, E>>,
+{
     /// Reads `body`, whose answer has as many choices as `ends` expects.
     pub(crate) fn new(
         body: Pin<Box<S>>,
@@ -134,7 +137,10 @@ impl<S: Stream<Item = reqwest::Result<Bytes>>> SseFrames<S> {
     }
 }
 
-impl<S: Stream<Item = reqwest::Result<Bytes>>> Stream for SseFrames<S> {
+impl<S, E> Stream for SseFrames<S>
+where
+    S: Stream<Item = Result<Bytes, E>>,
+{
     type Item = Result<Frame, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -162,7 +168,7 @@ impl<S: Stream<Item = reqwest::Result<Bytes>>> Stream for SseFrames<S> {
                         break Err(blame::protocol(error.to_string()));
                     }
                 }
-                Some(Err(error)) => break Err(transport(&error)),
+                Some(Err(_)) => break Err(broke()),
                 None => this.state = State::Draining,
             }
         };

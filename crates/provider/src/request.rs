@@ -99,7 +99,7 @@ impl Request {
 
     /// Starts a rewrite of the body.
     pub fn rewrite(&self) -> Rewrite<'_> {
-        Rewrite::new(&self.body, &self.object)
+        Rewrite::sharing(&self.body, &self.object)
     }
 
     /// Tells the request from others: by what it asks for, what its body says, and `key`, which sent it.

@@ -3,11 +3,12 @@
 use std::{fmt, time::Duration};
 
 use bytes::Bytes;
+use http::Method;
 use openai::{BuildError, Client};
 use provider::{ErrorKind, NanoUsd, Phase};
-use reqwest::{Method, Url};
 use serde::Deserialize;
 use serde_json::Value;
+use url::Url;
 
 use crate::{Action, Error, Target, problem::ProblemDialect};
 

@@ -72,9 +72,9 @@ mod refusals;
 
 #[cfg(test)]
 mod tests {
+    use http::header::HeaderMap;
     use openai::OpenAiDialect;
     use provider::ErrorKind::{Auth, InvalidRequest, Overloaded, RateLimited, Refused, Unavailable};
-    use reqwest::header::HeaderMap;
 
     use super::*;
 

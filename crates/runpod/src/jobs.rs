@@ -7,10 +7,11 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use http::Method;
 use openai::{Client, blame::JOB_WAITS};
 use provider::{Error, Reply};
-use reqwest::{Method, Url};
 use tokio_util::task::TaskTracker;
+use url::Url;
 
 use crate::dialect::RunPodDialect;
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use openai::{BuildError, Client, Served};
 use provider::{Call, Capacity, Error, Provider, Reply, Request};
-use reqwest::Url;
+use url::Url;
 
 use dialect::RunPodDialect;
 use jobs::Jobs;

@@ -1,4 +1,4 @@
-use reqwest::header::HeaderValue;
+use http::header::HeaderValue;
 
 use super::*;
 

@@ -7,6 +7,7 @@
 //! them.
 
 use bytes::Bytes;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use openai::{
     Dialect, Failure,
     blame::{Example, ROWS, Whose},
@@ -18,7 +19,6 @@ use proptest::{
     sample::{Index, select},
 };
 use provider::{ErrorKind, Operation};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
 /// A refusal as it came.

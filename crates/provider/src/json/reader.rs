@@ -8,7 +8,7 @@
 use super::{
     Malformed, Value, Why,
     keys::Keys,
-    text::{Text, escape_length, next_special},
+    text::{Text, escape_length, first_control, next_mark},
 };
 
 /// Most levels of arrays and objects in each other.
@@ -227,38 +227,35 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn string(&mut self) -> Read<Text<'a>> {
-        let start = self.at + 1;
-        let end = next_special(self.text.as_bytes(), start);
-        if self.text.as_bytes().get(end) != Some(&b'"') {
-            return self.odd_string(start, end);
-        }
-        self.at = end + 1;
-        Ok(Text { raw: &self.text[start..end], at: start, is_escaped: false })
-    }
-
-    /// The string that starts at `start` and has something else than a quote at `special`.
-    fn odd_string(&mut self, start: usize, special: usize) -> Read<Text<'a>> {
         let bytes = self.text.as_bytes();
-        let mut is_escaped = false;
-        self.at = special;
-        loop {
-            match bytes.get(self.at) {
-                Some(b'"') => break,
-                Some(b'\\') => match escape_length(&bytes[self.at..]) {
-                    Some(length) => {
-                        is_escaped = true;
-                        self.at += length;
-                    }
-                    None => return self.fail(Why::BadEscape),
-                },
-                Some(_) => return self.fail(Why::ControlCharacter),
-                None => return self.fail(Why::Ends),
-            }
-            self.at = next_special(bytes, self.at);
+        let start = self.at + 1;
+        self.at = next_mark(bytes, start);
+        let is_escaped = bytes.get(self.at) != Some(&b'"');
+        let end = if is_escaped { self.pass_escapes() } else { Ok(()) };
+        if let Some(control) = first_control(&bytes[start..self.at]) {
+            self.at = start + control;
+            return self.fail(Why::ControlCharacter);
         }
+        end?;
         let raw = &self.text[start..self.at];
         self.at += 1;
         Ok(Text { raw, at: start, is_escaped })
+    }
+
+    /// From the first backslash of a string, or the end of the text, to the quote that ends the string.
+    fn pass_escapes(&mut self) -> Read<()> {
+        let bytes = self.text.as_bytes();
+        loop {
+            match bytes.get(self.at) {
+                Some(b'"') => return Ok(()),
+                Some(_) => match escape_length(&bytes[self.at..]) {
+                    Some(length) => self.at += length,
+                    None => return self.fail(Why::BadEscape),
+                },
+                None => return self.fail(Why::Ends),
+            }
+            self.at = next_mark(bytes, self.at);
+        }
     }
 
     fn number(&mut self) -> Read<&'a str> {

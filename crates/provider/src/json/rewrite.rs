@@ -10,6 +10,8 @@ use super::Object;
 /// twice is changed as one: readers differ on which of the two counts.
 pub struct Rewrite<'a> {
     text: &'a [u8],
+    /// What holds the text, if it may be shared.
+    shared: Option<&'a Bytes>,
     object: &'a Object,
     /// Whether each member is removed; empty as long as none is.
     removed: Vec<bool>,
@@ -20,7 +22,12 @@ pub struct Rewrite<'a> {
 impl<'a> Rewrite<'a> {
     /// No changes yet.
     pub fn new(text: &'a [u8], object: &'a Object) -> Self {
-        Self { text, object, removed: Vec::new(), replaced: Vec::new(), added: Vec::new() }
+        Self { text, shared: None, object, removed: Vec::new(), replaced: Vec::new(), added: Vec::new() }
+    }
+
+    /// No changes yet, and no copy as long as there are none.
+    pub fn sharing(text: &'a Bytes, object: &'a Object) -> Self {
+        Self { shared: Some(text), ..Self::new(text, object) }
     }
 
     /// Gives `key` the raw JSON `value`, adding the member if it is missing.
@@ -34,7 +41,10 @@ impl<'a> Rewrite<'a> {
             self.mark(first, false);
             let range = self.object.members[first].value.clone();
             self.replaced.retain(|(old, _)| old.start < range.start || old.end > range.end);
-            self.replaced.push((range, value.into()));
+            let value = value.into();
+            if self.text[range.clone()] != *value.as_bytes() {
+                self.replaced.push((range, value));
+            }
         } else if let Some((_, old)) = self.added.iter_mut().find(|(added, _)| *added == key) {
             *old = value.into();
         } else {
@@ -78,6 +88,15 @@ impl<'a> Rewrite<'a> {
         self
     }
 
+    /// The shared text without what surrounds the object, if nothing is changed.
+    fn unchanged(&self) -> Option<Bytes> {
+        let is_changed = !self.replaced.is_empty() || !self.added.is_empty() || self.removed.contains(&true);
+        let shared = self.shared.filter(|_| !is_changed)?;
+        let start = shared.iter().position(|byte| *byte == b'{')?;
+        let end = shared.iter().rposition(|byte| *byte == b'}')? + 1;
+        (start < end).then(|| shared.slice(start..end))
+    }
+
     fn mark(&mut self, at: usize, is_removed: bool) {
         if self.removed.is_empty() && is_removed {
             self.removed = vec![false; self.object.members.len()];
@@ -89,6 +108,9 @@ impl<'a> Rewrite<'a> {
 
     /// The new text.
     pub fn finish(mut self) -> Bytes {
+        if let Some(unchanged) = self.unchanged() {
+            return unchanged;
+        }
         self.replaced.sort_unstable_by_key(|(range, _)| range.start);
         let grown: usize = self.replaced.iter().map(|(_, new)| new.len()).sum::<usize>()
             + self.added.iter().map(|(key, value)| key.len() + value.len() + 4).sum::<usize>();

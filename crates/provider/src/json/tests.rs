@@ -1,3 +1,5 @@
+use bytes::Bytes;
+
 use super::*;
 use crate::growth;
 
@@ -115,4 +117,19 @@ fn a_rewrite_is_linear_in_an_answer_too() {
         rewrite.remove("usage").set("choices", "[]").remove("usage");
         assert!(rewrite.finish().len() < text.len() + 16);
     });
+}
+
+#[test]
+fn a_shared_text_that_nothing_changes_is_not_copied() {
+    let text = Bytes::from_static(TEXT.as_bytes());
+    let object = Object::parse(TEXT).expect("an object");
+    let mut rewrite = Rewrite::sharing(&text, &object);
+    rewrite.set("c", "1").set("c", "null").remove("d").rename("e", "f");
+    let out = rewrite.finish();
+    assert_eq!(out, TEXT.trim());
+    assert_eq!(out.as_ptr(), text[1..].as_ptr(), "the same memory");
+
+    let mut rewrite = Rewrite::sharing(&text, &object);
+    rewrite.set("c", "1");
+    assert!(rewrite.finish().ends_with(b"\"c\" :1}"));
 }

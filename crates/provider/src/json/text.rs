@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr2;
+
 /// A string as it stands in the text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Text<'a> {
@@ -62,55 +64,28 @@ pub fn whole_characters(raw: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// How many words of a string are looked at one by one. Most strings end within them.
-const SHORT: usize = 16;
-/// How many bytes of a longer string are looked at as one: the compiler makes vector instructions of that.
-const BLOCK: usize = 128;
-
-/// Where the next byte lies, from `at` on, that is a quote, a backslash or a control character: the end of the text if none is.
-pub(super) fn next_special(text: &[u8], at: usize) -> usize {
-    let rest = &text[at..];
-    let (words, tail) = rest.as_chunks();
-    for (index, word) in words.iter().enumerate() {
-        if index == SHORT {
-            return at + SHORT * 8 + special_of_long(&rest[SHORT * 8..]);
-        }
-        let special = special_of_eight(*word);
-        if special != 0 {
-            return at + index * 8 + (special.trailing_zeros() / 8) as usize;
-        }
-    }
-    tail.iter().position(|byte| is_special(*byte)).map_or(text.len(), |offset| text.len() - tail.len() + offset)
-}
-
-/// The same for what is likely to be long.
-#[inline(never)]
-fn special_of_long(text: &[u8]) -> usize {
-    let (blocks, _) = text.as_chunks::<BLOCK>();
-    let harmless = BLOCK * blocks.iter().take_while(|block| !holds_special(block)).count();
-    let rest = &text[harmless..];
-    rest.iter().position(|byte| is_special(*byte)).map_or(text.len(), |offset| harmless + offset)
-}
-
-fn is_special(byte: u8) -> bool {
-    matches!(byte, b'"' | b'\\' | 0..0x20)
-}
-
-/// Looks at every byte, without an end before the last: only so it is done with vector instructions.
-fn holds_special(block: &[u8; BLOCK]) -> bool {
-    block.iter().fold(0, |any, byte| any | u8::from(is_special(*byte))) != 0
-}
-
-/// Marks the first byte of eight that is special with its highest bit; bytes behind it may be marked too.
+/// Where the next quote or backslash lies, from `at` on: the end of the text if there is none.
 #[inline]
-fn special_of_eight(eight: [u8; 8]) -> u64 {
+pub(super) fn next_mark(text: &[u8], at: usize) -> usize {
+    memchr2(b'"', b'\\', &text[at..]).map_or(text.len(), |offset| at + offset)
+}
+
+/// Where the first control character lies, which JSON allows in a string only as an escape.
+#[inline]
+pub(super) fn first_control(string: &[u8]) -> Option<usize> {
     const ONES: u64 = u64::MAX / 255;
     const HIGH: u64 = ONES * 0x80;
-    // A borrow can only mark bytes above the lowest one that is marked rightly.
-    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word;
-    let word = u64::from_le_bytes(eight);
-    // With this bit flipped a quote is 0x20, just above the control characters, and nothing else comes below it.
-    (below(word ^ (ONES * 2), 0x21) | below(word ^ (ONES * u64::from(b'\\')), 1)) & HIGH
+    let (words, tail) = string.as_chunks();
+    // Every word is looked at, without an end before the last: only so it is done with vector instructions.
+    let marks = words.iter().fold(0, |marks, word| {
+        let word = u64::from_le_bytes(*word);
+        // Sets the highest bit of a byte below 0x20, and of none if there is no such byte.
+        marks | (word.wrapping_sub(ONES * 0x20) & !word)
+    });
+    if marks & HIGH == 0 && !tail.iter().any(|byte| *byte < 0x20) {
+        return None;
+    }
+    string.iter().position(|byte| *byte < 0x20)
 }
 
 /// How many bytes the escape at the start of `rest`, a backslash, takes; `None` if it is none.

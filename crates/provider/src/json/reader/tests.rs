@@ -84,20 +84,38 @@ fn what_is_wrong_is_named_with_its_place() {
 }
 
 #[test]
-fn special_bytes_are_found_at_every_place() {
+fn what_ends_or_spoils_a_string_is_found_at_every_place() {
     for length in (0..20).chain([127, 128, 129, 255, 256, 257, 400]) {
         let mut text = vec![b'a'; length];
         for at in 0..length {
-            for special in [b'"', b'\\', 0, 0x1f] {
-                text[at] = special;
-                assert_eq!(next_special(&text, 0), at, "{special} at {at} of {length}");
-                assert_eq!(next_special(&text, at), at, "{special} at {at} of {length}");
+            for mark in [b'"', b'\\'] {
+                text[at] = mark;
+                assert_eq!(next_mark(&text, 0), at, "{mark} at {at} of {length}");
+                assert_eq!(next_mark(&text, at), at, "{mark} at {at} of {length}");
+            }
+            for control in [0, b'\n', 0x1f] {
+                text[at] = control;
+                assert_eq!(first_control(&text), Some(at), "{control} at {at} of {length}");
             }
             text[at] = b'a';
         }
-        for harmless in [0xff, b' ', b'!', b'#', b'[', b']', 0x80, 0x9f] {
-            assert_eq!(next_special(&vec![harmless; length], 0), length, "{harmless}");
+        for harmless in [0xff, b' ', b'!', b'#', b'[', b']', 0x7f, 0x80, 0x9f] {
+            let text = vec![harmless; length];
+            assert_eq!((next_mark(&text, 0), first_control(&text)), (length, None), "{harmless}");
         }
+    }
+}
+
+#[test]
+fn of_two_mistakes_in_a_string_the_first_is_told() {
+    for (text, at, expected) in [
+        ("\"a\nb\\x\"", 2, Why::ControlCharacter),
+        ("\"a\\x\nb\"", 2, Why::BadEscape),
+        ("\"\\n\nb", 3, Why::ControlCharacter),
+        ("\"\\n", 3, Why::Ends),
+    ] {
+        let malformed = read(text).expect_err("wrong");
+        assert_eq!((malformed.at, malformed.why), (at, expected), "{text:?}");
     }
 }
 
