@@ -3,7 +3,7 @@
 use e2e::{CLIENT_KEY, UPSTREAM_KEY};
 use reqwest::Method;
 
-use crate::wire::{ANSWER, Reply, Wire, before, launch};
+use crate::wire::{ANSWER, Reply, Wire, before};
 
 const BODY: &str = r#"{"model":"llama","messages":[{"role":"user","content":"hi"}],"max_tokens":5}"#;
 const REWRITTEN: &str = r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"max_tokens":5}"#;
@@ -94,12 +94,4 @@ async fn no_field_of_a_body_chooses_where_a_request_goes_or_with_which_key() {
         assert_eq!(ordered(&sent), golden(&wire, "application/json", &rewritten));
     }
     assert_eq!(other.requests(), Vec::<String>::new());
-}
-
-/// The environment's proxies are for other programs: the key would go through them.
-#[test]
-fn proxies_of_the_environment_are_not_used() {
-    let source = include_str!("../../crates/openai/src/client.rs");
-    assert!(source.contains(".no_proxy()") && source.contains("redirect::Policy::none()"));
-    drop(launch("https://upstream.invalid/v1"));
 }
