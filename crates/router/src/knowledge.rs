@@ -18,6 +18,7 @@ pub(crate) mod park;
 pub(crate) mod quota;
 pub(crate) mod ramp;
 pub(crate) mod rate;
+pub(crate) mod recent;
 pub(crate) mod regression;
 pub(crate) mod score;
 pub(crate) mod waiting;

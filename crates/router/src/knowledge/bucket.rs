@@ -1,27 +1,30 @@
 //! A provider's token bucket, mirrored: what is left of a limit per minute, as far as can be told from here.
 //!
 //! Providers refill continuously (Cerebras documents it), so the mirror does too; a count per calendar minute would
-//! allow twice the limit around its turn. The limit is configured, said by headers, or learned from the use at which
-//! the first refusal came.
+//! allow twice the limit around its turn. The limit is configured, said by headers, or learned from refusals.
 //!
 //! A refusal shows that the mirror holds too much: others use the same key, or the limit was cut. Then the level is
 //! what the error says, and the refill is scaled by 0.7, at most once for the calls that were under way together, down
 //! to 0.05; each success gives 3 % back. That is additive-increase, multiplicative-decrease (Jacobson, 1988) on the
 //! rate.
+//!
+//! A limit that nobody told of is **learned** with care, since a refusal may have had another cause: never below what was
+//! taken in the window before it, for which no part is kept in reserve; it doubles every ten seconds while calls are
+//! taken. All that refusals have taught is forgotten after a window without one.
 
 use std::time::Duration;
 
 use provider::Time;
 
-use crate::knowledge::duration;
+use crate::knowledge::{duration, recent::Recent};
 
 const CUT: f64 = 0.7;
 const LEAST_SCALE: f64 = 0.05;
 const REGAIN: f64 = 1.03;
-/// How fast a limit that was guessed grows with each success, so that a guess that was too low is no lasting one.
-const GROWTH: f64 = 1.002;
-/// The least use that a limit is guessed from, in units of the refused amount: one refused call tells no limit.
-const LEAST_USE: f64 = 10.0;
+/// In which time a learned limit doubles while calls are taken, so that one that was too low is soon outgrown.
+const DOUBLES_S: f64 = 10.0;
+/// The least that must have been taken for a limit to be learned, in units of the refused amount.
+const LEAST_TAKEN: f64 = 10.0;
 
 /// When something has room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,17 +42,27 @@ pub(crate) enum Fit {
 pub(crate) struct Bucket {
     window_s: f64,
     limit: Option<f64>,
-    /// Whether the limit was guessed: from a refusal, or from what was left.
-    is_guess: bool,
-    /// Whether the provider says what is left. Then a limit that was guessed too low shows by itself.
-    is_told: bool,
+    source: Source,
     level: f64,
     at: Time,
     scale: f64,
-    /// When the scale was cut last.
-    cut_at: Option<Time>,
-    /// What was used within a window, roughly: a sum that decays with the window as its time constant.
-    used: f64,
+    /// When a refusal taught something last.
+    taught_at: Option<Time>,
+    /// When a learned limit grew last.
+    grown_at: Time,
+    /// What was taken within the last window.
+    taken: Recent,
+}
+
+/// Where a limit comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// The configuration, or a header that names it.
+    Known,
+    /// Headers that say only what is left: it is at least that.
+    Left,
+    /// Refusals.
+    Learned,
 }
 
 impl Bucket {
@@ -57,18 +70,28 @@ impl Bucket {
     pub(crate) fn new(window: Duration, limit: Option<f64>, now: Time) -> Self {
         let level = limit.unwrap_or(0.0);
         let window_s = window.as_secs_f64();
-        Self { window_s, limit, is_guess: false, is_told: false, level, at: now, scale: 1.0, cut_at: None, used: 0.0 }
+        Self {
+            window_s,
+            limit,
+            source: Source::Known,
+            level,
+            at: now,
+            scale: 1.0,
+            taught_at: None,
+            grown_at: now,
+            taken: Recent::new(window),
+        }
     }
 
     /// The limit, if there is one as far as is known.
-    pub(crate) fn limit(&self) -> Option<f64> {
-        self.limit
+    pub(crate) fn limit(&self, now: Time) -> Option<f64> {
+        self.limit.filter(|_| self.source != Source::Learned || !self.is_forgotten(now))
     }
 
     /// What is left; `None` without a limit. Below zero if more was sent than there was.
     pub(crate) fn level(&self, now: Time) -> Option<f64> {
-        let limit = self.limit?;
-        Some((self.level + self.per_second() * (now - self.at).as_secs_f64()).min(limit))
+        let limit = self.limit(now)?;
+        Some((self.level + self.per_second(now) * (now - self.at).as_secs_f64()).min(limit))
     }
 
     /// The part of the limit that is left; 1 without a limit.
@@ -79,28 +102,30 @@ impl Bucket {
     /// When `amount` has room beside a `reserve`, a part of the limit.
     pub(crate) fn fits(&self, amount: f64, reserve: f64, now: Time) -> Fit {
         let Some((level, limit)) = self.level(now).zip(self.limit) else { return Fit::Now };
-        // What is more than a limit that was only guessed waits until it is full: then it shows.
-        let needed = if self.is_guess { (amount + reserve * limit).min(limit) } else { amount + reserve * limit };
+        let needed = match self.source {
+            Source::Known => amount + reserve * limit,
+            // What is more than a limit that was only guessed waits until it is full: then it shows.
+            Source::Left => (amount + reserve * limit).min(limit),
+            Source::Learned => amount.min(limit),
+        };
         if level >= needed {
             return Fit::Now;
         }
-        if needed > limit || self.per_second() <= 0.0 {
+        if needed > limit || self.per_second(now) <= 0.0 {
             return Fit::Never;
         }
-        Fit::At(now + duration((needed - level) / self.per_second()))
+        Fit::At(now + duration((needed - level) / self.per_second(now)))
     }
 
     /// A call that costs `amount` is sent.
     pub(crate) fn debit(&mut self, amount: f64, now: Time) {
         self.refill(now);
-        self.used += amount;
         self.level = (self.level - amount).max(-self.limit.unwrap_or(f64::MAX));
     }
 
     /// A call that was debited cost nothing after all.
     pub(crate) fn credit(&mut self, amount: f64, now: Time) {
         self.refill(now);
-        self.used = (self.used - amount).max(0.0);
         self.level += amount;
     }
 
@@ -108,21 +133,20 @@ impl Bucket {
     pub(crate) fn set_limit(&mut self, limit: f64, now: Time) {
         self.refill(now);
         self.level = if self.limit.is_some() { self.level.min(limit) } else { limit };
-        (self.limit, self.is_guess) = (Some(limit), false);
+        (self.limit, self.source) = (Some(limit), Source::Known);
     }
 
     /// The provider said what is left, `outstanding` of which calls under way may have taken since. Never believed to
     /// be more than that unless `is_latest`, since what a call said that began earlier is old.
     pub(crate) fn correct(&mut self, left: f64, outstanding: f64, is_latest: bool, now: Time) {
         self.refill(now);
-        self.is_told = true;
-        let Some(limit) = self.limit else {
-            // Nothing left of an unknown limit still shows that it is at least what was used.
-            let guess = (left + outstanding).max(self.used);
-            (self.limit, self.is_guess, self.level) = ((guess > 0.0).then_some(guess), true, left);
+        let Some(limit) = self.limit.filter(|_| self.source != Source::Learned) else {
+            // Nothing left of an unknown limit still shows that it is at least what was taken.
+            let guess = (left + outstanding).max(self.taken.sum(now));
+            (self.limit, self.source, self.level) = ((guess > 0.0).then_some(guess), Source::Left, left);
             return;
         };
-        if self.is_guess && left > limit {
+        if self.source == Source::Left && left > limit {
             self.limit = Some(left);
         }
         let least = if is_latest { left - outstanding } else { f64::NEG_INFINITY };
@@ -133,34 +157,55 @@ impl Bucket {
     /// that was said.
     pub(crate) fn refused(&mut self, amount: f64, left: Option<f64>, began: Time, now: Time) {
         self.refill(now);
-        if self.limit.is_none() && left.is_none() && self.used >= LEAST_USE * amount {
-            (self.limit, self.is_guess) = (Some(self.used), true);
-        }
         // It was less than the amount: half of it, as far as is known.
-        self.level = left.unwrap_or_else(|| self.level.min(amount / 2.0));
-        if self.cut_at.is_none_or(|cut| began >= cut) {
-            self.scale = (CUT * self.scale).max(LEAST_SCALE);
-            self.cut_at = Some(now);
+        let level = left.unwrap_or_else(|| self.level.min(amount / 2.0));
+        // What was under way when the last refusal came is no further lesson.
+        if self.taught_at.is_some_and(|at| began < at) {
+            self.level = level;
+            return;
         }
+        self.taught_at = Some(now);
+        if self.limit.is_none() || self.source == Source::Learned {
+            let taken = self.taken.sum(now);
+            self.limit = (left.is_none() && taken >= LEAST_TAKEN * amount).then_some(taken);
+            (self.source, self.grown_at) = (Source::Learned, now);
+        } else {
+            self.scale = (CUT * self.scale).max(LEAST_SCALE);
+        }
+        self.level = level;
     }
 
-    /// A call was taken.
-    pub(crate) fn succeeded(&mut self, now: Time) {
+    /// A call that cost `amount` was taken.
+    pub(crate) fn succeeded(&mut self, amount: f64, now: Time) {
         self.refill(now);
-        if self.is_guess && !self.is_told && self.scale >= 1.0 {
-            self.limit = self.limit.map(|limit| limit * GROWTH);
+        self.taken.record(amount, now);
+        if self.source == Source::Learned {
+            let grows = ((now - self.grown_at).as_secs_f64() / DOUBLES_S).min(1.0).exp2();
+            (self.limit, self.grown_at) = (self.limit.map(|limit| limit * grows), now.max(self.grown_at));
         }
         self.scale = (self.scale * REGAIN).min(1.0);
     }
 
-    fn per_second(&self) -> f64 {
-        self.limit.unwrap_or(0.0) * self.scale / self.window_s
+    fn per_second(&self, now: Time) -> f64 {
+        let scale = if self.is_forgotten(now) { 1.0 } else { self.scale };
+        self.limit.unwrap_or(0.0) * scale / self.window_s
+    }
+
+    /// Whether no refusal has taught anything for a window.
+    fn is_forgotten(&self, now: Time) -> bool {
+        self.taught_at.is_none_or(|at| (now - at).as_secs_f64() >= self.window_s)
     }
 
     fn refill(&mut self, now: Time) {
         self.level = self.level(now).unwrap_or(0.0);
-        self.used *= (-(now - self.at).as_secs_f64() / self.window_s).exp();
         self.at = self.at.max(now);
+        if self.is_forgotten(now) {
+            self.scale = 1.0;
+            (self.limit, self.source) = match self.source {
+                Source::Learned => (None, Source::Known),
+                Source::Known | Source::Left => (self.limit, self.source),
+            };
+        }
     }
 }
 
@@ -218,42 +263,74 @@ mod tests {
         (0..20).for_each(|call| bucket.refused(10.0, None, at(10.0 + f64::from(call)), at(10.5 + f64::from(call))));
         let gained = level(&bucket, 41.0) - level(&bucket, 40.0);
         assert!((gained - 0.5).abs() < 1e-6, "never below a twentieth: {gained}");
-        (0..200).for_each(|_| bucket.succeeded(at(50.0)));
+        let mut forgets = bucket.clone();
+        (0..200).for_each(|_| bucket.succeeded(1.0, at(50.0)));
         assert!((level(&bucket, 51.0) - level(&bucket, 50.0) - 10.0).abs() < 1e-6);
+        forgets.debit(600.0, at(95.0));
+        assert!((level(&forgets, 96.0) - level(&forgets, 95.0) - 10.0).abs() < 1e-6, "a minute later it is forgotten");
+    }
+
+    /// A bucket without a limit of which five a second were taken for four minutes.
+    fn served() -> Bucket {
+        let mut bucket = Bucket::new(MINUTE, None, at(0.0));
+        for call in 0..1_200 {
+            bucket.debit(1.0, at(f64::from(call) / 5.0));
+            bucket.succeeded(1.0, at(f64::from(call) / 5.0));
+        }
+        bucket
     }
 
     #[test]
-    fn an_unknown_limit_is_learned_from_the_use_at_the_first_refusal() {
-        let mut bucket = Bucket::new(MINUTE, None, at(0.0));
-        (0..1_200).for_each(|call| bucket.debit(1.0, at(f64::from(call) / 5.0)));
-        assert_eq!((bucket.limit(), bucket.fits(1e9, 0.4, at(240.0))), (None, Fit::Now));
+    fn an_unknown_limit_is_learned_from_what_was_taken_before_the_first_refusal() {
+        let mut bucket = served();
+        assert_eq!((bucket.limit(at(240.0)), bucket.fits(1e9, 0.4, at(240.0))), (None, Fit::Now));
+        (0..100).for_each(|_| bucket.debit(1.0, at(240.0)));
+        for call in 0..100 {
+            bucket.credit(1.0, at(240.0 + f64::from(call) / 1e3));
+            bucket.refused(1.0, None, at(240.0), at(240.0 + f64::from(call) / 1e3));
+        }
+        let limit = bucket.limit(at(240.0)).expect("learned");
+        assert!((300.0..360.0).contains(&limit), "a storm is one lesson, of what was served: {limit}");
+        let Fit::At(then) = bucket.fits(1.0, 0.4, at(240.1)) else { panic!("nothing is left") };
+        assert!(then - at(240.1) < Duration::from_millis(210), "no reserve of what may be no limit: {then:?}");
+    }
+
+    #[test]
+    fn a_learned_limit_grows_while_calls_are_taken_and_is_forgotten_after_a_minute() {
+        let mut bucket = served();
         bucket.refused(1.0, None, at(240.0), at(240.0));
-        let limit = bucket.limit().expect("learned");
-        assert!((limit - 300.0).abs() < 15.0, "{limit}");
-        (0..500).for_each(|_| bucket.succeeded(at(240.0)));
-        assert!(bucket.limit().expect("learned") > 1.5 * limit, "and is no lasting one");
-        let mut fresh = Bucket::new(MINUTE, None, at(0.0));
-        fresh.debit(1.0, at(0.0));
-        fresh.refused(1.0, None, at(0.0), at(0.0));
-        assert_eq!(fresh.limit(), None, "one refused call tells no limit");
+        let limit = bucket.limit(at(240.0)).expect("learned");
+        (0..50).for_each(|call| bucket.succeeded(1.0, at(240.0 + f64::from(call) / 5.0)));
+        let grown = bucket.limit(at(250.0)).expect("learned");
+        assert!((1.9..2.0).contains(&(grown / limit)), "{limit} to {grown} in ten seconds");
+        assert!(bucket.limit(at(299.0)).is_some());
+        assert_eq!((bucket.limit(at(300.0)), bucket.fits(1e9, 0.0, at(300.0))), (None, Fit::Now));
+    }
+
+    #[test]
+    fn what_served_nothing_has_shown_no_limit() {
+        let mut bucket = Bucket::new(MINUTE, None, at(0.0));
+        (0..200).for_each(|_| bucket.debit(1.0, at(0.0)));
+        (0..200).for_each(|_| bucket.refused(1.0, None, at(0.0), at(0.1)));
+        assert_eq!((bucket.limit(at(0.1)), bucket.fits(1.0, 0.4, at(0.1))), (None, Fit::Now));
     }
 
     #[test]
     fn a_limit_that_headers_tell_of_is_believed() {
         let mut bucket = Bucket::new(MINUTE, None, at(0.0));
         bucket.correct(400.0, 20.0, true, at(0.0));
-        assert_eq!((bucket.limit(), bucket.level(at(0.0))), (Some(420.0), Some(400.0)));
+        assert_eq!((bucket.limit(at(0.0)), bucket.level(at(0.0))), (Some(420.0), Some(400.0)));
         assert_eq!(bucket.fits(1_000.0, 0.0, at(0.0)), Fit::At(at(60.0 * 20.0 / 420.0)), "it may be a wrong guess");
         bucket.set_limit(250.0, at(0.0));
-        assert_eq!((bucket.limit(), bucket.level(at(0.0))), (Some(250.0), Some(250.0)));
+        assert_eq!((bucket.limit(at(0.0)), bucket.level(at(0.0))), (Some(250.0), Some(250.0)));
     }
 
     #[test]
     fn nothing_left_of_an_unknown_limit_is_not_for_ever() {
         let mut bucket = Bucket::new(MINUTE, None, at(0.0));
         bucket.correct(0.0, 0.0, true, at(0.0));
-        assert_eq!((bucket.limit(), bucket.fits(1.0, 0.0, at(0.0))), (None, Fit::Now), "nothing tells the limit");
-        (0..30).for_each(|_| bucket.debit(1.0, at(0.0)));
+        assert_eq!((bucket.limit(at(0.0)), bucket.fits(1.0, 0.0, at(0.0))), (None, Fit::Now), "nothing tells the limit");
+        (0..30).for_each(|_| bucket.succeeded(1.0, at(0.0)));
         bucket.correct(0.0, 0.0, true, at(0.0));
         assert_eq!(bucket.fits(1.0, 0.0, at(0.0)), Fit::At(at(2.0)));
     }
@@ -275,7 +352,7 @@ mod tests {
                     2 => bucket.credit(amount, at(now)),
                     3 => bucket.correct(amount, pause, true, at(now)),
                     4 => bucket.refused(amount, None, at(now - pause), at(now)),
-                    _ => bucket.succeeded(at(now)),
+                    _ => bucket.succeeded(amount, at(now)),
                 }
                 let level = level(&bucket, now);
                 prop_assert!((-601.0..=600.0).contains(&level), "{}", level);

@@ -166,8 +166,8 @@ impl Allowance {
     #[expect(clippy::needless_pass_by_value, reason = "a debit is given back once")]
     pub(crate) fn taken(&mut self, debit: Debit, said: Said, now: Time) {
         let is_latest = self.answered(&debit);
-        self.requests.succeeded(now);
-        self.tokens.succeeded(now);
+        self.requests.succeeded(1.0, now);
+        self.tokens.succeeded(debit.tokens, now);
         self.correct(said, is_latest, now);
     }
 
@@ -194,7 +194,7 @@ impl Allowance {
         } else {
             self.tokens.part(now) < self.requests.part(now)
         };
-        let is_known = self.tokens.limit().is_some() || self.requests.limit().is_some();
+        let is_known = self.tokens.limit(now).is_some() || self.requests.limit(now).is_some();
         if is_short_of_tokens || !is_known {
             self.tokens.refused(tokens, tokens_left.filter(|_| is_said), began, now);
         }
@@ -230,7 +230,7 @@ impl Allowance {
             (&mut self.tokens, said.tokens_minute, self.outstanding),
         ] {
             let Some(Window { left, limit, .. }) = left else { continue };
-            if let Some(limit) = limit.filter(|limit| *limit > 0.0 && bucket.limit() != Some(*limit)) {
+            if let Some(limit) = limit.filter(|limit| *limit > 0.0 && bucket.limit(now) != Some(*limit)) {
                 bucket.set_limit(limit, now);
             }
             bucket.correct(left, outstanding, is_latest, now);

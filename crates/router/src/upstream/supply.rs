@@ -22,8 +22,9 @@ use crate::knowledge::{
 /// many waits for that.
 const PROBE_EVERY: Duration = Duration::from_secs(2);
 const PROBE_AFTER: u32 = 10;
-/// A target with a ready worker that is thought to be late is left alone for so long between two calls that find out.
-const PROBE_WARM_EVERY: Duration = Duration::from_secs(10);
+/// The same for a target with a ready worker that is thought to be late: under load a call a second finds out, and where few
+/// requests come one of five.
+const PROBE_WARM: [(Duration, u32); 2] = [(Duration::from_secs(1), 20), (Duration::from_secs(10), 4)];
 
 /// Nobody is made to wait longer than this for a slot, to show a scaler anything.
 const NUDGE_MOST_WAIT_S: f64 = 4.0;
@@ -102,7 +103,7 @@ impl Supply {
             limits,
             allowance: Allowance::new(limits, Time::ZERO),
             began_at: None,
-            passed: PROBE_AFTER,
+            passed: u32::MAX,
             has_answered: false,
         }
     }
@@ -171,7 +172,7 @@ impl Supply {
         let is_untried = if is_cold == Some(true) {
             quiet >= PROBE_EVERY && self.passed >= PROBE_AFTER
         } else {
-            quiet >= PROBE_WARM_EVERY
+            PROBE_WARM.iter().any(|(every, after)| quiet >= *every && self.passed >= *after)
         };
         Outlook {
             prediction,

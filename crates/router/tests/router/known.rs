@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use provider::{Capacity, Error, ErrorKind, Quota};
+use provider::{Capacity, Error, ErrorKind, Quota, Time};
 use router::{Action, BreakerState, Limits, RequestState, StrategyName};
 
 use crate::hand::{Hand, MS, S, TIMEOUT, error, model, started, upstream};
@@ -177,4 +177,80 @@ fn a_cold_start_does_not_make_an_upstream_look_slow() {
     hand.engine.record_capacity(&upstream, capacity, hand.now);
     let snapshot = hand.engine.snapshot(&upstream, true, hand.now);
     assert!(snapshot.first_token.is_some_and(|predicted| predicted < S), "{:?}", snapshot.first_token);
+}
+
+/// Requests that come every 50 ms for so many seconds, each first token after `takes` of its target. Returns for each second how
+/// many of the twenty `a` was asked for.
+fn seconds_of_load(hand: &mut Hand, seconds: usize, takes: impl Fn(usize) -> Duration) -> Vec<u32> {
+    let mut under_way: Vec<(Time, RequestState)> = Vec::new();
+    let mut asked = vec![0; seconds];
+    for step in 0..seconds * 20 {
+        if step % 20 == 0 {
+            hand.has_running(1);
+        }
+        let mut request = hand.request("m");
+        if let Action::Start(start) = hand.arrived(&mut request) {
+            asked[step / 20] += u32::from(start.attempt.target == 0);
+            under_way.push((hand.now + takes(start.attempt.target), request));
+        }
+        hand.pass(50 * MS);
+        let (over, others) = under_way.into_iter().partition(|(at, _)| *at <= hand.now);
+        under_way = others;
+        over.into_iter().for_each(|(_, request)| hand.serve(request));
+    }
+    under_way.into_iter().for_each(|(_, request)| hand.serve(request));
+    asked
+}
+
+/// So many calls to `a` at once, all of which it refuses.
+fn refuses_together(hand: &mut Hand, calls: usize, retry_after: Option<Duration>) {
+    let mut requests: Vec<_> = (0..calls).map(|_| hand.begin()).collect();
+    hand.pass(50 * MS);
+    requests.retain_mut(|(request, start)| {
+        let is_refused = start.attempt.target == 0;
+        if is_refused {
+            let refused = Error { retry_after, ..error(ErrorKind::RateLimited) };
+            let _next = hand.engine.failed(request, refused, hand.now, &mut hand.rng);
+        }
+        !is_refused || request.attempt().is_some()
+    });
+    requests.into_iter().for_each(|(request, _)| hand.serve(request));
+}
+
+/// A burst that is refused teaches at most that the upstream serves what it served before: ten seconds later it has its share.
+#[test]
+fn a_burst_of_refusals_does_not_throttle_an_upstream_below_what_it_served() {
+    for strategy in [StrategyName::Weighted, StrategyName::Balanced] {
+        let mut hand = pair(strategy);
+        seconds_of_load(&mut hand, 60, |_| 200 * MS);
+        refuses_together(&mut hand, 100, None);
+        let asked = seconds_of_load(&mut hand, 10, |_| 200 * MS);
+        assert!(asked[1..].iter().all(|calls| *calls >= 13), "{strategy:?}: of 20 a second {asked:?}");
+    }
+}
+
+/// An upstream that refused all that it got, and has served nothing, has shown no limit: it has its share when it serves again.
+#[test]
+fn an_upstream_that_served_nothing_has_shown_no_limit() {
+    for strategy in [StrategyName::Weighted, StrategyName::Balanced] {
+        let mut hand = pair(strategy);
+        refuses_together(&mut hand, 200, Some(2 * S));
+        hand.pass(2 * S);
+        let asked = seconds_of_load(&mut hand, 6, |_| 200 * MS);
+        assert!(asked[2..].iter().all(|calls| *calls >= 13), "{strategy:?}: of 20 a second {asked:?}");
+    }
+}
+
+/// A target that was late in one burst is found to be fast again within seconds, by a call a second and not by a herd.
+#[test]
+fn a_target_that_was_late_in_a_burst_is_soon_tried_again() {
+    let mut hand = pair(StrategyName::Balanced);
+    seconds_of_load(&mut hand, 5, |_| 200 * MS);
+    let slow = seconds_of_load(&mut hand, 20, |target| if target == 0 { 6 * S } else { 200 * MS });
+    assert!(slow[10..].iter().sum::<u32>() <= 20, "late calls in each second: {slow:?}");
+    for window in slow.windows(8) {
+        assert!(window.iter().sum::<u32>() >= 1, "as soon as the one that tried has been answered, the next tries: {slow:?}");
+    }
+    let asked = seconds_of_load(&mut hand, 10, |_| 200 * MS);
+    assert!(asked[4..].iter().all(|calls| *calls >= 13), "of 20 a second {asked:?}");
 }
