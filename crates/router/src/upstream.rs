@@ -1,14 +1,15 @@
 //! One upstream: what is configured of it, and how it looks at one moment.
 
+mod ask;
 mod nudge;
 mod state;
 mod supply;
 
 use std::time::Duration;
 
+pub(crate) use ask::Ask;
 use provider::{Capacity, Features, Operation, PicoUsd, Quota, Tariff, Time, UpstreamId};
 pub(crate) use state::{Call, Doubtful, Origin, State};
-pub(crate) use supply::Ask;
 
 use crate::{key::Key, knowledge::quota::Limits, workers::WorkerTime};
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use provider::Time;
 
-const PARTS: u64 = 6;
-const PLACES: usize = PARTS as usize + 1;
+const PARTS: u32 = 6;
+const PLACES: usize = 7;
 
 /// A sum over the last window.
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ pub(crate) struct Recent {
 
 impl Recent {
     pub(crate) fn new(window: Duration) -> Self {
-        Self { part: window / 6, latest: 0, sums: [0.0; PLACES] }
+        Self { part: window / PARTS, latest: 0, sums: [0.0; PLACES] }
     }
 
     /// So much came.
@@ -36,7 +36,7 @@ impl Recent {
 
     /// What came within the window, and within up to a sixth of it before.
     pub(crate) fn sum(&self, now: Time) -> f64 {
-        let oldest = self.part_of(now).saturating_sub(PARTS);
+        let oldest = self.part_of(now).saturating_sub(PARTS.into());
         (oldest..=self.latest).rev().take(PLACES).map(|part| self.sums[place(part)]).sum()
     }
 

@@ -7,8 +7,8 @@ use provider::{Capacity, Error, ErrorKind, Phase, Quota, Time};
 use rand::Rng;
 
 use super::{
-    Blocked, BreakerState, Snapshot, Status, UpstreamSpec,
-    supply::{Ask, Claimed, Outlook, Supply},
+    Ask, Blocked, BreakerState, Snapshot, Status, UpstreamSpec,
+    supply::{Claimed, Outlook, Supply},
 };
 use crate::{
     doubt::Doubt,

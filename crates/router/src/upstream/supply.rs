@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use provider::{Capacity, Quota, Time};
 
-use super::{UpstreamSpec, nudge::Nudge};
+use super::{Ask, UpstreamSpec, nudge::Nudge};
 use crate::knowledge::{
     bucket::Fit,
     capacity::Workers,
@@ -15,16 +15,15 @@ use crate::knowledge::{
     first_token::{FirstToken, Load, Pending, Prediction},
     quota::{Allowance, Claim, Debit, Limits, Said},
     ramp::{Admission, Demand, Ramp},
-    real,
 };
 
 /// A target without a ready worker is left alone for so long and so many requests between two calls that wake it: one user in so
 /// many waits for that.
 const PROBE_EVERY: Duration = Duration::from_secs(2);
 const PROBE_AFTER: u32 = 10;
-/// The same for a target with a ready worker that is thought to be late: under load a call a second finds out, and where few
-/// requests come one of five.
-const PROBE_WARM: [(Duration, u32); 2] = [(Duration::from_secs(1), 20), (Duration::from_secs(10), 4)];
+/// The same, since its last call, for a target with a ready worker that is thought to be late: under load a call a second finds
+/// out, and where few requests come at most every other one.
+const PROBE_WARM: [(Duration, u32); 2] = [(Duration::from_secs(1), 20), (Duration::from_secs(10), 1)];
 
 /// Nobody is made to wait longer than this for a slot, to show a scaler anything.
 const NUDGE_MOST_WAIT_S: f64 = 4.0;
@@ -45,8 +44,9 @@ pub(crate) struct Supply {
     limits: Limits,
     allowance: Allowance,
     began_at: Option<Time>,
-    /// Requests that passed by since one was sent that was thought to be late.
+    /// Requests that passed by since its last call, and since the last one that was thought to be late.
     passed: u32,
+    passed_since_late: u32,
     has_answered: bool,
 }
 
@@ -55,20 +55,6 @@ pub(crate) struct Supply {
 pub(crate) struct Claimed {
     pending: Option<Pending>,
     debit: Option<Debit>,
-}
-
-/// A request as an upstream's supply sees it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Ask {
-    pub(crate) prompt_tokens: u64,
-    /// Tokens that count against limits: prompt and limit on the answer together.
-    pub(crate) limited_tokens: u64,
-    /// Tokens of the answer, as expected.
-    pub(crate) completion_tokens: f64,
-    /// Requests that come to the model in a second.
-    pub(crate) per_second: f64,
-    /// Whether it has missed the SLO already: it leaves some room for those that have not.
-    pub(crate) is_stale: bool,
 }
 
 /// What would become of a request.
@@ -103,7 +89,8 @@ impl Supply {
             limits,
             allowance: Allowance::new(limits, Time::ZERO),
             began_at: None,
-            passed: u32::MAX,
+            passed: 0,
+            passed_since_late: PROBE_AFTER,
             has_answered: false,
         }
     }
@@ -170,7 +157,7 @@ impl Supply {
         let first_token = prediction.median();
         let quiet = self.began_at.map_or(Duration::MAX, |at| now - at);
         let is_untried = if is_cold == Some(true) {
-            quiet >= PROBE_EVERY && self.passed >= PROBE_AFTER
+            quiet >= PROBE_EVERY && self.passed_since_late >= PROBE_AFTER
         } else {
             PROBE_WARM.iter().any(|(every, after)| quiet >= *every && self.passed >= *after)
         };
@@ -194,7 +181,8 @@ impl Supply {
         (is_chosen, is_late): (bool, bool),
         now: Time,
     ) {
-        self.passed = if is_chosen && is_late { 0 } else { self.passed.saturating_add(1) };
+        self.passed = if is_chosen { 0 } else { self.passed.saturating_add(1) };
+        self.passed_since_late = if is_chosen && is_late { 0 } else { self.passed_since_late.saturating_add(1) };
         let workers = self.capacity.ready(now).zip(self.capacity.on_their_way(now));
         // Workers that have as much as they can do show it themselves.
         let is_seen = |ready: u32| {
@@ -303,20 +291,6 @@ impl Supply {
     /// Its breaker closed.
     pub(crate) fn reopened(&mut self) {
         self.ramp.reopened();
-    }
-}
-
-impl Ask {
-    /// What is asked for by a prompt of so many tokens and an answer that is limited so, or is expected to be so long.
-    pub(crate) fn new(prompt_tokens: u64, limit: Option<u64>, mean: f64, choices: u64, per_second: f64) -> Self {
-        /// Without a limit, some more than the mean is expected.
-        const MARGIN: f64 = 1.1;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an answer's length")]
-        let expected = (mean * MARGIN) as u64;
-        let answer = limit.unwrap_or(expected).saturating_mul(choices);
-        let completion_tokens = limit.map_or(mean, |limit| mean.min(real(limit)));
-        let limited_tokens = prompt_tokens.saturating_add(answer);
-        Self { prompt_tokens, limited_tokens, completion_tokens, per_second, is_stale: false }
     }
 }
 

@@ -196,9 +196,13 @@ fn seconds_of_load(hand: &mut Hand, seconds: usize, takes: impl Fn(usize) -> Dur
         hand.pass(50 * MS);
         let (over, others) = under_way.into_iter().partition(|(at, _)| *at <= hand.now);
         under_way = others;
-        over.into_iter().for_each(|(_, request)| hand.serve(request));
+        for (_, request) in over {
+            hand.serve(request);
+        }
     }
-    under_way.into_iter().for_each(|(_, request)| hand.serve(request));
+    for (_, request) in under_way {
+        hand.serve(request);
+    }
     asked
 }
 
@@ -214,7 +218,9 @@ fn refuses_together(hand: &mut Hand, calls: usize, retry_after: Option<Duration>
         }
         !is_refused || request.attempt().is_some()
     });
-    requests.into_iter().for_each(|(request, _)| hand.serve(request));
+    for (request, _) in requests {
+        hand.serve(request);
+    }
 }
 
 /// A burst that is refused teaches at most that the upstream serves what it served before: ten seconds later it has its share.
@@ -249,7 +255,10 @@ fn a_target_that_was_late_in_a_burst_is_soon_tried_again() {
     let slow = seconds_of_load(&mut hand, 20, |target| if target == 0 { 6 * S } else { 200 * MS });
     assert!(slow[10..].iter().sum::<u32>() <= 20, "late calls in each second: {slow:?}");
     for window in slow.windows(8) {
-        assert!(window.iter().sum::<u32>() >= 1, "as soon as the one that tried has been answered, the next tries: {slow:?}");
+        assert!(
+            window.iter().sum::<u32>() >= 1,
+            "as soon as the one that tried has been answered, the next tries: {slow:?}"
+        );
     }
     let asked = seconds_of_load(&mut hand, 10, |_| 200 * MS);
     assert!(asked[4..].iter().all(|calls| *calls >= 13), "of 20 a second {asked:?}");
