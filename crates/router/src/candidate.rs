@@ -20,6 +20,8 @@ const USUAL_SLO: Duration = Duration::from_secs(2);
 const FRESH: Duration = Duration::from_millis(600);
 /// A target that misses the SLO with this probability is no good alternative.
 const LATE: f64 = 0.25;
+/// Where fewer requests than this come in a second, a worker that has nothing to do may be stopped before the next one.
+const SELDOM: f64 = 2.0;
 /// When a full upstream is expected to have room again.
 pub(crate) const FULL_PAUSE: Duration = Duration::from_secs(1);
 
@@ -57,6 +59,8 @@ pub struct Candidate {
     pub expected_cost: Option<NanoUsd>,
     /// What a request of the model costs there on average, in nano-dollars.
     pub(crate) usual_cost: Option<f64>,
+    /// Whether a worker is ready there that has nothing to do, and may be stopped before the next request comes.
+    pub(crate) is_resting: bool,
     /// Whether the prompt, by its size, is longer than the context.
     pub is_too_long: bool,
     /// The probability that its first token is late.
@@ -198,6 +202,7 @@ impl Situation<'_> {
             meets_slo: slo.is_none_or(|slo| !state.supply().has_answered() || outlook.first_token <= slo),
             expected_cost: self.expected_cost(upstream),
             usual_cost: None,
+            is_resting: outlook.is_cold == Some(false) && state.in_flight() == 0 && self.per_second < SELDOM,
             is_too_long: upstream.spec.context_tokens.is_some_and(|context| context < facts.prompt_tokens),
             miss: outlook.miss,
             time: if is_untried { 0.0 } else { predicted.as_secs_f64() + state.penalty_s(now) }

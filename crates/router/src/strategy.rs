@@ -19,6 +19,10 @@ use crate::{
     share::Accrual,
 };
 
+/// What a call is worth that keeps a worker from being stopped, in mean costs: the next request would pay for its start, or wait for
+/// it. Less than the largest deficit counts, so that shares are held nevertheless.
+const KEPT_READY: f64 = 0.9;
+
 /// What the terms of a score are measured in.
 #[derive(Debug, Clone)]
 pub struct Scale {
@@ -115,7 +119,8 @@ fn rank_by(
             miss: candidate.miss,
             time: candidate.time,
             deficit: owed(candidate),
-            bonus: usual(candidate) / scale.mean_cost.max(f64::MIN_POSITIVE),
+            bonus: usual(candidate) / scale.mean_cost.max(f64::MIN_POSITIVE)
+                + if candidate.is_resting { KEPT_READY } else { 0.0 },
         };
         candidate.score = weights.score(&terms, scale.mean_cost, dearest, &scale.z);
         terms.deficit = 0.0;

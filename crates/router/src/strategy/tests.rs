@@ -29,6 +29,7 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
                 meets_slo: miss < 0.5,
                 expected_cost: cost.map(NanoUsd),
                 usual_cost: None,
+                is_resting: false,
                 is_too_long: false,
                 miss,
                 time,

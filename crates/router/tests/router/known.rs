@@ -263,3 +263,21 @@ fn a_target_that_was_late_in_a_burst_is_soon_tried_again() {
     let asked = seconds_of_load(&mut hand, 10, |_| 200 * MS);
     assert!(asked[4..].iter().all(|calls| *calls >= 13), "of 20 a second {asked:?}");
 }
+
+/// Where a request comes every two seconds, one that goes elsewhere may cost a worker that was ready: small debts are no reason.
+/// In the long run the share is held nevertheless.
+#[test]
+fn at_little_traffic_a_worker_that_is_ready_is_kept_so_within_the_share() {
+    let mut hand = pair(StrategyName::Balanced);
+    let mut asked = Vec::new();
+    for _ in 0..600 {
+        hand.has_running(1);
+        let (request, start) = hand.begin();
+        asked.push(start.attempt.target);
+        serve_after(&mut hand, request, 400 * MS);
+        hand.pass(1_500 * MS);
+    }
+    assert!(asked[..20].iter().all(|target| *target == 0), "{:?}", &asked[..20]);
+    let share = |part: &[usize]| part.iter().filter(|target| **target == 0).count() * 100 / part.len();
+    assert!((78..=82).contains(&share(&asked[300..])), "{} %", share(&asked[300..]));
+}
