@@ -194,7 +194,8 @@ impl RequestContext {
     /// The answer is complete. Returns what must be done before its end is released.
     pub(crate) fn served(&mut self) -> Option<BoxFuture<'static, ()>> {
         let now = self.clock.now();
-        self.engine(|engine, state, _| engine.served(state, now));
+        let tokens = self.progress.usage.map(|usage| usage.completion_tokens);
+        self.engine(|engine, state, _| engine.served(state, tokens, now));
         self.end_attempt(Outcome::Served, now);
         self.end(RequestOutcome::Served, now)
     }

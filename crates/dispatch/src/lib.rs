@@ -163,9 +163,8 @@ impl Router {
         let no_such_model = || RouterError::NoSuchModel(name.to_owned());
         let Choice { model, target } = table.choose(name).ok_or_else(no_such_model)?;
         let (facts, named) = (serve::facts(request), target.map(|target| Named { target, falls_back }));
-        let mut rng = SmallRng::seed_from_u64(self.seed.load(Ordering::Relaxed));
         let now = self.clock.now();
-        let decision = table.with(model.group, |engine| engine.explain(&model, &facts, named, now, &mut rng).clone());
+        let decision = table.with(model.group, |engine| engine.explain(&model, &facts, named, now).clone());
         Ok((model, decision))
     }
 

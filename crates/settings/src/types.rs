@@ -191,6 +191,10 @@ pub struct Upstream {
     pub default_max_tokens: Option<u64>,
     /// Most requests in progress there.
     pub max_in_flight: u32,
+    /// Requests that one of its workers serves at a time, if that is known.
+    pub worker_slots: Option<u32>,
+    /// What its provider allows, as far as that is configured.
+    pub limits: router::Limits,
     /// When to give up.
     pub timeouts: Timeouts,
     /// How it charges, if known.

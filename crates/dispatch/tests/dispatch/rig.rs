@@ -73,6 +73,9 @@ pub(crate) fn upstream(id: &str, fake: &Arc<Fake>) -> Wired {
         features: Features { tools: true, images: true, json_schema: true },
         context_tokens: None,
         max_in_flight: 1_000,
+        default_max_tokens: None,
+        worker_slots: None,
+        limits: router::Limits::default(),
         timeouts: Timeouts { first_token: 5 * S, gap: 3 * S },
         capacity_poll: S,
     };

@@ -40,7 +40,7 @@ proptest! {
             let mut request = hand.request("m");
             let mut rng = hand.rng.clone();
             let model = hand.model("m");
-            let mut explain = || hand.engine.explain(&model, &CHAT, None, hand.now, &mut rng.clone()).clone();
+            let mut explain = || hand.engine.explain(&model, &CHAT, None, hand.now).clone();
             let (explained, again) = (explain(), explain());
             prop_assert_eq!(&explained.candidates, &again.candidates);
             prop_assert_eq!(explained.candidates.len() + explained.excluded.len(), 3);

@@ -11,4 +11,6 @@ mod groups;
 #[cfg(test)]
 mod hand;
 #[cfg(test)]
+mod known;
+#[cfg(test)]
 mod schedules;

@@ -162,6 +162,7 @@ impl ExcludedView {
             Excluded::Unfit(Unfit::Context) => ("its context is too short", None),
             Excluded::Blocked(Blocked::Broken(until)) => ("its breaker is open", Some(until)),
             Excluded::Blocked(Blocked::Parked(until)) => ("it asked to be left alone", Some(until)),
+            Excluded::Blocked(Blocked::Spent(until)) => ("its limits for this minute are used up", Some(until)),
             Excluded::Blocked(Blocked::Full) => ("it has as many calls as it may", None),
             Excluded::Barred | Excluded::Asked => ("it was asked already", None),
         };
