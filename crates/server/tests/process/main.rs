@@ -9,6 +9,8 @@ mod descriptors;
 #[cfg(test)]
 mod log;
 #[cfg(test)]
+mod recorded;
+#[cfg(test)]
 mod router;
 #[cfg(test)]
 mod tls;
