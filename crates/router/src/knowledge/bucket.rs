@@ -329,11 +329,7 @@ mod tests {
     fn nothing_left_of_an_unknown_limit_is_not_for_ever() {
         let mut bucket = Bucket::new(MINUTE, None, at(0.0));
         bucket.correct(0.0, 0.0, true, at(0.0));
-        assert_eq!(
-            (bucket.limit(at(0.0)), bucket.fits(1.0, 0.0, at(0.0))),
-            (None, Fit::Now),
-            "nothing tells the limit"
-        );
+        assert_eq!((bucket.limit(at(0.0)), bucket.fits(1.0, 0.0, at(0.0))), (None, Fit::Now), "nothing tells the limit");
         (0..30).for_each(|_| bucket.succeeded(1.0, at(0.0)));
         bucket.correct(0.0, 0.0, true, at(0.0));
         assert_eq!(bucket.fits(1.0, 0.0, at(0.0)), Fit::At(at(2.0)));

@@ -249,10 +249,7 @@ fn a_target_that_was_late_in_a_burst_is_soon_tried_again() {
     let slow = seconds_of_load(&mut hand, 20, |target| if target == 0 { 6 * S } else { 200 * MS });
     assert!(slow[10..].iter().sum::<u32>() <= 20, "late calls in each second: {slow:?}");
     for window in slow.windows(8) {
-        assert!(
-            window.iter().sum::<u32>() >= 1,
-            "as soon as the one that tried has been answered, the next tries: {slow:?}"
-        );
+        assert!(window.iter().sum::<u32>() >= 1, "as soon as the one that tried has been answered, the next tries: {slow:?}");
     }
     let asked = seconds_of_load(&mut hand, 10, |_| 200 * MS);
     assert!(asked[4..].iter().all(|calls| *calls >= 13), "of 20 a second {asked:?}");
