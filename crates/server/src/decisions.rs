@@ -3,7 +3,7 @@
 mod files;
 mod log;
 pub(crate) mod query;
-pub(crate) mod record;
+mod record;
 mod ring;
 mod view;
 

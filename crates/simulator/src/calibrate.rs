@@ -183,14 +183,15 @@ impl Fit {
         let drawn = draws(alone, clean.len());
         let predicted: Vec<f64> =
             clean.iter().zip(&drawn).map(|(call, drawn)| drawn + call.prompt_tokens * per_token).collect();
-        self.fitted.first_token = Goodness::of(&predicted, points.iter().map(|(_, seen)| *seen).collect());
+        let seen: Vec<f64> = points.iter().map(|(_, seen)| *seen).collect();
+        self.fitted.first_token = Goodness::of(&predicted, &seen);
         let Some(line) = tokens else { return };
         let whole = clean.iter().zip(&predicted).filter_map(|(call, first)| {
             let took = call.completion_tokens? * (line.at_zero + line.slope * others(call));
             Some((first + took, call.end))
         });
         let (predicted, seen): (Vec<f64>, Vec<f64>) = whole.unzip();
-        self.fitted.end = Goodness::of(&predicted, seen);
+        self.fitted.end = Goodness::of(&predicted, &seen);
     }
 
     /// The time to the first token of an empty prompt, and what a token of the prompt adds.
@@ -307,9 +308,9 @@ impl Fit {
 }
 
 impl Goodness {
-    fn of(predicted: &[f64], seen: Vec<f64>) -> Option<Self> {
+    fn of(predicted: &[f64], seen: &[f64]) -> Option<Self> {
         let both = |values: &[f64]| Some((fit::median(values)?, fit::quantile(values, 0.9)?));
-        let ((predicted_median, predicted_p90), (seen_median, seen_p90)) = (both(predicted)?, both(&seen)?);
+        let ((predicted_median, predicted_p90), (seen_median, seen_p90)) = (both(predicted)?, both(seen)?);
         Some(Self { samples: seen.len(), predicted_median, seen_median, predicted_p90, seen_p90 })
     }
 }

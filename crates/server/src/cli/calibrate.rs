@@ -74,13 +74,13 @@ pub(super) fn providers(file: Option<&Path>) -> anyhow::Result<Providers> {
 }
 
 fn report(calibration: &Calibration, unreadable: usize, out: Option<&Path>) -> String {
-    let mut text = calibration.report();
-    if unreadable > 0 {
-        text.push_str(&format!("\n\nnote: {unreadable} lines could not be read and were left out"));
-    }
-    text.push_str(&match out {
-        Some(out) => format!("\n\nwritten to {}, for llm-router simulate --providers", out.display()),
-        None => "\n\n--out FILE writes this for llm-router simulate --providers".to_owned(),
-    });
-    text
+    let left_out = match unreadable {
+        0 => String::new(),
+        lines => format!("\n\nnote: {lines} lines could not be read and were left out"),
+    };
+    let written = match out {
+        Some(out) => format!("written to {}, for llm-router simulate --providers", out.display()),
+        None => "--out FILE writes this for llm-router simulate --providers".to_owned(),
+    };
+    format!("{}{left_out}\n\n{written}", calibration.report())
 }

@@ -104,7 +104,8 @@ impl Router {
                 "prompt_tokens": prompt_tokens, "completion_tokens": tokens,
             }],
         });
-        self.log.push_str(&format!("{record}\n"));
+        self.log += &record.to_string();
+        self.log.push('\n');
     }
 }
 
