@@ -216,6 +216,9 @@ pub trait Observer: Send + Sync {
 
     /// What must be done before the end of a complete answer is released; `None` if nothing must.
     fn settle(&self, ended: &RequestEnded) -> Option<BoxFuture<'static, ()>>;
+
+    /// The service ends: returns once everything that was told is where it belongs.
+    fn close(&self) {}
 }
 
 /// The way to the observer. It knows whether the router stops: what is dropped then was not left by its client.

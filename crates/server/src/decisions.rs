@@ -41,6 +41,13 @@ impl DecisionRecords {
         }
         Ok(Some(Arc::new(Self { ring: Ring::new(settings.ring), log })))
     }
+
+    /// The service ends: what is still to be written is written.
+    pub(crate) fn close(&self) {
+        if let Some(log) = &self.log {
+            log.close();
+        }
+    }
 }
 
 impl Recorder for DecisionRecords {

@@ -172,9 +172,14 @@ impl Lifecycle {
                 }
             });
         }
-        actix_web::rt::spawn(stop::when_told(self.orders, self.patience, app, handles, socket));
+        actix_web::rt::spawn(stop::when_told(self.orders, self.patience, app.clone(), handles, socket));
         ready.send(()).map_err(io::Error::other)?;
         let (public, admin) = futures_util::future::join(public, admin).await;
+        // Not left to the last owner: threads that are about to end may hold it longer than the process lives.
+        app.observer.close();
+        if let Some(records) = &app.records {
+            records.close();
+        }
         public.and(admin)
     }
 }

@@ -37,7 +37,7 @@ pub(crate) struct LogCounters {
 pub(super) struct Log {
     waiting: Arc<Waiting>,
     counters: LogCounters,
-    writer: Option<JoinHandle<()>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Default)]
@@ -63,30 +63,34 @@ impl Log {
         let writer = Writer { files, counters: counters.clone(), lines: Vec::new(), records: 0, told_at: None };
         let shared = waiting.clone();
         let thread = std::thread::Builder::new().name("decision-log".into());
-        let writer = Some(thread.spawn(move || writer.run(&shared))?);
+        let writer = Mutex::new(Some(thread.spawn(move || writer.run(&shared))?));
         Ok(Self { waiting, counters, writer })
     }
 
     /// Leaves a record to the thread.
     pub(super) fn push(&self, kept: Kept) {
         let mut records = self.waiting.records.lock();
-        if records.list.len() < MOST_WAITING {
+        if records.list.len() < MOST_WAITING && !records.is_stopping {
             records.list.push(kept);
             return;
         }
         drop(records);
         self.counters.dropped.inc();
     }
+
+    /// Writes the records that are there, and takes no more.
+    pub(super) fn close(&self) {
+        self.waiting.records.lock().is_stopping = true;
+        self.waiting.stop.notify_all();
+        if let Some(writer) = self.writer.lock().take() {
+            drop(writer.join());
+        }
+    }
 }
 
 impl Drop for Log {
-    /// Waits for the records that are there.
     fn drop(&mut self) {
-        self.waiting.records.lock().is_stopping = true;
-        self.waiting.stop.notify_all();
-        if let Some(writer) = self.writer.take() {
-            drop(writer.join());
-        }
+        self.close();
     }
 }
 
