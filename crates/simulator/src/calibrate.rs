@@ -107,7 +107,7 @@ impl Fit {
         calls.upstream.clone_into(&mut settings.id);
         let fitted = Fitted {
             id: settings.id.clone(),
-            calls: calls.calls.len(),
+            calls: calls.begun.len(),
             parameters: Vec::new(),
             first_token: None,
             end: None,
@@ -159,7 +159,7 @@ impl Fit {
     /// The time to the first token and the time that a token takes.
     fn times(&mut self, calls: &Calls<'_>) {
         let clean: Vec<&Call<'_>> =
-            calls.calls.iter().filter(|call| call.waiting == 0 && !is_cold(call) && call.seen.is_some()).collect();
+            calls.begun.iter().filter(|call| call.waiting == 0 && !is_cold(call) && call.seen.is_some()).collect();
         let (base, names) = match self.settings.model {
             Model::RunPod(_) => ("overhead", ["decode_tokens_per_second", "decode_slowdown"]),
             Model::Cerebras(_) => ("first_token", ["decode_tokens_per_second", ""]),
@@ -228,7 +228,7 @@ impl Fit {
             let tokens = call.completion_tokens.filter(|tokens| *tokens >= LEAST_TOKENS)?;
             Some((others(call), (call.end - call.first_token) / tokens)).filter(|(_, took)| *took > 0.0)
         };
-        let points: Vec<(f64, f64)> = calls.calls.iter().filter_map(point).collect();
+        let points: Vec<(f64, f64)> = calls.begun.iter().filter_map(point).collect();
         if points.len() < LEAST_CALLS {
             let why = format!("{} of {LEAST_CALLS} answers had {LEAST_TOKENS} tokens", points.len());
             [rate, slowdown].into_iter().filter(|name| !name.is_empty()).for_each(|name| self.keep(name, why.clone()));
@@ -268,7 +268,7 @@ impl Fit {
         const NAME: &str = "cold_start";
         let Model::RunPod(settings) = &mut self.settings.model else { return };
         let warm = |call: &Call<'_>| settings.overhead.median + call.prompt_tokens / settings.prefill_per_second;
-        let starts = calls.calls.iter().filter(|call| call.seen.is_some_and(Candidate::wakes));
+        let starts = calls.begun.iter().filter(|call| call.seen.is_some_and(Candidate::wakes));
         let starts: Vec<f64> = starts.map(|call| call.first_token - warm(call)).filter(|took| *took > 0.0).collect();
         let lost = match calls.lost_cold {
             0 => String::new(),

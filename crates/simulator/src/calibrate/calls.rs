@@ -30,7 +30,8 @@ pub(super) struct Calls<'a> {
     pub(super) upstream: &'a str,
     /// How it was seen last.
     pub(super) latest: &'a Candidate,
-    pub(super) calls: Vec<Call<'a>>,
+    /// In the order of their starts.
+    pub(super) begun: Vec<Call<'a>>,
     /// First calls that found no worker and ended without a first token.
     pub(super) lost_cold: usize,
     load: Load,
@@ -53,32 +54,32 @@ pub(super) fn by_upstream(log: &DecisionLog) -> Vec<Calls<'_>> {
 impl<'a> Calls<'a> {
     fn new(log: &'a DecisionLog, upstream: &'a str, latest: &'a Candidate) -> Self {
         let mut spans = Vec::new();
-        let mut calls = Vec::new();
+        let mut begun: Vec<Call<'a>> = Vec::new();
         let mut lost_cold = 0;
         for record in &log.records {
             for attempt in record.attempts.iter().filter(|attempt| attempt.upstream == upstream) {
                 let seen = seen(record, attempt);
                 spans.push(Span::of(record, attempt));
                 match Call::new(record, attempt, seen) {
-                    Some(call) => calls.push(call),
+                    Some(call) => begun.push(call),
                     None => lost_cold += usize::from(seen.is_some_and(Candidate::wakes) && record.stream),
                 }
             }
         }
         let load = Load::new(&spans);
-        for call in &mut calls {
+        for call in &mut begun {
             let first = call.start + call.first_token;
             call.waiting = load.waiting(call.start).saturating_sub(1);
             call.writing = load.mean_writing(first, call.start + call.end);
         }
-        calls.sort_by(|a, b| a.start.total_cmp(&b.start));
-        Self { upstream, latest, calls, lost_cold, load }
+        begun.sort_by(|a, b| a.start.total_cmp(&b.start));
+        Self { upstream, latest, begun, lost_cold, load }
     }
 
     /// How many calls each worker had, at the moments at which others waited in the queue. What is told of the queue is a
     /// few seconds old but where it has just changed; calls that were on their way, which takes `there` and `back`, had no slot.
     pub(super) fn when_full(&self, there: f64, back: f64) -> Vec<f64> {
-        let looks = self.calls.iter().filter_map(|call| Some((call.start, call.seen?)));
+        let looks = self.begun.iter().filter_map(|call| Some((call.start, call.seen?)));
         let mut last = None;
         let mut full = Vec::new();
         for (at, seen) in looks {
