@@ -104,7 +104,7 @@ fn requests(file: &Path, model: Option<&str>, warnings: &mut Vec<String>) -> any
     let trace = if DecisionLog::is_one(&text) {
         recorded(&name, &text, model, warnings)
     } else {
-        Ok(Trace::parse(&name, &text)?)
+        Trace::parse(&name, &text).map_err(Into::into)
     };
     trace.with_context(|| file.display().to_string())
 }
