@@ -1,6 +1,6 @@
 //! What is recorded of a request: the decision, the calls, the end.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use dispatch::{Outcome, Record, Recorder, RequestOutcome, Spare};
 use parking_lot::Mutex;
@@ -69,7 +69,7 @@ async fn a_request_that_falls_back_is_recorded_with_what_was_decided_first_and_b
         .map(|tried| (tried.ended.upstream.as_str(), tried.ended.role, tried.ended.outcome, tried.after))
         .collect();
     let failed = Outcome::Failed(ErrorKind::Unavailable);
-    let expected = [("a", Role::Primary, failed, 0 * MS), ("b", Role::Fallback, Outcome::Served, 30 * MS)];
+    let expected = [("a", Role::Primary, failed, Duration::ZERO), ("b", Role::Fallback, Outcome::Served, 30 * MS)];
     assert_eq!(calls, expected);
     assert_eq!(record.attempts[1].ended.first_token, Some(20 * MS));
     let closed = record.ended.as_ref().expect("it has ended");
@@ -112,7 +112,7 @@ async fn records_that_are_not_kept_are_used_again_and_hold_nothing_of_the_reques
     let returns = Arc::<Returns>::default();
     let (rig, a, b) = pair(returns.clone());
     a.always(fail(ErrorKind::Unavailable));
-    b.does(|request| good(request, 0 * MS));
+    b.does(|request| good(request, Duration::ZERO));
     for _ in 0..4 {
         rig.ask(&plain()).await.expect("served");
     }
