@@ -9,7 +9,7 @@ use crate::{
     history::History,
     knowledge::{bucket::Fit, length::Length, quota::Claim},
     table::Model,
-    upstream::{Ask, Blocked, State, Upstream},
+    upstream::{Ask, Blocked, BreakerState, State, Upstream},
 };
 
 /// A prompt this many times smaller in bytes than its tokens is impossible: only beyond it is a request refused unseen.
@@ -49,6 +49,12 @@ pub struct Candidate {
     pub deficit: f64,
     /// Whether a worker is up; `None` if unknown.
     pub is_ready: Option<bool>,
+    /// Workers that take calls; `None` if unknown.
+    pub ready_workers: Option<u32>,
+    /// Jobs that wait for a worker; `None` if unknown.
+    pub queued: Option<u32>,
+    /// Where its breaker stands.
+    pub breaker: BreakerState,
     /// Calls in flight.
     pub in_flight: u32,
     /// Predicted time to the first token; for a whole answer, to its end.
@@ -197,6 +203,9 @@ impl Situation<'_> {
             target,
             deficit: 0.0,
             is_ready: outlook.is_cold.map(|is_cold| !is_cold),
+            ready_workers: state.supply().ready_workers(now),
+            queued: state.supply().queued(now),
+            breaker: state.breaker(now),
             in_flight: state.in_flight(),
             first_token: state.supply().has_answered().then_some(predicted),
             meets_slo: slo.is_none_or(|slo| !state.supply().has_answered() || outlook.first_token <= slo),

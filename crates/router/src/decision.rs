@@ -84,6 +84,8 @@ pub struct Decision {
     pub at: Time,
     /// How the candidates were ordered.
     pub strategy: StrategyName,
+    /// How long the answer is thought to be, in tokens.
+    pub expected_completion: f64,
     /// Those that could serve it, in the order in which they are asked.
     pub candidates: Vec<Candidate>,
     /// Those that could not, and why.
@@ -104,6 +106,7 @@ impl Decision {
         let deficits = known.deficits();
         let Situation { model, history, now, .. } = *situation;
         (self.at, self.strategy, self.reason) = (now, model.spec.strategy, None);
+        self.expected_completion = situation.length.mean;
         self.look(situation, upstreams)?;
         // Repeats go round: whoever was asked least is asked next.
         if let Some(least) = self.candidates.iter().map(|candidate| history.attempts_at(candidate.target)).min() {

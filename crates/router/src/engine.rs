@@ -77,9 +77,10 @@ impl Engine {
         decision
     }
 
-    /// The latest decision, for the record: to be read before anything else is decided.
-    pub fn decision(&self) -> &Decision {
-        &self.decision
+    /// Takes the latest decision, for the record: to be called before anything else is decided. The lists of `spare` are used
+    /// for the next one, so that nothing is copied while the engine is locked.
+    pub fn take_decision(&mut self, spare: Decision) -> Decision {
+        std::mem::replace(&mut self.decision, spare)
     }
 
     /// Decides, debits the target and lets the call in.

@@ -2,7 +2,7 @@ use proptest::{collection::vec, option, prelude::*};
 use provider::NanoUsd;
 
 use super::{Candidate, Scale, StrategyName};
-use crate::{candidate::Hope, knowledge::score::Z};
+use crate::{candidate::Hope, knowledge::score::Z, upstream::BreakerState};
 
 fn scale() -> Scale {
     Scale { mean_cost: 2.0, z: Z::new(0.01) }
@@ -24,6 +24,9 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
                 target,
                 deficit,
                 is_ready,
+                ready_workers: None,
+                queued: None,
+                breaker: BreakerState::Closed,
                 in_flight,
                 first_token: None,
                 meets_slo: miss < 0.5,

@@ -169,16 +169,21 @@ impl State {
         self.closed(now).is_none()
     }
 
+    /// Where its breaker stands.
+    pub(crate) fn breaker(&self, now: Time) -> BreakerState {
+        match self.breaker.state(now) {
+            Standing::Closed => BreakerState::Closed,
+            Standing::HalfOpen => BreakerState::HalfOpen,
+            Standing::Open(_) => BreakerState::Open,
+        }
+    }
+
     /// What operators want to know.
     pub(crate) fn status(&mut self, spec: &UpstreamSpec, now: Time) -> Status {
         self.count_workers(spec, now);
         Status {
             in_flight: self.in_flight,
-            breaker: match self.breaker.state(now) {
-                Standing::Closed => BreakerState::Closed,
-                Standing::HalfOpen => BreakerState::HalfOpen,
-                Standing::Open(_) => BreakerState::Open,
-            },
+            breaker: self.breaker(now),
             capacity: self.workers.capacity(now),
             quota: self.quota.filter(|(_, at)| now - *at <= QUOTA_MEMORY).map(|(quota, _)| quota),
             worker_time: spec.gpu_rate().map(|_| self.workers.time()),

@@ -96,13 +96,22 @@ impl Supply {
     }
 
     fn load(&self, spec: &UpstreamSpec, in_flight: u32, now: Time) -> Load {
-        let queued = self.capacity.report(now).and_then(|(capacity, _)| capacity.queued);
-        Load { in_flight, ready: self.capacity.ready(now), slots: spec.worker_slots, queued }
+        Load { in_flight, ready: self.ready_workers(now), slots: spec.worker_slots, queued: self.queued(now) }
     }
 
     fn demand(load: Load, per_second: f64) -> Demand {
         let Load { in_flight, ready, slots, .. } = load;
         Demand { in_flight, ready, slots, per_second, is_catching_up: false }
+    }
+
+    /// Workers that can take a call now; `None` if unknown.
+    pub(crate) fn ready_workers(&self, now: Time) -> Option<u32> {
+        self.capacity.ready(now)
+    }
+
+    /// Jobs that wait for a worker, as it said last; `None` if unknown.
+    pub(crate) fn queued(&self, now: Time) -> Option<u32> {
+        self.capacity.report(now).and_then(|(capacity, _)| capacity.queued)
     }
 
     /// Whether no worker is ready; `None` if that is unknown.

@@ -2,7 +2,7 @@
 
 use proptest::{collection::vec, prelude::*, sample::select};
 use provider::ErrorKind;
-use router::{Action, StrategyName};
+use router::{Action, Decision, StrategyName};
 
 use crate::hand::{CHAT, Hand, MS, TIMEOUT, model, upstream};
 
@@ -45,7 +45,8 @@ proptest! {
             prop_assert_eq!(&explained.candidates, &again.candidates);
             prop_assert_eq!(explained.candidates.len() + explained.excluded.len(), 3);
             let action = hand.engine.arrived(&mut request, hand.now, &mut rng);
-            prop_assert_eq!(&hand.engine.decision().candidates, &explained.candidates, "the record says the same");
+            let recorded = hand.engine.take_decision(Decision::default());
+            prop_assert_eq!(&recorded.candidates, &explained.candidates, "the record says the same");
             let start = match action {
                 Action::Start(start) => start,
                 other => {

@@ -97,6 +97,11 @@ impl Call {
         Self(self.0.parameter(parameter(ParameterIn::Header, name, about, example).required(Required::False)))
     }
 
+    /// Takes a part of the query that may be left out.
+    pub(super) fn query(self, name: &str, about: &str, example: &str) -> Self {
+        Self(self.0.parameter(parameter(ParameterIn::Query, name, about, example).required(Required::False)))
+    }
+
     /// Takes a part of the path.
     pub(super) fn segment(self, name: &str, about: &str, example: &str) -> Self {
         Self(self.0.parameter(parameter(ParameterIn::Path, name, about, example).required(Required::True)))
