@@ -65,7 +65,8 @@ pub struct Candidate {
     pub expected_cost: Option<NanoUsd>,
     /// What a request of the model costs there on average, in nano-dollars.
     pub(crate) usual_cost: Option<f64>,
-    /// Whether a worker is ready there that has nothing to do, and may be stopped before the next request comes.
+    /// Whether a worker is ready there that has nothing to do, and may be stopped before the next request comes. Never of a
+    /// target whose share is 0.
     pub(crate) is_resting: bool,
     /// Whether the prompt, by its size, is longer than the context.
     pub is_too_long: bool,
@@ -211,7 +212,10 @@ impl Situation<'_> {
             meets_slo: slo.is_none_or(|slo| !state.supply().has_answered() || outlook.first_token <= slo),
             expected_cost: self.expected_cost(upstream),
             usual_cost: None,
-            is_resting: outlook.is_cold == Some(false) && state.in_flight() == 0 && self.per_second < SELDOM,
+            is_resting: self.model.shares()[target] > 0.0
+                && outlook.is_cold == Some(false)
+                && state.in_flight() == 0
+                && self.per_second < SELDOM,
             is_too_long: upstream.spec.context_tokens.is_some_and(|context| context < facts.prompt_tokens),
             miss: outlook.miss,
             time: if is_untried { 0.0 } else { predicted.as_secs_f64() + state.penalty_s(now) }
