@@ -36,8 +36,8 @@ pub(crate) struct Hope {
     pub(crate) is_nudged: bool,
     /// The time to the first token in seconds.
     pub(crate) wait_s: f64,
-    /// The same if nothing waited there.
-    pub(crate) alone_s: f64,
+    /// The same of a call without a prompt, if nothing waited there.
+    pub(crate) base_s: f64,
 }
 
 /// A target at one moment, for one request.
@@ -218,8 +218,7 @@ impl Situation<'_> {
                 && self.per_second < SELDOM,
             is_too_long: upstream.spec.context_tokens.is_some_and(|context| context < facts.prompt_tokens),
             miss: outlook.miss,
-            time: if is_untried { 0.0 } else { predicted.as_secs_f64() + state.penalty_s(now) }
-                / slo.unwrap_or(USUAL_SLO).as_secs_f64(),
+            time: if is_untried { 0.0 } else { predicted.as_secs_f64() + state.penalty_s(now) } / self.slo_s(),
             score: 0.0,
             score_in_time: 0.0,
             score_unowed: 0.0,
@@ -228,7 +227,7 @@ impl Situation<'_> {
                 may_probe: outlook.may_probe,
                 is_nudged: outlook.is_nudged,
                 wait_s: outlook.first_token.as_secs_f64(),
-                alone_s: outlook.alone_s,
+                base_s: outlook.base_s,
             },
         })
     }
@@ -287,6 +286,11 @@ impl Situation<'_> {
         let spec = &self.model.spec;
         let is_late = self.now - self.arrived >= spec.slo_first_token.unwrap_or(USUAL_SLO);
         is_late && spec.strategy.strategy().looks_ahead()
+    }
+
+    /// What a first token may take, in seconds.
+    pub(crate) fn slo_s(&self) -> f64 {
+        self.model.spec.slo_first_token.unwrap_or(USUAL_SLO).as_secs_f64()
     }
 
     /// Whether the request has just come.

@@ -13,8 +13,13 @@ use crate::{
 };
 use provider::Time;
 
-/// How much longer than without anything that waits there a first token may take, before the request is better held.
-const MOST_SLOWED: f64 = 3.0;
+/// Before a request is better held, a first token may take so many times the SLO: where the request may still be in time, and
+/// where it is late already.
+const MOST_SLOS: f64 = 1.0;
+const MOST_SLOS_STALE: f64 = 2.0;
+/// The same as a multiple of what a call without a prompt takes there if nothing waits, where that is more: an upstream that is slow
+/// itself is worth a call nevertheless. A request's own prompt counts for nothing here, or the longest would be served first.
+const MOST_SLOWED: f64 = 2.0;
 /// A request that misses the SLO with this probability is better held until the target has caught up.
 const HOPELESS: f64 = 0.6;
 
@@ -220,9 +225,9 @@ impl Decision {
         }
         let is_hopeful =
             if situation.is_fresh() { best.miss < HOPELESS } else { best.miss < HOPELESS && best.hope.has_slot };
-        // What takes long by itself may take longer.
-        let longest = if situation.is_fresh() { 6.0 } else { 4.0 };
-        let is_useful = best.hope.has_slot && best.hope.wait_s < f64::max(longest, MOST_SLOWED * best.hope.alone_s);
+        let slos = if situation.is_stale() { MOST_SLOS_STALE } else { MOST_SLOS };
+        let longest = f64::max(slos * situation.slo_s(), MOST_SLOWED * best.hope.base_s);
+        let is_useful = best.hope.has_slot && best.hope.wait_s < longest;
         if is_hopeful || is_useful || best.hope.may_probe || situation.model.targets().len() == 1 {
             return Ok(());
         }

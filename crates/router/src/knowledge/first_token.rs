@@ -236,9 +236,9 @@ impl FirstToken {
         Prediction { median_s, spread: self.variance.sqrt(), wait_s, is_silent: silence_s >= self.least_silence_s() }
     }
 
-    /// The median time to the first token in seconds of a call that nothing waits before.
-    pub(crate) fn alone_s(&self, tokens: u64) -> f64 {
-        self.regression.predict([1.0, kilo(tokens), 0.0])
+    /// The median time to the first token in seconds of a call without a prompt that nothing waits before.
+    pub(crate) fn base_s(&self) -> f64 {
+        self.regression.predict([1.0, 0.0, 0.0])
     }
 
     /// How long a call waits for one before it to end.

@@ -39,7 +39,7 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
                 score: 0.0,
                 score_in_time: 0.0,
                 score_unowed: 0.0,
-                hope: Hope { has_slot: true, may_probe: false, is_nudged: false, wait_s: time, alone_s: time },
+                hope: Hope { has_slot: true, may_probe: false, is_nudged: false, wait_s: time, base_s: time },
             }
         };
         drawn.into_iter().enumerate().map(candidate).collect()

@@ -27,8 +27,8 @@ const PROBE_WARM: [(Duration, u32); 2] = [(Duration::from_secs(1), 20), (Duratio
 
 /// Nobody is made to wait longer than this for a slot, to show a scaler anything.
 const NUDGE_MOST_WAIT_S: f64 = 4.0;
-/// A request that has missed the SLO leaves this part of the room for those that have not.
-const LEFT_FOR_FRESH: u32 = 10;
+/// A request that has missed the SLO leaves this part of the room for those that have not: three tenths.
+const LEFT_FOR_FRESH: (u32, u32) = (3, 10);
 /// What a first token may take where no SLO is configured, as far as cold starts are concerned.
 const USUAL_LIMIT: Duration = Duration::from_secs(2);
 
@@ -65,8 +65,8 @@ pub(crate) struct Outlook {
     pub(crate) miss: f64,
     /// When its first token would come; when no worker is ready, once one is.
     pub(crate) first_token: Duration,
-    /// The time to the first token in seconds, if nothing waited there.
-    pub(crate) alone_s: f64,
+    /// The time to the first token of a call without a prompt in seconds, if nothing waited there.
+    pub(crate) base_s: f64,
     /// When its answer would end.
     pub(crate) end: Duration,
     /// Whether no worker is ready.
@@ -136,7 +136,8 @@ impl Supply {
         let mut demand = Self::demand(load, ask.per_second);
         if ask.is_stale {
             let most = self.ramp.most_in_flight(demand).unwrap_or(0);
-            demand.in_flight += most.div_ceil(LEFT_FOR_FRESH);
+            let (part, whole) = LEFT_FOR_FRESH;
+            demand.in_flight += most.saturating_mul(part).div_ceil(whole);
         }
         self.ramp.admits(demand, now)
     }
@@ -174,7 +175,7 @@ impl Supply {
             prediction,
             miss,
             first_token,
-            alone_s: self.first_token.alone_s(ask.prompt_tokens),
+            base_s: self.first_token.base_s(),
             end: self.decode.owed(first_token, ask.completion_tokens),
             is_cold,
             is_nudged: self.nudge.is_on(now) && prediction.wait_s < NUDGE_MOST_WAIT_S && !prediction.is_silent,

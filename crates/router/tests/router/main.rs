@@ -13,4 +13,6 @@ mod hand;
 #[cfg(test)]
 mod known;
 #[cfg(test)]
+mod overload;
+#[cfg(test)]
 mod schedules;
