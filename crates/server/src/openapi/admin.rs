@@ -85,6 +85,6 @@ fn add_decisions(document: &mut Document) {
         .query("request_id", "the id that the response named", "req-1882b261cc0a4c6a00000000")
         .query("model", "a public name", "llama-3.1-8b")
         .query("team", "a team of `[[keys]]`", "growth")
-        .query("limit", &format!("most records, 1 to {MOST}; 100 by default"), "10");
+        .query_number("limit", "most records; 100 by default", MOST, 10);
     document.add(HttpMethod::Get, "/admin/decisions", call.answer(200, found).errors(errors, &[]));
 }
