@@ -81,8 +81,7 @@ impl Launch {
         Rig { emulator, running: Some(running), client, admin }
     }
 
-    /// The configuration, in front of the emulator at this address.
-    pub fn config(&self, emulator: &str) -> Config {
+    fn config(&self, emulator: &str) -> Config {
         let env = |name: &str| {
             if matches!(name, "EMULATOR" | "EMULATOR_URL") {
                 return Some(emulator.to_owned());

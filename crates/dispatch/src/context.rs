@@ -14,7 +14,6 @@ use crate::{
     event::{
         AttemptEnded, Estimate, Event, EventSink, Failure, Outcome, RequestEnded, RequestInfo, RequestOutcome, Route,
     },
-    record::{Closed, Draft, RecordSink},
     table::Table,
 };
 
@@ -51,8 +50,6 @@ pub(crate) struct RequestContext {
     upstream_time: Duration,
     wait_time: Duration,
     first_token: Option<Duration>,
-    /// What is written down of it, if anything is.
-    record: Option<Draft>,
     is_over: bool,
 }
 
@@ -65,7 +62,6 @@ impl RequestContext {
         rng: SmallRng,
         arrived: Time,
     ) -> Self {
-        let record = sink.records.as_ref().map(RecordSink::begin);
         Self {
             info,
             sink,
@@ -82,7 +78,6 @@ impl RequestContext {
             upstream_time: Duration::ZERO,
             wait_time: Duration::ZERO,
             first_token: None,
-            record,
             is_over: false,
         }
     }
@@ -91,18 +86,6 @@ impl RequestContext {
     fn engine<R>(&mut self, work: impl FnOnce(&mut Engine, &mut RequestState, &mut SmallRng) -> R) -> R {
         let Self { table, state, rng, .. } = self;
         table.with(state.model().group, |engine| work(engine, state, rng))
-    }
-
-    /// The same for work that decides. The decision is recorded unless one was acted on already.
-    fn decide(&mut self, work: impl FnOnce(&mut Engine, &mut RequestState, &mut SmallRng) -> Action) -> Action {
-        let Self { table, state, rng, record, latest, .. } = self;
-        table.with(state.model().group, |engine| {
-            let action = work(engine, state, rng);
-            if let Some(record) = record.as_mut().filter(|_| latest.is_none()) {
-                record.take_decision(engine);
-            }
-            action
-        })
     }
 
     /// The upstream of the latest attempt.
@@ -143,7 +126,7 @@ impl RequestContext {
 
     /// The request begins.
     pub(crate) fn arrived(&mut self, now: Time) -> Action {
-        self.decide(|engine, state, rng| engine.arrived(state, now, rng))
+        self.engine(|engine, state, rng| engine.arrived(state, now, rng))
     }
 
     /// The wait for another chance begins.
@@ -156,7 +139,7 @@ impl RequestContext {
     /// The wait for another chance is over.
     pub(crate) fn timer(&mut self) -> Action {
         let now = self.clock.now();
-        self.decide(|engine, state, rng| engine.timer(state, now, rng))
+        self.engine(|engine, state, rng| engine.timer(state, now, rng))
     }
 
     /// The call of `attempt` begins.
@@ -211,8 +194,7 @@ impl RequestContext {
     /// The answer is complete. Returns what must be done before its end is released.
     pub(crate) fn served(&mut self) -> Option<BoxFuture<'static, ()>> {
         let now = self.clock.now();
-        let tokens = self.progress.usage.map(|usage| usage.completion_tokens);
-        self.engine(|engine, state, _| engine.served(state, tokens, now));
+        self.engine(|engine, state, _| engine.served(state, now));
         self.end_attempt(Outcome::Served, now);
         self.end(RequestOutcome::Served, now)
     }
@@ -277,9 +259,6 @@ impl RequestContext {
         };
         self.is_calling = false;
         self.sink.observer.on(&Event::AttemptEnded(&ended));
-        if let Some(record) = &mut self.record {
-            record.tried(attempt.started - self.arrived, ended);
-        }
     }
 
     fn estimate(&self, outcome: Outcome) -> Option<Estimate> {
@@ -313,12 +292,7 @@ impl RequestContext {
             config_version: self.table.version.clone(),
         };
         self.sink.observer.on(&Event::RequestEnded(&ended));
-        let settlement = if outcome == RequestOutcome::Served { self.sink.observer.settle(&ended) } else { None };
-        if let (Some(records), Some(record)) = (&self.sink.records, self.record.take()) {
-            let (model, facts) = (self.state.model().clone(), *self.state.facts());
-            records.keep(record, Closed { model, facts, request: ended });
-        }
-        settlement
+        if outcome == RequestOutcome::Served { self.sink.observer.settle(&ended) } else { None }
     }
 }
 

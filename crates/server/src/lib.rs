@@ -10,7 +10,6 @@ mod chunks;
 pub mod cli;
 mod clock;
 mod connections;
-mod decisions;
 mod demo;
 mod error;
 mod limits;

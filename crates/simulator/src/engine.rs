@@ -9,7 +9,7 @@ mod driver;
 
 use std::sync::Arc;
 
-use router::{Table, TableError, UpstreamSpec};
+use router::{Table, TableError};
 use settings::{Config, ProviderSettings};
 
 use crate::{
@@ -61,9 +61,7 @@ pub fn entrant(name: &str, config: &Config, model: &str, providers: &Providers) 
     let targets: Vec<_> = targets.collect();
     let upstreams = matched(&targets, &providers.upstreams)?;
     let has_capacity: Vec<bool> = targets.iter().map(|upstream| tells_capacity(&upstream.provider)).collect();
-    // Simulated upstreams count what is used, not what is asked for.
-    let spec_of = |upstream: &settings::Upstream| UpstreamSpec { default_max_tokens: None, ..upstream.spec() };
-    let specs = || config.upstreams.iter().map(spec_of).collect();
+    let specs = || config.upstreams.iter().map(settings::Upstream::spec).collect();
     let table = Table::new(&config.version, specs(), vec![spec], None)?;
     let Some(model) = table.models().next().cloned() else { return Err(no_model()) };
     let places: Arc<[calls::Place]> =

@@ -24,8 +24,6 @@ mod limits;
 #[cfg(test)]
 mod poison;
 #[cfg(test)]
-mod records;
-#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod reload;
