@@ -142,7 +142,9 @@ fn truncate(message: &str) -> String {
 /// that neither clock has to be right.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    if let Some(millis) = text("retry-after-ms").and_then(|text| text.trim().parse::<u64>().ok()) {
+    // Rust would read a number with a sign as well, which no server sends.
+    let millis = text("retry-after-ms").map(str::trim).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    if let Some(millis) = millis.and_then(|text| text.parse().ok()) {
         return Some(Duration::from_millis(millis));
     }
     let value = text(RETRY_AFTER.as_str())?;

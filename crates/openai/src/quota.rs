@@ -47,10 +47,10 @@ pub fn quota_reset(headers: &HeaderMap, window: &str) -> Option<Duration> {
     headers.get(format!("x-ratelimit-reset-{window}")).and_then(|value| duration(value.to_str().ok()?))
 }
 
-/// Reads seconds or a duration such as `1h2m3.5s`.
+/// Reads seconds or a duration such as `1h2m3.5s`, without a sign.
 pub(crate) fn duration(text: &str) -> Option<Duration> {
     let text = text.trim();
-    if let Ok(seconds) = text.parse::<f64>() {
+    if let Some(seconds) = text.parse::<f64>().ok().filter(|_| !text.starts_with('+')) {
         return Duration::try_from_secs_f64(seconds).ok();
     }
     let mut total = Duration::ZERO;
