@@ -180,7 +180,7 @@ fn warn_of_overrides() {
 /// How long a server that was told twice may take; then the process ends under it.
 const LAST_PATIENCE: Duration = Duration::from_millis(900);
 
-/// Says `welcome` once signals are heard, and waits for the end.
+/// Says `welcome` once signals are handled, and waits for the end.
 fn until_told_to_stop(running: Running, welcome: &str) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let has_ended = runtime.block_on(async {

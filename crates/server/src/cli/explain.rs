@@ -97,8 +97,8 @@ fn table(decision: &Value) -> String {
     )];
     let candidates = decision["candidates"].as_array().map(Vec::as_slice).unwrap_or_default();
     if !candidates.is_empty() {
-        let row = |[upstream, share, owed, ready, load, first, cost]: [&str; 7]| {
-            format!("  {upstream:<24} {share:>6} {owed:>7} {ready:>6} {load:>11} {first:>12} {cost:>14}")
+        let row = |[upstream, share, deficit, ready, load, first, cost]: [&str; 7]| {
+            format!("  {upstream:<24} {share:>6} {deficit:>7} {ready:>6} {load:>11} {first:>12} {cost:>14}")
         };
         lines.push(row(["would be asked", "share", "owed", "ready", "in flight", "first token", "expected cost"]));
         for candidate in candidates {

@@ -1,5 +1,5 @@
 //! Peak-EWMA, as Finagle, linkerd and tower do it: time to first token × (requests in flight + 1). A slower sample counts at
-//! once, a faster one slowly, and what was heard fades while nothing is.
+//! once, a faster one slowly, and what was recorded fades while nothing is.
 
 use super::engine::{Ask, Choice, Failed, Look, Rule, least};
 use crate::{
