@@ -112,7 +112,7 @@ async fn a_stream_s_text_comes_through_whatever_its_shape() {
 
 /// What ends a whole answer's reading reads alike on every route.
 #[tokio::test]
-async fn a_failure_of_a_whole_answer_is_told_as_a_chat_s_is() {
+async fn a_failure_of_a_whole_answer_is_reported_as_a_chat_s_is() {
     let head =
         |rest: &str| format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n{rest}\r\n");
     let answers = [

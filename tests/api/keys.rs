@@ -46,7 +46,7 @@ async fn only_a_known_key_is_let_in() {
 }
 
 #[tokio::test]
-async fn a_stranger_is_refused_before_the_body_is_read() {
+async fn a_request_without_a_key_is_refused_before_its_body_is_read() {
     let rig = launch().start();
     let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
         content-length: 1000000\r\n\r\n";

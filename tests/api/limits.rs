@@ -195,7 +195,7 @@ async fn a_request_counts_for_the_calls_that_come_of_it() {
 }
 
 #[tokio::test]
-async fn a_request_that_never_fits_is_told_so_and_reaches_nobody() {
+async fn a_request_above_the_limit_is_a_400_and_reaches_no_upstream() {
     for (limits, setting) in [("concurrent = 2", "concurrent"), ("requests_per_minute = 1000000, burst = 2", "burst")] {
         let rig = launch_ensembles(limits);
         for (path, body, calls) in requests().into_iter().filter(|(.., calls)| *calls > 2) {

@@ -75,7 +75,7 @@ async fn uploads_of_unknown_length_share_one_budget() {
             upload.answer().await
         })
         .collect();
-    // Some have room and are waited for; the others are told at once.
+    // Some have room and are waited for; the others are refused at once.
     let refused = uploads.next().await.expect("an answer");
     assert_eq!(status(&refused), 503, "{refused}");
     assert!(refused.contains("\"overloaded\"") && refused.contains("retry-after: 1\r\n"), "{refused}");

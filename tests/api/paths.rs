@@ -8,7 +8,7 @@ use reqwest::Method;
 use crate::common::{Raw, Refusal, launch, received, status, still_serves};
 
 #[tokio::test]
-async fn a_wrong_method_is_told_the_right_one() {
+async fn a_wrong_method_is_a_405_that_names_the_right_ones() {
     let rig = launch().start();
     let posts = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/generate", "/v1/generate/batch"];
     let gets = ["/v1/models", "/v1/models/llama", "/livez", "/readyz", "/openapi.json"];
@@ -92,7 +92,7 @@ fn headers(head: &str) -> BTreeMap<String, String> {
 }
 
 #[tokio::test]
-async fn a_browser_s_preflight_is_told_that_it_is_not_answered_here() {
+async fn a_browser_s_preflight_is_a_405_that_says_why() {
     let rig = launch().start();
     let preflight = async |listener: &Client, path: &str| {
         let request = listener
@@ -156,7 +156,7 @@ async fn a_path_that_is_not_served_names_those_that_are() {
 }
 
 #[tokio::test]
-async fn a_misspelt_path_is_told_the_right_one() {
+async fn a_misspelt_path_is_a_404_that_names_the_right_one() {
     let rig = launch().start();
     let (slash, end, before) = ("ends in a slash too many", "leave out the slash at the end", "a part too many");
     let (base, twice) = ("a client's base URL must end in /v1", "has /v1 twice");

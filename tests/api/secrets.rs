@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 /// Stands in every prompt.
 const PROMPT: &str = "canary-in-the-prompt";
-/// Sent as a key that nobody knows.
+/// Sent as an unknown key.
 const WRONG_KEY: &str = "sk-canary-wrong-key";
 
 async fn everything_that_can_be_said(rig: &Rig) -> Vec<String> {
@@ -62,7 +62,7 @@ async fn errors(rig: &Rig, body: &Value) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn no_key_and_no_prompt_is_told_to_anybody() {
+async fn no_key_and_no_prompt_is_in_any_output() {
     let log = std::env::temp_dir().join(format!("llm-router-access-{}.log", std::process::id()));
     // Too little time to wait for a repeat.
     let config = format!("{RUNPOD_LB}{CEREBRAS}{BALANCED}deadline_ms = 1200\n");

@@ -154,7 +154,7 @@ impl Plan {
 async fn assert_unharmed(rig: &Rig, good: &[Answer]) {
     assert_eq!(good.len(), REQUESTS / 2);
     for answer in good {
-        // Any other reason tells that an upstream was parked, broken or gave way to the other.
+        // Any other reason means that an upstream was parked, broken or passed over.
         assert_eq!((answer.status, answer.reason()), (200, "share"), "{}", answer.text);
     }
     let metrics = rig.metrics().await;

@@ -105,7 +105,7 @@ async fn cerebras_answers_when_nobody_listens_at_runpod() {
     assert_all_answered_by(&Rig::start(settings(), &text), "cerebras", "closed port").await;
 }
 
-/// After an outage RunPod is first paid back what it is owed: 50 requests at most, which at a share of 0.8 takes 250 that
+/// After an outage RunPod is first sent its deficit: 50 requests at most, which at a share of 0.8 takes 250 that
 /// it serves all alone. Then Cerebras gets a request that is its own by its share, and of the next 200 RunPod serves 160
 /// again; four more or less leave room for the requests under way at the same time.
 async fn assert_share_returns(fault: Fault) {
@@ -144,9 +144,9 @@ async fn the_share_returns_after_an_outage() {
     stream::iter(cells).buffer_unordered(SIDE_BY_SIDE).collect::<Vec<()>>().await;
 }
 
-/// A model with one upstream has nobody to fall back to: what it gets is an honest error, and the next request works.
+/// A model with one upstream has nobody to fall back to: its client gets an error, and the next request works.
 #[tokio::test]
-async fn a_single_upstream_that_fails_is_told_of_and_recovers() {
+async fn a_failure_of_a_single_upstream_is_reported_and_it_recovers() {
     let text = format!("{RUNPOD_LB}{}deadline_ms = 10000\n", e2e::only("runpod"));
     let rig = Rig::start(settings(), &text);
     rig.emulator.control(Face::RunpodLb, Fault::Status { code: 503, retry_after: None });

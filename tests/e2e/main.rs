@@ -1,4 +1,4 @@
-//! What the service promises, asked of the real server in front of emulated providers.
+//! Tests of the real server in front of emulated providers.
 
 // The modules say `cfg(test)` for clippy, which allows `unwrap` and `panic` there.
 #[cfg(test)]

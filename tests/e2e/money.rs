@@ -49,7 +49,7 @@ targets = [{ upstream = "slow" }]
 /// List prices in nano-dollars per token.
 const PRICES: [(&str, u64); 3] = [("runpod", 20), ("cerebras", 100), ("slow", 300)];
 
-/// Sizes without a rhythm: shares are dealt in turns, and would fall in step with one.
+/// Sizes without a rhythm: shares alternate in a fixed pattern, and sizes with a rhythm would follow it.
 fn ask(number: usize) -> Value {
     let chance = (number + 1).wrapping_mul(2_654_435_761) >> 7;
     let (words, tokens) = (chance % 7 + 1, chance / 7 % 12 + 4);

@@ -53,7 +53,7 @@ async fn an_upstream_that_is_named_serves_past_the_strategy() {
             assert_eq!((answer.provider(), answer.reason()), ("cerebras", "direct"), "{}", answer.text);
         }
     }
-    // The twenty of them are nobody's debt.
+    // None of the twenty counts in a deficit.
     let answers = rig.client.chats(100, 1, |_| chat("hello")).await;
     let on_runpod = answers.iter().filter(|answer| answer.provider() == "runpod").count();
     assert!((79..=81).contains(&on_runpod), "{on_runpod} of 100");

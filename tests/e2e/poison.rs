@@ -19,7 +19,7 @@ fn ask(number: usize) -> Value {
         let format = json!({"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "nonsense"}}});
         return with(body, json!({"response_format": format}));
     }
-    // Every other one as a stream: an error before it begins is told of in the same way.
+    // Every other one as a stream: an error before it begins is reported in the same way.
     if number.is_multiple_of(2) { streamed(body) } else { body }
 }
 
@@ -66,7 +66,7 @@ async fn poison_hurts_nobody_on_a_queue_endpoint() {
     assert_two_providers_unharmed(RUNPOD_QUEUE).await;
 }
 
-/// With RunPod alone nobody can tell what is wrong with the request, but the others are served all the same.
+/// With RunPod alone no other upstream can show that the request is at fault, but other requests are served all the same.
 #[tokio::test]
 async fn poison_hurts_nobody_where_there_is_one_upstream() {
     for runpod in [RUNPOD_LB, RUNPOD_QUEUE] {

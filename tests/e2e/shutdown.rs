@@ -1,4 +1,4 @@
-//! The end of the service: not ready, then everything under way ends by itself or is told, then the process ends.
+//! The end of the service: not ready, then everything under way ends by itself or with an error, then the process ends.
 
 use e2e::{
     CEREBRAS, CLIENT_KEY, Client, Launch, RUNPOD_LB, Rig, Stream, Transcript, chat, eventually, only, streamed, with,
@@ -56,7 +56,7 @@ fn assert_stopped(stream: &Transcript) {
 }
 
 #[tokio::test]
-async fn with_200_open_streams_each_ends_or_is_told() {
+async fn with_200_open_streams_each_completes_or_ends_with_an_error_event() {
     let mut rig = launch(6, 1.0).env("LLM_ROUTER__SERVER__GRACE_S", "3").start();
     let open = |model| join_all((0..100).map(|_| begun(&rig.client, model)).collect::<Vec<_>>());
     let slow = open("slow").await;
@@ -84,10 +84,10 @@ async fn with_200_open_streams_each_ends_or_is_told() {
         .await;
 }
 
-/// Calls without a byte of an answer yet, whole or streamed, are refused in OpenAI's shape rather than cut off. The books do
-/// not blame their clients.
+/// Calls without a byte of an answer yet, whole or streamed, are refused in OpenAI's shape rather than cut off. Metrics and log do
+/// not count them as cancelled by their clients.
 #[tokio::test]
-async fn calls_that_still_wait_are_told_as_well() {
+async fn calls_without_an_answer_yet_get_an_error() {
     let log = std::env::temp_dir().join(format!("llm-router-stopped-{}.log", std::process::id()));
     let path = log.to_str().expect("a path in UTF-8");
     let mut rig = launch(1, 50_000.0).env("LLM_ROUTER__LOG__ACCESS", path).start();
@@ -157,7 +157,7 @@ async fn connections_are_refused_once_the_grace_period_is_over() {
 }
 
 #[tokio::test]
-async fn told_to_by_a_person_it_does_not_wait_for_balancers() {
+async fn a_stop_without_grace_does_not_wait_for_balancers() {
     let mut rig = launch(3_600, 1.0).env("LLM_ROUTER__SERVER__GRACE_S", "3600").start();
     let running = rig.take_running();
     running.stop_without_grace();
@@ -202,7 +202,7 @@ async fn a_whole_answer_holds_its_permit_and_the_stop_until_it_is_written() {
 }
 
 #[tokio::test]
-async fn told_twice_it_cuts_at_once() {
+async fn a_second_stop_cuts_at_once() {
     // The drain is longer than the client's patience.
     let mut rig = rig(3_600, 1.0);
     let streams = join_all((0..20).map(|_| begun(&rig.client, "slow"))).await;

@@ -1,4 +1,4 @@
-//! Streams: relayed as they are, honest when they break, kept alive while they are silent, and cancelled upstream when the
+//! Streams: relayed as they are, ended by an error event when they break, kept alive while they are silent, and cancelled upstream when the
 //! client leaves.
 
 use std::time::Duration;
@@ -179,7 +179,7 @@ async fn assert_cancelled(face: Face, upstream: &str, id: &str, moment: Moment) 
                 () = arrives => {}
             },
         }
-        within(Duration::from_secs(1), &format!("{face:?} is told of it, {moment:?}"), async || {
+        within(Duration::from_secs(1), &format!("{face:?} sees the cancellation, {moment:?}"), async || {
             (rig.books(face).cancelled == nth).then_some(())
         })
         .await;
@@ -213,7 +213,7 @@ async fn a_client_that_leaves_after_early_headers_is_noticed_upstream() {
     let stream = rig.client.open(&streamed(chat("hello"))).await;
     eventually("the call arrives", async || (rig.books(Face::RunpodLb).received == 1).then_some(())).await;
     drop(stream);
-    within(Duration::from_secs(1), "the upstream is told of it", async || {
+    within(Duration::from_secs(1), "the upstream sees the cancellation", async || {
         (rig.books(Face::RunpodLb).cancelled == 1).then_some(())
     })
     .await;

@@ -5,7 +5,7 @@ use emulator::Settings;
 
 /// The permit of an answer is free by the time its client has read it: the next request must not be refused for it.
 #[tokio::test]
-async fn a_client_that_waits_for_each_answer_is_never_told_that_it_asks_too_much_at_once() {
+async fn a_client_that_waits_for_each_answer_never_exceeds_its_concurrency() {
     let key = "\n[[keys]]\nid = \"k\"\nteam = \"t\"\nenv = \"CLIENT_KEY\"\nlimits = { concurrent = 1 }\n";
     let rig = Launch::new(Settings::instant(), &format!("{RUNPOD_LB}{CEREBRAS}{BALANCED}{key}")).start();
     let mut refused = 0;

@@ -1,4 +1,4 @@
-//! A client that leaves, at every point of a request and in every way that TCP knows: the upstream is told, the permit is given
+//! A client that leaves, at every point of a request and in every way that TCP knows: the call upstream ends, the permit is given
 //! back, nobody is asked again, and the upstream's health stays as it was.
 
 use std::net::{Shutdown, TcpStream};

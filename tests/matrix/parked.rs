@@ -1,5 +1,5 @@
 //! A rate limit and how long it lasts: whatever the header says, the upstream is left alone for a bounded time, the other one
-//! serves, and a client that nobody can serve is told when to come again.
+//! serves, and a client that no upstream can serve gets a `retry-after`.
 
 use std::time::Duration;
 
@@ -55,9 +55,9 @@ async fn a_limited_upstream_is_left_alone_whatever_its_retry_after_says() {
     }
 }
 
-/// Nobody else is there: what the client is told is a number of seconds, at least 1 and at most 120, whatever came.
+/// With no other upstream, the client gets a `retry-after` from 1 to 120 seconds, whatever the upstream sent.
 #[tokio::test]
-async fn a_client_is_told_a_sensible_time_whatever_the_upstream_says() {
+async fn retry_after_is_from_1_to_120_whatever_the_upstream_says() {
     for (headers, _) in FORMS {
         let wire = limited(headers).await;
         let upstream = format!(

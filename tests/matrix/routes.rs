@@ -90,7 +90,7 @@ async fn every_route_but_the_probes_wants_a_key() {
     assert_eq!(books.runpod_lb.received + books.cerebras.received, 0);
 }
 
-/// Each key opens one door.
+/// Each key is valid on one listener.
 #[tokio::test]
 async fn a_clients_key_opens_no_admin_route_and_the_admin_token_no_other() {
     let rig = rig();

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::rig::PATIENCE;
 
-/// Speaks to one address with one key.
+/// A client of one address with one key.
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,

@@ -1,4 +1,4 @@
-//! Shared harness of the end-to-end tests: the real server and the emulator in one process, spoken to over real HTTP.
+//! Shared harness of the end-to-end tests: the real server and the emulator in one process, called over real HTTP.
 //!
 //! Tests wait for events and never for the clock: [`eventually`] gives up only after a time that no healthy run needs.
 #![expect(

@@ -99,9 +99,9 @@ pub struct Rig {
     /// Plays the providers.
     pub emulator: Emulator,
     running: Option<Running>,
-    /// Speaks to the public listener with a key that is let in.
+    /// A client of the public listener with a valid key.
     pub client: Client,
-    /// Speaks to the listener for operators.
+    /// A client of the admin listener.
     pub admin: Client,
 }
 

@@ -167,9 +167,9 @@ fn nothing_unfinished_and_nothing_local_is_left_behind() {
     }
 }
 
-/// A client that believes any certificate sends the key to whoever stands in between.
+/// A client that accepts any certificate sends the key to anyone who intercepts the connection.
 #[test]
-fn no_certificate_is_believed_unchecked() {
+fn every_certificate_is_checked() {
     let words = [["dan", "ger_"], ["dan", "gerous("], ["accept_inv", "alid"], ["NoCertificateVer", "ification"]];
     for path in files("crates", &[".rs"]) {
         let text = text(&path);

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use openai::{Dialect, ErrorBody, Failure, Finish, blame::Whose, classify, finish, quota_reset};
+use openai::{Dialect, ErrorBody, Failure, Finish, blame::ErrorFormat, classify, finish, quota_reset};
 use provider::{Error, ErrorKind};
 
 /// How long a full queue is left alone.
@@ -19,13 +19,13 @@ const NO_FIELDS: [&str; 4] = ["api_key", "queue", "quota", "validation_error"];
 pub(crate) struct CerebrasDialect;
 
 impl Dialect for CerebrasDialect {
-    fn whose(&self) -> Whose {
-        Whose::Cerebras
+    fn error_format(&self) -> ErrorFormat {
+        ErrorFormat::Cerebras
     }
 
     fn classify(&self, failure: &Failure<'_>) -> Error {
         let said = ErrorBody::parse(failure.body);
-        let mut error = classify(Whose::Cerebras, failure, &said);
+        let mut error = classify(ErrorFormat::Cerebras, failure, &said);
         error.param = error.param.filter(|param| !NO_FIELDS.contains(&param.as_str()));
         error.retry_after = match error.kind {
             ErrorKind::Overloaded => error.retry_after.or(Some(QUEUE_CLEARS)),
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn three_kinds_of_429_are_told_apart() {
+    fn three_kinds_of_429_are_distinguished() {
         let queue =
             r#"{"message":"high traffic","type":"too_many_requests_error","param":"queue","code":"queue_exceeded"}"#;
         let requests =
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn no_refusal_of_a_request_is_taken_for_the_upstreams_fault() {
-        property::hold(2_000, &refusals::refusals(Whose::Cerebras), |refusal| {
+        property::hold(2_000, &refusals::refusals(ErrorFormat::Cerebras), |refusal| {
             refusals::leaves_health_alone(&refusal, &CerebrasDialect)
         });
     }

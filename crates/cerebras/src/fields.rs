@@ -53,7 +53,7 @@ const COMPLETIONS: &[&str] = &[
     "user",
 ];
 
-/// Fields of both that change nothing in an answer: left out without a word.
+/// Fields of both that change nothing in an answer: left out without a header that says so.
 const WITHOUT_EFFECT: &[&str] =
     &["metadata", "prompt_cache_key", "safety_identifier", "service_tier", "store", "verbosity"];
 

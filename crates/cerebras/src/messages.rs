@@ -96,7 +96,7 @@ fn message<'a>(writer: &mut Writer<'_>, reader: &mut Reader<'a>, calls: &mut Cal
                 return Err(blaming("messages", "Cerebras takes no 'function_call' in a message: use tool calls"));
             }
             "audio" if !member.value.is_empty() => {
-                return Err(blaming("messages", "Cerebras takes no message that was spoken"));
+                return Err(blaming("messages", "Cerebras takes no audio message"));
             }
             _ => writer.member(member, typed),
         }

@@ -20,7 +20,7 @@ pub(crate) fn tools(writer: &mut Writer<'_>, raw: &str) -> Result<(), Error> {
     writer.list(&mut Reader::new(raw), |writer, reader| tool(writer, reader, &FUNCTION))
 }
 
-/// Writes the choice `raw`: a word, or the one function to call.
+/// Writes the choice `raw`: a string such as `auto`, or the one function to call.
 pub(crate) fn choice(writer: &mut Writer<'_>, raw: &str) -> Result<(), Error> {
     let mut reader = Reader::new(raw);
     if reader.peek() == Some(b'{') {

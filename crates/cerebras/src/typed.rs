@@ -96,7 +96,7 @@ impl<'c> Writer<'c> {
         Ok(members)
     }
 
-    /// Notes that a member is left out; one that holds nothing is not worth a word.
+    /// Notes that a member is left out; an empty one is not mentioned.
     pub(crate) fn drop_member(&mut self, name: &str, value: &Value<'_>) {
         if value.is_empty() || self.dropped.len() == MAX_NAMES {
             return;

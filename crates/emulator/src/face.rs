@@ -1,9 +1,9 @@
-//! The three providers the emulator poses as. One listener serves all of them under path prefixes, so that one port is
+//! The three provider APIs that the emulator imitates. One listener serves all of them under path prefixes, so that one port is
 //! enough and a fault can still be aimed at one provider alone.
 
 use serde::{Deserialize, Serialize};
 
-/// A provider the emulator poses as.
+/// A provider API that the emulator imitates.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Face {

@@ -1,7 +1,7 @@
 //! Faults that can be ordered, and which request gets one.
 //!
 //! A rule holds a fault and says for how many requests or for which share of them. A face holds a list of rules; the
-//! first that applies to a request decides. Rules speak of inference requests; probes (`models`, `ping`, `health`,
+//! first that applies to a request decides. Rules apply to inference requests; probes (`models`, `ping`, `health`,
 //! `workers`) are spared, so that they do not use up a count, unless the rule asks for them or takes down the whole
 //! connection for everyone.
 

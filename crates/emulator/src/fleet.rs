@@ -2,7 +2,7 @@
 //! never waits; [`crate::seat`] does the waiting.
 //!
 //! Scaling is by demand: a worker is started when more requests wait than the workers on their way can take. A cold start
-//! has two parts, as RunPod tells them: the worker is initializing while it fetches its image, which costs nothing, and
+//! has two parts, as RunPod reports them: the worker is initializing while it fetches its image, which costs nothing, and
 //! running while it loads its model. Billing is for the time in which a worker runs: load, work and idle tail.
 
 use std::{

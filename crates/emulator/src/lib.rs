@@ -1,4 +1,4 @@
-//! Poses as RunPod and Cerebras, faults included, so that the router can be tried and tested without an account, a GPU
+//! Imitates RunPod and Cerebras, faults included, so that the router can be tried and tested without an account, a GPU
 //! or the network.
 //!
 //! One HTTP server plays three faces under path prefixes: a RunPod load-balancing endpoint (`/lb/v1`, `/lb/ping`,

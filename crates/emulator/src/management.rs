@@ -1,6 +1,6 @@
 //! RunPod's management API (v2): serverless endpoints, network volumes and the catalogue of GPUs, under `/v2`.
 //!
-//! It remembers what it is told and refuses what RunPod's `OpenAPI` document says is refused, in problem documents after
+//! It stores what it is sent and refuses what RunPod's `OpenAPI` document says is refused, in problem documents after
 //! RFC 9457. Endpoints made here share the workers of the two RunPod faces: there is no fleet behind each.
 
 mod catalog;
@@ -64,7 +64,7 @@ impl Management {
         self.account.lock().calls.iter().cloned().collect()
     }
 
-    /// Serves a call. `counts` tells the workers of a face.
+    /// Serves a call. `counts` returns the workers of a face.
     pub(crate) fn serve(
         &self,
         method: &Method,

@@ -143,7 +143,7 @@ impl Emulator {
 
     fn end(&mut self) {
         let Some(thread) = self.thread.take() else { return };
-        // The order is given by the call; the future only tells when it is done, and the thread's end tells that as
+        // The order is given by the call; the future only shows when it is done, and the thread's end shows that as
         // well.
         drop(self.handle.stop(false));
         // A server that failed has nothing left to stop.

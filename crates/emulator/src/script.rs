@@ -227,7 +227,7 @@ impl Script {
         };
     }
 
-    /// How likely each token was: the longer, the less. Only vLLM's whole chats tell.
+    /// How likely each token was: the longer, the less. Only vLLM's whole chats have it.
     fn logprobs(&self) -> Value {
         if !self.logprobs {
             return Value::Null;

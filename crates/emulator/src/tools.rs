@@ -89,9 +89,9 @@ fn score(function: &Value, text: &[String]) -> usize {
         return 1000;
     }
     let is_said = |word: &String| text.iter().any(|said| singular(said) == singular(word));
-    let telling: Vec<&String> = name.iter().filter(|word| !EMPTY_WORDS.contains(&word.as_str())).collect();
-    let said = telling.iter().filter(|word| is_said(word)).count();
-    if said > 0 && said * 2 >= telling.len() {
+    let significant: Vec<&String> = name.iter().filter(|word| !EMPTY_WORDS.contains(&word.as_str())).collect();
+    let said = significant.iter().filter(|word| is_said(word)).count();
+    if said > 0 && said * 2 >= significant.len() {
         return 100 + said;
     }
     let mut description = words(function["description"].as_str().unwrap_or_default());

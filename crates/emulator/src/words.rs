@@ -1,4 +1,4 @@
-//! Words of a text, for telling whether a prompt speaks of something.
+//! Words of a text, to decide whether a prompt mentions something.
 
 /// The words of a text in lower case: runs of letters and digits, split where a capital follows a small letter, so that
 /// `getWeather`, `get_weather` and "Get weather" have the same words.

@@ -3,7 +3,7 @@
 //! The first row that fits decides. A row gives the kind of the error, and the kind alone decides whether another upstream is
 //! asked, whether the same one may be asked again, and whether its health suffers ([`ErrorKind`]). Two rules shape the table:
 //! an upstream's health moves only by what the upstream does, never by what a client sends; and a status that would break an
-//! upstream for everyone is believed only in the provider's own form. `docs/generated/blame.md` and a test for each row are made from it.
+//! upstream for everyone counts as such only in the provider's own error format. `docs/generated/blame.md` and a test for each row are made from it.
 
 mod page;
 mod rows;
@@ -15,21 +15,21 @@ pub use rows::ROWS;
 
 use crate::body::{ErrorBody, Shape};
 
-/// Whose words an answer is in.
+/// The provider whose error format a response has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whose {
-    /// Any OpenAI-compatible server's, vLLM's among them.
+pub enum ErrorFormat {
+    /// That of any OpenAI-compatible server, vLLM among them.
     OpenAi,
-    /// RunPod's, around vLLM's.
+    /// That of RunPod, which may quote one of vLLM.
     RunPod,
-    /// Cerebras'.
+    /// That of Cerebras.
     Cerebras,
 }
 
-/// What came of a call.
+/// How a call failed.
 #[derive(Debug, Clone, Copy)]
 pub enum Signal<'a> {
-    /// An answer that is none.
+    /// A response that reports a failure.
     Answer(Answer<'a>),
     /// There was no connection.
     Connect,
@@ -43,16 +43,16 @@ pub enum Signal<'a> {
     OtherKind,
 }
 
-/// An answer that is none: a status from 300 on, or an error within a 200.
+/// A response that reports a failure: a status from 300 on, or an error within a 200.
 #[derive(Debug, Clone, Copy)]
 pub struct Answer<'a> {
-    /// Whose words it is in.
-    pub whose: Whose,
+    /// The format of its error.
+    pub format: ErrorFormat,
     /// What was asked for, if that is known.
     pub operation: Option<Operation>,
     /// The status as it was sent.
     pub sent: u16,
-    /// The status that was meant: that of the body, where the body names one under a 200.
+    /// The status that decides: that of the body, where the body names one under a 200.
     pub status: u16,
     /// What the body says.
     pub said: &'a ErrorBody,
@@ -87,10 +87,10 @@ impl Answer<'_> {
     /// RunPod's own words where no worker is up, and nothing around them: a vLLM quotes what a client sent. An endpoint may also
     /// be configured as any OpenAI-compatible server.
     fn has_no_workers(&self) -> bool {
-        let is_own = match self.whose {
-            Whose::RunPod => matches!(self.said.shape, Shape::Bare | Shape::Wrapped) && self.said.param.is_none(),
-            Whose::OpenAi => self.said.shape == Shape::Bare,
-            Whose::Cerebras => false,
+        let is_own = match self.format {
+            ErrorFormat::RunPod => matches!(self.said.shape, Shape::Bare | Shape::Wrapped) && self.said.param.is_none(),
+            ErrorFormat::OpenAi => self.said.shape == Shape::Bare,
+            ErrorFormat::Cerebras => false,
         };
         is_own && self.is(&[400, 429, 500, 502, 503, 504]) && self.said.says("no workers available")
     }
@@ -112,7 +112,7 @@ impl Answer<'_> {
 
     fn is_too_large_for_the_minute(&self) -> bool {
         let says_so = self.said.mentions("Request too large for") || self.said.mentions("request is too large");
-        let by_tokens = self.whose == Whose::Cerebras && self.said.is_called(&["token_quota_exceeded"]);
+        let by_tokens = self.format == ErrorFormat::Cerebras && self.said.is_called(&["token_quota_exceeded"]);
         (self.is(&[413, 429]) && says_so)
             || (self.status == 429 && by_tokens && self.has_tokens_left && self.said.mentions("minute"))
     }
@@ -121,16 +121,16 @@ impl Answer<'_> {
     fn refuses_the_key(&self) -> bool {
         let said = self.said;
         let is_unauthorized = said.shape == Shape::Bare && said.says("unauthorized");
-        match self.whose {
-            Whose::Cerebras => {
+        match self.format {
+            ErrorFormat::Cerebras => {
                 (self.status == 401 && said.is_called(&["wrong_api_key"]))
                     || (self.status == 403 && said.shape == Shape::Detail && said.says("not authenticated"))
                     || (self.status == 402 && said.is_called(&["payment_required", "payment_required_error"]))
             }
             // The management API, where workers are counted, sends problem documents.
-            Whose::RunPod if said.shape == Shape::Detail => self.status == 401 && said.status == Some(401),
-            Whose::RunPod => self.is(&[401, 403]) && (is_unauthorized || said.is_called(&["invalid_api_key"])),
-            Whose::OpenAi => {
+            ErrorFormat::RunPod if said.shape == Shape::Detail => self.status == 401 && said.status == Some(401),
+            ErrorFormat::RunPod => self.is(&[401, 403]) && (is_unauthorized || said.is_called(&["invalid_api_key"])),
+            ErrorFormat::OpenAi => {
                 let names =
                     ["invalid_api_key", "authentication_error", "invalid_authentication", "account_deactivated"];
                 self.is(&[401, 403]) && (is_unauthorized || said.is_called(&names))
@@ -166,10 +166,10 @@ impl Answer<'_> {
 pub enum Example {
     /// No answer came.
     Silent(Signal<'static>),
-    /// An answer that is none.
+    /// A response that reports a failure.
     Answer {
-        /// Whose words it is in.
-        whose: Whose,
+        /// The format of its error.
+        format: ErrorFormat,
         /// What was asked for.
         operation: Operation,
         /// The status.
@@ -179,8 +179,8 @@ pub enum Example {
     },
 }
 
-const fn told(whose: Whose, status: u16, body: &'static str) -> Example {
-    Example::Answer { whose, operation: Operation::Chat, status, body }
+const fn chat_answer(format: ErrorFormat, status: u16, body: &'static str) -> Example {
+    Example::Answer { format, operation: Operation::Chat, status, body }
 }
 
 /// One row of the table.

@@ -7,7 +7,7 @@ use crate::mark;
 /// The states of a job that came back instead of its answer.
 pub(crate) const JOB_STATES: [&str; 5] = ["IN_QUEUE", "IN_PROGRESS", "FAILED", "TIMED_OUT", "CANCELLED"];
 
-/// The form in which an error was told. Some statuses are believed only in the provider's own.
+/// The JSON shape of an error. Some statuses count only in the shape of the provider's own errors.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Shape {
     /// `{"error": {…}}`
@@ -38,7 +38,7 @@ pub struct ErrorBody {
     pub kind: Option<String>,
     /// The field to blame.
     pub param: Option<String>,
-    /// The code, if it is a word.
+    /// The code, if it is a text.
     pub code: Option<String>,
     /// The status that the body names, if any.
     pub status: Option<u16>,

@@ -8,8 +8,8 @@ use crate::{Event, blame::protocol, classify::Dialect, peek::Peek, sse::value_of
 /// How usage reaches the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum UsageFor {
-    /// Not at all: the client did not ask.
-    Nobody,
+    /// Not at all: the client did not ask for it.
+    Hidden,
     /// In a chunk of its own, as OpenAI sends it.
     Client,
     /// As it comes: the upstream sends it with every chunk, and once more at the end.
@@ -44,8 +44,8 @@ pub(crate) fn read(event: Event, usage_for: UsageFor, dialect: &dyn Dialect) -> 
     }
     let kind = kind(&peek);
     let bytes = match (peek.has_usage, usage_for) {
-        (true, UsageFor::Nobody) if kind == FrameKind::Usage => Bytes::new(),
-        (true, UsageFor::Nobody) => rewritten(&event.raw, text, &peek, Usage::Left).unwrap_or(event.raw),
+        (true, UsageFor::Hidden) if kind == FrameKind::Usage => Bytes::new(),
+        (true, UsageFor::Hidden) => rewritten(&event.raw, text, &peek, Usage::Left).unwrap_or(event.raw),
         (true, UsageFor::Client) if !peek.ended.is_empty() => {
             rewritten(&event.raw, text, &peek, Usage::Apart).unwrap_or(event.raw)
         }
@@ -85,7 +85,7 @@ fn no_data(raw: &Bytes, dialect: &dyn Dialect) -> Result<Read, Error> {
     if is_error { Err(dialect.in_band(body, None)) } else { Ok(silent()) }
 }
 
-/// What becomes of an event's usage.
+/// What is done with an event's usage.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Usage {
     Kept,

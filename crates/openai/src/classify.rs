@@ -1,7 +1,7 @@
 //! Every failure of an upstream becomes one [`Error`] here, its kind decided by [`crate::blame`].
 //!
 //! Providers agree on little: errors come wrapped, flat, as a bare string, as `FastAPI`'s `detail`; with the status as an
-//! integer code, or only inside a 200. So the body is read leniently and the status that was *meant* is recovered first.
+//! integer code, or only inside a 200. So the body is read leniently, and the status that it names is recovered first.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use http::header::{DATE, HeaderMap, RETRY_AFTER};
 use provider::{Error, ErrorKind, Operation, UpstreamIds};
 
 use crate::{
-    blame::{self, Answer, Signal, Whose},
+    blame::{self, Answer, ErrorFormat, Signal},
     body::{ErrorBody, Shape},
     quota::{duration, quota},
 };
@@ -45,14 +45,14 @@ pub enum Finish {
 
 /// How one provider words its failures and its ends.
 pub trait Dialect: Send + Sync {
-    /// Whose words these are.
-    fn whose(&self) -> Whose {
-        Whose::OpenAi
+    /// The format of this provider's errors.
+    fn error_format(&self) -> ErrorFormat {
+        ErrorFormat::OpenAi
     }
 
     /// Turns a failure into an error.
     fn classify(&self, failure: &Failure<'_>) -> Error {
-        classify(self.whose(), failure, &ErrorBody::parse(failure.body))
+        classify(self.error_format(), failure, &ErrorBody::parse(failure.body))
     }
 
     /// Turns an error within a 200, streamed or whole, into an error.
@@ -81,7 +81,7 @@ pub struct OpenAiDialect;
 impl Dialect for OpenAiDialect {}
 
 /// Turns a failure whose body says `said` into an error.
-pub fn classify(whose: Whose, failure: &Failure<'_>, said: &ErrorBody) -> Error {
+pub fn classify(format: ErrorFormat, failure: &Failure<'_>, said: &ErrorBody) -> Error {
     let status = match failure.status {
         sent @ 300.. => sent,
         // An error inside a success: what the body names, or a server error if it names nothing.
@@ -89,7 +89,7 @@ pub fn classify(whose: Whose, failure: &Failure<'_>, said: &ErrorBody) -> Error 
     };
     let left = quota(failure.headers);
     let row = blame::row(&Signal::Answer(Answer {
-        whose,
+        format,
         operation: failure.operation,
         sent: failure.status,
         status,
@@ -115,7 +115,7 @@ pub fn classify(whose: Whose, failure: &Failure<'_>, said: &ErrorBody) -> Error 
     }
 }
 
-/// What to tell. It names no address, because it may reach the client.
+/// The message of the error. It names no address, because it may reach the client.
 fn message(failure: &Failure<'_>, said: &ErrorBody, status: u16) -> String {
     match &said.message {
         _ if (300..400).contains(&failure.status) => {

@@ -16,8 +16,8 @@ use crate::{
     blame::{self, Signal},
     classify::{Dialect, Failure, OpenAiDialect},
     outgoing::Finished,
-    pool::{Pools, Response, Unanswered},
-    reply::{self, Told},
+    pool::{Pools, Response, SendError},
+    reply::{self, CallDetails},
 };
 
 /// How much of the body of a failed call is read, in bytes.
@@ -132,13 +132,13 @@ impl Client {
             self.pools.send(http_call).await
         };
         let response = answered.map_err(unanswered)?;
-        let told = Told { injected, ids: ids(response.headers()) };
+        let details = CallDetails { injected, ids: ids(response.headers()) };
         if !response.status().is_success() {
-            return Err(told.judge(failure(response, Some(request.operation), &call.memory, dialect).await));
+            return Err(details.judge(failure(response, Some(request.operation), &call.memory, dialect).await));
         }
         head.quota = crate::quota(response.headers());
-        head.ids = told.ids.clone();
-        Ok(Reply { head, frames: reply::frames(response, request, &call.memory, dialect, told) })
+        head.ids = details.ids.clone();
+        Ok(Reply { head, frames: reply::frames(response, request, &call.memory, dialect, details) })
     }
 
     /// Fetches a small JSON document, with the same key.
@@ -222,13 +222,13 @@ fn is_tls(error: &(dyn StdError + 'static)) -> bool {
 }
 
 /// What it means that a call got no answer. The messages name no address, because they may reach the client.
-fn unanswered(error: Unanswered) -> Error {
+fn unanswered(error: SendError) -> Error {
     match error {
-        Unanswered::Stale => Error { again: Some(Adjustment::FreshConnection), ..blame::error(&Signal::Stale, BROKE) },
-        Unanswered::Failed(error) if error.is_connect() => {
+        SendError::Stale => Error { again: Some(Adjustment::FreshConnection), ..blame::error(&Signal::Stale, BROKE) },
+        SendError::Failed(error) if error.is_connect() => {
             blame::error(&Signal::Connect, if is_tls(&error) { NO_TLS } else { "the upstream could not be reached" })
         }
-        Unanswered::Failed(_) => broke(),
+        SendError::Failed(_) => broke(),
     }
 }
 

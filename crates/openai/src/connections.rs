@@ -2,7 +2,7 @@
 //!
 //! A server may close a kept connection at the very moment at which a request is written to it. The request was not served
 //! then, and the upstream is not ill: it is worth a second call on another connection. An error on a connection that the call
-//! itself opened says something else. The HTTP client does not tell the two apart, but it names the port of this machine that a
+//! itself opened says something else. The HTTP client does not distinguish the two, but it names the port of this machine that a
 //! connection has: a connection over which an answer came before is a kept one.
 
 use std::{error::Error as StdError, io};
@@ -57,7 +57,7 @@ impl Answered {
         Self { most, ports: Mutex::default() }
     }
 
-    /// An answer came over the connection of which its extensions tell.
+    /// Records that an answer came over the connection that its extensions name.
     pub(crate) fn note(&self, extensions: &Extensions) {
         let Some(connection) = extensions.get::<HttpInfo>() else { return };
         self.note_port(connection.local_addr().port());
@@ -71,7 +71,7 @@ impl Answered {
         ports.recent.add(port);
     }
 
-    fn knows(&self, port: u16) -> bool {
+    fn contains(&self, port: u16) -> bool {
         let ports = self.ports.lock();
         ports.recent.holds(port) || ports.older.holds(port)
     }
@@ -82,7 +82,7 @@ impl Answered {
             return false;
         }
         let mut causes = std::iter::successors(error.source(), |error: &&(dyn StdError + 'static)| (*error).source());
-        causes.any(is_closed) && port_of(error).is_some_and(|port| self.knows(port))
+        causes.any(is_closed) && port_of(error).is_some_and(|port| self.contains(port))
     }
 }
 
@@ -111,12 +111,12 @@ mod tests {
     #[test]
     fn the_ports_noted_last_are_known() {
         let answered = Answered::new(100);
-        assert!(!answered.knows(0) && !answered.knows(u16::MAX));
+        assert!(!answered.contains(0) && !answered.contains(u16::MAX));
         for port in (0..=u16::MAX).rev() {
             answered.note_port(port);
             answered.note_port(port);
-            assert!(answered.knows(port) && answered.knows(port.saturating_add(99)), "{port}");
+            assert!(answered.contains(port) && answered.contains(port.saturating_add(99)), "{port}");
         }
-        assert!(!answered.knows(250), "beyond twice as many as are kept");
+        assert!(!answered.contains(250), "beyond twice as many as are kept");
     }
 }

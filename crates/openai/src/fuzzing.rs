@@ -12,12 +12,12 @@ use provider::{Call, Error, Frame, Frames, Request, UpstreamIds};
 use crate::{
     Dialect, Event, OpenAiDialect, chunk,
     outgoing::{Outgoing, Served},
-    reply::{self, Told},
+    reply::{self, CallDetails},
 };
 
 /// Reads an event of a stream.
 pub fn frame(event: Event, wants_usage: bool) -> Result<Frame, Error> {
-    let usage_for = if wants_usage { chunk::UsageFor::Client } else { chunk::UsageFor::Nobody };
+    let usage_for = if wants_usage { chunk::UsageFor::Client } else { chunk::UsageFor::Hidden };
     chunk::read(event, usage_for, &OpenAiDialect).map(|read| read.frame)
 }
 
@@ -34,6 +34,6 @@ pub fn reply(
         response.headers_mut().insert(CONTENT_TYPE, label);
     }
     let injected = Outgoing::new(request, &Served::new("m", None, "max_tokens"), call).finish().injected;
-    let told = Told { injected, ids: UpstreamIds::default() };
-    reply::frames(response, request, &call.memory, dialect, told)
+    let details = CallDetails { injected, ids: UpstreamIds::default() };
+    reply::frames(response, request, &call.memory, dialect, details)
 }

@@ -1,6 +1,6 @@
 //! What the router adds to a request by itself, and what happens when an upstream refuses it: it is taken back or made to fit,
 //! the call is repeated once, and the upstream's rule is remembered for a while. The client, who sent none of it, never reads
-//! a complaint about it.
+//! an error about it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -51,9 +51,9 @@ impl Rules {
     }
 }
 
-/// What the upstream is known not to take, once a call without it has gone well.
+/// What the upstream does not accept. Recorded once a call that observes it has succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lesson {
+pub(crate) enum Restriction {
     NoOptions,
     /// The largest limit that it takes; `None` if it takes none.
     Limit(Option<u64>),
@@ -72,24 +72,24 @@ pub(crate) struct Injected {
     pub(crate) has_options: bool,
     /// Whether what is added was changed already because the upstream refused it.
     pub(crate) is_repeat: bool,
-    /// What there is to learn if this call goes well. A refusal alone teaches nothing that is for all calls: it may quote what
+    /// The restriction to record if this call succeeds. A refusal alone is not recorded for other calls: it may quote what
     /// one client sent.
-    pub(crate) lesson: Option<Lesson>,
+    pub(crate) restriction: Option<Restriction>,
 }
 
 impl Injected {
     /// The upstream answers.
-    pub(crate) fn went_well(&mut self) {
-        let Some(lesson) = self.lesson.take() else { return };
+    pub(crate) fn succeeded(&mut self) {
+        let Some(restriction) = self.restriction.take() else { return };
         let until = Instant::now() + MEMORY;
         let mut learned = self.rules.learned.lock();
-        match lesson {
-            Lesson::NoOptions => learned.no_options_until = Some(until),
-            Lesson::Limit(most) => learned.limit = Some((most, until)),
+        match restriction {
+            Restriction::NoOptions => learned.no_options_until = Some(until),
+            Restriction::Limit(most) => learned.limit = Some((most, until)),
         }
     }
 
-    /// Decides what a refusal means that may be about what was added: a repeat without it, or an error that does not speak of
+    /// Decides what a refusal means that may be about what was added: a repeat without it, or an error that does not mention
     /// it. Any other error is returned as it is.
     pub(crate) fn judge(&self, error: Error) -> Error {
         let is_refusal = matches!(
@@ -108,7 +108,7 @@ impl Injected {
             // Where the limit is not among the figures, the prompt alone is too long.
             return if numbers.contains(&limit) { self.overflowed(error, (field, limit), &numbers) } else { error };
         }
-        // A refusal of the older name may speak of the newer one.
+        // A refusal of the older name may mention the newer one.
         let is_about_it = blames(&error, field) || (field == "max_tokens" && blames(&error, "max_completion_tokens"));
         if !is_about_it {
             return error;
@@ -136,7 +136,7 @@ impl Injected {
         self.repeated(error, Adjustment::Fit(fits.then_some(rest.min(limit - 1))))
     }
 
-    /// A refusal that does not speak of what was added, in case that nobody repeats the call.
+    /// A refusal that does not mention what was added, in case the call is not repeated.
     fn repeated(&self, error: Error, adjustment: Adjustment) -> Error {
         let message = "the upstream refuses what the router adds to requests";
         let again = (!self.is_repeat).then_some(adjustment);
@@ -144,7 +144,7 @@ impl Injected {
     }
 }
 
-/// Whether `error` is about the field `name`: as the field to blame or, where it blames none, as a word of the message.
+/// Whether `error` is about the field `name`: as the field to blame or, where it blames none, as a whole word of the message.
 fn blames(error: &Error, name: &str) -> bool {
     if let Some(param) = &error.param {
         return param.split(['.', '[']).any(|part| part == name);

@@ -8,7 +8,7 @@ pub(crate) fn without(body: &[u8]) -> &[u8] {
     body.strip_prefix(MARK).unwrap_or(body)
 }
 
-/// Whether more bytes are needed to tell if `start` starts with the mark.
+/// Whether more bytes are needed to decide if `start` starts with the mark.
 pub(crate) fn may_come(start: &[u8]) -> bool {
     start.len() < MARK.len() && MARK.starts_with(start)
 }

@@ -7,7 +7,7 @@ use offload::long_work;
 use provider::{Adjustment, Call, Error, LONG_BODY, Object, Operation, ReplyHead, Request, Rewrite};
 use tokio::time::Instant;
 
-use crate::injected::{Injected, Lesson, Rules, STREAM_OPTIONS};
+use crate::injected::{Injected, Restriction, Rules, STREAM_OPTIONS};
 
 /// Tokens of the context that an estimate of the prompt may be wrong by, and the fewest that are left to an answer.
 const MARGIN: u64 = 256;
@@ -88,7 +88,7 @@ impl<'a> Outgoing<'a> {
                 limit: None,
                 has_options: false,
                 is_repeat: !matches!(call.adjustment, None | Some(Adjustment::FreshConnection)),
-                lesson: None,
+                restriction: None,
             },
         };
         let now = Instant::now();
@@ -108,7 +108,7 @@ impl<'a> Outgoing<'a> {
         let is_without = matches!(&call.adjustment, Some(Adjustment::Without(field)) if field == STREAM_OPTIONS);
         let is_refused = is_without || !served.rules.takes_options(now);
         if is_without && !client_sent {
-            self.injected.lesson = Some(Lesson::NoOptions);
+            self.injected.restriction = Some(Restriction::NoOptions);
         }
         if !request.head.stream {
             // Empty options without a stream mean nothing, and yet a real vLLM refuses them.
@@ -139,7 +139,7 @@ impl<'a> Outgoing<'a> {
         // A limit of null is as if there were none, and would be sent beside the one that is added.
         self.rewrite.remove("max_tokens").remove("max_completion_tokens");
         if let Some(Adjustment::Limit(most)) = call.adjustment {
-            self.injected.lesson = Some(Lesson::Limit(most));
+            self.injected.restriction = Some(Restriction::Limit(most));
         }
         let Some(limit) = served.limit(call, self.injected.prompt_tokens, now) else { return };
         self.rewrite.set(field, limit.to_string());

@@ -39,18 +39,18 @@ impl Peek {
     /// # Errors
     /// If `text` is not JSON.
     pub(crate) fn at(text: &str, dialect: &dyn Dialect) -> Result<Self, Malformed> {
-        Self::read(text, dialect, Sign::OfWhole)
+        Self::read(text, dialect, ErrorSign::OfWhole)
     }
 
-    /// Looks at the data of an event, which may tell of progress without being an error.
+    /// Looks at the data of an event, which may report progress without being an error.
     ///
     /// # Errors
     /// If `text` is not JSON.
     pub(crate) fn at_event(text: &str, dialect: &dyn Dialect) -> Result<Self, Malformed> {
-        Self::read(text, dialect, Sign::Always)
+        Self::read(text, dialect, ErrorSign::Always)
     }
 
-    fn read(text: &str, dialect: &dyn Dialect, least: Sign) -> Result<Self, Malformed> {
+    fn read(text: &str, dialect: &dyn Dialect, least: ErrorSign) -> Result<Self, Malformed> {
         match Self::look(text, dialect, least) {
             // A client may well follow deeper. What is seen of it is that there is something.
             Err(malformed) if malformed.why == Why::TooDeep => {
@@ -60,7 +60,7 @@ impl Peek {
         }
     }
 
-    fn look(text: &str, dialect: &dyn Dialect, least: Sign) -> Result<Self, Malformed> {
+    fn look(text: &str, dialect: &dyn Dialect, least: ErrorSign) -> Result<Self, Malformed> {
         let mut reader = Reader::of_answer(text);
         if reader.peek() != Some(b'{') {
             reader.value()?;
@@ -185,12 +185,12 @@ fn says_something(reader: &mut Reader<'_>) -> Result<bool, Malformed> {
     Ok(something)
 }
 
-/// What makes an error of an object without choices.
+/// Whether a member marks an object without choices as an error.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Sign {
+enum ErrorSign {
     #[default]
     None,
-    /// Of a whole answer only: amid events a notice may have a message and a name, and tell of a job's state.
+    /// Of a whole answer only: amid events a notice may have a message and a name, and report a job's state.
     OfWhole,
     Always,
 }
@@ -200,9 +200,9 @@ enum Sign {
 struct Flat {
     has_message: bool,
     /// What is a sign beside a message.
-    cause: Sign,
+    cause: ErrorSign,
     /// What is a sign by itself.
-    certain: Sign,
+    certain: ErrorSign,
 }
 
 impl Flat {
@@ -213,18 +213,18 @@ impl Flat {
         let fails = || value.count().is_some_and(|code| code >= 400);
         match name {
             "message" => self.has_message = is_filled,
-            "code" | "param" if is_filled => self.cause = self.cause.max(Sign::OfWhole),
-            "code" | "status_code" if fails() => self.cause = Sign::Always,
-            "type" if text.is_some_and(names_an_error) => self.cause = Sign::Always,
-            "object" if says(&["error"]) => self.certain = Sign::Always,
-            "err" if !value.is_empty() => self.certain = Sign::Always,
-            "detail" if !value.is_empty() => self.certain = self.certain.max(Sign::OfWhole),
-            "status" if says(&JOB_STATES) => self.certain = self.certain.max(Sign::OfWhole),
+            "code" | "param" if is_filled => self.cause = self.cause.max(ErrorSign::OfWhole),
+            "code" | "status_code" if fails() => self.cause = ErrorSign::Always,
+            "type" if text.is_some_and(names_an_error) => self.cause = ErrorSign::Always,
+            "object" if says(&["error"]) => self.certain = ErrorSign::Always,
+            "err" if !value.is_empty() => self.certain = ErrorSign::Always,
+            "detail" if !value.is_empty() => self.certain = self.certain.max(ErrorSign::OfWhole),
+            "status" if says(&JOB_STATES) => self.certain = self.certain.max(ErrorSign::OfWhole),
             _ => {}
         }
     }
 
-    fn is_error(&self, least: Sign) -> bool {
+    fn is_error(&self, least: ErrorSign) -> bool {
         self.certain >= least || (self.has_message && self.cause >= least)
     }
 }

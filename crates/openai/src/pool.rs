@@ -82,7 +82,7 @@ struct Pool {
 
 /// Why a call got no answer.
 #[derive(Debug)]
-pub(crate) enum Unanswered {
+pub(crate) enum SendError {
     /// A kept connection was closed by the other side before a byte of an answer.
     Stale,
     /// Anything else.
@@ -120,7 +120,7 @@ impl Pools {
     }
 
     /// Sends a call over a kept connection, or over one that it opens.
-    pub(crate) async fn send(&self, call: Request<Full<Bytes>>) -> Result<Response, Unanswered> {
+    pub(crate) async fn send(&self, call: Request<Full<Bytes>>) -> Result<Response, SendError> {
         let Pool { http, answered } = self
             .per_thread
             .get_or(|| Pool { http: client(self.connector.clone(), MOST_KEPT), answered: Answered::new(MOST_KEPT) });
@@ -129,15 +129,15 @@ impl Pools {
                 answered.note(response.extensions());
                 Ok(response)
             }
-            Err(error) if answered.is_stale(&error) => Err(Unanswered::Stale),
-            Err(error) => Err(Unanswered::Failed(error)),
+            Err(error) if answered.is_stale(&error) => Err(SendError::Stale),
+            Err(error) => Err(SendError::Failed(error)),
         }
     }
 
     /// Sends a call over a connection of its own.
-    pub(crate) async fn send_fresh(&self, call: Request<Full<Bytes>>) -> Result<Response, Unanswered> {
+    pub(crate) async fn send_fresh(&self, call: Request<Full<Bytes>>) -> Result<Response, SendError> {
         let http = self.fresh.get_or(|| client(self.connector.clone(), 0));
-        http.request(call).await.map_err(Unanswered::Failed)
+        http.request(call).await.map_err(SendError::Failed)
     }
 }
 

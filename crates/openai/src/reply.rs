@@ -14,7 +14,7 @@ use http_body_util::BodyDataStream;
 use hyper::body::Body;
 use offload::long_work;
 use provider::{
-    Error, Frame, Frames, Gathered, MemoryBudget, NoMemory, Request, Reservation, Ungathered, UpstreamIds, gather,
+    Error, Frame, Frames, GatherError, Gathered, MemoryBudget, NoMemory, Request, Reservation, UpstreamIds, gather,
     tree_bytes,
 };
 
@@ -32,21 +32,21 @@ use crate::{
 /// Largest whole answer, in bytes: embeddings of a large batch are the longest.
 const MAX_WHOLE: usize = 64 << 20;
 
-/// What is known of a call that its errors are to tell.
-pub(crate) struct Told {
+/// What decides how an error of a call is reported.
+pub(crate) struct CallDetails {
     /// What was added to the request.
     pub(crate) injected: Injected,
     /// What the upstream calls the call.
     pub(crate) ids: UpstreamIds,
 }
 
-impl Told {
+impl CallDetails {
     /// The upstream answers: the first frame of a stream, or a whole answer, is there.
     fn answered(&mut self) {
-        self.injected.went_well();
+        self.injected.succeeded();
     }
 
-    /// Decides about an error in the light of it.
+    /// The error to report in place of `error`.
     pub(crate) fn judge(&self, error: Error) -> Error {
         self.injected.judge(Error { ids: error.ids.or(&self.ids), ..error })
     }
@@ -58,7 +58,7 @@ pub(crate) fn frames<B>(
     request: &Request,
     memory: &MemoryBudget,
     dialect: &'static dyn Dialect,
-    mut told: Told,
+    mut details: CallDetails,
 ) -> Frames
 where
     B: Body<Data = Bytes, Error: Send> + Send + 'static,
@@ -73,8 +73,8 @@ where
                 (reservation, frame)
             })
             .await;
-            let mut frame = frame.map_err(|error| told.judge(error))?;
-            told.answered();
+            let mut frame = frame.map_err(|error| details.judge(error))?;
+            details.answered();
             frame.bytes = reservation.attach(frame.bytes);
             Ok(frame)
         }));
@@ -83,7 +83,7 @@ where
         .headers()
         .get(CONTENT_TYPE)
         .is_some_and(|value| value.as_bytes().to_ascii_lowercase().starts_with(b"text/event-stream"));
-    let usage_for = if asked.include_usage { UsageFor::Client } else { UsageFor::Nobody };
+    let usage_for = if asked.include_usage { UsageFor::Client } else { UsageFor::Hidden };
     let ends = Ends::new(asked.choices);
     let sniffed = async move {
         let mut body = Box::pin(BodyDataStream::new(response.into_body()));
@@ -103,7 +103,7 @@ where
         .await;
         Ok(Form::Whole { frames: frames?.into_iter(), _reservation: reservation })
     };
-    Box::pin(Streamed { state: State::Sniffing(Box::pin(sniffed)), told })
+    Box::pin(Streamed { state: State::Sniffing(Box::pin(sniffed)), details })
 }
 
 /// The answer to a request for a stream.
@@ -118,14 +118,14 @@ enum Form<S> {
 
 enum State<F, S> {
     Sniffing(Pin<Box<F>>),
-    Telling(Form<S>),
+    Reading(Form<S>),
     Ended,
 }
 
 /// The frames of an answer to a request for a stream.
 struct Streamed<F, S> {
     state: State<F, S>,
-    told: Told,
+    details: CallDetails,
 }
 
 impl<F, S, E> Stream for Streamed<F, S>
@@ -141,21 +141,21 @@ where
             match &mut this.state {
                 State::Ended => return Poll::Ready(None),
                 State::Sniffing(sniffed) => match task::ready!(sniffed.as_mut().poll(context)) {
-                    Ok(form) => this.state = State::Telling(form),
+                    Ok(form) => this.state = State::Reading(form),
                     Err(error) => break Some(Err(error)),
                 },
-                State::Telling(Form::Whole { frames, .. }) => break frames.next().map(Ok),
-                State::Telling(Form::Stream(frames)) => break task::ready!(Pin::new(frames).poll_next(context)),
+                State::Reading(Form::Whole { frames, .. }) => break frames.next().map(Ok),
+                State::Reading(Form::Stream(frames)) => break task::ready!(Pin::new(frames).poll_next(context)),
             }
         };
         Poll::Ready(result.map(|frame| match frame {
             Ok(frame) => {
-                this.told.answered();
+                this.details.answered();
                 Ok(frame)
             }
             Err(error) => {
                 this.state = State::Ended;
-                Err(this.told.judge(error))
+                Err(this.details.judge(error))
             }
         }))
     }
@@ -178,7 +178,7 @@ async fn first_bytes<E>(
         start.extend_from_slice(&fresh[..fresh.len().min(16)]);
         reservation.resize(reservation.bytes() + read.len())?;
         if reservation.bytes() > MAX_WHOLE {
-            return Err(unread(&Ungathered::<E>::TooLong));
+            return Err(unread(&GatherError::<E>::TooLong));
         }
         reads.push(read);
         let seen = without_mark(&start);
@@ -236,11 +236,11 @@ where
 }
 
 /// What it means that an answer could not be read. Where the router has no room for it, its upstream did nothing wrong.
-fn unread<E>(error: &Ungathered<E>) -> Error {
+fn unread<E>(error: &GatherError<E>) -> Error {
     match error {
-        Ungathered::TooLong => blame::protocol("the upstream's answer is too long"),
-        Ungathered::NoMemory(none) => (*none).into(),
-        Ungathered::Broken(_) => broke(),
+        GatherError::TooLong => blame::protocol("the upstream's answer is too long"),
+        GatherError::NoMemory(none) => (*none).into(),
+        GatherError::Broken(_) => broke(),
     }
 }
 

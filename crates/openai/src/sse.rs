@@ -2,7 +2,7 @@
 //!
 //! Any split of a byte stream yields the same events. An event is relayed as the bytes that it came in; its data is only
 //! looked at. Line ends may be LF, CRLF or CR, mixed. A CR at the end of a read waits for the next byte, since only that
-//! tells whether an LF belongs to it.
+//! shows whether an LF belongs to it.
 
 use bytes::{Bytes, BytesMut};
 
@@ -98,7 +98,7 @@ impl Splitter {
         Some(Event::new(raw.freeze()))
     }
 
-    /// Returns `None` while it cannot be told yet whether the stream starts with a byte order mark.
+    /// Returns `None` while it is not known yet whether the stream starts with a byte order mark.
     fn skip_byte_order_mark(&mut self) -> Option<()> {
         if self.started {
             return Some(());

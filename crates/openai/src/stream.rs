@@ -30,14 +30,14 @@ const LARGE_EVENT: usize = 64 << 10;
 pub(crate) struct Ends {
     expected: u64,
     ended: BTreeSet<u64>,
-    /// Those that ended for a reason that is not known: believed once the whole stream has ended well.
-    doubtful: BTreeSet<u64>,
+    /// Choices with an unknown finish reason. They count as ended once the whole stream has ended well.
+    unconfirmed: BTreeSet<u64>,
 }
 
 impl Ends {
     /// None of the `expected` choices has.
     pub(crate) fn new(expected: u64) -> Self {
-        Self { expected, ended: BTreeSet::new(), doubtful: BTreeSet::new() }
+        Self { expected, ended: BTreeSet::new(), unconfirmed: BTreeSet::new() }
     }
 
     /// Takes in what an event ends. Whether that completes the answer.
@@ -46,7 +46,7 @@ impl Ends {
         for (index, finish) in &peek.ended {
             match finish {
                 Finish::Known | Finish::Renamed(_) => self.ended.insert(*index),
-                Finish::Unknown => self.doubtful.insert(*index),
+                Finish::Unknown => self.unconfirmed.insert(*index),
                 Finish::Failed => false,
             };
         }
@@ -59,7 +59,7 @@ impl Ends {
 
     /// Whether the answer is complete if the stream ends well here.
     fn may_end(&self) -> bool {
-        self.ended.union(&self.doubtful).count() as u64 >= self.expected
+        self.ended.union(&self.unconfirmed).count() as u64 >= self.expected
     }
 }
 

@@ -68,7 +68,7 @@ fn renamed(text: &str, peek: &Peek) -> Option<Bytes> {
 /// The frames of a stream that says what the whole answer `body` says.
 ///
 /// # Errors
-/// If it is no answer, or none that can be told in pieces. The latter says nothing about the upstream's health.
+/// If it is no answer, or cannot be turned into a stream. The latter says nothing about the upstream's health.
 pub(crate) fn as_stream(body: &Bytes, asked: Asked, dialect: &dyn Dialect) -> Result<Vec<Frame>, Error> {
     let frame = whole(body, asked, dialect)?;
     let answer = str::from_utf8(&frame.bytes).ok().and_then(|text| tree(text).ok());
@@ -87,7 +87,7 @@ pub(crate) fn as_stream(body: &Bytes, asked: Asked, dialect: &dyn Dialect) -> Re
     Ok(frames)
 }
 
-/// The events that a whole answer is told in.
+/// The events of a stream made from a whole answer.
 struct Pieces {
     content: Value,
     finish: Value,

@@ -7,11 +7,11 @@ mod property;
 #[path = "support/refusals.rs"]
 mod refusals;
 
-use openai::{OpenAiDialect, blame::Whose};
+use openai::{OpenAiDialect, blame::ErrorFormat};
 
 #[test]
 fn no_refusal_of_a_request_is_taken_for_the_upstreams_fault() {
-    property::hold(2_000, &refusals::refusals(Whose::OpenAi), |refusal| {
+    property::hold(2_000, &refusals::refusals(ErrorFormat::OpenAi), |refusal| {
         refusals::leaves_health_alone(&refusal, &OpenAiDialect)
     });
 }

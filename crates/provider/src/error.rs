@@ -43,7 +43,7 @@ pub enum ErrorKind {
     Unavailable,
     /// The connection broke after the request was sent.
     Interrupted,
-    /// The answer is not what the protocol promises.
+    /// The answer does not follow the protocol.
     Protocol,
     /// The router has no memory left for the request or its answer: that says nothing of the upstream.
     NoMemory,
@@ -127,7 +127,7 @@ impl ErrorKind {
         }
     }
 
-    /// How much the error tells the client: when several upstreams fail, the most telling error is the one to answer with.
+    /// How specific the error is for the client: when several upstreams fail, the error of the highest severity is returned.
     ///
     /// What one upstream cannot do says less than the failure of another, which may serve the same request a little later. So
     /// only bad input outranks failures, and the other refusals are the answer only if every upstream refused.
@@ -184,9 +184,9 @@ pub struct Error {
     pub param: Option<String>,
     /// The upstream's error code, in OpenAI's vocabulary.
     pub code: Option<String>,
-    /// The HTTP status that the upstream meant, recovered from the body if need be.
+    /// The upstream's HTTP status, recovered from the body where a 200 hides it.
     pub status: Option<u16>,
-    /// How long the upstream asked us to stay away.
+    /// How long the upstream asked us to send no calls.
     pub retry_after: Option<Duration>,
     /// What to change for a second call to the same upstream, at once, if that is worth it.
     pub again: Option<Adjustment>,
@@ -194,7 +194,7 @@ pub struct Error {
     pub ids: UpstreamIds,
 }
 
-/// What an adapter changes in a call that is repeated at once. The router repeats it, so that it stands in the books.
+/// What an adapter changes in a call that is repeated at once. The router repeats it, so that both calls are recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Adjustment {
     /// The kept connection was closed by the upstream as the request came: another one is opened.

@@ -23,7 +23,7 @@ impl Gathered {
 
 /// Why a body could not be gathered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ungathered<E> {
+pub enum GatherError<E> {
     /// It is longer than it may be.
     TooLong,
     /// The budget has no room for it.
@@ -32,7 +32,7 @@ pub enum Ungathered<E> {
     Broken(E),
 }
 
-impl<E> From<NoMemory> for Ungathered<E> {
+impl<E> From<NoMemory> for GatherError<E> {
     fn from(none: NoMemory) -> Self {
         Self::NoMemory(none)
     }
@@ -51,9 +51,9 @@ pub async fn gather<E>(
     expected: Option<usize>,
     limit: usize,
     memory: &MemoryBudget,
-) -> Result<Gathered, Ungathered<E>> {
+) -> Result<Gathered, GatherError<E>> {
     if expected.is_some_and(|expected| expected > limit) {
-        return Err(Ungathered::TooLong);
+        return Err(GatherError::TooLong);
     }
     memory.check(expected.unwrap_or_default())?;
     let mut reservation = memory.nothing();
@@ -62,10 +62,10 @@ pub async fn gather<E>(
     while expected != Some(first.len() + body.len())
         && let Some(piece) = pieces.next().await
     {
-        let piece = piece.map_err(Ungathered::Broken)?;
+        let piece = piece.map_err(GatherError::Broken)?;
         let length = first.len() + body.len() + piece.len();
         if length > limit {
-            return Err(Ungathered::TooLong);
+            return Err(GatherError::TooLong);
         }
         if first.is_empty() && body.is_empty() {
             reservation.resize(length)?;
@@ -109,7 +109,7 @@ mod tests {
         expected: Option<usize>,
         limit: usize,
         memory: &MemoryBudget,
-    ) -> Result<Gathered, Ungathered<&'static str>> {
+    ) -> Result<Gathered, GatherError<&'static str>> {
         let pieces = pieces.iter().map(|length| Ok(Bytes::from(vec![b'x'; *length])));
         at_once(gather(stream::iter(pieces), expected, limit, memory))
     }
@@ -129,18 +129,18 @@ mod tests {
     fn a_body_that_is_announced_too_long_is_refused_unread() {
         let memory = MemoryBudget::new(100);
         let unread = || stream::poll_fn(|_| -> std::task::Poll<Option<Result<Bytes, ()>>> { panic!("it was read") });
-        assert_eq!(at_once(gather(unread(), Some(11), 10, &memory)).expect_err("too long"), Ungathered::TooLong);
+        assert_eq!(at_once(gather(unread(), Some(11), 10, &memory)).expect_err("too long"), GatherError::TooLong);
         let refused = at_once(gather(unread(), Some(101), 1000, &memory));
-        assert_eq!(refused.expect_err("no room"), Ungathered::NoMemory(NoMemory));
+        assert_eq!(refused.expect_err("no room"), GatherError::NoMemory(NoMemory));
     }
 
     #[test]
     fn a_body_of_unknown_length_is_refused_where_it_outgrows_the_budget() {
         let memory = MemoryBudget::new(100);
         let refused = gathered(&[60, 60], None, 1000, &memory);
-        assert_eq!(refused.expect_err("no room"), Ungathered::NoMemory(NoMemory));
+        assert_eq!(refused.expect_err("no room"), GatherError::NoMemory(NoMemory));
         assert_eq!(memory.used(), 0, "what it took is given back");
-        assert_eq!(gathered(&[60, 60], None, 100, &memory).expect_err("too long"), Ungathered::TooLong);
+        assert_eq!(gathered(&[60, 60], None, 100, &memory).expect_err("too long"), GatherError::TooLong);
     }
 
     #[test]
@@ -157,7 +157,7 @@ mod tests {
     fn a_body_that_breaks_off_gives_its_memory_back() {
         let memory = MemoryBudget::new(100);
         let pieces = stream::iter([Ok(Bytes::from_static(b"x")), Err("cut")]);
-        assert_eq!(at_once(gather(pieces, None, 10, &memory)).expect_err("cut"), Ungathered::Broken("cut"));
+        assert_eq!(at_once(gather(pieces, None, 10, &memory)).expect_err("cut"), GatherError::Broken("cut"));
         assert_eq!(memory.used(), 0);
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A typed schema of the whole API would need a release for every field that OpenAI adds, and would re-serialise what it
 //! read. So only the fields below are looked at; everything else is skipped and forwarded as it came. What a real vLLM
-//! accepts without a word (an unknown role) or answers with 500 is checked here, where the client can be told what to change.
+//! accepts silently (an unknown role) or answers with 500 is checked here, where the error can say what to change.
 
 mod body;
 mod fields;

@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub use capacity::{Capacity, Quota};
 pub use completion::{Choice, Completion};
 pub use error::{Adjustment, Error, ErrorKind, Phase};
-pub use gather::{Gathered, Ungathered, gather};
+pub use gather::{GatherError, Gathered, gather};
 pub use head::{Features, Head, InvalidRequest, Limits, MAX_FIELDS, RequestBody};
 pub use id::{ModelId, RequestId, UpstreamId, UpstreamIds};
 #[cfg(feature = "steps")]

@@ -49,7 +49,7 @@ impl MemoryBudget {
         Self::of(limit, None)
     }
 
-    /// A budget of one part in `parts` of this one, from which it also takes: whoever has it can use no more of the whole.
+    /// A budget of one part in `parts` of this one, from which it also takes: its holder can use no more of the whole.
     #[must_use]
     pub fn part(&self, parts: usize) -> Self {
         Self::of(usize::MAX, Some((self.clone(), parts.max(1))))

@@ -129,7 +129,7 @@ impl FrameKind {
 /// A piece of a reply, relayed as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// The bytes for the client; empty if the frame is for the books only.
+    /// The bytes for the client; empty if only the router itself uses the frame, as for usage that was not asked for.
     pub bytes: Bytes,
     /// What it means.
     pub kind: FrameKind,

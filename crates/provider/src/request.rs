@@ -102,7 +102,7 @@ impl Request {
         Rewrite::sharing(&self.body, &self.object)
     }
 
-    /// Tells the request from others: by what it asks for, what its body says, and `key`, which sent it.
+    /// A hash that identifies the request: by what it asks for, what its body says, and `key`, which sent it.
     pub fn fingerprint(&self, key: &str) -> u64 {
         let mut hasher = DefaultHasher::new();
         (self.operation, key, self.body_hash()).hash(&mut hasher);

@@ -134,7 +134,7 @@ impl Api {
         };
         let doing = format!("{verb} the {} {}", action.target, action.name);
         let answer = self.send(&doing, method, &path, &action.body).await?;
-        serde_json::from_value(answer).map_err(|_| strange(&doing))
+        serde_json::from_value(answer).map_err(|_| unexpected_answer(&doing))
     }
 
     async fn list(&self, target: Target) -> Result<Vec<Existing>, Error> {
@@ -145,13 +145,13 @@ impl Api {
             Target::Endpoint => "endpoints",
         };
         let items = items(&doing, answer, field)?;
-        items.into_iter().map(|item| serde_json::from_value(item).map_err(|_| strange(&doing))).collect()
+        items.into_iter().map(|item| serde_json::from_value(item).map_err(|_| unexpected_answer(&doing))).collect()
     }
 
     async fn send(&self, doing: &str, method: Method, path: &str, body: &Value) -> Result<Value, Error> {
         let failed = |cause| Error::Api { doing: doing.to_owned(), cause };
         let url = format!("{}/{path}", self.base);
-        let url = Url::parse(&url).map_err(|_| strange(doing))?;
+        let url = Url::parse(&url).map_err(|_| unexpected_answer(doing))?;
         let body = if body.is_null() { Bytes::new() } else { body.to_string().into() };
         let answer = tokio::time::timeout(PATIENCE, self.client.json(method, url, body, &ProblemDialect)).await;
         answer
@@ -173,11 +173,11 @@ const fn path(target: Target) -> &'static str {
 fn items(doing: &str, mut answer: Value, field: &str) -> Result<Vec<Value>, Error> {
     match answer.get_mut(field).map(Value::take) {
         Some(Value::Array(items)) => Ok(items),
-        _ => Err(strange(doing)),
+        _ => Err(unexpected_answer(doing)),
     }
 }
 
-fn strange(doing: &str) -> Error {
+fn unexpected_answer(doing: &str) -> Error {
     let cause = provider::Error::new(ErrorKind::Protocol, "RunPod's answer has another form than expected");
     Error::Api { doing: doing.to_owned(), cause }
 }

@@ -2,7 +2,7 @@
 
 use crate::{Action, Api, Error, Existing, Found, Spec, Target, plan};
 
-/// Makes what `found` lacks, the volume before the endpoint that refers to it, and tells `done` of each step.
+/// Makes what `found` lacks, the volume before the endpoint that refers to it, and passes each step to `done`.
 ///
 /// Returns the endpoint, and what is still not as `spec` has it although RunPod took it.
 pub async fn apply(

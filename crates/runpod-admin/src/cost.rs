@@ -6,7 +6,7 @@ use crate::{Error, PoolPrice, Spec, VolumeTier};
 
 /// A month: a twelfth of a year of 365 days.
 pub const HOURS_A_MONTH: u64 = 730;
-/// When RunPod's documentation gave the prices of storage, which the API does not tell.
+/// When RunPod's documentation gave the prices of storage, which the API does not give.
 pub const STORAGE_PRICES_AS_OF: &str = "August 2026";
 
 /// GB of a volume up to which each costs [`FIRST_GB`] a month; those beyond cost [`FURTHER_GB`].

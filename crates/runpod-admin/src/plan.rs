@@ -1,4 +1,4 @@
-//! The difference between what should be and what is. Nobody is asked here.
+//! The difference between the wanted and the existing state. No request is made here.
 
 use std::{collections::BTreeSet, fmt};
 

@@ -20,7 +20,7 @@ impl Dialect for ProblemDialect {
     fn classify(&self, failure: &Failure<'_>) -> Error {
         let said = serde_json::from_slice(failure.body).map_or_else(|_| ErrorBody::parse(failure.body), read);
         let mut error = classify(Whose::RunPod, failure, &said);
-        // Nothing stands between this API and its user, who is to be told whether the key or the address is wrong.
+        // The user calls this API directly, so the message says whether the key or the address is wrong.
         error.kind = match failure.status {
             401..=403 => ErrorKind::Auth,
             404 => ErrorKind::NotFound,

@@ -1,4 +1,4 @@
-//! What one endpoint should be, and how RunPod and vLLM are told.
+//! The wanted state of one endpoint, and how it is sent to RunPod and vLLM.
 //!
 //! A load-balancing endpoint runs vLLM's own image, which takes arguments; a queue endpoint runs RunPod's worker around
 //! it, which takes variables. Both keep models under the same path, where RunPod's own cached models appear too.
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 /// Where a network volume is mounted.
 const MOUNT: &str = "/runpod-volume";
-/// The jobs that RunPod's worker takes at a time unless told otherwise.
+/// The jobs that RunPod's worker takes at a time by default.
 const WORKER_CONCURRENCY: u32 = 30;
 
 /// The kind of an endpoint.
@@ -119,7 +119,7 @@ impl fmt::Debug for Spec {
 }
 
 impl Volume {
-    /// What RunPod is told.
+    /// The body of the request to RunPod.
     pub(super) fn body(&self) -> Value {
         let tier = match self.tier {
             VolumeTier::Standard => "STANDARD",
@@ -130,7 +130,7 @@ impl Volume {
 }
 
 impl Spec {
-    /// What RunPod is told, given the id of the volume.
+    /// The body of the request to RunPod, given the id of the volume.
     pub(super) fn body(&self, volume_id: Option<&str>) -> Value {
         let (kind, ports) = match self.kind {
             EndpointKind::Queue => ("QUEUE", json!([])),

@@ -5,7 +5,7 @@
 //! HTTP 404: {…}`); older ones put vLLM's own error there. Either way the refusal is read as if vLLM had sent it, so
 //! that both kinds of endpoint classify alike.
 
-use openai::{Dialect, ErrorBody, Failure, Finish, blame::Whose, classify, finish};
+use openai::{Dialect, ErrorBody, Failure, Finish, blame::ErrorFormat, classify, finish};
 use provider::Error;
 use serde_json::Value;
 
@@ -15,8 +15,8 @@ use crate::literal::dictionary;
 pub(crate) struct RunPodDialect;
 
 impl Dialect for RunPodDialect {
-    fn whose(&self) -> Whose {
-        Whose::RunPod
+    fn error_format(&self) -> ErrorFormat {
+        ErrorFormat::RunPod
     }
 
     fn classify(&self, failure: &Failure<'_>) -> Error {
@@ -24,13 +24,13 @@ impl Dialect for RunPodDialect {
         let stated = said.message.as_deref().and_then(dictionary).map(|stated| Value::Object(stated).to_string());
         let said = stated.map_or(said, |stated| ErrorBody::parse(stated.as_bytes()));
         if let Some(status) = said.status {
-            // The status that vLLM meant, whatever the endpoint made of it.
-            return classify(Whose::RunPod, &Failure { status, ..*failure }, &said);
+            // The status that vLLM answered with, whatever status the endpoint sent.
+            return classify(ErrorFormat::RunPod, &Failure { status, ..*failure }, &said);
         }
         let Some((status, quoted)) = said.message.as_deref().and_then(quoted) else {
-            return classify(Whose::RunPod, failure, &said);
+            return classify(ErrorFormat::RunPod, failure, &said);
         };
-        classify(Whose::RunPod, &Failure { status, body: quoted.as_bytes(), ..*failure }, &read_quoted(quoted))
+        classify(ErrorFormat::RunPod, &Failure { status, body: quoted.as_bytes(), ..*failure }, &read_quoted(quoted))
     }
 
     fn finish(&self, reason: &str) -> Finish {
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quoted_body_that_was_cut_still_tells() {
+    fn a_quoted_body_that_was_cut_is_still_classified() {
         let error = read(500, r#"{"error":"vLLM returned HTTP 400: {\"error\":{\"message\":\"too h"}"#);
         assert_eq!((error.kind, error.status), (InvalidRequest, Some(400)));
         assert_eq!(error.message, r#"{"error":{"message":"too h"#);
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn no_refusal_of_a_request_is_taken_for_the_upstreams_fault() {
-        property::hold(2_000, &refusals::refusals(Whose::RunPod), |refusal| {
+        property::hold(2_000, &refusals::refusals(ErrorFormat::RunPod), |refusal| {
             refusals::leaves_health_alone(&refusal, &RunPodDialect)
         });
     }

@@ -1,4 +1,4 @@
-//! Jobs of a queue endpoint that nobody waits for any more.
+//! Cancels jobs of a queue endpoint whose result is not needed any more.
 //!
 //! The endpoint runs each request as a job. When it gives up waiting for a worker it answers with the job, still in the queue:
 //! the router moves on, and the job would be done, and billed, for nobody. So it is cancelled.
@@ -62,7 +62,7 @@ impl Jobs {
         let client = self.client.clone();
         self.tasks.spawn(async move {
             let cancelled = client.json(Method::POST, url, Bytes::new(), &RunPodDialect);
-            // A job that cannot be cancelled ends by its own limits; nobody is there to be told.
+            // A job that cannot be cancelled ends by its own limits; no client is left to report that to.
             drop(tokio::time::timeout(PATIENCE, cancelled).await);
         });
     }

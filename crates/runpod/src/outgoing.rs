@@ -16,7 +16,7 @@ pub(crate) fn outgoing<'a>(request: &'a Request, served: &'a Served, call: &Call
     outgoing
 }
 
-/// Fails if the request asks for what vLLM passes over without a word, which would change the answer.
+/// Fails if the request asks for what vLLM ignores silently, which would change the answer.
 pub(crate) fn check(request: &Request) -> Result<(), Error> {
     let functions = request.field("functions").and_then(|raw| Reader::new(raw).value().ok());
     if !matches!(functions, Some(Value::Array(1..))) {
@@ -26,7 +26,7 @@ pub(crate) fn check(request: &Request) -> Result<(), Error> {
     Err(Error { param: Some("functions".to_owned()), ..Error::new(ErrorKind::Unsupported, message) })
 }
 
-/// The client's `guided_…` field as newer versions want it: they ignore the old name without a word, and the answer
+/// The client's `guided_…` field as newer versions want it: they ignore the old name silently, and the answer
 /// would be unconstrained. The old field stays, because older workers know only that one.
 fn constraint(request: &Request) -> Option<String> {
     let given = |name: &str| request.field(name).filter(|value| *value != "null");

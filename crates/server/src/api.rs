@@ -25,7 +25,7 @@ use actix_web::{
 };
 use provider::{Operation, RequestId};
 
-pub(crate) use batch::Order;
+pub(crate) use batch::ParsedBatch;
 pub(crate) use health::{livez, readyz};
 pub(crate) use prompt::Prompt;
 

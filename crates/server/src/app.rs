@@ -29,7 +29,7 @@ pub(crate) struct App {
     pub(crate) metrics: Arc<Metrics>,
     /// Reads the configuration again, if it came from a file.
     pub(crate) reloader: Option<Arc<Reloader>>,
-    /// Requests of whom nobody knows who sent them.
+    /// Failed authentications, by address.
     pub(crate) failures: Failures,
     live: ArcSwap<Live>,
     /// What all bodies and held answers are counted in.
@@ -45,7 +45,7 @@ pub(crate) struct App {
     pub(crate) batch_entries: Arc<PermitPool>,
     /// Connections with an answer that is not written to its end.
     pub(crate) answering: Arc<AtomicU32>,
-    /// Tells when another configuration has come into force.
+    /// Changes when another configuration has come into force.
     pub(crate) reloads: watch::Sender<()>,
     /// No longer ready: the process is about to stop.
     pub(crate) is_draining: AtomicBool,
@@ -128,7 +128,7 @@ impl App {
         self.reloads.send_replace(());
     }
 
-    /// The id of a new request: the client's own if it is harmless, else one that is ours and unique.
+    /// The id of a new request: the client's own if it is valid, else a new and unique one.
     pub(crate) fn request_id(&self, from_client: Option<&str>) -> RequestId {
         let harmless = |id: &&str| {
             (1..=64).contains(&id.len())
@@ -156,13 +156,13 @@ impl App {
         self.in_flight.taken() > 0 || self.answering.load(Ordering::Acquire) > 0
     }
 
-    /// Tells the observers of a request that never reached the router.
+    /// Reports a request that never reached the router to the observers.
     pub(crate) fn rejected(&self, info: RequestInfo, error: &ApiError, since: Instant) {
         let version = self.live.load().version.clone();
         let subject_key = info.key.clone();
         let ended = RequestEnded::refused(info, error.outcome(), since.elapsed(), version);
-        if error.is_of_a_stranger() && subject_key.is_none() {
-            // Counted alone: a line in the access log for each would let strangers fill the disk.
+        if error.is_authentication_failure() && subject_key.is_none() {
+            // Counted alone: a line in the access log for each would let anyone without a key fill the disk.
             self.metrics.on(&Event::RequestEnded(&ended));
             return;
         }

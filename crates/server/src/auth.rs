@@ -21,7 +21,7 @@ use subtle::ConstantTimeEq;
 use tokio::time::Instant;
 
 use failures::Denied;
-pub(crate) use failures::{Credential, Failures, Noted};
+pub(crate) use failures::{Credential, Failures, RecordedFailure};
 
 use crate::{
     app::{App, Live},
@@ -43,13 +43,13 @@ pub(crate) struct ClientKey {
     pub(crate) open_batches: Arc<PermitPool>,
     /// What it may ask for by name; `None` is everything.
     models: Option<HashSet<String>>,
-    /// `None` where no key is asked for.
+    /// `None` while `auth.mode` is `none`.
     sha256: Option<[u8; 32]>,
 }
 
 impl ClientKey {
-    /// Who everyone is where no key is asked for.
-    fn anyone(memory: &MemoryBudget, most_batches: usize) -> Self {
+    /// The key of every request while `auth.mode` is `none`.
+    fn anonymous(memory: &MemoryBudget, most_batches: usize) -> Self {
         Self {
             id: None,
             team: None,
@@ -95,16 +95,16 @@ const PARTS: usize = 4;
 /// The keys in force.
 pub(crate) struct Keyring {
     keys: HashMap<[u8; 32], Arc<ClientKey>>,
-    /// Who everyone is where no key is asked for.
-    anyone: Option<Arc<ClientKey>>,
+    /// The key of every request while `auth.mode` is `none`.
+    anonymous: Option<Arc<ClientKey>>,
 }
 
 impl Keyring {
     /// The keys of `config`. A key that `old` knew with the same limits keeps its counts.
     pub(crate) fn new(config: &Config, memory: &MemoryBudget, old: Option<&Self>) -> Self {
-        let anyone = match config.auth {
+        let anonymous = match config.auth {
             AuthMode::Keys => None,
-            AuthMode::None => Some(Arc::new(ClientKey::anyone(memory, config.server.max_open_batches))),
+            AuthMode::None => Some(Arc::new(ClientKey::anonymous(memory, config.server.max_open_batches))),
         };
         let most_batches = config.server.max_open_batches;
         let key = |key: &Key| (key.sha256, Arc::new(ClientKey::new(key, memory, most_batches, old)));
@@ -112,21 +112,21 @@ impl Keyring {
         for key in keys.values() {
             key.open_batches.resize((most_batches / PARTS).max(1));
         }
-        Self { keys, anyone }
+        Self { keys, anonymous }
     }
 
     /// A key that was let in earlier as it is now; `None` if it is not in force any more.
     pub(crate) fn current(&self, key: &ClientKey) -> Option<Arc<ClientKey>> {
         match &key.sha256 {
             Some(sha256) => self.keys.get(sha256).filter(|now| now.id == key.id).cloned(),
-            None => self.anyone.clone(),
+            None => self.anonymous.clone(),
         }
     }
 
     /// Whose request this is.
     fn find(&self, headers: &HeaderMap) -> Result<Arc<ClientKey>, Denied> {
-        if let Some(anyone) = &self.anyone {
-            return Ok(anyone.clone());
+        if let Some(anonymous) = &self.anonymous {
+            return Ok(anonymous.clone());
         }
         let token = bearer(headers).ok_or(Denied::Missing)?;
         if token.len() > Key::MAX_BYTES {
@@ -172,7 +172,7 @@ pub(crate) fn operator(app: &App, request: &HttpRequest) -> Result<(), ApiError>
 /// Notes that a request is refused; says how long its sender should wait, if that is one of many.
 fn refuse(app: &App, request: &HttpRequest, credential: Credential, denied: Denied) -> Option<Duration> {
     let peer = request.peer_addr().map(|peer| peer.ip());
-    let noted = app.failures.note(denied, peer, Instant::now());
+    let noted = app.failures.record(denied, peer, Instant::now());
     let (credential, reason) = (credential.as_str(), noted.reason());
     app.metrics.authentication_failed(credential, reason);
     if let Some(suppressed) = noted.log {

@@ -155,7 +155,7 @@ fn serve(path: &Path, log_format: Option<Format>) -> anyhow::Result<()> {
     let running = Running::start(&config, Some(path.to_owned()))?;
     let (public, admin) = (running.addr(), running.admin_addr());
     let welcome = format!("llm-router listens on http://{public}/v1, metrics on http://{admin}/metrics");
-    until_told_to_stop(running, &welcome)
+    until_stopped(running, &welcome)
 }
 
 fn serve_demo(log_format: Option<Format>) -> anyhow::Result<()> {
@@ -164,7 +164,7 @@ fn serve_demo(log_format: Option<Format>) -> anyhow::Result<()> {
     format_logs(&mut config, log_format);
     let running = Running::start(&config, None)?;
     let welcome = demo::welcome(running.addr(), running.admin_addr(), &config);
-    let ended = until_told_to_stop(running, &welcome);
+    let ended = until_stopped(running, &welcome);
     emulator.stop();
     ended
 }
@@ -177,11 +177,11 @@ fn warn_of_overrides() {
     }
 }
 
-/// How long a server that was told twice may take; then the process ends under it.
+/// How long a server may take to stop after a second signal; then the process ends anyway.
 const LAST_PATIENCE: Duration = Duration::from_millis(900);
 
 /// Says `welcome` once signals are handled, and waits for the end.
-fn until_told_to_stop(running: Running, welcome: &str) -> anyhow::Result<()> {
+fn until_stopped(running: Running, welcome: &str) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let has_ended = runtime.block_on(async {
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

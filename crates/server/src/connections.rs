@@ -93,14 +93,14 @@ pub(crate) fn serve(
 ) -> io::Result<Server> {
     let address = socket.local_addr()?;
     let most = app.live().server.connections.most;
-    let entrance = Entrance {
+    let acceptor = Acceptor {
         app: app.clone(),
         peers: Arc::default(),
         closings: Arc::new(ClosingLog::new(listener, app.metrics.clone())),
     };
     let app = app.clone();
     let connections = move || {
-        let (entrance, app) = (entrance.clone(), app.clone());
+        let (acceptor, app) = (acceptor.clone(), app.clone());
         let data = web::Data::new(app.clone());
         let app = ActixApp::new()
             .app_data(data)
@@ -120,7 +120,7 @@ pub(crate) fn serve(
             })
             .h1(map_config(app, |()| AppConfig::default()));
         fn_service(move |stream: TcpStream| {
-            let entered = entrance.enter(stream).map_err(DispatchError::Io);
+            let entered = acceptor.accept(stream).map_err(DispatchError::Io);
             async move { entered }
         })
         .and_then(http)
@@ -133,16 +133,16 @@ pub(crate) fn serve(
     Ok(server.run())
 }
 
-/// Lets connections in.
+/// Accepts connections within the limit of their peer.
 #[derive(Clone)]
-struct Entrance {
+struct Acceptor {
     app: Arc<App>,
     peers: Arc<Peers>,
     closings: Arc<ClosingLog>,
 }
 
-impl Entrance {
-    fn enter(&self, stream: TcpStream) -> io::Result<(Watched<TcpStream>, Option<SocketAddr>)> {
+impl Acceptor {
+    fn accept(&self, stream: TcpStream) -> io::Result<(Watched<TcpStream>, Option<SocketAddr>)> {
         let limits = &self.app.live().server.connections;
         let address = stream.peer_addr().ok();
         let peer = address.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip().to_canonical());

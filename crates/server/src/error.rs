@@ -310,7 +310,7 @@ fn to_json(error: ErrorBody<'_>) -> String {
     serde_json::to_string(&ErrorReply { error }).unwrap_or_default()
 }
 
-/// Whoever comes again in a moment may find room: nothing was tried that a repeat would multiply.
+/// The client may repeat such a request at once after `retry-after`: no upstream was called, so a repeat multiplies nothing.
 impl From<NoMemory> for ApiError {
     fn from(none: NoMemory) -> Self {
         let mut error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", "overloaded", none.to_string());
@@ -407,7 +407,7 @@ fn upstream_status(error: &Error) -> StatusCode {
     status.filter(StatusCode::is_client_error).unwrap_or(StatusCode::BAD_REQUEST)
 }
 
-/// The event that tells a client of a stream that it broke. There is no `[DONE]` after it: that would read as success.
+/// The event that reports to the client of a stream that it broke. There is no `[DONE]` after it: that would read as success.
 pub(crate) fn broken_stream(error: &Error, request_id: &str) -> Bytes {
     let api = ApiError::failed(error, None);
     event(&api.message, "upstream_error", &api.code, request_id)

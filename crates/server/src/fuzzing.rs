@@ -5,7 +5,7 @@ use bytes::Bytes;
 use provider::{InvalidRequest, Limits};
 
 use crate::{
-    api::{Order, Prompt},
+    api::{ParsedBatch, Prompt},
     auth::bearer,
 };
 
@@ -24,7 +24,7 @@ pub fn prompt(body: &[u8], stream: bool) -> Result<Bytes, InvalidRequest> {
 /// # Errors
 /// If it is no batch of at most so many entries.
 pub fn batch(body: &Bytes, most: usize) -> Result<Vec<Result<Bytes, InvalidRequest>>, InvalidRequest> {
-    let order = Order::parse(body, most)?;
+    let order = ParsedBatch::parse(body, most)?;
     Ok(order.entries.iter().map(|entry| chat(order.defaults.complete(entry)?, false)).collect())
 }
 

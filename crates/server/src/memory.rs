@@ -43,7 +43,7 @@ fn group(line: &str, read: &dyn Fn(&str) -> Option<String>) -> Option<u64> {
     own.into_iter().chain(limit("")).min()
 }
 
-/// The machine's memory, of which `meminfo` tells in kibibytes.
+/// The machine's memory, which `meminfo` gives in kibibytes.
 fn total(meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1 << 10)

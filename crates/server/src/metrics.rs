@@ -32,7 +32,7 @@ use handles::{Handles, Pair};
 use labels::{AttemptClass, NONE, OTHER, RequestClass, disjoint};
 
 use crate::{
-    auth::{Credential, Noted},
+    auth::{Credential, RecordedFailure},
     clock,
     connections::{Listener, Reason},
 };
@@ -130,7 +130,7 @@ impl Metrics {
             series.reloads.with_label_values(&[result]);
         }
         for credential in Credential::ALL {
-            for reason in Noted::REASONS {
+            for reason in RecordedFailure::REASONS {
                 series.auth_failures.with_label_values(&[credential.as_str(), reason]);
             }
         }

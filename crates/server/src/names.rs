@@ -20,7 +20,7 @@ pub(crate) struct Names {
 pub(crate) enum Resolved {
     /// What the request's body names.
     Named,
-    /// What the router knows by this name.
+    /// What this name resolves to.
     Other(String),
     /// Several models.
     Ensemble(Arc<Ensemble>),
@@ -68,7 +68,7 @@ impl Resolved {
     }
 }
 
-/// What a request says about what it wants.
+/// The model and the task that a request names.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Requested<'a> {
     /// The model's name, if there is one.
@@ -162,7 +162,7 @@ impl Names {
         }
     }
 
-    /// Why `name` is nothing: an upstream's id in front of it was probably meant so.
+    /// The error for `name`, which names nothing. An upstream's id in front of it suggests a direct call.
     fn unknown(name: &str, table: &Table, key: &ClientKey) -> ApiError {
         let upstream = name.split_once('/').and_then(|(id, _)| {
             let found = table.upstreams().find(|upstream| upstream.spec.id.as_str() == id)?;

@@ -1,4 +1,4 @@
-//! Tells several observers of each event.
+//! Passes each event to several observers.
 
 use std::sync::Arc;
 

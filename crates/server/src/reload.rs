@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_told_by_the_names_of_what_changed() {
+    fn changes_are_reported_by_the_names_of_what_changed() {
         let key = |digit: &str| format!("[[keys]]\nid = \"k\"\nteam = \"t\"\nsha256 = \"{}\"\n", digit.repeat(64));
         let old = parse(&format!("[server]\nmax_messages = 7\n{}", key("1")), "cost");
         let new = parse(

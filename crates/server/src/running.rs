@@ -31,7 +31,7 @@ use crate::{
     reload::{self, Reloader},
     telemetry,
 };
-use stop::{Orders, Patience};
+use stop::{StopLimits, StopSignals};
 
 /// How often is looked whose capacity is due; polls cannot be closer.
 const CAPACITY_TICK: Duration = Duration::from_millis(100);
@@ -60,7 +60,7 @@ pub enum StartError {
 pub struct Running {
     addr: SocketAddr,
     admin_addr: SocketAddr,
-    orders: Orders,
+    signals: StopSignals,
     thread: JoinHandle<io::Result<()>>,
 }
 
@@ -72,11 +72,11 @@ impl Running {
         let (public, admin) = (listen(config.server.listen)?, listen(config.server.admin_listen)?);
         let (addr, admin_addr) = (public.local_addr()?, admin.local_addr()?);
         let app = app(config, watched)?;
-        let orders = Orders::default();
+        let signals = StopSignals::default();
         let lifecycle = Lifecycle {
             workers: config.server.workers,
-            patience: Patience { drain: config.server.drain, grace: config.server.grace },
-            orders: orders.clone(),
+            limits: StopLimits { drain: config.server.drain, grace: config.server.grace },
+            signals: signals.clone(),
         };
         let (ready, started) = channel();
         let body = move || System::new().block_on(lifecycle.run(app, public, admin, ready));
@@ -85,7 +85,7 @@ impl Running {
             let ended = thread.join().unwrap_or_else(|_| Err(io::Error::other("the server's thread panicked")));
             return Err(ended.err().unwrap_or_else(|| io::Error::other("the server ended at once")).into());
         }
-        Ok(Self { addr, admin_addr, orders, thread })
+        Ok(Self { addr, admin_addr, signals, thread })
     }
 
     /// Where clients connect.
@@ -105,19 +105,19 @@ impl Running {
 
     /// Begins an orderly stop.
     pub fn stop(&self) {
-        self.orders.stop.cancel();
+        self.signals.stop.cancel();
     }
 
     /// Begins an orderly stop that does not wait for balancers to notice.
     pub fn stop_without_grace(&self) {
-        self.orders.skip_grace.cancel();
-        self.orders.stop.cancel();
+        self.signals.skip_grace.cancel();
+        self.signals.stop.cancel();
     }
 
     /// Ends what is left of an orderly stop at once.
     pub fn stop_now(&self) {
-        self.orders.stop_now.cancel();
-        self.orders.stop.cancel();
+        self.signals.stop_now.cancel();
+        self.signals.stop.cancel();
     }
 
     /// Waits for the end.
@@ -144,8 +144,8 @@ fn app(config: &Config, watched: Option<PathBuf>) -> Result<Arc<App>, StartError
 
 struct Lifecycle {
     workers: usize,
-    patience: Patience,
-    orders: Orders,
+    limits: StopLimits,
+    signals: StopSignals,
 }
 
 impl Lifecycle {
@@ -163,7 +163,7 @@ impl Lifecycle {
                 }
             });
         }
-        actix_web::rt::spawn(stop::when_told(self.orders, self.patience, app, handles, socket));
+        actix_web::rt::spawn(stop::stop_on_signal(self.signals, self.limits, app, handles, socket));
         ready.send(()).map_err(io::Error::other)?;
         let (public, admin) = futures_util::future::join(public, admin).await;
         public.and(admin)

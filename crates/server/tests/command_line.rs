@@ -105,7 +105,7 @@ mod tests {
 
     /// The finest log is where a header or a body would slip out.
     #[test]
-    fn the_demo_answers_and_tells_no_secret_anywhere() {
+    fn the_demo_answers_and_reveals_no_secret_anywhere() {
         const PROMPT: &str = "canary-in-the-prompt";
         const TOKEN: &str = "canary-of-the-operators";
         const WRONG: &str = "canary-that-nobody-knows";
@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(key.collect::<Vec<_>>(), Vec::<&String>::new());
     }
 
-    /// A stranger fills no disk: the failures of a second share a line, and the access log has none.
+    /// Requests without a valid key do not fill the disk: the failures of one second share a line, and the access log has none.
     #[test]
     fn a_flood_of_wrong_keys_is_a_few_lines_of_log() {
         const FLOOD: usize = 300;
@@ -229,7 +229,7 @@ mod tests {
         (Running(child), address.expect("an address"))
     }
 
-    fn tell(running: &Running, signal: &str) {
+    fn send_signal(running: &Running, signal: &str) {
         let id = running.0.id().to_string();
         assert!(Command::new("kill").args([signal, &id]).status().expect("kill runs").success());
     }
@@ -253,12 +253,12 @@ mod tests {
         let (mut running, address) =
             serving(&[("LLM_ROUTER__SERVER__DRAIN_S", "3600"), ("LLM_ROUTER__SERVER__GRACE_S", "3600")]);
         assert!(readiness(&address).starts_with("HTTP/1.1 200"));
-        tell(&running, "-TERM");
+        send_signal(&running, "-TERM");
         until("not ready", || readiness(&address).starts_with("HTTP/1.1 503"));
         let body = r#"{"model":"llama-3.1-8b","messages":[{"role":"user","content":"hello"}]}"#;
         assert!(send(&address, "POST /v1/chat/completions", "sk-demo", body).starts_with("HTTP/1.1 200"));
         assert!(running.0.try_wait().expect("its state").is_none(), "it waits for balancers");
-        tell(&running, "-TERM");
+        send_signal(&running, "-TERM");
         until("the end", || running.0.try_wait().expect("its state").is_some_and(|status| status.success()));
     }
 
@@ -266,7 +266,7 @@ mod tests {
     fn a_person_does_not_wait_for_balancers() {
         let (mut running, _address) =
             serving(&[("LLM_ROUTER__SERVER__DRAIN_S", "3600"), ("LLM_ROUTER__SERVER__GRACE_S", "3600")]);
-        tell(&running, "-INT");
+        send_signal(&running, "-INT");
         until("the end", || running.0.try_wait().expect("its state").is_some_and(|status| status.success()));
     }
 

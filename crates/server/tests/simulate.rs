@@ -130,7 +130,7 @@ targets = [{{ upstream = "runpod-8b", share = {runpod} }}, {{ upstream = "cerebr
     }
 
     #[test]
-    fn each_broken_gate_is_told_with_its_figures_and_fails() {
+    fn each_broken_gate_is_reported_with_its_figures_and_fails() {
         let folder = Folder::new("gates");
         let done = folder.compare(&[
             "--share",

@@ -106,7 +106,7 @@ fn pick(mut table: Table<'_>, models: &[Model]) -> Option<Pick> {
         ("judge", Kind::Judge),
     ];
     let kind = table.required("kind", "first, longest, majority, logprob or judge");
-    // Without a kind nobody can say which other keys belong here.
+    // Without a kind it is unknown which other keys are allowed.
     let pick = match kind?.choice("a way to pick", &kinds)? {
         Kind::First => Some(Pick::First),
         Kind::Longest => Some(Pick::Longest),

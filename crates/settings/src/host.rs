@@ -6,9 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use url::Host;
 
-/// What a host is.
+/// The kind of network that a host is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum HostKind {
     /// Loopback, or a network of one's own: `http://` is as safe as that network.
     Private,
     /// Answers the machine itself and gives out its credentials: the metadata service of a cloud, or any link-local address.
@@ -28,7 +28,7 @@ const METADATA_V6: [Ipv6Addr; 2] =
 /// Ends of names that only a network of one's own resolves.
 const PRIVATE_ENDS: [&str; 4] = [".localhost", ".local", ".internal", ".svc"];
 
-impl Place {
+impl HostKind {
     /// `host` comes from the parser that the HTTP client uses, so that both see the same address behind `0xa9fea9fe`.
     pub(crate) fn of(host: &Host<&str>) -> Self {
         match host {
@@ -78,17 +78,17 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(place: Place, hosts: &[&str]) {
+    fn check(kind: HostKind, hosts: &[&str]) {
         for host in hosts {
             let url = url::Url::parse(&format!("http://{host}:8000/v1")).expect("an address");
-            assert_eq!(Place::of(&url.host().expect("a host")), place, "{host}");
+            assert_eq!(HostKind::of(&url.host().expect("a host")), kind, "{host}");
         }
     }
 
     #[test]
     fn ones_own_networks_are_private() {
         check(
-            Place::Private,
+            HostKind::Private,
             &[
                 "127.0.0.1",
                 "127.9.9.9",
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn metadata_services_are_known_however_they_are_written() {
         check(
-            Place::Metadata,
+            HostKind::Metadata,
             &[
                 "169.254.169.254",
                 "169.254.0.1",
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn all_else_is_public() {
         check(
-            Place::Public,
+            HostKind::Public,
             &[
                 "8.8.8.8",
                 "172.15.0.1",

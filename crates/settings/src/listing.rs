@@ -9,7 +9,7 @@ use crate::value::quoted;
 
 /// The keys of a table that name it among others.
 const NAMES: [&str; 3] = ["id", "name", "upstream"];
-/// The keys whose values are nobody's business.
+/// The keys whose values are never shown.
 const HIDDEN: [&str; 1] = ["sha256"];
 
 /// The settings of a file, overrides included: sections and named entries, each with its keys and values as written.

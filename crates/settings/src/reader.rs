@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Reads the TOML file at `path` with `read`, which gets its outermost table, finishes it, and reports a problem if it
-/// returns `None`. `env` is asked for the variables in a `${…}`; `hint` tells who has no such file where to find one.
+/// returns `None`. `env` is asked for the variables in a `${…}`; `hint` says where to find the file if it is missing.
 ///
 /// # Errors
 /// With everything that is wrong with the file, or why it cannot be read.

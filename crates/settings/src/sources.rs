@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_changed_secret_is_told_by_its_file_alone() {
+    fn a_changed_secret_is_reported_by_its_file_alone() {
         let sources = |secret: &str| Sources::new("text", [("folder/key".into(), Some(mark(secret)))].into());
         let (old, new) = (sources("sk-old"), sources("sk-new"));
         assert_eq!(old.changes(&new), ["contents of folder/key: changed"]);

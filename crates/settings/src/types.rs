@@ -146,7 +146,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// No key is longer: hashing what a stranger sends costs little.
+    /// No key is longer, so that hashing a key from an unknown sender costs little.
     pub const MAX_BYTES: usize = 4096;
 }
 
@@ -168,7 +168,7 @@ impl KeyLimits {
     }
 }
 
-/// One place that serves one model.
+/// One endpoint that serves one model.
 #[derive(Debug, Clone)]
 pub struct Upstream {
     /// The name in logs, metrics and targets.
@@ -199,7 +199,7 @@ pub struct Upstream {
     pub capacity_poll: Duration,
 }
 
-/// Whose API an upstream speaks.
+/// The kind of API that an upstream has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProviderSettings {
     /// RunPod Serverless with a vLLM worker.

@@ -68,8 +68,8 @@ fn upstream(mut table: Table<'_>) -> Entry {
     let given = table.location_text("base_url").and_then(|text| url::address(&text, allowed));
     let (provider, own) = match kind {
         Some(Kind::Runpod) => runpod(&mut table, own_address, given.as_deref(), allowed),
-        Some(Kind::Cerebras) => foreign(&mut table, ProviderSettings::Cerebras, "https://api.cerebras.ai/v1"),
-        Some(Kind::OpenAi) => foreign(&mut table, ProviderSettings::OpenAi, "https://api.openai.com/v1"),
+        Some(Kind::Cerebras) => single_base_url(&mut table, ProviderSettings::Cerebras, "https://api.cerebras.ai/v1"),
+        Some(Kind::OpenAi) => single_base_url(&mut table, ProviderSettings::OpenAi, "https://api.openai.com/v1"),
         None => (None, None),
     };
     let base_url = given.or(own);
@@ -160,8 +160,12 @@ fn runpod(
     (Some(ProviderSettings::Runpod { endpoint_id, endpoint_type, capacity_url }), own)
 }
 
-/// The settings and the base URL of a provider that has one address for all.
-fn foreign(table: &mut Table<'_>, settings: ProviderSettings, own: &str) -> (Option<ProviderSettings>, Option<String>) {
+/// The settings and the base URL of a provider with a single base URL, which takes none of RunPod's keys.
+fn single_base_url(
+    table: &mut Table<'_>,
+    settings: ProviderSettings,
+    own: &str,
+) -> (Option<ProviderSettings>, Option<String>) {
     for key in ["endpoint_id", "endpoint_type", "capacity_url"] {
         if let Some(item) = table.take(key) {
             let fault = format!("is set for provider = {:?}", settings.as_str());

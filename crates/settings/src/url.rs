@@ -3,7 +3,7 @@
 use http::Uri;
 use url::Url;
 
-use crate::{host::Place, reader::Table, value::Text};
+use crate::{host::HostKind, reader::Table, value::Text};
 
 /// What is appended to a base URL, and often pasted with it.
 const CALLS: [&str; 3] = ["/chat/completions", "/completions", "/embeddings"];
@@ -60,14 +60,14 @@ pub(crate) fn address(text: &Text<'_>, allowed: Allowed) -> Option<String> {
     if uri.host().is_none_or(str::is_empty) {
         return text.refuse("names no host", expected, None);
     }
-    let Some(place) = value.parse::<Url>().ok().as_ref().and_then(Url::host).map(|host| Place::of(&host)) else {
+    let Some(kind) = value.parse::<Url>().ok().as_ref().and_then(Url::host).map(|host| HostKind::of(&host)) else {
         return text.refuse("is not an address", expected, None);
     };
-    if place == Place::Metadata && !allowed.metadata {
+    if kind == HostKind::Metadata && !allowed.metadata {
         let hint = "allow_metadata = true permits it".to_owned();
         return text.refuse("leads to link-local addresses or a metadata service", "an upstream's address", Some(hint));
     }
-    if place == Place::Public && scheme == Some("http") && !allowed.insecure {
+    if kind == HostKind::Public && scheme == Some("http") && !allowed.insecure {
         let hint = "write https://, or permit it with allow_insecure = true".to_owned();
         return text.refuse("sends key and prompts in clear", "https:// outside one's own network", Some(hint));
     }

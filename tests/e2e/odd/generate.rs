@@ -74,7 +74,7 @@ async fn c26_a_whole_answer_to_a_streamed_request_becomes_a_stream() {
     assert_unharmed(&rig).await;
 }
 
-/// A choice without a message cannot be told in pieces.
+/// A choice without a message cannot be turned into a stream.
 #[tokio::test]
 async fn c26_a_whole_answer_that_cannot_become_a_stream_moves_on_and_is_named() {
     let body = whole("\"hello\"");

@@ -43,7 +43,7 @@ async fn c20_head_is_answered_as_get_is() {
 }
 
 #[tokio::test]
-async fn c21_a_preflight_is_told_that_it_is_not_answered_here() {
+async fn c21_a_preflight_is_a_405_that_says_why() {
     let rig = pair();
     let request = rig
         .client
@@ -84,7 +84,7 @@ async fn c22_a_stream_to_an_http_1_0_client_is_not_chunked() {
 }
 
 #[tokio::test]
-async fn c27_a_path_with_a_slash_too_many_is_told_which_one_is_meant() {
+async fn c27_a_path_with_an_extra_slash_is_a_404_that_names_the_right_one() {
     let rig = pair();
     for path in [
         "/v1//chat/completions",

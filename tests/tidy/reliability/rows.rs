@@ -1,4 +1,4 @@
-//! The table of `docs/reliability.md`: a case, and what shows that it is dealt with.
+//! The table of `docs/reliability.md`: a case, and the tests that show that it is handled.
 
 /// A letter for each group, and what its cases are about.
 pub(super) const GROUPS: [(char, &str); 8] = [
@@ -35,7 +35,7 @@ pub(super) const ROWS: [Row; 57] = [
     row(
         "L2",
         "many streams at once, each event in order",
-        "tests/long/run.py::streams tests/e2e/shutdown.rs::with_200_open_streams_each_ends_or_is_told",
+        "tests/long/run.py::streams tests/e2e/shutdown.rs::with_200_open_streams_each_completes_or_ends_with_an_error_event",
     ),
     row(
         "L3",
@@ -71,7 +71,7 @@ pub(super) const ROWS: [Row; 57] = [
     row(
         "F2",
         "TLS that must not be trusted: the key is not sent",
-        "crates/server/tests/process/tls.rs::no_request_goes_to_an_upstream_whose_certificate_is_wrong crates/server/tests/process/tls.rs::no_request_goes_to_an_upstream_that_speaks_no_tls_or_an_old_one crates/server/tests/process/tls.rs::a_certificate_of_a_known_authority_is_trusted tests/tidy/house.rs::no_certificate_is_believed_unchecked",
+        "crates/server/tests/process/tls.rs::no_request_goes_to_an_upstream_whose_certificate_is_wrong crates/server/tests/process/tls.rs::no_request_goes_to_an_upstream_that_speaks_no_tls_or_an_old_one crates/server/tests/process/tls.rs::a_certificate_of_a_known_authority_is_trusted tests/tidy/house.rs::every_certificate_is_checked",
     ),
     row(
         "F3",
@@ -102,7 +102,7 @@ pub(super) const ROWS: [Row; 57] = [
     row(
         "F8",
         "429 with any Retry-After, and none",
-        "tests/matrix/parked.rs::a_limited_upstream_is_left_alone_whatever_its_retry_after_says tests/matrix/parked.rs::a_client_is_told_a_sensible_time_whatever_the_upstream_says crates/dispatch/tests/dispatch/fallback.rs::a_rate_limited_upstream_is_left_alone_until_its_time",
+        "tests/matrix/parked.rs::a_limited_upstream_is_left_alone_whatever_its_retry_after_says tests/matrix/parked.rs::retry_after_is_from_1_to_120_whatever_the_upstream_says crates/dispatch/tests/dispatch/fallback.rs::a_rate_limited_upstream_is_left_alone_until_its_time",
     ),
     row(
         "F9",
@@ -143,7 +143,7 @@ pub(super) const ROWS: [Row; 57] = [
     row(
         "X1",
         "bodies too large, of another type, packed, or with a false length",
-        "tests/api/framing.rs::only_plain_json_is_taken tests/api/framing.rs::a_body_over_the_limit_is_refused_however_it_comes tests/api/framing.rs::a_client_that_goes_amid_its_body_leaves_nothing_behind tests/api/keys.rs::a_stranger_is_refused_before_the_body_is_read tests/api/memory.rs::uploads_of_unknown_length_share_one_budget",
+        "tests/api/framing.rs::only_plain_json_is_taken tests/api/framing.rs::a_body_over_the_limit_is_refused_however_it_comes tests/api/framing.rs::a_client_that_goes_amid_its_body_leaves_nothing_behind tests/api/keys.rs::a_request_without_a_key_is_refused_before_its_body_is_read tests/api/memory.rs::uploads_of_unknown_length_share_one_budget",
     ),
     row(
         "X2",
@@ -160,7 +160,7 @@ pub(super) const ROWS: [Row; 57] = [
         "X5",
         "odd headers and ids",
         "tests/matrix/smuggling.rs::odd_headers_are_refused_or_harmless tests/api/headers.rs::a_harmless_request_id_comes_back_and_any_other_is_replaced tests/api/connections.rs::two_authorizations_are_refused_everywhere",
-        "a line that ends in LF alone is taken, as RFC 9112 allows: the HTTP library does not tell",
+        "a line that ends in LF alone is taken, as RFC 9112 allows: the HTTP library does not report it",
     ),
     row(
         "X6",
@@ -170,7 +170,7 @@ pub(super) const ROWS: [Row; 57] = [
     rest(
         "P1",
         "SIGTERM with streams under way, and a second one",
-        "tests/e2e/shutdown.rs::with_200_open_streams_each_ends_or_is_told tests/e2e/shutdown.rs::the_listener_stays_open_for_the_grace_period tests/e2e/shutdown.rs::connections_are_refused_once_the_grace_period_is_over crates/server/tests/command_line.rs::a_first_sigterm_leaves_time_and_a_second_does_not",
+        "tests/e2e/shutdown.rs::with_200_open_streams_each_completes_or_ends_with_an_error_event tests/e2e/shutdown.rs::the_listener_stays_open_for_the_grace_period tests/e2e/shutdown.rs::connections_are_refused_once_the_grace_period_is_over crates/server/tests/command_line.rs::a_first_sigterm_leaves_time_and_a_second_does_not",
         "no row is lost: comes with the ledger",
     ),
     rest("P2", "SIGKILL at any moment", "", "comes with the ledger: until then nothing is stored"),
@@ -222,7 +222,7 @@ pub(super) const ROWS: [Row; 57] = [
     row(
         "S1",
         "no key, or a wrong one, on every route",
-        "tests/matrix/routes.rs::every_route_but_the_probes_wants_a_key tests/api/keys.rs::only_a_known_key_is_let_in tests/api/keys.rs::a_stranger_is_refused_before_the_body_is_read",
+        "tests/matrix/routes.rs::every_route_but_the_probes_wants_a_key tests/api/keys.rs::only_a_known_key_is_let_in tests/api/keys.rs::a_request_without_a_key_is_refused_before_its_body_is_read",
     ),
     row(
         "S2",
@@ -232,7 +232,7 @@ pub(super) const ROWS: [Row; 57] = [
     rest(
         "S3",
         "keys that are revoked, or like each other",
-        "tests/api/keys.rs::a_key_that_is_taken_out_of_the_file_stops tests/e2e/reload.rs::a_key_that_is_removed_stops_its_running_batch crates/server/src/auth/tests.rs::keys_are_told_apart crates/server/src/auth/tests.rs::a_key_that_is_removed_or_replaced_is_not_let_in_any_more",
+        "tests/api/keys.rs::a_key_that_is_taken_out_of_the_file_stops tests/e2e/reload.rs::a_key_that_is_removed_stops_its_running_batch crates/server/src/auth/tests.rs::keys_are_distinguished crates/server/src/auth/tests.rs::a_key_that_is_removed_or_replaced_is_not_let_in_any_more",
         "expiry, and reading what belongs to another team, come with the ledger",
     ),
     row("S4", "the time that a wrong key takes", "tests/long/run.py::key_times"),
@@ -255,7 +255,7 @@ pub(super) const ROWS: [Row; 57] = [
     row(
         "S8",
         "secrets and prompts in what is written anywhere",
-        "crates/server/tests/command_line.rs::the_demo_answers_and_tells_no_secret_anywhere tests/api/secrets.rs::no_key_and_no_prompt_is_told_to_anybody crates/settings/src/tests.rs::secrets_are_never_shown crates/server/tests/process/log.rs::a_request_makes_one_line_of_log_whatever_it_holds",
+        "crates/server/tests/command_line.rs::the_demo_answers_and_reveals_no_secret_anywhere tests/api/secrets.rs::no_key_and_no_prompt_is_in_any_output crates/settings/src/tests.rs::secrets_are_never_shown crates/server/tests/process/log.rs::a_request_makes_one_line_of_log_whatever_it_holds",
     ),
     rest(
         "S9",

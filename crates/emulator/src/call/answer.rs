@@ -114,7 +114,7 @@ pub(super) fn whole_time(seat: &Seat, script: &Script, latency: crate::settings:
     token_time(seat, latency, slowdown) * u32::try_from(script.tokens()).unwrap_or(u32::MAX)
 }
 
-/// A whole answer spoilt by a fault that is meant for events.
+/// A whole answer spoilt by a fault that applies to events.
 fn spoilt(fault: &Fault, whole: &str) -> Option<Reply> {
     match fault {
         Fault::Garbage { .. } => Some(Reply::new(200, "text/html", "<html><body>It works!</body></html>")),

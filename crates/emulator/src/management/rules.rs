@@ -1,4 +1,4 @@
-//! Which bodies are valid. Every failure is told, as RunPod's validator does.
+//! Which bodies are valid. Every failure is reported, as RunPod's validator does.
 
 use serde_json::{Map, Value};
 

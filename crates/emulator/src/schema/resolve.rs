@@ -88,7 +88,7 @@ pub(super) fn kinds(keywords: &Keywords) -> Vec<&str> {
     keywords.get("type").map(names).unwrap_or_default()
 }
 
-/// The type that the other keywords speak of.
+/// The type that the other keywords apply to.
 pub(super) fn guess(keywords: &Keywords) -> &'static str {
     const SIGNS: [(&str, &[&str]); 3] = [
         ("object", &["properties", "required", "additionalProperties", "minProperties"]),

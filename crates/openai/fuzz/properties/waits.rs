@@ -1,4 +1,4 @@
-//! What holds for every set of headers that tell how long to wait and what is left. Shared by the fuzz target and by the test that
+//! What holds for every set of headers that say how long to wait and what is left. Shared by the fuzz target and by the test that
 //! replays its seeds.
 
 use std::time::Duration;
@@ -17,7 +17,7 @@ pub(crate) fn hold(input: &[u8]) {
     } else if let Some(seconds) = plain(&headers, "retry-after").filter(|seconds| *seconds < 1 << 50) {
         assert_eq!(wait, Some(Duration::from_secs(seconds)));
     } else if !headers.contains_key("retry-after") {
-        assert_eq!(wait, left.exhausted_for, "without a header of its own, a quota that is used up tells");
+        assert_eq!(wait, left.exhausted_for, "without a header of its own, a quota that is used up decides");
     }
     if left.exhausted_for.is_some() {
         assert!(left.requests == Some(0) || left.tokens == Some(0), "what is not used up needs no wait");

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use provider::{Error, ErrorKind, Phase};
 
-use super::{Example, ROWS, Row, Signal, Whose};
+use super::{ErrorFormat, Example, ROWS, Row, Signal};
 
 const INTRODUCTION: &str = "\
 # Whose fault a failure is
@@ -87,11 +87,11 @@ fn next(kind: ErrorKind) -> &'static str {
 fn example(row: &Row) -> String {
     match row.example {
         Example::Answer { body: "", .. } | Example::Silent(_) => String::new(),
-        Example::Answer { body, status, whose, .. } => {
-            let by = match whose {
-                Whose::OpenAi => "",
-                Whose::RunPod => "RunPod, ",
-                Whose::Cerebras => "Cerebras, ",
+        Example::Answer { body, status, format, .. } => {
+            let by = match format {
+                ErrorFormat::OpenAi => "",
+                ErrorFormat::RunPod => "RunPod, ",
+                ErrorFormat::Cerebras => "Cerebras, ",
             };
             format!("; {by}{status} `{}`", body.replace('`', "'").replace('|', "\\|"))
         }

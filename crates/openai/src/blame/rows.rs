@@ -2,7 +2,7 @@
 
 use provider::{ErrorKind, Operation};
 
-use super::{Example, JOB_WAITS, Row, Signal, Whose, answer, told};
+use super::{ErrorFormat, Example, JOB_WAITS, Row, Signal, answer, chat_answer};
 use crate::body::Shape;
 
 /// A row about answers.
@@ -70,7 +70,7 @@ pub const ROWS: &[Row] = &[
     ),
     silent!(
         "other kind of answer",
-        "a whole answer to a streamed request that cannot be told in pieces, or a stream where a whole answer was asked for",
+        "a whole answer to a streamed request that cannot be turned into a stream, or a stream where a whole answer was asked for",
         ErrorKind::Unsupported,
         Example::Silent(Signal::OtherKind),
         "the upstream cannot do what was asked, and works otherwise",
@@ -80,7 +80,7 @@ pub const ROWS: &[Row] = &[
         "redirect",
         "any 3xx",
         ErrorKind::Refused,
-        told(Whose::OpenAi, 301, ""),
+        chat_answer(ErrorFormat::OpenAi, 301, ""),
         "not followed, because the key would go along: base_url may lead elsewhere, or an edge sends this one request away; it \
          is counted and logged, and the breaker stays as it is",
         answer => (300..400).contains(&answer.sent)
@@ -89,16 +89,16 @@ pub const ROWS: &[Row] = &[
         JOB_WAITS,
         "RunPod: a job that is still IN_QUEUE or IN_PROGRESS",
         ErrorKind::Overloaded,
-        told(Whose::RunPod, 200, r#"{"id":"sync-1-u1","status":"IN_QUEUE"}"#),
+        chat_answer(ErrorFormat::RunPod, 200, r#"{"id":"sync-1-u1","status":"IN_QUEUE"}"#),
         "no worker had room while the endpoint waited; the job is cancelled",
-        answer => answer.whose == Whose::RunPod
+        answer => answer.format == ErrorFormat::RunPod
             && answer.said.job.as_deref().is_some_and(|job| matches!(job, "IN_QUEUE" | "IN_PROGRESS"))
     ),
     row!(
         "no workers",
         "RunPod: \"no workers available\" as the whole message of a 400, 429, 500, 502, 503 or 504",
         ErrorKind::Overloaded,
-        told(Whose::RunPod, 503, r#"{"error":"no workers available"}"#),
+        chat_answer(ErrorFormat::RunPod, 503, r#"{"error":"no workers available"}"#),
         "the endpoint has no worker at the moment; a longer message only quotes these words",
         answer => answer.has_no_workers()
     ),
@@ -106,8 +106,8 @@ pub const ROWS: &[Row] = &[
         "context",
         "400, 413, 422: the prompt, or the prompt with its limit, is longer than the context",
         ErrorKind::ContextOverflow,
-        told(
-            Whose::OpenAi,
+        chat_answer(
+            ErrorFormat::OpenAi,
             400,
             r#"{"error":{"message":"This model's maximum context length is 2048 tokens.","type":"BadRequestError","code":400}}"#
         ),
@@ -118,8 +118,8 @@ pub const ROWS: &[Row] = &[
         "too large for the minute",
         "429, 413: this request alone is beyond what the account has left in the minute",
         ErrorKind::Refused,
-        told(
-            Whose::OpenAi,
+        chat_answer(
+            ErrorFormat::OpenAi,
             429,
             r#"{"error":{"message":"Request too large for m on tokens per min (TPM): Limit 10000, Requested 12000.","type":"tokens"}}"#
         ),
@@ -130,9 +130,9 @@ pub const ROWS: &[Row] = &[
         "queue full",
         "Cerebras: 429 with queue_exceeded",
         ErrorKind::Overloaded,
-        told(Whose::Cerebras, 429, r#"{"message":"high traffic","param":"queue","code":"queue_exceeded"}"#),
+        chat_answer(ErrorFormat::Cerebras, 429, r#"{"message":"high traffic","param":"queue","code":"queue_exceeded"}"#),
         "the provider itself is full, not our quota: it often clears within a second",
-        answer => answer.whose == Whose::Cerebras
+        answer => answer.format == ErrorFormat::Cerebras
             && answer.status == 429
             && (answer.said.is_called(&["queue_exceeded"]) || answer.said.param.as_deref() == Some("queue"))
     ),
@@ -140,7 +140,7 @@ pub const ROWS: &[Row] = &[
         "quota",
         "429",
         ErrorKind::RateLimited,
-        told(Whose::OpenAi, 429, r#"{"error":{"message":"Rate limit reached","code":"rate_limit_exceeded"}}"#),
+        chat_answer(ErrorFormat::OpenAi, 429, r#"{"error":{"message":"Rate limit reached","code":"rate_limit_exceeded"}}"#),
         "our allowance is used up until it resets",
         answer => answer.status == 429
     ),
@@ -148,7 +148,7 @@ pub const ROWS: &[Row] = &[
         "moderation",
         "400, 403, 422, 451: the content was refused",
         ErrorKind::Refused,
-        told(Whose::OpenAi, 403, r#"{"error":{"message":"The content was refused.","code":"content_filter"}}"#),
+        chat_answer(ErrorFormat::OpenAi, 403, r#"{"error":{"message":"The content was refused.","code":"content_filter"}}"#),
         "this prompt is the reason, and another upstream may judge otherwise",
         answer => answer.is_moderated()
     ),
@@ -156,7 +156,7 @@ pub const ROWS: &[Row] = &[
         "firewall page",
         "400 to 499 with a web page",
         ErrorKind::Refused,
-        told(Whose::RunPod, 403, "<html><title>Attention Required! | Cloudflare</title></html>"),
+        chat_answer(ErrorFormat::RunPod, 403, "<html><title>Attention Required! | Cloudflare</title></html>"),
         "an edge in front of the upstream took offence at this request; the upstream never saw it",
         answer => (400..500).contains(&answer.status) && answer.said.shape == Shape::Page
     ),
@@ -164,8 +164,8 @@ pub const ROWS: &[Row] = &[
         "key refused",
         "401, 402, 403 in the provider's own form: wrong key, no balance",
         ErrorKind::Auth,
-        told(
-            Whose::Cerebras,
+        chat_answer(
+            ErrorFormat::Cerebras,
             401,
             r#"{"message":"Wrong API Key","type":"invalid_request_error","param":"api_key","code":"wrong_api_key"}"#
         ),
@@ -176,7 +176,7 @@ pub const ROWS: &[Row] = &[
         "refused in a foreign form",
         "401, 402, 403 in any other form",
         ErrorKind::Refused,
-        told(Whose::Cerebras, 401, r#"{"error":"Unauthorized"}"#),
+        chat_answer(ErrorFormat::Cerebras, 401, r#"{"error":"Unauthorized"}"#),
         "it may be about this one request: it is counted and logged, and the breaker stays as it is",
         answer => answer.is(&[401, 402, 403])
     ),
@@ -184,8 +184,8 @@ pub const ROWS: &[Row] = &[
         "model missing",
         "404 in the provider's own form: the model does not exist",
         ErrorKind::NotFound,
-        told(
-            Whose::OpenAi,
+        chat_answer(
+            ErrorFormat::OpenAi,
             404,
             r#"{"error":{"message":"The model `m` does not exist.","type":"NotFoundError","param":"model","code":404}}"#
         ),
@@ -196,8 +196,8 @@ pub const ROWS: &[Row] = &[
         "beyond the deployment",
         "400, 413, 422: no tool parser, no images; 404: no endpoint for what the request needs",
         ErrorKind::Unsupported,
-        told(
-            Whose::OpenAi,
+        chat_answer(
+            ErrorFormat::OpenAi,
             400,
             r#"{"error":{"message":"\"auto\" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set"}}"#
         ),
@@ -209,7 +209,7 @@ pub const ROWS: &[Row] = &[
         "404 without a reason, or 405, for completions or embeddings; 501",
         ErrorKind::Unsupported,
         Example::Answer {
-            whose: Whose::OpenAi,
+            format: ErrorFormat::OpenAi,
             operation: Operation::Embeddings,
             status: 404,
             body: r#"{"detail":"Not Found"}"#,
@@ -223,7 +223,7 @@ pub const ROWS: &[Row] = &[
         "not found",
         "any other 404 or 405",
         ErrorKind::Refused,
-        told(Whose::OpenAi, 404, r#"{"detail":"Not Found"}"#),
+        chat_answer(ErrorFormat::OpenAi, 404, r#"{"detail":"Not Found"}"#),
         "base_url may be wrong, or a proxy lost its way: it is counted and logged, and the breaker stays as it is",
         answer => answer.is(&[404, 405])
     ),
@@ -231,7 +231,7 @@ pub const ROWS: &[Row] = &[
         "body too large",
         "413",
         ErrorKind::Unsupported,
-        told(Whose::OpenAi, 413, ""),
+        chat_answer(ErrorFormat::OpenAi, 413, ""),
         "limits on bodies differ widely",
         answer => answer.status == 413
     ),
@@ -239,7 +239,7 @@ pub const ROWS: &[Row] = &[
         "not this one",
         "407, 409, 424, 498, 499",
         ErrorKind::Refused,
-        told(Whose::OpenAi, 409, r#"{"error":{"message":"conflict"}}"#),
+        chat_answer(ErrorFormat::OpenAi, 409, r#"{"error":{"message":"conflict"}}"#),
         "a proxy or a dependency failed this request, which is no mistake of the client's",
         answer => answer.is(&[407, 409, 424, 498, 499])
     ),
@@ -247,7 +247,7 @@ pub const ROWS: &[Row] = &[
         "too slow for the server",
         "408, 425",
         ErrorKind::Unavailable,
-        told(Whose::OpenAi, 408, ""),
+        chat_answer(ErrorFormat::OpenAi, 408, ""),
         "the whole request was sent at once: the server gave up by itself",
         answer => answer.is(&[408, 425])
     ),
@@ -255,8 +255,8 @@ pub const ROWS: &[Row] = &[
         "client's mistake",
         "any other 4xx",
         ErrorKind::InvalidRequest,
-        told(
-            Whose::OpenAi,
+        chat_answer(
+            ErrorFormat::OpenAi,
             400,
             r#"{"error":{"message":"temperature must be in [0, 2]","param":"temperature","code":400}}"#
         ),
@@ -267,7 +267,7 @@ pub const ROWS: &[Row] = &[
         "overloaded",
         "529",
         ErrorKind::Overloaded,
-        told(Whose::OpenAi, 529, r#"{"error":{"message":"Overloaded","type":"overloaded_error"}}"#),
+        chat_answer(ErrorFormat::OpenAi, 529, r#"{"error":{"message":"Overloaded","type":"overloaded_error"}}"#),
         "the upstream says that it is full",
         answer => answer.status == 529
     ),
@@ -275,7 +275,7 @@ pub const ROWS: &[Row] = &[
         "broken, or a poisonous request",
         "500, a failed job, or an error without a status",
         ErrorKind::Unavailable,
-        told(Whose::RunPod, 200, r#"{"err":"api","traceback":"Traceback (most recent call last): …"}"#),
+        chat_answer(ErrorFormat::RunPod, 200, r#"{"err":"api","traceback":"Traceback (most recent call last): …"}"#),
         "some bad input is answered so: it counts once a different request has failed there as well, and is forgotten once one \
          has gone well",
         answer => answer.status == 500
@@ -284,7 +284,7 @@ pub const ROWS: &[Row] = &[
         "broken",
         "any other 5xx",
         ErrorKind::Unavailable,
-        told(Whose::OpenAi, 503, ""),
+        chat_answer(ErrorFormat::OpenAi, 503, ""),
         "the upstream, or what stands in front of it, does not work",
         answer => (501..600).contains(&answer.status)
     ),
@@ -292,7 +292,7 @@ pub const ROWS: &[Row] = &[
         name: "no answer at all",
         came: "any other status",
         kind: ErrorKind::Protocol,
-        example: told(Whose::OpenAi, 600, ""),
+        example: chat_answer(ErrorFormat::OpenAi, 600, ""),
         why: "HTTP has no such answer to a call",
         fits: |_| true,
     },

@@ -3,20 +3,20 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use super::*;
 use crate::{Dialect, ErrorBody, Failure, classify};
 
-struct Words(Whose);
+struct Words(ErrorFormat);
 
 impl Dialect for Words {
-    fn whose(&self) -> Whose {
+    fn error_format(&self) -> ErrorFormat {
         self.0
     }
 }
 
 /// The row that decides about an answer.
-fn decide(whose: Whose, operation: Operation, status: u16, body: &str) -> &'static Row {
+fn decide(format: ErrorFormat, operation: Operation, status: u16, body: &str) -> &'static Row {
     let said = ErrorBody::parse(body.as_bytes());
     let meant = if status >= 300 { status } else { said.status.unwrap_or(500) };
     let operation = Some(operation);
-    let answer = Answer { whose, operation, sent: status, status: meant, said: &said, has_tokens_left: false };
+    let answer = Answer { format, operation, sent: status, status: meant, said: &said, has_tokens_left: false };
     row(&Signal::Answer(answer))
 }
 
@@ -28,12 +28,12 @@ fn every_row_decides_about_its_own_example() {
                 assert_eq!(error(&signal, "").kind, expected.kind, "{}", expected.name);
                 row(&signal)
             }
-            Example::Answer { whose, operation, status, body } => {
+            Example::Answer { format, operation, status, body } => {
                 let failure =
                     Failure { operation: Some(operation), status, headers: &HeaderMap::new(), body: body.as_bytes() };
-                let error = Words(whose).classify(&failure);
+                let error = Words(format).classify(&failure);
                 assert_eq!(error.kind, expected.kind, "{}", expected.name);
-                decide(whose, operation, status, body)
+                decide(format, operation, status, body)
             }
         };
         assert_eq!(decided.name, expected.name);
@@ -47,7 +47,7 @@ fn every_row_stands_in_the_documentation() {
 }
 
 #[test]
-fn rows_are_told_apart_by_name() {
+fn rows_have_distinct_names() {
     let mut names: Vec<_> = ROWS.iter().map(|row| row.name).collect();
     names.sort_unstable();
     names.dedup();
@@ -68,11 +68,11 @@ fn what_a_client_can_provoke_leaves_health_alone() {
         r#"{"error":{"message":"1 validation error: {'seed': 'no workers available'}","code":400}}"#,
         "not json",
     ];
-    for whose in [Whose::OpenAi, Whose::RunPod, Whose::Cerebras] {
+    for format in [ErrorFormat::OpenAi, ErrorFormat::RunPod, ErrorFormat::Cerebras] {
         for status in (400..500).filter(|status| ![408, 425, 429].contains(status)) {
             for body in bodies {
                 for operation in Operation::ALL {
-                    let row = decide(whose, operation, status, body);
+                    let row = decide(format, operation, status, body);
                     assert!(!row.kind.counts_against_health(), "{status} {body}: {}", row.name);
                     let is_parked = matches!(row.kind, ErrorKind::RateLimited | ErrorKind::Overloaded);
                     assert!(!is_parked, "{status} {body}: {}", row.name);
@@ -84,7 +84,7 @@ fn what_a_client_can_provoke_leaves_health_alone() {
 
 #[test]
 fn known_texts_count_only_as_the_whole_message_in_their_known_form() {
-    let runpod = |status, body| decide(Whose::RunPod, Operation::Chat, status, body).name;
+    let runpod = |status, body| decide(ErrorFormat::RunPod, Operation::Chat, status, body).name;
     for status in [400, 429, 500, 502, 503, 504] {
         assert_eq!(runpod(status, r#"{"error":"no workers available"}"#), "no workers");
         assert_eq!(runpod(status, r#"{"error":"No workers available "}"#), "no workers");
@@ -96,16 +96,16 @@ fn known_texts_count_only_as_the_whole_message_in_their_known_form() {
     for cut in [r#"{"error":"no workers available"#, r#"{"error":{"message":"no workers available"#] {
         assert_eq!(runpod(503, cut), "broken", "more may have followed");
     }
-    let elsewhere = |whose, body| decide(whose, Operation::Chat, 503, body).name;
-    assert_eq!(elsewhere(Whose::OpenAi, r#"{"error":"no workers available"}"#), "no workers");
-    assert_eq!(elsewhere(Whose::OpenAi, r#"{"error":{"message":"no workers available"}}"#), "broken");
-    assert_eq!(elsewhere(Whose::Cerebras, r#"{"error":"no workers available"}"#), "broken");
+    let elsewhere = |format, body| decide(format, Operation::Chat, 503, body).name;
+    assert_eq!(elsewhere(ErrorFormat::OpenAi, r#"{"error":"no workers available"}"#), "no workers");
+    assert_eq!(elsewhere(ErrorFormat::OpenAi, r#"{"error":{"message":"no workers available"}}"#), "broken");
+    assert_eq!(elsewhere(ErrorFormat::Cerebras, r#"{"error":"no workers available"}"#), "broken");
 }
 
 #[test]
 fn a_refusal_within_a_200_needs_no_status_where_its_name_says_what_it_is() {
     let within = |body: &str| {
-        let error = Words(Whose::OpenAi).in_band(body.as_bytes(), Some(Operation::Chat));
+        let error = Words(ErrorFormat::OpenAi).in_band(body.as_bytes(), Some(Operation::Chat));
         (error.kind, error.status)
     };
     let refused = within(r#"{"error":{"message":"no","code":"content_filter"}}"#);
@@ -117,29 +117,34 @@ fn a_refusal_within_a_200_needs_no_status_where_its_name_says_what_it_is() {
 
 #[test]
 fn a_status_that_breaks_an_upstream_is_believed_in_its_own_form_only() {
-    let at_once = |whose, status, body| {
-        let kind = decide(whose, Operation::Chat, status, body).kind;
+    let at_once = |format, status, body| {
+        let kind = decide(format, Operation::Chat, status, body).kind;
         matches!(kind, ErrorKind::Auth | ErrorKind::NotFound)
     };
     let wrong_key = r#"{"error":{"message":"Incorrect API key provided","code":"invalid_api_key"}}"#;
     let cases = [
-        (Whose::OpenAi, 401, wrong_key, true),
-        (Whose::OpenAi, 401, r#"{"error":"Unauthorized"}"#, true),
-        (Whose::RunPod, 401, r#"{"error":"Unauthorized"}"#, true),
-        (Whose::Cerebras, 403, r#"{"detail":"Not authenticated"}"#, true),
-        (Whose::Cerebras, 402, r#"{"message":"m","type":"payment_required"}"#, true),
-        (Whose::Cerebras, 401, wrong_key, false),
-        (Whose::OpenAi, 403, r#"{"detail":"Not authenticated"}"#, false),
-        (Whose::OpenAi, 403, r#"{"error":{"message":"flagged"}}"#, false),
-        (Whose::OpenAi, 402, r#"{"error":{"message":"can only afford 100 tokens"}}"#, false),
-        (Whose::OpenAi, 401, "", false),
-        (Whose::Cerebras, 404, r#"{"message":"m","param":"model","code":"model_not_found"}"#, true),
-        (Whose::OpenAi, 404, r#"{"error":{"message":"No endpoints found that support tool use","code":404}}"#, false),
-        (Whose::OpenAi, 404, "", false),
-        (Whose::RunPod, 404, r#"{"error":"not found"}"#, false),
+        (ErrorFormat::OpenAi, 401, wrong_key, true),
+        (ErrorFormat::OpenAi, 401, r#"{"error":"Unauthorized"}"#, true),
+        (ErrorFormat::RunPod, 401, r#"{"error":"Unauthorized"}"#, true),
+        (ErrorFormat::Cerebras, 403, r#"{"detail":"Not authenticated"}"#, true),
+        (ErrorFormat::Cerebras, 402, r#"{"message":"m","type":"payment_required"}"#, true),
+        (ErrorFormat::Cerebras, 401, wrong_key, false),
+        (ErrorFormat::OpenAi, 403, r#"{"detail":"Not authenticated"}"#, false),
+        (ErrorFormat::OpenAi, 403, r#"{"error":{"message":"flagged"}}"#, false),
+        (ErrorFormat::OpenAi, 402, r#"{"error":{"message":"can only afford 100 tokens"}}"#, false),
+        (ErrorFormat::OpenAi, 401, "", false),
+        (ErrorFormat::Cerebras, 404, r#"{"message":"m","param":"model","code":"model_not_found"}"#, true),
+        (
+            ErrorFormat::OpenAi,
+            404,
+            r#"{"error":{"message":"No endpoints found that support tool use","code":404}}"#,
+            false,
+        ),
+        (ErrorFormat::OpenAi, 404, "", false),
+        (ErrorFormat::RunPod, 404, r#"{"error":"not found"}"#, false),
     ];
-    for (whose, status, body, expected) in cases {
-        assert_eq!(at_once(whose, status, body), expected, "{whose:?} {status} {body}");
+    for (format, status, body, expected) in cases {
+        assert_eq!(at_once(format, status, body), expected, "{format:?} {status} {body}");
     }
 }
 
@@ -152,7 +157,7 @@ fn a_request_beyond_the_minute_parks_nobody() {
     let body = br#"{"message":"Tokens per minute limit exceeded","param":"quota","code":"token_quota_exceeded"}"#;
     let kind = |headers| {
         let failure = Failure { operation: None, status: 429, headers, body };
-        classify(Whose::Cerebras, &failure, &ErrorBody::parse(body)).kind
+        classify(ErrorFormat::Cerebras, &failure, &ErrorBody::parse(body)).kind
     };
     assert_eq!(kind(&left), ErrorKind::Refused);
     assert_eq!(kind(&HeaderMap::new()), ErrorKind::RateLimited);

@@ -8,7 +8,7 @@ fn try_read(text: &str, usage_for: UsageFor) -> Result<Read, Error> {
 }
 
 fn frame(text: &str, wants_usage: bool) -> Frame {
-    let usage_for = if wants_usage { UsageFor::Client } else { UsageFor::Nobody };
+    let usage_for = if wants_usage { UsageFor::Client } else { UsageFor::Hidden };
     try_read(text, usage_for).unwrap_or_else(|error| panic!("{text}: {error}")).frame
 }
 
@@ -136,7 +136,7 @@ fn finish_reasons_are_written_in_openais_words() {
     let text = r#"data: {"choices":[{"delta":{},"finish_reason":"eos"},{"index":1,"finish_reason":"length"}]}"#;
     let mut splitter = Splitter::new(1 << 20);
     splitter.push(Bytes::from(format!("{text}\n\n"))).expect("short");
-    let read = read(splitter.next_event().expect("an event"), UsageFor::Nobody, &Renaming).expect("a chunk");
+    let read = read(splitter.next_event().expect("an event"), UsageFor::Hidden, &Renaming).expect("a chunk");
     assert_eq!(read.frame.bytes, format!("{}\n\n", text.replace("\"eos\"", "\"stop\"")));
 }
 
@@ -155,6 +155,6 @@ fn what_no_client_could_read_or_what_says_so_is_an_error() {
     let invalid = Bytes::from_static(b"data: {\"choices\":[{\"delta\":{\"content\":\"\xff\"}}]}\n\n");
     let mut splitter = Splitter::new(64);
     splitter.push(invalid).expect("short");
-    assert!(read(splitter.next_event().expect("an event"), UsageFor::Nobody, &OpenAiDialect).is_err());
+    assert!(read(splitter.next_event().expect("an event"), UsageFor::Hidden, &OpenAiDialect).is_err());
     assert_eq!(frame("{\"status\":\"loading\"}", true).kind, FrameKind::Opening, "clients pass such lines over");
 }

@@ -54,7 +54,7 @@ fn an_overflow_gets_the_code_that_clients_look_for() {
 fn a_job_that_waits_says_which_it_is() {
     let body = br#"{"id":"sync-1-u1","status":"IN_QUEUE"}"#;
     let failure = Failure { operation: None, status: 200, headers: &HeaderMap::new(), body };
-    let error = classify(Whose::RunPod, &failure, &ErrorBody::parse(body));
+    let error = classify(ErrorFormat::RunPod, &failure, &ErrorBody::parse(body));
     assert_eq!((error.kind, error.code.as_deref()), (ErrorKind::Overloaded, Some(blame::JOB_WAITS)));
     assert_eq!(error.ids.request(), Some("sync-1-u1"));
 }

@@ -9,7 +9,7 @@ fn injected(limit: Option<(&'static str, u64)>, has_options: bool) -> Injected {
         limit,
         has_options,
         is_repeat: false,
-        lesson: None,
+        restriction: None,
     }
 }
 
@@ -30,7 +30,7 @@ fn options_that_are_refused_are_taken_back_and_remembered() {
     assert_eq!(again(&added, INVALID, message), Some(Adjustment::Without("stream_options".to_owned())));
     let now = Instant::now();
     assert!(added.rules.takes_options(now), "a refusal alone may quote what one client sent");
-    Injected { lesson: Some(Lesson::NoOptions), ..added.clone() }.went_well();
+    Injected { restriction: Some(Restriction::NoOptions), ..added.clone() }.succeeded();
     assert!(!added.rules.takes_options(now));
     assert!(added.rules.takes_options(now + MEMORY + Duration::from_secs(1)), "it is tried anew some time");
 }
@@ -41,11 +41,11 @@ fn a_limit_that_is_too_large_is_made_to_fit() {
     let message = "max_tokens is too large: 4096. This model supports at most 2048 completion tokens.";
     assert_eq!(again(&added, INVALID, message), Some(Adjustment::Limit(Some(2048))));
     assert_eq!(added.rules.limit(4096, Instant::now()), Some(4096), "a refusal alone may quote what one client sent");
-    Injected { lesson: Some(Lesson::Limit(Some(2048))), ..added.clone() }.went_well();
+    Injected { restriction: Some(Restriction::Limit(Some(2048))), ..added.clone() }.succeeded();
     assert_eq!(added.rules.limit(4096, Instant::now()), Some(2048));
     let message = "Unsupported parameter: 'max_tokens' is not supported with this model.";
     assert_eq!(again(&added, INVALID, message), Some(Adjustment::Limit(None)));
-    Injected { lesson: Some(Lesson::Limit(None)), ..added.clone() }.went_well();
+    Injected { restriction: Some(Restriction::Limit(None)), ..added.clone() }.succeeded();
     assert_eq!(added.rules.limit(4096, Instant::now()), None);
 }
 

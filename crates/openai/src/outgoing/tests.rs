@@ -87,7 +87,7 @@ fn a_limit_leaves_room_for_the_prompt_where_the_context_is_known() {
     let asked = |words: usize| json!({"model": "m", "messages": [{"role": "user", "content": "w ".repeat(words)}]});
     let limit = |words| sent(Operation::Chat, &served, None, &asked(words)).0["max_tokens"].as_u64();
     assert!(limit(1).is_some_and(|limit| (1700..1792).contains(&limit)), "{:?}", limit(1));
-    assert_eq!(limit(10_000), Some(4096), "an estimate that leaves nothing is not believed");
+    assert_eq!(limit(10_000), Some(4096), "an estimate that leaves no room is ignored");
 }
 
 #[tokio::test]

@@ -57,7 +57,7 @@ fn embeddings_are_judged_alike() {
 }
 
 #[test]
-fn a_stream_for_a_whole_answer_is_named_and_charged_to_nobody() {
+fn a_stream_for_a_whole_answer_is_named_and_moves_no_health() {
     let error = read("data: {\"choices\":[]}\n\ndata: [DONE]\n\n", CHAT).expect_err("a stream");
     assert_eq!(error.kind, ErrorKind::Unsupported);
     assert!(error.message.contains("a stream"), "{error}");
@@ -76,7 +76,7 @@ fn events(body: &Value, asked: Asked) -> Vec<Value> {
 }
 
 #[test]
-fn a_whole_chat_is_told_in_pieces() {
+fn a_whole_chat_becomes_a_stream() {
     let message = json!({"role": "assistant", "content": "hi", "tool_calls": [
         {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}},
     ]});
@@ -98,7 +98,7 @@ fn a_whole_chat_is_told_in_pieces() {
 }
 
 #[test]
-fn a_whole_completion_of_two_choices_is_told_in_pieces() {
+fn a_whole_completion_of_two_choices_becomes_a_stream() {
     let body = json!({"id": "c", "object": "text_completion", "choices": [
         {"index": 0, "text": "a", "finish_reason": "stop"}, {"index": 1, "text": "b", "finish_reason": null}]});
     let told = events(&body, Asked { operation: Operation::Completions, include_usage: false, choices: 2 });
@@ -116,7 +116,7 @@ fn what_is_odd_in_a_whole_answer_keeps_it_from_no_stream() {
 }
 
 #[test]
-fn members_of_the_whole_answer_are_told_once_and_its_ids_in_each_event() {
+fn members_of_a_whole_answer_are_sent_once_and_its_ids_in_each_event() {
     let body = json!({"id": "c", "object": "chat.completion", "created": 1, "model": "m", "system_fingerprint": "f",
         "service_tier": "t", "prompt_logprobs": [null, {"7": -0.5}], "kv_transfer_params": null,
         "choices": [{"index": 0, "message": {"content": "hi"}, "finish_reason": "stop", "logprobs": {"content": []}}],
@@ -136,7 +136,7 @@ fn members_of_the_whole_answer_are_told_once_and_its_ids_in_each_event() {
 }
 
 #[test]
-fn what_cannot_be_told_in_pieces_is_charged_to_nobody() {
+fn a_whole_answer_that_cannot_become_a_stream_moves_no_health() {
     for body in [
         r#"{"choices":[{"index":0}]}"#,
         r#"{"choices":["odd"]}"#,

@@ -1,4 +1,4 @@
-//! A server that answers each request of each connection with the bytes that it is told, and closes when it is told.
+//! A server that answers each request of each connection with scripted bytes, and closes when its script says so.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -32,14 +32,14 @@ impl Raw {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let addr = listener.local_addr().expect("bound");
         let asked = Arc::<Mutex<Vec<String>>>::default();
-        let (heard, mut scripts) = (asked.clone(), VecDeque::from(connections));
+        let (received, mut scripts) = (asked.clone(), VecDeque::from(connections));
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut open = JoinSet::new();
             loop {
                 let Ok((socket, _)) = listener.accept().await else { return };
                 let script = if scripts.len() > 1 { scripts.pop_front() } else { scripts.front().cloned() };
-                open.spawn(play(socket, script.unwrap_or_default(), heard.clone()));
+                open.spawn(play(socket, script.unwrap_or_default(), received.clone()));
             }
         });
         Self { addr, asked, _tasks: tasks }
@@ -55,10 +55,10 @@ impl Raw {
     }
 }
 
-async fn play(mut socket: TcpStream, script: Vec<Turn>, heard: Arc<Mutex<Vec<String>>>) {
+async fn play(mut socket: TcpStream, script: Vec<Turn>, received: Arc<Mutex<Vec<String>>>) {
     for turn in script {
         let Some(request) = read(&mut socket).await else { return };
-        heard.lock().push(request);
+        received.lock().push(request);
         let (pieces, is_last) = match turn {
             Turn::Answer(pieces) => (pieces, false),
             Turn::Last(pieces) => (pieces, true),

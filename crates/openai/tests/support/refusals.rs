@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use openai::{
     Dialect, Failure,
-    blame::{Example, ROWS, Whose},
+    blame::{ErrorFormat, Example, ROWS},
 };
 use proptest::{
     collection::{hash_map, vec},
@@ -142,10 +142,10 @@ const HEADERS: [(&str, &str); 7] = [
 ];
 
 /// All refusals that the table of blame has for `whose` by its examples.
-fn examples(whose: Whose) -> Vec<Refusal> {
+fn examples(format: ErrorFormat) -> Vec<Refusal> {
     let rows = ROWS.iter().filter(|row| is_refusal(row.kind));
     rows.filter_map(|row| match row.example {
-        Example::Answer { whose: by, operation, status, body } if by == whose || by == Whose::OpenAi => {
+        Example::Answer { format: by, operation, status, body } if by == format || by == ErrorFormat::OpenAi => {
             Some(Refusal { operation, status, headers: Vec::new(), body: body.into() })
         }
         Example::Answer { .. } | Example::Silent(_) => None,
@@ -171,7 +171,7 @@ fn quoted() -> BoxedStrategy<String> {
     (select(&AROUND[..]), text()).prop_map(|((before, after), text)| format!("{before}{text}{after}")).boxed()
 }
 
-/// A status that speaks of the request, and the code that may repeat it.
+/// A status that is about the request, and the code that may repeat it.
 fn status() -> impl Strategy<Value = u16> {
     (400..500_u16).prop_filter("the upstream's own", |status| ![408, 425, 429].contains(status))
 }
@@ -299,13 +299,17 @@ fn of_a_queue() -> BoxedStrategy<(u16, Vec<u8>)> {
 }
 
 /// Refusals of one request in the words of `whose`.
-pub(crate) fn refusals(whose: Whose) -> impl Strategy<Value = Refusal> {
-    let answers = match whose {
-        Whose::RunPod => prop_oneof![4 => answer(), 2 => of_a_queue(), 1 => in_band(), 1 => in_band_by_name()].boxed(),
-        Whose::OpenAi | Whose::Cerebras => prop_oneof![6 => answer(), 1 => in_band(), 1 => in_band_by_name()].boxed(),
+pub(crate) fn refusals(format: ErrorFormat) -> impl Strategy<Value = Refusal> {
+    let answers = match format {
+        ErrorFormat::RunPod => {
+            prop_oneof![4 => answer(), 2 => of_a_queue(), 1 => in_band(), 1 => in_band_by_name()].boxed()
+        }
+        ErrorFormat::OpenAi | ErrorFormat::Cerebras => {
+            prop_oneof![6 => answer(), 1 => in_band(), 1 => in_band_by_name()].boxed()
+        }
     };
     let headers = option::of(vec(select(&HEADERS[..]), 1..3)).prop_map(Option::unwrap_or_default);
     let made = (select(&Operation::ALL[..]), answers, headers)
         .prop_map(|(operation, (status, body), headers)| Refusal { operation, status, headers, body: body.into() });
-    prop_oneof![15 => made, 1 => select(examples(whose))]
+    prop_oneof![15 => made, 1 => select(examples(format))]
 }

@@ -27,7 +27,7 @@ async fn a_stream_is_read_whatever_its_label() {
 }
 
 #[tokio::test]
-async fn a_field_may_be_cut_anywhere_before_the_label_is_doubted() {
+async fn a_field_that_is_cut_anywhere_makes_a_stream_without_a_label() {
     for cut in 1..8 {
         let (start, rest) = CONTENT.split_at(cut);
         let pieces = [&"HTTP/1.1 200 OK\r\n\r\n".to_owned(), &start.to_owned(), &format!("{rest}{FINISH}{DONE}")];
@@ -96,8 +96,8 @@ async fn an_end_without_done_is_well_if_every_choice_has_ended() {
     for (n, ends, is_well) in cases {
         let answer = until_closed("content-type: text/event-stream\r\n", &format!("{CONTENT}{ends}"));
         let stage = Stage::set(vec![vec![answer]]).await;
-        let heard = stage.call(json!({"stream": true, "n": n}), None).await;
-        match heard {
+        let result = stage.call(json!({"stream": true, "n": n}), None).await;
+        match result {
             Ok(frames) => {
                 assert!(is_well, "{n} choices: {ends}");
                 assert!(text(&frames).ends_with(DONE));

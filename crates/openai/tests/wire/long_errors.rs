@@ -22,7 +22,7 @@ async fn a_long_page_in_a_400_is_a_page() {
 }
 
 #[tokio::test]
-async fn a_long_message_is_told_from_its_start() {
+async fn a_long_message_is_cut_at_its_end() {
     let prompt = "x".repeat(LENGTH);
     for body in [
         json!({"error": {"code": 400, "message": format!("temperature must be in [0, 2]: {prompt}")}}),

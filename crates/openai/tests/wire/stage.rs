@@ -67,7 +67,7 @@ impl Stage {
         let request = Request::parse(self.operation, Bytes::from(body.to_string()), Limits { max_messages: 9 });
         let request = request.expect("a valid request");
         let call = Call { request_id: "r".into(), adjustment, memory: MemoryBudget::default() };
-        let heard = async {
+        let result = async {
             let mut reply = self.provider.call(&request, &call).await?;
             let mut frames = Vec::new();
             while let Some(frame) = reply.frames.next().await {
@@ -75,7 +75,7 @@ impl Stage {
             }
             Ok(frames)
         };
-        tokio::time::timeout(Duration::from_secs(20), heard).await.expect("an end")
+        tokio::time::timeout(Duration::from_secs(20), result).await.expect("an end")
     }
 
     pub(crate) async fn stream(&self) -> Result<Vec<Frame>, Error> {

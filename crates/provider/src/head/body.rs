@@ -43,7 +43,7 @@ impl<'a> RequestBody<'a> {
             Some(b'{') => body.reader.enter().map_err(|malformed| body.refused(malformed))?,
             Some(b'[') => return Err(no_object()),
             _ => {
-                // Something that is not JSON at all is told so.
+                // A body that is not JSON at all gets an error that says so.
                 body.reader.value().map_err(|malformed| body.refused(malformed))?;
                 return Err(no_object());
             }
@@ -110,7 +110,7 @@ impl<'a> RequestBody<'a> {
         self.reader.element().map_err(|malformed| self.refused(malformed))
     }
 
-    /// What a client is told of a value that cannot be read.
+    /// The error for a value that cannot be read.
     pub fn refused(&self, malformed: Malformed) -> InvalidRequest {
         let field = self.field.decoded();
         let field = shown(&field);

@@ -19,7 +19,7 @@ const PEAK: (u64, u64) = (20, 64 << 10);
 /// What is repeated, and the input for a number of repeats.
 pub(crate) type Case = (&'static str, fn(usize) -> String);
 
-/// Does `work` on each case's inputs for 1,000 and for 4,000 repeats. `steps` tells how many steps were taken so far.
+/// Does `work` on each case's inputs for 1,000 and for 4,000 repeats. `steps` returns how many steps were taken so far.
 pub(crate) fn are_linear(cases: &[Case], steps: fn() -> u64, work: impl Fn(&str)) {
     for (what, input) in cases {
         is_linear(what, *input, steps, &work);

@@ -61,7 +61,7 @@ impl Capture {
         self.body.clone().unwrap_or_default()
     }
 
-    /// The recorded request, if our own front door lets it in.
+    /// The recorded request, if the router's own checks accept it.
     pub(crate) fn request(&self) -> Result<Request, InvalidRequest> {
         let operation = match self.request.path.as_str() {
             "/v1/completions" => Operation::Completions,
@@ -85,7 +85,7 @@ fn uncut(text: &str) -> String {
     json!({"model": "m", "messages": [{"role": "user", "content": "word ".repeat(3_000)}]}).to_string()
 }
 
-/// A request that nobody minds, to hear an answer with. It has a limit of its own, so that none is added.
+/// A valid request, sent where the recorded one cannot be. It has a limit of its own, so that none is added.
 pub(crate) fn harmless(stream: bool) -> Request {
     let messages = json!([{"role": "user", "content": "x"}]);
     let body = json!({"model": "m", "messages": messages, "max_tokens": 9, "stream": stream});

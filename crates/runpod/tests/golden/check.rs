@@ -50,10 +50,10 @@ impl Stage {
         Self::set(|client| Box::new(RunPod::new(client, settings).expect("a provider"))).await
     }
 
-    /// Asks `request` and hears `answer`.
+    /// Sends `request`, which the server answers with `answer`.
     async fn play(&self, request: &Request, answer: &Answer) -> Result<Vec<Frame>, Error> {
         let call = Call { request_id: "r".into(), adjustment: None, memory: MemoryBudget::default() };
-        let heard = async {
+        let result = async {
             let mut reply = self.provider.call(request, &call).await?;
             let mut frames = Vec::new();
             while let Some(frame) = reply.frames.next().await {
@@ -61,15 +61,15 @@ impl Stage {
             }
             Ok(frames)
         };
-        let (heard, asked) = tokio::join!(heard, self.server.answer(answer));
+        let (result, asked) = tokio::join!(result, self.server.answer(answer));
         assert_eq!(asked.path, format!("/v1/{}", request.operation.path()));
         assert_eq!(asked.body["model"], MODEL);
         assert!(asked.head.contains("content-type: application/json"), "{}", asked.head);
-        heard
+        result
     }
 }
 
-/// The request to hear the recorded answer with.
+/// The request that gets the recorded answer.
 fn request(row: &Row, capture: &Capture) -> Request {
     match row.ask {
         Ask::Recorded => capture.request().unwrap_or_else(|refusal| panic!("{}: {refusal}", row.name)),
@@ -101,8 +101,8 @@ fn text(frame: &Frame) -> String {
     String::from_utf8(frame.bytes.to_vec()).expect("text")
 }
 
-fn compare(context: &str, expect: &Expect, capture: &Capture, heard: Result<Vec<Frame>, Error>) {
-    match (expect, heard) {
+fn compare(context: &str, expect: &Expect, capture: &Capture, result: Result<Vec<Frame>, Error>) {
+    match (expect, result) {
         (Expect::Frames { kinds, tokens }, Ok(frames)) => {
             assert_eq!(frames.iter().map(letter).collect::<String>(), *kinds, "{context}");
             assert_eq!(frames.iter().filter_map(usage).next_back(), *tokens, "{context}");
@@ -117,8 +117,8 @@ fn compare(context: &str, expect: &Expect, capture: &Capture, heard: Result<Vec<
                 "{context}: {error}"
             );
         }
-        (_, Ok(frames)) => panic!("{context}: expected an error, heard {frames:?}"),
-        (_, Err(error)) => panic!("{context}: expected an answer, heard {error}"),
+        (_, Ok(frames)) => panic!("{context}: expected an error, got {frames:?}"),
+        (_, Err(error)) => panic!("{context}: expected an answer, got {error}"),
     }
 }
 
@@ -134,8 +134,8 @@ async fn vllm_is_understood_directly() {
     for stage in [Stage::openai().await, Stage::runpod().await] {
         for row in ROWS {
             let capture = Capture::load(row.name);
-            let heard = stage.play(&request(row, &capture), &capture.answer()).await;
-            compare(row.name, &row.expect, &capture, heard);
+            let result = stage.play(&request(row, &capture), &capture.answer()).await;
+            compare(row.name, &row.expect, &capture, result);
         }
     }
 }
@@ -149,8 +149,8 @@ async fn a_failed_job_means_what_it_hides() {
             continue;
         }
         for (form, answer) in jobs::presentations(capture.status, &capture.body()) {
-            let heard = stage.play(&request(row, &capture), &answer).await;
-            compare(&format!("{} as {form}", row.name), &row.expect, &capture, heard);
+            let result = stage.play(&request(row, &capture), &answer).await;
+            compare(&format!("{} as {form}", row.name), &row.expect, &capture, result);
         }
     }
 }

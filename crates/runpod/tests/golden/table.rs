@@ -9,13 +9,13 @@ pub(crate) struct Row {
     pub(crate) expect: Expect,
 }
 
-/// With which request the answer is heard.
+/// The request that gets the recorded answer.
 pub(crate) enum Ask {
     /// The recorded one.
     Recorded,
-    /// The recorded one is refused at our own door, blaming this field; a harmless one hears the answer.
+    /// The router itself refuses the recorded request and names this field; a valid request gets the recorded answer.
     Refused(Option<&'static str>),
-    /// The recorded one is none of ours; a harmless one hears the answer.
+    /// The router never sends the recorded request; a valid request gets the recorded answer.
     Other { stream: bool },
 }
 
@@ -58,7 +58,7 @@ const fn failure(
     Row { name, ask: Ask::Recorded, expect: Expect::Failure { kind, status: Some(status), param, code, message } }
 }
 
-/// vLLM's 400 to a request that our own door refuses, blaming the first field; vLLM blames the second.
+/// vLLM's 400 to a request that the router itself refuses. The router names the first field; vLLM names the second.
 const fn refused(
     name: &'static str,
     ours: Option<&'static str>,
@@ -100,7 +100,7 @@ pub(crate) const ROWS: &[Row] = &[
     stream("stream-continuous-usage", "OCCCFUD", Some((40, 4))),
     stream("stream-logprobs", "OCFD", None),
     stream("completion-stream-usage", "CCCFUD", Some((5, 4))),
-    // Accepted by vLLM without a word, and refused at our own door.
+    // vLLM accepts it silently; the router refuses it.
     Row { ask: Ask::Refused(Some("messages[0].role")), ..whole("err-unknown-role", 31, 12) },
     Row { ask: Ask::Refused(Some("model")), ..whole("ok-no-model", 40, 8) },
     // A larger context may do.
@@ -132,7 +132,7 @@ pub(crate) const ROWS: &[Row] = &[
     failure("err-stream-options-alone", InvalidRequest, 400, Some("stream_options"), "Stream options can only"),
     failure("err-zero-max-tokens", InvalidRequest, 400, Some("max_tokens"), "max_tokens must be at least 1"),
     failure("stream-n2", InvalidRequest, 400, None, "n must be 1 when using greedy sampling"),
-    // The client's mistake, refused at our own door before it gets there.
+    // The client's mistake: the router refuses it before vLLM gets it.
     refused("err-deep-nesting", Some("messages"), None, "There was an error parsing the body"),
     refused("err-empty-body", None, None, "1 validation error:\n"),
     refused("err-empty-messages", Some("messages"), None, "Cannot apply chat template"),

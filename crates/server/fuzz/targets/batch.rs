@@ -1,4 +1,4 @@
-//! No body brings the short form or a batch down, and what becomes of one is a chat.
+//! No body makes the short form or a batch panic, and each valid entry becomes a chat.
 
 #![no_main]
 

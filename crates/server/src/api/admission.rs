@@ -14,7 +14,7 @@ use actix_web::{
 };
 use bytes::Bytes;
 use dispatch::{RequestInfo, Route};
-use provider::{Gathered, ModelId, Reader, RequestId, Reservation, Ungathered, gather};
+use provider::{GatherError, Gathered, ModelId, Reader, RequestId, Reservation, gather};
 use tokio::time::{Instant, timeout};
 
 use super::identified;
@@ -102,7 +102,7 @@ impl RequestContext {
             Ok(permit) => permit,
             Err(refused) => {
                 drop(own);
-                self.turn_away(payload, headers, &key).await;
+                self.drain_body(payload, headers, &key).await;
                 return Err(refused.into());
             }
         };
@@ -114,9 +114,9 @@ impl RequestContext {
             () = self.app.cut.cancelled() => return Err(ApiError::shutting_down()),
         };
         let Gathered { body, reservation } = read.map_err(|unread| match unread {
-            Ungathered::TooLong => ApiError::body_too_large(limit),
-            Ungathered::NoMemory(none) => none.into(),
-            Ungathered::Broken(_) => ApiError::body_broken(),
+            GatherError::TooLong => ApiError::body_too_large(limit),
+            GatherError::NoMemory(none) => none.into(),
+            GatherError::Broken(_) => ApiError::body_broken(),
         })?;
         Ok(Admitted {
             id: self.info.request_id.clone(),
@@ -158,8 +158,8 @@ impl RequestContext {
         self.live.table.choose(name).map(|choice| choice.model().clone())
     }
 
-    /// Reads what is left of a refused body, if that is little, so that the connection can be kept, and notes the model.
-    async fn turn_away(&mut self, payload: web::Payload, headers: &HeaderMap, key: &ClientKey) {
+    /// Reads what is left of a refused body, if that is little, so that the connection can be kept, and records the model.
+    async fn drain_body(&mut self, payload: web::Payload, headers: &HeaderMap, key: &ClientKey) {
         let read = gather(payload, content_length(headers), MAX_DRAINED, &key.memory);
         match timeout(DRAIN, read).await {
             Ok(Ok(read)) => self.info.model = named(&read.body).and_then(|name| self.public_model(&name)),

@@ -34,7 +34,7 @@ use crate::{
     sse::next_write,
 };
 use entry::{Batch, Line};
-pub(crate) use order::Order;
+pub(crate) use order::ParsedBatch;
 
 /// Answers every prompt.
 pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, app: web::Data<Arc<App>>) -> HttpResponse {
@@ -77,12 +77,12 @@ struct Held {
 async fn prepare(
     mut admitted: Admitted,
     context: &mut RequestContext,
-) -> Result<(Order, Admitted, [Permit; 2]), ApiError> {
+) -> Result<(ParsedBatch, Admitted, [Permit; 2]), ApiError> {
     let of_key = admitted.key.open_batches.try_take().ok_or_else(ApiError::too_many_batches_of_key)?;
     let open = [of_key, context.app.open_batches.try_take().ok_or_else(ApiError::too_many_batches)?];
     let most = context.live.server.max_batch;
     // The entries are pieces of the body.
-    let parsed = long_work(admitted.body.len(), move || (Order::parse(&admitted.body, most), admitted));
+    let parsed = long_work(admitted.body.len(), move || (ParsedBatch::parse(&admitted.body, most), admitted));
     let order;
     (order, admitted) = parsed.await;
     let order = order?;

@@ -31,7 +31,7 @@ pub(crate) struct Generated {
     #[schema(required)]
     cost_usd: Option<f64>,
     request_id: String,
-    /// What an ensemble tells of its members.
+    /// The members of the ensemble and how it picked.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<EnsembleReport>)]
     ensemble: Option<serde_json::Value>,

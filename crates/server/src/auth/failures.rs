@@ -39,13 +39,13 @@ impl Credential {
 pub(crate) enum Denied {
     /// There are none, or not in the form `Bearer <key>`.
     Missing,
-    /// Nobody has this one.
+    /// No configured key or token is the one that was sent.
     Wrong,
 }
 
-/// What becomes of a failed authentication.
+/// A failed authentication, and how to answer and log it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Noted {
+pub(crate) struct RecordedFailure {
     denied: Denied,
     /// Until when the sender should wait: it sent too many.
     pub(crate) wait: Option<Duration>,
@@ -53,7 +53,7 @@ pub(crate) struct Noted {
     pub(crate) log: Option<u64>,
 }
 
-impl Noted {
+impl RecordedFailure {
     /// Every reason, as metrics and logs call it.
     pub(crate) const REASONS: [&str; 3] = ["missing", "wrong", "slowed"];
 
@@ -100,15 +100,15 @@ impl Window {
 }
 
 impl Failures {
-    /// Notes a failure of `peer`, which is unknown where the socket has closed already.
-    pub(crate) fn note(&self, denied: Denied, peer: Option<IpAddr>, now: Instant) -> Noted {
+    /// Records a failure of `peer`, which is unknown where the socket has closed already.
+    pub(crate) fn record(&self, denied: Denied, peer: Option<IpAddr>, now: Instant) -> RecordedFailure {
         let mut state = self.0.lock();
         let wait = match denied {
             // Guesses nothing: probes of balancers are such.
             Denied::Missing => None,
             Denied::Wrong => state.window(peer.map(client), now).guess(now),
         };
-        Noted { denied, wait, log: state.line(now) }
+        RecordedFailure { denied, wait, log: state.line(now) }
     }
 }
 

@@ -61,7 +61,7 @@ fn a_key_may_have_so_many_bytes_and_not_one_more() {
 }
 
 #[test]
-fn keys_are_told_apart() {
+fn keys_are_distinguished() {
     let keyring = keyring(&[FIRST, "id = \"second\"\nenv = \"SECOND\"\ndirect = true"], None);
     let first = find(&keyring, b"Bearer FIRST").expect("known");
     let second = find(&keyring, b"Bearer SECOND").expect("known");
@@ -73,11 +73,11 @@ fn keys_are_told_apart() {
 #[test]
 fn without_keys_everyone_is_let_in_and_may_do_everything() {
     let open = keyring(&[], None);
-    let anyone = open.find(&HeaderMap::new()).expect("anyone");
-    assert!(anyone.may_choose_upstream && anyone.may_use_all() && anyone.id.is_none());
-    assert!(open.current(&anyone).is_some());
+    let anonymous = open.find(&HeaderMap::new()).expect("anonymous");
+    assert!(anonymous.may_choose_upstream && anonymous.may_use_all() && anonymous.id.is_none());
+    assert!(open.current(&anonymous).is_some());
     assert!(
-        keyring(&[FIRST], Some(&open)).current(&anyone).is_none(),
+        keyring(&[FIRST], Some(&open)).current(&anonymous).is_none(),
         "once keys are asked for, one without is refused"
     );
 }

@@ -1,4 +1,4 @@
-//! `llm-router runpod`: sets endpoints up. It only shows what it would do unless it is told to do it.
+//! `llm-router runpod`: sets endpoints up. It changes nothing without `apply`.
 
 mod report;
 mod spec;

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::closed::Reason;
 
-/// Times that a connection is held to.
+/// The time limits of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Times {
     /// From the first byte of a head to its last, and from the opening of the connection to its first byte.

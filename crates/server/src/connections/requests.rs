@@ -79,7 +79,7 @@ fn duplicate(headers: &HeaderMap) -> Option<ApiError> {
     (headers.get_all(AUTHORIZATION).count() > 1).then(|| ApiError::duplicate_header("Authorization"))
 }
 
-/// A kept connection would bring the next request to a process that is about to end. A stream is told nothing: it may outlast
+/// A kept connection would bring the next request to a process that is about to end. A stream gets no such header: it may outlast
 /// the stop, and some clients take the header for its end.
 fn close_when_stopping(response: &mut ServiceResponse<BoxBody>, app: &App) {
     let is_stream = matches!(response.response().body().size(), BodySize::Stream);

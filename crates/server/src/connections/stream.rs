@@ -56,7 +56,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Watched<S> {
         Ok(())
     }
 
-    /// Counts a connection that the kernel gave up: its client takes nothing, or is gone without a word.
+    /// Counts a connection that the kernel gave up: its client takes nothing, or is gone without closing it.
     fn noting<T>(&self, outcome: io::Result<T>) -> io::Result<T> {
         if outcome.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::TimedOut) {
             self.closings.count(Reason::Stalled);

@@ -7,7 +7,7 @@ use actix_web::http::StatusCode;
 use super::ApiError;
 use crate::limits::{RateLimitStatus, Refused};
 
-/// The code of an answer to one who sent too many keys that are not known.
+/// The code for a sender of too many unknown keys.
 const SLOWED: &str = "too_many_wrong_keys";
 
 impl ApiError {
@@ -31,8 +31,8 @@ impl ApiError {
         error
     }
 
-    /// Whether nobody knows who sent the request.
-    pub(crate) fn is_of_a_stranger(&self) -> bool {
+    /// Whether the request was refused because its key is missing or unknown.
+    pub(crate) fn is_authentication_failure(&self) -> bool {
         self.status == StatusCode::UNAUTHORIZED || self.code == SLOWED
     }
 

@@ -27,7 +27,7 @@ pub(crate) struct RateLimitStatus {
 }
 
 impl RateLimitStatus {
-    /// The headers that tell a client, in OpenAI's names.
+    /// The response headers for it, by OpenAI's names.
     pub(crate) fn headers(&self) -> [(&'static str, String); 3] {
         [
             ("x-ratelimit-limit-requests", self.limit.to_string()),

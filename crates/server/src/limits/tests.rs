@@ -184,7 +184,7 @@ fn a_refusal_for_the_rate_leaves_the_permit_as_it_was() {
 }
 
 #[test]
-fn what_never_fits_is_told_so() {
+fn more_calls_than_the_limit_are_refused_for_good() {
     let limiter = KeyLimiter::new(limits(100, 0, 20));
     let mut permit = limiter.enter().expect("free");
     let never = |calls, most, setting| Err(Refused::Never { calls, most, setting });
@@ -195,7 +195,7 @@ fn what_never_fits_is_told_so() {
 }
 
 #[test]
-fn a_refusal_for_concurrency_tells_the_rate_too() {
+fn a_refusal_for_concurrency_has_the_rate_limit_status() {
     let limiter = KeyLimiter::new(limits(30, 3, 1));
     let _held = limiter.enter().expect("free");
     for _ in 0..10 {

@@ -18,7 +18,7 @@ fn table_of_metrics() -> String {
     out
 }
 
-/// Whoever changes a name, a label or a help text changes this document with it, and with that a promise to others.
+/// Whoever changes a name, a label or a help text changes this document with it: dashboards and alerts of users depend on it.
 #[test]
 fn the_document_says_what_is_published() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(DOCUMENT);

@@ -51,8 +51,8 @@ pub(super) fn of_keys() -> Vec<ApiError> {
     ]
 }
 
-/// The request cannot come in: its body, or a limit.
-pub(super) fn of_arrival() -> Vec<ApiError> {
+/// Errors before a request is routed: of its body, or of a limit.
+pub(super) fn of_admission() -> Vec<ApiError> {
     let status = RateLimitStatus { limit: 600, remaining: 0, reset: Duration::from_secs(6) };
     vec![
         InvalidRequest::field("temperature", "'temperature' must be a number from 0 to 2").into(),
@@ -79,7 +79,7 @@ pub(super) fn of_names() -> Vec<ApiError> {
     ]
 }
 
-/// An ensemble is asked for where one model is meant.
+/// An ensemble is named where only a model can serve.
 pub(super) fn of_ensembles() -> Vec<ApiError> {
     vec![ApiError::ensemble_has_no_decision(&ensemble())]
 }

@@ -17,7 +17,7 @@ use crate::{
 const ABOUT: &str = "OpenAI's API in front of several providers, and short forms of it. Errors always have OpenAI's shape. A \
                      path that is not served answers 404 `not_found`, another method 405 `method_not_allowed`; `HEAD` is \
                      answered wherever `GET` is. With \
-                     `early_headers` on a model, a stream begins with 200 and tells of any error in an event.";
+                     `early_headers` on a model, a stream begins with 200 and reports any error in an event.";
 
 const MODEL: &str = "llama-3.1-8b";
 
@@ -68,7 +68,7 @@ fn asked(call: Call, more: Vec<ApiError>) -> Call {
             "`true`: another upstream may serve where the one that was named fails",
             "true",
         )
-        .errors([errors::of_keys(), errors::of_arrival(), more].concat(), &FAILED)
+        .errors([errors::of_keys(), errors::of_admission(), more].concat(), &FAILED)
 }
 
 /// What all calls that an upstream answers take and may refuse.

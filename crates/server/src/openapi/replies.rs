@@ -18,7 +18,7 @@ pub(super) struct ChatCompletion {
     ensemble: Option<EnsembleReport>,
 }
 
-/// What an ensemble tells of its members; absent from the answers of single models.
+/// The members of an ensemble and how it picked; absent from the answers of single models.
 #[derive(ToSchema)]
 pub(crate) struct EnsembleReport {
     name: String,

@@ -16,16 +16,16 @@ use crate::app::App;
 
 /// Time for the last events to reach their clients.
 const LAST_WRITES: Duration = Duration::from_secs(1);
-/// The same where the process is to end within a second.
-const HURRIED_WRITES: Duration = Duration::from_millis(500);
+/// The same after `stop_now`: the process is to end within a second.
+const LAST_WRITES_AT_STOP_NOW: Duration = Duration::from_millis(500);
 /// Time for the acceptor's thread to notice that it is paused; one that has not logs an error and goes on.
 const PAUSE: Duration = Duration::from_millis(50);
-/// How often is looked whether anything is still under way.
+/// How often the stop checks whether anything is still under way.
 const TICK: Duration = Duration::from_millis(20);
 
-/// What a server is told about its end.
+/// The signals that stop a server, in the order in which they may come.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Orders {
+pub(super) struct StopSignals {
     /// Begin to stop.
     pub(super) stop: CancellationToken,
     /// Take no more connections, however long balancers need to notice.
@@ -34,32 +34,32 @@ pub(super) struct Orders {
     pub(super) stop_now: CancellationToken,
 }
 
-/// How long the parts of a stop may take.
+/// Time limits of a stop.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
+pub(super) struct StopLimits {
     /// From its begin to its end.
     pub(super) drain: Duration,
     /// From its begin until no more connections are taken.
     pub(super) grace: Duration,
 }
 
-/// Waits for the order to stop and stops the listeners, the public one first, of which `public` is the socket.
-pub(super) async fn when_told(
-    orders: Orders,
-    patience: Patience,
+/// Waits for the signal to stop and stops the listeners, the public one first. `public` is its socket.
+pub(super) async fn stop_on_signal(
+    signals: StopSignals,
+    limits: StopLimits,
     app: Arc<App>,
     handles: [ServerHandle; 2],
     public: TcpListener,
 ) {
-    orders.stop.cancelled().await;
+    signals.stop.cancelled().await;
     tracing::info!(requests = app.in_flight.taken(), "stopping: requests under way may end");
     app.is_draining.store(true, Ordering::Release);
     let begun = Instant::now();
     // Even with nothing under way: balancers look at readiness every few seconds, and send requests until they have.
     tokio::select! {
-        () = sleep_until(begun + patience.grace) => {}
-        () = orders.skip_grace.cancelled() => {}
-        () = orders.stop_now.cancelled() => {}
+        () = sleep_until(begun + limits.grace) => {}
+        () = signals.skip_grace.cancelled() => {}
+        () = signals.stop_now.cancelled() => {}
     }
     handles[0].pause().await;
     // Actix only stops to look, and that a little later than it says. Clients are to be refused at once, rather than wait for
@@ -67,14 +67,14 @@ pub(super) async fn when_told(
     sleep(PAUSE).await;
     drop(SockRef::from(&public).shutdown(Shutdown::Both));
     tokio::select! {
-        () = idle_until(&app, begun + patience.drain.saturating_sub(LAST_WRITES)) => {}
-        () = orders.stop_now.cancelled() => {}
+        () = idle_until(&app, begun + limits.drain.saturating_sub(LAST_WRITES)) => {}
+        () = signals.stop_now.cancelled() => {}
     }
     app.router.stop();
     app.cut.cancel();
     tokio::select! {
         () = idle_until(&app, Instant::now() + LAST_WRITES) => {}
-        () = hurried(&orders) => {}
+        () = last_writes_at_stop_now(&signals) => {}
     }
     for handle in handles {
         handle.stop(false).await;
@@ -88,8 +88,8 @@ async fn idle_until(app: &App, until: Instant) {
     }
 }
 
-/// Returns a little after the order to end at once.
-async fn hurried(orders: &Orders) {
-    orders.stop_now.cancelled().await;
-    sleep(HURRIED_WRITES).await;
+/// Returns [`LAST_WRITES_AT_STOP_NOW`] after `stop_now`.
+async fn last_writes_at_stop_now(signals: &StopSignals) {
+    signals.stop_now.cancelled().await;
+    sleep(LAST_WRITES_AT_STOP_NOW).await;
 }

@@ -83,9 +83,9 @@ fn reads(odd: &Odd) -> Vec<Bytes> {
     cuts.windows(2).map(|pair| bytes.slice(pair[0]..pair[1])).collect()
 }
 
-struct Nobody;
+struct IgnoreEvents;
 
-impl Observer for Nobody {
+impl Observer for IgnoreEvents {
     fn on(&self, _event: &Event<'_>) {}
 
     fn settle(&self, _ended: &RequestEnded) -> Option<futures_util::future::BoxFuture<'static, ()>> {
@@ -117,7 +117,11 @@ fn router(odd: Odd) -> Router {
         early_headers: false,
         targets: vec![(UpstreamId::from("a"), 1.0)],
     };
-    Router::new(Table::new("test", vec![(upstream, adapter)], vec![model], None).expect("a table"), Arc::new(Nobody), 7)
+    Router::new(
+        Table::new("test", vec![(upstream, adapter)], vec![model], None).expect("a table"),
+        Arc::new(IgnoreEvents),
+        7,
+    )
 }
 
 /// What the client of `odd` gets.
@@ -168,10 +172,10 @@ fn a_stream_is_relayed_whatever_is_odd_about_it() {
     let runtime = virtual_time();
     property::hold(CASES, &odd(), |odd| {
         let sent = odd.bytes();
-        let told = expected(&odd);
+        let events = expected(&odd);
         let relayed = String::from_utf8(runtime.block_on(relayed(odd))?).expect("UTF-8");
         let sent = String::from_utf8_lossy(&sent);
-        prop_assert_eq!(read(&relayed), told, "\nfrom {:?}\n  to {:?}", sent, relayed);
+        prop_assert_eq!(read(&relayed), events, "\nfrom {:?}\n  to {:?}", sent, relayed);
         Ok(())
     });
 }
@@ -187,5 +191,5 @@ fn the_document_lists_what_is_changed_and_nothing_else() {
         .map(|line| line.split("\n\n").next().unwrap_or(line).replace("\n  ", " "))
         .collect();
     let listed: Vec<&str> = listed.iter().map(|line| line.trim().trim_end_matches([';', '.'])).collect();
-    assert_eq!(listed, Change::ALL.map(Change::told));
+    assert_eq!(listed, Change::ALL.map(Change::documented_as));
 }

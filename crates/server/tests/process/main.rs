@@ -1,4 +1,4 @@
-//! The binary in an environment that goes wrong: certificates that must not be believed, a clock that jumps, no descriptors, proxies, and what is
+//! The binary in an environment that goes wrong: certificates that must not be accepted, a clock that jumps, no descriptors, proxies, and what is
 //! written to its log.
 
 // The modules say `cfg(test)` for clippy, which allows `unwrap` and `panic` there.

@@ -71,7 +71,7 @@ fn a_certificate_of_a_known_authority_is_trusted() {
     assert!(record.all().contains(UPSTREAM_KEY), "{}", record.all());
 }
 
-/// Fails unless the second upstream served, and the reason is told where there is none.
+/// Fails unless the second upstream served, and, where none did, the log says why.
 fn assert_not_trusted(router: &Router, what: &str) {
     let answer = router.chat(KEY);
     assert_eq!((status(&answer), header(&answer, "x-llm-router-upstream")), ("200", "second"), "{what}: {answer}");

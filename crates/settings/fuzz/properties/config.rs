@@ -19,7 +19,7 @@ pub(crate) fn hold(input: &[u8]) {
     check(required.err().as_ref());
 }
 
-/// Whoever is refused is told why, and no secret of the environment.
+/// A refused file gets a reason, which holds no secret of the environment.
 fn check(refused: Option<&Problems>) {
     let Some(problems) = refused else { return };
     assert!(!problems.list.is_empty());

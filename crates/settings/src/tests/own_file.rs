@@ -32,7 +32,7 @@ fn a_file_of_ones_own_is_read_and_every_problem_is_reported() {
 }
 
 #[test]
-fn who_has_no_such_file_is_told_where_one_is() {
+fn a_missing_file_is_reported_with_where_to_find_one() {
     let problems =
         read_file(Path::new("/nonexistent.toml"), &env, "examples/ holds one", own).expect_err("no such file");
     let [problem] = problems.list.as_slice() else { panic!("{problems}") };

@@ -15,7 +15,7 @@ fn why(text: &str) -> Why {
 }
 
 #[test]
-fn values_are_told_apart() {
+fn values_of_each_kind_are_distinguished() {
     assert_eq!(read(" null "), Ok(Value::Null));
     assert_eq!(read("true"), Ok(Value::Bool(true)));
     assert_eq!(read("-1.5e3").ok().and_then(|value| value.number()), Some(-1500.0));
@@ -107,7 +107,7 @@ fn what_ends_or_spoils_a_string_is_found_at_every_place() {
 }
 
 #[test]
-fn of_two_mistakes_in_a_string_the_first_is_told() {
+fn of_two_mistakes_in_a_string_the_first_is_reported() {
     for (text, at, expected) in [
         ("\"a\nb\\x\"", 2, Why::ControlCharacter),
         ("\"a\\x\nb\"", 2, Why::BadEscape),
@@ -144,7 +144,7 @@ fn a_request_names_nothing_twice_in_one_object() {
 }
 
 #[test]
-fn keys_are_told_apart_in_objects_of_any_size() {
+fn keys_are_distinguished_in_objects_of_any_size() {
     let object = |count: usize, more: &str| {
         // The objects within are as wide as the one around them.
         let keys: Vec<_> = (0..count).map(|at| format!(r#""k{at}":{{"k{at}":0}}"#)).collect();

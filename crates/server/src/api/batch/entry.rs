@@ -204,11 +204,11 @@ impl Batch {
         let of_key = key.limiter.permits(calls).await?;
         let further = async {
             let of_batches = self.app.batch_entries.take(1).await;
-            OfRouter::Further { _permits: [of_batches, self.app.in_flight.take(1).await] }
+            RouterPermit::Further { _permits: [of_batches, self.app.in_flight.take(1).await] }
         };
         let of_router = tokio::select! {
             biased;
-            own = self.own.clone().acquire_owned() => OfRouter::Own { _turn: own.ok() },
+            own = self.own.clone().acquire_owned() => RouterPermit::Own { _turn: own.ok() },
             further = further => further,
         };
         Ok(EntryPermits { _of_key: of_key, _of_router: of_router })
@@ -236,12 +236,12 @@ impl Batch {
 /// What an entry is answered under.
 struct EntryPermits {
     _of_key: Option<Permit>,
-    _of_router: OfRouter,
+    _of_router: RouterPermit,
 }
 
-/// The router's permit for an entry.
-enum OfRouter {
-    /// That of its batch.
+/// The router's permit that an entry is answered under.
+enum RouterPermit {
+    /// The permit that its batch holds.
     Own { _turn: Option<OwnedSemaphorePermit> },
     /// One of its own, and one of those that all batches together may have.
     Further { _permits: [Permit; 2] },

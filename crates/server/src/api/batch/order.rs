@@ -14,7 +14,7 @@ const CONCURRENCY: u64 = 16;
 const MOST_CONCURRENT: u64 = 256;
 
 /// A batch as it was sent, as far as it can be checked as a whole.
-pub(crate) struct Order {
+pub(crate) struct ParsedBatch {
     /// What each entry says itself.
     pub(crate) entries: Vec<Entry>,
     /// What holds where an entry says nothing.
@@ -36,7 +36,7 @@ pub(crate) enum Entry {
 #[derive(Default)]
 pub(crate) struct Defaults(Vec<(String, Bytes)>);
 
-impl Order {
+impl ParsedBatch {
     /// Reads a batch of at most so many entries.
     pub(crate) fn parse(body: &Bytes, most: usize) -> Result<Self, InvalidRequest> {
         let mut reading = RequestBody::parse(body)?;

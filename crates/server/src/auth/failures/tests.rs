@@ -8,7 +8,7 @@ fn peer(number: u32) -> IpAddr {
 
 /// Seconds that a wrong key's sender is told to wait.
 fn guess(failures: &Failures, peer: impl Into<Option<IpAddr>>, now: Instant) -> Option<u64> {
-    failures.note(Denied::Wrong, peer.into(), now).wait.map(|wait| wait.as_secs())
+    failures.record(Denied::Wrong, peer.into(), now).wait.map(|wait| wait.as_secs())
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn an_address_that_keeps_guessing_is_slowed_until_its_minute_is_over() {
 fn a_request_without_a_key_guesses_nothing() {
     let (failures, now) = (Failures::default(), Instant::now());
     for _ in 0..1_000 {
-        assert_eq!(failures.note(Denied::Missing, Some(peer(1)), now).wait, None);
+        assert_eq!(failures.record(Denied::Missing, Some(peer(1)), now).wait, None);
     }
     assert_eq!(guess(&failures, peer(1), now), None);
 }
@@ -39,13 +39,13 @@ fn a_request_without_a_key_guesses_nothing() {
 #[test]
 fn reasons_are_those_of_the_metric() {
     let (failures, now) = (Failures::default(), Instant::now());
-    let reason = |denied| failures.note(denied, Some(peer(1)), now).reason();
+    let reason = |denied| failures.record(denied, Some(peer(1)), now).reason();
     let mut seen = vec![reason(Denied::Missing), reason(Denied::Wrong)];
     for _ in 0..FREE_GUESSES {
         seen.push(reason(Denied::Wrong));
     }
     seen.dedup();
-    assert_eq!(seen, Noted::REASONS);
+    assert_eq!(seen, RecordedFailure::REASONS);
 }
 
 #[test]
@@ -95,13 +95,13 @@ fn a_full_table_is_swept_once_a_second_at_most() {
 }
 
 #[test]
-fn there_is_a_line_a_second_and_it_tells_how_many_had_none() {
+fn there_is_a_line_a_second_and_it_counts_failures_without_one() {
     let (failures, start) = (Failures::default(), Instant::now());
     let mut lines = Vec::new();
     for millisecond in 0..3_500 {
         let denied = if millisecond % 2 == 0 { Denied::Wrong } else { Denied::Missing };
         let noted =
-            failures.note(denied, Some(peer(millisecond)), start + Duration::from_millis(u64::from(millisecond)));
+            failures.record(denied, Some(peer(millisecond)), start + Duration::from_millis(u64::from(millisecond)));
         lines.extend(noted.log.map(|suppressed| (millisecond, suppressed)));
     }
     assert_eq!(lines, [(0, 0), (1_000, 999), (2_000, 999), (3_000, 999)]);

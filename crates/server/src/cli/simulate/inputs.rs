@@ -1,4 +1,4 @@
-//! Everything that a simulation reads, with a mistake told before anything runs.
+//! Everything that a simulation reads, with every mistake reported before anything runs.
 
 #[cfg(test)]
 mod tests;
@@ -175,7 +175,7 @@ fn other_prices(configs: &[Judged], providers: &Providers) -> BTreeSet<String> {
     });
     let warning = |upstream: &Upstream| {
         let price = upstream.tariff.as_ref()?.list_price()?;
-        let simulated = stand_in(upstream, providers)?;
+        let simulated = simulated_upstream(upstream, providers)?;
         (price != simulated.price).then(|| {
             format!(
                 "{} has another price than the simulated {}, which stands for it; the figures are in the latter: --providers \
@@ -188,7 +188,7 @@ fn other_prices(configs: &[Judged], providers: &Providers) -> BTreeSet<String> {
 }
 
 /// The simulated upstream of the same id, or the only one of its kind, as the engine takes them.
-fn stand_in<'a>(upstream: &Upstream, providers: &'a Providers) -> Option<&'a UpstreamSettings> {
+fn simulated_upstream<'a>(upstream: &Upstream, providers: &'a Providers) -> Option<&'a UpstreamSettings> {
     let is_of_kind = |simulated: &&UpstreamSettings| match (&simulated.model, &upstream.provider) {
         (Model::RunPod(_), ProviderSettings::Runpod { .. }) | (Model::Cerebras(_), ProviderSettings::Cerebras) => true,
         (Model::RunPod(_) | Model::Cerebras(_), _) => false,

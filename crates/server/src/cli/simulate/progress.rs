@@ -26,7 +26,7 @@ pub(super) struct Progress {
 
 struct State {
     shown: Instant,
-    /// The most that was done when any thread told.
+    /// The most that any thread has reported as done.
     done: usize,
 }
 

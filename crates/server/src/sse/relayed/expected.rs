@@ -25,8 +25,8 @@ impl Change {
         Self::Closed,
     ];
 
-    /// The line in the document.
-    pub(super) fn told(self) -> &'static str {
+    /// The line in `docs/api.md`.
+    pub(super) fn documented_as(self) -> &'static str {
         match self {
             Self::UsageHidden => "usage that was not asked for is taken out, and an event that has it but no choices",
             Self::UsageMoved => "usage with a finish reason, and with no piece before, follows in an event of its own",
@@ -41,26 +41,26 @@ impl Change {
 
 /// An event as a client reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct ClientEvent {
     pub(super) name: Option<String>,
     pub(super) id: Option<String>,
     pub(super) data: String,
 }
 
-impl Told {
+impl ClientEvent {
     fn bare(data: impl Into<String>) -> Self {
         Self { name: None, id: None, data: data.into() }
     }
 }
 
 /// What a client reads of `text`, by the standard for server-sent events, in which an event without data is none.
-pub(super) fn read(text: &str) -> Vec<Told> {
+pub(super) fn read(text: &str) -> Vec<ClientEvent> {
     let mut events = Vec::new();
-    let mut event = Told::bare("");
+    let mut event = ClientEvent::bare("");
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
     for line in text.split('\n') {
         if line.is_empty() {
-            let mut ended = std::mem::replace(&mut event, Told::bare(""));
+            let mut ended = std::mem::replace(&mut event, ClientEvent::bare(""));
             if ended.data.pop().is_some() {
                 events.push(ended);
             }
@@ -82,8 +82,8 @@ pub(super) fn read(text: &str) -> Vec<Told> {
 }
 
 /// What a client is to read of the stream: every event that came, in order, but for what [`Change`] allows.
-pub(super) fn expected(odd: &Odd) -> Vec<Told> {
-    let mut told = Vec::new();
+pub(super) fn expected(odd: &Odd) -> Vec<ClientEvent> {
+    let mut events = Vec::new();
     let mut comes_with_pieces = false;
     for event in &odd.events {
         let Some(data) = event.data.text(odd.choices) else { continue };
@@ -92,7 +92,7 @@ pub(super) fn expected(odd: &Odd) -> Vec<Told> {
             continue;
         }
         let Data::Chunk(chunk) = &event.data else {
-            told.push(with_fields(event, data));
+            events.push(with_fields(event, data));
             continue;
         };
         let has_usage = chunk.has_usage();
@@ -100,29 +100,29 @@ pub(super) fn expected(odd: &Odd) -> Vec<Told> {
         if has_usage && !odd.asks_for_usage {
             // `Change::UsageHidden`
             if !chunk.choices.is_empty() {
-                told.push(with_fields(event, chunk.rewritten(odd.choices, false)));
+                events.push(with_fields(event, chunk.rewritten(odd.choices, false)));
             }
         } else if has_usage && has_ended && !comes_with_pieces {
             // `Change::UsageMoved`
-            told.push(with_fields(event, chunk.rewritten(odd.choices, false)));
-            told.push(Told::bare(chunk.usage_apart(odd.choices)));
+            events.push(with_fields(event, chunk.rewritten(odd.choices, false)));
+            events.push(ClientEvent::bare(chunk.usage_apart(odd.choices)));
         } else if chunk.ends(Sort::Renamed) {
             // `Change::FinishRenamed`
-            told.push(with_fields(event, chunk.rewritten(odd.choices, true)));
+            events.push(with_fields(event, chunk.rewritten(odd.choices, true)));
         } else {
-            told.push(with_fields(event, data));
+            events.push(with_fields(event, data));
         }
         comes_with_pieces |= has_usage && !has_ended && !chunk.choices.is_empty();
     }
     // `Change::Done`
-    told.push(Told::bare("[DONE]"));
-    told
+    events.push(ClientEvent::bare("[DONE]"));
+    events
 }
 
-fn with_fields(event: &Event, data: String) -> Told {
+fn with_fields(event: &Event, data: String) -> ClientEvent {
     let value = |name: &str| {
         let line = event.fields.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
         Some(line.trim_start().to_owned())
     };
-    Told { name: value("event"), id: value("id"), data }
+    ClientEvent { name: value("event"), id: value("id"), data }
 }

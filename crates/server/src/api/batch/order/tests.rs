@@ -4,8 +4,8 @@ use serde_json::json;
 use super::*;
 use crate::growth;
 
-fn order(body: &str, most: usize) -> Result<Order, InvalidRequest> {
-    Order::parse(&Bytes::copy_from_slice(body.as_bytes()), most)
+fn order(body: &str, most: usize) -> Result<ParsedBatch, InvalidRequest> {
+    ParsedBatch::parse(&Bytes::copy_from_slice(body.as_bytes()), most)
 }
 
 /// What the entries become.
@@ -58,7 +58,7 @@ fn a_batch_that_is_wrong_is_refused_by_name() {
 fn entries_beyond_the_bound_cost_nothing() {
     for (field, entry) in [("prompts", "1,"), ("requests", "{},"), ("prompts", "[[]],")] {
         let body = Bytes::from(format!("{{\"{field}\":[{}", entry.repeat(1 << 20)));
-        let taken = allocation_counter::measure(|| assert!(Order::parse(&body, 2_048).is_err()));
+        let taken = allocation_counter::measure(|| assert!(ParsedBatch::parse(&body, 2_048).is_err()));
         assert!(taken.bytes_max < 256 << 10, "{field}: {taken:?}");
     }
 }

@@ -44,7 +44,7 @@ fn the_slo_is_the_configurations_where_they_agree() {
 }
 
 #[test]
-fn a_price_that_is_not_the_simulated_one_is_told_once() {
+fn a_price_that_is_not_the_simulated_one_is_reported_once() {
     let providers = Providers::shipped().unwrap();
     let told = |configs: &[Judged]| other_prices(configs, &providers).into_iter().collect::<Vec<_>>();
     assert_eq!(told(&[judged("", "0.02")]), Vec::<String>::new());
