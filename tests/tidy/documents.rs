@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use crate::repository::{files, root, shown, text};
+use crate::repository::{files, names, root, shown, text};
+
+/// Most words of the pages in `docs`, its subfolders aside.
+const MAX_WORDS: usize = 18_778;
 
 /// Every string literal of `source` that consists of these characters and `fits`.
 fn literals(source: &str, fits: impl Fn(&str) -> bool) -> BTreeSet<String> {
@@ -119,4 +122,11 @@ fn every_document_is_in_the_readme() {
         assert!(listed, "README.md does not list {name}");
     }
     assert!(readme.contains("(docs/decisions)"), "README.md does not list the decisions");
+}
+
+#[test]
+fn the_pages_stay_short() {
+    let pages = names(&root().join("docs")).into_iter().filter(|name| name.ends_with(".md"));
+    let words: usize = pages.map(|name| text(format!("docs/{name}")).split_whitespace().count()).sum();
+    assert!(words <= MAX_WORDS, "docs/*.md have {words} words of at most {MAX_WORDS}: say each thing once");
 }
