@@ -1,4 +1,4 @@
-//! Which fields Cerebras takes, as its own SDK types them (1.91.0). A field that is in no list is left out and said.
+//! Which fields Cerebras takes, as its own SDK types them (1.91.0). A field that is in no list is dropped and named in a header.
 
 use provider::Operation;
 

@@ -21,10 +21,11 @@ use crate::{
     fault::Fault,
     jobs, outage, refusal,
     reply::Reply,
-    seat::Seat,
     socket::Socket,
     state::{Profile, Shared, State},
-    vllm, written,
+    vllm,
+    worker_permit::WorkerPermit,
+    written,
 };
 
 /// A request as it came in.
@@ -73,13 +74,13 @@ pub(crate) async fn serve(state: &Shared, face: Face, route: Route, incoming: In
             return surfaced(state, face, reply).into_response();
         }
     };
-    let Some(seat) = Seat::take(state, face).await else {
+    let Some(permit) = WorkerPermit::take(state, face).await else {
         entry.refuse();
         let status = state.face(face).profile.no_worker_status;
         return Reply::json(status, &json!({"error": "no workers available"})).into_response();
     };
     let headers = if let Fault::OddQuota { headers } = &fault { headers.clone() } else { Vec::new() };
-    let mut response = answer::respond(state, face, &ask, Work { fault, entry, seat, socket: incoming.socket }).await;
+    let mut response = answer::respond(state, face, &ask, Work { fault, entry, permit, socket: incoming.socket }).await;
     written::set_headers(&mut response, &headers);
     response
 }
@@ -90,7 +91,7 @@ pub(crate) async fn perform(state: &Shared, face: Face, route: Route, body: &Byt
         Ok(ask) => ask,
         Err(reply) => return reply,
     };
-    let Some(seat) = Seat::take(state, face).await else {
+    let Some(permit) = WorkerPermit::take(state, face).await else {
         return vllm::error(503, "InternalServerError", "no workers available", None);
     };
     if route == Route::Embeddings {
@@ -98,7 +99,7 @@ pub(crate) async fn perform(state: &Shared, face: Face, route: Route, body: &Byt
     }
     let latency = state.face(face).profile.latency;
     let script = script(state, face, &Ask { stream: false, ..ask }, false);
-    let due = Instant::now() + state.first_token(latency) + whole_time(&seat, &script, latency, 1.0);
+    let due = Instant::now() + state.first_token(latency) + whole_time(&permit, &script, latency, 1.0);
     sleep_until(due).await;
     Reply::ok(script.whole())
 }

@@ -1,5 +1,5 @@
 //! The workers of an endpoint as a state machine: initializing, running, idle. It takes the time as an argument and
-//! never waits; [`crate::seat`] does the waiting.
+//! never waits; [`crate::worker_permit`] does the waiting.
 //!
 //! Scaling is by demand: a worker is started when more requests wait than the workers on their way can take. A cold start
 //! has two parts, as RunPod reports them: the worker is initializing while it fetches its image, which costs nothing, and
@@ -49,9 +49,9 @@ pub struct Counts {
     pub total: usize,
 }
 
-/// Where a request stands.
+/// Whether a request has a worker.
 #[derive(Clone, Debug)]
-pub(crate) enum Place {
+pub(crate) enum Assignment {
     /// At this worker, with the number of requests it has.
     At(usize, Arc<AtomicU32>),
     /// In the queue; nothing changes by itself before this time.
@@ -121,11 +121,11 @@ impl Fleet {
     }
 
     /// Where the request stands now.
-    pub(crate) fn poll(&mut self, ticket: u64, now: Instant) -> Place {
+    pub(crate) fn poll(&mut self, ticket: u64, now: Instant) -> Assignment {
         self.advance(now);
         match self.placed.get(&ticket) {
-            Some(&index) => Place::At(index, Arc::clone(&self.workers[index].load)),
-            None => Place::Waiting(self.next_start()),
+            Some(&index) => Assignment::At(index, Arc::clone(&self.workers[index].load)),
+            None => Assignment::Waiting(self.next_start()),
         }
     }
 
@@ -339,15 +339,15 @@ mod tests {
         let start = Instant::now();
         let mut fleet = Fleet::new(SIZE, start);
         let ticket = fleet.enter();
-        assert!(matches!(fleet.poll(ticket, start), Place::Waiting(Some(at)) if at == after(start, 40)));
+        assert!(matches!(fleet.poll(ticket, start), Assignment::Waiting(Some(at)) if at == after(start, 40)));
         assert_eq!(
             fleet.counts(start),
             Counts { initializing: 1, idle: 1, unhealthy: 1, total: 3, ..Counts::default() }
         );
         let loading = fleet.counts(after(start, 10));
         assert_eq!((loading.running, loading.initializing), (1, 0), "a model that loads counts as running");
-        assert!(matches!(fleet.poll(ticket, after(start, 39)), Place::Waiting(Some(_))), "but serves nobody");
-        assert!(matches!(fleet.poll(ticket, after(start, 40)), Place::At(0, _)));
+        assert!(matches!(fleet.poll(ticket, after(start, 39)), Assignment::Waiting(Some(_))), "but serves nobody");
+        assert!(matches!(fleet.poll(ticket, after(start, 40)), Assignment::At(0, _)));
         assert!(!fleet.leave(ticket, after(start, 50)));
         assert_eq!(fleet.counts(after(start, 54)).running, 1);
         assert_eq!(fleet.counts(after(start, 60)).running, 0);
@@ -359,11 +359,11 @@ mod tests {
         let start = Instant::now();
         let mut fleet = Fleet::new(Size { min: 1, max: 1, ..SIZE }, start);
         let tickets: Vec<u64> = (0..3).map(|_| fleet.enter()).collect();
-        assert!(matches!(fleet.poll(tickets[1], start), Place::At(0, load) if load.load(Ordering::Relaxed) == 2));
-        assert!(matches!(fleet.poll(tickets[2], start), Place::Waiting(None)));
+        assert!(matches!(fleet.poll(tickets[1], start), Assignment::At(0, load) if load.load(Ordering::Relaxed) == 2));
+        assert!(matches!(fleet.poll(tickets[2], start), Assignment::Waiting(None)));
         assert_eq!((fleet.queued(), fleet.placed()), (1, 2));
         fleet.leave(tickets[0], start);
-        assert!(matches!(fleet.poll(tickets[2], start), Place::At(0, _)));
+        assert!(matches!(fleet.poll(tickets[2], start), Assignment::At(0, _)));
     }
 
     #[test]
@@ -373,7 +373,7 @@ mod tests {
         let tickets: Vec<u64> = (0..3).map(|_| fleet.enter()).collect();
         fleet.poll(tickets[0], start);
         assert_eq!(fleet.counts(start).initializing, 2);
-        assert!(tickets.iter().all(|ticket| matches!(fleet.poll(*ticket, after(start, 41)), Place::At(..))));
+        assert!(tickets.iter().all(|ticket| matches!(fleet.poll(*ticket, after(start, 41)), Assignment::At(..))));
     }
 
     #[test]
@@ -382,7 +382,7 @@ mod tests {
         let mut fleet = Fleet::new(Size { min: 1, ..SIZE }, start);
         fleet.set_throttled(true);
         let ticket = fleet.enter();
-        assert!(matches!(fleet.poll(ticket, after(start, 1000)), Place::Waiting(None)));
+        assert!(matches!(fleet.poll(ticket, after(start, 1000)), Assignment::Waiting(None)));
         let counts = fleet.counts(start);
         assert_eq!((counts.running, counts.throttled), (0, 2));
     }
@@ -394,6 +394,8 @@ mod tests {
         fleet.cool(Duration::from_secs(7), after(start, 3));
         assert_eq!(fleet.billed(after(start, 9)), Duration::from_secs(3));
         let ticket = fleet.enter();
-        assert!(matches!(fleet.poll(ticket, after(start, 10)), Place::Waiting(Some(at)) if at == after(start, 17)));
+        assert!(
+            matches!(fleet.poll(ticket, after(start, 10)), Assignment::Waiting(Some(at)) if at == after(start, 17))
+        );
     }
 }

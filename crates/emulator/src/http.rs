@@ -97,10 +97,12 @@ async fn queue(state: &Shared, rest: &[&str], request: &HttpRequest, body: &[u8]
     match (rest, request.method().as_str()) {
         (["health"], "GET") => jobs::health(state),
         // A job like any other: it waits for a worker.
-        (["openai", "v1", "models"], "GET") => match crate::seat::Seat::take(state, Face::RunpodQueue).await {
-            Some(_) if *fault != Fault::Throttled => Reply::json(200, &models(state, Face::RunpodQueue)),
-            _ => Reply::json(200, &json!({"id": format!("sync-{:08x}-u1", state.id()), "status": "IN_QUEUE"})),
-        },
+        (["openai", "v1", "models"], "GET") => {
+            match crate::worker_permit::WorkerPermit::take(state, Face::RunpodQueue).await {
+                Some(_) if *fault != Fault::Throttled => Reply::json(200, &models(state, Face::RunpodQueue)),
+                _ => Reply::json(200, &json!({"id": format!("sync-{:08x}-u1", state.id()), "status": "IN_QUEUE"})),
+            }
+        }
         (["run"], "POST") => jobs::run(state, body),
         (["runsync"], "POST") => jobs::run_sync(state, body, wait(request.query_string())).await,
         (["status", job], "GET") => jobs::status(state, job),

@@ -30,7 +30,6 @@ mod reply;
 mod running;
 mod schema;
 mod script;
-mod seat;
 mod settings;
 mod shown_schema;
 mod socket;
@@ -38,6 +37,7 @@ mod state;
 mod tools;
 mod vllm;
 mod words;
+mod worker_permit;
 mod written;
 
 #[cfg(test)]

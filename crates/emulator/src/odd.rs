@@ -11,7 +11,7 @@ use crate::{
     books::{Entry, Usage},
     fault::{End, OddStream, OddWhole},
     script::Script,
-    seat::Seat,
+    worker_permit::WorkerPermit,
     written::Written,
 };
 
@@ -42,7 +42,7 @@ impl Stream {
         headers: Vec<(&'static str, String)>,
         usage: Option<Usage>,
         entry: Entry,
-        seat: Seat,
+        permit: WorkerPermit,
     ) -> HttpResponse {
         let mut response = HttpResponse::Ok();
         if !self.content_type.is_empty() {
@@ -52,7 +52,7 @@ impl Stream {
             response.insert_header(header);
         }
         let pieces = self.events.into_iter().map(|(event, tokens)| (Bytes::from(event), tokens)).collect();
-        let written = Written { pieces, end: self.end, entry, usage, seat: Some(seat), due: Instant::now() };
+        let written = Written { pieces, end: self.end, entry, usage, permit: Some(permit), due: Instant::now() };
         response.body(BodyStream::new(written.play()))
     }
 

@@ -1,5 +1,5 @@
 //! Plays an answer to the client at the model's pace, with the fault of the request in it. It is a stream and nothing
-//! runs besides it: when the client hangs up it is dropped, and with it go the seat at the worker and the open line in
+//! runs besides it: when the client hangs up it is dropped, and with it go the permit at the worker and the open line in
 //! the books.
 
 use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
@@ -13,9 +13,9 @@ use crate::{
     face::Face,
     fault::Fault,
     script::Script,
-    seat::Seat,
     settings::Latency,
     socket::Socket,
+    worker_permit::WorkerPermit,
 };
 
 /// Time for the bytes before a cut to reach the client.
@@ -76,7 +76,7 @@ pub(crate) struct Player {
     pub(crate) source: Source,
     pub(crate) fault: Fault,
     pub(crate) entry: Entry,
-    pub(crate) seat: Option<Seat>,
+    pub(crate) permit: Option<WorkerPermit>,
     pub(crate) socket: Option<Arc<Socket>>,
     pub(crate) latency: Latency,
     /// How many times slower than usual.
@@ -185,13 +185,13 @@ impl Player {
         if self.next == self.source.len() {
             self.over = true;
             self.entry.complete(self.source.reported());
-            self.seat = None;
+            self.permit = None;
         }
         bytes
     }
 
     fn gap(&self) -> Duration {
-        self.seat.as_ref().map_or(Duration::ZERO, |seat| token_time(seat, self.latency, self.slowdown))
+        self.permit.as_ref().map_or(Duration::ZERO, |permit| token_time(permit, self.latency, self.slowdown))
     }
 
     async fn merge(&mut self, first: Bytes) -> Bytes {
@@ -214,14 +214,14 @@ impl Player {
     fn break_off(&mut self) {
         self.over = true;
         self.entry.break_off();
-        self.seat = None;
+        self.permit = None;
     }
 }
 
 /// How long one token takes at this moment.
-pub(crate) fn token_time(seat: &Seat, latency: Latency, slowdown: f64) -> Duration {
-    let others = f64::from(seat.load().saturating_sub(1));
-    seat.state().scaled(slowdown * (1.0 + latency.crowding * others) / latency.tokens_per_s)
+pub(crate) fn token_time(permit: &WorkerPermit, latency: Latency, slowdown: f64) -> Duration {
+    let others = f64::from(permit.load().saturating_sub(1));
+    permit.state().scaled(slowdown * (1.0 + latency.crowding * others) / latency.tokens_per_s)
 }
 
 fn error_event(face: Face) -> Bytes {

@@ -1,4 +1,4 @@
-//! Values that fit a JSON schema, as a model makes them whose output a grammar holds to one.
+//! Values that fit a JSON schema, as a model with constrained decoding makes them.
 //!
 //! What is understood: `type`, `enum`, `const`, `anyOf`, `oneOf` (the first branch that is not null), `allOf`, `$ref`
 //! into the same document, objects (`properties`, `required`, `additionalProperties`, `minProperties`,

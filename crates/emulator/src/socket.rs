@@ -1,4 +1,4 @@
-//! A second handle on a client's socket. Handlers have no say over the connection, so the faults that cut it act on
+//! A second handle on a client's socket. Handlers cannot close the connection, so the faults that cut it act on
 //! this handle, which is made as the connection is accepted.
 
 use std::{

@@ -1,4 +1,4 @@
-//! Bodies that a fault has written out beforehand: they are sent piece by piece, and end as the fault says.
+//! Bodies that a fault scripts: they are sent piece by piece, and end as the fault says.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -18,7 +18,7 @@ use crate::{
     books::{Entry, Usage},
     fault::{End, Scripted},
     player::Cut,
-    seat::Seat,
+    worker_permit::WorkerPermit,
 };
 
 /// Time between two pieces, so that they are written apart, and before a cut, so that they arrive.
@@ -35,7 +35,7 @@ pub(crate) struct Written {
     /// What the answer reports.
     pub(crate) usage: Option<Usage>,
     /// Given up after the last piece.
-    pub(crate) seat: Option<Seat>,
+    pub(crate) permit: Option<WorkerPermit>,
     /// When the first piece is due.
     pub(crate) due: Instant,
 }
@@ -51,7 +51,7 @@ impl Written {
                 written.entry.emit(tokens);
                 return Some((Ok(bytes), Some(written)));
             }
-            drop(written.seat.take());
+            drop(written.permit.take());
             match written.end {
                 End::Hang => std::future::pending().await,
                 End::Complete => {
@@ -83,7 +83,7 @@ pub(crate) fn respond(script: Scripted, mut entry: Entry) -> HttpResponse {
         };
     }
     let pieces = pieces.into_iter().map(|piece| (Bytes::from(piece), 0)).collect();
-    let written = Written { pieces, end, entry, usage: None, seat: None, due: Instant::now() };
+    let written = Written { pieces, end, entry, usage: None, permit: None, due: Instant::now() };
     response.body(BodyStream::new(written.play()))
 }
 

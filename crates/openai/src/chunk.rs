@@ -1,4 +1,4 @@
-//! What one event of a stream means, and the few bytes that usage and finish reasons cost us in it.
+//! Reads one event of a stream, and rewrites it only where usage or a finish reason has to change.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use provider::{Error, Frame, FrameKind, Object, Rewrite};

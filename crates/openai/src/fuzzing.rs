@@ -1,4 +1,4 @@
-//! What fuzz targets and property tests reach beyond the public face.
+//! What fuzz targets and property tests reach beyond the public API.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! What every upstream needs changed in a body: the model's name, usage in streams, a token limit.
+//! The changes to a request's body that every upstream needs: the model's name, usage in streams, a token limit.
 
 use std::sync::Arc;
 

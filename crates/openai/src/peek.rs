@@ -1,4 +1,4 @@
-//! A thin look into an answer, whole or one event of a stream: whether it is an error, what it counts, which choices it ends.
+//! Reads the few members that the router needs of an answer, whole or one event of a stream: whether it is an error, what it counts, which choices it ends.
 //!
 //! Whatever is odd in what is looked at is the client's to read: a member of an unexpected type means nothing, one that appears
 //! twice counts each time. Only a text that is not JSON, as Python takes it, is refused: no client could read it.

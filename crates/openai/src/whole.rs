@@ -1,4 +1,4 @@
-//! Whole answers: what makes one, and one that came where a stream was asked for.
+//! Whole answers: their validation, and their conversion where a stream was asked for.
 
 use bytes::Bytes;
 use provider::{Error, Frame, FrameKind, Object, Operation, Request, Rewrite, tree};

@@ -1,4 +1,4 @@
-//! What can go wrong, said so that a person knows what to do next.
+//! Errors, each with a message that says what to do next.
 
 use provider::ErrorKind;
 

@@ -1,4 +1,4 @@
-//! What vLLM needs changed in a body beyond what every upstream needs: the constraints of its older versions.
+//! The changes to a request's body that vLLM needs beside those for every upstream: the constraints of its older versions.
 
 use openai::{Outgoing, Served};
 use provider::{Call, Error, ErrorKind, Reader, Request, Value};

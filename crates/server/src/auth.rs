@@ -1,4 +1,4 @@
-//! Who may come in: client keys, known by their SHA-256, looked up by it and compared in constant time, and the operators'
+//! Authentication: client keys, known by their SHA-256, looked up by it and compared in constant time, and the operators'
 //! token. Every failure is counted, logged and, if many come from one address, answered with less patience.
 
 mod failures;

@@ -26,7 +26,7 @@ const LONGEST_RETRY_AFTER: u64 = 120;
 const SHUTDOWN_CODE: &str = "router_shutdown";
 const SHUTDOWN_MESSAGE: &str = "the router is shutting down: send the request again";
 
-/// The whole answer to a head that took too long: no request is there whose answer it could be.
+/// The whole answer to a head that took too long: there is no request to build a response for.
 pub(crate) const HEAD_TIMEOUT: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
@@ -85,7 +85,7 @@ impl ApiError {
         error
     }
 
-    /// Whether it is not the client's doing.
+    /// Whether it is the router's own failure.
     pub(crate) fn is_routers_own(&self) -> bool {
         self.status.is_server_error()
     }
@@ -125,7 +125,7 @@ impl ApiError {
         Self::bad_request(StatusCode::BAD_REQUEST, "duplicate_header", message)
     }
 
-    /// A defect of the router. It may be the request that brings it about, so the SDKs are not to repeat it.
+    /// A defect of the router. The request may cause it, so the SDKs must not repeat it.
     pub(crate) fn panicked() -> Self {
         let message = "the router failed to handle this request: whoever runs it finds the cause in its log";
         let mut error = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "internal_error", message);
@@ -227,7 +227,7 @@ impl ApiError {
         (self.status.as_u16(), &self.code)
     }
 
-    /// How a request ended that got this before it reached the router.
+    /// The outcome of a request that got this error before it reached the router.
     pub(crate) fn outcome(&self) -> RequestOutcome {
         let code = match &self.code {
             Cow::Borrowed(code) => code,
@@ -257,7 +257,7 @@ impl ApiError {
         response.content_type("application/json").body(self.body())
     }
 
-    /// The inside of the body, for a place in a larger one.
+    /// The error object without its envelope, to embed in a larger body.
     pub(crate) fn to_value(&self) -> serde_json::Value {
         // Plain strings always serialise.
         serde_json::to_value(self.inside()).unwrap_or_default()
@@ -285,7 +285,7 @@ fn retry_after_seconds(wait: Duration) -> u64 {
 pub(crate) struct ErrorBody<'a> {
     /// What is wrong and what to change.
     message: &'a str,
-    /// Whose turn it is: `invalid_request_error`, `permission_error`, `rate_limit_error` or `server_error`; in a stream also
+    /// Who has to act: `invalid_request_error`, `permission_error`, `rate_limit_error` or `server_error`; in a stream also
     /// `upstream_error`.
     #[serde(rename = "type")]
     kind: &'a str,
@@ -393,7 +393,7 @@ impl ApiError {
     }
 }
 
-/// What the upstreams refused: where one judged the request itself, that is the client's to read.
+/// A refusal by the upstreams. Where one refused the request itself, the client gets that message.
 fn refused(error: &Error) -> (StatusCode, &'static str, &'static str) {
     match error.status {
         Some(400 | 422) => (StatusCode::BAD_REQUEST, "invalid_request_error", "refused_by_upstream"),

@@ -1,4 +1,4 @@
-//! What fuzz targets reach beyond the public face: the bodies that become chats, and keys.
+//! What fuzz targets reach beyond the public API: the bodies that become chats, and keys.
 
 use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use bytes::Bytes;

@@ -22,11 +22,11 @@ pub(crate) struct KeyLimiter<C: Clock = DefaultClock> {
     limits: KeyLimits,
     rate: Option<Rate<C>>,
     permits: Option<Arc<PermitPool>>,
-    /// Whose turn it is among those who wait for the allowance.
+    /// Orders the requests that wait for the rate limit.
     turn: Semaphore,
 }
 
-/// Why a key's request may not come in.
+/// Why a key's request is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
     /// Too many calls a minute.
@@ -68,8 +68,8 @@ impl<C: Clock> KeyLimiter<C> {
         Ok(permit)
     }
 
-    /// Counts a request that was let in as `calls` calls and makes `permit` stand for all of them, or says why not. A request
-    /// that is refused uses nothing up and keeps its permit as it was.
+    /// Counts an admitted request as `calls` calls and extends `permit` to all of them, or says why not. A refused request
+    /// counts for nothing and keeps its permit unchanged.
     pub(crate) fn count(&self, permit: &mut Option<Permit>, calls: u32) -> Result<Option<RateLimitStatus>, Refused> {
         self.fits(calls)?;
         let Some(calls) = NonZeroU32::new(calls) else { return Ok(self.status()) };
@@ -103,7 +103,7 @@ impl<C: Clock> KeyLimiter<C> {
         }
     }
 
-    /// Waits until so many more calls may be made, and counts them; whoever came first goes first.
+    /// Waits until so many more calls may be made, and counts them, in the order of arrival.
     ///
     /// # Errors
     /// If the key may never make so many calls at once.

@@ -1,4 +1,4 @@
-//! What a request asks for by name: a public model, a task, an ensemble, or an upstream past the strategy.
+//! Resolves the name in a request: a public model, a task, an ensemble, or an upstream past the strategy.
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! Permits to be under way, of which there are so many. Whoever waits for one gets it in the order in which they came.
+//! A pool of a limited number of permits for work under way. Those that wait get one in the order in which they came.
 
 use std::sync::{
     Arc,
@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub(crate) struct PermitPool {
     semaphore: Arc<Semaphore>,
     size: AtomicUsize,
-    /// Permits that are out although the pool became smaller: they do not come back.
+    /// Permits that are taken although the pool became smaller: when dropped, they do not return to it.
     excess: AtomicUsize,
 }
 
@@ -31,7 +31,7 @@ impl PermitPool {
         Arc::new(Self { semaphore, size: AtomicUsize::new(size), excess: AtomicUsize::new(0) })
     }
 
-    /// A permit, if one is there and nobody waits for it.
+    /// A permit, if one is free and no other caller waits for it.
     pub(crate) fn try_take(self: &Arc<Self>) -> Option<Permit> {
         let permit = self.semaphore.clone().try_acquire_owned().ok()?;
         Some(Permit { permit: Some(permit), pool: self.clone() })
@@ -50,7 +50,7 @@ impl PermitPool {
         all.saturating_sub(self.semaphore.available_permits())
     }
 
-    /// Makes it a pool of `size`. Permits that are out stay out. Not to be called twice at a time.
+    /// Makes it a pool of `size`. Permits that are taken stay valid. Not to be called twice at a time.
     pub(crate) fn resize(&self, size: usize) {
         let before = self.size.swap(size, Ordering::AcqRel);
         if let Some(fewer) = before.checked_sub(size) {
@@ -62,7 +62,7 @@ impl PermitPool {
         self.semaphore.add_permits(more);
     }
 
-    /// Strikes one off the excess, if there is any.
+    /// Reduces the excess by one, if there is any.
     fn drop_excess(&self) -> bool {
         let less = |excess: usize| excess.checked_sub(1);
         self.excess.load(Ordering::Acquire) > 0
@@ -71,7 +71,7 @@ impl PermitPool {
 }
 
 impl Permit {
-    /// Makes it stand for `more` beside its own, if they are there and nobody waits for them; says whether it does.
+    /// Extends it by `more` permits, if they are free and no other caller waits for them; returns whether it did.
     pub(crate) fn extend(&mut self, more: u32) -> bool {
         let taken = self.pool.semaphore.clone().try_acquire_many_owned(more);
         let (Some(own), Ok(taken)) = (&mut self.permit, taken) else { return false };
@@ -79,7 +79,7 @@ impl Permit {
         true
     }
 
-    /// Makes it stand for `fewer` less.
+    /// Reduces it by `fewer` permits.
     pub(crate) fn shrink(&mut self, fewer: u32) {
         let given_back = self.permit.as_mut().and_then(|own| own.split(usize::try_from(fewer).ok()?));
         drop(Self { permit: given_back, pool: self.pool.clone() });

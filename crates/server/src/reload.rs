@@ -23,7 +23,7 @@ const POLL: Duration = Duration::from_millis(500);
 /// Most differences that are logged; a file that was written anew has hundreds.
 const MAX_LOGGED: usize = 40;
 
-/// Knows the file, and what of it is in force.
+/// Reads the file and puts it in force.
 pub(crate) struct Reloader {
     path: PathBuf,
     started: Config,
@@ -33,7 +33,7 @@ pub(crate) struct Reloader {
 }
 
 struct Current {
-    /// What was looked at last, good or bad.
+    /// What was read last, valid or not.
     seen: Sources,
     /// What is in force.
     in_force: Sources,
@@ -80,7 +80,7 @@ impl Reloader {
         outcome
     }
 
-    /// The configuration as the file has it now. What it was read from is noted even if it is wrong.
+    /// The configuration as the file has it now. Its sources are recorded even if it is invalid.
     fn read(&self, current: &mut Current) -> Result<Config, String> {
         match settings::load_noting(&self.path, &process_env, Secrets::Required) {
             Ok(config) => {

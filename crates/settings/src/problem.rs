@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, written like a compiler would: where, what, what was expected, what to try.
+//! A problem of a configuration, reported as a compiler does: where, what, what was expected, what to try.
 
 use std::{error::Error, fmt};
 

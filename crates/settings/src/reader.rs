@@ -1,4 +1,4 @@
-//! Takes values out of untyped tables and notes everything that does not fit. [`read_file`] and [`read_text`] read a file
+//! Takes values out of untyped tables and records everything that does not fit. [`read_file`] and [`read_text`] read a file
 //! of one's own in this way.
 //!
 //! `None` from a reader means "not there, or wrong and reported": callers put in the default and go on, because a file with

@@ -1,4 +1,4 @@
-//! What the configuration of an upstream or a model is to the router.
+//! Turns the configuration of an upstream or a model into the router's specification of it.
 
 use router::{ModelSpec, UpstreamSpec};
 

@@ -1,4 +1,4 @@
-//! What a configuration says, once it is known to be right.
+//! A validated configuration.
 
 use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 

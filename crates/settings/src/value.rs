@@ -1,4 +1,4 @@
-//! Single values: what type they have, and whether they say something that makes sense.
+//! Single values: their types and ranges.
 
 use std::{cell::Cell, fmt::Display, ops::RangeInclusive, time::Duration};
 

@@ -17,26 +17,26 @@ use crate::{
     player::{Player, Source, token_time},
     reply::Reply,
     script::{Dialect, Script},
-    seat::Seat,
     socket::Socket,
     state::{Shared, State},
     vllm,
+    worker_permit::WorkerPermit,
 };
 
 /// What an admitted request holds.
 pub(super) struct Work {
     pub(super) fault: Fault,
     pub(super) entry: Entry,
-    pub(super) seat: Seat,
+    pub(super) permit: WorkerPermit,
     pub(super) socket: Option<Arc<Socket>>,
 }
 
 pub(super) async fn respond(state: &Shared, face: Face, ask: &Ask, work: Work) -> HttpResponse {
-    let Work { fault, mut entry, seat, socket } = work;
+    let Work { fault, mut entry, permit, socket } = work;
     let latency = state.face(face).profile.latency;
     let slowdown = if let Fault::Brownout { factor } = fault { factor } else { 1.0 };
     let first_token = state.first_token(latency).mul_f64(slowdown.max(0.0));
-    let worker = seat.worker;
+    let worker = permit.worker;
     let mut due = Instant::now() + first_token;
     if ask.route == Route::Embeddings {
         sleep_until(due).await;
@@ -52,14 +52,14 @@ pub(super) async fn respond(state: &Shared, face: Face, ask: &Ask, work: Work) -
             return dressed(state, face, worker, Reply::ok(script.whole()));
         }
         let headers = extra_headers(state, face, worker);
-        return odd::Stream::new(&script, odd).respond(headers, script.reported(true), entry, seat);
+        return odd::Stream::new(&script, odd).respond(headers, script.reported(true), entry, permit);
     }
     let foreign = matches!(fault, Fault::SplitUtf8);
     let script = script(state, face, ask, foreign);
     let source = if ask.stream {
         Source::Events(script)
     } else {
-        due += whole_time(&seat, &script, latency, slowdown);
+        due += whole_time(&permit, &script, latency, slowdown);
         let mut whole = script.whole();
         if let Fault::OddWhole(odd) = &fault {
             whole = odd::whole(&whole, odd);
@@ -80,13 +80,13 @@ pub(super) async fn respond(state: &Shared, face: Face, ask: &Ask, work: Work) -
     };
     let kind = if ask.stream { "text/event-stream; charset=utf-8" } else { "application/json" };
     let fault = if ask.stream { fault } else { after_first_half(fault) };
-    let seat = Some(seat);
+    let permit = Some(permit);
     let player = Player {
         face,
         source,
         fault,
         entry,
-        seat,
+        permit,
         socket,
         latency,
         slowdown,
@@ -110,8 +110,13 @@ pub(super) fn script(state: &State, face: Face, ask: &Ask, foreign: bool) -> Scr
     Script::new(dialect, ask, answer, state.id(), state.created())
 }
 
-pub(super) fn whole_time(seat: &Seat, script: &Script, latency: crate::settings::Latency, slowdown: f64) -> Duration {
-    token_time(seat, latency, slowdown) * u32::try_from(script.tokens()).unwrap_or(u32::MAX)
+pub(super) fn whole_time(
+    permit: &WorkerPermit,
+    script: &Script,
+    latency: crate::settings::Latency,
+    slowdown: f64,
+) -> Duration {
+    token_time(permit, latency, slowdown) * u32::try_from(script.tokens()).unwrap_or(u32::MAX)
 }
 
 /// A whole answer spoilt by a fault that applies to events.

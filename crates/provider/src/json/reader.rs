@@ -1,4 +1,4 @@
-//! A JSON text walked once, from front to back, without decoding or copying what nobody looks at.
+//! A JSON text walked once, from front to back, without decoding or copying what is not read.
 //!
 //! Requests and events are relayed as they came; the router only peeks at them. A typed parser would fail on what it did not
 //! expect: a count that is null, a member that appears twice, half of a surrogate pair. This one accepts every text that is

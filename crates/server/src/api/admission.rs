@@ -43,13 +43,13 @@ pub(crate) struct Admitted {
     /// A permit of its key, where that has a limit, and one of the router.
     pub(crate) permits: [Option<Permit>; 2],
     pub(crate) body: Bytes,
-    /// The memory of the body, and of what is made of it.
+    /// The memory that is reserved for the body and its copies.
     pub(crate) reservation: Reservation,
     /// When the whole request was there.
     pub(crate) at: Instant,
     /// The task that a header names, or later the body.
     pub(crate) task: Option<String>,
-    /// Whether others may serve when an upstream that is named fails.
+    /// Whether other upstreams may serve when a named one fails.
     pub(crate) falls_back: bool,
 }
 
@@ -60,11 +60,11 @@ pub(crate) struct RequestContext {
     pub(crate) response: HttpResponseBuilder,
     /// The client's version of HTTP.
     pub(crate) version: Version,
-    /// What it came by; `None` where no listener of ours is involved.
+    /// The connection that it came by; `None` without one of our listeners.
     pub(crate) connection: Option<Rc<Connection>>,
     info: RequestInfo,
     started: Instant,
-    /// Whose allowance the request has not been counted against yet.
+    /// The key whose limits do not count the request yet.
     uncounted: Option<Arc<ClientKey>>,
 }
 
@@ -130,7 +130,7 @@ impl RequestContext {
         })
     }
 
-    /// Counts the request against the allowance of its key, now that the calls that come of it are known; `model` is what
+    /// Counts the request against the limits of its key, now that its number of calls is known; `model` is what
     /// serves it, where that is one model.
     pub(crate) fn count(
         &mut self,
@@ -167,8 +167,8 @@ impl RequestContext {
         }
     }
 
-    /// Answers a request that never reached the router. It counts as one call, if it was let in and the router is not to blame:
-    /// reading it took its time.
+    /// Answers a request that never reached the router. It counts as one call, because it had to be read, unless it was
+    /// not let in or the error is the router's own.
     pub(crate) fn refuse(mut self, error: &ApiError) -> HttpResponse {
         let counted = self.uncounted.filter(|_| !error.is_routers_own()).map(|key| key.limiter.count(&mut None, 1));
         let over = match counted {

@@ -1,4 +1,4 @@
-//! The paths of a listener. One table registers them and finds the one that a wrong path was meant to be.
+//! The paths of a listener. One table registers them and suggests one for a misspelt path.
 //!
 //! Paths are matched strictly: a doubled slash or one at the end is a 404, because two spellings of one path are two answers
 //! in every proxy, cache and access rule before the router. The 404 names the right spelling instead.
@@ -35,7 +35,7 @@ pub(crate) struct Endpoint {
     route: fn() -> Route,
 }
 
-/// The path that a wrong one was meant to be.
+/// The path to suggest for a misspelt one.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Suggestion {
     /// A path that is served.
@@ -98,7 +98,7 @@ fn wrong_method(allow: &'static str, request: &HttpRequest, app: &App) -> HttpRe
     refuse(&error, request, app)
 }
 
-/// The endpoint that `path` was meant to be. `None` if none is close, or if the path is one that is better not repeated.
+/// The endpoint to suggest for `path`. `None` if none is close, or if the path must not be repeated in an error.
 pub(crate) fn suggest(path: &str, endpoints: &[Endpoint]) -> Option<Suggestion> {
     let segments = plain_segments(path)?;
     let matches = endpoints.iter().filter_map(|endpoint| Match::of(endpoint, &segments, endpoints));

@@ -1,4 +1,4 @@
-//! `POST /v1/route/explain`: what would become of a chat, without making the call.
+//! `POST /v1/route/explain`: how a chat would be routed, without making the call.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The short form of an answer: its text, and what it took.
+//! The short form of an answer: its text, usage and cost.
 
 use dispatch::Served;
 use offload::long_work;

@@ -1,4 +1,4 @@
-//! `llm-router simulate`: what a configuration, or a change of one, does to cost and latency, before anyone feels it.
+//! `llm-router simulate`: what a configuration, or a change of one, does to cost and latency, before it is in force.
 //!
 //! Reads everything first, so that a mistake in any file is reported before minutes of work, then replays, writes the
 //! files that were asked for, prints, and judges. Nothing is called and no secret is looked for.

@@ -1,4 +1,4 @@
-//! What is due on one connection, shared by its stream and the requests that come over it.
+//! The time limits of one connection, shared by its stream and the requests that come over it.
 //!
 //! The bytes are never looked at. A byte that comes while no request of the connection is in a handler belongs to the next
 //! head, or to the rest of a body that nobody reads: either has its time. A request is in its handler until its answer's body

@@ -1,4 +1,4 @@
-//! Refusals of keys and of what they ask for.
+//! Errors of authentication, rights and limits.
 
 use std::time::Duration;
 

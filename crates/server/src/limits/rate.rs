@@ -15,14 +15,14 @@ use super::Refused;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// How a key stands, for `x-ratelimit-*`.
+/// The state of a key's rate limit, for `x-ratelimit-*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RateLimitStatus {
     /// Calls a minute.
     pub(crate) limit: u32,
     /// Calls that could be made at once now.
     pub(crate) remaining: u32,
-    /// Time until the whole burst is there again.
+    /// Time until the whole burst is available again.
     pub(crate) reset: Duration,
 }
 
@@ -57,7 +57,7 @@ impl<C: Clock> Rate<C> {
         Self { limiter: RateLimiter::new(quota, state.clone(), clock), state, start, limit, burst, interval }
     }
 
-    /// Whether one call could be made now. Uses nothing up.
+    /// Whether one call could be made now. Counts nothing.
     pub(super) fn look(&self) -> Result<(), Refused> {
         let missing = self.missing();
         if missing + self.interval <= self.capacity() { Ok(()) } else { Err(self.refused(missing, NonZeroU32::MIN)) }
@@ -91,7 +91,7 @@ impl<C: Clock> Rate<C> {
         self.interval * self.burst.get()
     }
 
-    /// The time until the whole burst is there.
+    /// The time until the whole burst is available.
     fn missing(&self) -> Duration {
         let now = self.limiter.clock().now().duration_since(self.start);
         self.state.full_at().saturating_sub(now).into()
@@ -107,7 +107,7 @@ fn nanos(time: Duration) -> u64 {
 struct State(Arc<InMemoryState>);
 
 impl State {
-    /// When the whole burst is there again, since the limiter's start.
+    /// When the whole burst is available again, since the limiter's start.
     fn full_at(&self) -> Nanos {
         // A measurement that fails leaves the state as it is.
         let read = self.0.measure_and_replace(&NotKeyed::NonKey, Err::<((), Nanos), Option<Nanos>>);

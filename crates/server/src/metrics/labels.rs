@@ -1,4 +1,4 @@
-//! The values of labels that are classes of something finer. Every match is exhaustive: a new outcome asks for its class here.
+//! Maps outcomes, kinds and reasons to label values. Every match is exhaustive: a new outcome needs a label here.
 
 use dispatch::{Outcome, RequestOutcome};
 use provider::{ErrorKind, Usage};

@@ -1,4 +1,4 @@
-//! Every error that clients can see, by the constructors that make them, with the words that they really say.
+//! Every error that clients can see, by the constructors that make them, with their real messages.
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What clients get of OpenAI's own: relayed as an upstream wrote it, so only what every upstream writes is named.
+//! Schemas of OpenAI's answers. They are relayed as an upstream wrote them, so only members that every upstream sends are named.
 #![expect(dead_code, reason = "answers are relayed: these types only describe them")]
 
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! One entry of a batch on its way: waits for its permits, passes through the router, becomes a line.
+//! Answers one entry of a batch: it waits for its permits, passes through the router, and becomes a line of the result.
 
 use std::sync::{
     Arc,

@@ -1,4 +1,4 @@
-//! What a batch asks for.
+//! Parses a batch.
 //!
 //! Entries are counted while they are read and kept as they are written, as pieces of the one body.
 

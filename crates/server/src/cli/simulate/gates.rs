@@ -1,4 +1,4 @@
-//! `--max-cost-increase`, `--min-slo` and `--share`: what a team's own checks demand of a change.
+//! `--max-cost-increase`, `--min-slo` and `--share`: the limits that a change must keep.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! How far it is, on standard error: a bar where a person looks on, now and then a line where a log is written.
+//! Progress on standard error: a bar on a terminal, now and then a line elsewhere.
 
 use std::{
     io::{IsTerminal as _, Write as _, stderr},

@@ -1,4 +1,4 @@
-//! What a client is to read of a stream, and the closed list of what may differ from what came.
+//! The events that a client must read of a stream, and the complete list of changes that are allowed.
 
 use super::odd::{Data, Event, Odd, Sort};
 

@@ -1,4 +1,4 @@
-//! Streams that are legal and odd, of which it is known what they say.
+//! Generates streams that are legal but unusual, and whose content is known.
 
 mod parts;
 

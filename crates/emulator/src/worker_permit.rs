@@ -1,5 +1,5 @@
-//! A request's place at a worker: the waiting around [`crate::fleet`]. Dropping a seat, or the wait for one, gives the
-//! place back.
+//! A request's permit at a worker: waits for what [`crate::fleet`] decides. Dropping a permit, or the wait for one, returns
+//! it.
 
 use std::sync::{
     Arc,
@@ -10,19 +10,19 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{
     face::Face,
-    fleet::Place,
+    fleet::Assignment,
     state::{Shared, State},
 };
 
-/// A place at a worker.
+/// A permit for one request at a worker.
 #[derive(Debug)]
-pub(crate) struct Seat {
+pub(crate) struct WorkerPermit {
     ticket: Ticket,
     pub(crate) worker: usize,
     load: Arc<AtomicU32>,
 }
 
-impl Seat {
+impl WorkerPermit {
     /// Waits for a worker, at most as long as the face allows; `None` when that time is over.
     pub(crate) async fn take(state: &Shared, face: Face) -> Option<Self> {
         let this = state.face(face);
@@ -34,11 +34,11 @@ impl Seat {
             // Listening starts before the look, or a change between the two would be missed.
             changed.as_mut().enable();
             let now = Instant::now();
-            let place = this.fleet.lock().poll(ticket.number, now);
-            let wake = match place {
-                Place::At(worker, load) => return Some(Self { ticket, worker, load }),
-                Place::Waiting(_) if deadline.is_some_and(|deadline| deadline <= now) => return None,
-                Place::Waiting(wake) => [wake, deadline].into_iter().flatten().min(),
+            let assignment = this.fleet.lock().poll(ticket.number, now);
+            let wake = match assignment {
+                Assignment::At(worker, load) => return Some(Self { ticket, worker, load }),
+                Assignment::Waiting(_) if deadline.is_some_and(|deadline| deadline <= now) => return None,
+                Assignment::Waiting(wake) => [wake, deadline].into_iter().flatten().min(),
             };
             let Some(wake) = wake else {
                 changed.await;
