@@ -24,8 +24,8 @@ pub fn prompt(body: &[u8], stream: bool) -> Result<Bytes, InvalidRequest> {
 /// # Errors
 /// If it is no batch of at most so many entries.
 pub fn batch(body: &Bytes, most: usize) -> Result<Vec<Result<Bytes, InvalidRequest>>, InvalidRequest> {
-    let order = ParsedBatch::parse(body, most)?;
-    Ok(order.entries.iter().map(|entry| chat(order.defaults.complete(entry)?, false)).collect())
+    let batch = ParsedBatch::parse(body, most)?;
+    Ok(batch.entries.iter().map(|entry| chat(batch.defaults.complete(entry)?, false)).collect())
 }
 
 /// The key in the value of an `Authorization` header.

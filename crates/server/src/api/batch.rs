@@ -7,7 +7,7 @@
 //! started never does.
 
 mod entry;
-mod order;
+mod parsed;
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ use crate::{
     sse::next_write,
 };
 use entry::{Batch, Line};
-pub(crate) use order::ParsedBatch;
+pub(crate) use parsed::ParsedBatch;
 
 /// Answers every prompt.
 pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, app: web::Data<Arc<App>>) -> HttpResponse {
@@ -43,7 +43,7 @@ pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, app: web:
         Ok(admitted) => prepare(admitted, &mut context).await,
         Err(error) => Err(error),
     };
-    let (order, mut admitted, open) = match prepared {
+    let (parsed, mut admitted, open) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => return context.refuse(&error),
     };
@@ -51,11 +51,11 @@ pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, app: web:
         .headers()
         .get(header::ACCEPT)
         .is_some_and(|accept| accept.to_str().is_ok_and(|accept| accept.contains("application/x-ndjson")));
-    let concurrency = order.concurrency;
+    let concurrency = parsed.concurrency;
     let held = Held { permits: Arc::new(std::mem::take(&mut admitted.permits)), _open: open };
     let memory = admitted.key.memory.clone();
-    let batch = Arc::new(Batch::new(&context, admitted, order.defaults));
-    let lines = order.entries.into_iter().enumerate().map(move |(index, entry)| {
+    let batch = Arc::new(Batch::new(&context, admitted, parsed.defaults));
+    let lines = parsed.entries.into_iter().enumerate().map(move |(index, entry)| {
         let batch = batch.clone();
         async move { batch.line(index, entry).await }
     });
@@ -82,14 +82,14 @@ async fn prepare(
     let open = [of_key, context.app.open_batches.try_take().ok_or_else(ApiError::too_many_batches)?];
     let most = context.live.server.max_batch;
     // The entries are pieces of the body.
-    let parsed = long_work(admitted.body.len(), move || (ParsedBatch::parse(&admitted.body, most), admitted));
-    let order;
-    (order, admitted) = parsed.await;
-    let order = order?;
+    let parsing = long_work(admitted.body.len(), move || (ParsedBatch::parse(&admitted.body, most), admitted));
+    let parsed;
+    (parsed, admitted) = parsing.await;
+    let parsed = parsed?;
     context.count(&admitted.key.limiter, &mut admitted.permits[0], None, 1)?;
     // Its entries take permits of the key for themselves, all that they need at once: they must not wait for its own.
     admitted.permits[0] = None;
-    Ok((order, admitted, open))
+    Ok((parsed, admitted, open))
 }
 
 /// Every result, as soon as it is there. The work is done beside the response: a client that reads slowly must not make the

@@ -16,7 +16,7 @@ use tokio::{
 };
 use utoipa::ToSchema;
 
-use super::order::{Defaults, Entry};
+use super::parsed::{Defaults, Entry};
 use crate::{
     api::{
         admission::{Admitted, RequestContext},

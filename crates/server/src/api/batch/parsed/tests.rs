@@ -4,21 +4,21 @@ use serde_json::json;
 use super::*;
 use crate::growth;
 
-fn order(body: &str, most: usize) -> Result<ParsedBatch, InvalidRequest> {
+fn parse(body: &str, most: usize) -> Result<ParsedBatch, InvalidRequest> {
     ParsedBatch::parse(&Bytes::copy_from_slice(body.as_bytes()), most)
 }
 
 /// What the entries become.
 fn chats(body: &str) -> Vec<Result<serde_json::Value, InvalidRequest>> {
-    let order = order(body, 9).expect(body);
+    let batch = parse(body, 9).expect(body);
     let chat = |entry: &Entry| {
-        let mut prompt = order.defaults.complete(entry)?;
+        let mut prompt = batch.defaults.complete(entry)?;
         let named = (prompt.take_text("model")?, prompt.take_text("task")?);
         let request = prompt.into_chat("m", false, Limits { max_messages: 9 })?;
         let body: serde_json::Value = serde_json::from_slice(&request.rewrite().finish()).expect("JSON");
         Ok(json!([named.0, named.1, body["messages"][0]["content"], body["seed"]]))
     };
-    order.entries.iter().map(chat).collect()
+    batch.entries.iter().map(chat).collect()
 }
 
 #[test]
@@ -46,11 +46,11 @@ fn a_batch_that_is_wrong_is_refused_by_name() {
         (r#"{"prompts":[1,1,1,1,1"#, "prompts", "more than 4 entries: split it"),
         (r#"{"requests":[{},{},{},{},{}"#, "requests", "more than 4 entries: split it"),
     ] {
-        let error = order(body, 4).err().expect(body);
+        let error = parse(body, 4).err().expect(body);
         assert_eq!((error.param.as_deref(), error.message.contains(says)), (Some(param), true), "{body}: {error}");
     }
-    let order = order(r#"{"prompts":null,"requests":[{}],"concurrency":null}"#, 4).expect("null is as if left out");
-    assert_eq!((order.entries.len(), order.concurrency), (1, 16));
+    let batch = parse(r#"{"prompts":null,"requests":[{}],"concurrency":null}"#, 4).expect("null is as if left out");
+    assert_eq!((batch.entries.len(), batch.concurrency), (1, 16));
 }
 
 /// Nothing is kept of what is beyond the bound: an ordinary tree of these takes more than a hundred times the body.
@@ -74,9 +74,9 @@ fn reading_a_batch_is_linear_in_the_body() {
         ("small arrays", |n| format!("{{\"x\":[{}[]],\"prompts\":[\"x\"]}}", "[[]],".repeat(n))),
     ];
     growth::are_linear(&cases, steps::taken, |text| {
-        let Ok(order) = order(text, usize::MAX) else { return };
-        for entry in &order.entries {
-            drop(order.defaults.complete(entry));
+        let Ok(batch) = parse(text, usize::MAX) else { return };
+        for entry in &batch.entries {
+            drop(batch.defaults.complete(entry));
         }
     });
 }
