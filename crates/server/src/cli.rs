@@ -58,11 +58,11 @@ enum Command {
         /// The configuration, a TOML file.
         #[arg(long, short, value_name = "FILE")]
         config: PathBuf,
-        /// Do not ask for keys that are not here, as in CI. Variables in a "${…}" have to be set all the same.
+        /// Check without the keys, as in CI. Variables in a "${…}" must still be set.
         #[arg(long)]
         without_secrets: bool,
     },
-    /// Ask a running router what it would do with a chat, and why; nobody is called.
+    /// Ask a running router what it would do with a chat, and why; no call is made.
     #[command(
         after_help = "Example: llm-router explain --key-env LLM_ROUTER_KEY_APP --model llama-3.1-8b\nThe demo's key is sk-demo: \
         KEY=sk-demo llm-router explain --key-env KEY --model llama-3.1-8b"
@@ -74,17 +74,17 @@ enum Command {
     /// Run the emulated providers alone: RunPod (both kinds of endpoint) and Cerebras, with faults on demand.
     #[command(
         after_help = "Prints what to put into the [[upstreams]] of a configuration. As with the real ones, calls need a key, \
-        but any will do.\n\nFaults are set over HTTP, for example a storm of 500 on RunPod's load balancer:\n  \
+        but any will do.\n\nFaults are set over HTTP, for example a 500 to every request on RunPod's load balancer:\n  \
         curl -X POST http://127.0.0.1:9100/_control -d '{\"face\": \"runpod_lb\", \"fault\": {\"kind\": \"status\", \"code\": \
-        500}}'\nThe other faces are runpod_queue and cerebras. \"times\": 3 or \"share\": 0.5 beside the fault bounds it. A kind \
-        that does not exist is answered with all that do.\nPOST /_control/reset ends all faults; GET /_control shows them, \
+        500}}'\nThe other faces are runpod_queue and cerebras. \"times\": 3 or \"share\": 0.5 beside the fault bounds it. An \
+        unknown kind is answered with all known ones.\nPOST /_control/reset ends all faults; GET /_control shows them, \
         GET /_control/books what was received."
     )]
     Emulate {
         /// Where to listen.
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9100")]
         listen: SocketAddr,
-        /// How much faster than life; 0 is without any delay.
+        /// Speed relative to real time; 0 is without any delay.
         #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = factor)]
         speed: f64,
         /// Seed of all random choices.

@@ -201,7 +201,7 @@ fn add_explain(document: &mut Document) {
     });
     let decision = response("what would be done at this moment", &OWN)
         .content("application/json", content(reply, vec![example("decision", sample)]));
-    let call = Call::new("explain", "What would become of a chat", "Nothing is called and nobody is charged.");
+    let call = Call::new("explain", "How a chat would be routed", "No call is made and no share is debited.");
     let call = asked(call, [errors::of_names(), errors::of_ensembles()].concat())
         .body(body, vec![example("chat", json!({"model": MODEL, "messages": hello()}))]);
     document.add(HttpMethod::Post, "/v1/route/explain", call.answer(200, decision));
