@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::Path};
 use crate::repository::{files, names, root, shown, text};
 
 /// Most words of the pages in `docs`, its subfolders aside.
-const MAX_WORDS: usize = 18_778;
+const MAX_WORDS: usize = 18_794;
 
 /// Every string literal of `source` that consists of these characters and `fits`.
 fn literals(source: &str, fits: impl Fn(&str) -> bool) -> BTreeSet<String> {
