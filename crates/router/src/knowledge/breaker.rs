@@ -35,7 +35,10 @@ const SECONDS: usize = 10;
 const SECOND_NS: u64 = 1_000_000_000;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const GROWTH: f64 = 1.6;
-const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+/// The longest pause where a failure shows at once: the one request that finds out loses little.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// The same where it shows only when a time-out is over, or where nothing will change soon.
+const LONGEST_PAUSE_OF_SLOW: Duration = Duration::from_secs(8);
 /// Jitter, so that several routers do not probe in step.
 const JITTER: std::ops::Range<f64> = 0.9..1.1;
 
@@ -164,7 +167,11 @@ impl Breaker {
         if matches!(self.inner, Inner::Closed) && !self.is_too_much(kind, began, now) {
             return false;
         }
-        let pause = FIRST_PAUSE.mul_f64(GROWTH.powi(pauses.min(20))).min(LONGEST_PAUSE);
+        let longest = match kind {
+            Kind::Failed | Kind::BrokeOff => LONGEST_PAUSE,
+            Kind::TimedOut { .. } | Kind::Certain => LONGEST_PAUSE_OF_SLOW,
+        };
+        let pause = FIRST_PAUSE.mul_f64(GROWTH.powi(pauses.min(20))).min(longest);
         self.inner = Inner::Open { until: now + pause.mul_f64(rng.random_range(JITTER)), pauses };
         true
     }

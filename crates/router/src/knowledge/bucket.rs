@@ -3,14 +3,15 @@
 //! Providers refill continuously (Cerebras documents it), so the mirror does too; a count per calendar minute would
 //! allow twice the limit around its turn. The limit is configured, said by headers, or learned from refusals.
 //!
-//! A refusal shows that the mirror holds too much: others use the same key, or the limit was cut. Then the level is
-//! what the error says, and the refill is scaled by 0.7, at most once for the calls that were under way together, down
-//! to 0.05; each success gives 3 % back. That is additive-increase, multiplicative-decrease (Jacobson, 1988) on the
-//! rate.
+//! A refusal that says what is left is believed. One that says nothing, of a provider whose answers say what is left, changes
+//! nothing here: it may have had another cause, it parks the upstream, and the next answer says how things are.
+//! Where nothing says what is left, a refusal shows that the mirror holds too much: others use the same key, or the limit was
+//! cut. Then the refill is scaled by 0.7, at most once for the calls that were under way together, down to 0.05; each
+//! success gives 3 % back. That is additive-increase, multiplicative-decrease (Jacobson, 1988) on the rate.
 //!
 //! A limit that nobody told of is **learned** with care, since a refusal may have had another cause: never below what was
-//! taken in the window before it, for which no part is kept in reserve; it doubles every ten seconds while calls are
-//! taken. All that refusals have taught is forgotten after a window without one.
+//! taken in the window before it, or the same rate since the first call if that was later; no part of it is kept in reserve,
+//! and it doubles every ten seconds while calls are taken. All that refusals have taught is forgotten after a window without one.
 
 use std::time::Duration;
 
@@ -48,6 +49,10 @@ pub(crate) struct Bucket {
     scale: f64,
     /// When a refusal taught something last.
     taught_at: Option<Time>,
+    /// When the provider said last what is left.
+    said_at: Option<Time>,
+    /// When the first call was taken.
+    first_at: Option<Time>,
     /// When a learned limit grew last.
     grown_at: Time,
     /// What was taken within the last window.
@@ -78,6 +83,8 @@ impl Bucket {
             at: now,
             scale: 1.0,
             taught_at: None,
+            said_at: None,
+            first_at: None,
             grown_at: now,
             taken: Recent::new(window),
         }
@@ -140,6 +147,7 @@ impl Bucket {
     /// be more than that unless `is_latest`, since what a call said that began earlier is old.
     pub(crate) fn correct(&mut self, left: f64, outstanding: f64, is_latest: bool, now: Time) {
         self.refill(now);
+        self.said_at = Some(now);
         let Some(limit) = self.limit.filter(|_| self.source != Source::Learned) else {
             // Nothing left of an unknown limit still shows that it is at least what was taken.
             let guess = (left + outstanding).max(self.taken.sum(now));
@@ -156,6 +164,9 @@ impl Bucket {
     /// A call that began at `began` and would have cost `amount` was refused for this limit, of which `left` is left if
     /// that was said.
     pub(crate) fn refused(&mut self, amount: f64, left: Option<f64>, began: Time, now: Time) {
+        if left.is_none() && self.said_at.is_some_and(|at| (now - at).as_secs_f64() < self.window_s) {
+            return;
+        }
         self.refill(now);
         // It was less than the amount: half of it, as far as is known.
         let level = left.unwrap_or_else(|| self.level.min(amount / 2.0));
@@ -167,7 +178,8 @@ impl Bucket {
         self.taught_at = Some(now);
         if self.limit.is_none() || self.source == Source::Learned {
             let taken = self.taken.sum(now);
-            self.limit = (left.is_none() && taken >= LEAST_TAKEN * amount).then_some(taken);
+            self.limit =
+                (left.is_none() && taken >= LEAST_TAKEN * amount).then_some(taken * self.windows_per_history(now));
             (self.source, self.grown_at) = (Source::Learned, now);
         } else {
             self.scale = (CUT * self.scale).max(LEAST_SCALE);
@@ -179,11 +191,19 @@ impl Bucket {
     pub(crate) fn succeeded(&mut self, amount: f64, now: Time) {
         self.refill(now);
         self.taken.record(amount, now);
+        self.first_at = self.first_at.or(Some(now));
         if self.source == Source::Learned {
             let grows = ((now - self.grown_at).as_secs_f64() / DOUBLES_S).min(1.0).exp2();
             (self.limit, self.grown_at) = (self.limit.map(|limit| limit * grows), now.max(self.grown_at));
         }
         self.scale = (self.scale * REGAIN).min(1.0);
+    }
+
+    /// How many times as long as the time since the first call a window is: 1 from a window on, and 10 at most.
+    fn windows_per_history(&self, now: Time) -> f64 {
+        const MOST: f64 = 10.0;
+        let known_s = self.first_at.map_or(0.0, |at| (now - at).as_secs_f64());
+        (self.window_s / known_s.max(self.window_s / MOST)).max(1.0)
     }
 
     fn per_second(&self, now: Time) -> f64 {
@@ -305,6 +325,27 @@ mod tests {
         assert!((1.9..2.0).contains(&(grown / limit)), "{limit} to {grown} in ten seconds");
         assert!(bucket.limit(at(299.0)).is_some());
         assert_eq!((bucket.limit(at(300.0)), bucket.fits(1e9, 0.0, at(300.0))), (None, Fit::Now));
+    }
+
+    #[test]
+    fn a_limit_that_is_learned_in_the_first_seconds_is_a_rate() {
+        let mut bucket = Bucket::new(MINUTE, None, at(0.0));
+        (0..60).for_each(|call| bucket.succeeded(1.0, at(f64::from(call) / 5.0)));
+        bucket.refused(1.0, None, at(12.0), at(12.0));
+        let limit = bucket.limit(at(12.0)).expect("learned");
+        assert!((290.0..310.0).contains(&limit), "five a second: {limit}");
+    }
+
+    #[test]
+    fn a_refusal_without_a_number_changes_nothing_where_answers_say_what_is_left() {
+        for limit in [None, Some(600.0)] {
+            let mut bucket = Bucket::new(MINUTE, limit, at(0.0));
+            bucket.correct(590.0, 0.0, true, at(0.0));
+            bucket.refused(1.0, None, at(0.0), at(1.0));
+            assert_eq!(bucket.fits(1.0, 0.4, at(1.0)), Fit::Now, "{limit:?}");
+            bucket.refused(1.0, Some(0.0), at(1.0), at(1.0));
+            assert_ne!(bucket.fits(1.0, 0.0, at(1.0)), Fit::Now, "{limit:?}: a number is believed");
+        }
     }
 
     #[test]

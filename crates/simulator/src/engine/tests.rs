@@ -102,8 +102,13 @@ decode_tokens_per_second = 1500
 limits = { requests_per_minute = 100000, tokens_per_minute = 100000000 }
 "#;
 
-/// Calls of both fail now and then, then all of them for four seconds.
+/// Calls of both fail now and then, then all of them for four seconds; or a part of Cerebras' alone is refused.
 const FLAKY: &str = r#"
+[[scenarios]]
+name = "refused"
+window_at = 0
+faults = [{ kind = "cerebras", fault = "refusals", part = 0.05, from_s = 12, for_s = 60 }]
+
 [[scenarios]]
 name = "flaky"
 window_at = 0
@@ -135,7 +140,9 @@ fn the_share_of_balanced_holds_while_both_upstreams_fail_now_and_then() {
         rules: Rules::default(),
     };
     let results = experiment.run(&|_, _| {}).expect("results");
-    println!("{}", crate::table(&results));
-    let share = results.scenarios[0].policies[0].summary.share_percent[0];
-    assert!((share.mean - 80.0).abs() < 1.0 && share.half_width < 1.0, "{share:?}");
+    for scenario in &results.scenarios {
+        let summary = &scenario.policies[0].summary;
+        let share = summary.share_percent[0];
+        assert!((share.mean - 80.0).abs() < 1.5 && share.half_width < 1.0, "{}: {share:?}", scenario.scenario);
+    }
 }

@@ -194,19 +194,24 @@ fn failures_at_a_high_rate_are_seen_although_calls_overlap() {
 }
 
 #[test]
-fn pauses_grow_from_one_second_to_eight() {
-    let mut bench = Bench::new();
-    bench.fail_in_turn(5);
-    let mut pauses = Vec::new();
-    for _ in 0..12 {
-        let State::Open(until) = bench.state() else { panic!("it is open") };
-        pauses.push((until - bench.now).as_secs_f64());
-        bench.now = until;
-        assert!(bench.breaker.begin());
-        bench.fail(Kind::Failed, 0.0);
-    }
-    for (pause, expected) in pauses.iter().zip([1.0, 1.6, 2.56, 4.1, 6.55, 8.0, 8.0, 8.0, 8.0, 8.0, 8.0, 8.0]) {
-        assert!((pause / expected - 1.0).abs() <= 0.101, "{pauses:?}");
+fn pauses_grow_to_two_seconds_and_to_eight_where_a_failure_takes_long_to_see() {
+    let slow = Kind::TimedOut { is_overtaken: false };
+    for (kind, expected) in
+        [(Kind::Failed, [1.0, 1.6, 2.0, 2.0, 2.0, 2.0, 2.0]), (slow, [1.0, 1.6, 2.56, 4.1, 6.55, 8.0, 8.0])]
+    {
+        let mut bench = Bench::new();
+        bench.fail_in_turn(5);
+        let mut pauses = Vec::new();
+        for _ in expected {
+            let State::Open(until) = bench.state() else { panic!("it is open") };
+            pauses.push((until - bench.now).as_secs_f64());
+            bench.now = until;
+            assert!(bench.breaker.begin());
+            bench.fail(kind, 0.0);
+        }
+        for (pause, expected) in pauses.iter().zip(expected) {
+            assert!((pause / expected - 1.0).abs() <= 0.101, "{kind:?}: {pauses:?}");
+        }
     }
 }
 
