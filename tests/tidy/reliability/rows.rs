@@ -112,7 +112,7 @@ pub(super) const ROWS: [Row; 57] = [
     row(
         "F10",
         "half of the calls fail, recovery, slow failure",
-        "crates/router/src/knowledge/breaker/tests.rs::half_of_the_calls_failing_opens_it_and_a_tenth_does_not crates/router/src/knowledge/breaker/tests.rs::pauses_grow_from_one_second_to_eight crates/dispatch/tests/dispatch/health.rs::a_dead_upstream_is_left_alone_and_found_out_when_it_recovers crates/dispatch/tests/dispatch/health.rs::a_single_upstream_that_hangs_is_found_out_although_every_call_runs_into_the_deadline",
+        "crates/router/src/knowledge/breaker/tests.rs::half_of_the_calls_failing_opens_it_and_a_tenth_does_not crates/router/src/knowledge/breaker/tests.rs::pauses_grow_to_two_seconds_and_to_eight_where_a_failure_takes_long_to_see crates/dispatch/tests/dispatch/health.rs::a_dead_upstream_is_left_alone_and_found_out_when_it_recovers crates/dispatch/tests/dispatch/health.rs::a_single_upstream_that_hangs_is_found_out_although_every_call_runs_into_the_deadline",
     ),
     row(
         "F11",
