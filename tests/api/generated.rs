@@ -131,10 +131,10 @@ async fn a_failure_of_a_whole_answer_is_reported_as_a_chat_s_is() {
     ];
     for (what, head, body) in answers {
         let upstream = Scripted::with_head(head, &[body]).await;
-        let rig = rig(&upstream);
-        let of_chat = rig.client.chat(&chat("x")).await;
+        let of_chat = rig(&upstream).client.chat(&chat("x")).await;
         assert!(of_chat.status >= 400, "{what}: {}", of_chat.text);
-        for (way, answer) in ask(&rig).await {
+        // A router of its own: the failures of three requests, repeats included, open a breaker.
+        for (way, answer) in ask(&rig(&upstream)).await {
             let result = result(way, &answer);
             assert_eq!(result["error"], of_chat.json()["error"], "{what}, {way}: {}", answer.text);
             if way == "generate" {

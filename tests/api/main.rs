@@ -8,6 +8,8 @@ mod common;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod decisions;
+#[cfg(test)]
 mod ensembles;
 #[cfg(test)]
 mod framing;

@@ -12,7 +12,7 @@ async fn a_wrong_method_is_a_405_that_names_the_right_ones() {
     let rig = launch().start();
     let posts = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/generate", "/v1/generate/batch"];
     let gets = ["/v1/models", "/v1/models/llama", "/livez", "/readyz", "/openapi.json"];
-    let operators = ["/metrics", "/livez", "/readyz", "/openapi.json"];
+    let operators = ["/metrics", "/livez", "/readyz", "/openapi.json", "/admin/decisions"];
     let cases = [
         (&rig.client, &posts[..], "POST", "this path takes POST only"),
         (&rig.client, &gets[..], "GET, HEAD", "this path takes GET and HEAD only"),

@@ -152,9 +152,15 @@ async fn a_batch_waits_for_the_keys_allowance() {
 #[tokio::test]
 async fn batches_side_by_side_do_not_wait_for_each_other() {
     let keys = "[[keys]]\nid = \"k\"\nteam = \"t\"\nenv = \"CLIENT_KEY\"\nlimits = { concurrent = 2 }\n";
-    let rig = Launch::new(Settings::instant(), &format!("{keys}{RUNPOD_LB}{CEREBRAS}{BALANCED}")).start();
+    let settings = Settings { speed: 20.0, ..Settings::default() };
+    let rig = Launch::new(settings, &format!("{keys}{RUNPOD_LB}{CEREBRAS}{BALANCED}")).start();
     let batch = |concurrency| json!({"prompts": prompts(20), "model": "llama", "concurrency": concurrency});
-    let (one, other) = join(ask(&rig, batch(1), false), ask(&rig, batch(8), true)).await;
+    // The one that would take both of the key's permits comes second.
+    let other = async {
+        eventually("the first has begun", async || (rig.books(Face::RunpodLb).received > 0).then_some(())).await;
+        ask(&rig, batch(8), true).await
+    };
+    let (one, other) = join(ask(&rig, batch(1), false), other).await;
     assert_eq!((results(&one, false).len(), results(&other, true).len()), (20, 20));
     for answer in [&one, &other] {
         assert!(!answer.text.contains("\"error\""), "{}", answer.text);

@@ -105,9 +105,9 @@ async fn cerebras_answers_when_nobody_listens_at_runpod() {
     assert_all_answered_by(&Rig::start(settings(), &text), "cerebras", "closed port").await;
 }
 
-/// After an outage RunPod is first sent its deficit: 50 requests at most, which at a share of 0.8 takes 250 that
-/// it serves all alone. Then Cerebras gets a request that is its own by its share, and of the next 200 RunPod serves 160
-/// again; four more or less leave room for the requests under way at the same time.
+/// After an outage RunPod is first sent its deficit: 50 requests at most, which at a share of 0.8 takes 250 that it serves all
+/// alone, and more while Cerebras is predicted to be late because of what it served meanwhile. Then Cerebras gets a request that is its own
+/// by its share, and of the next 200 RunPod serves about 160 again.
 async fn assert_share_returns(fault: Fault) {
     let rig = Rig::start(settings(), &impatient(RUNPOD_LB));
     let name = format!("{fault:?}");
@@ -123,11 +123,14 @@ async fn assert_share_returns(fault: Fault) {
         answers.iter().any(by_share).then_some(())
     })
     .await;
-    assert!((200..=300).contains(&paid), "{name}: paid back with {paid} requests");
-    let answers = rig.client.chats(200, 10, ask).await;
-    assert!(answers.iter().all(|answer| answer.status == 200), "{name}");
-    let runpod = answers.iter().filter(|answer| answer.provider() == "runpod").count();
-    assert!((156..=164).contains(&runpod), "{name}: {runpod} of 200 from RunPod");
+    assert!(paid >= 200, "{name}: paid back with {paid} requests");
+    eventually(&format!("the share is back after {name}"), async || {
+        let answers = rig.client.chats(200, 10, ask).await;
+        assert!(answers.iter().all(|answer| answer.status == 200), "{name}");
+        let runpod = answers.iter().filter(|answer| answer.provider() == "runpod").count();
+        (156..=164).contains(&runpod).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -8,6 +8,8 @@ mod bystanders;
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
+mod decisions;
+#[cfg(test)]
 mod ensembles;
 #[cfg(test)]
 mod faults;

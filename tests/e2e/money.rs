@@ -176,7 +176,8 @@ async fn an_unknown_price_saves_nothing() {
     assert_eq!(count(&metrics, "llmrouter_unpriced_requests_total", &[]), rig.books(Face::RunpodLb).completed);
 }
 
-/// Ten million tokens at two and at ten cents a million; four fifths of them on the cheaper side save 64 %.
+/// Ten million tokens at two and at ten cents a million; four fifths of them on the cheaper side save 64 %, four fifths of the
+/// requests some more, since the small ones go to the dearer side.
 #[tokio::test]
 async fn the_demo_saves_what_its_own_split_says() {
     let rig = Rig::demo(Settings::instant());
@@ -194,7 +195,7 @@ async fn the_demo_saves_what_its_own_split_says() {
     let saved = 1.0 - ratio(cost, baseline);
     let share = ratio(runpod, runpod + cerebras);
     assert!((saved - share * 0.8).abs() < 1e-9, "saved {saved} with {share} of the tokens on RunPod");
-    assert!((saved - 0.64).abs() < 0.03, "an 80/20 split saves about 64 %: {saved}");
+    assert!((0.62..0.70).contains(&saved), "an 80/20 split saves 64 % and some more: {saved}");
 }
 
 /// The header of a whole answer says what the metrics count.

@@ -212,3 +212,19 @@ async fn a_second_stop_cuts_at_once() {
     join_all(streams.into_iter().map(Stream::rest)).await.iter().for_each(assert_stopped);
     running.join().unwrap();
 }
+
+#[tokio::test]
+async fn the_access_log_is_whole_when_the_service_has_ended() {
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("access-{}.log", std::process::id()));
+    let access = file.to_str().unwrap();
+    let mut rig = launch(6, 1.0).env("LLM_ROUTER__LOG__ACCESS", access).start();
+    for answer in rig.client.chats(30, 3, |_| ask("quick")).await {
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    let running = rig.take_running();
+    running.stop();
+    tokio::task::spawn_blocking(move || running.join()).await.unwrap().unwrap();
+    let lines = std::fs::read_to_string(&file).unwrap().lines().count();
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(lines, 30);
+}

@@ -140,6 +140,13 @@ fn the_routes_are_those_that_were_looked_at() {
     );
     assert_eq!(
         shown("admin.rs"),
-        ["GET /metrics", "GET /livez", "GET /readyz", "GET /openapi.json", "POST /admin/reload"]
+        [
+            "GET /metrics",
+            "GET /livez",
+            "GET /readyz",
+            "GET /openapi.json",
+            "POST /admin/reload",
+            "GET /admin/decisions"
+        ]
     );
 }

@@ -81,7 +81,8 @@ impl Launch {
         Rig { emulator, running: Some(running), client, admin }
     }
 
-    fn config(&self, emulator: &str) -> Config {
+    /// The configuration, in front of the emulator at this address.
+    pub fn config(&self, emulator: &str) -> Config {
         let env = |name: &str| {
             if matches!(name, "EMULATOR" | "EMULATOR_URL") {
                 return Some(emulator.to_owned());

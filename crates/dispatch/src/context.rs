@@ -14,6 +14,7 @@ use crate::{
     event::{
         AttemptEnded, Estimate, Event, EventSink, Failure, Outcome, RequestEnded, RequestInfo, RequestOutcome, Route,
     },
+    record::{Closed, Draft, RecordSink},
     table::Table,
 };
 
@@ -50,6 +51,8 @@ pub(crate) struct RequestContext {
     upstream_time: Duration,
     wait_time: Duration,
     first_token: Option<Duration>,
+    /// What is written down of it, if anything is.
+    record: Option<Draft>,
     is_over: bool,
 }
 
@@ -62,6 +65,7 @@ impl RequestContext {
         rng: SmallRng,
         arrived: Time,
     ) -> Self {
+        let record = sink.records.as_ref().map(RecordSink::begin);
         Self {
             info,
             sink,
@@ -78,6 +82,7 @@ impl RequestContext {
             upstream_time: Duration::ZERO,
             wait_time: Duration::ZERO,
             first_token: None,
+            record,
             is_over: false,
         }
     }
@@ -86,6 +91,18 @@ impl RequestContext {
     fn engine<R>(&mut self, work: impl FnOnce(&mut Engine, &mut RequestState, &mut SmallRng) -> R) -> R {
         let Self { table, state, rng, .. } = self;
         table.with(state.model().group, |engine| work(engine, state, rng))
+    }
+
+    /// The same for work that decides. The decision is recorded unless one was acted on already.
+    fn decide(&mut self, work: impl FnOnce(&mut Engine, &mut RequestState, &mut SmallRng) -> Action) -> Action {
+        let Self { table, state, rng, record, latest, .. } = self;
+        table.with(state.model().group, |engine| {
+            let action = work(engine, state, rng);
+            if let Some(record) = record.as_mut().filter(|_| latest.is_none()) {
+                record.take_decision(engine);
+            }
+            action
+        })
     }
 
     /// The upstream of the latest attempt.
@@ -126,7 +143,7 @@ impl RequestContext {
 
     /// The request begins.
     pub(crate) fn arrived(&mut self, now: Time) -> Action {
-        self.engine(|engine, state, rng| engine.arrived(state, now, rng))
+        self.decide(|engine, state, rng| engine.arrived(state, now, rng))
     }
 
     /// The wait for another chance begins.
@@ -139,7 +156,7 @@ impl RequestContext {
     /// The wait for another chance is over.
     pub(crate) fn timer(&mut self) -> Action {
         let now = self.clock.now();
-        self.engine(|engine, state, rng| engine.timer(state, now, rng))
+        self.decide(|engine, state, rng| engine.timer(state, now, rng))
     }
 
     /// The call of `attempt` begins.
@@ -194,7 +211,8 @@ impl RequestContext {
     /// The answer is complete. Returns what must be done before its end is released.
     pub(crate) fn served(&mut self) -> Option<BoxFuture<'static, ()>> {
         let now = self.clock.now();
-        self.engine(|engine, state, _| engine.served(state, now));
+        let tokens = self.progress.usage.map(|usage| usage.completion_tokens);
+        self.engine(|engine, state, _| engine.served(state, tokens, now));
         self.end_attempt(Outcome::Served, now);
         self.end(RequestOutcome::Served, now)
     }
@@ -259,6 +277,9 @@ impl RequestContext {
         };
         self.is_calling = false;
         self.sink.observer.on(&Event::AttemptEnded(&ended));
+        if let Some(record) = &mut self.record {
+            record.tried(attempt.started - self.arrived, ended);
+        }
     }
 
     fn estimate(&self, outcome: Outcome) -> Option<Estimate> {
@@ -292,7 +313,12 @@ impl RequestContext {
             config_version: self.table.version.clone(),
         };
         self.sink.observer.on(&Event::RequestEnded(&ended));
-        if outcome == RequestOutcome::Served { self.sink.observer.settle(&ended) } else { None }
+        let settlement = if outcome == RequestOutcome::Served { self.sink.observer.settle(&ended) } else { None };
+        if let (Some(records), Some(record)) = (&self.sink.records, self.record.take()) {
+            let (model, facts) = (self.state.model().clone(), *self.state.facts());
+            records.keep(record, Closed { model, facts, request: ended });
+        }
+        settlement
     }
 }
 

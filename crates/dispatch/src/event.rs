@@ -15,6 +15,8 @@ pub use outcome::{Estimate, Outcome, RequestOutcome, Unreported};
 use provider::{ErrorKind, ModelId, NanoUsd, Operation, RequestId, UpstreamId, UpstreamIds, Usage};
 use router::{Policy, Reason, Role, StrategyName};
 
+use crate::record::RecordSink;
+
 /// The call of the API that a request came by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Route {
@@ -214,17 +216,22 @@ pub trait Observer: Send + Sync {
 
     /// What must be done before the end of a complete answer is released; `None` if nothing must.
     fn settle(&self, ended: &RequestEnded) -> Option<BoxFuture<'static, ()>>;
+
+    /// The service ends: returns once everything that was told is where it belongs.
+    fn close(&self) {}
 }
 
 /// The way to the observer. It knows whether the router stops: what is dropped then was not left by its client.
 pub(crate) struct EventSink {
     pub(crate) observer: Arc<dyn Observer>,
+    /// Where decisions are recorded, if they are.
+    pub(crate) records: Option<RecordSink>,
     is_stopping: AtomicBool,
 }
 
 impl EventSink {
-    pub(crate) fn new(observer: Arc<dyn Observer>) -> Self {
-        Self { observer, is_stopping: AtomicBool::new(false) }
+    pub(crate) fn new(observer: Arc<dyn Observer>, records: Option<RecordSink>) -> Self {
+        Self { observer, records, is_stopping: AtomicBool::new(false) }
     }
 
     pub(crate) fn stop(&self) {

@@ -11,6 +11,7 @@ mod context;
 mod ensemble;
 mod event;
 mod group;
+mod record;
 mod serve;
 mod table;
 #[cfg(test)]
@@ -33,6 +34,8 @@ pub use event::{
 };
 use provider::{Call, MemoryBudget, NanoUsd, ReplyHead, Request, RequestId, Time, UpstreamId};
 use rand::{SeedableRng, rngs::SmallRng};
+use record::RecordSink;
+pub use record::{Closed, Record, Recorder, Spare, Tried};
 use router::{Choice, Decision, Model, Named, Reason, RequestState, RouterError, Upstream};
 pub use table::Table;
 use tokio::time::{Instant, timeout};
@@ -106,7 +109,12 @@ pub struct Router {
 impl Router {
     /// A router over `table` that tells `observer` what happens; `seed` makes its random choices repeatable.
     pub fn new(table: Table, observer: Arc<dyn Observer>, seed: u64) -> Self {
-        let sink = Arc::new(EventSink::new(observer));
+        Self::recorded(table, observer, None, seed)
+    }
+
+    /// The same; `recorder`, if there is one, is given a record of each request that was decided on.
+    pub fn recorded(table: Table, observer: Arc<dyn Observer>, recorder: Option<Arc<dyn Recorder>>, seed: u64) -> Self {
+        let sink = Arc::new(EventSink::new(observer, recorder.map(RecordSink::new)));
         Self { table: ArcSwap::from_pointee(table), sink, clock: Clock::start(), seed: AtomicU64::new(seed) }
     }
 
@@ -163,9 +171,8 @@ impl Router {
         let no_such_model = || RouterError::NoSuchModel(name.to_owned());
         let Choice { model, target } = table.choose(name).ok_or_else(no_such_model)?;
         let (facts, named) = (serve::facts(request), target.map(|target| Named { target, falls_back }));
-        let mut rng = SmallRng::seed_from_u64(self.seed.load(Ordering::Relaxed));
         let now = self.clock.now();
-        let decision = table.with(model.group, |engine| engine.explain(&model, &facts, named, now, &mut rng).clone());
+        let decision = table.with(model.group, |engine| engine.explain(&model, &facts, named, now).clone());
         Ok((model, decision))
     }
 

@@ -33,6 +33,9 @@ pub(crate) fn upstream(id: &str) -> UpstreamSpec {
         features: Features::default(),
         context_tokens: None,
         max_in_flight: 10,
+        default_max_tokens: None,
+        worker_slots: None,
+        limits: router::Limits::default(),
         timeouts: Timeouts { first_token: S, gap: S },
         capacity_poll: S,
     }

@@ -7,16 +7,38 @@ use provider::{NanoUsd, Time, Usage};
 use crate::{
     facts::Facts,
     history::History,
+    knowledge::{bucket::Fit, length::Length, quota::Claim},
     table::Model,
-    upstream::{Blocked, State, Upstream},
+    upstream::{Ask, Blocked, BreakerState, State, Upstream},
 };
 
 /// A prompt this many times smaller in bytes than its tokens is impossible: only beyond it is a request refused unseen.
 const BYTES_PER_TOKEN_AT_MOST: u64 = 16;
-/// Completion tokens that are expected where the client names no limit.
-const EXPECTED_COMPLETION_TOKENS: u64 = 256;
+/// An SLO to measure times in where none is configured.
+const USUAL_SLO: Duration = Duration::from_secs(2);
+/// A request that waits no longer than this has just come.
+const FRESH: Duration = Duration::from_millis(600);
+/// A target that misses the SLO with this probability is no good alternative.
+const LATE: f64 = 0.25;
+/// Where fewer requests than this come in a second, a worker that has nothing to do may be stopped before the next one.
+const SELDOM: f64 = 2.0;
 /// When a full upstream is expected to have room again.
 pub(crate) const FULL_PAUSE: Duration = Duration::from_secs(1);
+
+/// What speaks for a call to a target that is thought to be late.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Hope {
+    /// Whether it would begin at once, as far as is known.
+    pub(crate) has_slot: bool,
+    /// Whether nobody finds out at this moment whether the target still is late.
+    pub(crate) may_probe: bool,
+    /// Whether its scaler is shown the demand at this moment.
+    pub(crate) is_nudged: bool,
+    /// The time to the first token in seconds.
+    pub(crate) wait_s: f64,
+    /// The same of a call without a prompt, if nothing waited there.
+    pub(crate) base_s: f64,
+}
 
 /// A target at one moment, for one request.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -27,6 +49,12 @@ pub struct Candidate {
     pub deficit: f64,
     /// Whether a worker is up; `None` if unknown.
     pub is_ready: Option<bool>,
+    /// Workers that take calls; `None` if unknown.
+    pub ready_workers: Option<u32>,
+    /// Jobs that wait for a worker; `None` if unknown.
+    pub queued: Option<u32>,
+    /// Where its breaker stands.
+    pub breaker: BreakerState,
     /// Calls in flight.
     pub in_flight: u32,
     /// Predicted time to the first token; for a whole answer, to its end.
@@ -35,8 +63,24 @@ pub struct Candidate {
     pub meets_slo: bool,
     /// What this request is expected to cost at list prices.
     pub expected_cost: Option<NanoUsd>,
+    /// What a request of the model costs there on average, in nano-dollars.
+    pub(crate) usual_cost: Option<f64>,
+    /// Whether a worker is ready there that has nothing to do, and may be stopped before the next request comes. Never of a
+    /// target whose share is 0.
+    pub(crate) is_resting: bool,
     /// Whether the prompt, by its size, is longer than the context.
     pub is_too_long: bool,
+    /// The probability that its first token is late.
+    pub miss: f64,
+    /// The predicted time, to the first token of a stream and to the end of a whole answer, in units of the SLO.
+    pub time: f64,
+    /// What the strategy makes of all that; the least is the best.
+    pub score: f64,
+    /// The same if it were in time.
+    pub score_in_time: f64,
+    /// The same if nothing were owed.
+    pub score_unowed: f64,
+    pub(crate) hope: Hope,
 }
 
 impl Candidate {
@@ -59,6 +103,8 @@ pub(crate) enum NoCandidate {
     Blocked(Time),
     /// All are full.
     Full,
+    /// All would be too late.
+    Late,
     /// Every target was asked and refused.
     Exhausted,
 }
@@ -68,9 +114,16 @@ impl NoCandidate {
     pub(crate) fn or(self, blocked: Blocked, now: Time) -> Self {
         match (self, blocked) {
             (Self::Repeatable, _) => Self::Repeatable,
-            (Self::Blocked(at), Blocked::Broken(until) | Blocked::Parked(until)) => Self::Blocked(at.min(until)),
-            (Self::Full, Blocked::Broken(until) | Blocked::Parked(until)) if until > now + FULL_PAUSE => Self::Full,
-            (_, Blocked::Broken(until) | Blocked::Parked(until)) => Self::Blocked(until),
+            (Self::Late, _) => Self::Late,
+            (Self::Blocked(at), Blocked::Broken(until) | Blocked::Parked(until) | Blocked::Spent(until)) => {
+                Self::Blocked(at.min(until))
+            }
+            (Self::Full, Blocked::Broken(until) | Blocked::Parked(until) | Blocked::Spent(until))
+                if until > now + FULL_PAUSE =>
+            {
+                Self::Full
+            }
+            (_, Blocked::Broken(until) | Blocked::Parked(until) | Blocked::Spent(until)) => Self::Blocked(until),
             (Self::Blocked(at), Blocked::Full) if at <= now + FULL_PAUSE => Self::Blocked(at),
             (_, Blocked::Full) => Self::Full,
         }
@@ -109,6 +162,14 @@ pub(crate) struct Situation<'a> {
     pub(crate) history: &'a History,
     /// Whether targets that were asked before are candidates.
     pub(crate) repeats: bool,
+    /// How long the answer is thought to be.
+    pub(crate) length: Length,
+    /// Requests of the model in a second.
+    pub(crate) per_second: f64,
+    /// When it came.
+    pub(crate) arrived: Time,
+    /// Whether requests that can still be in time find no target worth a call.
+    pub(crate) denies: bool,
     pub(crate) now: Time,
 }
 
@@ -121,24 +182,132 @@ impl Situation<'_> {
         if history.is_barred(target) {
             return Err(Excluded::Barred);
         }
-        let snapshot = state.snapshot(&upstream.spec, facts.stream, now);
-        if let Some(blocked) = snapshot.blocked {
+        let ask = self.ask(target);
+        if ask.is_stale && self.denies && !self.is_alone(target) {
+            return Err(Excluded::Blocked(Blocked::Full));
+        }
+        if let Some(blocked) = state.blocked(&upstream.spec, self.is_alone(target), &ask, now) {
             return Err(Excluded::Blocked(blocked));
         }
         if !self.repeats && !history.is_fresh(target) {
             return Err(Excluded::Asked);
         }
-        let slo = model.spec.slo_first_token.zip(snapshot.stream_first_token);
+        let slo = model.spec.slo_first_token;
+        // What is left of the SLO for a request that has waited already is less; what has missed it is judged like a new one.
+        let waited = now - self.arrived;
+        let limit = slo.map(|slo| if waited < slo / 2 { slo.saturating_sub(waited) } else { slo });
+        let outlook = state.outlook(&upstream.spec, &ask, limit, now);
+        let predicted = if facts.stream { outlook.first_token } else { outlook.end };
+        // What nobody has tried counts as the fastest, which is how it gets tried, but by one call.
+        let is_untried = !state.supply().has_answered() && state.in_flight() == 0 && state.penalty_s(now) <= 0.0;
         Ok(Candidate {
             target,
             deficit: 0.0,
-            is_ready: snapshot.is_ready,
-            in_flight: snapshot.in_flight,
-            first_token: snapshot.first_token,
-            meets_slo: slo.is_none_or(|(aim, predicted)| predicted <= aim),
-            expected_cost: expected_cost(upstream, facts),
+            is_ready: outlook.is_cold.map(|is_cold| !is_cold),
+            ready_workers: state.supply().ready_workers(now),
+            queued: state.supply().queued(now),
+            breaker: state.breaker(now),
+            in_flight: state.in_flight(),
+            first_token: state.supply().has_answered().then_some(predicted),
+            meets_slo: slo.is_none_or(|slo| !state.supply().has_answered() || outlook.first_token <= slo),
+            expected_cost: self.expected_cost(upstream),
+            usual_cost: None,
+            is_resting: self.model.shares()[target] > 0.0
+                && outlook.is_cold == Some(false)
+                && state.in_flight() == 0
+                && self.per_second < SELDOM,
             is_too_long: upstream.spec.context_tokens.is_some_and(|context| context < facts.prompt_tokens),
+            miss: outlook.miss,
+            time: if is_untried { 0.0 } else { predicted.as_secs_f64() + state.penalty_s(now) } / self.slo_s(),
+            score: 0.0,
+            score_in_time: 0.0,
+            score_unowed: 0.0,
+            hope: Hope {
+                has_slot: outlook.has_slot(),
+                may_probe: outlook.may_probe,
+                is_nudged: outlook.is_nudged,
+                wait_s: outlook.first_token.as_secs_f64(),
+                base_s: outlook.base_s,
+            },
         })
+    }
+
+    /// What is asked of a target.
+    pub(crate) fn ask(&self, target: usize) -> Ask {
+        let Self { model, facts, length, per_second, .. } = *self;
+        let limit = facts.max_tokens.or(model.targets()[target].spec.default_max_tokens);
+        let ask = Ask::new(facts.prompt_tokens, limit, length.mean, facts.choices, per_second);
+        Ask { is_stale: self.is_stale(), ..ask }
+    }
+
+    /// Whether no other target could ever serve the request.
+    fn is_alone(&self, target: usize) -> bool {
+        let Self { model, facts, history, .. } = *self;
+        let mut others = model.targets().iter().enumerate().filter(|(other, _)| *other != target);
+        !others.any(|(other, upstream)| {
+            history.allows(other) && !history.is_barred(other) && check(upstream, facts, history).is_ok()
+        })
+    }
+
+    /// Whether the limits of a target have room for the request, where the best of the other candidates would miss the SLO
+    /// with the probability `others`; `None` if there is no other.
+    pub(crate) fn fits(&self, target: usize, state: &State, others: Option<f64>) -> Result<(), Blocked> {
+        let claim = self.claim(others);
+        match state.supply().fits(&self.ask(target), claim, self.now) {
+            Fit::Now => Ok(()),
+            Fit::At(at) => Err(Blocked::Spent(at)),
+            // With what is reserved it is too large; without, when the bucket is full, it may pass.
+            Fit::Never => match state.supply().fits(&self.ask(target), Claim::Failover, self.now) {
+                Fit::Now | Fit::Never => Ok(()),
+                Fit::At(at) => Err(Blocked::Spent(at)),
+            },
+        }
+    }
+
+    /// Why the request would come to a target, the best of whose rivals would miss the SLO with this probability.
+    fn claim(&self, others: Option<f64>) -> Claim {
+        let Self { model, history, now, arrived, .. } = *self;
+        let waited = now - arrived;
+        if !model.spec.strategy.strategy().looks_ahead() || history.named().is_some() {
+            return Claim::Failover;
+        }
+        let in_time = waited < model.spec.slo_first_token.unwrap_or(USUAL_SLO);
+        let urgent = if waited < FRESH || history.attempts() > 0 && in_time { Claim::Failover } else { Claim::Stale };
+        match others {
+            None => urgent,
+            Some(miss) if miss > LATE && waited < FRESH && history.attempts() == 0 => Claim::Spill,
+            Some(miss) if miss > LATE => urgent,
+            Some(_) => Claim::Share,
+        }
+    }
+
+    /// Whether the request cannot be in time any more.
+    pub(crate) fn is_stale(&self) -> bool {
+        let spec = &self.model.spec;
+        let is_late = self.now - self.arrived >= spec.slo_first_token.unwrap_or(USUAL_SLO);
+        is_late && spec.strategy.strategy().looks_ahead()
+    }
+
+    /// What a first token may take, in seconds.
+    pub(crate) fn slo_s(&self) -> f64 {
+        self.model.spec.slo_first_token.unwrap_or(USUAL_SLO).as_secs_f64()
+    }
+
+    /// Whether the request has just come.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.now - self.arrived < FRESH
+    }
+
+    fn expected_cost(&self, upstream: &Upstream) -> Option<NanoUsd> {
+        let price = upstream.spec.tariff.as_ref()?.list_price()?;
+        let Self { facts, length, .. } = *self;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an answer's length")]
+        let completion = length.mean.round() as u64;
+        Some(price.cost(&Usage {
+            prompt_tokens: facts.prompt_tokens,
+            completion_tokens: completion.saturating_mul(facts.choices),
+            ..Usage::default()
+        }))
     }
 
     /// What to say when no target fits.
@@ -177,14 +346,4 @@ fn check(upstream: &Upstream, facts: &Facts, history: &History) -> Result<(), Un
         return Err(Unfit::Context);
     }
     Ok(())
-}
-
-fn expected_cost(upstream: &Upstream, facts: &Facts) -> Option<NanoUsd> {
-    let price = upstream.spec.tariff.as_ref()?.list_price()?;
-    let completion = facts.max_tokens.unwrap_or(EXPECTED_COMPLETION_TOKENS).min(EXPECTED_COMPLETION_TOKENS);
-    Some(price.cost(&Usage {
-        prompt_tokens: facts.prompt_tokens,
-        completion_tokens: completion.saturating_mul(facts.choices),
-        ..Usage::default()
-    }))
 }

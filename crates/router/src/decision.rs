@@ -2,17 +2,26 @@
 //!
 //! The same type serves the call, the explanation and the record: what is explained is what would be done.
 
-use provider::Time;
-use rand::Rng;
-
 use crate::{
     candidate::{Candidate, Excluded, NoCandidate, Situation},
+    engine::ModelState,
     key::States,
     share::{Accrual, Deficits, Quantum},
     strategy::StrategyName,
     table::Model,
     upstream::State,
 };
+use provider::Time;
+
+/// Before a request is better held, a first token may take so many times the SLO: where the request may still be in time, and
+/// where it is late already.
+const MOST_SLOS: f64 = 1.0;
+const MOST_SLOS_STALE: f64 = 2.0;
+/// The same as a multiple of what a call without a prompt takes there if nothing waits, where that is more: an upstream that is slow
+/// itself is worth a call nevertheless. A request's own prompt counts for nothing here, or the longest would be served first.
+const MOST_SLOWED: f64 = 2.0;
+/// A request that misses the SLO with this probability is better held until the target has caught up.
+const HOPELESS: f64 = 0.6;
 
 /// Why an upstream was chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -80,6 +89,8 @@ pub struct Decision {
     pub at: Time,
     /// How the candidates were ordered.
     pub strategy: StrategyName,
+    /// How long the answer is thought to be, in tokens.
+    pub expected_completion: f64,
     /// Those that could serve it, in the order in which they are asked.
     pub candidates: Vec<Candidate>,
     /// Those that could not, and why.
@@ -94,12 +105,13 @@ impl Decision {
     pub(crate) fn make(
         &mut self,
         situation: &Situation<'_>,
-        deficits: &Deficits,
+        known: &ModelState,
         upstreams: &mut States<State>,
-        rng: &mut dyn Rng,
     ) -> Result<(usize, Reason), NoCandidate> {
+        let deficits = known.deficits();
         let Situation { model, history, now, .. } = *situation;
         (self.at, self.strategy, self.reason) = (now, model.spec.strategy, None);
+        self.expected_completion = situation.length.mean;
         self.look(situation, upstreams)?;
         // Repeats go round: whoever was asked least is asked next.
         if let Some(least) = self.candidates.iter().map(|candidate| history.attempts_at(candidate.target)).min() {
@@ -107,18 +119,23 @@ impl Decision {
         }
         let quantum = self.quantum(model);
         for candidate in &mut self.candidates {
+            candidate.usual_cost = known.usual_cost(candidate.target);
             candidate.deficit = match history.debit() {
                 // The shares of this request were added when it was debited first.
                 Some(_) => deficits.of(candidate.target),
                 None => deficits.next_deficit(candidate.target, quantum),
             };
         }
-        model.spec.strategy.strategy().rank(&mut self.candidates, rng);
+        let strategy = model.spec.strategy.strategy();
+        strategy.rank(&mut self.candidates, &known.scale());
+        if strategy.looks_ahead() && history.named().is_none() {
+            self.look_ahead(situation)?;
+        }
         // The one that the client named goes first, then those that can hold the prompt, in the strategy's own order.
         let named = history.named();
         self.candidates.sort_by_key(|candidate| (named != Some(candidate.target), candidate.is_too_long));
         let target = self.candidates.first().map(|candidate| candidate.target).ok_or(NoCandidate::Exhausted)?;
-        let reason = reason(situation, deficits, target);
+        let reason = reason(situation, deficits, target, &self.candidates);
         self.reason = Some(reason);
         Ok((target, reason))
     }
@@ -133,7 +150,7 @@ impl Decision {
             if !situation.history.allows(target) {
                 continue;
             }
-            let why = match situation.examine(target, upstreams.of(&upstream.key, State::default)) {
+            let why = match situation.examine(target, upstreams.of(&upstream.key, || State::new(&upstream.spec))) {
                 Ok(candidate) => {
                     self.candidates.push(candidate);
                     continue;
@@ -148,6 +165,7 @@ impl Decision {
                 Excluded::Barred => {}
             }
         }
+        none = self.check_limits(situation, upstreams, none);
         if !self.candidates.is_empty() {
             return Ok(());
         }
@@ -158,6 +176,64 @@ impl Decision {
         }
     }
 
+    /// Drops the candidates whose limits have no room for the request.
+    fn check_limits(
+        &mut self,
+        situation: &Situation<'_>,
+        upstreams: &mut States<State>,
+        mut none: NoCandidate,
+    ) -> NoCandidate {
+        let mut at = 0;
+        while let Some(candidate) = self.candidates.get(at) {
+            let target = candidate.target;
+            let others = self.candidates.iter().filter(|other| other.target != target).map(|other| other.miss);
+            let others = others.reduce(f64::min);
+            let upstream = &situation.model.targets()[target];
+            let state = upstreams.of(&upstream.key, || State::new(&upstream.spec));
+            match situation.fits(target, state, others) {
+                Ok(()) => at += 1,
+                Err(blocked) => {
+                    self.candidates.remove(at);
+                    self.excluded.push((target, Excluded::Blocked(blocked)));
+                    none = none.or(blocked, situation.now);
+                }
+            }
+        }
+        none
+    }
+
+    /// Puts a target first that somebody must try again, or fails if the best one is not worth a call now.
+    fn look_ahead(&mut self, situation: &Situation<'_>) -> Result<(), NoCandidate> {
+        let Some(mut best) = self.candidates.first().copied() else { return Ok(()) };
+        // The share yields to the SLO.
+        if best.miss >= HOPELESS {
+            self.candidates.sort_by(|a, b| a.score_unowed.total_cmp(&b.score_unowed));
+            best = self.candidates[0];
+        }
+        // The upstream's own scaler is shown what is kept from it.
+        if let Some(place) = self.candidates.iter().position(|other| other.hope.is_nudged) {
+            self.candidates[..=place].rotate_right(1);
+            return Ok(());
+        }
+        let is_first = situation.history.attempts() == 0 && situation.is_fresh();
+        // A target that would be the best if it were in time, and of which nobody knows whether it still is not.
+        let is_better =
+            |other: &Candidate| other.miss > 0.5 && other.hope.may_probe && other.score_in_time < best.score_in_time;
+        if is_first && let Some(place) = self.candidates.iter().skip(1).position(is_better) {
+            self.candidates[..=place + 1].rotate_right(1);
+            return Ok(());
+        }
+        let is_hopeful =
+            if situation.is_fresh() { best.miss < HOPELESS } else { best.miss < HOPELESS && best.hope.has_slot };
+        let slos = if situation.is_stale() { MOST_SLOS_STALE } else { MOST_SLOS };
+        let longest = f64::max(slos * situation.slo_s(), MOST_SLOWED * best.hope.base_s);
+        let is_useful = best.hope.has_slot && best.hope.wait_s < longest;
+        if is_hopeful || is_useful || best.hope.may_probe || situation.model.targets().len() == 1 {
+            return Ok(());
+        }
+        Err(NoCandidate::Late)
+    }
+
     /// What the targets earn with this request.
     pub(crate) fn quantum<'a>(&self, model: &'a Model) -> Quantum<'a> {
         let available = self.candidates.iter().map(|candidate| model.shares()[candidate.target]).sum();
@@ -165,20 +241,27 @@ impl Decision {
     }
 }
 
-/// Why `target` is asked now.
-fn reason(situation: &Situation<'_>, deficits: &Deficits, target: usize) -> Reason {
+/// Why `target` is asked now, which is one of `candidates`.
+fn reason(situation: &Situation<'_>, deficits: &Deficits, target: usize, candidates: &[Candidate]) -> Reason {
     let Situation { model, history, .. } = *situation;
     match (history.attempts(), model.spec.strategy.strategy().reason()) {
         _ if history.named() == Some(target) => Reason::Direct,
         (1.., _) => Reason::Fallback,
-        (0, Reason::Share) if is_spill(model, deficits, target) => Reason::Spill,
+        (0, Reason::Share) if is_spill(model, deficits, target, candidates) => Reason::Spill,
         (0, reason) => reason,
     }
 }
 
-/// Whether the deficit of another target was larger than that of `chosen`, could it have taken the request.
-fn is_spill(model: &Model, deficits: &Deficits, chosen: usize) -> bool {
+/// Whether another target would have been asked, could it have taken the request, and in time.
+fn is_spill(model: &Model, deficits: &Deficits, chosen: usize, candidates: &[Candidate]) -> bool {
     let quantum = Quantum::new(model.shares(), Accrual::Held, 1.0);
     let deficit = |target| deficits.next_deficit(target, quantum);
-    (0..model.targets().len()).any(|target| target != chosen && deficit(target) > deficit(chosen) + 1e-9)
+    let in_time = |target| {
+        candidates.iter().find(|candidate| candidate.target == target).map(|candidate| candidate.score_in_time)
+    };
+    let mut others = (0..model.targets().len()).filter(|target| *target != chosen);
+    others.any(|target| match (in_time(target), in_time(chosen)) {
+        (Some(other), Some(own)) => other < own - 1e-9,
+        (None, _) | (_, None) => deficit(target) > deficit(chosen) + 1e-9,
+    })
 }

@@ -11,22 +11,26 @@
 
 mod fallback;
 mod health;
+mod model;
 
+pub(crate) use model::ModelState;
 use provider::{Capacity, Time};
-use rand::Rng;
 
 use crate::{
-    budget::Budget,
     candidate::{NoCandidate, Situation},
     decision::{Decision, Reason, Role},
     facts::{Facts, Named},
     history::History,
     key::States,
+    knowledge::length::Length,
     request::{Attempt, RequestState},
     share::Deficits,
     table::{Model, ModelSpec},
-    upstream::{self, Snapshot, Status, Upstream},
+    upstream::{self, Ask, Snapshot, Status, Upstream},
 };
+
+/// A first token that misses its limit with this probability is thought to be late.
+const LATE: f64 = 0.5;
 
 /// What is known of a group of models and upstreams.
 #[derive(Debug, Default)]
@@ -35,19 +39,6 @@ pub struct Engine {
     models: States<ModelState>,
     /// The latest decision, whose lists are used again.
     decision: Decision,
-}
-
-/// What is known of a model.
-#[derive(Debug)]
-struct ModelState {
-    deficits: Deficits,
-    budget: Budget,
-}
-
-impl ModelState {
-    fn new(model: &Model) -> Self {
-        Self { deficits: Deficits::new(model.shares().iter().map(|_| 0.0)), budget: Budget::default() }
-    }
 }
 
 /// A target's part of its model's requests.
@@ -65,68 +56,98 @@ pub struct Weight<'a> {
 
 impl Engine {
     /// What would be decided for a request at this moment. Nobody is debited.
-    pub fn explain(
-        &mut self,
-        model: &Model,
-        facts: &Facts,
-        named: Option<Named>,
-        now: Time,
-        rng: &mut dyn Rng,
-    ) -> &Decision {
+    pub fn explain(&mut self, model: &Model, facts: &Facts, named: Option<Named>, now: Time) -> &Decision {
         let history = History::new(model.targets().len(), named);
         let Self { upstreams, models, decision } = self;
-        let deficits = &models.of(&model.key, || ModelState::new(model)).deficits;
-        let situation = Situation { model, facts, history: &history, repeats: false, now };
+        let known = models.of(&model.key, || ModelState::new(model));
+        let (length, per_second) = expected(known, facts, now);
+        let situation = Situation {
+            model,
+            facts,
+            history: &history,
+            repeats: false,
+            length,
+            per_second,
+            arrived: now,
+            denies: false,
+            now,
+        };
         // Why there is no candidate is in the decision: all are excluded.
-        let _none = decision.make(&situation, deficits, upstreams, rng);
+        let _none = decision.make(&situation, known, upstreams);
         decision
     }
 
-    /// The latest decision, for the record: to be read before anything else is decided.
-    pub fn decision(&self) -> &Decision {
-        &self.decision
+    /// Takes the latest decision, for the record: to be called before anything else is decided. The lists of `spare` are used
+    /// for the next one, so that nothing is copied while the engine is locked.
+    pub fn take_decision(&mut self, spare: Decision) -> Decision {
+        std::mem::replace(&mut self.decision, spare)
     }
 
     /// Decides, debits the target and lets the call in.
-    fn decide(
-        &mut self,
-        request: &mut RequestState,
-        repeats: bool,
-        now: Time,
-        rng: &mut dyn Rng,
-    ) -> Result<Attempt, NoCandidate> {
+    fn decide(&mut self, request: &mut RequestState, repeats: bool, now: Time) -> Result<Attempt, NoCandidate> {
         let Self { upstreams, models, decision } = self;
-        let RequestState { model, facts, history, .. } = request;
-        let deficits = &mut models.of(&model.key, || ModelState::new(model)).deficits;
-        let situation = Situation { model, facts, history, repeats, now };
-        let (target, reason) = decision.make(&situation, deficits, upstreams, rng)?;
-        debit(model, deficits, history, decision, target);
+        let RequestState { model, facts, history, arrived, .. } = request;
+        let known = models.of(&model.key, || ModelState::new(model));
+        let (length, per_second) = expected(known, facts, now);
+        let situation = Situation {
+            model,
+            facts,
+            history,
+            repeats,
+            length,
+            per_second,
+            arrived: *arrived,
+            denies: known.denies(now),
+            now,
+        };
+        let made = decision.make(&situation, known, upstreams);
+        let chosen = made.ok().map(|(target, _)| target);
+        for candidate in &decision.candidates {
+            let upstream = &model.targets()[candidate.target];
+            let state = upstreams.of(&upstream.key, || upstream::State::new(&upstream.spec));
+            state.passed(&upstream.spec, (chosen == Some(candidate.target), candidate.miss > LATE), now);
+        }
+        if made.is_err() && !situation.is_stale() {
+            known.denied(now);
+        }
+        let (target, reason) = made?;
+        let ask = situation.ask(target);
+        known.decided(&decision.candidates);
+        debit(model, &mut known.deficits, history, decision, target);
         let role = match (history.attempts(), history.is_fresh(target)) {
             (0, _) => Role::Primary,
             (1.., true) => Role::Fallback,
             (1.., false) => Role::Retry,
         };
-        Ok(self.begin(request, target, role, reason, now))
+        Ok(self.begin(request, target, (role, reason), &ask, now))
     }
 
     /// A call to `target` begins, which is not blocked.
-    fn begin(&mut self, request: &mut RequestState, target: usize, role: Role, reason: Reason, now: Time) -> Attempt {
+    fn begin(
+        &mut self,
+        request: &mut RequestState,
+        target: usize,
+        (role, reason): (Role, Reason),
+        ask: &Ask,
+        now: Time,
+    ) -> Attempt {
         let upstream = &request.model.targets()[target];
-        let is_probe = self.state(upstream).begin(&upstream.spec, now);
+        request.call = Some(self.state(upstream).begin(&upstream.spec, ask, now));
         request.history.attempted(target);
-        let attempt = Attempt { target, started: now, role, reason, is_probe };
+        let attempt = Attempt { target, started: now, role, reason };
         request.attempt = Some(attempt);
         attempt
     }
 
     /// What is known of an upstream.
     fn state(&mut self, upstream: &Upstream) -> &mut upstream::State {
-        self.upstreams.of(&upstream.key, upstream::State::default)
+        self.upstreams.of(&upstream.key, || upstream::State::new(&upstream.spec))
     }
 
     /// An upstream at this moment, as a decision sees it. `stream` chooses between the times of streamed and whole answers.
     pub fn snapshot(&mut self, upstream: &Upstream, stream: bool, now: Time) -> Snapshot {
-        self.state(upstream).snapshot(&upstream.spec, stream, now)
+        let ask = Ask::new(0, None, 0.0, 1, 0.0);
+        self.state(upstream).snapshot(&upstream.spec, stream, &ask, now)
     }
 
     /// An upstream at this moment, as operators see it.
@@ -136,7 +157,7 @@ impl Engine {
 
     /// Every target's part of the requests to `model` at this moment.
     pub fn weights<'a>(&mut self, model: &'a Model, now: Time) -> Vec<Weight<'a>> {
-        let takes_calls = |upstream: &Upstream| self.state(upstream).takes_calls(&upstream.spec, now);
+        let takes_calls = |upstream: &Upstream| self.state(upstream).takes_calls(now);
         let takes_calls: Vec<bool> = model.targets().iter().map(|upstream| &**upstream).map(takes_calls).collect();
         let shares = model.shares();
         let available: f64 = shares.iter().zip(&takes_calls).filter(|(_, takes)| **takes).map(|(share, _)| share).sum();
@@ -171,7 +192,7 @@ impl Engine {
             old.target(target.spec.id.as_str()).map_or(0.0, |index| known.deficits.of(index))
         };
         let deficits = Deficits::new(model.targets().iter().map(deficit));
-        let state = ModelState { deficits, budget: known.budget.clone() };
+        let state = ModelState::with(deficits, known.budget.clone());
         *self.models.of(&model.key, || ModelState::new(model)) = state;
     }
 
@@ -186,6 +207,11 @@ impl Engine {
         self.upstreams.forget_unused();
         self.models.forget_unused();
     }
+}
+
+/// How long the answer to such a request is thought to be, and how many come in a second.
+fn expected(known: &ModelState, facts: &Facts, now: Time) -> (Length, f64) {
+    (known.lengths.predict(facts.prompt_tokens).limited(facts.max_tokens), known.per_second(now))
 }
 
 /// Debits `target` for the request, whoever was debited before.

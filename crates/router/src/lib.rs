@@ -4,7 +4,6 @@
 //! reads a clock, draws a number by itself, or sees a body: time and chance are arguments, and requests are [`Facts`]. What is
 //! configured is a [`Table`], replaced as a whole; what is known is the engine's.
 
-mod breaker;
 mod budget;
 mod candidate;
 mod decision;
@@ -15,7 +14,7 @@ mod error;
 mod facts;
 mod history;
 mod key;
-mod load;
+mod knowledge;
 mod policy;
 mod request;
 mod share;
@@ -24,16 +23,16 @@ mod table;
 mod upstream;
 mod workers;
 
-pub use breaker::BreakerState;
 pub use candidate::{Candidate, Excluded, Unfit};
 pub use decision::{Decision, Reason, Role};
 pub use engine::{Engine, Weight};
 pub use ensemble::{Ensemble, Extract, Judge, Pick};
 pub use error::RouterError;
 pub use facts::{Facts, Named};
+pub use knowledge::quota::Limits;
 pub use policy::Policy;
 pub use request::{Action, Attempt, RequestState, Start};
-pub use strategy::{Strategy, StrategyName};
+pub use strategy::{Scale, Strategy, StrategyName};
 pub use table::{Choice, Model, ModelSpec, Table, TableError};
-pub use upstream::{Blocked, Snapshot, Status, Timeouts, Upstream, UpstreamSpec};
+pub use upstream::{Blocked, BreakerState, Snapshot, Status, Timeouts, Upstream, UpstreamSpec};
 pub use workers::WorkerTime;

@@ -15,7 +15,7 @@ use crate::{
     facts::{Facts, Named},
     history::History,
     table::Model,
-    upstream::Origin,
+    upstream::{Call, Origin},
 };
 
 /// A request on its way: [`Engine`](crate::Engine) takes it with every event.
@@ -30,6 +30,14 @@ pub struct RequestState {
     pub(crate) fingerprint: Option<u64>,
     /// The call under way.
     pub(crate) attempt: Option<Attempt>,
+    /// What it has claimed of its upstream.
+    pub(crate) call: Option<Call>,
+    /// When it came.
+    pub(crate) arrived: Time,
+    /// Whether it is held: no target is worth a call at this moment.
+    pub(crate) is_held: bool,
+    /// Attempts that were paid for out of the retry budget, or needed no payment.
+    pub(crate) paid: u32,
     /// How often it was repeated after a wait.
     pub(crate) repeats: u32,
     /// The failure to tell of, if all attempts fail.
@@ -62,6 +70,10 @@ impl RequestState {
             deadline,
             fingerprint: None,
             attempt: None,
+            call: None,
+            arrived: Time::ZERO,
+            is_held: false,
+            paid: 0,
             repeats: 0,
             worst: None,
             suspicions: Vec::new(),
@@ -128,8 +140,6 @@ pub struct Attempt {
     pub role: Role,
     /// Why the target was chosen.
     pub reason: Reason,
-    /// Whether it is a half-open breaker's probe that has shown nothing yet.
-    pub(crate) is_probe: bool,
 }
 
 /// A call to make.

@@ -1,24 +1,50 @@
 //! How a target is chosen: a pure ranking of a snapshot.
 //!
 //! Health, quota, room and capability are filtered before, once; walking the ranking is the fallback. A strategy never adds
-//! or drops a candidate, never waits, and reads neither clock nor randomness but what it is given.
+//! or drops a candidate, never waits, and reads neither clock nor randomness but what it is given. Each is a set of weights of
+//! one formula ([`crate::knowledge::score`]), but for `weighted`, whose shares are exact.
 
 mod balanced;
 mod cost;
 mod latency;
 mod weighted;
 
-use rand::Rng;
+use crate::{
+    candidate::Candidate,
+    decision::Reason,
+    knowledge::{
+        real,
+        score::{self, Terms, Weights, Z},
+    },
+    share::Accrual,
+};
 
-use crate::{candidate::Candidate, decision::Reason, share::Accrual};
+/// What a call is worth that keeps a worker from being stopped, in mean costs: the next request would pay for its start, or wait for
+/// it. Less than the largest deficit counts, so that shares are held nevertheless.
+const KEPT_READY: f64 = 0.9;
+
+/// What the terms of a score are measured in.
+#[derive(Debug, Clone)]
+pub struct Scale {
+    /// What a request costs on average, in nano-dollars.
+    pub(crate) mean_cost: f64,
+    /// The weight of a late first token.
+    pub(crate) z: Z,
+}
 
 /// A way to choose.
 pub trait Strategy: Send + Sync {
     /// Orders `candidates` best first.
-    fn rank(&self, candidates: &mut [Candidate], rng: &mut dyn Rng);
+    fn rank(&self, candidates: &mut [Candidate], scale: &Scale);
 
     /// Why the best one is the best.
     fn reason(&self) -> Reason;
+
+    /// Whether it looks ahead: a request is held rather than sent to a target that is late already, and a limit is left some
+    /// room for requests that need it more.
+    fn looks_ahead(&self) -> bool {
+        true
+    }
 }
 
 /// The strategies by name.
@@ -74,6 +100,37 @@ impl StrategyName {
             Self::Weighted | Self::Cost | Self::Latency => Accrual::Available,
         }
     }
+}
+
+/// Orders candidates by the score that `weights` give them, where a deficit counts as `owed` says, and cost only so far as it is
+/// beyond `usual`, in nano-dollars.
+fn rank_by(
+    weights: Weights,
+    candidates: &mut [Candidate],
+    scale: &Scale,
+    owed: impl Fn(&Candidate) -> f64,
+    usual: impl Fn(&Candidate) -> f64,
+) {
+    let cost = |candidate: &Candidate| candidate.expected_cost.map(|cost| real(cost.0));
+    let dearest = score::dearest(candidates.iter().map(cost));
+    for candidate in &mut *candidates {
+        let mut terms = Terms {
+            cost: cost(candidate),
+            miss: candidate.miss,
+            time: candidate.time,
+            deficit: owed(candidate),
+            bonus: usual(candidate) / scale.mean_cost.max(f64::MIN_POSITIVE)
+                + if candidate.is_resting { KEPT_READY } else { 0.0 },
+        };
+        candidate.score = weights.score(&terms, scale.mean_cost, dearest, &scale.z);
+        terms.deficit = 0.0;
+        candidate.score_unowed = weights.score(&terms, scale.mean_cost, dearest, &scale.z);
+        (terms.miss, terms.time, terms.deficit) = (0.0, 0.0, owed(candidate));
+        candidate.score_in_time = weights.score(&terms, scale.mean_cost, dearest, &scale.z);
+    }
+    // Of equals, one whose price is known.
+    let is_free = |candidate: &Candidate| candidate.expected_cost.is_none();
+    candidates.sort_by(|a, b| a.score.total_cmp(&b.score).then(is_free(a).cmp(&is_free(b))));
 }
 
 #[cfg(test)]

@@ -1,13 +1,17 @@
 //! One upstream: what is configured of it, and how it looks at one moment.
 
+mod ask;
+mod nudge;
 mod state;
+mod supply;
 
 use std::time::Duration;
 
+pub(crate) use ask::Ask;
 use provider::{Capacity, Features, Operation, PicoUsd, Quota, Tariff, Time, UpstreamId};
-pub(crate) use state::{Doubtful, Failed, Origin, State};
+pub(crate) use state::{Call, Doubtful, Origin, State};
 
-use crate::{breaker::BreakerState, key::Key, workers::WorkerTime};
+use crate::{key::Key, knowledge::quota::Limits, workers::WorkerTime};
 
 /// Limits on the phases of a call.
 #[derive(Debug, Clone, Copy)]
@@ -35,8 +39,14 @@ pub struct UpstreamSpec {
     pub features: Features,
     /// Its context in tokens, if known.
     pub context_tokens: Option<u64>,
+    /// The limit on an answer that is sent where the client names none.
+    pub default_max_tokens: Option<u64>,
     /// Most calls at a time.
     pub max_in_flight: u32,
+    /// Calls that one of its workers serves at a time, if that is known.
+    pub worker_slots: Option<u32>,
+    /// What its provider allows, as far as that is configured.
+    pub limits: Limits,
     /// Limits on the phases of a call.
     pub timeouts: Timeouts,
     /// How often to ask for its capacity.
@@ -80,6 +90,17 @@ pub struct Snapshot {
     pub blocked: Option<Blocked>,
 }
 
+/// Where a breaker stands, for metrics and explanations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BreakerState {
+    /// Calls pass.
+    Closed,
+    /// One call at a time is let through to see.
+    HalfOpen,
+    /// No call passes.
+    Open,
+}
+
 /// An upstream at one moment, as operators see it.
 #[derive(Debug, Clone, Copy)]
 pub struct Status {
@@ -102,6 +123,8 @@ pub enum Blocked {
     Broken(Time),
     /// It asked us to stay away until then.
     Parked(Time),
-    /// It has as many calls as it may.
+    /// It has as many calls as it may, or as its workers can serve.
     Full,
+    /// What is left of its provider's limits is too little until then.
+    Spent(Time),
 }

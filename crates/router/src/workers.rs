@@ -99,16 +99,7 @@ impl Workers {
         self.known.filter(|known| now <= known.until).map_or_else(Capacity::default, |known| known.capacity)
     }
 
-    /// Whether a worker can take a request now; `None` if unknown.
-    pub(crate) fn is_ready(&self, now: Time) -> Option<bool> {
-        self.capacity(now).is_ready().map(|is_ready| is_ready && !self.is_starting(now))
-    }
-
-    /// Whether no worker is ready, one that still loads its model included; false if that is unknown.
-    pub(crate) fn is_cold(&self, now: Time) -> bool {
-        self.is_ready(now) == Some(false)
-    }
-
+    /// Whether its workers came up from none and have answered nothing yet.
     fn is_starting(&self, now: Time) -> bool {
         self.starting_until.is_some_and(|until| now < until)
     }
@@ -188,10 +179,10 @@ mod tests {
         day.record(0);
         day.pass(10, 1);
         day.record(1);
-        assert_eq!(day.workers.is_ready(day.now), Some(false), "a model that loads is no worker yet");
+        assert!(day.workers.is_starting(day.now), "a model that loads is no worker yet");
         day.pass(20, 1);
         day.workers.answered(day.now);
-        assert_eq!(day.workers.is_ready(day.now), Some(true));
+        assert!(!day.workers.is_starting(day.now));
         day.pass(7, 1);
         day.pass(3, 0);
         day.record(0);
@@ -222,7 +213,7 @@ mod tests {
         let time = day.workers.time();
         assert_eq!(time.unobserved, 75 * SECOND, "5 s before the first count, 70 s after it was stale");
         assert_eq!(time.billed(), 30 * SECOND);
-        assert_eq!(day.workers.is_ready(day.now), None);
+        assert_eq!(day.workers.capacity(day.now).running, None);
     }
 
     #[test]
@@ -245,7 +236,7 @@ mod tests {
         day.workers.answered(day.now);
         day.pass(6, 1);
         day.record(1);
-        assert_eq!(day.workers.is_ready(day.now), Some(true));
+        assert!(!day.workers.is_starting(day.now));
     }
 
     #[test]
@@ -254,7 +245,7 @@ mod tests {
         day.record(0);
         day.pass(300, 0);
         day.record(1);
-        assert_eq!(day.workers.is_ready(day.now), Some(true));
+        assert!(!day.workers.is_starting(day.now));
     }
 
     #[test]
@@ -267,7 +258,7 @@ mod tests {
             day.pass(10, 1);
             day.record(1);
         }
-        assert_eq!(day.workers.is_ready(day.now), Some(true), "then it counts as up, and its failures as failures");
+        assert!(!day.workers.is_starting(day.now), "then it counts as up, and its failures as failures");
         assert_eq!(day.workers.time().start, LONGEST_START);
     }
 
@@ -286,6 +277,6 @@ mod tests {
     fn workers_that_were_up_before_the_router_are_not_starting() {
         let mut day = Day::new();
         day.record(2);
-        assert_eq!(day.workers.is_ready(day.now), Some(true));
+        assert!(!day.workers.is_starting(day.now));
     }
 }

@@ -25,7 +25,7 @@ const PERIOD: Duration = Duration::from_millis(100);
 pub(crate) struct AccessLog {
     waiting: Arc<Waiting>,
     format: LogFormat,
-    writer: Option<JoinHandle<()>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// Lines on their way to the thread.
@@ -56,7 +56,7 @@ impl AccessLog {
         let waiting = Arc::<Waiting>::default();
         let shared = waiting.clone();
         let writer = std::thread::Builder::new().name("access-log".into()).spawn(move || write(&shared, out))?;
-        Ok(Some(Self { waiting, format, writer: Some(writer) }))
+        Ok(Some(Self { waiting, format, writer: Mutex::new(Some(writer)) }))
     }
 }
 
@@ -106,15 +106,19 @@ impl Observer for AccessLog {
     fn settle(&self, _ended: &RequestEnded) -> Option<BoxFuture<'static, ()>> {
         None
     }
+
+    /// Waits for the lines that are there.
+    fn close(&self) {
+        self.waiting.lines.lock().is_stopping = true;
+        self.waiting.stop.notify_all();
+        if let Some(writer) = self.writer.lock().take() {
+            drop(writer.join());
+        }
+    }
 }
 
 impl Drop for AccessLog {
-    /// Waits for the lines that are there.
     fn drop(&mut self) {
-        self.waiting.lines.lock().is_stopping = true;
-        self.waiting.stop.notify_all();
-        if let Some(writer) = self.writer.take() {
-            drop(writer.join());
-        }
+        self.close();
     }
 }

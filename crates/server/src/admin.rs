@@ -13,18 +13,20 @@ use crate::{
     },
     app::App,
     auth,
+    decisions::query,
     error::ApiError,
     openapi,
     reload::Reloaded,
 };
 
 /// Every path of the admin listener.
-pub(crate) const ENDPOINTS: [Endpoint; 5] = [
+pub(crate) const ENDPOINTS: [Endpoint; 6] = [
     Endpoint::get("/metrics", || web::to(metrics)),
     Endpoint::get("/livez", || web::to(api::livez)),
     Endpoint::get("/readyz", || web::to(api::readyz)),
     Endpoint::get("/openapi.json", || web::to(openapi::admin)),
     Endpoint::post("/admin/reload", || web::to(reload)),
+    Endpoint::get("/admin/decisions", || web::to(query::serve)),
 ];
 
 /// Every route of the admin listener.

@@ -4,7 +4,7 @@ mod admission;
 mod answer;
 pub(crate) mod batch;
 pub(crate) mod endpoint;
-pub(crate) mod explain;
+mod explain;
 mod generate;
 pub(crate) mod generated;
 mod health;

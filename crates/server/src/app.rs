@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::{Failures, Keyring},
+    decisions::DecisionRecords,
     error::ApiError,
     memory,
     metrics::Metrics,
@@ -27,6 +28,8 @@ pub(crate) struct App {
     pub(crate) router: Router,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) metrics: Arc<Metrics>,
+    /// What is kept of decisions, if anything is.
+    pub(crate) records: Option<Arc<DecisionRecords>>,
     /// Reads the configuration again, if it came from a file.
     pub(crate) reloader: Option<Arc<Reloader>>,
     /// Failed authentications, by address.
@@ -83,6 +86,7 @@ impl App {
         router: Router,
         observer: Arc<dyn Observer>,
         metrics: Arc<Metrics>,
+        records: Option<Arc<DecisionRecords>>,
         reloader: Option<Arc<Reloader>>,
         id_prefix: u64,
     ) -> Self {
@@ -94,6 +98,7 @@ impl App {
             router,
             observer,
             metrics,
+            records,
             reloader,
             failures: Failures::default(),
             live: ArcSwap::from_pointee(live),

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod calibrate;
 mod explain;
 mod runpod;
 mod simulate;
@@ -71,6 +72,9 @@ enum Command {
     /// What would this change do? Replay a trace through configurations, against simulated providers: cost, latency, shares.
     #[command(after_help = simulate::HELP)]
     Simulate(simulate::Arguments),
+    /// What are my providers like? Fit the simulated ones to a decision log: speed, spread, cold starts, prices.
+    #[command(after_help = calibrate::HELP)]
+    Calibrate(calibrate::Arguments),
     /// Run the emulated providers alone: RunPod (both kinds of endpoint) and Cerebras, with faults on demand.
     #[command(
         after_help = "Prints what to put into the [[upstreams]] of a configuration. As with the real ones, calls need a key, \
@@ -119,6 +123,7 @@ pub fn main() -> ExitCode {
         Command::Serve { config: None, .. } => Err(anyhow::anyhow!("give a file with --config, or --demo")),
         Command::Check { config, without_secrets } => check(&config, without_secrets),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Calibrate(arguments) => calibrate::run(&arguments),
         Command::Simulate(arguments) => return simulate::run(&arguments),
         Command::Emulate { listen, speed, seed } => emulate(listen, speed, seed),
         Command::Runpod(command) => runpod::run(&command),

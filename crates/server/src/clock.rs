@@ -7,6 +7,11 @@ pub(crate) fn unix_seconds() -> f64 {
     (since_1970().as_secs_f64() * 1e3).round() / 1e3
 }
 
+/// Milliseconds since 1970.
+pub(crate) fn unix_millis() -> u64 {
+    u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX)
+}
+
 /// A number that differs from start to start.
 pub(crate) fn seed() -> u64 {
     #[expect(clippy::cast_possible_truncation, reason = "the low bits are the ones that differ")]

@@ -156,6 +156,16 @@ impl ApiError {
         Self::bad_request(StatusCode::CONFLICT, "nothing_to_reload", message)
     }
 
+    pub(crate) fn no_decisions() -> Self {
+        let message = "no decisions are kept in memory: set decisions.ring above 0 and restart the router";
+        Self::bad_request(StatusCode::CONFLICT, "decisions_off", message)
+    }
+
+    pub(crate) fn bad_query(mistake: &str) -> Self {
+        let message = format!("{mistake}: the query takes request_id, model, team and limit");
+        Self::bad_request(StatusCode::BAD_REQUEST, "invalid_query", message)
+    }
+
     pub(crate) fn bad_configuration(problems: &str) -> Self {
         let message = format!("the configuration was not reloaded, the old one stays in force:\n{problems}");
         Self::bad_request(StatusCode::UNPROCESSABLE_ENTITY, "invalid_configuration", message)

@@ -10,6 +10,7 @@ mod chunks;
 pub mod cli;
 mod clock;
 mod connections;
+mod decisions;
 mod demo;
 mod error;
 mod limits;

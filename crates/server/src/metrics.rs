@@ -35,6 +35,7 @@ use crate::{
     auth::{Credential, RecordedFailure},
     clock,
     connections::{Listener, Reason},
+    decisions::LogCounters,
 };
 
 /// All metrics of the process.
@@ -76,6 +77,7 @@ struct Series {
     unpriced: IntCounterVec,
     connections_closed: IntCounterVec,
     panics: IntCounter,
+    decision_records: IntCounterVec,
     reloads: IntCounterVec,
     reload_time: Gauge,
     reload_ok: Gauge,
@@ -110,6 +112,7 @@ impl Series {
             unpriced: families.counter(contract::UNPRICED)?,
             connections_closed: families.counter(contract::CONNECTIONS_CLOSED)?,
             panics: families.counter(contract::PANICS)?.with_label_values::<&str>(&[]),
+            decision_records: families.counter(contract::DECISION_RECORDS)?,
             reloads: families.counter(contract::RELOADS)?,
             reload_time: single(contract::RELOAD_TIME)?,
             reload_ok: single(contract::RELOAD_OK)?,
@@ -173,6 +176,12 @@ impl Metrics {
     /// A defect of the router ended a request.
     pub(crate) fn panicked(&self) {
         self.series.panics.inc();
+    }
+
+    /// What becomes of the records for the decision log.
+    pub(crate) fn decision_log(&self) -> LogCounters {
+        let counter = |result| self.series.decision_records.with_label_values(&[result]);
+        LogCounters { written: counter("written"), dropped: counter("dropped"), failed: counter("failed") }
     }
 
     /// The metrics in Prometheus' text format.

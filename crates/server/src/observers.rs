@@ -15,6 +15,12 @@ impl Observer for Observers {
         }
     }
 
+    fn close(&self) {
+        for observer in &self.0 {
+            observer.close();
+        }
+    }
+
     fn settle(&self, ended: &RequestEnded) -> Option<BoxFuture<'static, ()>> {
         let mut waits: Vec<_> = self.0.iter().filter_map(|observer| observer.settle(ended)).collect();
         if waits.len() < 2 {

@@ -148,6 +148,11 @@ fn waiting(started: &Config, now: &Config) -> Vec<&'static str> {
         ("log.level", "log", ".level"),
         ("log.format", "log", ".format"),
         ("log.access", "log", ".access"),
+        ("decisions.ring", "decisions", ".ring"),
+        ("decisions.log_folder", "decisions", ".log_folder"),
+        ("decisions.max_file_bytes", "decisions", ".max_file_bytes"),
+        ("decisions.max_file_age_s", "decisions", ".max_file_age_s"),
+        ("decisions.keep_files", "decisions", ".keep_files"),
     ];
     let differs = |group, key| started.listing.differs(&now.listing, group, key);
     let mut waiting: Vec<_> =
@@ -210,7 +215,8 @@ mod tests {
         assert_eq!(waiting(&started, &parse("[server]\nmax_messages = 7", "cost")), Vec::<&str>::new());
         let now = parse(
             "[server]\nlisten = \"127.0.0.1:1\"\nadmin_listen = \"127.0.0.1:2\"\nworkers = 3\nmax_connections = 4\n\
-             drain_s = 5\ngrace_s = 2\n[log]\nlevel = \"debug\"\nformat = \"pretty\"\naccess = \"off\"",
+             drain_s = 5\ngrace_s = 2\n[log]\nlevel = \"debug\"\nformat = \"pretty\"\naccess = \"off\"\n\
+             [decisions]\nring = 7\nlog_folder = \"/a\"\nmax_file_bytes = 70000\nmax_file_age_s = 7\nkeep_files = 7",
             "cost",
         );
         let named = waiting(&started, &now);
@@ -225,7 +231,12 @@ mod tests {
                 "server.grace_s",
                 "log.level",
                 "log.format",
-                "log.access"
+                "log.access",
+                "decisions.ring",
+                "decisions.log_folder",
+                "decisions.max_file_bytes",
+                "decisions.max_file_age_s",
+                "decisions.keep_files"
             ]
         );
     }

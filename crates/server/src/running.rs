@@ -15,7 +15,7 @@ use std::{
 };
 
 use actix_web::rt::System;
-use dispatch::{Observer, Router};
+use dispatch::{Observer, Recorder, Router};
 use settings::Config;
 use tokio::time::sleep;
 
@@ -25,6 +25,7 @@ use crate::{
     app::App,
     clock,
     connections::{self, Listener},
+    decisions::DecisionRecords,
     metrics::Metrics,
     observers::Observers,
     providers::{self, Pools, WiringError},
@@ -48,6 +49,11 @@ pub enum StartError {
     /// The access log cannot be opened.
     #[error("the access log cannot be opened: {0}")]
     AccessLog(io::Error),
+    /// The folder of the decision log cannot be written to.
+    #[error(
+        "the decision log cannot be opened: {0}; decisions.log_folder names a folder that this process may write to"
+    )]
+    DecisionLog(io::Error),
     /// The metrics could not be set up.
     #[error("the metrics could not be set up: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -133,13 +139,16 @@ fn app(config: &Config, watched: Option<PathBuf>) -> Result<Arc<App>, StartError
     let access_log = AccessLog::open(&config.log.access, config.log.format).map_err(StartError::AccessLog)?;
     observers.extend(access_log.map(|log| Arc::new(log) as Arc<dyn Observer>));
     let observer: Arc<dyn Observer> = Arc::new(Observers(observers));
+    let records = DecisionRecords::open(&config.decisions, &config.version, metrics.decision_log());
+    let records = records.map_err(StartError::DecisionLog)?;
     let pools = Pools::default();
     let table = providers::table(config, None, &pools)?;
     metrics.prepare(&table);
     let seed = clock::seed();
-    let router = Router::new(table, observer.clone(), seed);
+    let recorder = records.clone().map(|records| records as Arc<dyn Recorder>);
+    let router = Router::recorded(table, observer.clone(), recorder, seed);
     let reloader = watched.map(|path| Arc::new(Reloader::new(path, config.clone(), pools)));
-    Ok(Arc::new(App::new(config, router, observer, metrics, reloader, seed)))
+    Ok(Arc::new(App::new(config, router, observer, metrics, records, reloader, seed)))
 }
 
 struct Lifecycle {
@@ -163,9 +172,14 @@ impl Lifecycle {
                 }
             });
         }
-        actix_web::rt::spawn(stop::stop_on_signal(self.signals, self.limits, app, handles, socket));
+        actix_web::rt::spawn(stop::stop_on_signal(self.signals, self.limits, app.clone(), handles, socket));
         ready.send(()).map_err(io::Error::other)?;
         let (public, admin) = futures_util::future::join(public, admin).await;
+        // Not left to the last owner: threads that are about to end may hold it longer than the process lives.
+        app.observer.close();
+        if let Some(records) = &app.records {
+            records.close();
+        }
         public.and(admin)
     }
 }

@@ -379,12 +379,13 @@ targets = [{{ upstream = "runpod-8b", share = {runpod} }}, {{ upstream = "cerebr
     }
 
     #[test]
-    fn an_interrupt_ends_it_at_once_and_leaves_no_file() {
+    fn a_signal_ends_it_at_once_and_leaves_no_file() {
         let folder = Folder::new("interrupt");
         let arguments =
             ["--trace", "trace.csv", "--baselines", "--scenario", "all", "--seeds", "1000", "--json", "results.json"];
         let mut running = folder.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("runs");
-        let kill = |id: u32| Command::new("kill").args(["-INT", &id.to_string()]).status().expect("kill runs");
+        // A shell starts what runs in the background with interrupts ignored, but not this signal.
+        let kill = |id: u32| Command::new("kill").args(["-TERM", &id.to_string()]).status().expect("kill runs");
         std::thread::sleep(Duration::from_millis(300));
         assert!(running.try_wait().expect("its state").is_none(), "it has work for long");
         assert!(kill(running.id()).success());

@@ -1,4 +1,4 @@
-//! The sections of single values: `[server]`, `[log]` and `[auth]`. The environment may override each.
+//! The sections of single values: `[server]`, `[log]`, `[decisions]` and `[auth]`. The environment may override each.
 
 use std::{collections::HashMap, net::SocketAddr, path::PathBuf, thread, time::Duration};
 
@@ -10,12 +10,12 @@ use crate::{
     problem::did_you_mean,
     reader::Table,
     secret,
-    types::{AccessLog, AuthMode, Log, LogFormat, Server},
+    types::{AccessLog, AuthMode, DecisionLog, Decisions, Log, LogFormat, Server},
     value::{Text, any_of},
 };
 
 /// Every key that `LLM_ROUTER__SECTION__KEY` can override, by section.
-pub(crate) const KEYS: [(&str, &[&str]); 3] = [
+pub(crate) const KEYS: [(&str, &[&str]); 4] = [
     (
         "server",
         &[
@@ -42,6 +42,7 @@ pub(crate) const KEYS: [(&str, &[&str]); 3] = [
         ],
     ),
     ("log", &["level", "access", "format"]),
+    ("decisions", &["ring", "log_folder", "max_file_bytes", "max_file_age_s", "keep_files"]),
     ("auth", &["mode"]),
 ];
 
@@ -94,6 +95,26 @@ pub(crate) fn log(root: &mut Table<'_>) -> Log {
     };
     table.finish();
     log
+}
+
+pub(crate) fn decisions(root: &mut Table<'_>) -> Decisions {
+    let mut table = section(root, "decisions");
+    let ring = table.int("ring", 0..=100_000).unwrap_or(1000);
+    let folder = table.text("log_folder").and_then(|text| folder(&text));
+    let max_file_bytes = table.int("max_file_bytes", 1 << 16..=1 << 40).unwrap_or(100 << 20);
+    let max_file_age = table.seconds("max_file_age_s", 1).unwrap_or(Duration::from_hours(24));
+    let keep_files = table.int("keep_files", 1..=10_000).unwrap_or(14);
+    table.finish();
+    Decisions { ring, log: folder.map(|folder| DecisionLog { folder, max_file_bytes, max_file_age, keep_files }) }
+}
+
+/// A folder. A bare word is more likely to be meant as a switch.
+fn folder(text: &Text<'_>) -> Option<PathBuf> {
+    if text.value.contains('/') {
+        return Some(PathBuf::from(&text.value));
+    }
+    let expected = "the path of a folder with a slash in it, such as \"/var/lib/llm-router/decisions\"";
+    text.refuse("is no folder for decisions", expected, Some("without the key, none are written".to_owned()))
 }
 
 pub(crate) fn auth(root: &mut Table<'_>, server: &Server) -> AuthMode {

@@ -15,7 +15,10 @@ impl Upstream {
             operations: self.operations.clone(),
             features: self.features,
             context_tokens: self.context_tokens,
+            default_max_tokens: self.default_max_tokens,
             max_in_flight: self.max_in_flight,
+            worker_slots: self.worker_slots,
+            limits: self.limits,
             timeouts: router::Timeouts { first_token: self.timeouts.first_token, gap: self.timeouts.gap },
             capacity_poll: self.capacity_poll,
         }

@@ -22,6 +22,8 @@ pub struct Config {
     pub server: Server,
     /// What is logged, and where.
     pub log: Log,
+    /// What is kept of decisions, and where.
+    pub decisions: Decisions,
     /// Whether clients need a key.
     pub auth: AuthMode,
     /// Client keys, with distinct ids and hashes; at least one under [`AuthMode::Keys`].
@@ -110,6 +112,28 @@ pub enum AccessLog {
     File(PathBuf),
 }
 
+/// What is kept of decisions, and where.
+#[derive(Debug, Clone)]
+pub struct Decisions {
+    /// Records of the latest requests that are kept in memory; 0 keeps none.
+    pub ring: usize,
+    /// The files that every record is written to, if any.
+    pub log: Option<DecisionLog>,
+}
+
+/// The files that decisions are written to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DecisionLog {
+    /// The folder that they are in, which belongs to this process alone.
+    pub folder: PathBuf,
+    /// A file that would grow beyond this is followed by the next one.
+    pub max_file_bytes: u64,
+    /// So is one that is older.
+    pub max_file_age: Duration,
+    /// Most files; the oldest ones are removed.
+    pub keep_files: usize,
+}
+
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -191,6 +215,10 @@ pub struct Upstream {
     pub default_max_tokens: Option<u64>,
     /// Most requests in progress there.
     pub max_in_flight: u32,
+    /// Requests that one of its workers serves at a time, if that is known.
+    pub worker_slots: Option<u32>,
+    /// What its provider allows, as far as that is configured.
+    pub limits: router::Limits,
     /// When to give up.
     pub timeouts: Timeouts,
     /// How it charges, if known.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use provider::{Features, Operation, UpstreamId};
+use router::Limits;
 
 use crate::{
     cost,
@@ -90,6 +91,8 @@ fn upstream(mut table: Table<'_>) -> Entry {
     let context_tokens = table.int("context_tokens", 1..=1 << 40);
     let default_max_tokens = table.int("default_max_tokens", 1..=1 << 40).or(default_max_tokens);
     let max_in_flight = table.int("max_in_flight", 1..=1_000_000).unwrap_or(if queue { 400 } else { 1000 });
+    let worker_slots = table.int("worker_slots", 1..=100_000);
+    let limits = limits(table.table("limits"));
     let timeouts = timeouts(table.table("timeouts"));
     let tariff = table.table("cost").and_then(cost::read);
     let capacity_poll = table.fine_seconds("capacity_poll_s").unwrap_or(Duration::from_secs(5));
@@ -111,6 +114,8 @@ fn upstream(mut table: Table<'_>) -> Entry {
             context_tokens,
             default_max_tokens,
             max_in_flight,
+            worker_slots,
+            limits,
             timeouts,
             tariff,
             capacity_poll,
@@ -230,6 +235,18 @@ fn features(table: &mut Table<'_>, kind: Kind) -> Features {
     };
     table.finish();
     features
+}
+
+/// What the provider allows.
+fn limits(table: Option<Table<'_>>) -> Limits {
+    let Some(mut table) = table else { return Limits::default() };
+    let limits = Limits {
+        requests_per_minute: table.int("requests_per_minute", 1..=1_000_000_000),
+        tokens_per_minute: table.int("tokens_per_minute", 1..=1 << 50),
+        ..Limits::default()
+    };
+    table.finish();
+    limits
 }
 
 fn timeouts(table: Option<Table<'_>>) -> Timeouts {

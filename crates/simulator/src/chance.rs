@@ -16,6 +16,9 @@ pub(crate) enum Purpose {
     ColdStart = 4,
     /// A choice of a policy.
     Choice = 5,
+    /// Whether a call fails, and whether it is refused.
+    Failure = 6,
+    Refusal = 7,
 }
 
 /// A seed for draws.

@@ -9,7 +9,7 @@ mod driver;
 
 use std::sync::Arc;
 
-use router::{Table, TableError};
+use router::{Table, TableError, UpstreamSpec};
 use settings::{Config, ProviderSettings};
 
 use crate::{
@@ -61,7 +61,9 @@ pub fn entrant(name: &str, config: &Config, model: &str, providers: &Providers) 
     let targets: Vec<_> = targets.collect();
     let upstreams = matched(&targets, &providers.upstreams)?;
     let has_capacity: Vec<bool> = targets.iter().map(|upstream| tells_capacity(&upstream.provider)).collect();
-    let specs = || config.upstreams.iter().map(settings::Upstream::spec).collect();
+    // Simulated upstreams count what is used, not what is asked for.
+    let spec_of = |upstream: &settings::Upstream| UpstreamSpec { default_max_tokens: None, ..upstream.spec() };
+    let specs = || config.upstreams.iter().map(spec_of).collect();
     let table = Table::new(&config.version, specs(), vec![spec], None)?;
     let Some(model) = table.models().next().cloned() else { return Err(no_model()) };
     let places: Arc<[calls::Place]> =

@@ -9,7 +9,9 @@
 
 mod baselines;
 mod bound;
+mod calibrate;
 mod chance;
+mod decisions;
 pub mod engine;
 mod experiment;
 mod gates;
@@ -29,6 +31,8 @@ mod world;
 
 pub use baselines::{Entrant, PEAK_EWMA, STATIC_SHARES, baselines};
 pub use bound::{Bound, BoundError, Cheapest, bound};
+pub use calibrate::{Calibration, Fitted, Goodness, Parameter, calibrate};
+pub use decisions::{DecisionLog, DecisionLogError};
 pub use experiment::{Experiment, PolicyResult, Results, ScenarioResult, run};
 pub use gates::{Broken, Gates, ShareGate};
 pub use metrics::{Metrics, Shape};
@@ -39,5 +43,5 @@ pub use report::{change_in_a_sentence, page, table};
 pub use scenario::{Case, Scenario, ScenarioError};
 pub use statistics::{Estimate, Summary};
 pub use time::{MILLISECOND, NEVER, Nanos, SECOND, from_seconds, seconds};
-pub use trace::{Arrival, BadLine, Trace, TraceError};
+pub use trace::{Arrival, BadLine, Trace, TraceError, read_text};
 pub use world::Rules;

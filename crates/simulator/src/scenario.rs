@@ -70,6 +70,22 @@ enum Struck {
     Throttle,
     Slowdown(f64),
     Limits(f64),
+    Errors(f64),
+    Refusals(f64),
+}
+
+impl Struck {
+    /// As files write it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Outage => "outage",
+            Self::Throttle => "throttle",
+            Self::Slowdown(_) => "slowdown",
+            Self::Limits(_) => "limits",
+            Self::Errors(_) => "errors",
+            Self::Refusals(_) => "refusals",
+        }
+    }
 }
 
 /// A turn in an upstream's state.
@@ -91,6 +107,10 @@ pub(crate) enum Turn {
     Speed(f64),
     /// Limits at this part of what they are.
     Limits(f64),
+    /// This part of the calls fails.
+    Errors(f64),
+    /// This part of the calls is refused for a second.
+    Refusals(f64),
 }
 
 /// A scenario applied to a trace and to upstreams: everything that a run needs, apart from a policy and a seed.
@@ -198,11 +218,13 @@ impl Scenario {
                 Struck::Throttle => (Turn::Throttle(true), Turn::Throttle(false), "runpod"),
                 Struck::Slowdown(factor) => (Turn::Speed(factor), Turn::Speed(1.0), ""),
                 Struck::Limits(factor) => (Turn::Limits(factor), Turn::Limits(1.0), "cerebras"),
+                Struck::Errors(part) => (Turn::Errors(part), Turn::Errors(0.0), ""),
+                Struck::Refusals(part) => (Turn::Refusals(part), Turn::Refusals(0.0), "cerebras"),
             };
             for upstream in self.struck(&fault.whom, providers)? {
                 let settings = &providers.upstreams[upstream];
                 if !fits.is_empty() && settings.kind() != fits {
-                    return Err(self.does_not_fit(if fits == "runpod" { "throttle" } else { "limits" }, settings));
+                    return Err(self.does_not_fit(fault.what.name(), settings));
                 }
                 for time in 0..u64::from(fault.times) {
                     let from = start + fault.from + time * fault.every;

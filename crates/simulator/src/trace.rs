@@ -39,7 +39,7 @@ pub struct Trace {
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
     /// The file cannot be read or unpacked.
-    #[error("cannot read the trace {}: {error}", path.display())]
+    #[error("cannot read {}: {error}", path.display())]
     Unreadable {
         /// Which file.
         path: PathBuf,
@@ -98,17 +98,13 @@ impl Trace {
 
     /// Reads a file of CSV, plain or packed with gzip, whatever it is called.
     pub fn read(path: &Path) -> Result<Self, TraceError> {
-        let unreadable = |error| TraceError::Unreadable { path: path.to_owned(), error };
-        let bytes = fs::read(path).map_err(unreadable)?;
+        Self::parse(&Self::name_of(path), &read_text(path)?)
+    }
+
+    /// What the trace in a file is called: the file's name up to its first dot.
+    pub fn name_of(path: &Path) -> String {
         let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-        let name = name.split('.').next().unwrap_or_default();
-        let mut text = String::new();
-        if bytes.starts_with(&[0x1f, 0x8b]) {
-            MultiGzDecoder::new(bytes.as_slice()).read_to_string(&mut text).map_err(unreadable)?;
-        } else {
-            bytes.as_slice().read_to_string(&mut text).map_err(unreadable)?;
-        }
-        Self::parse(name, &text)
+        name.split('.').next().unwrap_or_default().to_owned()
     }
 
     /// Reads CSV with the columns `t_s` (seconds), `input_tokens` and `output_tokens`; others are ignored.
@@ -169,6 +165,19 @@ impl Trace {
         let tokens: u64 = self.arrivals.iter().map(Arrival::tokens).sum();
         (as_f64(self.arrivals.len() as u64) / minutes, as_f64(tokens) / minutes)
     }
+}
+
+/// Reads a text, plain or packed with gzip, whatever the file is called.
+pub fn read_text(path: &Path) -> Result<String, TraceError> {
+    let unreadable = |error| TraceError::Unreadable { path: path.to_owned(), error };
+    let bytes = fs::read(path).map_err(unreadable)?;
+    let mut text = String::new();
+    if bytes.starts_with(&[0x1f, 0x8b]) {
+        MultiGzDecoder::new(bytes.as_slice()).read_to_string(&mut text).map_err(unreadable)?;
+    } else {
+        bytes.as_slice().read_to_string(&mut text).map_err(unreadable)?;
+    }
+    Ok(text)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]

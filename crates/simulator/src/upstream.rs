@@ -12,9 +12,11 @@ use crate::{
 
 mod bucket;
 mod cerebras;
+mod failing;
 mod runpod;
 
 use cerebras::Cerebras;
+use failing::Failing;
 pub(crate) use runpod::RunPod;
 
 /// What is to happen in a run, other than requests that come.
@@ -120,7 +122,15 @@ impl Plan<'_> {
 
 /// A simulated upstream.
 #[derive(Debug)]
-pub(crate) enum Upstream {
+pub(crate) struct Upstream {
+    pub(crate) kind: Kind,
+    failing: Failing,
+    chance: Chance,
+}
+
+/// What it is.
+#[derive(Debug)]
+pub(crate) enum Kind {
     RunPod(RunPod),
     Cerebras(Cerebras),
 }
@@ -128,87 +138,90 @@ pub(crate) enum Upstream {
 impl Upstream {
     pub(crate) fn new(settings: &UpstreamSettings, seed: u64, plan: &mut Plan<'_>) -> Self {
         let chance = Chance::new(seed, u64::from(plan.upstream));
-        match &settings.model {
-            Model::RunPod(settings) => Self::RunPod(RunPod::new(settings.clone(), chance, plan)),
-            Model::Cerebras(settings) => Self::Cerebras(Cerebras::new(settings.clone(), chance)),
-        }
+        let kind = match &settings.model {
+            Model::RunPod(settings) => Kind::RunPod(RunPod::new(settings.clone(), chance, plan)),
+            Model::Cerebras(settings) => Kind::Cerebras(Cerebras::new(settings.clone(), chance)),
+        };
+        Self { kind, failing: Failing::default(), chance }
     }
 
     /// How long a call is on its way to it.
     pub(crate) fn travel(&self, job: &Job) -> Nanos {
-        match self {
-            Self::RunPod(runpod) => runpod.travel(job),
-            Self::Cerebras(_) => cerebras::TRAVEL,
+        match &self.kind {
+            Kind::RunPod(runpod) => runpod.travel(job),
+            Kind::Cerebras(_) => cerebras::TRAVEL,
         }
     }
 
     /// A call has reached it.
     pub(crate) fn reach(&mut self, job: Job, plan: &mut Plan<'_>) -> Result<(), Refusal> {
-        match self {
-            Self::RunPod(runpod) => runpod.reach(job, plan),
-            Self::Cerebras(cerebras) => cerebras.reach(job, plan),
+        self.failing.strike(&job, self.chance)?;
+        match &mut self.kind {
+            Kind::RunPod(runpod) => runpod.reach(job, plan),
+            Kind::Cerebras(cerebras) => cerebras.reach(job, plan),
         }
     }
 
     /// The router no longer wants an answer. `None`: it is all written already.
     pub(crate) fn cancel(&mut self, attempt: AttemptId, plan: &mut Plan<'_>) -> Option<Consumed> {
-        match self {
-            Self::RunPod(runpod) => runpod.cancel(attempt, plan),
-            Self::Cerebras(cerebras) => cerebras.cancel(attempt, plan.now),
+        match &mut self.kind {
+            Kind::RunPod(runpod) => runpod.cancel(attempt, plan),
+            Kind::Cerebras(cerebras) => cerebras.cancel(attempt, plan.now),
         }
     }
 
     /// The router has seen the end of an answer.
     pub(crate) fn ended(&mut self, attempt: AttemptId) {
-        if let Self::Cerebras(cerebras) = self {
+        if let Kind::Cerebras(cerebras) = &mut self.kind {
             cerebras.ended(attempt);
         }
     }
 
     /// Something planned inside it happens.
     pub(crate) fn step(&mut self, step: Step, plan: &mut Plan<'_>) {
-        if let Self::RunPod(runpod) = self {
+        if let Kind::RunPod(runpod) = &mut self.kind {
             runpod.step(step, plan);
         }
     }
 
     /// The scenario changes it; returns the attempts that fail by that.
     pub(crate) fn turn(&mut self, turn: Turn, plan: &mut Plan<'_>) -> Vec<(AttemptId, Consumed)> {
-        match self {
-            Self::RunPod(runpod) => runpod.turn(turn, plan),
-            Self::Cerebras(cerebras) => cerebras.turn(turn, plan.now),
+        self.failing.turn(turn);
+        match &mut self.kind {
+            Kind::RunPod(runpod) => runpod.turn(turn, plan),
+            Kind::Cerebras(cerebras) => cerebras.turn(turn, plan.now),
         }
     }
 
     /// What its health endpoint says, where it has one that answers.
     pub(crate) fn capacity(&self, now: Nanos) -> Option<Capacity> {
-        match self {
-            Self::RunPod(runpod) => runpod.capacity(now),
-            Self::Cerebras(_) => None,
+        match &self.kind {
+            Kind::RunPod(runpod) => runpod.capacity(now),
+            Kind::Cerebras(_) => None,
         }
     }
 
     /// How often its capacity is asked for.
     pub(crate) const fn poll_every(&self) -> Option<Nanos> {
-        match self {
-            Self::RunPod(runpod) => Some(runpod.health_poll()),
-            Self::Cerebras(_) => None,
+        match &self.kind {
+            Kind::RunPod(runpod) => Some(runpod.health_poll()),
+            Kind::Cerebras(_) => None,
         }
     }
 
     /// What its headers say is left of its limits.
     pub(crate) fn quota(&mut self, now: Nanos) -> Option<Quota> {
-        match self {
-            Self::RunPod(_) => None,
-            Self::Cerebras(cerebras) => Some(cerebras.quota(now)),
+        match &mut self.kind {
+            Kind::RunPod(_) => None,
+            Kind::Cerebras(cerebras) => Some(cerebras.quota(now)),
         }
     }
 
     /// Time of workers up to now, summed up, and workers started.
     pub(crate) fn gpu_time(&self, now: Nanos) -> (Nanos, u32) {
-        match self {
-            Self::RunPod(runpod) => runpod.gpu_time(now),
-            Self::Cerebras(_) => (0, 0),
+        match &self.kind {
+            Kind::RunPod(runpod) => runpod.gpu_time(now),
+            Kind::Cerebras(_) => (0, 0),
         }
     }
 }

@@ -112,7 +112,7 @@ pub(super) const ROWS: [Row; 57] = [
     row(
         "F10",
         "half of the calls fail, recovery, slow failure",
-        "crates/router/src/breaker.rs::half_of_the_calls_failing_opens_it crates/router/src/breaker.rs::failed_probes_pause_longer_but_never_very_long crates/dispatch/tests/dispatch/health.rs::a_dead_upstream_is_left_alone_and_found_out_when_it_recovers crates/dispatch/tests/dispatch/health.rs::a_single_upstream_that_hangs_is_found_out_although_every_call_runs_into_the_deadline",
+        "crates/router/src/knowledge/breaker/tests.rs::half_of_the_calls_failing_opens_it_and_a_tenth_does_not crates/router/src/knowledge/breaker/tests.rs::pauses_grow_to_two_seconds_and_to_eight_where_a_failure_takes_long_to_see crates/dispatch/tests/dispatch/health.rs::a_dead_upstream_is_left_alone_and_found_out_when_it_recovers crates/dispatch/tests/dispatch/health.rs::a_single_upstream_that_hangs_is_found_out_although_every_call_runs_into_the_deadline",
     ),
     row(
         "F11",
@@ -278,7 +278,7 @@ pub(super) const ROWS: [Row; 57] = [
     rest(
         "G1",
         "the core as pure state machines, and a simulator with seeds",
-        "crates/router/src/breaker.rs::a_run_of_failures_opens_it_and_one_good_probe_closes_it crates/dispatch/tests/dispatch/shares.rs::two_hundred_at_once_survive_any_outage_and_the_share_comes_back",
+        "crates/router/src/knowledge/breaker/tests.rs::a_run_of_failures_opens_it_and_the_first_token_of_one_probe_closes_it crates/dispatch/tests/dispatch/shares.rs::two_hundred_at_once_survive_any_outage_and_the_share_comes_back",
         "the simulator is a later feature",
     ),
     rest(

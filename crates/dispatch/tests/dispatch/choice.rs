@@ -76,9 +76,7 @@ async fn latency_finds_the_fastest_and_leaves_the_slowest() {
         assert_eq!(got.reason, Reason::Fastest);
     }
     let calls = fakes.each_ref().map(|fake| fake.calls());
-    // Two of three are drawn, so that the fastest is among them twice in three times, and the slowest never wins.
-    assert!((170..230).contains(&calls[0]), "{calls:?}");
-    assert!(calls[2] <= 3, "{calls:?}");
+    assert!(calls[0] > 290 && calls[1] > 0 && calls[2] > 0, "each is tried, and the fastest kept: {calls:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -23,9 +23,9 @@ async fn a_dead_upstream_is_left_alone_and_found_out_when_it_recovers() {
         assert_eq!(rig.ask(&plain()).await.expect("served").upstream, "b");
         sleep(100 * MS).await;
     }
-    assert!(a.calls() < 20, "probes only: {}", a.calls());
+    assert!(a.calls() < 25, "a call every two seconds: {}", a.calls());
     a.recovers();
-    sleep(19 * S).await;
+    sleep(3 * S).await;
     assert_eq!(rig.ask(&plain()).await.expect("served").upstream, "a");
     assert_eq!(rig.breaker("a"), BreakerState::Closed);
 }
@@ -72,7 +72,8 @@ async fn a_probe_that_proves_nothing_makes_room_for_the_next() {
         a.next([script]);
         // Also the client that leaves amid the probe.
         let _answer = timeout(S, rig.ask(&plain())).await;
-        advance(2 * MS).await;
+        // Longer than whoever asks to be left alone for a moment is.
+        advance(200 * MS).await;
         assert_eq!(a.calls(), 6);
         assert_eq!(rig.ask(&plain()).await.expect("served").upstream, "a");
         assert_eq!(rig.breaker("a"), BreakerState::Closed);
@@ -147,7 +148,7 @@ async fn a_single_upstream_that_hangs_is_found_out_although_every_call_runs_into
     rig.ask(&plain()).await.expect("served");
     advance(MS).await;
     a.always(vec![Step::Hang]);
-    for _ in 0..5 {
+    for _ in 0..3 {
         assert_eq!(rig.breaker("a"), BreakerState::Closed);
         let refused = rig.ask(&plain()).await.expect_err("no answer");
         let RouterError::Failed { error, attempts: 1, .. } = refused else { panic!("{refused}") };
@@ -188,8 +189,9 @@ async fn a_cold_upstream_that_times_out_is_not_broken() {
         };
         let ask = async {
             for _ in 0..5 {
+                let attempts = if rig.breaker("a") == BreakerState::Open { 1 } else { 2 };
                 let got = rig.ask(&streaming()).await.expect("served");
-                assert_eq!((got.upstream.as_str(), got.attempts), ("b", 2));
+                assert_eq!((got.upstream.as_str(), got.attempts), ("b", attempts));
             }
         };
         tokio::select! {

@@ -23,14 +23,18 @@ async fn no_more_calls_than_there_is_room_for() {
     let (rig, a) = narrow(10);
     let request = plain();
     let answers = join_all((0..50).map(|_| rig.ask(&request))).await;
-    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 10);
-    assert!(
-        answers
-            .iter()
-            .filter_map(|answer| answer.as_ref().err())
-            .all(|refused| matches!(refused, RouterError::NoUpstream { retry_after } if *retry_after == S))
-    );
+    assert!(answers.iter().all(Result::is_ok), "whoever finds no room is held until there is some");
     assert_eq!(a.most_live(), 10);
+    // Nobody is held for ever.
+    a.always(vec![Step::Head(Quota::default()), frame(FrameKind::Content), Step::Wait(3600 * S)]);
+    let mut streams = Vec::new();
+    for _ in 0..10 {
+        streams.push(rig.call(&streaming()).await.expect("served"));
+    }
+    let start = Instant::now();
+    let refused = rig.ask(&request).await.expect_err("full");
+    assert!(matches!(refused, RouterError::NoUpstream { retry_after } if retry_after == S), "{refused}");
+    assert!((28 * S..=30 * S).contains(&start.elapsed()), "{:?}", start.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

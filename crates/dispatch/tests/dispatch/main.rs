@@ -24,6 +24,8 @@ mod limits;
 #[cfg(test)]
 mod poison;
 #[cfg(test)]
+mod records;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod reload;

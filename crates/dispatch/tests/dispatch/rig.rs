@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use dispatch::{AttemptEnded, Caller, Event, Observer, RequestEnded, Route, Router, Served, Table};
+use dispatch::{AttemptEnded, Caller, Event, Observer, Recorder, RequestEnded, Route, Router, Served, Table};
 use futures_util::{StreamExt, future::BoxFuture};
 use parking_lot::Mutex;
 use provider::{
@@ -73,6 +73,9 @@ pub(crate) fn upstream(id: &str, fake: &Arc<Fake>) -> Wired {
         features: Features { tools: true, images: true, json_schema: true },
         context_tokens: None,
         max_in_flight: 1_000,
+        default_max_tokens: None,
+        worker_slots: None,
+        limits: router::Limits::default(),
         timeouts: Timeouts { first_token: 5 * S, gap: 3 * S },
         capacity_poll: S,
     };
@@ -122,8 +125,13 @@ pub(crate) fn table(upstreams: Vec<Wired>, model: ModelSpec) -> Table {
 
 impl Rig {
     pub(crate) fn new(table: Table, fakes: &[&Arc<Fake>]) -> Self {
+        Self::recorded(table, fakes, None)
+    }
+
+    /// The same, with a recorder.
+    pub(crate) fn recorded(table: Table, fakes: &[&Arc<Fake>], recorder: Option<Arc<dyn Recorder>>) -> Self {
         let log = Arc::new(Log::default());
-        let router = Router::new(table, log.clone(), 7);
+        let router = Router::recorded(table, log.clone(), recorder, 7);
         Self { router, log, fakes: fakes.iter().copied().cloned().collect(), next_id: AtomicU32::default() }
     }
 

@@ -17,16 +17,23 @@ use crate::{
     facts::Facts,
     request::{Action, Attempt, RequestState, Start},
     table::Model,
-    upstream::Upstream,
+    upstream::{Ask, Upstream},
 };
 
-/// The random wait before repeat n is drawn from (0, min(2 s · 2ⁿ, 10 s)).
-const BASE_WAIT: Duration = Duration::from_secs(2);
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// The random wait before repeat n is drawn from (0, min(0.1 s · 2ⁿ, 0.3 s)): longer ones only make a request late whose
+/// upstream is back, and what keeps repeats from multiplying load is the budget.
+const BASE_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_millis(300);
+/// How long a request is held for a target that is worth a call, and how often that is looked at.
+const LONGEST_HOLD: Duration = Duration::from_secs(30);
+const HOLD_STEP: std::ops::Range<f64> = 0.1..0.2;
+const HOLD_SLOWS_S: f64 = 2.0;
+/// Most requests of a model that are held.
+const MOST_HELD: u32 = 4096;
 /// Most repeats of a request that every target has failed.
 const MAX_REPEATS: u32 = 2;
-/// Longest wait for an upstream that is parked or broken.
-const LONGEST_STANDBY: Duration = Duration::from_secs(5);
+/// Longest wait for an upstream that is parked or broken, somewhat longer than a breaker's longest pause.
+const LONGEST_STANDBY: Duration = Duration::from_secs(10);
 /// Less time than this left, and an attempt is not worth its price.
 const LEAST_TIME: Duration = Duration::from_secs(1);
 /// What a token of a whole answer may take; slower than any useful upstream.
@@ -41,14 +48,18 @@ const POISON_ADVICE: &str =
 impl Engine {
     /// A request arrives.
     pub fn arrived(&mut self, request: &mut RequestState, now: Time, rng: &mut dyn Rng) -> Action {
+        request.arrived = now;
         self.model(&request.model).budget.deposit();
-        self.next(request, false, now, rng)
+        let action = self.next(request, false, now, rng);
+        self.model(&request.model).arrived(now);
+        action
     }
 
     /// The wait of [`Action::Wait`] is over.
     pub fn timer(&mut self, request: &mut RequestState, now: Time, rng: &mut dyn Rng) -> Action {
-        request.repeats += 1;
-        self.next(request, true, now, rng)
+        let was_held = self.release(request);
+        request.repeats += u32::from(!was_held);
+        self.next(request, !was_held || request.attempts() > 0, now, rng)
     }
 
     /// An attempt failed before content came.
@@ -78,7 +89,7 @@ impl Engine {
 
     /// Decides what comes next. Targets that were asked before are asked again only with `repeats`.
     fn next(&mut self, request: &mut RequestState, repeats: bool, now: Time, rng: &mut dyn Rng) -> Action {
-        let none = match self.decide(request, repeats, now, rng) {
+        let none = match self.decide(request, repeats, now) {
             Ok(attempt) => {
                 let is_fresh = |target: usize| request.history.is_fresh(target);
                 let has_others = self.decision.candidates.iter().any(|candidate| is_fresh(candidate.target));
@@ -87,6 +98,9 @@ impl Engine {
             }
             Err(none) => none,
         };
+        if let Some(until) = self.hold(request, none, now, rng) {
+            return Action::Wait { until };
+        }
         match self.standby(request, none, now, rng) {
             Some(until) => Action::Wait { until },
             None => Action::GiveUp(self.give_up(request, none, now, rng)),
@@ -107,10 +121,11 @@ impl Engine {
             return None;
         }
         let upstream = &request.model.targets()[target];
-        if self.state(upstream).blocked(&upstream.spec, now).is_some() {
+        let ask = Ask::new(request.facts.prompt_tokens, request.facts.max_tokens, 0.0, request.facts.choices, 0.0);
+        if self.state(upstream).blocked(&upstream.spec, true, &ask, now).is_some() {
             return None;
         }
-        let attempt = self.begin(request, target, Role::Retry, reason, now);
+        let attempt = self.begin(request, target, (Role::Retry, reason), &ask, now);
         let has_others = request.history.has_fresh();
         // What was refused would be refused again, on any connection.
         let adjustment = request.history.adjusted(target).cloned().unwrap_or(adjustment);
@@ -126,13 +141,14 @@ impl Engine {
             NoCandidate::Repeatable
             | NoCandidate::Exhausted
             | NoCandidate::Full
+            | NoCandidate::Late
             | NoCandidate::Unsupported(_)
             | NoCandidate::ContextOverflow(_) => return None,
         };
         let longest = BASE_WAIT.saturating_mul(1 << repeats.min(8)).min(LONGEST_WAIT);
         let drawn = now + longest.mul_f64(rng.random_range(0.0..1.0));
         let until = free_at.max(drawn);
-        if free_at > now + LONGEST_STANDBY || until + LEAST_TIME > request.deadline {
+        if free_at > now + longest_standby(request) || until + LEAST_TIME > request.deadline {
             return None;
         }
         self.model(&request.model).budget.withdraw(now).then_some(until)
@@ -141,7 +157,7 @@ impl Engine {
     /// Nobody serves the request. Returns what to tell the client.
     fn give_up(&mut self, request: &mut RequestState, none: NoCandidate, now: Time, rng: &mut dyn Rng) -> RouterError {
         // What some refused, others that are blocked for now may serve later.
-        let is_open = matches!(none, NoCandidate::Blocked(_) | NoCandidate::Full);
+        let is_open = matches!(none, NoCandidate::Blocked(_) | NoCandidate::Full | NoCandidate::Late);
         let worst = request.worst.take().map(|error| *error);
         let worst =
             worst.filter(|error| !is_open || !error.kind.is_refusal() || error.kind == ErrorKind::InvalidRequest);
@@ -150,7 +166,7 @@ impl Engine {
         self.settle_debit(request, is_refused);
         let wait = match none {
             NoCandidate::Blocked(until) => Some((until - now).max(Duration::from_secs(1))),
-            NoCandidate::Full => Some(FULL_PAUSE),
+            NoCandidate::Full | NoCandidate::Late => Some(FULL_PAUSE),
             NoCandidate::Repeatable
             | NoCandidate::Exhausted
             | NoCandidate::Unsupported(_)
@@ -162,15 +178,19 @@ impl Engine {
             } else if is_upstreams_own(error.kind) {
                 error.message = format!("all upstreams of this model failed; the last one said: {}", error.message);
             }
-            let retry_after = wait.or(error.retry_after);
+            // Who is refused for want of room is told when to come again, even if nobody said.
+            let has_no_room = matches!(error.kind, ErrorKind::RateLimited | ErrorKind::Overloaded);
+            let retry_after = wait.or(error.retry_after).or(has_no_room.then_some(FULL_PAUSE));
             return RouterError::Failed { error, attempts: request.attempts(), retry_after };
         }
         match none {
             NoCandidate::Unsupported(what) => RouterError::Unsupported { what },
             NoCandidate::ContextOverflow(context_tokens) => RouterError::ContextOverflow { context_tokens },
-            NoCandidate::Repeatable | NoCandidate::Blocked(_) | NoCandidate::Full | NoCandidate::Exhausted => {
-                RouterError::NoUpstream { retry_after: wait.unwrap_or(Duration::from_secs(1)) }
-            }
+            NoCandidate::Repeatable
+            | NoCandidate::Blocked(_)
+            | NoCandidate::Full
+            | NoCandidate::Late
+            | NoCandidate::Exhausted => RouterError::NoUpstream { retry_after: wait.unwrap_or(Duration::from_secs(1)) },
         }
     }
 
@@ -206,7 +226,51 @@ impl Engine {
             && !self.state(upstream).succeeded_since(attempt.started)
     }
 
-    fn model(&mut self, model: &Model) -> &mut ModelState {
+    /// Until when to hold a request that no target is worth a call for at this moment; `None` if it is not to be held.
+    fn hold(&mut self, request: &mut RequestState, none: NoCandidate, now: Time, rng: &mut dyn Rng) -> Option<Time> {
+        if !request.model.spec.strategy.strategy().looks_ahead() || request.history.named().is_some() {
+            return None;
+        }
+        let free_at = match none {
+            NoCandidate::Late | NoCandidate::Full => now,
+            NoCandidate::Blocked(until) if until <= now + longest_standby(request) => until,
+            NoCandidate::Blocked(_)
+            | NoCandidate::Repeatable
+            | NoCandidate::Exhausted
+            | NoCandidate::Unsupported(_)
+            | NoCandidate::ContextOverflow(_) => return None,
+        };
+        // Newer ones first: they may still be in time, or are missed least.
+        let age = (now - request.arrived).as_secs_f64();
+        let step = now + Duration::from_secs_f64(rng.random_range(HOLD_STEP) * (1.0 + age / HOLD_SLOWS_S));
+        let until = if free_at > now { free_at.min(step) } else { step };
+        let patience = (request.arrived + LONGEST_HOLD).min(request.deadline);
+        let known = self.models.of(&request.model.key, || ModelState::new(&request.model));
+        if free_at.max(until) + LEAST_TIME > patience || known.held >= MOST_HELD {
+            return None;
+        }
+        // To go on to an upstream that was not asked yet is free. A repeat is one however long it is held.
+        if !request.history.has_fresh() && request.attempts() > request.paid {
+            if !known.budget.withdraw(now) {
+                return None;
+            }
+            request.paid = request.attempts();
+        }
+        known.held += 1;
+        request.is_held = true;
+        Some(until)
+    }
+
+    /// The request is held no more. Returns whether it was.
+    pub(super) fn release(&mut self, request: &mut RequestState) -> bool {
+        let was_held = std::mem::take(&mut request.is_held);
+        if was_held {
+            self.model(&request.model).held -= 1;
+        }
+        was_held
+    }
+
+    pub(super) fn model(&mut self, model: &Model) -> &mut ModelState {
         self.models.of(&model.key, || ModelState::new(model))
     }
 }
@@ -230,6 +294,11 @@ fn patience(upstream: &Upstream, facts: &Facts) -> Duration {
     // The first byte of a whole answer is its last: a long one takes its time.
     let tokens = facts.max_tokens.unwrap_or(LONGEST_ANSWER_TOKENS).min(LONGEST_ANSWER_TOKENS);
     first_token + SLOWEST_TOKEN.saturating_mul(u32::try_from(tokens).unwrap_or(u32::MAX))
+}
+
+/// How long to wait for targets that are known to take no calls: not for long where several calls have failed already.
+fn longest_standby(request: &RequestState) -> Duration {
+    if request.attempts() < 2 { LONGEST_STANDBY } else { LONGEST_STANDBY / 5 }
 }
 
 /// Whether a failure is nothing that the client could mend.

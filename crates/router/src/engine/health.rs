@@ -5,8 +5,9 @@ use rand::Rng;
 
 use super::Engine;
 use crate::{
+    facts::Facts,
     request::{Attempt, RequestState, Suspicion},
-    upstream::{Doubtful, Failed, Origin},
+    upstream::{Doubtful, Origin},
 };
 
 /// One failure may be chance: a worker that dies, say. So many, all while other requests went well, are not.
@@ -15,24 +16,30 @@ const CONVINCING: usize = 2;
 impl Engine {
     /// Content came: the answer is committed to the attempt. `quota` is what the upstream said of our allowance.
     pub fn first_token(&mut self, request: &mut RequestState, quota: Quota, now: Time, rng: &mut dyn Rng) {
-        let Some(attempt) = &mut request.attempt else { return };
-        let is_probe = std::mem::take(&mut attempt.is_probe);
-        let Attempt { target, started, .. } = *attempt;
+        let Some(Attempt { target, started, .. }) = request.attempt else { return };
+        let (origin, stream) = (request.origin(started), request.facts.stream);
+        let Some(call) = &mut request.call else { return };
         let upstream = &request.model.targets()[target];
-        let state = self.state(upstream);
-        state.first_token(&upstream.spec, request.origin(started), request.facts.stream, is_probe, now);
-        state.record_quota(quota, now);
+        self.state(upstream).first_token(&upstream.spec, (call, origin), (quota, stream), now);
         request.is_committed = true;
+        if let Some(slo) = request.model.spec.slo_first_token.filter(|_| stream) {
+            self.model(&request.model).answered(now - request.arrived > slo);
+        }
         self.suspect(request, now, rng);
     }
 
-    /// The answer is complete.
-    pub fn served(&mut self, request: &mut RequestState, now: Time) {
-        let Some(Attempt { target, started, .. }) = request.attempt.take() else { return };
+    /// The answer is complete; it had so many tokens, if that is known.
+    pub fn served(&mut self, request: &mut RequestState, completion_tokens: Option<u64>, now: Time) {
+        let Some((Attempt { target, started, .. }, call)) = request.attempt.take().zip(request.call.take()) else {
+            return;
+        };
         let upstream = &request.model.targets()[target];
-        let state = self.state(upstream);
-        state.succeeded(request.origin(started), now);
-        state.end(&upstream.spec, now);
+        let said = (completion_tokens, request.facts.stream);
+        self.state(upstream).succeeded(&upstream.spec, (&call, request.origin(started)), said, now);
+        if let Some(tokens) = completion_tokens {
+            let Facts { prompt_tokens, choices, .. } = request.facts;
+            self.model(&request.model).lengths.record(prompt_tokens, tokens / choices.max(1));
+        }
     }
 
     /// The answer failed after content had come: the request is over.
@@ -42,11 +49,10 @@ impl Engine {
 
     /// Nobody waits for the answer any more: that says nothing about the upstream.
     pub fn left(&mut self, request: &mut RequestState, now: Time) {
-        let Some(Attempt { target, is_probe, .. }) = request.attempt.take() else { return };
+        self.release(request);
+        let Some((Attempt { target, .. }, mut call)) = request.attempt.take().zip(request.call.take()) else { return };
         let upstream = &request.model.targets()[target];
-        let state = self.state(upstream);
-        state.released(is_probe);
-        state.end(&upstream.spec, now);
+        self.state(upstream).released(&upstream.spec, &mut call, now);
     }
 
     /// Whether the attempt's upstream has failed in a way about which the next success decides: then it matters whose that is.
@@ -72,11 +78,11 @@ impl Engine {
         now: Time,
         rng: &mut dyn Rng,
     ) -> Option<Attempt> {
-        let attempt = request.attempt.take()?;
-        let Attempt { target, started, is_probe, .. } = attempt;
+        let (attempt, mut call) = request.attempt.take().zip(request.call.take())?;
+        let Attempt { target, started, .. } = attempt;
         let origin = request.origin(started);
         let upstream = &request.model.targets()[target];
-        let stream = request.facts.stream;
+        let is_probe = call.is_probe;
         let state = self.state(upstream);
         let is_cold = error.kind == ErrorKind::Timeout(Phase::FirstToken) && state.is_cold(now);
         // A probe is believed at once: its upstream was in doubt already, and others wait for what it finds.
@@ -85,27 +91,26 @@ impl Engine {
         let is_ours = error.kind == ErrorKind::NoMemory;
         // What is repeated at once says something only by how the repeat ends.
         if error.again.is_some() || is_cold || is_ours {
-            state.released(is_probe);
+            state.released(&upstream.spec, &mut call, now);
         } else if is_doubtful && request.is_committed {
             // The request is over with this.
-            state.suspected(&Doubtful { origin, at: now, is_amid: true, stream }, now, rng);
+            state.suspected(&Doubtful { origin, at: now, is_amid: true }, now, rng);
+            state.released(&upstream.spec, &mut call, now);
         } else if is_doubtful {
-            state.noted(origin.by, now);
+            state.noted(&upstream.spec, &mut call, origin.by, now);
             request.suspicions.push(Suspicion { target, began: started, at: now });
         } else {
-            state.failed(&Failed { error, origin, is_probe, stream }, now, rng);
+            state.failed(&upstream.spec, (&mut call, origin), error, now, rng);
             request.failed_otherwise |= !error.kind.is_refusal();
         }
-        state.end(&upstream.spec, now);
         Some(attempt)
     }
 
     /// Each upstream that failed in a way that may have been the request's fault is suspected.
     fn suspect(&mut self, request: &mut RequestState, now: Time, rng: &mut dyn Rng) {
-        let stream = request.facts.stream;
         for Suspicion { target, began, at } in std::mem::take(&mut request.suspicions) {
             let origin = Origin { by: request.fingerprint, began };
-            let failure = Doubtful { origin, at, is_amid: false, stream };
+            let failure = Doubtful { origin, at, is_amid: false };
             self.state(&request.model.targets()[target]).suspected(&failure, now, rng);
         }
     }

@@ -1,36 +1,23 @@
-//! The lowest predicted wait: time to the first token, weighted by the calls in flight, best of two drawn at random.
+//! The lowest predicted time: to the first token of a stream, to the end of a whole answer.
 //!
-//! Two choices instead of the minimum over all: with many routers or stale figures, everyone choosing the same best target
-//! makes it the worst. A target that was never tried counts as fastest, which is how it gets tried, but by one call: until that
-//! is answered, it counts as any other.
+//! The prediction counts the work that waits at a target, so that requests that come together do not all go to the same one.
 
-use std::time::Duration;
-
-use rand::{Rng, RngExt};
-
-use super::Strategy;
-use crate::{candidate::Candidate, decision::Reason};
+use super::{Scale, Strategy, rank_by};
+use crate::{candidate::Candidate, decision::Reason, knowledge::score::Weights};
 
 pub(super) struct Latency;
 
-/// What an untried target with calls in flight is expected to take.
-const GUESS: Duration = Duration::from_secs(1);
-
-pub(super) fn wait(candidate: &Candidate) -> Duration {
-    let untried = if candidate.in_flight == 0 { Duration::ZERO } else { GUESS };
-    candidate.first_token.unwrap_or(untried).saturating_mul(candidate.in_flight + 1)
-}
+/// Times that differ by no more than this are about the same.
+const ABOUT: f64 = 1.1;
+const ABOUT_LEAST: f64 = 0.005;
 
 impl Strategy for Latency {
-    fn rank(&self, candidates: &mut [Candidate], rng: &mut dyn Rng) {
-        candidates.sort_by_key(wait);
-        if candidates.len() < 3 {
-            return;
-        }
-        // The better of two distinct random candidates is, in sorted order, the one drawn first.
-        let one = rng.random_range(0..candidates.len());
-        let other = (one + rng.random_range(1..candidates.len())) % candidates.len();
-        candidates[..=one.min(other)].rotate_right(1);
+    fn rank(&self, candidates: &mut [Candidate], scale: &Scale) {
+        rank_by(Weights::LATENCY, candidates, scale, |_| 0.0, |_| 0.0);
+        // Of those that are about as fast, the one with the fewest calls: a prediction knows nothing of a queue that is not ours.
+        let Some(best) = candidates.first().map(|candidate| candidate.time) else { return };
+        let equals = candidates.iter().take_while(|candidate| candidate.time <= best * ABOUT + ABOUT_LEAST).count();
+        candidates[..equals].sort_by_key(|candidate| candidate.in_flight);
     }
 
     fn reason(&self) -> Reason {

@@ -3,21 +3,26 @@
 
 use std::time::Duration;
 
-use provider::{Capacity, Error, ErrorKind, Quota, Time};
+use provider::{Capacity, Error, ErrorKind, Phase, Quota, Time};
 use rand::Rng;
 
-use super::{Blocked, Snapshot, Status, UpstreamSpec};
+use super::{
+    Ask, Blocked, BreakerState, Snapshot, Status, UpstreamSpec,
+    supply::{Claimed, Outlook, Supply},
+};
 use crate::{
-    breaker::{Admission, Breaker},
     doubt::Doubt,
-    load::PeakEwma,
+    knowledge::{
+        breaker::{Breaker, Kind, State as Standing},
+        park::Park,
+        ramp::Admission,
+    },
     workers::Workers,
 };
 
-/// How long to stay away after a refusal that did not say.
-const QUOTA_PAUSE: Duration = Duration::from_secs(10);
-const OVERLOAD_PAUSE: Duration = Duration::from_secs(1);
-/// Longest stay away: a quota that resets tomorrow is looked at again in a minute, at the price of one refusal.
+/// When an upstream is looked at again whose probe is under way.
+const PROBE_PAUSE: Duration = Duration::from_millis(200);
+/// A quota that resets tomorrow is looked at again in a minute, at the price of one refusal.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// How often refusals are news.
 const REFUSAL_NEWS_PAUSE: Duration = Duration::from_mins(1);
@@ -25,18 +30,21 @@ const REFUSAL_NEWS_PAUSE: Duration = Duration::from_mins(1);
 const QUOTA_MEMORY: Duration = Duration::from_mins(1);
 
 /// What is known of an upstream; survives a change of its configuration.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct State {
     breaker: Breaker,
     /// Failures that may be the fault of the requests that met them.
     doubt: Doubt,
     /// The same of failures amid an answer, about which only complete answers decide.
     doubt_amid: Doubt,
-    streamed: PeakEwma,
-    whole: PeakEwma,
+    park: Park,
+    /// Its headers said that our allowance is used up until then.
+    spent_until: Option<Time>,
+    supply: Supply,
     in_flight: u32,
-    parked_until: Option<Time>,
     last_success: Option<Time>,
+    /// When a call failed last since one went well.
+    failed_at: Option<Time>,
     refusal_told_at: Option<Time>,
     quota: Option<(Quota, Time)>,
     workers: Workers,
@@ -51,6 +59,17 @@ pub(crate) struct Origin {
     pub(crate) began: Time,
 }
 
+/// A call that was let in, until it is over.
+#[derive(Debug)]
+pub(crate) struct Call {
+    /// Whether it is a half-open breaker's probe that has shown nothing yet.
+    pub(crate) is_probe: bool,
+    /// Whether it finds out if the upstream still asks to be left alone.
+    finds_out: bool,
+    claimed: Claimed,
+    answered: Option<Time>,
+}
+
 /// A failure that may be the fault of the request that met it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Doubtful {
@@ -59,48 +78,104 @@ pub(crate) struct Doubtful {
     pub(crate) at: Time,
     /// Whether content had come.
     pub(crate) is_amid: bool,
-    pub(crate) stream: bool,
-}
-
-/// A call that failed.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Failed<'a> {
-    pub(crate) error: &'a Error,
-    pub(crate) origin: Origin,
-    /// Whether it was a half-open breaker's probe.
-    pub(crate) is_probe: bool,
-    pub(crate) stream: bool,
 }
 
 impl State {
-    /// What is known now. `stream` chooses between the times of streamed and whole answers.
-    pub(crate) fn snapshot(&self, spec: &UpstreamSpec, stream: bool, now: Time) -> Snapshot {
-        let load = if stream { &self.streamed } else { &self.whole };
-        Snapshot {
-            in_flight: self.in_flight,
-            first_token: load.get(now),
-            stream_first_token: self.streamed.get(now),
-            is_ready: self.workers.is_ready(now),
-            blocked: self.blocked(spec, now),
+    pub(crate) fn new(spec: &UpstreamSpec) -> Self {
+        Self {
+            breaker: Breaker::default(),
+            doubt: Doubt::default(),
+            doubt_amid: Doubt::default(),
+            park: Park::default(),
+            spent_until: None,
+            supply: Supply::new(spec.limits),
+            in_flight: 0,
+            last_success: None,
+            failed_at: None,
+            refusal_told_at: None,
+            quota: None,
+            workers: Workers::default(),
         }
     }
 
-    /// Why no call can start now.
-    pub(crate) fn blocked(&self, spec: &UpstreamSpec, now: Time) -> Option<Blocked> {
-        let parked = self.parked_until.filter(|until| *until > now);
-        match (self.breaker.admits(now), parked) {
-            (Admission::NotBefore(broken), Some(parked)) if parked > broken => Some(Blocked::Parked(parked)),
-            (Admission::NotBefore(until), _) => Some(Blocked::Broken(until)),
-            (Admission::Yes | Admission::Probe, Some(until)) => Some(Blocked::Parked(until)),
-            (Admission::Yes | Admission::Probe, None) => {
-                (self.in_flight >= spec.max_in_flight).then_some(Blocked::Full)
-            }
+    /// What can be taken of it.
+    pub(crate) fn supply(&self) -> &Supply {
+        &self.supply
+    }
+
+    /// What would become of a request now.
+    pub(crate) fn outlook(&self, spec: &UpstreamSpec, ask: &Ask, limit: Option<Duration>, now: Time) -> Outlook {
+        self.supply.outlook(spec, self.in_flight, ask, limit, now)
+    }
+
+    /// What a failure counts as in seconds, so that an upstream that fails fast does not look fast.
+    pub(crate) fn penalty_s(&self, now: Time) -> f64 {
+        const PENALTY_S: f64 = 5.0;
+        const FADING_S: f64 = 10.0;
+        self.failed_at.map_or(0.0, |at| PENALTY_S * (-(now - at).as_secs_f64() / FADING_S).exp())
+    }
+
+    /// A request could go to it. Returns nothing until one does.
+    pub(crate) fn passed(&mut self, spec: &UpstreamSpec, chosen_late: (bool, bool), now: Time) {
+        self.supply.passed(spec, self.in_flight, chosen_late, now);
+    }
+
+    /// Calls in flight.
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.in_flight
+    }
+
+    /// What is known now. `stream` chooses between the times of streamed and whole answers.
+    pub(crate) fn snapshot(&self, spec: &UpstreamSpec, stream: bool, ask: &Ask, now: Time) -> Snapshot {
+        let outlook = self.outlook(spec, ask, None, now);
+        let known = |time: Duration| self.supply.has_answered().then_some(time);
+        Snapshot {
+            in_flight: self.in_flight,
+            first_token: known(if stream { outlook.first_token } else { outlook.end }),
+            stream_first_token: known(outlook.first_token),
+            is_ready: outlook.is_cold.map(|is_cold| !is_cold),
+            blocked: self.blocked(spec, true, ask, now),
+        }
+    }
+
+    /// Why no call can start now. `is_alone` says that nobody else could serve the request.
+    pub(crate) fn blocked(&self, spec: &UpstreamSpec, is_alone: bool, ask: &Ask, now: Time) -> Option<Blocked> {
+        self.closed(now).or_else(|| match self.supply.room(spec, self.in_flight, is_alone, ask, now) {
+            Admission::Now => None,
+            // It has just come back, and is given more with every answer.
+            Admission::At(at) => Some(Blocked::Broken(at)),
+            Admission::Full => Some(Blocked::Full),
+        })
+    }
+
+    /// Why it takes no calls, however few it has.
+    fn closed(&self, now: Time) -> Option<Blocked> {
+        let broken = match self.breaker.state(now) {
+            Standing::Open(until) => Some(until),
+            Standing::Closed | Standing::HalfOpen if self.breaker.admits(now) => None,
+            Standing::Closed | Standing::HalfOpen => Some(now + PROBE_PAUSE),
+        };
+        let spent = self.spent_until.filter(|until| *until > now);
+        match (broken, self.park.until(now).max(spent)) {
+            (Some(broken), Some(parked)) if parked > broken => Some(Blocked::Parked(parked)),
+            (Some(until), _) => Some(Blocked::Broken(until)),
+            (None, Some(until)) => Some(Blocked::Parked(until)),
+            (None, None) => None,
         }
     }
 
     /// Whether it takes calls, full or not.
-    pub(crate) fn takes_calls(&self, spec: &UpstreamSpec, now: Time) -> bool {
-        self.blocked(spec, now).is_none_or(|blocked| blocked == Blocked::Full)
+    pub(crate) fn takes_calls(&self, now: Time) -> bool {
+        self.closed(now).is_none()
+    }
+
+    /// Where its breaker stands.
+    pub(crate) fn breaker(&self, now: Time) -> BreakerState {
+        match self.breaker.state(now) {
+            Standing::Closed => BreakerState::Closed,
+            Standing::HalfOpen => BreakerState::HalfOpen,
+            Standing::Open(_) => BreakerState::Open,
+        }
     }
 
     /// What operators want to know.
@@ -108,7 +183,7 @@ impl State {
         self.count_workers(spec, now);
         Status {
             in_flight: self.in_flight,
-            breaker: self.breaker.state(now),
+            breaker: self.breaker(now),
             capacity: self.workers.capacity(now),
             quota: self.quota.filter(|(_, at)| now - *at <= QUOTA_MEMORY).map(|(quota, _)| quota),
             worker_time: spec.gpu_rate().map(|_| self.workers.time()),
@@ -117,7 +192,7 @@ impl State {
 
     /// Whether no worker is ready, one that still loads its model included; false if that is unknown.
     pub(crate) fn is_cold(&self, now: Time) -> bool {
-        self.workers.is_cold(now)
+        self.supply.is_cold(now) == Some(true)
     }
 
     /// Counts the worker time until now. To be called before anything changes that the sum depends on.
@@ -136,81 +211,136 @@ impl State {
     /// Records what it said of its workers.
     pub(crate) fn record_capacity(&mut self, spec: &UpstreamSpec, capacity: Capacity, now: Time) {
         self.count_workers(spec, now);
+        if self.supply.was_unknown(spec, now) {
+            self.breaker.may_be_back(now);
+        }
         self.workers.record(capacity, spec.capacity_poll, now);
+        self.supply.record_capacity(spec, self.in_flight, capacity, now);
     }
 
-    /// A call begins that is not blocked. Returns whether it is a half-open breaker's probe.
-    pub(crate) fn begin(&mut self, spec: &UpstreamSpec, now: Time) -> bool {
+    /// A call begins that is not blocked.
+    pub(crate) fn begin(&mut self, spec: &UpstreamSpec, ask: &Ask, now: Time) -> Call {
         self.count_workers(spec, now);
+        let claimed = self.supply.begin(spec, self.in_flight, ask, now);
         self.in_flight += 1;
-        self.breaker.begin()
+        Call { is_probe: self.breaker.begin(), finds_out: self.park.begin(), claimed, answered: None }
     }
 
     /// The first token came. That is all that a probe is to find out: the rest of a long answer would keep others waiting.
-    pub(crate) fn first_token(&mut self, spec: &UpstreamSpec, origin: Origin, stream: bool, is_probe: bool, now: Time) {
-        let load = if stream { &mut self.streamed } else { &mut self.whole };
-        load.record(now - origin.began, now);
-        self.last_success = Some(now);
+    pub(crate) fn first_token(
+        &mut self,
+        spec: &UpstreamSpec,
+        (call, origin): (&mut Call, Origin),
+        (quota, stream): (Quota, bool),
+        now: Time,
+    ) {
+        (self.last_success, self.failed_at) = (Some(now), None);
         self.doubt.went_well(origin.by, origin.began);
         self.count_workers(spec, now);
         self.workers.answered(now);
-        if is_probe {
-            self.breaker.succeeded(true, now);
+        self.park.taken(now);
+        call.finds_out = false;
+        call.answered = Some(now);
+        self.supply.answered(spec, self.in_flight, &mut call.claimed, (quota, stream), now);
+        if self.breaker.answered(std::mem::take(&mut call.is_probe), now) {
+            self.supply.reopened();
         }
+        self.record_quota(quota, now);
     }
 
     /// It said what is left of our allowance. Where a call failed, its error says for how long to stay away.
-    pub(crate) fn record_quota(&mut self, quota: Quota, now: Time) {
+    fn record_quota(&mut self, quota: Quota, now: Time) {
         if quota == Quota::default() {
             return;
         }
         self.quota = Some((quota, now));
         if let Some(pause) = quota.exhausted_for {
-            self.park(pause, now);
+            self.spent_until = self.spent_until.max(Some(now + pause.min(LONGEST_PAUSE)));
         }
     }
 
     /// A call is over.
-    pub(crate) fn end(&mut self, spec: &UpstreamSpec, now: Time) {
+    fn end(&mut self, spec: &UpstreamSpec, now: Time) {
         self.count_workers(spec, now);
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
-    /// A call went well.
-    pub(crate) fn succeeded(&mut self, origin: Origin, now: Time) {
-        self.breaker.succeeded(false, now);
+    /// An answer is complete; it had so many tokens, if that is known.
+    pub(crate) fn succeeded(
+        &mut self,
+        spec: &UpstreamSpec,
+        (call, origin): (&Call, Origin),
+        (tokens, stream): (Option<u64>, bool),
+        now: Time,
+    ) {
+        self.breaker.completed();
         self.last_success = Some(now);
         self.doubt.went_well(origin.by, origin.began);
         self.doubt_amid.went_well(origin.by, origin.began);
+        let took = call.answered.map_or(Duration::ZERO, |at| now - at);
+        self.supply.completed(tokens, took, stream, now);
+        self.end(spec, now);
     }
 
     /// A call ended without saying anything about the upstream's health.
-    pub(crate) fn released(&mut self, is_probe: bool) {
-        self.breaker.released(is_probe);
+    pub(crate) fn released(&mut self, spec: &UpstreamSpec, call: &mut Call, now: Time) {
+        self.breaker.released(call.is_probe);
+        self.park.released(call.finds_out);
+        self.supply.ended(&mut call.claimed, false, now);
+        self.end(spec, now);
     }
 
     /// A call failed: health moves as the kind of error demands, and what the upstream asked for is honoured.
-    pub(crate) fn failed(&mut self, failed: &Failed<'_>, now: Time, rng: &mut dyn Rng) {
-        let Failed { error, origin: Origin { by, began }, is_probe, stream } = *failed;
-        if let Some(pause) = pause(error) {
-            self.park(pause, now);
+    pub(crate) fn failed(
+        &mut self,
+        spec: &UpstreamSpec,
+        (call, origin): (&mut Call, Origin),
+        error: &Error,
+        now: Time,
+        rng: &mut dyn Rng,
+    ) {
+        let Origin { by, began } = origin;
+        let is_refused = matches!(error.kind, ErrorKind::RateLimited | ErrorKind::Overloaded);
+        let bucket = match error.kind {
+            ErrorKind::RateLimited => self.supply.refused(&mut call.claimed, Quota::default(), now),
+            _ => None,
+        };
+        let asked = error.retry_after.filter(|_| !error.kind.is_refusal() && error.kind != ErrorKind::NoMemory);
+        if is_refused || asked.is_some() {
+            self.park.refused(call.finds_out, asked, bucket, began, now);
+        } else {
+            self.park.released(call.finds_out);
         }
-        if !error.kind.counts_against_health() {
-            self.breaker.released(is_probe);
+        let counts = error.kind.counts_against_health();
+        self.supply.ended(&mut call.claimed, counts, now);
+        if !counts {
+            self.breaker.released(call.is_probe);
+            self.end(spec, now);
             return;
         }
-        let count = self.doubt.failed(by, began);
-        let load = if stream { &mut self.streamed } else { &mut self.whole };
-        load.penalise(now);
-        let at_once = matches!(error.kind, ErrorKind::Auth | ErrorKind::NotFound);
-        for _ in 0..count {
-            self.breaker.failed(is_probe, at_once, now, rng);
+        self.failed_at = Some(now);
+        let kind = match error.kind {
+            ErrorKind::Auth | ErrorKind::NotFound => Kind::Certain,
+            ErrorKind::Timeout(Phase::FirstToken) => {
+                Kind::TimedOut { is_overtaken: self.last_success.is_some_and(|at| at >= began) && !call.is_probe }
+            }
+            _ if call.answered.is_some() => Kind::BrokeOff,
+            _ => Kind::Failed,
+        };
+        for nth in 0..self.doubt.failed(by, began) {
+            // What was in doubt before is evidence of its own.
+            let began = if nth == 0 { began } else { now };
+            self.breaker.failed(kind, call.is_probe, began, now, rng);
         }
+        self.end(spec, now);
     }
 
     /// A call of the request `by` failed in a way that may be its own fault. What that means shows when the request is over.
-    pub(crate) fn noted(&mut self, by: Option<u64>, now: Time) {
+    pub(crate) fn noted(&mut self, spec: &UpstreamSpec, call: &mut Call, by: Option<u64>, now: Time) {
         self.doubt.note(by, now);
+        self.park.released(call.finds_out);
+        self.supply.ended(&mut call.claimed, false, now);
+        self.end(spec, now);
     }
 
     /// Whether there is a doubtful failure about which the next success decides.
@@ -220,19 +350,15 @@ impl State {
 
     /// A request is over, and this upstream failed a call of it in a way that may have been the request's own fault.
     pub(crate) fn suspected(&mut self, failure: &Doubtful, now: Time, rng: &mut dyn Rng) {
-        let Doubtful { origin: Origin { by, began }, at, is_amid, stream } = *failure;
+        let Doubtful { origin: Origin { by, began }, at, is_amid } = *failure;
         let doubt = if is_amid { &mut self.doubt_amid } else { &mut self.doubt };
         if doubt.has_served_another(by, at) {
             return;
         }
-        let count = doubt.suspect(by, began, now);
-        if count == 0 {
-            return;
-        }
-        let load = if stream { &mut self.streamed } else { &mut self.whole };
-        load.penalise(now);
-        for _ in 0..count {
-            self.breaker.failed(false, false, now, rng);
+        for nth in 0..doubt.suspect(by, began, now) {
+            let began = if nth == 0 { began } else { now };
+            let kind = if is_amid { Kind::BrokeOff } else { Kind::Failed };
+            self.breaker.failed(kind, false, began, now, rng);
         }
     }
 
@@ -253,30 +379,5 @@ impl State {
     /// Whether a request other than `by`, called at or after `since`, went well.
     pub(crate) fn has_served_another(&self, by: Option<u64>, since: Time) -> bool {
         self.doubt.has_served_another(by, since)
-    }
-
-    fn park(&mut self, pause: Duration, now: Time) {
-        self.parked_until = self.parked_until.max(Some(now + pause.min(LONGEST_PAUSE)));
-    }
-}
-
-/// How long to leave an upstream alone after a failure. A refusal of one request is no reason to, whatever its headers say.
-fn pause(error: &Error) -> Option<Duration> {
-    let asked = error.retry_after;
-    match error.kind {
-        ErrorKind::RateLimited => Some(asked.unwrap_or(QUOTA_PAUSE)),
-        ErrorKind::Overloaded => Some(asked.unwrap_or(OVERLOAD_PAUSE)),
-        ErrorKind::Auth
-        | ErrorKind::NotFound
-        | ErrorKind::Connect
-        | ErrorKind::Timeout(_)
-        | ErrorKind::Unavailable
-        | ErrorKind::Interrupted
-        | ErrorKind::Protocol => asked,
-        ErrorKind::InvalidRequest
-        | ErrorKind::ContextOverflow
-        | ErrorKind::Unsupported
-        | ErrorKind::Refused
-        | ErrorKind::NoMemory => None,
     }
 }

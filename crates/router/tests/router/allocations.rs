@@ -21,7 +21,7 @@ fn a_request_that_goes_well_allocates_nothing() {
             assert!(matches!(action, Action::Start(_)));
             hand.now += MS;
             hand.engine.first_token(&mut request, Quota::default(), hand.now, &mut hand.rng);
-            hand.engine.served(&mut request, hand.now);
+            hand.engine.served(&mut request, Some(40), hand.now);
         };
         (0..100).for_each(|_| serve());
         let counted = allocation_counter::measure(|| (0..100).for_each(|_| serve()));

@@ -2,7 +2,7 @@
 
 use proptest::{collection::vec, prelude::*, sample::select};
 use provider::ErrorKind;
-use router::{Action, StrategyName};
+use router::{Action, Decision, StrategyName};
 
 use crate::hand::{CHAT, Hand, MS, TIMEOUT, model, upstream};
 
@@ -40,12 +40,13 @@ proptest! {
             let mut request = hand.request("m");
             let mut rng = hand.rng.clone();
             let model = hand.model("m");
-            let mut explain = || hand.engine.explain(&model, &CHAT, None, hand.now, &mut rng.clone()).clone();
+            let mut explain = || hand.engine.explain(&model, &CHAT, None, hand.now).clone();
             let (explained, again) = (explain(), explain());
             prop_assert_eq!(&explained.candidates, &again.candidates);
             prop_assert_eq!(explained.candidates.len() + explained.excluded.len(), 3);
             let action = hand.engine.arrived(&mut request, hand.now, &mut rng);
-            prop_assert_eq!(&hand.engine.decision().candidates, &explained.candidates, "the record says the same");
+            let recorded = hand.engine.take_decision(Decision::default());
+            prop_assert_eq!(&recorded.candidates, &explained.candidates, "the record says the same");
             let start = match action {
                 Action::Start(start) => start,
                 other => {

@@ -55,8 +55,7 @@ fn deficits_go_on_by_the_targets_names() {
     }
     let deficits = |hand: &mut Hand| {
         let model = hand.model("m");
-        let mut rng = hand.rng.clone();
-        let decision = hand.engine.explain(&model, &crate::hand::CHAT, None, hand.now, &mut rng);
+        let decision = hand.engine.explain(&model, &crate::hand::CHAT, None, hand.now);
         let mut deficits: Vec<_> = decision.candidates.iter().map(|it| (it.target, it.deficit)).collect();
         deficits.sort_by_key(|(target, _)| *target);
         deficits.into_iter().map(|(_, deficit)| deficit).collect::<Vec<_>>()

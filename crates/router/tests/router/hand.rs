@@ -22,6 +22,9 @@ pub(crate) fn upstream(id: &str) -> UpstreamSpec {
         features: Features { tools: true, images: true, json_schema: true },
         context_tokens: None,
         max_in_flight: 1_000,
+        default_max_tokens: None,
+        worker_slots: None,
+        limits: router::Limits::default(),
         timeouts: Timeouts { first_token: 5 * S, gap: 3 * S },
         capacity_poll: S,
     }
@@ -111,7 +114,7 @@ impl Hand {
 
     pub(crate) fn serve(&mut self, mut request: RequestState) {
         self.engine.first_token(&mut request, Quota::default(), self.now, &mut self.rng);
-        self.engine.served(&mut request, self.now);
+        self.engine.served(&mut request, Some(40), self.now);
     }
 
     pub(crate) fn pass(&mut self, time: Duration) {

@@ -11,4 +11,8 @@ mod groups;
 #[cfg(test)]
 mod hand;
 #[cfg(test)]
+mod known;
+#[cfg(test)]
+mod overload;
+#[cfg(test)]
 mod schedules;

@@ -123,7 +123,7 @@ impl Run {
             }
             Step::Ends(at) => {
                 let Some(mut request) = self.take(at, |open| open.request.is_committed()) else { return };
-                self.hand.engine.served(&mut request, self.hand.now);
+                self.hand.engine.served(&mut request, Some(40), self.hand.now);
             }
             Step::Leaves(at) => {
                 let Some(mut request) = self.take(at, |_| true) else { return };

@@ -5,7 +5,7 @@
 
 mod gates;
 mod inputs;
-mod output;
+pub(super) mod output;
 mod progress;
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
@@ -24,7 +24,7 @@ const NO_RESULT: u8 = 2;
 
 pub(super) const HELP: &str = "\
 A trace is a CSV file, plain or gzip, with the columns t_s (seconds), input_tokens and output_tokens: one line for each
-request. tests/traces/azure_llm_2023_conv.csv.gz is one hour of a real service.
+request. Or it is a decision log of a router, of which the requests for the model count. tests/traces/azure_llm_2023_conv.csv.gz is one hour of a real service.
 
 Example: what would a share of 0.6 change, when all is well and in every kind of trouble?
   cp config.toml next.toml      # and edit next.toml

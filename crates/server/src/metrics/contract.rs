@@ -118,6 +118,8 @@ metrics! {
         "Connections of clients that the router closed because one of their limits was reached.";
     PANICS = Counter "llmrouter_panics_total" [],
         "Requests that a defect of the router ended: each is a line in the log.";
+    DECISION_RECORDS = Counter "llmrouter_decision_log_records_total" ["result"],
+        "Records for the decision log, by what became of them.";
     CONFIG_INFO = Gauge "llmrouter_config_info" ["version"],
         "Always 1; the version names the configuration in force.";
     RELOADS = Counter "llmrouter_config_reloads_total" ["result"],

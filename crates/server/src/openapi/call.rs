@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
-        ComponentsBuilder, Content, ContentBuilder, Header, HeaderBuilder, HttpMethod, InfoBuilder, License, OpenApi,
-        OpenApiBuilder, PathItem, PathsBuilder, Ref, RefOr, Required, ResponseBuilder, Schema,
+        ComponentsBuilder, Content, ContentBuilder, Header, HeaderBuilder, HttpMethod, InfoBuilder, License,
+        ObjectBuilder, OpenApi, OpenApiBuilder, PathItem, PathsBuilder, Ref, RefOr, Required, ResponseBuilder, Schema,
+        Type,
         example::{Example, ExampleBuilder},
         path::{OperationBuilder, Parameter, ParameterBuilder, ParameterIn},
         request_body::RequestBodyBuilder,
@@ -95,6 +96,19 @@ impl Call {
     /// Takes a header that may be left out.
     pub(super) fn header(self, name: &str, about: &str, example: &str) -> Self {
         Self(self.0.parameter(parameter(ParameterIn::Header, name, about, example).required(Required::False)))
+    }
+
+    /// Takes a part of the query that may be left out.
+    pub(super) fn query(self, name: &str, about: &str, example: &str) -> Self {
+        Self(self.0.parameter(parameter(ParameterIn::Query, name, about, example).required(Required::False)))
+    }
+
+    /// The same for a whole number from 1 to `most`.
+    pub(super) fn query_number(self, name: &str, about: &str, most: usize, example: usize) -> Self {
+        let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(most));
+        let parameter =
+            parameter(ParameterIn::Query, name, about, "").schema(Some(number)).example(Some(json!(example)));
+        Self(self.0.parameter(parameter.required(Required::False)))
     }
 
     /// Takes a part of the path.

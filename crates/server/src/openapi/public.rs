@@ -10,7 +10,8 @@ use super::{
     requests::{BatchRequest, ChatRequest, CompletionRequest, EmbeddingRequest, GenerateRequest},
 };
 use crate::{
-    api::{batch, explain::DecisionView, generated::Generated},
+    api::{batch, generated::Generated},
+    decisions::DecisionView,
     error::ApiError,
 };
 
@@ -188,23 +189,29 @@ fn add_batch(document: &mut Document) {
 }
 
 fn add_explain(document: &mut Document) {
-    let (body, reply) = (document.schema::<ChatRequest>(), document.schema::<DecisionView>());
-    let sample = json!({
-        "model": MODEL, "strategy": "balanced", "upstream": "runpod-8b", "reason": "share",
-        "candidates": [{
-            "upstream": "runpod-8b", "provider": "runpod", "share": 0.8, "owed_requests": 0.8, "has_ready_worker": true,
-            "in_flight": 0, "max_in_flight": 1000, "first_token_ms": null, "meets_slo": true, "expected_cost_usd": null,
-            "price": {"input_usd_per_million": 0.02, "output_usd_per_million": 0.02}, "is_too_long": false,
-        }],
-        "excluded": [{"upstream": "cerebras-8b", "provider": "cerebras", "why": "its breaker is open", "retry_after_s": 0.9}],
-        "estimated_prompt_tokens": 24, "config_version": "5f0c2a91",
-    });
+    let (body, reply) = (document.schema::<ChatRequest>(), document.schema::<DecisionView<'_>>());
+    let sample = decision();
     let decision = response("what would be done at this moment", &OWN)
         .content("application/json", content(reply, vec![example("decision", sample)]));
     let call = Call::new("explain", "How a chat would be routed", "No call is made and no share is debited.");
     let call = asked(call, [errors::of_names(), errors::of_ensembles()].concat())
         .body(body, vec![example("chat", json!({"model": MODEL, "messages": hello()}))]);
     document.add(HttpMethod::Post, "/v1/route/explain", call.answer(200, decision));
+}
+
+/// An example of a decision.
+pub(super) fn decision() -> Value {
+    json!({
+        "model": MODEL, "strategy": "balanced", "upstream": "runpod-8b", "reason": "share",
+        "candidates": [{
+            "upstream": "runpod-8b", "provider": "runpod", "share": 0.8, "owed_requests": 0.8, "has_ready_worker": true,
+            "ready_workers": 1, "queued": 0, "breaker": "closed", "in_flight": 0, "max_in_flight": 1000, "first_token_ms": null,
+            "miss_probability": 0.01, "meets_slo": true, "expected_cost_usd": null,
+            "price": {"input_usd_per_million": 0.02, "output_usd_per_million": 0.02}, "score": -0.02, "is_too_long": false,
+        }],
+        "excluded": [{"upstream": "cerebras-8b", "provider": "cerebras", "why": "its breaker is open", "retry_after_s": 0.9}],
+        "estimated_prompt_tokens": 24, "expected_completion_tokens": 100.0, "config_version": "5f0c2a91",
+    })
 }
 
 fn add_models(document: &mut Document) {

@@ -105,6 +105,9 @@ fn router(odd: Odd) -> Router {
         features: Features::default(),
         context_tokens: None,
         max_in_flight: 1,
+        default_max_tokens: None,
+        worker_slots: None,
+        limits: router::Limits::default(),
         timeouts: Timeouts { first_token: 5 * second, gap: 5 * second },
         capacity_poll: second,
     };

@@ -1,5 +1,5 @@
-//! The binary in an environment that goes wrong: certificates that must not be accepted, a clock that jumps, no descriptors, proxies, and what is
-//! written to its log.
+//! The binary in an environment that goes wrong: certificates that must not be accepted, a clock that jumps, no descriptors, proxies;
+//! and what it writes down.
 
 // The modules say `cfg(test)` for clippy, which allows `unwrap` and `panic` there.
 #[cfg(test)]
@@ -10,6 +10,8 @@ mod descriptors;
 mod log;
 #[cfg(test)]
 mod proxies;
+#[cfg(test)]
+mod recorded;
 #[cfg(test)]
 mod router;
 #[cfg(test)]

@@ -150,7 +150,7 @@ fn mistakes_in_ensembles_are_reported() {
 }
 
 #[test]
-fn mistakes_in_server_log_and_auth_are_reported() {
+fn mistakes_in_the_sections_of_single_values_are_reported() {
     let listen = "listen = \"127.0.0.1:8080\"";
     let level = "\"info,router=debug\"";
     check(&[
@@ -180,6 +180,17 @@ fn mistakes_in_server_log_and_auth_are_reported() {
         (level, "\"wran\"", "log.level", "\"wran\" is not a log filter", "\"warn\""),
         (level, "\"info\"\nformat = \"jsn\"", "log.format", "\"jsn\" is not a log format", "\"json\""),
         (level, "\"info\"\naccess = \"stdot\"", "log.access", "\"stdot\" is no place for the access log", "\"stdout\""),
+        (
+            "[auth]",
+            "[decisions]\nlog_folder = \"on\"\n[auth]",
+            "decisions.log_folder",
+            "\"on\" is no folder for decisions",
+            "without the key",
+        ),
+        ("[auth]", "[decisions]\nring = 100001\n[auth]", "decisions.ring", "100001 is out of range", ""),
+        ("[auth]", "[decisions]\nkeep_files = 0\n[auth]", "decisions.keep_files", "0 is out of range", ""),
+        ("[auth]", "[decisions]\nmax_file_bytes = 10\n[auth]", "decisions.max_file_bytes", "10 is out of range", ""),
+        ("[auth]", "[decisions]\nrings = 1\n[auth]", "decisions.rings", "unknown key", "did you mean \"ring\"?"),
         ("mode = \"keys\"", "mode = \"key\"", "auth.mode", "\"key\" is not a way to authenticate", "\"keys\""),
     ]);
     let open = VALID.replace("mode = \"keys\"", "mode = \"none\"");
@@ -220,6 +231,22 @@ fn mistakes_in_upstreams_are_reported() {
         ("[\"chat\"]", "[\"chats\"]", "upstreams[0].supports[0]", "\"chats\" is not an operation", "\"chat\""),
         ("[\"chat\"]", "[\"chat\", \"chat\"]", "upstreams[0].supports[1]", "\"chat\" is listed twice", ""),
         ("connect_ms = 500", "connect_ms = 0", "upstreams[0].timeouts.connect_ms", "0 is out of range", ""),
+        (fast, "id = \"fast\"\nworker_slots = 0", "upstreams[1].worker_slots", "0 is out of range", ""),
+        (fast, "id = \"fast\"\nlimits = 5", "upstreams[1].limits", "5 is not a table", ""),
+        (
+            fast,
+            "id = \"fast\"\nlimits = { tokens_per_minute = \"many\" }",
+            "upstreams[1].limits.tokens_per_minute",
+            "\"many\" is not a whole number",
+            "no quotes",
+        ),
+        (
+            fast,
+            "id = \"fast\"\nlimits = { requests_per_minut = 5 }",
+            "upstreams[1].limits.requests_per_minut",
+            "unknown key",
+            "requests_per_minute",
+        ),
         (model, "", "upstreams[1].model", "missing", ""),
         (model, "model = \"\"", "upstreams[1].model", "\"\" is empty", ""),
         (id, "endpoint_id = \"a/b\"", "upstreams[0].endpoint_id", "\"a/b\" is not a plain name", ""),

@@ -186,6 +186,8 @@ fn state(case: &Case, upstream: usize, from: Nanos, length: Nanos) -> State {
             Some(Turn::Outage(on) | Turn::Throttle(on)) => down = on,
             Some(Turn::Speed(factor)) => speed = factor,
             Some(Turn::Limits(factor)) => limits = factor,
+            // A call that fails may be repeated.
+            Some(Turn::Errors(_) | Turn::Refusals(_)) => {}
             None => break,
         }
         if at >= until {

@@ -148,12 +148,12 @@ impl Policy for Driver {
             Event::Failed { attempt, failure, committed } => {
                 self.failed(attempt, calls::error(failure, committed), committed, actions);
             }
-            Event::Ended { attempt, .. } => {
+            Event::Ended { attempt, completion_tokens } => {
                 let Some(request) = self.request_of(attempt) else { return };
                 let live = &mut self.requests[request.index()];
                 live.attempt = None;
                 if let Some(mut state) = live.state.take() {
-                    self.engine.served(&mut state, now);
+                    self.engine.served(&mut state, Some(completion_tokens.into()), now);
                 }
             }
             Event::Capacity { upstream, capacity } => {

@@ -72,3 +72,77 @@ fn weighted_shares_are_those_of_the_configuration() {
     assert!((summary.share_percent[0].mean - 80.0).abs() < 0.1, "{:?}", summary.share_percent);
     assert!((summary.usd_per_million.mean - 0.036).abs() < 1e-4, "{:?}", summary.usd_per_million);
 }
+
+/// Two upstreams with more room than is asked for, as an operator knows no limits of.
+const ROOMY: &str = r#"
+slo_ttft_ms = 2000
+[[upstreams]]
+id = "gpu"
+kind = "runpod"
+share = 0.8
+price = { input_usd_per_million = "0.02", output_usd_per_million = "0.02" }
+gpu_usd_per_second = "0.00019"
+workers = { min = 1, max = 3, slots = 64 }
+overhead = { median_ms = 350, sigma = 0.25 }
+prefill_tokens_per_second = 100000
+decode_tokens_per_second = 125
+decode_slowdown = 0.025
+cold_start = { median_s = 40, sigma = 0 }
+scaler = { kind = "request_count", value = 64 }
+idle_timeout_s = 5
+health_poll_s = 1
+[[upstreams]]
+id = "cerebras-8b"
+kind = "cerebras"
+share = 0.2
+price = { input_usd_per_million = "0.10", output_usd_per_million = "0.10" }
+first_token = { median_ms = 150, sigma = 0.25 }
+prefill_tokens_per_second = 40000
+decode_tokens_per_second = 1500
+limits = { requests_per_minute = 100000, tokens_per_minute = 100000000 }
+"#;
+
+/// Calls of both fail now and then, then all of them for four seconds; or a part of Cerebras' alone is refused.
+const FLAKY: &str = r#"
+[[scenarios]]
+name = "refused"
+window_at = 0
+faults = [{ kind = "cerebras", fault = "refusals", part = 0.05, from_s = 12, for_s = 60 }]
+
+[[scenarios]]
+name = "flaky"
+window_at = 0
+faults = [
+  { kind = "runpod", fault = "errors", part = 0.17, from_s = 12, for_s = 24 },
+  { kind = "cerebras", fault = "refusals", part = 0.05, from_s = 12, for_s = 24 },
+  { kind = "runpod", fault = "outage", from_s = 36, for_s = 4 },
+  { kind = "cerebras", fault = "outage", from_s = 36, for_s = 4 },
+]
+"#;
+
+/// Sixteen requests a second for 75 seconds.
+#[test]
+fn the_share_of_balanced_holds_while_both_upstreams_fail_now_and_then() {
+    let providers = Providers::parse(ROOMY).expect("providers");
+    let rows: Vec<_> = (0..1200).map(|n| format!("{},{},24", f64::from(n) / 16.0, 170 + 17 * (n % 50))).collect();
+    let trace =
+        Trace::parse("even", &format!("t_s,input_tokens,output_tokens\n{}\n", rows.join("\n"))).expect("a trace");
+    let scenarios = Scenario::parse(FLAKY).expect("scenarios");
+    let balanced = CONFIG.replace("weighted", "balanced").replace("capacity_poll_s = 2", "capacity_poll_s = 1");
+    let entrants = [entrant("a", &config(&balanced), "m", &providers).expect("an entrant")];
+    let experiment = Experiment {
+        trace: &trace,
+        providers: &providers,
+        scenarios: &scenarios,
+        entrants: &entrants,
+        seeds: 10,
+        bound: false,
+        rules: Rules::default(),
+    };
+    let results = experiment.run(&|_, _| {}).expect("results");
+    for scenario in &results.scenarios {
+        let summary = &scenario.policies[0].summary;
+        let share = summary.share_percent[0];
+        assert!((share.mean - 80.0).abs() < 1.5 && share.half_width < 1.0, "{}: {share:?}", scenario.scenario);
+    }
+}

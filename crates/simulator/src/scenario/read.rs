@@ -58,6 +58,7 @@ struct RawFault {
     upstream: Option<String>,
     fault: RawStruck,
     factor: Option<f64>,
+    part: Option<f64>,
     #[serde(default)]
     from_s: f64,
     for_s: Option<f64>,
@@ -73,6 +74,8 @@ enum RawStruck {
     Throttle,
     Slowdown,
     Limits,
+    Errors,
+    Refusals,
 }
 
 const fn one() -> u32 {
@@ -148,25 +151,48 @@ fn overridden(raw: RawOverride, path: &str, mistakes: &mut Mistakes) -> (Whom, O
     (whom(raw.kind, raw.upstream, path, mistakes), settings)
 }
 
-fn fault(raw: RawFault, path: &str, mistakes: &mut Mistakes) -> Fault {
-    let mut factor = |needed: bool| match (raw.factor, needed) {
-        (Some(factor), true) => mistakes.positive(&format!("{path}.factor"), factor),
-        (None, true) => {
+/// The fault with the number that it needs, and no other.
+fn struck(raw: &RawFault, path: &str, mistakes: &mut Mistakes) -> Struck {
+    if raw.factor.is_some() && !matches!(raw.fault, RawStruck::Slowdown | RawStruck::Limits) {
+        mistakes.note(format!("{path}.factor"), "means nothing here: only slowdown and limits have one");
+    }
+    if raw.part.is_some() && !matches!(raw.fault, RawStruck::Errors | RawStruck::Refusals) {
+        mistakes.note(format!("{path}.part"), "means nothing here: only errors and refusals have one");
+    }
+    let mut factor = || {
+        let Some(factor) = raw.factor else {
             mistakes.note(format!("{path}.factor"), "is missing: which part of the speed or of the limits is left?");
+            return 1.0;
+        };
+        mistakes.positive(&format!("{path}.factor"), factor)
+    };
+    match raw.fault {
+        RawStruck::Outage => Struck::Outage,
+        RawStruck::Throttle => Struck::Throttle,
+        RawStruck::Slowdown => Struck::Slowdown(factor()),
+        RawStruck::Limits => Struck::Limits(factor()),
+        RawStruck::Errors => Struck::Errors(part(raw, path, mistakes)),
+        RawStruck::Refusals => Struck::Refusals(part(raw, path, mistakes)),
+    }
+}
+
+/// Which part of the calls a fault strikes.
+fn part(raw: &RawFault, path: &str, mistakes: &mut Mistakes) -> f64 {
+    match raw.part {
+        Some(part) if part > 0.0 && part <= 1.0 => part,
+        Some(part) => {
+            mistakes.note(format!("{path}.part"), format!("must be above 0 and at most 1, not {part}"));
             1.0
         }
-        (Some(_), false) => {
-            mistakes.note(format!("{path}.factor"), "means nothing here: only slowdown and limits have one");
+        None => {
+            mistakes.note(format!("{path}.part"), "is missing: which part of the calls does it strike?");
             1.0
         }
-        (None, false) => 1.0,
-    };
-    let what = match raw.fault {
-        RawStruck::Outage => (factor(false), Struck::Outage).1,
-        RawStruck::Throttle => (factor(false), Struck::Throttle).1,
-        RawStruck::Slowdown => Struck::Slowdown(factor(true)),
-        RawStruck::Limits => Struck::Limits(factor(true)),
-    };
+    }
+}
+
+fn fault(raw: RawFault, path: &str, mistakes: &mut Mistakes) -> Fault {
+    let what = struck(&raw, path, mistakes);
     if raw.times == 0 || (raw.times > 1 && raw.every_s.is_none()) {
         mistakes.note(format!("{path}.times"), "must be at least 1, and needs every_s above 1");
     }

@@ -92,6 +92,9 @@ fn a_bad_scenario_is_told_with_its_place() {
         ("faults = [{ fault = \"outage\" }]", "scenarios[0].faults[0]: say whom it strikes"),
         ("faults = [{ kind = \"runpod\", fault = \"slowdown\" }]", "faults[0].factor: is missing"),
         ("faults = [{ kind = \"runpod\", fault = \"outage\", factor = 2 }]", "faults[0].factor: means nothing here"),
+        ("faults = [{ kind = \"runpod\", fault = \"errors\" }]", "faults[0].part: is missing"),
+        ("faults = [{ kind = \"runpod\", fault = \"errors\", part = 1.5 }]", "faults[0].part: must be above 0"),
+        ("faults = [{ kind = \"runpod\", fault = \"outage\", part = 0.5 }]", "faults[0].part: means nothing here"),
         ("faults = [{ kind = \"runpod\", fault = \"outage\", times = 3 }]", "faults[0].times: must be at least 1"),
         (
             "faults = [{ kind = \"runpod\", fault = \"outage\", times = 3, for_s = 9, every_s = 9 }]",

@@ -115,7 +115,7 @@ impl Cerebras {
                 self.requests.grant(factor, now);
                 self.tokens.grant(factor, now);
             }
-            Turn::Throttle(_) => {}
+            Turn::Throttle(_) | Turn::Errors(_) | Turn::Refusals(_) => {}
         }
         Vec::new()
     }

@@ -239,7 +239,7 @@ impl RunPod {
                 self.speed = speed;
                 Vec::new()
             }
-            Turn::Limits(_) => Vec::new(),
+            Turn::Limits(_) | Turn::Errors(_) | Turn::Refusals(_) => Vec::new(),
         }
     }
 

@@ -5,7 +5,7 @@ use crate::{
     policy::RequestId,
     time::{NEVER, Nanos},
     trace::as_f64,
-    upstream::Upstream,
+    upstream::Kind,
 };
 
 /// A look at the world as it is and at what will happen to it.
@@ -31,7 +31,7 @@ impl<'a> Truth<'a> {
 
     /// The time to the first token of this request at a RunPod endpoint; never, if that is down or goes down before the answer is whole.
     pub(crate) fn first_token_in(&self, upstream: usize, request: RequestId) -> Nanos {
-        let Upstream::RunPod(runpod) = &self.world.upstreams[upstream] else { return NEVER };
+        let Kind::RunPod(runpod) = &self.world.upstreams[upstream].kind else { return NEVER };
         let record = &self.world.records[request.index()];
         let now = self.world.now;
         let whole_at = now + runpod.longest(record.prompt_tokens, record.completion_tokens);
@@ -46,18 +46,18 @@ impl<'a> Truth<'a> {
     pub(crate) fn has_room(&mut self, upstream: usize, request: RequestId) -> bool {
         let tokens = as_f64(self.tokens(request));
         let now = self.world.now;
-        match &mut self.world.upstreams[upstream] {
-            Upstream::Cerebras(cerebras) => cerebras.has_room(tokens, now),
-            Upstream::RunPod(_) => false,
+        match &mut self.world.upstreams[upstream].kind {
+            Kind::Cerebras(cerebras) => cerebras.has_room(tokens, now),
+            Kind::RunPod(_) => false,
         }
     }
 
     /// How full its buckets are: the emptier one, as a part of what the limits are now.
     pub(crate) fn fullness(&mut self, upstream: usize) -> f64 {
         let now = self.world.now;
-        match &mut self.world.upstreams[upstream] {
-            Upstream::Cerebras(cerebras) => cerebras.fullness(now),
-            Upstream::RunPod(_) => 0.0,
+        match &mut self.world.upstreams[upstream].kind {
+            Kind::Cerebras(cerebras) => cerebras.fullness(now),
+            Kind::RunPod(_) => 0.0,
         }
     }
 }

@@ -11,9 +11,12 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail};
 use settings::{Config, ProviderSettings, Secrets, Target, Upstream};
-use simulator::{Entrant, Model, Providers, Scenario, Trace, TraceError, UpstreamSettings, baselines, engine};
+use simulator::{
+    DecisionLog, Entrant, Model, Providers, Scenario, Trace, UpstreamSettings, baselines, engine, read_text,
+};
 
 use super::Arguments;
+use crate::cli::calibrate;
 
 /// What runs when nothing else is asked for.
 const QUIET: &str = "steady";
@@ -61,14 +64,12 @@ impl Inputs {
             bail!("nothing to simulate: give a configuration with --config FILE, or --baselines");
         }
         let configs = configs(&arguments.configs, arguments.model.as_deref())?;
-        let mut providers = match &arguments.providers {
-            Some(file) => Providers::parse(&text(file)?).with_context(|| file.display().to_string())?,
-            None => Providers::shipped()?,
-        };
+        let mut providers = calibrate::providers(arguments.providers.as_deref())?;
         let mut warnings = Vec::new();
         warnings.extend(take_slo(&mut providers, &configs));
         warnings.extend(other_prices(&configs, &providers));
-        let trace = requests(trace)?.compressed(arguments.speed)?;
+        let model = arguments.model.as_deref().or_else(|| configs.first().map(|judged| judged.model.as_str()));
+        let trace = requests(trace, model, &mut warnings)?.compressed(arguments.speed)?;
         let scenarios = scenarios(arguments, &trace, &providers, &mut warnings)?;
         let mut entrants = Vec::new();
         for Judged { name, model, config } in &configs {
@@ -97,12 +98,26 @@ fn text(file: &Path) -> anyhow::Result<String> {
     fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
-fn requests(file: &Path) -> anyhow::Result<Trace> {
-    Trace::read(file).map_err(|error| match error {
-        // It names the file itself.
-        TraceError::Unreadable { .. } => error.into(),
-        error => anyhow::Error::from(error).context(file.display().to_string()),
-    })
+/// The requests of a trace, or of a decision log those for `model`.
+fn requests(file: &Path, model: Option<&str>, warnings: &mut Vec<String>) -> anyhow::Result<Trace> {
+    let (name, text) = (Trace::name_of(file), read_text(file)?);
+    let trace = if DecisionLog::is_one(&text) {
+        recorded(&name, &text, model, warnings)
+    } else {
+        Trace::parse(&name, &text).map_err(Into::into)
+    };
+    trace.with_context(|| file.display().to_string())
+}
+
+fn recorded(name: &str, text: &str, model: Option<&str>, warnings: &mut Vec<String>) -> anyhow::Result<Trace> {
+    let mut log = DecisionLog::parse(text)?;
+    if log.unreadable > 0 {
+        warnings.push(format!("{} lines of the decision log could not be read and were left out", log.unreadable));
+    }
+    if let Some(model) = model {
+        log = log.of_model(model)?;
+    }
+    Ok(log.trace(name)?)
 }
 
 /// The configurations, or everything that is wrong with any of them.

@@ -73,7 +73,7 @@ pub(super) fn shown(table: &str, results: &Results, changes: &[String]) -> Strin
 }
 
 /// Fails where a file could not be written, before the work is done.
-pub(super) fn check_target(file: &Path) -> anyhow::Result<()> {
+pub(in crate::cli) fn check_target(file: &Path) -> anyhow::Result<()> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !folder.is_dir() {
         bail!("cannot write {}: there is no folder {}", file.display(), folder.display());
@@ -84,6 +84,6 @@ pub(super) fn check_target(file: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(super) fn write(file: &Path, text: &str) -> anyhow::Result<()> {
+pub(in crate::cli) fn write(file: &Path, text: &str) -> anyhow::Result<()> {
     fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }

@@ -1,0 +1,122 @@
+//! What is written down of a request: what was decided, on what, and what then happened. No prompt, no answer, no key.
+//!
+//! A request writes into a record of its own, so that nothing is locked for it but when it begins and ends. Records are used
+//! again: their lists keep their room, and the engine is given a list for the one that is taken out of it.
+
+use std::{sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use router::{Decision, Engine, Facts, Model};
+
+use crate::event::{AttemptEnded, RequestEnded};
+
+/// Most records that wait to be used again.
+const MOST_SPARE: usize = 1024;
+
+/// What is written down of one request.
+#[derive(Debug, Clone, Default)]
+pub struct Record {
+    /// The decision behind the first call; if no call was made, the last one.
+    pub decision: Decision,
+    /// The calls, in order of their ends.
+    pub attempts: Vec<Tried>,
+    /// How it ended; always there in a record that is kept.
+    pub ended: Option<Closed>,
+}
+
+/// A call to an upstream.
+#[derive(Debug, Clone)]
+pub struct Tried {
+    /// From the request's arrival to the call.
+    pub after: Duration,
+    /// What came of it.
+    pub ended: AttemptEnded,
+}
+
+/// The end of a request.
+#[derive(Debug, Clone)]
+pub struct Closed {
+    /// The model whose targets the decision is about.
+    pub model: Arc<Model>,
+    /// What routing knew of the request.
+    pub facts: Facts,
+    /// What came of it.
+    pub request: RequestEnded,
+}
+
+/// Takes what is written down of requests that were decided on. Called on the request's path: must not block.
+pub trait Recorder: Send + Sync {
+    /// A request is over. What is not kept may be given to `spare`, to be used again.
+    fn keep(&self, record: Arc<Record>, spare: &Spare);
+}
+
+/// Records that are used again.
+#[derive(Debug, Default)]
+pub struct Spare(Mutex<Vec<Arc<Record>>>);
+
+impl Spare {
+    /// Takes a record back, unless somebody still reads it.
+    pub fn put(&self, mut record: Arc<Record>) {
+        let Some(used) = Arc::get_mut(&mut record) else { return };
+        used.decision.candidates.clear();
+        used.decision.excluded.clear();
+        used.attempts.clear();
+        used.ended = None;
+        let mut spare = self.0.lock();
+        if spare.len() < MOST_SPARE {
+            spare.push(record);
+        }
+    }
+
+    fn take(&self) -> Arc<Record> {
+        let spare = self.0.lock().pop();
+        spare.unwrap_or_default()
+    }
+}
+
+/// The way to the recorder.
+pub(crate) struct RecordSink {
+    recorder: Arc<dyn Recorder>,
+    spare: Spare,
+}
+
+impl RecordSink {
+    pub(crate) fn new(recorder: Arc<dyn Recorder>) -> Self {
+        Self { recorder, spare: Spare::default() }
+    }
+
+    /// Begins a record.
+    pub(crate) fn begin(&self) -> Draft {
+        Draft(self.spare.take())
+    }
+
+    /// A request is over.
+    pub(crate) fn keep(&self, mut draft: Draft, closed: Closed) {
+        draft.write(|record| record.ended = Some(closed));
+        self.recorder.keep(draft.0, &self.spare);
+    }
+}
+
+/// A record that is being written. Nobody else has it.
+pub(crate) struct Draft(Arc<Record>);
+
+impl Draft {
+    fn write(&mut self, how: impl FnOnce(&mut Record)) {
+        if let Some(record) = Arc::get_mut(&mut self.0) {
+            how(record);
+        }
+    }
+
+    /// Takes the decision that the engine has just made, in exchange for the lists of this record.
+    pub(crate) fn take_decision(&mut self, engine: &mut Engine) {
+        self.write(|record| {
+            let spare = std::mem::take(&mut record.decision);
+            record.decision = engine.take_decision(spare);
+        });
+    }
+
+    /// A call is over, which began so long after the request had come.
+    pub(crate) fn tried(&mut self, after: Duration, ended: AttemptEnded) {
+        self.write(|record| record.attempts.push(Tried { after, ended }));
+    }
+}

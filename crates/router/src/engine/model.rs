@@ -1,0 +1,113 @@
+//! What is known of a model: who is owed what, how long its answers are, what they cost, and how many come.
+
+use std::time::Duration;
+
+use provider::Time;
+
+use crate::{
+    budget::Budget,
+    candidate::Candidate,
+    knowledge::{
+        length::Lengths,
+        rate::Rate,
+        real,
+        score::{MeanCost, Z},
+    },
+    share::Deficits,
+    strategy::Scale,
+    table::Model,
+};
+
+/// For how long those that have missed the SLO yield to one that has not and was denied.
+const YIELDS: Duration = Duration::from_millis(500);
+/// The part of the first tokens that may be late.
+const MAY_MISS: f64 = 0.01;
+
+/// What is known of a model.
+#[derive(Debug)]
+pub(crate) struct ModelState {
+    pub(super) deficits: Deficits,
+    pub(super) budget: Budget,
+    pub(crate) lengths: Lengths,
+    arrivals: Rate,
+    mean_cost: MeanCost,
+    /// What a request costs on average at each target.
+    usual_costs: Vec<MeanCost>,
+    z: Z,
+    /// When a request found no target worth a call that could have been in time, last.
+    denied_at: Option<Time>,
+    /// Requests that are held.
+    pub(super) held: u32,
+}
+
+impl ModelState {
+    pub(super) fn new(model: &Model) -> Self {
+        Self::with(Deficits::new(model.shares().iter().map(|_| 0.0)), Budget::default())
+    }
+
+    /// One with these deficits and this budget, and nothing else known.
+    pub(super) fn with(deficits: Deficits, budget: Budget) -> Self {
+        Self {
+            deficits,
+            budget,
+            lengths: Lengths::default(),
+            arrivals: Rate::default(),
+            mean_cost: MeanCost::default(),
+            usual_costs: Vec::new(),
+            z: Z::new(MAY_MISS),
+            denied_at: None,
+            held: 0,
+        }
+    }
+
+    /// A request has come.
+    pub(super) fn arrived(&mut self, now: Time) {
+        self.arrivals.record(now);
+    }
+
+    /// Requests a second.
+    pub(crate) fn per_second(&self, now: Time) -> f64 {
+        self.arrivals.per_second(now)
+    }
+
+    pub(crate) fn deficits(&self) -> &Deficits {
+        &self.deficits
+    }
+
+    /// What a request costs on average at a target, in nano-dollars; `None` if that is unknown.
+    pub(crate) fn usual_cost(&self, target: usize) -> Option<f64> {
+        self.usual_costs.get(target).filter(|usual| usual.is_known()).map(MeanCost::get)
+    }
+
+    /// What the terms of a score are measured in.
+    pub(crate) fn scale(&self) -> Scale {
+        Scale { mean_cost: self.mean_cost.get(), z: self.z.clone() }
+    }
+
+    /// A decision was made between these.
+    pub(super) fn decided(&mut self, candidates: &[Candidate]) {
+        let cost = |candidate: &Candidate| candidate.expected_cost.map(|cost| real(cost.0));
+        self.mean_cost.record(candidates.iter().map(cost));
+        for candidate in candidates {
+            if self.usual_costs.len() <= candidate.target {
+                self.usual_costs.resize_with(candidate.target + 1, MeanCost::default);
+            }
+            self.usual_costs[candidate.target].record([cost(candidate)]);
+        }
+    }
+
+    /// A request that can still be in time found no target worth a call.
+    pub(super) fn denied(&mut self, now: Time) {
+        self.denied_at = Some(now);
+    }
+
+    /// Whether requests that can still be in time find no target worth a call.
+    pub(crate) fn denies(&self, now: Time) -> bool {
+        self.denied_at.is_some_and(|at| now - at < YIELDS)
+    }
+
+    /// A first token came, late or not.
+    pub(super) fn answered(&mut self, is_late: bool) {
+        self.z.record(is_late);
+    }
+}

@@ -1,0 +1,206 @@
+//! The workers of an upstream as they were polled last, and which of them can take a call.
+//!
+//! RunPod counts a worker as `running` from the moment that it is billed, while its model still loads, and says nowhere
+//! which one is which. So workers that came up since the last poll are taken to load: those that came up from none
+//! until the first token that comes, others until a start usually ends. An `idle` worker is scaled down and has only
+//! its image at hand: it takes no call.
+//!
+//! **Cold** means one thing everywhere: no worker is ready, one that loads included. Unknown capacity is neither warm
+//! nor cold.
+
+use std::time::Duration;
+
+use provider::{Capacity, Time};
+
+/// A report older than this many polls is unknown.
+const STALE_POLLS: u32 = 3;
+/// Longest that a model takes to load: RunPod gives a worker up that takes longer.
+pub(crate) const LONGEST_START: Duration = Duration::from_mins(7);
+
+/// What an upstream said of its workers, and what followed.
+#[derive(Debug, Clone, Copy)]
+struct Polled {
+    capacity: Capacity,
+    at: Time,
+    until: Time,
+}
+
+/// Workers that load their model.
+#[derive(Debug, Clone, Copy)]
+struct Loading {
+    workers: u32,
+    since: Time,
+    until: Time,
+    /// Whether none was ready when they came up: then the first token shows when one is.
+    is_from_none: bool,
+}
+
+/// What is known of the workers.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Workers {
+    polled: Option<Polled>,
+    loading: Option<Loading>,
+    /// When a first token came last.
+    answered_at: Option<Time>,
+}
+
+impl Workers {
+    /// The upstream said how its workers are. It is asked every `poll`; a start usually takes `start`.
+    pub(crate) fn polled(&mut self, capacity: Capacity, poll: Duration, start: Duration, now: Time) {
+        let before = self.fresh(now);
+        self.polled = Some(Polled { capacity, at: now, until: now + poll * STALE_POLLS });
+        let (Some(before), Some(running)) = (before, capacity.running) else {
+            // Workers that were there before anyone looked are not known to load.
+            self.loading = None;
+            return;
+        };
+        let Some(had) = before.capacity.running else { return };
+        self.loading = self.loading(now).map(|loading| Loading { workers: loading.workers.min(running), ..loading });
+        let came = running.saturating_sub(had);
+        if came == 0 {
+            return;
+        }
+        let is_from_none = had == 0 || self.loading.is_some_and(|loading| loading.is_from_none);
+        // Between two polls they may have come up and answered already.
+        let has_answered = self.answered_at.is_some_and(|at| at >= before.at);
+        if had == 0 && has_answered {
+            return;
+        }
+        let workers = self.loading.map_or(0, |loading| loading.workers) + came;
+        let since = self.loading.map_or(now, |loading| loading.since);
+        let longest = if is_from_none { LONGEST_START } else { start.min(LONGEST_START) };
+        self.loading = Some(Loading { workers, since, until: since + longest, is_from_none });
+    }
+
+    /// A first token came: a worker is ready. If there was none before, the others that came up with it are taken to be
+    /// ready too.
+    pub(crate) fn answered(&mut self, now: Time) {
+        self.answered_at = Some(now);
+        self.loading = self.loading.filter(|loading| !loading.is_from_none);
+    }
+
+    /// More is under way than the ready workers serve and nothing is queued: those that were taken to load are ready.
+    pub(crate) fn all_ready(&mut self) {
+        self.loading = self.loading.filter(|loading| loading.is_from_none);
+    }
+
+    /// The last report and its age; `None` if there is none or it is stale.
+    pub(crate) fn report(&self, now: Time) -> Option<(Capacity, Duration)> {
+        self.fresh(now).map(|polled| (polled.capacity, now - polled.at))
+    }
+
+    /// Workers that can take a call now; `None` if unknown.
+    pub(crate) fn ready(&self, now: Time) -> Option<u32> {
+        let running = self.fresh(now)?.capacity.running?;
+        Some(running.saturating_sub(self.loading(now).map_or(0, |loading| loading.workers)))
+    }
+
+    /// Workers on their way, those that fetch their image included, and for how long the first has been; `None` if
+    /// unknown.
+    pub(crate) fn on_their_way(&self, now: Time) -> Option<(u32, Duration)> {
+        let fetching = self.fresh(now)?.capacity.initializing.unwrap_or(0);
+        let loading = self.loading(now);
+        Some((fetching + loading.map_or(0, |at| at.workers), loading.map_or(Duration::ZERO, |at| now - at.since)))
+    }
+
+    /// Whether no worker is ready, one that loads included; `None` if unknown.
+    pub(crate) fn is_cold(&self, now: Time) -> Option<bool> {
+        self.ready(now).map(|ready| ready == 0)
+    }
+
+    fn fresh(&self, now: Time) -> Option<Polled> {
+        self.polled.filter(|polled| now <= polled.until)
+    }
+
+    fn loading(&self, now: Time) -> Option<Loading> {
+        self.loading.filter(|loading| now < loading.until && loading.workers > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLL: Duration = Duration::from_secs(2);
+    const START: Duration = Duration::from_secs(14);
+
+    fn at(seconds: u64) -> Time {
+        Time::from_nanos(0) + Duration::from_secs(seconds)
+    }
+
+    fn running(running: u32) -> Capacity {
+        Capacity { running: Some(running), ..Capacity::default() }
+    }
+
+    /// Polled once at each of the seconds.
+    fn polled(counts: &[(u64, u32)]) -> Workers {
+        let mut workers = Workers::default();
+        for (second, count) in counts {
+            workers.polled(running(*count), POLL, START, at(*second));
+        }
+        workers
+    }
+
+    #[test]
+    fn a_worker_that_came_up_from_none_is_ready_with_the_first_token() {
+        let mut workers = polled(&[(0, 0), (2, 1), (4, 2)]);
+        assert_eq!((workers.ready(at(4)), workers.is_cold(at(4))), (Some(0), Some(true)), "two that load are cold");
+        assert_eq!(workers.on_their_way(at(5)), Some((2, Duration::from_secs(3))));
+        workers.answered(at(5));
+        assert_eq!((workers.ready(at(5)), workers.is_cold(at(5))), (Some(2), Some(false)));
+    }
+
+    #[test]
+    fn a_further_worker_counts_once_a_start_usually_ends() {
+        let mut workers = polled(&[(0, 1), (2, 3)]);
+        workers.answered(at(3));
+        assert_eq!((workers.ready(at(3)), workers.is_cold(at(3))), (Some(1), Some(false)), "the old one answered");
+        (4..=16).step_by(2).for_each(|second| workers.polled(running(3), POLL, START, at(second)));
+        assert_eq!(workers.ready(at(16)), Some(3));
+    }
+
+    #[test]
+    fn one_that_leaves_while_others_load_is_no_negative_count() {
+        let mut workers = polled(&[(0, 1), (2, 3)]);
+        workers.polled(running(1), POLL, START, at(4));
+        assert_eq!(workers.ready(at(4)), Some(0), "the one that is left may be one that loads");
+        workers.polled(running(0), POLL, START, at(6));
+        assert_eq!((workers.ready(at(6)), workers.on_their_way(at(6))), (Some(0), Some((0, Duration::ZERO))));
+    }
+
+    #[test]
+    fn a_start_that_answered_between_two_polls_is_over() {
+        let mut workers = polled(&[(0, 0)]);
+        workers.answered(at(1));
+        workers.polled(running(1), POLL, START, at(2));
+        assert_eq!(workers.ready(at(2)), Some(1));
+    }
+
+    #[test]
+    fn what_is_old_or_left_out_is_unknown() {
+        let workers = polled(&[(0, 2)]);
+        assert_eq!(workers.report(at(6)).map(|(_, age)| age), Some(Duration::from_secs(6)));
+        assert_eq!((workers.ready(at(6)), workers.ready(at(7)), workers.is_cold(at(7))), (Some(2), None, None));
+        let mut silent = Workers::default();
+        silent.polled(Capacity::default(), POLL, START, at(0));
+        assert_eq!((silent.ready(at(0)), silent.is_cold(at(0))), (None, None));
+    }
+
+    #[test]
+    fn a_start_after_a_gap_in_the_reports_is_not_guessed() {
+        for before in [&[(0, 0)][..], &[(0, 0), (2, 1)]] {
+            let mut workers = polled(before);
+            workers.polled(running(1), POLL, START, at(300));
+            assert_eq!(workers.ready(at(300)), Some(1), "{before:?}");
+        }
+    }
+
+    #[test]
+    fn a_start_that_never_ends_is_not_believed() {
+        let mut workers = polled(&[(0, 0)]);
+        (2..=420).step_by(2).for_each(|second| workers.polled(running(1), POLL, START, at(second)));
+        assert_eq!(workers.is_cold(at(420)), Some(true));
+        workers.polled(running(1), POLL, START, at(422));
+        assert_eq!(workers.is_cold(at(422)), Some(false), "then its failures are failures");
+    }
+}

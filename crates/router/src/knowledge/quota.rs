@@ -1,0 +1,246 @@
+//! What is left of our allowance at a provider: requests and tokens, per minute and per day.
+//!
+//! A call is debited when it starts, by its prompt and the limit on its answer that is sent with it, because that is
+//! what Cerebras checks it against. So a request that cannot fit is known before it is sent, and so is the moment at
+//! which it would: no 429 is paid for the knowledge. Why a call comes decides how much it must leave: the last of an
+//! allowance is for requests that have failed elsewhere.
+//!
+//! Provider limits that no header tells of (Cerebras' requests per minute) are mirrored from the configuration alone.
+
+use std::time::Duration;
+
+use provider::{Quota, Time};
+
+use crate::knowledge::{
+    bucket::{Bucket, Fit},
+    day::Day,
+    real,
+};
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// Why a call comes to an upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// To keep its share or to save money, while others could serve it in time.
+    Share,
+    /// It has waited too long already to be served within the SLO.
+    Stale,
+    /// The others would miss the SLO.
+    Spill,
+    /// Others have failed it.
+    Failover,
+}
+
+impl Claim {
+    /// The part of a minute's limit that it leaves for others.
+    const fn reserve(self) -> f64 {
+        match self {
+            Self::Share => 0.40,
+            Self::Stale => 0.25,
+            Self::Spill => 0.10,
+            Self::Failover => 0.0,
+        }
+    }
+
+    /// How far over the day's pace it may go.
+    const fn slack(self) -> f64 {
+        match self {
+            Self::Share => 0.10,
+            Self::Stale => 0.20,
+            Self::Spill => 0.30,
+            Self::Failover => 1.0,
+        }
+    }
+}
+
+/// What is configured of a provider's limits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Requests a minute.
+    pub requests_per_minute: Option<u64>,
+    /// Tokens a minute.
+    pub tokens_per_minute: Option<u64>,
+    /// Requests a day.
+    pub requests_per_day: Option<u64>,
+    /// Tokens a day.
+    pub tokens_per_day: Option<u64>,
+}
+
+/// What a provider says of one window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Window {
+    /// What is left.
+    pub(crate) left: f64,
+    /// The whole limit, if it says.
+    pub(crate) limit: Option<f64>,
+    /// Until when the window has room again, if it says.
+    pub(crate) resets_in: Option<Duration>,
+}
+
+/// What a provider says of its windows. What it does not say is unknown.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Said {
+    /// Requests of the minute.
+    pub(crate) requests_minute: Option<Window>,
+    /// Tokens of the minute.
+    pub(crate) tokens_minute: Option<Window>,
+    /// Requests of the day.
+    pub(crate) requests_day: Option<Window>,
+    /// Tokens of the day.
+    pub(crate) tokens_day: Option<Window>,
+}
+
+/// The tightest window of each kind is taken for the minute's, which is safe: no window has less left.
+impl From<Quota> for Said {
+    fn from(quota: Quota) -> Self {
+        let left = |count: Option<u64>| count.map(|left| Window { left: real(left), limit: None, resets_in: None });
+        Self { requests_minute: left(quota.requests), tokens_minute: left(quota.tokens), ..Self::default() }
+    }
+}
+
+/// A call that was debited. Given back once, by how the provider answered.
+#[derive(Debug)]
+#[must_use = "a debit that is never given back counts as under way for ever"]
+pub(crate) struct Debit {
+    tokens: f64,
+    began: Time,
+}
+
+/// What is left of our allowance.
+#[derive(Debug, Clone)]
+pub(crate) struct Allowance {
+    requests: Bucket,
+    tokens: Bucket,
+    requests_day: Day,
+    tokens_day: Day,
+    /// Calls that the provider has not answered, and their tokens.
+    calls: f64,
+    outstanding: f64,
+    /// When the call began that was answered and began last.
+    latest: Option<Time>,
+}
+
+impl Allowance {
+    /// Everything is left.
+    pub(crate) fn new(limits: Limits, now: Time) -> Self {
+        let bucket = |limit: Option<u64>| Bucket::new(MINUTE, limit.map(real), now);
+        let day = |limit: Option<u64>| Day::new(limit.map(real), now);
+        Self {
+            requests: bucket(limits.requests_per_minute),
+            tokens: bucket(limits.tokens_per_minute),
+            requests_day: day(limits.requests_per_day),
+            tokens_day: day(limits.tokens_per_day),
+            calls: 0.0,
+            outstanding: 0.0,
+            latest: None,
+        }
+    }
+
+    /// When a call of so many tokens, prompt and limit together, has room.
+    pub(crate) fn fits(&self, tokens: u64, claim: Claim, now: Time) -> Fit {
+        let (tokens, reserve, slack) = (real(tokens), claim.reserve(), claim.slack());
+        let minute = self.requests.fits(1.0, reserve, now).max(self.tokens.fits(tokens, reserve, now));
+        let day = self.requests_day.fits(1.0, slack, now).max(self.tokens_day.fits(tokens, slack, now));
+        minute.max(day)
+    }
+
+    /// The part that is left of the tighter minute's limit.
+    #[cfg(test)]
+    pub(crate) fn part(&self, now: Time) -> f64 {
+        self.requests.part(now).min(self.tokens.part(now))
+    }
+
+    /// A call of so many tokens, prompt and limit together, starts.
+    pub(crate) fn debit(&mut self, tokens: u64, now: Time) -> Debit {
+        let tokens = real(tokens);
+        self.requests.debit(1.0, now);
+        self.tokens.debit(tokens, now);
+        self.requests_day.debit(1.0, now);
+        self.tokens_day.debit(tokens, now);
+        (self.calls, self.outstanding) = (self.calls + 1.0, self.outstanding + tokens);
+        Debit { tokens, began: now }
+    }
+
+    /// The provider took the call, and said what is left.
+    #[expect(clippy::needless_pass_by_value, reason = "a debit is given back once")]
+    pub(crate) fn taken(&mut self, debit: Debit, said: Said, now: Time) {
+        let is_latest = self.answered(&debit);
+        self.requests.succeeded(1.0, now);
+        self.tokens.succeeded(debit.tokens, now);
+        self.correct(said, is_latest, now);
+    }
+
+    /// The call never reached the provider, or was of no account to it.
+    #[expect(clippy::needless_pass_by_value, reason = "a debit is given back once")]
+    pub(crate) fn failed(&mut self, debit: Debit, now: Time) {
+        self.answered(&debit);
+        self.credit(&debit, now);
+    }
+
+    /// The provider refused the call because the allowance is used up. Returns how long to stay away, as far as the
+    /// buckets tell: until the same call would fit.
+    #[expect(clippy::needless_pass_by_value, reason = "a debit is given back once")]
+    pub(crate) fn refused(&mut self, debit: Debit, said: Said, now: Time) -> Option<Duration> {
+        let is_latest = self.answered(&debit);
+        self.credit(&debit, now);
+        self.correct(said, is_latest, now);
+        let Debit { tokens, began } = debit;
+        let left = |window: Option<Window>| window.map(|window| window.left);
+        let (requests_left, tokens_left) = (left(said.requests_minute), left(said.tokens_minute));
+        let is_said = requests_left.is_some_and(|left| left < 1.0) || tokens_left.is_some_and(|left| left < tokens);
+        let is_short_of_tokens = if is_said {
+            tokens_left.is_some_and(|left| left < tokens)
+        } else {
+            self.tokens.part(now) < self.requests.part(now)
+        };
+        let is_known = self.tokens.limit(now).is_some() || self.requests.limit(now).is_some();
+        if is_short_of_tokens || !is_known {
+            self.tokens.refused(tokens, tokens_left.filter(|_| is_said), began, now);
+        }
+        if !is_short_of_tokens || !is_known {
+            self.requests.refused(1.0, requests_left.filter(|_| is_said), began, now);
+        }
+        let then = self.requests.fits(1.0, 0.0, now).max(self.tokens.fits(tokens, 0.0, now));
+        match then {
+            Fit::At(then) => Some(then - now),
+            Fit::Now | Fit::Never => None,
+        }
+    }
+
+    /// A call is no longer under way. Returns whether none that began later was answered before.
+    fn answered(&mut self, debit: &Debit) -> bool {
+        self.calls = (self.calls - 1.0).max(0.0);
+        self.outstanding = (self.outstanding - debit.tokens).max(0.0);
+        let is_latest = self.latest.is_none_or(|latest| debit.began >= latest);
+        self.latest = self.latest.max(Some(debit.began));
+        is_latest
+    }
+
+    fn credit(&mut self, debit: &Debit, now: Time) {
+        self.requests.credit(1.0, now);
+        self.tokens.credit(debit.tokens, now);
+        self.requests_day.credit(1.0, now);
+        self.tokens_day.credit(debit.tokens, now);
+    }
+
+    fn correct(&mut self, said: Said, is_latest: bool, now: Time) {
+        for (bucket, left, outstanding) in [
+            (&mut self.requests, said.requests_minute, self.calls),
+            (&mut self.tokens, said.tokens_minute, self.outstanding),
+        ] {
+            let Some(Window { left, limit, .. }) = left else { continue };
+            if let Some(limit) = limit.filter(|limit| *limit > 0.0 && bucket.limit(now) != Some(*limit)) {
+                bucket.set_limit(limit, now);
+            }
+            bucket.correct(left, outstanding, is_latest, now);
+        }
+        for (day, left) in [(&mut self.requests_day, said.requests_day), (&mut self.tokens_day, said.tokens_day)] {
+            let Some(Window { left, limit, resets_in }) = left else { continue };
+            day.correct(left, limit, resets_in, now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,302 @@
+//! How much an upstream is given after it was away: after its breaker closed, a park ended, a cold start ended, or
+//! while it is paid back what it is owed.
+//!
+//! Two limits, because there are two stampedes. **In flight**: as TCP's slow start (Jacobson, 1988), a window begins
+//! small and grows by one with each answer, so that it doubles in the time that an answer takes, up to the slots of the
+//! workers that are ready. A limit by time alone would grow while nothing is answered. **A second**: calls start at
+//! most at [`MOST_RATE`] times the rate that is expected without any fault, so that what is held or owed is caught up
+//! with by a quarter more, not all at once. Windows alone do not see to that: short answers free them as fast as they
+//! fill.
+//!
+//! The ramp ends when nothing is left to limit: the window has passed the slots, or twice what is in flight where they
+//! are unknown. The rate is held as long as the caller says that something is being caught up with.
+
+use provider::Time;
+
+use crate::knowledge::duration;
+
+/// Calls that an upstream is given at once when it is back.
+const FIRST_WINDOW: f64 = 4.0;
+/// Starts a second, over the rate that is expected without a fault, and how many more may come at once. Together in any
+/// second at most 1.25 of the rate and two, which leaves chance some room below 1.5 of it and three.
+const MOST_RATE: f64 = 1.25;
+const BURST: f64 = 2.0;
+/// Calls in flight, over the slots of the workers that are ready: a few wait in the upstream's queue, so that no slot
+/// is idle.
+const MOST_OVER_SLOTS: f64 = 1.1;
+/// The window of an upstream that is not ramping.
+const OPEN: f64 = f64::INFINITY;
+/// Where slots are unknown, a window that is this many times what is in flight limits nothing.
+const WIDE: f64 = 2.0;
+
+/// What a ramp needs to know of an upstream.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Demand {
+    /// Calls of ours in flight.
+    pub(crate) in_flight: u32,
+    /// Workers that can take a call now; `None` if unknown.
+    pub(crate) ready: Option<u32>,
+    /// Calls that a worker serves at a time; `None` if unknown.
+    pub(crate) slots: Option<u32>,
+    /// Calls a second that would come to it without any fault: its share of what arrives.
+    pub(crate) per_second: f64,
+    /// Whether there is something to catch up with: requests are held for it, or it is owed.
+    pub(crate) is_catching_up: bool,
+}
+
+/// Whether a call may start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// Now.
+    Now,
+    /// Not before then.
+    At(Time),
+    /// When a call is answered or ends.
+    Full,
+}
+
+/// The limits on an upstream that comes back.
+#[derive(Debug, Clone)]
+pub(crate) struct Ramp {
+    window: f64,
+    /// Starts that may come at once.
+    tokens: f64,
+    at: Option<Time>,
+}
+
+impl Default for Ramp {
+    fn default() -> Self {
+        Self { window: OPEN, tokens: BURST, at: None }
+    }
+}
+
+impl Ramp {
+    /// The upstream is back: its breaker closed, its park ended, or its cold start.
+    pub(crate) fn reopened(&mut self) {
+        self.window = self.window.min(FIRST_WINDOW);
+    }
+
+    /// Whether it is still growing into its work.
+    pub(crate) fn is_ramping(&self) -> bool {
+        self.window < OPEN
+    }
+
+    /// Most calls in flight; `None` if nothing limits them.
+    pub(crate) fn most_in_flight(&self, demand: Demand) -> Option<u32> {
+        let slots = slots(demand).map_or(OPEN, |slots| (slots * MOST_OVER_SLOTS).floor());
+        let most = self.window.min(slots);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive number below 2^32")]
+        (most < f64::from(u32::MAX)).then_some(most.max(1.0) as u32)
+    }
+
+    /// Whether a call may start now. Changes nothing.
+    pub(crate) fn admits(&self, demand: Demand, now: Time) -> Admission {
+        if self.most_in_flight(demand).is_some_and(|most| demand.in_flight >= most) {
+            return Admission::Full;
+        }
+        let tokens = self.tokens(demand, now);
+        if tokens >= 1.0 || !(self.is_ramping() || demand.is_catching_up) {
+            return Admission::Now;
+        }
+        Admission::At(now + duration((1.0 - tokens) / rate(demand)))
+    }
+
+    /// A call starts.
+    pub(crate) fn started(&mut self, demand: Demand, now: Time) {
+        self.tokens = (self.tokens(demand, now) - 1.0).max(0.0);
+        self.at = self.at.max(Some(now));
+    }
+
+    /// The first token of a call came.
+    pub(crate) fn answered(&mut self, demand: Demand) {
+        if !self.is_ramping() {
+            return;
+        }
+        self.window += 1.0;
+        let enough = slots(demand).unwrap_or_else(|| (WIDE * f64::from(demand.in_flight)).max(2.0 * FIRST_WINDOW));
+        if self.window >= enough {
+            self.window = OPEN;
+        }
+    }
+
+    /// A call failed while the upstream is growing into its work: it gets half of what it had.
+    pub(crate) fn failed(&mut self) {
+        if self.is_ramping() {
+            self.window = (self.window / 2.0).max(1.0);
+        }
+    }
+
+    fn tokens(&self, demand: Demand, now: Time) -> f64 {
+        let elapsed = self.at.map_or(0.0, |at| (now - at).as_secs_f64());
+        (self.tokens + elapsed * rate(demand)).min(BURST)
+    }
+}
+
+/// Starts a second.
+fn rate(demand: Demand) -> f64 {
+    /// A quiet upstream is given a call every two seconds nevertheless.
+    const LEAST: f64 = 0.5;
+    (MOST_RATE * demand.per_second).max(LEAST)
+}
+
+/// Slots of the workers that are ready. Where none is, a few calls are let through that show the upstream's own scaler
+/// the demand.
+fn slots(demand: Demand) -> Option<f64> {
+    if demand.ready == Some(0) {
+        return Some(FIRST_WINDOW);
+    }
+    demand.ready.zip(demand.slots).map(|(ready, slots)| f64::from(ready) * f64::from(slots))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::VecDeque, time::Duration};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(seconds: f64) -> Time {
+        Time::from_nanos(0) + Duration::from_secs_f64(seconds)
+    }
+
+    /// One worker of thirty slots, with so much expected of it.
+    fn demand(per_second: f64) -> Demand {
+        Demand { ready: Some(1), slots: Some(30), per_second, is_catching_up: true, ..Demand::default() }
+    }
+
+    /// Everybody who wants to start as soon as it may, for a minute, first tokens after `first_s` and answers after
+    /// `whole_s`. Returns when calls started, and the most that were in flight.
+    fn stampede(mut ramp: Ramp, mut demand: Demand, first_s: f64, whole_s: f64) -> (Vec<f64>, u32) {
+        let (mut starts, mut first, mut whole, mut most) = (Vec::new(), VecDeque::new(), VecDeque::new(), 0);
+        for step in 0..6_000 {
+            let now = f64::from(step) / 100.0;
+            while first.front().is_some_and(|at| *at <= now) {
+                first.pop_front();
+                ramp.answered(demand);
+            }
+            while whole.front().is_some_and(|at| *at <= now) {
+                whole.pop_front();
+                demand.in_flight -= 1;
+            }
+            while ramp.admits(demand, at(now)) == Admission::Now && starts.len() < 100_000 {
+                ramp.started(demand, at(now));
+                demand.in_flight += 1;
+                most = most.max(demand.in_flight);
+                starts.push(now);
+                first.push_back(now + first_s);
+                whole.push_back(now + whole_s);
+            }
+        }
+        (starts, most)
+    }
+
+    fn most_in_a_second(starts: &[f64]) -> u32 {
+        let (mut first, mut most) = (0, 0);
+        for (last, at) in starts.iter().enumerate() {
+            while *at >= starts[first] + 1.0 {
+                first += 1;
+            }
+            most = most.max(last + 1 - first);
+        }
+        u32::try_from(most).unwrap_or(u32::MAX)
+    }
+
+    fn reopened() -> Ramp {
+        let mut ramp = Ramp::default();
+        ramp.reopened();
+        ramp
+    }
+
+    #[test]
+    fn a_hundred_a_second_that_return_to_one_fresh_worker_never_fill_more_than_its_slots() {
+        let (starts, most) = stampede(reopened(), demand(100.0), 0.5, 4.0);
+        assert!(most <= 33, "{most} in flight");
+        assert!(starts.len() > 400, "and it is used: {}", starts.len());
+        assert!(starts.iter().filter(|at| **at < 0.5).count() <= 4, "before the first answer it is given four");
+    }
+
+    #[test]
+    fn the_window_grows_with_answers_not_with_time() {
+        let (starts, most) = stampede(reopened(), demand(100.0), 1_000.0, 1_000.0);
+        assert_eq!((starts.len(), most), (4, 4));
+    }
+
+    #[test]
+    fn an_upstream_that_was_never_away_is_limited_by_its_slots_alone() {
+        let free = Demand { ready: None, slots: None, is_catching_up: false, ..demand(1.0) };
+        assert_eq!(Ramp::default().most_in_flight(free), None);
+        assert_eq!(Ramp::default().most_in_flight(demand(1.0)), Some(33));
+        let cold = Demand { ready: Some(0), ..demand(1.0) };
+        assert_eq!(Ramp::default().most_in_flight(cold), Some(4), "whose scaler is to see that it is wanted");
+        let mut ramp = Ramp::default();
+        for _ in 0..100 {
+            assert_eq!(ramp.admits(free, at(0.0)), Admission::Now);
+            ramp.started(free, at(0.0));
+        }
+    }
+
+    #[test]
+    fn a_ramp_ends_once_it_limits_nothing() {
+        for (slots, answers) in [(Some(30), 26), (None, 4)] {
+            let demand = Demand { slots, in_flight: 3, ..demand(5.0) };
+            let mut ramp = reopened();
+            (1..answers).for_each(|_| ramp.answered(demand));
+            assert!(ramp.is_ramping(), "{slots:?}");
+            ramp.answered(demand);
+            assert!(!ramp.is_ramping(), "{slots:?}");
+        }
+    }
+
+    #[test]
+    fn a_failure_while_it_grows_halves_it() {
+        let mut ramp = reopened();
+        (0..12).for_each(|_| ramp.answered(demand(5.0)));
+        ramp.failed();
+        assert_eq!(ramp.most_in_flight(demand(5.0)), Some(8));
+        (0..9).for_each(|_| ramp.failed());
+        assert_eq!(ramp.most_in_flight(demand(5.0)), Some(1), "one call always finds out");
+        (0..3).for_each(|_| ramp.answered(demand(5.0)));
+        assert_eq!(ramp.most_in_flight(demand(5.0)), Some(4));
+    }
+
+    #[test]
+    fn a_ramp_holds_the_rate_although_nothing_is_caught_up_with() {
+        let busy = Demand { is_catching_up: false, ..demand(10.0) };
+        let mut ramp = reopened();
+        (0..10).for_each(|_| ramp.answered(busy));
+        let starts = (0..10).filter(|_| {
+            let is_now = ramp.admits(busy, at(1.0)) == Admission::Now;
+            if is_now {
+                ramp.started(busy, at(1.0));
+            }
+            is_now
+        });
+        assert_eq!(starts.count(), 2);
+        assert_eq!(ramp.admits(busy, at(1.0)), Admission::At(at(1.08)), "1.25 of ten a second");
+    }
+
+    #[test]
+    fn what_is_owed_is_paid_back_by_a_quarter_more() {
+        let owed = Demand { ready: None, slots: None, ..demand(8.0) };
+        let (starts, _) = stampede(Ramp::default(), owed, 0.5, 3.0);
+        assert!((595..=605).contains(&starts.len()), "1.25 of eight for a minute: {}", starts.len());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, cases: 48, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_second_sees_more_than_half_as_much_again_and_three(
+            per_second in 0.05_f64..60.0, first in 0.05_f64..3.0, more in 0.0_f64..8.0, workers in 1_u32..4,
+            is_known: bool,
+        ) {
+            let slots = is_known.then_some(30);
+            let demand = Demand { ready: Some(workers), slots, ..demand(per_second) };
+            let (starts, _) = stampede(reopened(), demand, first, first + more);
+            let most = most_in_a_second(&starts);
+            prop_assert!(f64::from(most) <= 1.5 * per_second + 3.0, "{} at {} a second", most, per_second);
+            prop_assert!(!starts.is_empty());
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! A request as an upstream sees it: what it would take of it.
+
+use crate::knowledge::real;
+
+/// A request as an upstream sees it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ask {
+    pub(crate) prompt_tokens: u64,
+    /// Tokens that count against limits: prompt and limit on the answer together.
+    pub(crate) limited_tokens: u64,
+    /// Tokens of the answer, as expected.
+    pub(crate) completion_tokens: f64,
+    /// Requests that come to the model in a second.
+    pub(crate) per_second: f64,
+    /// Whether it has missed the SLO already: it leaves some room for those that have not.
+    pub(crate) is_stale: bool,
+}
+
+impl Ask {
+    /// What is asked for by a prompt of so many tokens and an answer that is limited so, or is expected to be so long.
+    pub(crate) fn new(prompt_tokens: u64, limit: Option<u64>, mean: f64, choices: u64, per_second: f64) -> Self {
+        /// Without a limit, some more than the mean is expected.
+        const MARGIN: f64 = 1.1;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an answer's length")]
+        let expected = (mean * MARGIN) as u64;
+        let answer = limit.unwrap_or(expected).saturating_mul(choices);
+        let completion_tokens = limit.map_or(mean, |limit| mean.min(real(limit)));
+        let limited_tokens = prompt_tokens.saturating_add(answer);
+        Self { prompt_tokens, limited_tokens, completion_tokens, per_second, is_stale: false }
+    }
+}

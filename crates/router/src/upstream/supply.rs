@@ -1,0 +1,312 @@
+//! What an upstream can take and how fast it answers: workers, cold starts, limits, and the work that waits there.
+//!
+//! Pure: the time is passed in. A call's part of it is a [`Claimed`], which is given back once.
+
+use std::time::Duration;
+
+use provider::{Capacity, Quota, Time};
+
+use super::{Ask, UpstreamSpec, nudge::Nudge};
+use crate::knowledge::{
+    bucket::Fit,
+    capacity::Workers,
+    cold_start::ColdStarts,
+    decode::Decode,
+    first_token::{FirstToken, Load, Pending, Prediction},
+    quota::{Allowance, Claim, Debit, Limits, Said},
+    ramp::{Admission, Demand, Ramp},
+};
+
+/// A target without a ready worker is left alone for so long and so many requests between two calls that wake it: one user in so
+/// many waits for that.
+const PROBE_EVERY: Duration = Duration::from_secs(2);
+const PROBE_AFTER: u32 = 10;
+/// The same, since its last call, for a target with a ready worker that is thought to be late: under load a call a second finds
+/// out, and where few requests come at most every other one.
+const PROBE_WARM: [(Duration, u32); 2] = [(Duration::from_secs(1), 20), (Duration::from_secs(10), 1)];
+
+/// Nobody is made to wait longer than this for a slot, to show a scaler anything.
+const NUDGE_MOST_WAIT_S: f64 = 4.0;
+/// A request that has missed the SLO leaves this part of the room for those that have not: three tenths.
+const LEFT_FOR_FRESH: (u32, u32) = (3, 10);
+/// What a first token may take where no SLO is configured, as far as cold starts are concerned.
+const USUAL_LIMIT: Duration = Duration::from_secs(2);
+
+/// What is known of what an upstream can take.
+#[derive(Debug)]
+pub(crate) struct Supply {
+    capacity: Workers,
+    starts: ColdStarts,
+    first_token: FirstToken,
+    decode: Decode,
+    ramp: Ramp,
+    nudge: Nudge,
+    limits: Limits,
+    allowance: Allowance,
+    began_at: Option<Time>,
+    /// Requests that passed by since its last call, and since the last one that was thought to be late.
+    passed: u32,
+    passed_since_late: u32,
+    has_answered: bool,
+}
+
+/// What a call has claimed of it.
+#[derive(Debug)]
+pub(crate) struct Claimed {
+    pending: Option<Pending>,
+    debit: Option<Debit>,
+}
+
+/// What would become of a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outlook {
+    pub(crate) prediction: Prediction,
+    /// The probability that its first token would be late.
+    pub(crate) miss: f64,
+    /// When its first token would come; when no worker is ready, once one is.
+    pub(crate) first_token: Duration,
+    /// The time to the first token of a call without a prompt in seconds, if nothing waited there.
+    pub(crate) base_s: f64,
+    /// When its answer would end.
+    pub(crate) end: Duration,
+    /// Whether no worker is ready.
+    pub(crate) is_cold: Option<bool>,
+    /// Whether its scaler is shown the demand at this moment.
+    pub(crate) is_nudged: bool,
+    /// Whether a call of ours may find out how it is, which nobody is doing.
+    pub(crate) may_probe: bool,
+}
+
+impl Supply {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            capacity: Workers::default(),
+            starts: ColdStarts::default(),
+            first_token: FirstToken::default(),
+            decode: Decode::default(),
+            ramp: Ramp::default(),
+            nudge: Nudge::default(),
+            limits,
+            allowance: Allowance::new(limits, Time::ZERO),
+            began_at: None,
+            passed: 0,
+            passed_since_late: PROBE_AFTER,
+            has_answered: false,
+        }
+    }
+
+    fn load(&self, spec: &UpstreamSpec, in_flight: u32, now: Time) -> Load {
+        Load { in_flight, ready: self.ready_workers(now), slots: spec.worker_slots, queued: self.queued(now) }
+    }
+
+    fn demand(load: Load, per_second: f64) -> Demand {
+        let Load { in_flight, ready, slots, .. } = load;
+        Demand { in_flight, ready, slots, per_second, is_catching_up: false }
+    }
+
+    /// Workers that can take a call now; `None` if unknown.
+    pub(crate) fn ready_workers(&self, now: Time) -> Option<u32> {
+        self.capacity.ready(now)
+    }
+
+    /// Jobs that wait for a worker, as it said last; `None` if unknown.
+    pub(crate) fn queued(&self, now: Time) -> Option<u32> {
+        self.capacity.report(now).and_then(|(capacity, _)| capacity.queued)
+    }
+
+    /// Whether no worker is ready; `None` if that is unknown.
+    pub(crate) fn is_cold(&self, now: Time) -> Option<bool> {
+        self.capacity.is_cold(now)
+    }
+
+    /// Whether anything was ever answered.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.has_answered
+    }
+
+    /// Whether one more call has room. A cold upstream that nobody else can stand in for is given what its queue takes.
+    pub(crate) fn room(&self, spec: &UpstreamSpec, in_flight: u32, is_alone: bool, ask: &Ask, now: Time) -> Admission {
+        let load = self.load(spec, in_flight, now);
+        if in_flight >= spec.max_in_flight {
+            return Admission::Full;
+        }
+        if is_alone && load.ready == Some(0) {
+            return Admission::Now;
+        }
+        let mut demand = Self::demand(load, ask.per_second);
+        if ask.is_stale {
+            let most = self.ramp.most_in_flight(demand).unwrap_or(0);
+            let (part, whole) = LEFT_FOR_FRESH;
+            demand.in_flight += most.saturating_mul(part).div_ceil(whole);
+        }
+        self.ramp.admits(demand, now)
+    }
+
+    /// When a call has room in the limits.
+    pub(crate) fn fits(&self, ask: &Ask, claim: Claim, now: Time) -> Fit {
+        self.allowance.fits(ask.limited_tokens, claim, now)
+    }
+
+    /// What would become of a request.
+    pub(crate) fn outlook(
+        &self,
+        spec: &UpstreamSpec,
+        in_flight: u32,
+        ask: &Ask,
+        limit: Option<Duration>,
+        now: Time,
+    ) -> Outlook {
+        let load = self.load(spec, in_flight, now);
+        let is_cold = load.ready.map(|ready| ready == 0);
+        let mut prediction = self.first_token.predict(ask.prompt_tokens, load, now);
+        let mut miss = limit.map_or(0.0, |limit| prediction.late(limit));
+        if is_cold == Some(true) {
+            miss = miss.max(self.starts.late(limit.unwrap_or(USUAL_LIMIT), now));
+            prediction = prediction.after(self.starts.remaining(0.5, now));
+        }
+        let first_token = prediction.median();
+        let quiet = self.began_at.map_or(Duration::MAX, |at| now - at);
+        let is_untried = if is_cold == Some(true) {
+            quiet >= PROBE_EVERY && self.passed_since_late >= PROBE_AFTER
+        } else {
+            PROBE_WARM.iter().any(|(every, after)| quiet >= *every && self.passed >= *after)
+        };
+        Outlook {
+            prediction,
+            miss,
+            first_token,
+            base_s: self.first_token.base_s(),
+            end: self.decode.owed(first_token, ask.completion_tokens),
+            is_cold,
+            is_nudged: self.nudge.is_on(now) && prediction.wait_s < NUDGE_MOST_WAIT_S && !prediction.is_silent,
+            may_probe: is_untried && self.first_token.is_idle(),
+        }
+    }
+
+    /// A request could have gone here. `is_late` says whether it was thought to be late.
+    pub(crate) fn passed(
+        &mut self,
+        spec: &UpstreamSpec,
+        in_flight: u32,
+        (is_chosen, is_late): (bool, bool),
+        now: Time,
+    ) {
+        self.passed = if is_chosen { 0 } else { self.passed.saturating_add(1) };
+        self.passed_since_late = if is_chosen && is_late { 0 } else { self.passed_since_late.saturating_add(1) };
+        let workers = self.capacity.ready(now).zip(self.capacity.on_their_way(now));
+        // Workers that have as much as they can do show it themselves.
+        let is_seen = |ready: u32| {
+            spec.worker_slots.is_some_and(|slots| u64::from(in_flight) * 2 > u64::from(ready) * u64::from(slots))
+        };
+        let workers = workers.filter(|(ready, _)| !is_seen(*ready));
+        self.nudge.passed(is_late, workers.map(|(ready, (coming, _))| (ready, coming)), now);
+    }
+
+    /// A call begins. `in_flight` is without it.
+    pub(crate) fn begin(&mut self, spec: &UpstreamSpec, in_flight: u32, ask: &Ask, now: Time) -> Claimed {
+        if self.limits != spec.limits {
+            self.limits = spec.limits;
+            self.allowance = Allowance::new(spec.limits, now);
+        }
+        let load = self.load(spec, in_flight, now);
+        self.began_at = Some(now);
+        self.ramp.started(Self::demand(load, ask.per_second), now);
+        if load.ready == Some(0) {
+            self.starts.called(now);
+        }
+        let pending = Some(self.first_token.begin(ask.prompt_tokens, load, now));
+        Claimed { pending, debit: Some(self.allowance.debit(ask.limited_tokens, now)) }
+    }
+
+    /// The first token of a call came, or the whole answer.
+    pub(crate) fn answered(
+        &mut self,
+        spec: &UpstreamSpec,
+        in_flight: u32,
+        claimed: &mut Claimed,
+        (quota, stream): (Quota, bool),
+        now: Time,
+    ) {
+        self.has_answered = true;
+        let load = self.load(spec, in_flight, now);
+        self.ramp.answered(Self::demand(load, 0.0));
+        if let Some(pending) = claimed.pending.take() {
+            if stream {
+                self.first_token.answered(pending, now);
+            } else {
+                self.first_token.answered_whole(pending, now);
+            }
+        }
+        self.capacity.answered(now);
+        self.starts.answered(now);
+        if let Some(debit) = claimed.debit.take() {
+            self.allowance.taken(debit, Said::from(quota), now);
+        }
+    }
+
+    /// An answer is complete: so many tokens in the time since its first one.
+    pub(crate) fn completed(&mut self, tokens: Option<u64>, took: Duration, stream: bool, now: Time) {
+        self.first_token.completed(now);
+        if let Some(tokens) = tokens.filter(|_| stream) {
+            self.decode.streamed(tokens.saturating_sub(1), took);
+        }
+    }
+
+    /// A call ended without an answer. `speaks` says whether that is a failure of the upstream.
+    pub(crate) fn ended(&mut self, claimed: &mut Claimed, speaks: bool, now: Time) {
+        if let Some(pending) = claimed.pending.take() {
+            self.first_token.gave_up(pending, now);
+        } else {
+            self.first_token.completed(now);
+        }
+        if speaks {
+            self.ramp.failed();
+        }
+        if let Some(debit) = claimed.debit.take() {
+            // Whether it counted it, its next answer says.
+            self.allowance.failed(debit, now);
+        }
+    }
+
+    /// A call was refused because the allowance is used up. Returns for how long, as far as the buckets tell.
+    pub(crate) fn refused(&mut self, claimed: &mut Claimed, quota: Quota, now: Time) -> Option<Duration> {
+        self.allowance.refused(claimed.debit.take()?, Said::from(quota), now)
+    }
+
+    /// Whether it did not say how its workers are when it was asked last, or never did.
+    pub(crate) fn was_unknown(&self, spec: &UpstreamSpec, now: Time) -> bool {
+        self.capacity.report(now).is_none_or(|(_, age)| age > spec.capacity_poll.mul_f64(1.5))
+    }
+
+    /// It said how its workers are.
+    pub(crate) fn record_capacity(&mut self, spec: &UpstreamSpec, in_flight: u32, capacity: Capacity, now: Time) {
+        let was_cold = self.capacity.is_cold(now);
+        let start = self.starts.remaining(0.5, now);
+        self.capacity.polled(capacity, spec.capacity_poll, start, now);
+        let served = self.capacity.ready(now).zip(spec.worker_slots).map(|(ready, slots)| ready.saturating_mul(slots));
+        if capacity.queued == Some(0) && served.is_some_and(|served| in_flight >= served + served / 10) {
+            self.capacity.all_ready();
+        }
+        let Some((ready, (coming, age))) = self.capacity.ready(now).zip(self.capacity.on_their_way(now)) else {
+            return;
+        };
+        self.starts.polled(ready, coming, age, now);
+        match (was_cold, ready) {
+            (_, 0) => self.first_token.record_cold(now),
+            (Some(true), _) => self.ramp.reopened(),
+            (Some(false) | None, _) => {}
+        }
+    }
+
+    /// Its breaker closed.
+    pub(crate) fn reopened(&mut self) {
+        self.ramp.reopened();
+    }
+}
+
+impl Outlook {
+    /// Whether a call would have to wait for others to end, or for a worker.
+    pub(crate) fn has_slot(&self) -> bool {
+        self.is_cold != Some(true) && self.prediction.wait_s <= 0.0 && !self.prediction.is_silent
+    }
+}

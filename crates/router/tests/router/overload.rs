@@ -1,0 +1,102 @@
+//! More work than a slow upstream can do, while nobody else takes any.
+
+use std::time::Duration;
+
+use provider::{Quota, Time};
+use router::{Action, Facts, Limits, RequestState, StrategyName};
+
+use crate::hand::{CHAT, Hand, MS, S, model, upstream};
+
+/// What `a` takes for every call, and for a thousand tokens of its prompt, one prompt after the other.
+const BASE: Duration = Duration::from_millis(1_500);
+const PER_THOUSAND: Duration = Duration::from_millis(500);
+const SHORT: u64 = 400;
+const LONG: u64 = 4_000;
+
+enum Next {
+    Timer,
+    FirstToken,
+}
+
+/// `a`, which reads one prompt after the other and is slow at it, before `b`, which takes a request a minute.
+struct Slow {
+    hand: Hand,
+    is_read_at: Time,
+    requests: Vec<(Time, Next, RequestState)>,
+    served: Vec<u64>,
+}
+
+impl Slow {
+    fn new() -> Self {
+        let mut a = upstream("a");
+        (a.worker_slots, a.timeouts.first_token) = (Some(30), 20 * S);
+        let mut b = upstream("b");
+        b.limits = Limits { requests_per_minute: Some(1), ..Limits::default() };
+        let mut spec = model("m", StrategyName::Balanced, &[("a", 0.8), ("b", 0.2)]);
+        spec.slo_first_token = Some(2 * S);
+        let hand = Hand::new(vec![a, b], vec![spec]);
+        Self { hand, is_read_at: Time::ZERO, requests: Vec::new(), served: Vec::new() }
+    }
+
+    fn carry_out(&mut self, action: Action, request: RequestState) {
+        match action {
+            Action::Wait { until } => self.requests.push((until, Next::Timer, request)),
+            Action::Start(start) if start.attempt.target == 0 => {
+                let takes =
+                    PER_THOUSAND.mul_f64(f64::from(u32::try_from(request.facts().prompt_tokens).unwrap()) / 1e3);
+                self.is_read_at = self.is_read_at.max(self.hand.now) + takes;
+                self.requests.push((self.is_read_at + BASE, Next::FirstToken, request));
+            }
+            Action::Start(_) => self.hand.serve(request),
+            Action::GiveUp(_) => {}
+        }
+    }
+
+    /// What happens until `end`.
+    fn pass_until(&mut self, end: Time) {
+        let next = |slow: &Self| (0..slow.requests.len()).min_by_key(|at| slow.requests[*at].0);
+        while let Some(at) = next(self).filter(|at| self.requests[*at].0 <= end) {
+            let (at, next, mut request) = self.requests.swap_remove(at);
+            self.hand.now = at;
+            match next {
+                Next::Timer => {
+                    let action = self.hand.timer(&mut request);
+                    self.carry_out(action, request);
+                }
+                Next::FirstToken => {
+                    self.served.push(request.facts().prompt_tokens);
+                    self.hand.engine.first_token(&mut request, Quota::default(), self.hand.now, &mut self.hand.rng);
+                    self.hand.engine.served(&mut request, Some(1), self.hand.now);
+                }
+            }
+        }
+        self.hand.now = end;
+    }
+
+    /// Requests with these prompts in turn, every `pause`, for so many seconds.
+    fn load(&mut self, prompts: &[u64], pause: Duration, seconds: u64) {
+        let end = self.hand.now + Duration::from_secs(seconds);
+        for prompt in prompts.iter().cycle() {
+            if self.hand.now >= end {
+                return;
+            }
+            self.hand.has_running(1);
+            let model = self.hand.model("m");
+            let deadline = self.hand.now + model.spec.deadline;
+            let facts = Facts { prompt_tokens: *prompt, ..CHAT };
+            let mut request = RequestState::new(model, facts, None, deadline);
+            let action = self.hand.arrived(&mut request);
+            self.carry_out(action, request);
+            self.pass_until(self.hand.now + pause);
+        }
+    }
+}
+
+/// Where every first token is late and there is work for two upstreams, what `a` can do goes to as many requests as it can.
+#[test]
+fn short_prompts_are_not_held_back_for_long_ones() {
+    let mut slow = Slow::new();
+    slow.load(&[SHORT, LONG], 500 * MS, 120);
+    let of = |prompt: u64| slow.served.iter().filter(|served| **served == prompt).count();
+    assert!(4 * of(SHORT) >= 5 * of(LONG), "{} short ones and {} long ones", of(SHORT), of(LONG));
+}

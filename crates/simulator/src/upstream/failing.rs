@@ -1,0 +1,37 @@
+//! Calls that fail now and then, whatever the upstream's state is.
+
+use super::{Job, Refusal};
+use crate::{
+    chance::{Chance, Purpose},
+    scenario::Turn,
+    time::SECOND,
+};
+
+/// Which parts of the calls fail and are refused, from 0 to 1.
+#[derive(Debug, Default)]
+pub(super) struct Failing {
+    errors: f64,
+    refusals: f64,
+}
+
+impl Failing {
+    pub(super) const fn turn(&mut self, turn: Turn) {
+        match turn {
+            Turn::Errors(part) => self.errors = part,
+            Turn::Refusals(part) => self.refusals = part,
+            Turn::Outage(_) | Turn::Throttle(_) | Turn::Speed(_) | Turn::Limits(_) => {}
+        }
+    }
+
+    /// Whether a call fails by this.
+    pub(super) fn strike(&self, job: &Job, chance: Chance) -> Result<(), Refusal> {
+        let drawn = |purpose| chance.unit(purpose, u64::from(job.request), u64::from(job.ordinal));
+        if drawn(Purpose::Failure) < self.errors {
+            return Err(Refusal::Unavailable);
+        }
+        if drawn(Purpose::Refusal) < self.refusals {
+            return Err(Refusal::RateLimited { retry_after: SECOND });
+        }
+        Ok(())
+    }
+}
