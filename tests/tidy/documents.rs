@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, path::Path};
 
 use crate::repository::{files, names, root, shown, text};
 
-/// Most words of the pages in `docs`, its subfolders aside.
-const MAX_WORDS: usize = 18_794;
+/// Most words of the pages in `docs`, subfolders and measurements that a program writes aside.
+const MAX_WORDS: usize = 18_791;
 
 /// Every string literal of `source` that consists of these characters and `fits`.
 fn literals(source: &str, fits: impl Fn(&str) -> bool) -> BTreeSet<String> {
@@ -127,6 +127,7 @@ fn every_document_is_in_the_readme() {
 #[test]
 fn the_pages_stay_short() {
     let pages = names(&root().join("docs")).into_iter().filter(|name| name.ends_with(".md"));
-    let words: usize = pages.map(|name| text(format!("docs/{name}")).split_whitespace().count()).sum();
+    let texts = pages.map(|name| text(format!("docs/{name}"))).filter(|text| !text.contains("<!-- Made by "));
+    let words: usize = texts.map(|text| text.split_whitespace().count()).sum();
     assert!(words <= MAX_WORDS, "docs/*.md have {words} words of at most {MAX_WORDS}: say each thing once");
 }
