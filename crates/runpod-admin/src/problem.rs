@@ -1,6 +1,6 @@
 //! How the management API words its refusals: problem documents after RFC 9457.
 
-use openai::{Dialect, ErrorBody, Failure, blame::Whose, classify};
+use openai::{Dialect, ErrorBody, Failure, blame::ErrorFormat, classify};
 use provider::{Error, ErrorKind};
 use serde::Deserialize;
 
@@ -19,7 +19,7 @@ struct Problem {
 impl Dialect for ProblemDialect {
     fn classify(&self, failure: &Failure<'_>) -> Error {
         let said = serde_json::from_slice(failure.body).map_or_else(|_| ErrorBody::parse(failure.body), read);
-        let mut error = classify(Whose::RunPod, failure, &said);
+        let mut error = classify(ErrorFormat::RunPod, failure, &said);
         // The user calls this API directly, so the message says whether the key or the address is wrong.
         error.kind = match failure.status {
             401..=403 => ErrorKind::Auth,
