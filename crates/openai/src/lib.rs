@@ -30,7 +30,7 @@ use provider::{Call, Capacity, Error, Provider, Reply, Request};
 pub use quota::{quota, quota_reset};
 pub use sse::{Event, Splitter, TooLong};
 
-/// What fuzz targets and property tests reach beyond the public face.
+/// What fuzz targets and property tests reach beyond the public API.
 #[doc(hidden)]
 pub mod fuzzing;
 

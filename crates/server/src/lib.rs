@@ -26,7 +26,7 @@ mod running;
 mod sse;
 mod telemetry;
 
-/// What fuzz targets reach beyond the public face.
+/// What fuzz targets reach beyond the public API.
 #[doc(hidden)]
 pub mod fuzzing;
 
