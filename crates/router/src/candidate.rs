@@ -9,7 +9,7 @@ use crate::{
     history::History,
     knowledge::{bucket::Fit, length::Length, quota::Claim},
     table::Model,
-    upstream::{Ask, Blocked, BreakerState, State, Upstream},
+    upstream::{Ask, Blocked, BreakerState, Outlook, State, Upstream},
 };
 
 /// A prompt this many times smaller in bytes than its tokens is impossible: only beyond it is a request refused unseen.
@@ -20,6 +20,8 @@ const USUAL_SLO: Duration = Duration::from_secs(2);
 const FRESH: Duration = Duration::from_millis(600);
 /// A target that misses the SLO with this probability is no good alternative.
 const LATE: f64 = 0.25;
+/// A request that misses the SLO with this probability is better held until the target has caught up; one that has waited is late.
+pub(crate) const HOPELESS: f64 = 0.35;
 /// Where fewer requests than this come in a second, a worker that has nothing to do may be stopped before the next one.
 const SELDOM: f64 = 2.0;
 /// When a full upstream is expected to have room again.
@@ -38,6 +40,10 @@ pub(crate) struct Hope {
     pub(crate) wait_s: f64,
     /// The same of a call without a prompt, if nothing waited there.
     pub(crate) base_s: f64,
+    /// The part of the time to the first token that is due to other calls, in seconds.
+    pub(crate) behind_s: f64,
+    /// Whether the request has waited and is not likely to be in time there any more.
+    pub(crate) is_late: bool,
 }
 
 /// A target at one moment, for one request.
@@ -182,7 +188,8 @@ impl Situation<'_> {
         if history.is_barred(target) {
             return Err(Excluded::Barred);
         }
-        let ask = self.ask(target);
+        let slo = model.spec.slo_first_token;
+        let (ask, outlook) = self.outlook(target, state);
         if ask.is_stale && self.denies && !self.is_alone(target) {
             return Err(Excluded::Blocked(Blocked::Full));
         }
@@ -192,11 +199,6 @@ impl Situation<'_> {
         if !self.repeats && !history.is_fresh(target) {
             return Err(Excluded::Asked);
         }
-        let slo = model.spec.slo_first_token;
-        // What is left of the SLO for a request that has waited already is less; what has missed it is judged like a new one.
-        let waited = now - self.arrived;
-        let limit = slo.map(|slo| if waited < slo / 2 { slo.saturating_sub(waited) } else { slo });
-        let outlook = state.outlook(&upstream.spec, &ask, limit, now);
         let predicted = if facts.stream { outlook.first_token } else { outlook.end };
         // What nobody has tried counts as the fastest, which is how it gets tried, but by one call.
         let is_untried = !state.supply().has_answered() && state.in_flight() == 0 && state.penalty_s(now) <= 0.0;
@@ -228,8 +230,25 @@ impl Situation<'_> {
                 is_nudged: outlook.is_nudged,
                 wait_s: outlook.first_token.as_secs_f64(),
                 base_s: outlook.base_s,
+                is_late: ask.is_stale,
+                behind_s: outlook.first_token.as_secs_f64() - outlook.alone_s,
             },
         })
+    }
+
+    /// What is asked of a target, and what would become of it. The time that a request has waited is part of its SLO, until it is late.
+    fn outlook(&self, target: usize, state: &State) -> (Ask, Outlook) {
+        let Self { model, arrived, now, .. } = *self;
+        let (spec, slo) = (&model.targets()[target].spec, model.spec.slo_first_token);
+        let ask = self.ask(target);
+        let left = slo.map(|slo| slo.saturating_sub(now - arrived));
+        let outlook = state.outlook(spec, &ask, left, now);
+        let has_missed = !self.is_fresh() && outlook.miss >= HOPELESS && model.spec.strategy.strategy().looks_ahead();
+        if !has_missed && !ask.is_stale {
+            return (ask, outlook);
+        }
+        let ask = Ask { is_stale: true, ..ask };
+        (ask, state.outlook(spec, &ask, slo, now))
     }
 
     /// What is asked of a target.

@@ -3,7 +3,7 @@
 //! The same type serves the call, the explanation and the record: what is explained is what would be done.
 
 use crate::{
-    candidate::{Candidate, Excluded, NoCandidate, Situation},
+    candidate::{Candidate, Excluded, HOPELESS, Hope, NoCandidate, Situation},
     engine::ModelState,
     key::States,
     share::{Accrual, Deficits, Quantum},
@@ -13,15 +13,13 @@ use crate::{
 };
 use provider::Time;
 
-/// Before a request is better held, a first token may take so many times the SLO: where the request may still be in time, and
-/// where it is late already.
-const MOST_SLOS: f64 = 1.0;
-const MOST_SLOS_STALE: f64 = 2.0;
-/// The same as a multiple of what a call without a prompt takes there if nothing waits, where that is more: an upstream that is slow
-/// itself is worth a call nevertheless. A request's own prompt counts for nothing here, or the longest would be served first.
+/// Before a request is better held, a first token may take as long as the SLO, or so many times what a call without a prompt takes
+/// there if nothing waits: an upstream that is slow itself is worth a call nevertheless. The request's own prompt allows it no more
+/// time, or the longest prompts would be served first.
 const MOST_SLOWED: f64 = 2.0;
-/// A request that misses the SLO with this probability is better held until the target has caught up.
-const HOPELESS: f64 = 0.6;
+/// A late request may wait there behind others for this part of the SLO, or the next ones, which are in time, would be late behind it.
+/// Where no call is in time it may wait for as long as a call without a prompt takes.
+const MOST_BEHIND: f64 = 0.1;
 
 /// Why an upstream was chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -223,12 +221,15 @@ impl Decision {
             self.candidates[..=place + 1].rotate_right(1);
             return Ok(());
         }
-        let is_hopeful =
-            if situation.is_fresh() { best.miss < HOPELESS } else { best.miss < HOPELESS && best.hope.has_slot };
-        let slos = if situation.is_stale() { MOST_SLOS_STALE } else { MOST_SLOS };
-        let longest = f64::max(slos * situation.slo_s(), MOST_SLOWED * best.hope.base_s);
-        let is_useful = best.hope.has_slot && best.hope.wait_s < longest;
-        if is_hopeful || is_useful || best.hope.may_probe || situation.model.targets().len() == 1 {
+        let is_hopeful = situation.is_fresh() && best.miss < HOPELESS;
+        let Hope { has_slot, wait_s, base_s, behind_s, .. } = best.hope;
+        let slo_s = situation.slo_s();
+        let is_soon = match best.hope.is_late {
+            true if base_s < slo_s => behind_s < MOST_BEHIND * slo_s,
+            true => behind_s < base_s,
+            false => wait_s < f64::max(slo_s, MOST_SLOWED * base_s),
+        };
+        if is_hopeful || has_slot && is_soon || best.hope.may_probe || situation.model.targets().len() == 1 {
             return Ok(());
         }
         Err(NoCandidate::Late)

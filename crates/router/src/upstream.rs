@@ -10,6 +10,7 @@ use std::time::Duration;
 pub(crate) use ask::Ask;
 use provider::{Capacity, Features, Operation, PicoUsd, Quota, Tariff, Time, UpstreamId};
 pub(crate) use state::{Call, Doubtful, Origin, State};
+pub(crate) use supply::Outlook;
 
 use crate::{key::Key, knowledge::quota::Limits, workers::WorkerTime};
 

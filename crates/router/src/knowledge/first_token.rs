@@ -8,7 +8,7 @@
 //! request's own prompt has a coefficient of its own because one worker reads it, however many there are.
 //!
 //! The slot wait is the backlog over the rate of completions: `(in flight + 1 − ready · slots) / μ`. Answers that
-//! waited for a slot or for a cold start are no samples: they would teach a queue as if it were the upstream's speed.
+//! waited long for a slot, or for a cold start, are no samples: they would teach a queue as if it were the upstream's speed.
 //!
 //! **Silence.** A model of past answers knows nothing of an upstream that stopped to answer. A call that waits longer
 //! than was predicted for it, and that no later call has overtaken, is evidence; where capacity is unknown, or nothing
@@ -44,6 +44,9 @@ const SPREAD: (f64, f64) = (0.12, 0.8);
 const MOST_RESIDUAL: f64 = 2.4;
 /// Fewest completions per second that a backlog is worked off with.
 const LEAST_COMPLETIONS: f64 = 0.2;
+/// An answer that waited longer than this for a slot is no sample. What waited less is: where all slots are always taken, nothing
+/// else would teach that the upstream has become slower.
+const MOST_SLOT_WAIT_S: f64 = 1.0;
 /// Silence that says something, at least.
 const LEAST_SILENCE_S: f64 = 4.0;
 const SILENCE_BASES: f64 = 3.0;
@@ -71,7 +74,7 @@ pub(crate) struct Pending {
     ticket: Ticket,
     /// Ready workers when it began, at least one.
     workers: f64,
-    /// Whether it found a ready worker and a free slot.
+    /// Whether it found a ready worker and would soon have a slot.
     is_sample: bool,
 }
 
@@ -164,7 +167,7 @@ impl FirstToken {
         Pending {
             ticket: self.waiting.begin(tokens, expected_s, now),
             workers: workers(load),
-            is_sample: !is_cold && self.slot_wait(load, now) <= 0.0,
+            is_sample: !is_cold && self.slot_wait(load, now) <= MOST_SLOT_WAIT_S,
         }
     }
 
@@ -236,9 +239,9 @@ impl FirstToken {
         Prediction { median_s, spread: self.variance.sqrt(), wait_s, is_silent: silence_s >= self.least_silence_s() }
     }
 
-    /// The median time to the first token in seconds of a call without a prompt that nothing waits before.
-    pub(crate) fn base_s(&self) -> f64 {
-        self.regression.predict([1.0, 0.0, 0.0])
+    /// The median time to the first token in seconds of a call that nothing waits before.
+    pub(crate) fn alone_s(&self, tokens: u64) -> f64 {
+        self.regression.predict([1.0, kilo(tokens), 0.0])
     }
 
     /// How long a call waits for one before it to end.

@@ -39,7 +39,15 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
                 score: 0.0,
                 score_in_time: 0.0,
                 score_unowed: 0.0,
-                hope: Hope { has_slot: true, may_probe: false, is_nudged: false, wait_s: time, base_s: time },
+                hope: Hope {
+                    has_slot: true,
+                    may_probe: false,
+                    is_nudged: false,
+                    wait_s: time,
+                    base_s: time,
+                    behind_s: 0.0,
+                    is_late: false,
+                },
             }
         };
         drawn.into_iter().enumerate().map(candidate).collect()

@@ -67,6 +67,8 @@ pub(crate) struct Outlook {
     pub(crate) first_token: Duration,
     /// The time to the first token of a call without a prompt in seconds, if nothing waited there.
     pub(crate) base_s: f64,
+    /// The same of this call.
+    pub(crate) alone_s: f64,
     /// When its answer would end.
     pub(crate) end: Duration,
     /// Whether no worker is ready.
@@ -175,7 +177,8 @@ impl Supply {
             prediction,
             miss,
             first_token,
-            base_s: self.first_token.base_s(),
+            base_s: self.first_token.alone_s(0),
+            alone_s: self.first_token.alone_s(ask.prompt_tokens),
             end: self.decode.owed(first_token, ask.completion_tokens),
             is_cold,
             is_nudged: self.nudge.is_on(now) && prediction.wait_s < NUDGE_MOST_WAIT_S && !prediction.is_silent,
@@ -285,7 +288,12 @@ impl Supply {
         self.capacity.polled(capacity, spec.capacity_poll, start, now);
         let served = self.capacity.ready(now).zip(spec.worker_slots).map(|(ready, slots)| ready.saturating_mul(slots));
         if capacity.queued == Some(0) && served.is_some_and(|served| in_flight >= served + served / 10) {
-            self.capacity.all_ready();
+            self.capacity.one_more_ready();
+        }
+        if let Some((queued, slots)) = capacity.queued.filter(|queued| *queued > 0).zip(spec.worker_slots) {
+            // To the nearest: some of ours are on their way, neither queued nor served.
+            let serving = ((in_flight.saturating_sub(queued) + slots / 2) / slots.max(1)).max(1);
+            self.capacity.only_ready(serving, now + spec.capacity_poll.mul_f64(1.5), now);
         }
         let Some((ready, (coming, age))) = self.capacity.ready(now).zip(self.capacity.on_their_way(now)) else {
             return;

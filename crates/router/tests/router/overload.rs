@@ -7,8 +7,7 @@ use router::{Action, Facts, Limits, RequestState, StrategyName};
 
 use crate::hand::{CHAT, Hand, MS, S, model, upstream};
 
-/// What `a` takes for every call, and for a thousand tokens of its prompt, one prompt after the other.
-const BASE: Duration = Duration::from_millis(1_500);
+/// What `a` takes for a thousand tokens of a prompt, one prompt after the other.
 const PER_THOUSAND: Duration = Duration::from_millis(500);
 const SHORT: u64 = 400;
 const LONG: u64 = 4_000;
@@ -21,13 +20,18 @@ enum Next {
 /// `a`, which reads one prompt after the other and is slow at it, before `b`, which takes a request a minute.
 struct Slow {
     hand: Hand,
+    /// What it takes for every call.
+    base: Duration,
+    /// Whether it says how many workers it has.
+    reports_workers: bool,
     is_read_at: Time,
     requests: Vec<(Time, Next, RequestState)>,
-    served: Vec<u64>,
+    /// The prompt of each answered request, and how long after it came its first token did.
+    served: Vec<(u64, Duration)>,
 }
 
 impl Slow {
-    fn new() -> Self {
+    fn new(base: Duration, reports_workers: bool) -> Self {
         let mut a = upstream("a");
         (a.worker_slots, a.timeouts.first_token) = (Some(30), 20 * S);
         let mut b = upstream("b");
@@ -35,7 +39,7 @@ impl Slow {
         let mut spec = model("m", StrategyName::Balanced, &[("a", 0.8), ("b", 0.2)]);
         spec.slo_first_token = Some(2 * S);
         let hand = Hand::new(vec![a, b], vec![spec]);
-        Self { hand, is_read_at: Time::ZERO, requests: Vec::new(), served: Vec::new() }
+        Self { hand, base, reports_workers, is_read_at: Time::ZERO, requests: Vec::new(), served: Vec::new() }
     }
 
     fn carry_out(&mut self, action: Action, request: RequestState) {
@@ -45,7 +49,7 @@ impl Slow {
                 let takes =
                     PER_THOUSAND.mul_f64(f64::from(u32::try_from(request.facts().prompt_tokens).unwrap()) / 1e3);
                 self.is_read_at = self.is_read_at.max(self.hand.now) + takes;
-                self.requests.push((self.is_read_at + BASE, Next::FirstToken, request));
+                self.requests.push((self.is_read_at + self.base, Next::FirstToken, request));
             }
             Action::Start(_) => self.hand.serve(request),
             Action::GiveUp(_) => {}
@@ -64,7 +68,8 @@ impl Slow {
                     self.carry_out(action, request);
                 }
                 Next::FirstToken => {
-                    self.served.push(request.facts().prompt_tokens);
+                    let took = request.model().spec.deadline - (request.deadline() - self.hand.now);
+                    self.served.push((request.facts().prompt_tokens, took));
                     self.hand.engine.first_token(&mut request, Quota::default(), self.hand.now, &mut self.hand.rng);
                     self.hand.engine.served(&mut request, Some(1), self.hand.now);
                 }
@@ -80,7 +85,9 @@ impl Slow {
             if self.hand.now >= end {
                 return;
             }
-            self.hand.has_running(1);
+            if self.reports_workers {
+                self.hand.has_running(1);
+            }
             let model = self.hand.model("m");
             let deadline = self.hand.now + model.spec.deadline;
             let facts = Facts { prompt_tokens: *prompt, ..CHAT };
@@ -95,8 +102,25 @@ impl Slow {
 /// Where every first token is late and there is work for two upstreams, what `a` can do goes to as many requests as it can.
 #[test]
 fn short_prompts_are_not_held_back_for_long_ones() {
-    let mut slow = Slow::new();
+    let mut slow = Slow::new(1_500 * MS, true);
     slow.load(&[SHORT, LONG], 500 * MS, 120);
-    let of = |prompt: u64| slow.served.iter().filter(|served| **served == prompt).count();
+    let of = |prompt: u64| slow.served.iter().filter(|(served, _)| *served == prompt).count();
     assert!(4 * of(SHORT) >= 5 * of(LONG), "{} short ones and {} long ones", of(SHORT), of(LONG));
+}
+
+/// What was piled up goes only where it makes nobody late who could be in time.
+#[test]
+fn late_requests_do_not_make_others_late() {
+    let mut slow = Slow::new(300 * MS, false);
+    for _ in 0..60 {
+        slow.load(&[1_200, SHORT], 350 * MS, 1);
+        slow.pass_until(slow.hand.now + 1_500 * MS);
+    }
+    slow.served.clear();
+    slow.load(&[1_200], 20 * MS, 2);
+    slow.load(&[SHORT], 500 * MS, 30);
+    let short = slow.served.iter().filter(|(prompt, _)| *prompt == SHORT);
+    let in_time = short.filter(|(_, took)| *took <= 2 * S).count();
+    let others = slow.served.len() - in_time;
+    assert!(in_time >= 44 && others >= 15, "{in_time} of 60 in time, {others} others");
 }

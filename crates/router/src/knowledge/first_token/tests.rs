@@ -98,10 +98,10 @@ fn a_full_upstream_is_waited_for_as_long_as_its_backlog_takes() {
 }
 
 #[test]
-fn a_queue_and_a_cold_start_teach_nothing_about_speed() {
+fn a_long_wait_for_a_slot_and_a_cold_start_teach_nothing_about_speed() {
     let (mut known, now) = trained(WARM, |_| 0.5);
     let before = known.predict(500, WARM, at(now)).median_s;
-    let full = known.begin(500, Load { in_flight: 60, ..WARM }, at(now));
+    let full = known.begin(500, Load { in_flight: 90, ..WARM }, at(now));
     assert!(known.answered(full, at(now + 9.0)).is_some());
     let now = now + 9.0;
     let cold = known.begin(500, COLD, at(now));
@@ -115,6 +115,19 @@ fn a_queue_and_a_cold_start_teach_nothing_about_speed() {
     let slow = known.begin(500, WARM, at(now + 20.0));
     assert!(known.answered(slow, at(now + 35.0)).is_some());
     assert!(known.predict(500, WARM, at(now + 35.0)).median_s > before, "a warm one that was slow is a sample");
+}
+
+#[test]
+fn an_upstream_whose_slots_are_always_taken_is_found_to_have_become_slower() {
+    let (mut known, mut now) = trained(WARM, |_| 0.5);
+    for _ in 0..200 {
+        let full = known.begin(500, Load { in_flight: 61, ..WARM }, at(now));
+        assert!(known.answered(full, at(now + 2.0)).is_some());
+        known.completed(at(now + 2.0));
+        now += 0.05;
+    }
+    let seen = known.predict(500, WARM, at(now)).median_s;
+    assert!((1.7..2.3).contains(&seen), "{seen}");
 }
 
 #[test]
