@@ -21,29 +21,28 @@ const FRESH: Duration = Duration::from_millis(600);
 /// A target that misses the SLO with this probability is no good alternative.
 const LATE: f64 = 0.25;
 /// A request that misses the SLO with this probability is better held until the target has caught up; one that has waited is late.
-pub(crate) const HOPELESS: f64 = 0.35;
+pub(crate) const UNLIKELY: f64 = 0.35;
+/// Before a request is better held, a first token may take as long as the SLO, or so many times what a call without a prompt takes
+/// there if nothing waits: an upstream that is slow itself is worth a call nevertheless. The request's own prompt allows it no more
+/// time, or the longest prompts would be served first.
+const MOST_SLOWED: f64 = 2.0;
+/// A late request may wait there behind others for this part of the SLO, or the next ones, which are in time, would be late behind it.
+/// Where no call is in time it may wait for as long as a call without a prompt takes.
+const MOST_BEHIND: f64 = 0.1;
 /// Where fewer requests than this come in a second, a worker that has nothing to do may be stopped before the next one.
 const SELDOM: f64 = 2.0;
 /// When a full upstream is expected to have room again.
 pub(crate) const FULL_PAUSE: Duration = Duration::from_secs(1);
 
-/// What speaks for a call to a target that is thought to be late.
+/// Why a call may go to a target at which the request is likely to be late.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Hope {
-    /// Whether it would begin at once, as far as is known.
-    pub(crate) has_slot: bool,
+pub(crate) struct IfLate {
+    /// Whether it would begin soon, so that holding it back would serve nobody.
+    pub(crate) begins_soon: bool,
     /// Whether nobody finds out at this moment whether the target still is late.
     pub(crate) may_probe: bool,
     /// Whether its scaler is shown the demand at this moment.
     pub(crate) is_nudged: bool,
-    /// The time to the first token in seconds.
-    pub(crate) wait_s: f64,
-    /// The same of a call without a prompt, if nothing waited there.
-    pub(crate) base_s: f64,
-    /// The part of the time to the first token that is due to other calls, in seconds.
-    pub(crate) behind_s: f64,
-    /// Whether the request has waited and is not likely to be in time there any more.
-    pub(crate) is_late: bool,
 }
 
 /// A target at one moment, for one request.
@@ -86,7 +85,7 @@ pub struct Candidate {
     pub score_in_time: f64,
     /// The same if nothing were owed.
     pub score_unowed: f64,
-    pub(crate) hope: Hope,
+    pub(crate) if_late: IfLate,
 }
 
 impl Candidate {
@@ -224,14 +223,10 @@ impl Situation<'_> {
             score: 0.0,
             score_in_time: 0.0,
             score_unowed: 0.0,
-            hope: Hope {
-                has_slot: outlook.has_slot(),
+            if_late: IfLate {
+                begins_soon: self.begins_soon(&ask, &outlook),
                 may_probe: outlook.may_probe,
                 is_nudged: outlook.is_nudged,
-                wait_s: outlook.first_token.as_secs_f64(),
-                base_s: outlook.base_s,
-                is_late: ask.is_stale,
-                behind_s: outlook.first_token.as_secs_f64() - outlook.alone_s,
             },
         })
     }
@@ -243,12 +238,24 @@ impl Situation<'_> {
         let ask = self.ask(target);
         let left = slo.map(|slo| slo.saturating_sub(now - arrived));
         let outlook = state.outlook(spec, &ask, left, now);
-        let has_missed = !self.is_fresh() && outlook.miss >= HOPELESS && model.spec.strategy.strategy().looks_ahead();
+        let has_missed = !self.is_fresh() && outlook.miss >= UNLIKELY && model.spec.strategy.strategy().looks_ahead();
         if !has_missed && !ask.is_stale {
             return (ask, outlook);
         }
         let ask = Ask { is_stale: true, ..ask };
         (ask, state.outlook(spec, &ask, slo, now))
+    }
+
+    /// Whether a call that is not likely to be in time would begin so soon that it is better sent than held.
+    fn begins_soon(&self, ask: &Ask, outlook: &Outlook) -> bool {
+        let (slo_s, first_token_s, base_s) = (self.slo_s(), outlook.first_token.as_secs_f64(), outlook.base_s);
+        let behind_s = first_token_s - outlook.alone_s;
+        let is_soon = match ask.is_stale {
+            true if base_s < slo_s => behind_s < MOST_BEHIND * slo_s,
+            true => behind_s < base_s,
+            false => first_token_s < f64::max(slo_s, MOST_SLOWED * base_s),
+        };
+        outlook.has_slot() && is_soon
     }
 
     /// What is asked of a target.

@@ -3,7 +3,7 @@
 //! The same type serves the call, the explanation and the record: what is explained is what would be done.
 
 use crate::{
-    candidate::{Candidate, Excluded, HOPELESS, Hope, NoCandidate, Situation},
+    candidate::{Candidate, Excluded, NoCandidate, Situation, UNLIKELY},
     engine::ModelState,
     key::States,
     share::{Accrual, Deficits, Quantum},
@@ -12,14 +12,6 @@ use crate::{
     upstream::State,
 };
 use provider::Time;
-
-/// Before a request is better held, a first token may take as long as the SLO, or so many times what a call without a prompt takes
-/// there if nothing waits: an upstream that is slow itself is worth a call nevertheless. The request's own prompt allows it no more
-/// time, or the longest prompts would be served first.
-const MOST_SLOWED: f64 = 2.0;
-/// A late request may wait there behind others for this part of the SLO, or the next ones, which are in time, would be late behind it.
-/// Where no call is in time it may wait for as long as a call without a prompt takes.
-const MOST_BEHIND: f64 = 0.1;
 
 /// Why an upstream was chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -204,32 +196,29 @@ impl Decision {
     fn look_ahead(&mut self, situation: &Situation<'_>) -> Result<(), NoCandidate> {
         let Some(mut best) = self.candidates.first().copied() else { return Ok(()) };
         // The share yields to the SLO.
-        if best.miss >= HOPELESS {
+        if best.miss >= UNLIKELY {
             self.candidates.sort_by(|a, b| a.score_unowed.total_cmp(&b.score_unowed));
             best = self.candidates[0];
         }
         // The upstream's own scaler is shown what is kept from it.
-        if let Some(place) = self.candidates.iter().position(|other| other.hope.is_nudged) {
+        if let Some(place) = self.candidates.iter().position(|other| other.if_late.is_nudged) {
             self.candidates[..=place].rotate_right(1);
             return Ok(());
         }
         let is_first = situation.history.attempts() == 0 && situation.is_fresh();
         // A target that would be the best if it were in time, and of which nobody knows whether it still is not.
         let is_better =
-            |other: &Candidate| other.miss > 0.5 && other.hope.may_probe && other.score_in_time < best.score_in_time;
+            |other: &Candidate| other.miss > 0.5 && other.if_late.may_probe && other.score_in_time < best.score_in_time;
         if is_first && let Some(place) = self.candidates.iter().skip(1).position(is_better) {
             self.candidates[..=place + 1].rotate_right(1);
             return Ok(());
         }
-        let is_hopeful = situation.is_fresh() && best.miss < HOPELESS;
-        let Hope { has_slot, wait_s, base_s, behind_s, .. } = best.hope;
-        let slo_s = situation.slo_s();
-        let is_soon = match best.hope.is_late {
-            true if base_s < slo_s => behind_s < MOST_BEHIND * slo_s,
-            true => behind_s < base_s,
-            false => wait_s < f64::max(slo_s, MOST_SLOWED * base_s),
-        };
-        if is_hopeful || has_slot && is_soon || best.hope.may_probe || situation.model.targets().len() == 1 {
+        let is_likely_in_time = situation.is_fresh() && best.miss < UNLIKELY;
+        if is_likely_in_time
+            || best.if_late.begins_soon
+            || best.if_late.may_probe
+            || situation.model.targets().len() == 1
+        {
             return Ok(());
         }
         Err(NoCandidate::Late)

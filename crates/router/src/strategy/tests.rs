@@ -2,7 +2,7 @@ use proptest::{collection::vec, option, prelude::*};
 use provider::NanoUsd;
 
 use super::{Candidate, Scale, StrategyName};
-use crate::{candidate::Hope, knowledge::score::Z, upstream::BreakerState};
+use crate::{candidate::IfLate, knowledge::score::Z, upstream::BreakerState};
 
 fn scale() -> Scale {
     Scale { mean_cost: 2.0, z: Z::new(0.01) }
@@ -39,15 +39,7 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
                 score: 0.0,
                 score_in_time: 0.0,
                 score_unowed: 0.0,
-                hope: Hope {
-                    has_slot: true,
-                    may_probe: false,
-                    is_nudged: false,
-                    wait_s: time,
-                    base_s: time,
-                    behind_s: 0.0,
-                    is_late: false,
-                },
+                if_late: IfLate { begins_soon: true, may_probe: false, is_nudged: false },
             }
         };
         drawn.into_iter().enumerate().map(candidate).collect()

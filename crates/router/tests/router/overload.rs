@@ -68,7 +68,8 @@ impl Slow {
                     self.carry_out(action, request);
                 }
                 Next::FirstToken => {
-                    let took = request.model().spec.deadline - (request.deadline() - self.hand.now);
+                    let left = request.deadline() - self.hand.now;
+                    let took = request.model().spec.deadline.saturating_sub(left);
                     self.served.push((request.facts().prompt_tokens, took));
                     self.hand.engine.first_token(&mut request, Quota::default(), self.hand.now, &mut self.hand.rng);
                     self.hand.engine.served(&mut request, Some(1), self.hand.now);
