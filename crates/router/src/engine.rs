@@ -134,6 +134,7 @@ impl Engine {
         let upstream = &request.model.targets()[target];
         request.call = Some(self.state(upstream).begin(&upstream.spec, ask, now));
         request.history.attempted(target);
+        request.held_since = None;
         let attempt = Attempt { target, started: now, role, reason };
         request.attempt = Some(attempt);
         attempt
@@ -181,17 +182,26 @@ impl Engine {
         self.state(upstream).record_capacity(&upstream.spec, capacity, now);
     }
 
-    /// `model` replaces `old`, which had other targets or another order of them: their deficits and the retry budget
-    /// go on.
+    /// `model` replaces `old`. Its retry budget goes on, and so do the deficits of its targets, unless shares or strategy have
+    /// changed: a deficit of the old shares would keep the new ones from being held.
     pub fn carry_over(&mut self, model: &Model, old: &Model) {
-        if model.key == old.key {
+        let has_other_shares = model.has_other_shares_than(old);
+        if model.key == old.key && !has_other_shares {
             return;
         }
         let known = self.models.of(&old.key, || ModelState::new(old));
         let deficit = |target: &std::sync::Arc<Upstream>| {
             old.target(target.spec.id.as_str()).map_or(0.0, |index| known.deficits.of(index))
         };
-        let deficits = Deficits::new(model.targets().iter().map(deficit));
+        let deficits = if has_other_shares {
+            Deficits::new(model.targets().iter().map(|_| 0.0))
+        } else {
+            Deficits::new(model.targets().iter().map(deficit))
+        };
+        if model.key == old.key {
+            known.deficits = deficits;
+            return;
+        }
         let state = ModelState::with(deficits, known.budget.clone());
         *self.models.of(&model.key, || ModelState::new(model)) = state;
     }

@@ -36,6 +36,8 @@ pub struct RequestState {
     pub(crate) arrived: Time,
     /// Whether it is held: no target is worth a call at this moment.
     pub(crate) is_held: bool,
+    /// Since when it is held, but for the moments at which it looks for a target again.
+    pub(crate) held_since: Option<Time>,
     /// Attempts that were paid for out of the retry budget, or needed no payment.
     pub(crate) paid: u32,
     /// How often it was repeated after a wait.
@@ -73,6 +75,7 @@ impl RequestState {
             call: None,
             arrived: Time::ZERO,
             is_held: false,
+            held_since: None,
             paid: 0,
             repeats: 0,
             worst: None,

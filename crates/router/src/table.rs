@@ -76,6 +76,14 @@ impl Model {
         self.targets.iter().position(|upstream| upstream.spec.id.as_str() == id)
     }
 
+    /// Whether its strategy, or the share of any upstream, is not that of `other`.
+    pub(crate) fn has_other_shares_than(&self, other: &Self) -> bool {
+        let share = |model: &Self, id: &str| model.target(id).map_or(0.0, |target| model.shares[target]);
+        let ids = self.targets.iter().chain(&other.targets).map(|target| target.spec.id.as_str());
+        let mut differences = ids.map(|id| (share(self, id) - share(other, id)).abs());
+        self.spec.strategy != other.spec.strategy || differences.any(|difference| difference > 1e-9)
+    }
+
     /// Whether it has the same targets as `other`, in the same order.
     fn has_targets_of(&self, other: &Self) -> bool {
         let ids = |model: &'_ Self| model.targets.iter().map(|target| target.spec.id.clone()).collect::<Vec<_>>();

@@ -93,6 +93,31 @@ async fn a_debt_is_paid_back_also_after_a_reload_that_reorders() {
     assert!(answers.iter().flatten().any(|got| got.upstream == "b"));
 }
 
+/// Neither the deficit of 50 requests that an outage leaves, nor one that grew under another strategy, outlives a change of the rules.
+#[tokio::test(start_paused = true)]
+async fn a_changed_share_or_strategy_is_followed_at_once() {
+    for (strategy, share) in [(StrategyName::Balanced, 0.6), (StrategyName::Weighted, 0.8)] {
+        let (rig, a, b) = Rig::pair(StrategyName::Balanced);
+        a.next([fail_for(ErrorKind::RateLimited, 30 * S)]);
+        let request = plain();
+        for _ in 0..50 {
+            assert_eq!(rig.ask(&request).await.expect("served").upstream, "b");
+        }
+        tokio::time::sleep(30 * S).await;
+        let old = rig.router.table();
+        let model = model(strategy, &[("a", share), ("b", 1.0 - share)]);
+        let upstreams = vec![upstream("a", &a), upstream("b", &b)];
+        rig.router.replace_table(Table::new("test", upstreams, vec![model], Some(&old)).expect("a table"));
+        // After its absence one call finds out.
+        rig.ask(&request).await.expect("served");
+        let mut served_by_a = 0.0;
+        for _ in 0..100 {
+            served_by_a += f64::from(u8::from(rig.ask(&request).await.expect("served").upstream == "a"));
+        }
+        assert!((served_by_a - 100.0 * share).abs() <= 10.0, "{strategy:?}: {served_by_a} of 100");
+    }
+}
+
 #[test]
 fn specifications_that_fit_nothing_together_are_refused() {
     let make = |targets: &[(&str, f64)]| {

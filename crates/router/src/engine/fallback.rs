@@ -244,7 +244,9 @@ impl Engine {
         let age = (now - request.arrived).as_secs_f64();
         let step = now + Duration::from_secs_f64(rng.random_range(HOLD_STEP) * (1.0 + age / HOLD_SLOWS_S));
         let until = if free_at > now { free_at.min(step) } else { step };
-        let patience = (request.arrived + LONGEST_HOLD).min(request.deadline);
+        // A failure after a long wait is no reason to give up at once.
+        let held_since = request.held_since.unwrap_or(now);
+        let patience = (held_since + LONGEST_HOLD).min(request.deadline);
         let known = self.models.of(&request.model.key, || ModelState::new(&request.model));
         if free_at.max(until) + LEAST_TIME > patience || known.held >= MOST_HELD {
             return None;
@@ -257,7 +259,7 @@ impl Engine {
             request.paid = request.attempts();
         }
         known.held += 1;
-        request.is_held = true;
+        (request.is_held, request.held_since) = (true, Some(held_since));
         Some(until)
     }
 
