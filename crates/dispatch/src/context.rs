@@ -176,7 +176,7 @@ impl RequestContext {
         self.end_failed(&error, now);
         let status = error.status;
         let (is_news, action) = self.engine(|engine, state, rng| {
-            (engine.is_refusal_news(state, &error, now), engine.failed(state, error, now, rng))
+            (engine.should_log_refusal(state, &error, now), engine.failed(state, error, now, rng))
         });
         if is_news {
             self.warn_of_refusal(status);
@@ -199,7 +199,7 @@ impl RequestContext {
     pub(crate) fn committed(&mut self, request: &Request, quota: Quota) -> Time {
         let now = self.clock.now();
         // To read a whole body once more costs time: a whole answer is over with this, and only a doubt asks who got it.
-        if self.info.stream || self.engine(|engine, state, _| engine.is_in_doubt(state)) {
+        if self.info.stream || self.engine(|engine, state, _| engine.has_unattributed_failure(state)) {
             self.identify(request);
         }
         self.engine(|engine, state, rng| engine.first_token(state, quota, now, rng));

@@ -1,12 +1,12 @@
-//! For how long to stay away from an upstream that refused because it is full or our allowance is used up.
+//! How long an upstream is parked that refused because it is full or our allowance is used up.
 //!
-//! As long as it asked; without a date, or with one that is past or zero, as long as the mirrored bucket says; and
-//! never less than a pause that grows with each refusal in a row. Without that pause `Retry-After: 0` parks nobody, and
-//! every request pays an attempt to be refused; with a fixed one of ten seconds a bucket that refills in a tenth of a
-//! second stands unused.
+//! For its `Retry-After`; without one, or with one that is past or zero, until the mirrored bucket has room; and never
+//! less than a pause that grows with each refusal in a row. Without that pause, `Retry-After: 0` would not park the
+//! upstream at all, and every request would pay an attempt to be refused; with a fixed pause of ten seconds, a bucket
+//! that refills in a tenth of a second would stay unused.
 //!
-//! Refusals of calls that were under way together are one. While it is parked nobody calls; after that one call finds
-//! out, so that an upstream behind a hundred models is not asked by each of them.
+//! Refusals of calls that were under way together count as one. While it is parked, no call starts; after that, a single
+//! call probes it, so that an upstream behind a hundred models is not called for each of them.
 
 use std::time::Duration;
 
@@ -52,8 +52,8 @@ impl Park {
         self.is_probing
     }
 
-    /// A call that began at `began` was refused. `asked` is what the upstream asked for, `bucket` what the mirrored one
-    /// says.
+    /// A call that began at `began` was refused. `asked` is its `Retry-After`, `bucket` the wait until the mirrored
+    /// bucket has room.
     pub(crate) fn refused(
         &mut self,
         probe: bool,
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn one_call_finds_out_and_its_first_token_lets_all_in() {
+    fn one_call_probes_and_its_first_token_lets_all_in() {
         let mut park = Park::default();
         park.refused(false, None, None, at(0.0), at(1.0));
         assert!(!park.taken(at(1.05)), "a call that was taken before says nothing");

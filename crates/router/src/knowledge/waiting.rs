@@ -5,8 +5,8 @@
 //! entries are used again: a call is added at the end, removed at its own place, and the oldest is the first. A heap
 //! would need its entries found again to remove them; a search tree allocates.
 //!
-//! A call that began later and was answered first overtakes the ones before it. A call that was overtaken says nothing
-//! about the upstream any more: it is long, or hangs alone. [`Waiting::oldest`] is therefore the oldest one that was
+//! A call that began later and was answered first overtakes the ones before it. A call that was overtaken is no
+//! evidence about the upstream any more: it is long, or hangs alone. [`Waiting::oldest`] is therefore the oldest one that was
 //! not overtaken.
 
 use provider::Time;
