@@ -16,7 +16,7 @@ use crate::{
     rig::{Rig, chat, model, plain, price, streaming, upstream},
 };
 
-/// A whole answer that says `text`.
+/// A whole answer with the content `text`.
 fn says(text: &str) -> Script {
     answers(&json!({"role": "assistant", "content": text}), &Value::Null)
 }
@@ -136,7 +136,7 @@ async fn the_deadline_holds_for_all_and_what_is_there_by_then_is_used() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_if_all_fail_so_does_it_with_the_most_telling_error() {
+async fn only_if_all_fail_so_does_it_with_the_error_of_highest_severity() {
     for pick in [Pick::First, Pick::Longest, Pick::Majority(Extract::Text), Pick::Logprob] {
         for request in [plain(), streaming()] {
             let (rig, [a, b, c, _]) = rig();
@@ -259,7 +259,7 @@ async fn relayed(content: &str, finish: (FrameKind, &str)) -> Vec<Value> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_relayed_stream_tells_of_its_ensemble_however_it_finishes() {
+async fn a_relayed_stream_has_the_report_on_its_ensemble_however_it_finishes() {
     let content = json!({"id": "c", "created": 7, "model": "w", "choices": [{"delta": {"content": "{x}"}}]});
     let finish = json!({"id": "c", "choices": [{"delta": {}, "finish_reason": "eos"}]});
     let usage = json!({"id": "c", "choices": [], "usage": {"prompt_tokens": 1}});
@@ -275,9 +275,9 @@ async fn a_relayed_stream_tells_of_its_ensemble_however_it_finishes() {
     // No event is known to finish it, or it is none that can take a member.
     for finish in [(FrameKind::Content, &*last), (FrameKind::Finish, "data: {\ndata: }]\n\n")] {
         let events = relayed(&first, finish).await;
-        let [.., told, end] = &events[..] else { panic!("{events:?}") };
-        assert_eq!((told["ensemble"]["winner"].clone(), end), (json!(0), &json!("[DONE]")), "{events:?}");
-        assert_eq!((told["id"].clone(), told["choices"].clone()), (json!("c"), json!([])));
+        let [.., added, end] = &events[..] else { panic!("{events:?}") };
+        assert_eq!((added["ensemble"]["winner"].clone(), end), (json!(0), &json!("[DONE]")), "{events:?}");
+        assert_eq!((added["id"].clone(), added["choices"].clone()), (json!("c"), json!([])));
         assert_eq!(events.iter().filter(|event| event.get("ensemble").is_some()).count(), 1);
     }
     let events = relayed("data: odd\n\n", (FrameKind::Content, "data: odd\n\n")).await;

@@ -124,7 +124,7 @@ async fn a_share_is_back_after_an_outage_however_long() {
         assert!(answers.iter().filter(|got| got.reason == Reason::Spill).count() > 1_500);
         a.recovers();
         sleep(20 * S).await;
-        // What is owed is bounded, so that the payback is: 50 requests either way, at one in five.
+        // The deficit is bounded, and with it the payback: 50 requests either way, at one in five.
         let payback = ask(&rig, 260).await;
         assert!(count(&payback, "a") >= 250, "it is paid back: {}", count(&payback, "a"));
         for _ in 0..5 {
