@@ -26,20 +26,20 @@ use peak_ewma::PeakEwma;
 use prequal::Prequal;
 
 /// A policy by name, made anew for each run.
-pub struct Entrant {
+pub struct PolicyFactory {
     name: String,
     make: Make,
 }
 
 type Make = Box<dyn Fn(&Setup<'_>) -> Box<dyn Policy> + Send + Sync>;
 
-impl std::fmt::Debug for Entrant {
+impl std::fmt::Debug for PolicyFactory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Entrant").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("PolicyFactory").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
-impl Entrant {
+impl PolicyFactory {
     /// A policy called `name` in reports.
     pub fn new<P: Policy + 'static>(
         name: impl Into<String>,
@@ -66,28 +66,28 @@ pub const STATIC_SHARES: &str = "static shares + fallback";
 pub const PEAK_EWMA: &str = "Peak-EWMA";
 
 /// All built-in baselines for these upstreams. The clairvoyant needs an upstream with workers and one with limits.
-pub fn baselines(providers: &Providers) -> Vec<Entrant> {
-    let mut entrants = vec![
-        Entrant::new(STATIC_SHARES, |setup| Plain::new(setup, StaticShares::new(setup))),
-        Entrant::new("LiteLLM simple-shuffle + cooldown", |setup| {
+pub fn baselines(providers: &Providers) -> Vec<PolicyFactory> {
+    let mut policies = vec![
+        PolicyFactory::new(STATIC_SHARES, |setup| Plain::new(setup, StaticShares::new(setup))),
+        PolicyFactory::new("LiteLLM simple-shuffle + cooldown", |setup| {
             Plain::new(setup, LiteLlm::new(setup, Rule::Shuffle))
         }),
-        Entrant::new("LiteLLM latency-based", |setup| Plain::new(setup, LiteLlm::new(setup, Rule::Latency))),
-        Entrant::new("LiteLLM cost-based", |setup| Plain::new(setup, LiteLlm::new(setup, Rule::Cost))),
-        Entrant::new("OpenRouter-like 1/price²", |setup| Plain::new(setup, LiteLlm::new(setup, Rule::Price))),
-        Entrant::new("P2C weighted least-request", |setup| Plain::new(setup, LeastRequest::new(setup))),
-        Entrant::new(PEAK_EWMA, |setup| Plain::new(setup, PeakEwma::new(setup))),
-        Entrant::new("Prequal-like hot-cold", |setup| Plain::new(setup, Prequal::new(setup))),
+        PolicyFactory::new("LiteLLM latency-based", |setup| Plain::new(setup, LiteLlm::new(setup, Rule::Latency))),
+        PolicyFactory::new("LiteLLM cost-based", |setup| Plain::new(setup, LiteLlm::new(setup, Rule::Cost))),
+        PolicyFactory::new("OpenRouter-like 1/price²", |setup| Plain::new(setup, LiteLlm::new(setup, Rule::Price))),
+        PolicyFactory::new("P2C weighted least-request", |setup| Plain::new(setup, LeastRequest::new(setup))),
+        PolicyFactory::new(PEAK_EWMA, |setup| Plain::new(setup, PeakEwma::new(setup))),
+        PolicyFactory::new("Prequal-like hot-cold", |setup| Plain::new(setup, Prequal::new(setup))),
     ];
     for (number, upstream) in providers.upstreams.iter().enumerate() {
         let name = format!("all on {}", upstream.id);
-        entrants.push(Entrant::new(name, move |setup| Plain::new(setup, Only(number))));
+        policies.push(PolicyFactory::new(name, move |setup| Plain::new(setup, Only(number))));
     }
     let has = |is: fn(&Model) -> bool| providers.upstreams.iter().any(|upstream| is(&upstream.model));
     if has(|model| matches!(model, Model::RunPod(_))) && has(|model| matches!(model, Model::Cerebras(_))) {
-        entrants.push(Entrant::new("clairvoyant greedy", |setup| Plain::new(setup, Clairvoyant::new(setup))));
+        policies.push(PolicyFactory::new("clairvoyant greedy", |setup| Plain::new(setup, Clairvoyant::new(setup))));
     }
-    entrants
+    policies
 }
 
 #[cfg(test)]

@@ -64,7 +64,7 @@ struct Served {
 
 /// What a programme is to find.
 #[derive(Clone, Copy, PartialEq)]
-enum Aim {
+enum Objective {
     MostServed,
     LeastCost { serving: f64, most_of: Option<(usize, f64)> },
 }
@@ -73,14 +73,14 @@ enum Aim {
 pub fn bound(case: &Case) -> Result<Bound, BoundError> {
     let windows = windows(case);
     let requests = as_f64(case.trace.arrivals().len() as u64);
-    let (most, _) = solve(&programme(case, &windows, Aim::MostServed))?;
+    let (most, _) = solve(&programme(case, &windows, Objective::MostServed))?;
     let serving = most * SERVED;
-    let cheapest = cheapest(case, &windows, Aim::LeastCost { serving, most_of: None })?;
+    let cheapest = cheapest(case, &windows, Objective::LeastCost { serving, most_of: None })?;
     let upstreams = &case.providers.upstreams;
     let shares: f64 = upstreams.iter().map(|upstream| upstream.share).sum();
     let first = (0..upstreams.len()).reduce(|a, b| if upstreams[b].share > upstreams[a].share { b } else { a });
     let most_of = first.map(|first| (first, upstreams[first].share / shares));
-    let within_share = match self::cheapest(case, &windows, Aim::LeastCost { serving, most_of }) {
+    let within_share = match self::cheapest(case, &windows, Objective::LeastCost { serving, most_of }) {
         Ok(within_share) => Some(within_share),
         Err(BoundError::Solver(microlp::Error::Infeasible)) => None,
         Err(error) => return Err(error),
@@ -88,8 +88,8 @@ pub fn bound(case: &Case) -> Result<Bound, BoundError> {
     Ok(Bound { slo_percent: 100.0 * most / requests, cheapest, within_share })
 }
 
-fn cheapest(case: &Case, windows: &[Window], aim: Aim) -> Result<Cheapest, BoundError> {
-    let programme = programme(case, windows, aim);
+fn cheapest(case: &Case, windows: &[Window], objective: Objective) -> Result<Cheapest, BoundError> {
+    let programme = programme(case, windows, objective);
     let (cost, served) = solve(&programme)?;
     let mut shares = vec![0.0; case.providers.upstreams.len()];
     let mut tokens = 0.0;
@@ -109,17 +109,17 @@ fn solve(programme: &Programme) -> Result<(f64, Vec<f64>), BoundError> {
     Ok((solution.objective(), served.collect()))
 }
 
-fn programme(case: &Case, windows: &[Window], aim: Aim) -> Programme {
-    let direction = match aim {
-        Aim::MostServed => OptimizationDirection::Maximize,
-        Aim::LeastCost { .. } => OptimizationDirection::Minimize,
+fn programme(case: &Case, windows: &[Window], objective: Objective) -> Programme {
+    let direction = match objective {
+        Objective::MostServed => OptimizationDirection::Maximize,
+        Objective::LeastCost { .. } => OptimizationDirection::Minimize,
     };
     let mut programme = Programme { problem: Problem::new(direction), served: Vec::new() };
     let mut levels = vec![Levels::default(); case.providers.upstreams.len()];
     for window in windows {
-        programme.add(case, window, aim, &mut levels);
+        programme.add(case, window, objective, &mut levels);
     }
-    if let Aim::LeastCost { serving, most_of } = aim {
+    if let Objective::LeastCost { serving, most_of } = objective {
         let all: Vec<_> = programme.served.iter().map(|served| (served.requests, 1.0)).collect();
         programme.problem.add_constraint(&all, ComparisonOp::Ge, serving);
         if let Some((upstream, share)) = most_of {
@@ -141,21 +141,21 @@ struct Levels {
 }
 
 impl Programme {
-    fn add(&mut self, case: &Case, window: &Window, aim: Aim, levels: &mut [Levels]) {
+    fn add(&mut self, case: &Case, window: &Window, objective: Objective, levels: &mut [Levels]) {
         let upstreams = &case.providers.upstreams;
         let mut by_upstream: Vec<Vec<(Variable, f64, f64)>> = vec![Vec::new(); upstreams.len()];
         for class in window.classes.iter().filter(|class| class.requests > 0.0) {
             let mut all = Vec::new();
             for (upstream, settings) in upstreams.iter().enumerate() {
                 let (input, output) = (settings.price.input.0, settings.price.output.0);
-                let objective = match aim {
-                    Aim::MostServed => 1.0,
-                    Aim::LeastCost { .. } => {
+                let weight = match objective {
+                    Objective::MostServed => 1.0,
+                    Objective::LeastCost { .. } => {
                         (as_f64(input) * class.prompt_tokens + as_f64(output) * class.completion_tokens) / 1e6
                     }
                 };
                 let most = if window.capacity[upstream].is_down() { 0.0 } else { class.requests };
-                let requests = self.problem.add_var(objective, (0.0, most));
+                let requests = self.problem.add_var(weight, (0.0, most));
                 let tokens = class.prompt_tokens + class.completion_tokens;
                 self.served.push(Served { requests, upstream, tokens });
                 by_upstream[upstream].push((requests, class.prompt_tokens, class.completion_tokens));

@@ -29,7 +29,7 @@ mod upstream;
 mod wake;
 mod world;
 
-pub use baselines::{Entrant, PEAK_EWMA, STATIC_SHARES, baselines};
+pub use baselines::{PEAK_EWMA, PolicyFactory, STATIC_SHARES, baselines};
 pub use bound::{Bound, BoundError, Cheapest, bound};
 pub use calibrate::{Calibration, Fitted, Goodness, Parameter, calibrate};
 pub use decisions::{DecisionLog, DecisionLogError};

@@ -11,7 +11,7 @@ use crate::{
     scenario::Case,
     time::Nanos,
     trace::Trace,
-    world::{Truth, World},
+    world::{Oracle, World},
 };
 
 /// A request: its place in the trace, from 0.
@@ -198,8 +198,8 @@ impl<'a> Actions<'a> {
     }
 
     /// What no router can know, for a clairvoyant to compare with.
-    pub(crate) const fn truth(&mut self) -> Truth<'_> {
-        Truth::new(self.world)
+    pub(crate) const fn oracle(&mut self) -> Oracle<'_> {
+        Oracle::new(self.world)
     }
 }
 

@@ -4,14 +4,14 @@ use crate::policy::{AttemptId, RequestId};
 
 /// What a call was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Woken {
+pub(crate) enum WakeReason {
     /// A request may try again.
     Again(RequestId),
     /// An attempt must have given its first token by now.
     FirstToken(AttemptId),
 }
 
-impl Woken {
+impl WakeReason {
     pub(crate) fn token(self) -> u64 {
         match self {
             Self::Again(request) => u64::from(request.0) << 1,
@@ -20,7 +20,7 @@ impl Woken {
     }
 }
 
-impl From<u64> for Woken {
+impl From<u64> for WakeReason {
     fn from(token: u64) -> Self {
         let number = u32::try_from(token >> 1).unwrap_or(u32::MAX);
         if token & 1 == 0 { Self::Again(RequestId(number)) } else { Self::FirstToken(AttemptId(number)) }
@@ -34,8 +34,8 @@ mod tests {
     #[test]
     fn a_number_says_what_it_was_made_of() {
         for number in [0, 7, u32::MAX] {
-            for woken in [Woken::Again(RequestId(number)), Woken::FirstToken(AttemptId(number))] {
-                assert_eq!(Woken::from(woken.token()), woken);
+            for woken in [WakeReason::Again(RequestId(number)), WakeReason::FirstToken(AttemptId(number))] {
+                assert_eq!(WakeReason::from(woken.token()), woken);
             }
         }
     }

@@ -83,8 +83,8 @@ impl<'a> Calls<'a> {
         let mut last = None;
         let mut full = Vec::new();
         for (at, seen) in looks {
-            let is_news = last.replace(seen.queued).is_some_and(|last| last != seen.queued);
-            let (Some(queued @ 1..), Some(ready @ 1..), true) = (seen.queued, seen.ready_workers, is_news) else {
+            let has_changed = last.replace(seen.queued).is_some_and(|last| last != seen.queued);
+            let (Some(queued @ 1..), Some(ready @ 1..), true) = (seen.queued, seen.ready_workers, has_changed) else {
                 continue;
             };
             let on_their_way = self.load.travelling(at, there, back);

@@ -149,7 +149,7 @@ impl Running {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Happening, *};
+    use super::{super::SimEvent, *};
     use crate::{
         providers::{Limit, Lognormal},
         time::SECOND,
@@ -176,9 +176,9 @@ mod tests {
         let mut timeline = Timeline::new();
         cerebras.reach(job, &mut Plan { upstream: 0, now, timeline: &mut timeline })?;
         let (first, what) = timeline.next().unwrap();
-        assert_eq!(what, Happening::First(job.attempt));
+        assert_eq!(what, SimEvent::First(job.attempt));
         let (end, what) = timeline.next().unwrap();
-        assert_eq!(what, Happening::End(job.attempt));
+        assert_eq!(what, SimEvent::End(job.attempt));
         Ok((first, end))
     }
 

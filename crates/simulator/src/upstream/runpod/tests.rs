@@ -1,7 +1,7 @@
 use provider::PicoUsd;
 
 use super::*;
-use crate::{time::MILLISECOND, timeline::Timeline, upstream::Happening};
+use crate::{time::MILLISECOND, timeline::Timeline, upstream::SimEvent};
 
 /// 1,000 prompt tokens a second, 100 tokens a second for one answer and half of that for each of two, no way to travel.
 fn settings() -> RunPodSettings {
@@ -24,7 +24,7 @@ fn settings() -> RunPodSettings {
 /// An endpoint and what is to happen to it.
 struct Endpoint {
     runpod: RunPod,
-    timeline: Timeline<Happening>,
+    timeline: Timeline<SimEvent>,
     now: Nanos,
     /// First tokens and ends, in the order in which they came: attempt, time, and whether it is the end.
     seen: Vec<(u32, Nanos, bool)>,
@@ -63,9 +63,9 @@ impl Endpoint {
             let Some((at, what)) = self.timeline.next() else { break };
             self.now = at;
             match what {
-                Happening::Inside { step, .. } => self.with(|runpod, plan| runpod.step(step, plan)),
-                Happening::First(attempt) => self.seen.push((attempt.0, at, false)),
-                Happening::End(attempt) => self.seen.push((attempt.0, at, true)),
+                SimEvent::Inside { step, .. } => self.with(|runpod, plan| runpod.step(step, plan)),
+                SimEvent::First(attempt) => self.seen.push((attempt.0, at, false)),
+                SimEvent::End(attempt) => self.seen.push((attempt.0, at, true)),
                 other => panic!("{other:?}"),
             }
         }

@@ -10,11 +10,11 @@ use crate::{
 
 /// A look at the world as it is and at what will happen to it.
 #[derive(Debug)]
-pub(crate) struct Truth<'a> {
+pub(crate) struct Oracle<'a> {
     world: &'a mut World,
 }
 
-impl<'a> Truth<'a> {
+impl<'a> Oracle<'a> {
     pub(crate) const fn new(world: &'a mut World) -> Self {
         Self { world }
     }
