@@ -1,5 +1,6 @@
-//! One request on its way: moves its state in the engine, records its attempts, and sends one event for the end of each attempt
-//! and one for the end of the request, even if it is dropped. A drop is an event of the engine as well: the client left.
+//! One request on its way: moves its state in the engine, records its attempts, and sends one event for the end of each
+//! attempt and one for the end of the request, even if it is dropped. A drop is an event of the engine as well: the
+//! client left.
 
 use std::{sync::Arc, time::Duration};
 
@@ -120,8 +121,8 @@ impl RequestContext {
         self.progress.record(frame, self.info.route != Route::Embeddings);
     }
 
-    /// A frame that is still held has a usage. It is needed before the frame is relayed, for the price in the headers of a whole
-    /// answer.
+    /// A frame that is still held has a usage. It is needed before the frame is relayed, for the price in the headers
+    /// of a whole answer.
     pub(crate) fn counted(&mut self, usage: Option<Usage>) {
         self.progress.usage = usage.or(self.progress.usage);
     }
@@ -185,8 +186,8 @@ impl RequestContext {
         action
     }
 
-    /// Logs that the upstream refuses requests in a way that may be a mistake of the configuration. Its message is left out: it may
-    /// quote a prompt.
+    /// Logs that the upstream refuses requests in a way that may be a mistake of the configuration. Its message is left
+    /// out: it may quote a prompt.
     fn warn_of_refusal(&self, status: Option<u16>) {
         let Some(upstream) = self.upstream() else { return };
         tracing::warn!(
@@ -199,8 +200,8 @@ impl RequestContext {
     /// Content came: the answer is committed to the attempt. Returns when.
     pub(crate) fn committed(&mut self, request: &Request, quota: Quota) -> Time {
         let now = self.clock.now();
-        // A fingerprint costs another read of the whole body. A stream may still fail, which needs it; a whole answer needs it only
-        // where its success may clear an unattributed failure.
+        // A fingerprint costs another read of the whole body. A stream may still fail, which needs it; a whole answer
+        // needs it only where its success may clear an unattributed failure.
         if self.info.stream || self.engine(|engine, state, _| engine.has_unattributed_failure(state)) {
             self.identify(request);
         }
@@ -288,7 +289,8 @@ impl RequestContext {
         self.progress.estimate(outcome, self.state.facts().prompt_tokens, self.tariff())
     }
 
-    /// Sends the event for the end of the request. Returns what must be done before the end of a complete answer is released.
+    /// Sends the event for the end of the request. Returns what must be done before the end of a complete answer is
+    /// released.
     fn end(&mut self, outcome: RequestOutcome, now: Time) -> Option<BoxFuture<'static, ()>> {
         self.is_over = true;
         self.spend_until(now);

@@ -1,8 +1,8 @@
 //! An ensemble: one chat is put to several models at once, and one of their answers is picked.
 //!
-//! Members and judge are called through [`Router::call`], like any client, so that strategies, limits and accounting apply.
-//! All share one deadline. Members answer as a whole even where the client streams, because only whole answers can be
-//! compared; with `first` there is nothing to compare, and the stream of the first one that begins is relayed.
+//! Members and judge are called through [`Router::call`], like any client, so that strategies, limits and accounting
+//! apply. All share one deadline. Members answer as a whole even where the client streams, because only whole answers
+//! can be compared; with `first` there is nothing to compare, and the stream of the first one that begins is relayed.
 //! Dropping the future cancels every call that is still under way.
 
 mod judge;

@@ -221,7 +221,8 @@ pub trait Observer: Send + Sync {
     fn close(&self) {}
 }
 
-/// Sends events to the observer. While the router stops, a dropped request counts as stopped, not as left by its client.
+/// Sends events to the observer. While the router stops, a dropped request counts as stopped, not as left by its
+/// client.
 pub(crate) struct EventSink {
     pub(crate) observer: Arc<dyn Observer>,
     /// Where decisions are recorded, if they are.

@@ -58,7 +58,8 @@ pub struct Caller {
     pub arrived: Instant,
     /// The call of the API that it came by.
     pub route: Route,
-    /// The model or upstream to serve it, as [`router::Table::choose`] reads it, if it is not the model in the request's body.
+    /// The model or upstream to serve it, as [`router::Table::choose`] reads it, if it is not the model in the
+    /// request's body.
     pub model: Option<String>,
     /// Whether others may serve when an upstream that was named fails.
     pub falls_back: bool,
@@ -158,8 +159,8 @@ impl Router {
         self.sink.observer.on(&Event::RequestEnded(&ended));
     }
 
-    /// The decision that [`Self::call`] would make for `request` at this moment; no upstream is called, and no target is debited.
-    /// `falls_back`: others may serve where the name is that of an upstream.
+    /// The decision that [`Self::call`] would make for `request` at this moment; no upstream is called, and no target
+    /// is debited. `falls_back`: others may serve where the name is that of an upstream.
     pub fn explain(
         &self,
         table: &Table,

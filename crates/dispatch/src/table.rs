@@ -18,7 +18,8 @@ pub struct Table {
 
 impl Table {
     /// Makes a table of the configuration called `version`. The state of upstreams and models with a name that
-    /// `predecessor` has is kept, and is shared with the requests that are still served by it. Tables are made one after the other.
+    /// `predecessor` has is kept, and is shared with the requests that are still served by it. Tables are made one
+    /// after the other.
     pub fn new(
         version: &str,
         upstreams: Vec<(UpstreamSpec, Arc<dyn Provider>)>,
@@ -39,7 +40,8 @@ impl Table {
         Ok(table)
     }
 
-    /// Carries over the deficits of models whose targets differ from those in `old`, and drops state that is used no more.
+    /// Carries over the deficits of models whose targets differ from those in `old`, and drops state that is used no
+    /// more.
     fn carry_over(&self, old: &Self) {
         for model in self.models() {
             if let Some(old) = old.model(model.spec.name.as_str()) {

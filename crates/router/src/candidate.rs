@@ -231,7 +231,8 @@ impl Situation<'_> {
         })
     }
 
-    /// What the request needs from a target, and what it can expect there. The time that a request has waited is part of its SLO, until it is late.
+    /// What the request needs from a target, and what it can expect there. The time that a request has waited is part
+    /// of its SLO, until it is late.
     fn outlook(&self, target: usize, state: &State) -> (RequestNeeds, Outlook) {
         let Self { model, arrived, now, .. } = *self;
         let (spec, slo) = (&model.targets()[target].spec, model.spec.slo_first_token);

@@ -192,7 +192,8 @@ impl Decision {
         none
     }
 
-    /// Puts a target first that needs a call to show its demand or to probe it, or fails if the best one is not worth a call now.
+    /// Puts a target first that needs a call to show its demand or to probe it, or fails if the best one is not worth a
+    /// call now.
     fn look_ahead(&mut self, situation: &Situation<'_>) -> Result<(), NoCandidate> {
         let Some(mut best) = self.candidates.first().copied() else { return Ok(()) };
         // The share yields to the SLO.

@@ -1,13 +1,13 @@
 //! The engine: all that is known of a group of models and upstreams, and what is done about a request after each event.
 //!
-//! It waits for nothing, reads no clock and draws no number by itself, so that the same code serves calls in real time, a
-//! simulation in virtual time, and tests by hand. A driver owns it, passes the time and a generator in, carries out each
-//! [`Action`], and reports the result as the next event. Events of one request come in this order:
+//! It waits for nothing, reads no clock and draws no number by itself, so that the same code serves calls in real time,
+//! a simulation in virtual time, and tests by hand. A driver owns it, passes the time and a generator in, carries out
+//! each [`Action`], and reports the result as the next event. Events of one request come in this order:
 //!
 //! 1. [`arrived`](Engine::arrived), once;
 //! 2. after [`Action::Wait`]: [`timer`](Engine::timer); after [`Action::Start`]: [`failed`](Engine::failed), or
-//!    [`first_token`](Engine::first_token) and then [`served`](Engine::served) or [`broke`](Engine::broke); or, at any time,
-//!    [`left`](Engine::left), if the client left.
+//!    [`first_token`](Engine::first_token) and then [`served`](Engine::served) or [`broke`](Engine::broke); or, at any
+//!    time, [`left`](Engine::left), if the client left.
 
 mod fallback;
 mod health;

@@ -76,7 +76,8 @@ impl History {
         self.attempts_at(target) == 0
     }
 
-    /// Whether no further call of the request goes to a target: it refused it for good, or has had the most attempts allowed.
+    /// Whether no further call of the request goes to a target: it refused it for good, or has had the most attempts
+    /// allowed.
     pub(crate) fn is_ruled_out(&self, target: usize) -> bool {
         self.targets[target].is_ruled_out
     }

@@ -1,8 +1,8 @@
 //! Decides which upstream serves a request, and what to do when it does not.
 //!
-//! A driver passes the events of a request to an [`Engine`], and carries out the [`Action`] that it returns. Nothing here waits,
-//! reads a clock, draws a number by itself, or sees a body: time and chance are arguments, and requests are [`Facts`]. What is
-//! configured is a [`Table`], replaced as a whole; what is known is the engine's.
+//! A driver passes the events of a request to an [`Engine`], and carries out the [`Action`] that it returns. Nothing
+//! here waits, reads a clock, draws a number by itself, or sees a body: time and chance are arguments, and requests are
+//! [`Facts`]. What is configured is a [`Table`], replaced as a whole; what is known is the engine's.
 
 mod budget;
 mod candidate;

@@ -1,9 +1,10 @@
 //! The state of one request between its events.
 //!
-//! A request may cause a 500 itself: a real vLLM answers some bad input with one. Such a failure stays unattributed until the
-//! request is over. The failures are attributed to the request, so that no upstream's health changes, if another upstream refused
-//! it as bad input, or if every attempt failed like this (or was refused) and each upstream that failed has served a different
-//! request since. In all other cases each failure is recorded at its upstream (`unattributed`).
+//! A request may cause a 500 itself: a real vLLM answers some bad input with one. Such a failure stays unattributed
+//! until the request is over. The failures are attributed to the request, so that no upstream's health changes, if
+//! another upstream refused it as bad input, or if every attempt failed like this (or was refused) and each upstream
+//! that failed has served a different request since. In all other cases each failure is recorded at its upstream
+//! (`unattributed`).
 
 use std::sync::Arc;
 
@@ -118,8 +119,9 @@ impl RequestState {
     }
 
     /// Sets the fingerprint. Call it before [`failed`](crate::Engine::failed), and before
-    /// [`first_token`](crate::Engine::first_token) where [`has_unattributed_failure`](crate::Engine::has_unattributed_failure):
-    /// a request without one counts as different from every other.
+    /// [`first_token`](crate::Engine::first_token) where
+    /// [`has_unattributed_failure`](crate::Engine::has_unattributed_failure): a request without one counts as different
+    /// from every other.
     pub fn identify(&mut self, fingerprint: u64) {
         self.fingerprint = Some(fingerprint);
     }

@@ -102,8 +102,8 @@ impl StrategyName {
     }
 }
 
-/// Orders candidates by the score that `weights` give them, where a deficit counts as `weighted_deficit` gives it, and cost only so far as it is
-/// beyond `usual`, in nano-dollars.
+/// Orders candidates by the score that `weights` give them, where a deficit counts as `weighted_deficit` gives it, and
+/// cost only so far as it is beyond `usual`, in nano-dollars.
 fn rank_by(
     weights: Weights,
     candidates: &mut [Candidate],

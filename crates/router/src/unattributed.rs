@@ -1,10 +1,11 @@
 //! Failures of an upstream that are not attributed yet, either to the upstream or to the request.
 //!
-//! Some servers answer bad input with the same error as an outage of their own. The next different request at the upstream decides:
-//! if it succeeds, the failure is forgotten; if it fails too, both failures count against the upstream, and so does each further
-//! failure until a different request succeeds. Only a request that began after the failure decides. A request that was under way
-//! when the failure happened decides nothing, and neither does a repeat of the request that failed, whether it succeeds or fails.
-//! Pure: the time is passed in, and requests are identified by a number, their fingerprint.
+//! Some servers answer bad input with the same error as an outage of their own. The next different request at the
+//! upstream decides: if it succeeds, the failure is forgotten; if it fails too, both failures count against the
+//! upstream, and so does each further failure until a different request succeeds. Only a request that began after the
+//! failure decides. A request that was under way when the failure happened decides nothing, and neither does a repeat
+//! of the request that failed, whether it succeeds or fails. Pure: the time is passed in, and requests are identified
+//! by a number, their fingerprint.
 
 use provider::Time;
 
@@ -76,7 +77,8 @@ impl Failure {
 }
 
 impl UnattributedFailures {
-    /// The request `by` failed in a way that it may have caused, and is not over: it may be repeated or go to another upstream.
+    /// The request `by` failed in a way that it may have caused, and is not over: it may be repeated or go to another
+    /// upstream.
     pub(crate) fn record_pending(&mut self, by: Option<u64>, now: Time) {
         self.pending = Some(Failure { by, since: now, is_counted: false });
     }
@@ -92,8 +94,8 @@ impl UnattributedFailures {
         [latest, other].into_iter().flatten().any(|success| differ(success.by, by) && success.began >= since)
     }
 
-    /// The request `by`, called at `began`, failed in a way that it may have caused, and is over. Returns how many failures
-    /// count against the upstream now.
+    /// The request `by`, called at `began`, failed in a way that it may have caused, and is over. Returns how many
+    /// failures count against the upstream now.
     pub(crate) fn record(&mut self, by: Option<u64>, began: Time, now: Time) -> u32 {
         let Some(last) = self.last else {
             self.last = Some(Failure { by, since: now, is_counted: false });
@@ -108,8 +110,8 @@ impl UnattributedFailures {
         count
     }
 
-    /// The request `by`, called at `began`, failed in a way that no request can cause. Returns how many failures count against
-    /// the upstream now.
+    /// The request `by`, called at `began`, failed in a way that no request can cause. Returns how many failures count
+    /// against the upstream now.
     pub(crate) fn failed(&mut self, by: Option<u64>, began: Time) -> u32 {
         match &mut self.last {
             Some(last) if last.is_confirmed(by, began) => {

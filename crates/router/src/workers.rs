@@ -47,7 +47,8 @@ pub(crate) struct Workers {
     /// The last report.
     report: Option<Report>,
     polled_at: Option<Time>,
-    /// Workers came up from none and have not answered yet: a model that loads counts as running. Bounded by [`LONGEST_START`].
+    /// Workers came up from none and have not answered yet: a model that loads counts as running. Bounded by
+    /// [`LONGEST_START`].
     starting_until: Option<Time>,
     /// When a first token came last.
     answered_at: Option<Time>,

@@ -1,8 +1,9 @@
-//! Routers as the field builds them, to compare with: each is a rule for where a request goes first, run by one plain engine.
+//! Routers as others build them, to compare with: each is a rule for where a request goes first, run by one plain
+//! engine.
 //!
-//! The engine is the same for all of them, so that a difference between two is the rule's: 20 s for the first token, three
-//! attempts, the next provider after a failure, a minute for everything. It has no breaker, no quota of its own and no queue.
-//! These are written from the products' documentation; they are not the products.
+//! The engine is the same for all of them, so that two differ only in their rules: 20 s for the first token, three
+//! attempts, the next provider after a failure, a minute for everything. It has no breaker, no quota of its own and no
+//! queue. These are written from the products' documentation; they are not the products.
 
 use crate::{
     policy::{Policy, Setup},

@@ -1,9 +1,9 @@
-//! What no router can pass: a linear relaxation of the simulated world.
+//! The limit that no router can pass: a linear relaxation of the simulated world.
 //!
-//! The trace is cut into windows and its requests into classes of size. How many requests of each class in each window each
-//! upstream serves is then a linear programme: it keeps the workers' tokens a second, the token buckets with their bursts, and
-//! outages; it forgets that requests are whole, that workers start, that queues form, and that nobody knows the future.
-//! First it serves as many as it can, then it serves that many as cheaply as it can.
+//! The trace is cut into windows and its requests into classes of size. How many requests of each class in each window
+//! each upstream serves is then a linear programme: it keeps the workers' tokens a second, the token buckets with their
+//! bursts, and outages; it ignores that requests are whole, that workers start, that queues form, and that the future
+//! is unknown. First it serves as many as it can, then it serves that many as cheaply as it can.
 
 use microlp::{ComparisonOp, OptimizationDirection, Problem, Variable};
 use serde::Serialize;
@@ -14,10 +14,11 @@ mod windows;
 
 use windows::{Capacity, Window, windows};
 
-/// The part of the requests that could be served which the cheapest way must serve; all of them would be a knife's edge.
+/// The part of the requests that could be served which the cheapest way must serve; all of them would leave the solver
+/// no tolerance.
 const SERVED: f64 = 0.9999;
 
-/// What no router can pass in one scenario.
+/// The limit that no router can pass in one scenario.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Bound {
     /// Most requests that can be within the SLO, in percent.
@@ -62,7 +63,7 @@ struct Served {
     tokens: f64,
 }
 
-/// What a programme is to find.
+/// The objective of a linear programme.
 #[derive(Clone, Copy, PartialEq)]
 enum Objective {
     MostServed,

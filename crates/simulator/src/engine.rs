@@ -1,8 +1,8 @@
 //! Our own engine as a policy: the code that decides in production, driven in virtual time.
 //!
 //! A [`settings::Config`] becomes the same table as in the server. The simulator's events become events of
-//! [`router::Engine`], and the engine's actions become those of the simulator, with the limits on attempts and the deadline of
-//! the model as in real time. Nothing of it is decided here.
+//! [`router::Engine`], and the engine's actions become those of the simulator, with the limits on attempts and the
+//! deadline of the model as in real time. No routing decision is made here.
 
 mod calls;
 mod driver;
@@ -48,8 +48,8 @@ pub enum EngineError {
     Table(#[from] TableError),
 }
 
-/// A policy that routes as `model` of `config` does, called `name` in reports. Its targets are the upstreams of `providers` with their ids;
-/// a target without one is the only upstream of its provider's kind that is left.
+/// A policy that routes as `model` of `config` does, called `name` in reports. Its targets are the upstreams of
+/// `providers` with their ids; a target without one is the only upstream of its provider's kind that is left.
 ///
 /// # Errors
 /// If there is no such model, or a target that no simulated upstream stands for.
@@ -84,7 +84,7 @@ fn reports_capacity(provider: &ProviderSettings) -> bool {
     matches!(provider, ProviderSettings::Runpod { capacity_url: Some(_), .. })
 }
 
-/// For each target, the place of the simulated upstream that stands for it.
+/// For each target, the number of the simulated upstream that stands for it.
 fn matched(targets: &[&settings::Upstream], simulated: &[UpstreamSettings]) -> Result<Vec<usize>, EngineError> {
     let by_id = |target: &settings::Upstream| simulated.iter().position(|upstream| upstream.id == target.id.as_str());
     let taken: Vec<usize> = targets.iter().filter_map(|target| by_id(target)).collect();

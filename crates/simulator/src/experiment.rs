@@ -48,13 +48,13 @@ pub struct Results {
     pub seeds: u64,
     /// The SLO, in seconds to the first token.
     pub slo_ttft_s: f64,
-    /// The upstreams' ids, in the order in which shares are told.
+    /// The upstreams' ids, in the order of the shares.
     pub upstreams: Vec<String>,
     /// One for each scenario.
     pub scenarios: Vec<ScenarioResult>,
 }
 
-/// What came of one scenario.
+/// The results of one scenario.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ScenarioResult {
     /// The scenario's name.
@@ -93,7 +93,7 @@ enum Work {
     Run { case: usize, factory: usize, seed: u64 },
 }
 
-/// What a piece of work gave.
+/// The result of a piece of work.
 #[derive(Debug)]
 enum Done {
     Bound { case: usize, bound: Result<Bound, BoundError> },

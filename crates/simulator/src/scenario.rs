@@ -36,7 +36,7 @@ struct Burst {
     lasts: Nanos,
 }
 
-/// Whom something strikes.
+/// The upstreams that an override or a fault applies to.
 #[derive(Debug, Clone, PartialEq)]
 enum UpstreamSelector {
     Kind(String),
@@ -88,7 +88,7 @@ impl FaultKind {
     }
 }
 
-/// A turn in an upstream's state.
+/// A change of an upstream's state.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Change {
     pub(crate) at: Nanos,
@@ -96,7 +96,7 @@ pub(crate) struct Change {
     pub(crate) what: Turn,
 }
 
-/// What turns.
+/// What changes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Turn {
     /// Every call fails from now on, or no longer.
@@ -131,7 +131,7 @@ pub enum ScenarioError {
     NoUpstream {
         /// Which scenario.
         scenario: String,
-        /// The id or the kind it names.
+        /// The id or the kind that it names.
         selector: String,
     },
     /// A setting or fault does not fit the upstream.

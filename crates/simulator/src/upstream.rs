@@ -19,7 +19,7 @@ use cerebras::Cerebras;
 use failing::Failing;
 pub(crate) use runpod::RunPod;
 
-/// What is to happen in a run, other than requests that come.
+/// An event of the simulation, other than a request that comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SimEvent {
     /// A call reaches its upstream.
@@ -193,7 +193,7 @@ impl Upstream {
         }
     }
 
-    /// What its health endpoint says, where it has one that answers.
+    /// The report of its health endpoint, where it has one that answers.
     pub(crate) fn capacity(&self, now: Nanos) -> Option<Capacity> {
         match &self.kind {
             Kind::RunPod(runpod) => runpod.capacity(now),

@@ -1,8 +1,8 @@
-//! What a policy asks to be called again for, as the number that it gets back.
+//! Why a policy asks for a wake-up, encoded as the token of [`Event::Wake`](crate::policy::Event::Wake).
 
 use crate::policy::{AttemptId, RequestId};
 
-/// What a call was asked for.
+/// Why a policy asked for a wake-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WakeReason {
     /// A request may try again.
@@ -32,10 +32,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_says_what_it_was_made_of() {
+    fn a_token_decodes_to_its_reason() {
         for number in [0, 7, u32::MAX] {
-            for woken in [WakeReason::Again(RequestId(number)), WakeReason::FirstToken(AttemptId(number))] {
-                assert_eq!(WakeReason::from(woken.token()), woken);
+            for reason in [WakeReason::Again(RequestId(number)), WakeReason::FirstToken(AttemptId(number))] {
+                assert_eq!(WakeReason::from(reason.token()), reason);
             }
         }
     }

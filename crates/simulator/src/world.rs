@@ -1,4 +1,4 @@
-//! One run: requests come, a policy decides, upstreams do their part, and everything is counted.
+//! One run: requests come, a policy decides, upstreams serve, and everything is counted.
 
 use provider::Price;
 
@@ -18,7 +18,7 @@ mod record;
 pub(crate) use oracle::Oracle;
 pub(crate) use record::{End, Record};
 
-/// How long after the last request a run waits for what a policy has forgotten.
+/// How long after the last request a run waits for requests that a policy does not end.
 const FORGOTTEN: Nanos = 3600 * SECOND;
 
 /// How a run is made, apart from what happens in it.
@@ -60,7 +60,7 @@ struct Attempt {
 enum State {
     Travelling,
     There,
-    /// It has failed, and the router does not know it yet.
+    /// It has failed, and the policy has not seen that yet.
     Failing(Refusal),
     Over,
 }
@@ -145,7 +145,7 @@ impl World {
         Event::Arrived { request, prompt_tokens: arrival.prompt_tokens }
     }
 
-    /// Lets something happen, and returns what the policy is told of it.
+    /// Carries out an event of the simulation. Returns the event for the policy, if there is one.
     fn handle(&mut self, what: SimEvent) -> Option<Event> {
         match what {
             SimEvent::Reach(attempt) => {

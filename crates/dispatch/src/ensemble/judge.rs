@@ -1,9 +1,10 @@
 //! The judge: a model gives one answer marks, and sees no other.
 //!
-//! An answer is untrusted text that may try to instruct its judge. So each answer is judged in a call of its own (it cannot
-//! influence the marks of others), it is one JSON string between marks of its own (no line of it can pass for an end mark),
-//! special tokens of chat templates in it are escaped, and the rules are apart from it, in the system message. A reply in which more
-//! than one object could be the verdict counts as none: a judge that quotes a verdict out of the answer decides nothing.
+//! An answer is untrusted text that may try to instruct its judge. So each answer is judged in a call of its own (it
+//! cannot influence the marks of others), it is one JSON string between marks of its own (no line of it can pass for an
+//! end mark), special tokens of chat templates in it are escaped, and the rules are apart from it, in the system
+//! message. A reply in which more than one object could be the verdict counts as none: a judge that quotes a verdict
+//! out of the answer decides nothing.
 
 use std::borrow::Cow;
 
@@ -33,8 +34,8 @@ pub(super) fn conversation(messages: &str) -> String {
     escape_special_tokens(&shortened(messages).replace(['\n', '\r'], " "))
 }
 
-/// The body of the question about `answer`, which was given in this [`conversation`]. `has_schema`: the judge can be held to
-/// a JSON schema.
+/// The body of the question about `answer`, which was given in this [`conversation`]. `has_schema`: the judge can be
+/// held to a JSON schema.
 pub(super) fn request(judge: &Judge, conversation: &str, answer: &str, has_schema: bool) -> String {
     let system = format!(
         "You are a strict and impartial judge. You give one answer of an AI assistant a mark from 0 (useless) to {BEST} \

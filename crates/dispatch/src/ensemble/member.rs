@@ -81,7 +81,8 @@ pub(super) fn unusable(message: &str) -> RouterError {
     RouterError::Failed { error: Error::new(ErrorKind::Protocol, message), attempts: 0, retry_after: None }
 }
 
-/// The error for the client when every member failed: the one of the highest severity; of equals, the earliest member's.
+/// The error for the client when every member failed: the one of the highest severity; of equals, the earliest
+/// member's.
 pub(super) fn highest_severity(members: Vec<Member>) -> RouterError {
     let made = members.iter().map(|member| member.attempts).sum();
     let errors = members.into_iter().filter_map(|member| match member.outcome {

@@ -93,7 +93,8 @@ impl Reply {
     }
 }
 
-/// The text of a choice; of one that only calls tools, the calls without their ids, which differ where the calls do not.
+/// The text of a choice; of one that only calls tools, the calls without their ids, which differ where the calls do
+/// not.
 fn text(choice: Choice<'_>) -> String {
     let content = choice.text();
     let calls = choice.message().and_then(|message| message.get("tool_calls")).and_then(Value::as_array);
@@ -112,8 +113,8 @@ fn mean_logprob(choice: Choice<'_>) -> Option<f64> {
     mean.is_finite().then_some(mean)
 }
 
-/// A whole answer as the events of a stream: for each choice its role, all its content, and its finish. The report on the
-/// ensemble is in the first finish.
+/// A whole answer as the events of a stream: for each choice its role, all its content, and its finish. The report on
+/// the ensemble is in the first finish.
 fn events(body: &[u8], report: &str, include_usage: bool) -> Option<Vec<Frame>> {
     let completion = Completion::read(std::str::from_utf8(body).ok()?).ok()?;
     let mut frames = Vec::new();

@@ -1,4 +1,5 @@
-//! Broken upstreams get no calls, recovered ones are noticed, and no failure counts against an upstream that did not cause it.
+//! Broken upstreams get no calls, recovered ones are noticed, and no failure counts against an upstream that did not
+//! cause it.
 
 use std::sync::Arc;
 
@@ -290,7 +291,8 @@ async fn an_answer_without_room_is_estimated() {
     }
 }
 
-/// Frames that are held until one has content count towards the memory budget, and are given back once they are relayed.
+/// Frames that are held until one has content count towards the memory budget, and are given back once they are
+/// relayed.
 #[tokio::test(start_paused = true)]
 async fn held_frames_are_counted_while_they_are_held() {
     let memory = provider::MemoryBudget::new(1000);

@@ -84,8 +84,8 @@ async fn poison_hurts_nobody_behind_a_single_upstream_either() {
     }
 }
 
-/// The attempts of a poison request, whether its error advises the client to check the request, the error's message, and how long
-/// it took.
+/// The attempts of a poison request, whether its error advises the client to check the request, the error's message,
+/// and how long it took.
 async fn poison_result(rig: &Rig) -> (u32, bool, String, std::time::Duration) {
     let start = Instant::now();
     let refused = rig.ask(&poison()).await.expect_err("poison");
@@ -214,8 +214,8 @@ async fn a_storm_of_500s_everywhere_opens_every_breaker() {
     assert!(a.calls() + b.calls() < 2 * 200, "{} and {}", a.calls(), b.calls());
 }
 
-/// Whether a poison request to the upstream `a` is advised to be checked, and its message, while `a` answers another request after
-/// `wait`.
+/// Whether a poison request to the upstream `a` is advised to be checked, and its message, while `a` answers another
+/// request after `wait`.
 async fn poison_result_beside(rig: &Rig, a: &Fake, wait: std::time::Duration, other: Request) -> (bool, String) {
     a.does(move |request| if is_poison(request) { status(500) } else { good(request, wait) });
     let ask = async {

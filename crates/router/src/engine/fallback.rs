@@ -107,8 +107,8 @@ impl Engine {
         }
     }
 
-    /// Calls the target of `failed` once more at once, changed as its adapter asks, if that was not done yet, it takes calls and there is time.
-    /// The debit for the request stays where it is.
+    /// Calls the target of `failed` once more at once, changed as its adapter asks, if that was not done yet, it takes
+    /// calls and there is time. The debit for the request stays where it is.
     fn again(
         &mut self,
         request: &mut RequestState,
@@ -208,8 +208,8 @@ impl Engine {
         }
     }
 
-    /// The limit of [`Start`] was reached without content: returns the error for that. The driver cancels the call and passes
-    /// the error to [`Self::failed`].
+    /// The limit of [`Start`] was reached without content: returns the error for that. The driver cancels the call and
+    /// passes the error to [`Self::failed`].
     pub fn overdue(&mut self, request: &RequestState, now: Time) -> Error {
         if now >= request.deadline && !self.is_unresponsive(request, now) {
             Error::new(ErrorKind::Timeout(Phase::Deadline), "no upstream answered by the request's deadline")
@@ -218,8 +218,8 @@ impl Engine {
         }
     }
 
-    /// Whether the upstream had as long as a stream may take to begin, and no request got content from it meanwhile. Otherwise
-    /// the attempt that runs into the request's deadline may just be a long one.
+    /// Whether the upstream had as long as a stream may take to begin, and no request got content from it meanwhile.
+    /// Otherwise the attempt that runs into the request's deadline may just be a long one.
     fn is_unresponsive(&mut self, request: &RequestState, now: Time) -> bool {
         let Some(attempt) = &request.attempt else { return false };
         let upstream = &request.model.targets()[attempt.target];

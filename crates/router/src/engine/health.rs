@@ -10,7 +10,8 @@ use crate::{
     upstream::{Origin, UnattributedFailure},
 };
 
-/// A single failure may be chance, such as a worker that dies. A request that failed this often, while others succeeded, is poison.
+/// A single failure may be chance, such as a worker that dies. A request that failed this often, while others
+/// succeeded, is poison.
 const MIN_FAILURES_OF_POISON: usize = 2;
 
 impl Engine {
@@ -55,15 +56,15 @@ impl Engine {
         self.state(upstream).released(&upstream.spec, &mut call, now);
     }
 
-    /// Whether the attempt's upstream has an unattributed failure that a success could clear. If so, a success must be identified,
-    /// because only one of a different request clears it.
+    /// Whether the attempt's upstream has an unattributed failure that a success could clear. If so, a success must be
+    /// identified, because only one of a different request clears it.
     pub fn has_unattributed_failure(&mut self, request: &RequestState) -> bool {
         let Some(attempt) = &request.attempt else { return false };
         self.state(&request.model.targets()[attempt.target]).has_unattributed_failure()
     }
 
-    /// Whether to log that the attempt's upstream refuses requests in a way that may be a mistake of the configuration: the
-    /// first such refusal, and at most one a minute. If so, the refusal counts as logged.
+    /// Whether to log that the attempt's upstream refuses requests in a way that may be a mistake of the configuration:
+    /// the first such refusal, and at most one a minute. If so, the refusal counts as logged.
     pub fn should_log_refusal(&mut self, request: &RequestState, error: &Error, now: Time) -> bool {
         let Some(attempt) = &request.attempt else { return false };
         error.kind == ErrorKind::Refused
@@ -116,8 +117,8 @@ impl Engine {
         }
     }
 
-    /// Whether every attempt was refused or failed in a way that the request may have caused, and each upstream that failed it has
-    /// served a different request since.
+    /// Whether every attempt was refused or failed in a way that the request may have caused, and each upstream that
+    /// failed it has served a different request since.
     fn is_at_fault(&mut self, request: &RequestState) -> bool {
         let targets = request.model.targets();
         let failures = &request.unattributed;
@@ -135,8 +136,8 @@ impl Engine {
         request.unattributed.len() >= MIN_FAILURES_OF_POISON && self.is_at_fault(request)
     }
 
-    /// No attempt succeeded; `error` is the one that the client gets, if there was any attempt. Returns whether the failures are
-    /// attributed to the request although no upstream refused it as bad input.
+    /// No attempt succeeded; `error` is the one that the client gets, if there was any attempt. Returns whether the
+    /// failures are attributed to the request although no upstream refused it as bad input.
     pub(super) fn close_unattributed_failures(
         &mut self,
         request: &mut RequestState,

@@ -18,7 +18,8 @@ use crate::{
     table::Model,
 };
 
-/// After a request that could still meet the SLO found no target worth a call, requests that have missed it wait for this time.
+/// After a request that could still meet the SLO found no target worth a call, requests that have missed it wait for
+/// this time.
 const LATE_REQUESTS_YIELD: Duration = Duration::from_millis(500);
 /// The part of the first tokens that may be late.
 const MAY_MISS: f64 = 0.01;

@@ -3,15 +3,16 @@
 //! Providers refill continuously (Cerebras documents it), so the mirror does too; a count per calendar minute would
 //! allow twice the limit around its turn. The limit is configured, reported in headers, or learned from refusals.
 //!
-//! A refusal that reports what is left sets the level. One that does not, from a provider whose answers do, changes nothing here:
-//! it may have had another cause, it parks the upstream, and the next answer reports the level.
-//! Where no answer reports what is left, a refusal shows that the mirror holds too much: others use the same key, or the limit was
-//! cut. Then the refill is scaled by 0.7, at most once for the calls that were under way together, down to 0.05; each
-//! success gives 3 % back. That is additive-increase, multiplicative-decrease (Jacobson, 1988) on the rate.
+//! A refusal that reports what is left sets the level. One that does not, from a provider whose answers do, changes
+//! nothing here: it may have had another cause, it parks the upstream, and the next answer reports the level. Where no
+//! answer reports what is left, a refusal shows that the mirror holds too much: others use the same key, or the limit
+//! was cut. Then the refill is scaled by 0.7, at most once for the calls that were under way together, down to 0.05;
+//! each success gives 3 % back. That is additive-increase, multiplicative-decrease (Jacobson, 1988) on the rate.
 //!
-//! A limit that is neither configured nor reported is **learned** with care, since a refusal may have had another cause: never below what was
-//! taken in the window before it, or the same rate since the first call if that was later; no part of it is kept in reserve,
-//! and it doubles every ten seconds while calls are taken. All that was learned from refusals is forgotten after a window without one.
+//! A limit that is neither configured nor reported is **learned** with care, since a refusal may have had another
+//! cause: never below what was taken in the window before it, or the same rate since the first call if that was later;
+//! no part of it is kept in reserve, and it doubles every ten seconds while calls are taken. All that was learned from
+//! refusals is forgotten after a window without one.
 
 use std::time::Duration;
 
@@ -143,8 +144,8 @@ impl Bucket {
         (self.limit, self.source) = (Some(limit), Source::Known);
     }
 
-    /// The provider reported what is left, of which calls under way may have taken `outstanding` since. Unless `is_latest`, the
-    /// level is only lowered to it: the report of a call that began earlier is old.
+    /// The provider reported what is left, of which calls under way may have taken `outstanding` since. Unless
+    /// `is_latest`, the level is only lowered to it: the report of a call that began earlier is old.
     pub(crate) fn correct(&mut self, left: f64, outstanding: f64, is_latest: bool, now: Time) {
         self.refill(now);
         self.said_at = Some(now);
@@ -161,8 +162,8 @@ impl Bucket {
         self.level = self.level.min(left).max(least);
     }
 
-    /// A call that began at `began` and would have cost `amount` was refused for this limit, of which `left` is left, if
-    /// reported.
+    /// A call that began at `began` and would have cost `amount` was refused for this limit, of which `left` is left,
+    /// if reported.
     pub(crate) fn refused(&mut self, amount: f64, left: Option<f64>, began: Time, now: Time) {
         if left.is_none() && self.said_at.is_some_and(|at| (now - at).as_secs_f64() < self.window_s) {
             return;
@@ -383,8 +384,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// After any sequence of events, a call that waits until the time that was given has room then, if no other call
-        /// came.
+        /// After any sequence of events, a call that waits until the time that was given has room then, if no other
+        /// call came.
         #[test]
         fn the_moment_that_is_named_is_the_right_one(
             steps in vec((0_u8..6, 0.0_f64..900.0, 0.0_f64..40.0), 1..80), amount in 1.0_f64..600.0, reserve in 0.0_f64..0.4,

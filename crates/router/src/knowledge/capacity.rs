@@ -1,9 +1,9 @@
 //! The workers of an upstream as they were polled last, and which of them can take a call.
 //!
 //! RunPod counts a worker as `running` from the moment that it is billed, while its model still loads, and reports
-//! nowhere which worker is which. So workers that came up since the last poll are taken to load: those that came up from none
-//! until the first token that comes, others until a start usually ends. An `idle` worker is scaled down and has only
-//! its image at hand: it takes no call.
+//! nowhere which worker is which. So workers that came up since the last poll are taken to load: those that came up
+//! from none until the first token that comes, others until a start usually ends. An `idle` worker is scaled down and
+//! has only its image at hand: it takes no call.
 //!
 //! **Cold** means one thing everywhere: no worker is ready, one that loads included. Unknown capacity is neither warm
 //! nor cold.

@@ -4,8 +4,8 @@
 //! answer of three tokens that came in one piece would count as much as one of a thousand, and its ratio means nothing.
 //! Answers are kept apart by size only as far as they weigh: a long one carries its tokens' worth.
 //!
-//! A whole answer that takes twelve seconds for 900 tokens is as good as one that takes one second for fifty: it is judged by
-//! the time for its length, first token + tokens · time per token.
+//! A whole answer that takes twelve seconds for 900 tokens is as good as one that takes one second for fifty: it is
+//! judged by the time for its length, first token + tokens · time per token.
 
 use std::time::Duration;
 

@@ -13,8 +13,8 @@
 //! **Silence.** A model of past answers cannot show that an upstream has stopped to answer. A call that waits longer
 //! than was predicted for it, and that no later call has overtaken, is evidence; where capacity is unknown, or nothing
 //! has answered for max(4 s, 3 · base), no prediction is lower than its age. This does not fade while a call waits.
-//! Once none does, it fades within seconds so that one call tries; while that call waits, the prediction is back in full,
-//! so that no others follow before there is an answer.
+//! Once none does, it fades within seconds so that one call tries; while that call waits, the prediction is back in
+//! full, so that no others follow before there is an answer.
 
 use std::time::Duration;
 
@@ -44,8 +44,8 @@ const SPREAD: (f64, f64) = (0.12, 0.8);
 const MOST_RESIDUAL: f64 = 2.4;
 /// Fewest completions per second that a backlog is worked off with.
 const LEAST_COMPLETIONS: f64 = 0.2;
-/// An answer that waited longer than this for a slot is no sample. What waited less is: where all slots are always taken, no
-/// other sample would show that the upstream has become slower.
+/// An answer that waited longer than this for a slot is no sample. What waited less is: where all slots are always
+/// taken, no other sample would show that the upstream has become slower.
 const MOST_SLOT_WAIT_S: f64 = 1.0;
 /// The shortest silence that is evidence.
 const LEAST_SILENCE_S: f64 = 4.0;

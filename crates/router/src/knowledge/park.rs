@@ -5,8 +5,8 @@
 //! upstream at all, and every request would pay an attempt to be refused; with a fixed pause of ten seconds, a bucket
 //! that refills in a tenth of a second would stay unused.
 //!
-//! Refusals of calls that were under way together count as one. While it is parked, no call starts; after that, a single
-//! call probes it, so that an upstream behind a hundred models is not called for each of them.
+//! Refusals of calls that were under way together count as one. While it is parked, no call starts; after that, a
+//! single call probes it, so that an upstream behind a hundred models is not called for each of them.
 
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
 //! What is left of our allowance at a provider: requests and tokens, per minute and per day.
 //!
 //! A call is debited when it starts, by its prompt and the limit on its answer that is sent with it, because that is
-//! what Cerebras checks it against. So it is known before a request is sent whether it fits, and when it would: no 429 is
-//! needed to learn that. The reason of a call decides how much it must leave: the last part of an allowance is reserved
-//! for requests that have failed elsewhere.
+//! what Cerebras checks it against. So it is known before a request is sent whether it fits, and when it would: no 429
+//! is needed to learn that. The reason of a call decides how much it must leave: the last part of an allowance is
+//! reserved for requests that have failed elsewhere.
 //!
 //! Provider limits that no header reports (Cerebras' requests per minute) are mirrored from the configuration alone.
 

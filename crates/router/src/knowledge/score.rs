@@ -4,7 +4,8 @@
 //! Lyapunov optimisation (Neely, Stochastic Network Optimization, 2010): minimise a cost while long-run constraints
 //! hold, by adding to it a virtual queue for each constraint. `Z` is the queue of missed first tokens and adapts; the
 //! deficit is the queue of the share. One formula with four sets of weights, because a rule for each case (cheapest
-//! unless late unless behind its share …) has an order of precedence that is wrong for some request, while a sum weighs them.
+//! unless late unless behind its share …) has an order of precedence that is wrong for some request, while a sum weighs
+//! them.
 //!
 //! Terms are in units of a mean request's cost, so that `Z = 8` means: a certain miss is worth the price of eight
 //! requests.

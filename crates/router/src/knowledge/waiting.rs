@@ -6,8 +6,8 @@
 //! would need its entries found again to remove them; a search tree allocates.
 //!
 //! A call that began later and was answered first overtakes the ones before it. A call that was overtaken is no
-//! evidence about the upstream any more: it is long, or hangs alone. [`Waiting::oldest`] is therefore the oldest one that was
-//! not overtaken.
+//! evidence about the upstream any more: it is long, or hangs alone. [`Waiting::oldest`] is therefore the oldest one
+//! that was not overtaken.
 
 use provider::Time;
 

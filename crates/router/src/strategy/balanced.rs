@@ -1,8 +1,8 @@
 //! A held share: in the long run each target serves its part of the requests, the small ones going to the dear targets, and
 //! the SLO above both.
 //!
-//! A small deficit weighs little, so that the size of a request decides which target gets it; a large one weighs more than in
-//! proportion, so that the share is held whatever the sizes are.
+//! A small deficit weighs little, so that the size of a request decides which target gets it; a large one weighs more
+//! than in proportion, so that the share is held whatever the sizes are.
 
 use super::{Scale, Strategy, rank_by};
 use crate::{
@@ -29,7 +29,8 @@ impl Strategy for Balanced {
     fn rank(&self, candidates: &mut [Candidate], scale: &Scale) {
         let cost = |candidate: &Candidate| candidate.expected_cost.map(|cost| real(cost.0));
         let dearest = score::dearest(candidates.iter().map(cost));
-        // The share accounts for the usual price of a target. Only what a request costs beyond that decides which target gets it.
+        // The share accounts for the usual price of a target. Only what a request costs beyond that decides which
+        // target gets it.
         let usual = |candidate: &Candidate| match candidate.expected_cost {
             Some(cost) => candidate.usual_cost.unwrap_or(real(cost.0)),
             None => dearest,

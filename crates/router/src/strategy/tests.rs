@@ -60,8 +60,8 @@ proptest! {
         }
     }
 
-    /// Of two that differ in nothing else, the faster one goes first under `latency`, the cheaper one under `cost`, the one
-    /// with the larger deficit under shares.
+    /// Of two that differ in nothing else, the faster one goes first under `latency`, the cheaper one under `cost`, the
+    /// one with the larger deficit under shares.
     #[test]
     fn each_strategy_prefers_what_it_is_named_for(candidates in candidates(), by in 0.01..10.0_f64) {
         let worse = Candidate { deficit: 0.0, expected_cost: Some(NanoUsd(1)), ..candidates[0] };

@@ -17,7 +17,8 @@ pub(crate) struct RequestNeeds {
 }
 
 impl RequestNeeds {
-    /// The needs of a prompt of so many tokens whose answer is limited to `limit`, or is expected to have the `mean` length.
+    /// The needs of a prompt of so many tokens whose answer is limited to `limit`, or is expected to have the `mean`
+    /// length.
     pub(crate) fn new(prompt_tokens: u64, limit: Option<u64>, mean: f64, choices: u64, per_second: f64) -> Self {
         /// Without a limit, some more than the mean is expected.
         const MARGIN: f64 = 1.1;

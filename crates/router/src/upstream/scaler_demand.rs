@@ -1,8 +1,8 @@
 //! Shows an upstream's own autoscaler the full demand from time to time.
 //!
-//! The router sends no more than an upstream can answer in time, which keeps the upstream's queue short. A scaler that counts the
-//! queue then never adds a worker. So while many requests would be late, all of them are sent there for some seconds. If that adds
-//! no worker, the upstream has none to add, and the pause before the next time doubles.
+//! The router sends no more than an upstream can answer in time, which keeps the upstream's queue short. A scaler that
+//! counts the queue then never adds a worker. So while many requests would be late, all of them are sent there for some
+//! seconds. If that adds no worker, the upstream has none to add, and the pause before the next time doubles.
 
 use std::time::Duration;
 

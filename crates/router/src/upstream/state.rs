@@ -26,7 +26,8 @@ const PROBE_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// A refusal by an upstream is logged at most this often.
 const REFUSAL_LOG_INTERVAL: Duration = Duration::from_mins(1);
-/// A rate-limit status from headers is forgotten after this time: windows are rarely longer, and have been reset by then.
+/// A rate-limit status from headers is forgotten after this time: windows are rarely longer, and have been reset by
+/// then.
 const QUOTA_MEMORY: Duration = Duration::from_mins(1);
 
 /// What is known of an upstream; survives a change of its configuration.
@@ -340,14 +341,16 @@ impl State {
             _ => Kind::Failed,
         };
         for nth in 0..self.unattributed.failed(by, began) {
-            // The first is this failure; the second is an earlier one that is attributed only now, which counts as a separate event.
+            // The first is this failure; the second is an earlier one that is attributed only now, which counts as a
+            // separate event.
             let began = if nth == 0 { began } else { now };
             self.breaker.failed(kind, call.is_probe, began, now, rng);
         }
         self.end(spec, now);
     }
 
-    /// A call of the request `by` failed in a way that the request may have caused. It is attributed once the request is over.
+    /// A call of the request `by` failed in a way that the request may have caused. It is attributed once the request
+    /// is over.
     pub(crate) fn failed_unattributed(&mut self, spec: &UpstreamSpec, call: &mut Call, by: Option<u64>, now: Time) {
         self.unattributed.record_pending(by, now);
         self.park.released(call.is_park_probe);

@@ -17,8 +17,8 @@ use crate::knowledge::{
     ramp::{Admission, Demand, Ramp},
 };
 
-/// A target without a ready worker gets a call, which starts one, only after this time and this many requests since the last such
-/// call: one client in so many waits for a cold start.
+/// A target without a ready worker gets a call, which starts one, only after this time and this many requests since the
+/// last such call: one client in so many waits for a cold start.
 const PROBE_EVERY: Duration = Duration::from_secs(2);
 const PROBE_AFTER: u32 = 10;
 /// The same, since its last call, for a target with a ready worker that is thought to be late: under load a call a second finds
@@ -126,7 +126,8 @@ impl Supply {
         self.has_answered
     }
 
-    /// Whether one more call has room. A cold upstream that is the only one for a request is given what its queue takes.
+    /// Whether one more call has room. A cold upstream that is the only one for a request is given what its queue
+    /// takes.
     pub(crate) fn room(
         &self,
         spec: &UpstreamSpec,

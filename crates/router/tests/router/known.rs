@@ -264,8 +264,8 @@ fn a_target_that_was_late_in_a_burst_is_soon_tried_again() {
     assert!(asked[4..].iter().all(|calls| *calls >= 13), "of 20 a second {asked:?}");
 }
 
-/// Where a request comes every two seconds, one that goes elsewhere may cost a worker that was ready: a small deficit is no reason.
-/// In the long run the share is held nevertheless.
+/// Where a request comes every two seconds, one that goes elsewhere may cost a worker that was ready: a small deficit
+/// is no reason. In the long run the share is held nevertheless.
 #[test]
 fn at_little_traffic_a_worker_that_is_ready_is_kept_so_within_the_share() {
     let mut hand = pair(StrategyName::Balanced);

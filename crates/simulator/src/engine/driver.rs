@@ -31,7 +31,7 @@ struct Live {
     attempt: Option<AttemptId>,
 }
 
-/// What a wake-up was asked for.
+/// Why a wake-up was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum WakeReason {
     /// The wait of a request is over.
@@ -54,7 +54,7 @@ impl Driver {
         }
     }
 
-    /// Tells the engine something about a request that is not over, and does what it answers.
+    /// Passes an event of a request that is not over to the engine, and carries out the action that it returns.
     fn notify_engine(
         &mut self,
         request: RequestId,

@@ -36,7 +36,7 @@ fn config(text: &str) -> Config {
 }
 
 #[test]
-fn a_target_without_a_simulated_upstream_is_told() {
+fn a_target_without_a_simulated_upstream_is_an_error() {
     let providers = Providers::shipped().expect("providers");
     assert!(policy_factory("a", &config(CONFIG), "m", &providers).is_ok(), "by its kind, and by its id");
     let error = policy_factory("a", &config(CONFIG), "n", &providers).expect_err("no such model");
@@ -73,7 +73,7 @@ fn weighted_shares_are_those_of_the_configuration() {
     assert!((summary.usd_per_million.mean - 0.036).abs() < 1e-4, "{:?}", summary.usd_per_million);
 }
 
-/// Two upstreams with more room than is asked for, as an operator knows no limits of.
+/// Two upstreams with more room than is used, whose limits an operator does not know.
 const ROOMY: &str = r#"
 slo_ttft_ms = 2000
 [[upstreams]]

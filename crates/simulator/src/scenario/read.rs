@@ -176,7 +176,7 @@ fn fault_kind(raw: &RawFault, path: &str, mistakes: &mut Mistakes) -> FaultKind 
     }
 }
 
-/// Which part of the calls a fault strikes.
+/// The part of the calls that a fault applies to.
 fn part(raw: &RawFault, path: &str, mistakes: &mut Mistakes) -> f64 {
     match raw.part {
         Some(part) if part > 0.0 && part <= 1.0 => part,

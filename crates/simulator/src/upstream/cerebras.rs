@@ -171,7 +171,7 @@ mod tests {
         Job { attempt: AttemptId(attempt), request: attempt, ordinal: 0, prompt_tokens, completion_tokens }
     }
 
-    /// Lets a call come, and tells when its first token and its end are seen.
+    /// Passes a call in. Returns when its first token and its end are seen.
     fn reach(cerebras: &mut Cerebras, now: Nanos, job: Job) -> Result<(Nanos, Nanos), Refusal> {
         let mut timeline = Timeline::new();
         cerebras.reach(job, &mut Plan { upstream: 0, now, timeline: &mut timeline })?;

@@ -1,4 +1,4 @@
-//! What a policy does to the world.
+//! The actions of a policy.
 
 use super::{Attempt, End, NEVER, Nanos, Plan, SimEvent, State, World};
 use crate::policy::{AttemptId, RequestId};

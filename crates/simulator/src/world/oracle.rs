@@ -1,4 +1,4 @@
-//! What no router can know.
+//! Facts that no router can know, for the clairvoyant baseline.
 
 use super::{Turn, World};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     upstream::Kind,
 };
 
-/// A look at the world as it is and at what will happen to it.
+/// Reads the true state of the world, and what will happen to it.
 #[derive(Debug)]
 pub(crate) struct Oracle<'a> {
     world: &'a mut World,

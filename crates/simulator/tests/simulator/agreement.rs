@@ -64,7 +64,7 @@ fn assert_near(what: &str, (slo, cost): (f64, f64), (recorded_slo, recorded_cost
 }
 
 #[test]
-fn the_simulator_tells_the_same_story_as_the_prototype() {
+fn the_simulator_gives_the_same_results_as_the_prototype() {
     let results = results();
     for recorded in RECORDED {
         let found = results.scenarios.iter().find(|found| found.scenario == recorded.scenario).unwrap();
