@@ -121,8 +121,8 @@ impl RequestContext {
         self.progress.record(frame, self.info.route != Route::Embeddings);
     }
 
-    /// A frame that is still held has a usage. It is needed before the frame is relayed, for the price in the headers
-    /// of a whole answer.
+    /// Records the usage in a frame that is still held: the headers of a whole answer carry its price, and go out before
+    /// its only frame is relayed.
     pub(crate) fn counted(&mut self, usage: Option<Usage>) {
         self.progress.usage = usage.or(self.progress.usage);
     }

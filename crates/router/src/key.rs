@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_state_stays_with_its_key_until_nobody_has_it() {
+    fn a_state_is_kept_until_the_last_copy_of_its_key_is_gone() {
         let keys: [Key; 9] = std::array::from_fn(|_| Key::default());
         let (mut states, mut others) = (States::default(), States::default());
         for (at, key) in keys.iter().enumerate() {

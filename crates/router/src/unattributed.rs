@@ -19,11 +19,14 @@ pub(crate) struct UnattributedFailures {
     successes: Successes,
 }
 
+/// An unattributed failure.
 #[derive(Debug, Clone, Copy)]
 struct Failure {
+    /// The fingerprint of the request that failed.
     by: Option<u64>,
+    /// When it failed, or was recorded.
     since: Time,
-    /// Whether its failure counts against the upstream.
+    /// Whether it counts against the upstream already.
     is_counted: bool,
 }
 
@@ -65,7 +68,7 @@ impl Failure {
         differ(self.by, by)
     }
 
-    /// Whether the result of `by`, called at `began`, decides if the upstream is charged with this failure.
+    /// Whether the result of `by`, called at `began`, decides whether this failure counts against the upstream.
     fn is_decided(self, by: Option<u64>, began: Time) -> bool {
         self.differs_from(by) && began >= self.since
     }

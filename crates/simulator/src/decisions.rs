@@ -1,4 +1,5 @@
-//! Decision logs as the router writes them: one line of JSON for each request, after a first line that says what follows.
+//! Decision logs as the router writes them: one line of JSON for each request, after a first line with the format's
+//! version.
 //!
 //! A log may end amid a line, because its disk was full or its process was killed. Lines that cannot be read are left
 //! out and counted, and the count is reported with the figures.

@@ -159,7 +159,7 @@ async fn a_single_upstream_that_hangs_is_found_out_although_every_call_runs_into
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_too_long_for_the_deadline_speaks_against_nobody_while_others_go_well() {
+async fn an_answer_that_is_too_long_for_the_deadline_counts_against_no_upstream_while_others_succeed() {
     let (rig, a) = Rig::single();
     a.does(|request| if is_poison(request) { vec![Step::Hang] } else { good(request, MS) });
     let (long, short) = (poison(), plain());
@@ -257,7 +257,7 @@ async fn every_upstream_broken_is_said_at_once_when_the_deadline_is_near() {
 
 /// That the router has no memory for an answer is no upstream's failure, and another upstream would not help.
 #[tokio::test(start_paused = true)]
-async fn the_routers_own_lack_of_memory_is_nobodys_failure() {
+async fn the_routers_own_lack_of_memory_is_no_upstreams_failure() {
     for request in [plain(), streaming()] {
         let (rig, a, b) = Rig::pair(StrategyName::Balanced);
         for fake in [&a, &b] {

@@ -260,7 +260,7 @@ async fn the_same_request_going_well_neither_blames_its_client_nor_clears_the_up
     assert_ne!(rig.breaker("a"), BreakerState::Closed, "five failures of different requests");
 }
 
-/// A request that only one upstream could serve tells just as much of that one's outage.
+/// A request that only one upstream could serve is the same evidence of that one's outage.
 #[tokio::test(start_paused = true)]
 async fn a_storm_of_500s_opens_the_breaker_whatever_the_other_cannot_do() {
     let (rig, a, b) = Rig::pair(StrategyName::Weighted);

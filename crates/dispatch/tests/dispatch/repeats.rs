@@ -12,7 +12,7 @@ use crate::{
 };
 
 #[tokio::test(start_paused = true)]
-async fn nobody_free_means_an_honest_retry_after() {
+async fn with_no_upstream_free_retry_after_is_the_true_wait() {
     let (rig, a, b) = Rig::pair(StrategyName::Balanced);
     a.always(fail_for(ErrorKind::RateLimited, 30 * S));
     b.always(fail_for(ErrorKind::RateLimited, 20 * S));

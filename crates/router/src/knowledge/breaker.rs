@@ -34,7 +34,7 @@ const SECONDS: usize = 10;
 const SECOND_NS: u64 = 1_000_000_000;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const GROWTH: f64 = 1.6;
-/// The longest pause where a failure shows at once: the one request that finds out loses little.
+/// The longest pause where a failure shows at once: the one request that probes loses little.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// The same where it shows only when a time-out is over, or where nothing will change soon.
 const LONGEST_PAUSE_OF_SLOW: Duration = Duration::from_secs(8);

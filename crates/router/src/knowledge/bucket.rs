@@ -49,7 +49,7 @@ pub(crate) struct Bucket {
     at: Time,
     scale: f64,
     /// When something was learned from a refusal last.
-    taught_at: Option<Time>,
+    learned_at: Option<Time>,
     /// When the provider last reported what is left.
     said_at: Option<Time>,
     /// When the first call was taken.
@@ -83,7 +83,7 @@ impl Bucket {
             level,
             at: now,
             scale: 1.0,
-            taught_at: None,
+            learned_at: None,
             said_at: None,
             first_at: None,
             grown_at: now,
@@ -172,11 +172,11 @@ impl Bucket {
         // It was less than the amount: half of it, as far as is known.
         let level = left.unwrap_or_else(|| self.level.min(amount / 2.0));
         // What was under way when the last refusal came is no further lesson.
-        if self.taught_at.is_some_and(|at| began < at) {
+        if self.learned_at.is_some_and(|at| began < at) {
             self.level = level;
             return;
         }
-        self.taught_at = Some(now);
+        self.learned_at = Some(now);
         if self.limit.is_none() || self.source == Source::Learned {
             let taken = self.taken.sum(now);
             self.limit =
@@ -212,9 +212,9 @@ impl Bucket {
         self.limit.unwrap_or(0.0) * scale / self.window_s
     }
 
-    /// Whether no refusal has taught anything for a window.
+    /// Whether nothing was learned from a refusal for a window.
     fn is_forgotten(&self, now: Time) -> bool {
-        self.taught_at.is_none_or(|at| (now - at).as_secs_f64() >= self.window_s)
+        self.learned_at.is_none_or(|at| (now - at).as_secs_f64() >= self.window_s)
     }
 
     fn refill(&mut self, now: Time) {

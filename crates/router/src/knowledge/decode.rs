@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_owes_its_first_token_and_the_time_of_each() {
+    fn an_answer_takes_its_first_token_and_the_time_of_each() {
         let mut decode = Decode::default();
         (0..300).for_each(|_| decode.streamed(200, seconds(2.0)));
         assert!((decode.answer_time(seconds(1.0), 900.0).as_secs_f64() - 10.0).abs() < 0.05);

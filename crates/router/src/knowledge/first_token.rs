@@ -215,8 +215,8 @@ impl FirstToken {
         self.cold_at = Some(now);
     }
 
-    /// When an answer last taught something. A target that nobody calls is never found to be fast again: what has taught
-    /// nothing for long must be tried now and then.
+    /// When something was last learned from an answer. A target without calls would stay slow in the prediction, so one
+    /// without new samples for long must be tried now and then.
     #[cfg(test)]
     pub(crate) fn learned_at(&self) -> Option<Time> {
         self.learned_at

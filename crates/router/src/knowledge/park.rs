@@ -27,12 +27,12 @@ pub(crate) struct Park {
     until: Option<Time>,
     /// Refusals in a row.
     refusals: i32,
-    /// Whether a call is under way that finds out.
+    /// Whether a probe is under way.
     is_probing: bool,
 }
 
 impl Park {
-    /// When a call may go: `None` for now; while one finds out, not before it has, or soon.
+    /// When a call may go: `None` for now. While a probe is under way, a moment from now.
     pub(crate) fn until(&self, now: Time) -> Option<Time> {
         let until = self.until?;
         if now < until {
@@ -46,7 +46,7 @@ impl Park {
         self.until.is_some()
     }
 
-    /// A call that was let through begins. Returns whether it is the one that finds out.
+    /// A call that was let through begins. Returns whether it is the probe.
     pub(crate) fn begin(&mut self) -> bool {
         self.is_probing = self.is_parked();
         self.is_probing
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_is_kept_and_a_missing_one_is_what_the_bucket_says() {
+    fn a_date_is_kept_and_a_missing_one_is_taken_from_the_bucket() {
         let mut park = Park::default();
         assert_eq!(park.refused(false, Some(Duration::from_secs(7)), Some(Duration::ZERO), at(0.0), at(1.0)), at(8.0));
         let mut park = Park::default();

@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_is_the_first_that_nobody_overtook() {
+    fn the_oldest_is_the_first_that_was_not_overtaken() {
         let mut waiting = Waiting::default();
         let [long, hangs, quick, late] = [1, 2, 3, 4].map(|second| waiting.begin(second, 0.5, at(second)));
         assert_eq!(waiting.oldest().map(|call| call.began), Some(at(1)));
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_of_another_list_ends_nobody() {
+    fn a_ticket_of_another_list_ends_no_call() {
         let (mut one, mut other) = (Waiting::default(), Waiting::default());
         let (spare, foreign) = (one.begin(1, 0.5, at(0)), other.begin(1, 0.5, at(0)));
         assert!(one.end(spare).is_some());

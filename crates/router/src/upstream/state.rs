@@ -239,7 +239,7 @@ impl State {
         Call { is_probe: self.breaker.begin(), is_park_probe: self.park.begin(), claimed, answered: None }
     }
 
-    /// The first token came. That is all that a probe is to find out: the rest of a long answer would keep others waiting.
+    /// The first token came. It ends a probe: to wait for the rest of a long answer would keep other requests waiting.
     pub(crate) fn first_token(
         &mut self,
         spec: &UpstreamSpec,

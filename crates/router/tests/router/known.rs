@@ -223,7 +223,8 @@ fn refuses_together(hand: &mut Hand, calls: usize, retry_after: Option<Duration>
     }
 }
 
-/// A burst that is refused teaches at most that the upstream serves what it served before: ten seconds later it has its share.
+/// A limit learned from a refused burst is never below what the upstream served before: ten seconds later it has its
+/// share.
 #[test]
 fn a_burst_of_refusals_does_not_throttle_an_upstream_below_what_it_served() {
     for strategy in [StrategyName::Weighted, StrategyName::Balanced] {

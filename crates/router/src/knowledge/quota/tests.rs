@@ -53,7 +53,7 @@ fn requests_are_limited_whatever_their_size() {
 }
 
 #[test]
-fn a_refusal_without_a_date_parks_by_what_the_bucket_says() {
+fn a_refusal_without_a_date_parks_until_the_bucket_has_room() {
     let pause = |calls: u32, tokens: u64, said: Said| {
         let mut allowance = Allowance::new(LIMITS, at(0.0));
         for _ in 0..calls {

@@ -254,7 +254,7 @@ fn a_throttled_endpoint_takes_jobs_in_silence_and_works_them_off_later() {
 }
 
 #[test]
-fn a_prompt_that_nobody_waits_for_any_more_is_read_to_its_end() {
+fn a_prompt_whose_call_was_cancelled_is_read_to_its_end() {
     let mut endpoint = Endpoint::new(settings());
     endpoint.reach(0, 1000, 10);
     endpoint.reach(1, 100, 90);
@@ -268,7 +268,7 @@ fn a_prompt_that_nobody_waits_for_any_more_is_read_to_its_end() {
 }
 
 #[test]
-fn foresight_knows_the_time_to_the_first_token() {
+fn foresight_gives_the_time_to_the_first_token() {
     let mut endpoint = Endpoint::new(RunPodSettings { slots: 2, ..settings() });
     assert_eq!(endpoint.runpod.first_token_in(300, 0), 300 * MILLISECOND);
     endpoint.reach(0, 500, 100);
