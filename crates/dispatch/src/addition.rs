@@ -7,7 +7,7 @@ use provider::{Frame, FrameKind, Object, Rewrite};
 /// What ends an event of a stream.
 const EVENT_ENDS: [&[u8]; 3] = [b"\n\n", b"\r\n\r\n", b"\r\r"];
 
-/// A member for a stream, which is told once.
+/// A member for a stream, which is added once.
 pub(crate) struct Addition {
     key: &'static str,
     json: String,

@@ -15,13 +15,13 @@ use crate::{addition::Addition, context::RequestContext};
 
 /// How long a complete answer may wait for its usage and its end; every event begins the time anew.
 const LINGER: Duration = Duration::from_secs(2);
-/// Longest wait for the books before a complete answer is released all the same.
+/// Longest wait for the ledger before a complete answer is released all the same.
 const LONGEST_SETTLEMENT: Duration = Duration::from_secs(2);
 
 /// The frames of a reply. Dropping it before the end cancels the call upstream.
 pub struct Answer {
     source: Source,
-    /// A member that was not told yet.
+    /// A member that is still to be added.
     addition: Option<Addition>,
     /// The end of the stream, which follows an event of our own.
     last: Option<Frame>,
@@ -39,7 +39,7 @@ impl Answer {
         Self { source: Source::Relayed(relay), addition: None, last: None }
     }
 
-    /// An answer whose upstream has told it to its end already.
+    /// An answer that has arrived from its upstream as a whole.
     pub(crate) fn composed(frames: impl IntoIterator<Item = Frame>) -> Self {
         Self { source: Source::Composed(frames.into_iter().collect()), addition: None, last: None }
     }

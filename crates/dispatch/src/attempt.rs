@@ -1,4 +1,4 @@
-//! What is written down of one call to one upstream, and what it probably used where the upstream does not say.
+//! The progress of one call to one upstream, and an estimate of its usage where the upstream reports none.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use crate::event::{Estimate, Outcome, Unreported};
 /// Bytes of a token in a whole answer, its JSON included; only for answers that do not count their tokens.
 const BYTES_PER_TOKEN: u64 = 4;
 
-/// What came of a call so far.
+/// The progress of a call so far.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     pub(crate) first_token: Option<Duration>,
     /// Whether the head of an answer came.
     has_reply: bool,
     pub(crate) usage: Option<Usage>,
-    /// What the upstream calls the call.
+    /// The upstream's own ids of the call.
     pub(crate) ids: UpstreamIds,
     /// Tokens of the answer, by its pieces.
     answer_estimate: u64,
@@ -26,15 +26,15 @@ impl Progress {
     /// The head of an answer came: from now on the upstream works.
     pub(crate) fn replied(&mut self, head: &ReplyHead) {
         self.has_reply = true;
-        self.identified(&head.ids);
+        self.record_ids(&head.ids);
     }
 
-    /// The upstream said what it calls the call. An error that says nothing of it leaves what the head said.
-    pub(crate) fn identified(&mut self, ids: &UpstreamIds) {
+    /// Records the upstream's own ids of the call. Where an error has none, those of the head stay.
+    pub(crate) fn record_ids(&mut self, ids: &UpstreamIds) {
         self.ids = ids.or(&self.ids);
     }
 
-    /// A piece of the answer came; `has_text` says whether its bytes are tokens, as those of embeddings are not.
+    /// A piece of the answer came; `has_text`: its bytes are text, and not numbers as in embeddings.
     pub(crate) fn record(&mut self, frame: &Frame, has_text: bool) {
         self.usage = frame.usage.or(self.usage);
         self.answer_estimate += match frame.kind {
@@ -49,7 +49,7 @@ impl Progress {
         price(&self.usage?, tariff)
     }
 
-    /// What the call probably used if it ended so, unless the upstream said or did nothing.
+    /// The estimated usage of a call with this outcome; `None` if the upstream reported the usage, or did no work.
     pub(crate) fn estimate(&self, outcome: Outcome, prompt_tokens: u64, tariff: Option<&Tariff>) -> Option<Estimate> {
         if self.usage.is_some() {
             return None;
@@ -58,7 +58,7 @@ impl Progress {
         let reason = match outcome {
             Outcome::Served => Unreported::Missing,
             Outcome::ClientGone => Unreported::ClientGone,
-            // Whoever is cut off amid its work may bill it; a refusal is not work.
+            // An upstream that is cut off amid its work may bill it; a refusal is not work.
             Outcome::Stopped | Outcome::Failed(ErrorKind::Timeout(_) | ErrorKind::Interrupted) => Unreported::Broken,
             // An answer for which the router has no memory was worked for all the same.
             Outcome::Failed(ErrorKind::NoMemory) if self.has_reply => Unreported::Broken,

@@ -1,5 +1,6 @@
-//! One request on its way: moves its state in the engine, writes down what comes of it, and tells once how each attempt and
-//! the request ended, even if it is dropped. A drop is an event of the engine as well: the client left.
+//! One request on its way: moves its state in the engine, records its attempts, and sends one event for the end of each
+//! attempt and one for the end of the request, even if it is dropped. A drop is an event of the engine as well: the
+//! client left.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,13 +19,13 @@ use crate::{
     table::Table,
 };
 
-/// What the time goes to.
+/// What the request spends its time on at the moment.
 #[derive(Clone, Copy)]
-enum UnderWay {
+enum Activity {
     Deciding,
-    /// It waits for an upstream since then.
+    /// It has waited for an upstream since then.
     Calling(Time),
-    /// It waits for another chance since then.
+    /// It has waited for its next attempt since then.
     Waiting(Time),
 }
 
@@ -41,17 +42,17 @@ pub(crate) struct RequestContext {
     arrived: Time,
     /// The latest attempt.
     latest: Option<Attempt>,
-    /// What came of it.
+    /// Its progress.
     progress: Progress,
-    /// Whether its end was not told yet.
+    /// Whether its end event is still to be sent.
     is_calling: bool,
     failures: Vec<Failure>,
-    under_way: UnderWay,
+    activity: Activity,
     /// Time in calls that are over.
     upstream_time: Duration,
     wait_time: Duration,
     first_token: Option<Duration>,
-    /// What is written down of it, if anything is.
+    /// Its record, if requests are recorded.
     record: Option<Draft>,
     is_over: bool,
 }
@@ -78,7 +79,7 @@ impl RequestContext {
             progress: Progress::default(),
             is_calling: false,
             failures: Vec::new(),
-            under_way: UnderWay::Deciding,
+            activity: Activity::Deciding,
             upstream_time: Duration::ZERO,
             wait_time: Duration::ZERO,
             first_token: None,
@@ -120,7 +121,8 @@ impl RequestContext {
         self.progress.record(frame, self.info.route != Route::Embeddings);
     }
 
-    /// A frame that is still held says what was used. The price of a whole answer is said before its only frame is relayed.
+    /// Records the usage in a frame that is still held: the headers of a whole answer carry its price, and go out before
+    /// its only frame is relayed.
     pub(crate) fn counted(&mut self, usage: Option<Usage>) {
         self.progress.usage = usage.or(self.progress.usage);
     }
@@ -134,7 +136,7 @@ impl RequestContext {
         self.upstream()?.spec.tariff.as_ref()
     }
 
-    /// What the request says and who sent it, which tells it from others.
+    /// Sets the request's fingerprint: a hash of its content and its client's key.
     fn identify(&mut self, request: &Request) {
         if self.state.fingerprint().is_none() {
             self.state.identify(request.fingerprint(self.info.key.as_deref().unwrap_or_default()));
@@ -146,14 +148,14 @@ impl RequestContext {
         self.decide(|engine, state, rng| engine.arrived(state, now, rng))
     }
 
-    /// The wait for another chance begins.
+    /// The wait for the next attempt begins.
     pub(crate) fn waits(&mut self) {
         let now = self.clock.now();
         self.spend_until(now);
-        self.under_way = UnderWay::Waiting(now);
+        self.activity = Activity::Waiting(now);
     }
 
-    /// The wait for another chance is over.
+    /// The wait for the next attempt is over.
     pub(crate) fn timer(&mut self) -> Action {
         let now = self.clock.now();
         self.decide(|engine, state, rng| engine.timer(state, now, rng))
@@ -162,7 +164,7 @@ impl RequestContext {
     /// The call of `attempt` begins.
     pub(crate) fn begins(&mut self, attempt: Attempt) {
         self.spend_until(attempt.started);
-        self.under_way = UnderWay::Calling(attempt.started);
+        self.activity = Activity::Calling(attempt.started);
         self.latest = Some(attempt);
         self.progress = Progress::default();
         self.is_calling = true;
@@ -175,17 +177,17 @@ impl RequestContext {
         let error = error.unwrap_or_else(|| self.engine(|engine, state, _| engine.overdue(state, now)));
         self.end_failed(&error, now);
         let status = error.status;
-        let (is_news, action) = self.engine(|engine, state, rng| {
-            (engine.is_refusal_news(state, &error, now), engine.failed(state, error, now, rng))
+        let (should_log, action) = self.engine(|engine, state, rng| {
+            (engine.should_log_refusal(state, &error, now), engine.failed(state, error, now, rng))
         });
-        if is_news {
+        if should_log {
             self.warn_of_refusal(status);
         }
         action
     }
 
-    /// Says that the upstream refuses requests in a way that may be a mistake of the configuration. Not its words: they may
-    /// quote a prompt.
+    /// Logs that the upstream refuses requests in a way that may be a mistake of the configuration. Its message is left
+    /// out: it may quote a prompt.
     fn warn_of_refusal(&self, status: Option<u16>) {
         let Some(upstream) = self.upstream() else { return };
         tracing::warn!(
@@ -198,8 +200,9 @@ impl RequestContext {
     /// Content came: the answer is committed to the attempt. Returns when.
     pub(crate) fn committed(&mut self, request: &Request, quota: Quota) -> Time {
         let now = self.clock.now();
-        // To read a whole body once more costs time: a whole answer is over with this, and only a doubt asks who got it.
-        if self.info.stream || self.engine(|engine, state, _| engine.is_in_doubt(state)) {
+        // A fingerprint costs another read of the whole body. A stream may still fail, which needs it; a whole answer
+        // needs it only where its success may clear an unattributed failure.
+        if self.info.stream || self.engine(|engine, state, _| engine.has_unattributed_failure(state)) {
             self.identify(request);
         }
         self.engine(|engine, state, rng| engine.first_token(state, quota, now, rng));
@@ -225,23 +228,23 @@ impl RequestContext {
         drop(self.end(RequestOutcome::Broken(error.kind), now));
     }
 
-    /// Nobody serves the request.
+    /// No upstream serves the request.
     pub(crate) fn gave_up(&mut self, error: &RouterError) {
         drop(self.end(error.into(), self.clock.now()));
     }
 
-    /// Adds the time of what was under way.
+    /// Adds the time since the activity began to its total.
     fn spend_until(&mut self, now: Time) {
-        match std::mem::replace(&mut self.under_way, UnderWay::Deciding) {
-            UnderWay::Deciding => {}
-            UnderWay::Calling(since) => self.upstream_time += now - since,
-            UnderWay::Waiting(since) => self.wait_time += now - since,
+        match std::mem::replace(&mut self.activity, Activity::Deciding) {
+            Activity::Deciding => {}
+            Activity::Calling(since) => self.upstream_time += now - since,
+            Activity::Waiting(since) => self.wait_time += now - since,
         }
     }
 
     /// The attempt under way has failed.
     fn end_failed(&mut self, error: &Error, now: Time) {
-        self.progress.identified(&error.ids);
+        self.progress.record_ids(&error.ids);
         self.end_attempt(Outcome::Failed(error.kind), now);
         self.spend_until(now);
         let (Some(upstream), Some(attempt)) = (self.upstream(), self.latest) else { return };
@@ -254,7 +257,7 @@ impl RequestContext {
         });
     }
 
-    /// Tells that the attempt under way is over, if there is one.
+    /// Sends the event for the end of the attempt under way, if there is one.
     fn end_attempt(&mut self, outcome: Outcome, now: Time) {
         let (Some(upstream), Some(attempt)) = (self.upstream(), self.latest) else { return };
         if !self.is_calling {
@@ -286,7 +289,8 @@ impl RequestContext {
         self.progress.estimate(outcome, self.state.facts().prompt_tokens, self.tariff())
     }
 
-    /// Tells that the request is over. Returns what must be done before the end of a complete answer is released.
+    /// Sends the event for the end of the request. Returns what must be done before the end of a complete answer is
+    /// released.
     fn end(&mut self, outcome: RequestOutcome, now: Time) -> Option<BoxFuture<'static, ()>> {
         self.is_over = true;
         self.spend_until(now);

@@ -1,8 +1,8 @@
 //! An ensemble: one chat is put to several models at once, and one of their answers is picked.
 //!
-//! Members and judge are asked through [`Router::call`], like any client, so that strategies, limits and books hold for them.
-//! All share one deadline. Members answer as a whole even where the client streams, because only whole answers can be
-//! compared; with `first` there is nothing to compare, and the stream of the first one that begins is relayed.
+//! Members and judge are called through [`Router::call`], like any client, so that strategies, limits and accounting
+//! apply. All share one deadline. Members answer as a whole even where the client streams, because only whole answers
+//! can be compared; with `first` there is nothing to compare, and the stream of the first one that begins is relayed.
 //! Dropping the future cancels every call that is still under way.
 
 mod judge;
@@ -18,14 +18,14 @@ use tokio::{sync::OnceCell, time::Instant};
 
 use crate::{Caller, Route, Router, Served};
 use judge::Verdict;
-use member::{Member, Outcome, attempts_of, cost, cost_of, most_telling, unusable};
+use member::{Member, Outcome, attempts_of, cost, cost_of, highest_severity, unusable};
 use pick::Picked;
 use reply::{Reply, Report};
 
 impl Router {
     /// Puts `request`, a chat, to every member of `ensemble` and answers with what it picks.
     ///
-    /// A member that fails is left out; only if all fail, so does the ensemble, with the most telling error.
+    /// A member that fails is left out; only if all fail, so does the ensemble, with the error of the highest severity.
     pub async fn ask(&self, ensemble: &Ensemble, request: &Request, caller: Caller) -> Result<Served, RouterError> {
         let started = Instant::now();
         let deadline = started + ensemble.deadline;
@@ -60,11 +60,11 @@ impl Session<'_> {
         let ballots: Vec<_> = members.iter().map(Member::ballot).collect();
         match pick::pick(&self.ensemble.pick, &ballots) {
             Some(picked) => self.answer(&members, &picked).await,
-            None => Err(most_telling(members)),
+            None => Err(highest_severity(members)),
         }
     }
 
-    /// Takes the first answer that says anything. What the others would have said is never known.
+    /// Takes the first answer that has any text, and cancels the other calls.
     async fn take_first(self) -> Result<Served, RouterError> {
         let request = self.for_members().await?;
         let request = request.as_ref().unwrap_or(self.request);
@@ -76,14 +76,14 @@ impl Session<'_> {
         let mut members = self.pending();
         let mut winner = None;
         while let Some((at, member)) = calls.next().await {
-            let says_anything = member.reply().map(|reply| !reply.text.trim().is_empty());
+            let has_text = member.reply().map(|reply| !reply.text.trim().is_empty());
             members[at] = Some(member);
-            if says_anything == Some(true) {
+            if has_text == Some(true) {
                 winner = Some(at);
                 break;
             }
-            // One that says nothing is better than none.
-            if says_anything == Some(false) && winner.is_none() {
+            // An empty answer is better than none.
+            if has_text == Some(false) && winner.is_none() {
                 winner = Some(at);
             }
         }
@@ -91,7 +91,7 @@ impl Session<'_> {
         let members = self.settled(members);
         match winner {
             Some(winner) => self.answer(&members, &Picked::first(winner, members.len())).await,
-            None => Err(most_telling(members)),
+            None => Err(highest_severity(members)),
         }
     }
 
@@ -123,7 +123,7 @@ impl Session<'_> {
             served.answer.add(Report::KEY, report.to_json());
             return Ok(served);
         }
-        Err(most_telling(self.settled(members)))
+        Err(highest_severity(self.settled(members)))
     }
 
     fn pending(&self) -> Vec<Option<Member>> {
@@ -174,13 +174,13 @@ impl Session<'_> {
     /// Asks a member and, if the pick wants it, the judge about its answer as soon as that is there.
     async fn judged(&self, at: usize, request: &Request) -> Member {
         let mut member = self.member(at, request).await;
-        // An answer that says nothing is not worth a judge's price.
+        // An empty answer is not worth a judge's price.
         let answer = member.reply().filter(|reply| !reply.text.trim().is_empty());
         if let (Pick::Judge(judge), Some(reply)) = (&self.ensemble.pick, answer) {
-            let opinion = Box::pin(self.opinion(judge, at, &reply.text)).await;
-            member.verdict = opinion.verdict;
-            member.judge_cost = opinion.cost;
-            member.attempts += opinion.attempts;
+            let judged = Box::pin(self.ask_judge(judge, at, &reply.text)).await;
+            member.verdict = judged.verdict;
+            member.judge_cost = judged.cost;
+            member.attempts += judged.attempts;
         }
         member
     }
@@ -201,7 +201,7 @@ impl Session<'_> {
         }
     }
 
-    async fn opinion(&self, judge: &Judge, at: usize, answer: &str) -> Opinion {
+    async fn ask_judge(&self, judge: &Judge, at: usize, answer: &str) -> JudgeReply {
         let has_schema = self.caller.table.follows_schemas(&judge.model);
         let request = self.request.clone();
         let shown = move || judge::conversation(request.field("messages").unwrap_or_default());
@@ -216,9 +216,9 @@ impl Session<'_> {
                 let (attempts, cost) = (served.attempts, served.cost);
                 let verdict =
                     Reply::read(served, &self.caller.memory).await.ok().and_then(|reply| judge::verdict(&reply.text));
-                Opinion { verdict, attempts, cost }
+                JudgeReply { verdict, attempts, cost }
             }
-            Err(error) => Opinion { verdict: None, attempts: attempts_of(&error), cost: cost_of(&error) },
+            Err(error) => JudgeReply { verdict: None, attempts: attempts_of(&error), cost: cost_of(&error) },
         }
     }
 
@@ -245,8 +245,8 @@ impl Session<'_> {
     }
 }
 
-/// What came of asking the judge.
-struct Opinion {
+/// The result of a call to the judge.
+struct JudgeReply {
     verdict: Option<Verdict>,
     attempts: u32,
     cost: Option<NanoUsd>,

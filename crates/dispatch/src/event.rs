@@ -1,4 +1,4 @@
-//! What the router tells the outside. Metrics, ledger and access log each render the same events.
+//! The events that the router sends. Metrics, ledger and access log each render the same ones.
 
 mod outcome;
 
@@ -100,9 +100,9 @@ pub struct AttemptEnded {
     pub usage: Option<Usage>,
     /// Its list price for that, if both are known.
     pub cost: Option<NanoUsd>,
-    /// What it probably used, if the upstream did not say but did work.
+    /// Its estimated usage, if the upstream worked and reported none.
     pub estimate: Option<Estimate>,
-    /// What the upstream calls the call and its worker, if it said.
+    /// The upstream's own ids of the call and its worker, if reported.
     pub ids: UpstreamIds,
     /// From sending the request to the first token.
     pub first_token: Option<Duration>,
@@ -117,9 +117,9 @@ pub struct Failure {
     pub upstream: UpstreamId,
     /// What went wrong.
     pub kind: ErrorKind,
-    /// The status that the upstream answered or meant, if it did.
+    /// The status of the upstream's answer, or the one that its error stands for, if any.
     pub status: Option<u16>,
-    /// What the upstream calls the call and its worker, if it said.
+    /// The upstream's own ids of the call and its worker, if reported.
     pub ids: UpstreamIds,
     /// From sending the request to the failure.
     pub duration: Duration,
@@ -138,7 +138,7 @@ pub struct RequestEnded {
     pub failures: Vec<Failure>,
     /// The upstream that served it, or failed last.
     pub upstream: Option<UpstreamId>,
-    /// What the upstream that served it calls the call and its worker, if it said.
+    /// The own ids of the call and its worker at the upstream that served it, if reported.
     pub ids: UpstreamIds,
     /// How that one was chosen.
     pub strategy: Option<StrategyName>,
@@ -217,11 +217,12 @@ pub trait Observer: Send + Sync {
     /// What must be done before the end of a complete answer is released; `None` if nothing must.
     fn settle(&self, ended: &RequestEnded) -> Option<BoxFuture<'static, ()>>;
 
-    /// The service ends: returns once everything that was told is where it belongs.
+    /// The service ends: returns once every event is written where it belongs.
     fn close(&self) {}
 }
 
-/// The way to the observer. It knows whether the router stops: what is dropped then was not left by its client.
+/// Sends events to the observer. While the router stops, a dropped request counts as stopped, not as left by its
+/// client.
 pub(crate) struct EventSink {
     pub(crate) observer: Arc<dyn Observer>,
     /// Where decisions are recorded, if they are.

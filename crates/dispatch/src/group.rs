@@ -47,7 +47,7 @@ impl Group {
         if Arc::ptr_eq(&into, &from) {
             return;
         }
-        // Held until all is moved, so that whoever comes by finds what is known.
+        // Locked until the state is moved, so that no caller finds an empty engine.
         let mut slot = from.0.lock();
         if let Slot::Here(engine) = std::mem::replace(&mut *slot, Slot::Joined(into.clone())) {
             into.with(|joined| joined.absorb(engine));

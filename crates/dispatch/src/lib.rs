@@ -1,6 +1,6 @@
-//! Carries out what `router` decides: calls upstreams, keeps the timers, relays answers, and tells what happened as events.
+//! Carries out what `router` decides: calls upstreams, keeps the timers, relays answers, and sends events about them.
 //!
-//! Knows no HTTP, no files, no metrics: requests and replies come and go in the words of `provider`. A request crosses into
+//! It has no HTTP, no files, no metrics: requests and replies are the types of `provider`. A request crosses into
 //! this crate once, at [`Router::call`].
 
 mod addition;
@@ -58,7 +58,8 @@ pub struct Caller {
     pub arrived: Instant,
     /// The call of the API that it came by.
     pub route: Route,
-    /// What is to serve, as [`router::Table::choose`] reads it, if that is not what the request's body says.
+    /// The model or upstream to serve it, as [`router::Table::choose`] reads it, if it is not the model in the
+    /// request's body.
     pub model: Option<String>,
     /// Whether others may serve when an upstream that was named fails.
     pub falls_back: bool,
@@ -107,7 +108,7 @@ pub struct Router {
 }
 
 impl Router {
-    /// A router over `table` that tells `observer` what happens; `seed` makes its random choices repeatable.
+    /// A router over `table` that sends its events to `observer`; `seed` makes its random choices repeatable.
     pub fn new(table: Table, observer: Arc<dyn Observer>, seed: u64) -> Self {
         Self::recorded(table, observer, None, seed)
     }
@@ -152,14 +153,14 @@ impl Router {
         serve::serve(request, call, context, now).await
     }
 
-    /// Tells of a request that asks for no model of the table.
+    /// Sends the event for a request that asks for no model of the table.
     fn refuse(&self, info: RequestInfo, error: &RouterError, arrived: Instant, table: &Table) {
         let ended = RequestEnded::refused(info, error.into(), arrived.elapsed(), table.version.clone());
         self.sink.observer.on(&Event::RequestEnded(&ended));
     }
 
-    /// Says what would become of `request` at this moment, as [`Self::call`] would decide; nobody is called or debited.
-    /// `falls_back` says whether others may serve where the name is that of an upstream.
+    /// The decision that [`Self::call`] would make for `request` at this moment; no upstream is called, and no target
+    /// is debited. `falls_back`: others may serve where the name is that of an upstream.
     pub fn explain(
         &self,
         table: &Table,

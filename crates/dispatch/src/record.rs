@@ -38,13 +38,13 @@ pub struct Tried {
 pub struct Closed {
     /// The model whose targets the decision is about.
     pub model: Arc<Model>,
-    /// What routing knew of the request.
+    /// The part of the request that routing used.
     pub facts: Facts,
     /// What came of it.
     pub request: RequestEnded,
 }
 
-/// Takes what is written down of requests that were decided on. Called on the request's path: must not block.
+/// Takes the records of requests that were decided on. Called on the request's path: must not block.
 pub trait Recorder: Send + Sync {
     /// A request is over. What is not kept may be given to `spare`, to be used again.
     fn keep(&self, record: Arc<Record>, spare: &Spare);
@@ -55,7 +55,7 @@ pub trait Recorder: Send + Sync {
 pub struct Spare(Mutex<Vec<Arc<Record>>>);
 
 impl Spare {
-    /// Takes a record back, unless somebody still reads it.
+    /// Takes a record back, unless it is still read elsewhere.
     pub fn put(&self, mut record: Arc<Record>) {
         let Some(used) = Arc::get_mut(&mut record) else { return };
         used.decision.candidates.clear();
@@ -97,7 +97,7 @@ impl RecordSink {
     }
 }
 
-/// A record that is being written. Nobody else has it.
+/// A record that is being written, and is not shared yet.
 pub(crate) struct Draft(Arc<Record>);
 
 impl Draft {

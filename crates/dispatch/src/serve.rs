@@ -1,4 +1,4 @@
-//! Carries a request's actions out, one after the other, until an answer is committed or nobody serves it.
+//! Carries a request's actions out, one after the other, until an answer is committed or the engine gives up.
 
 use std::collections::VecDeque;
 
@@ -12,7 +12,7 @@ use crate::{Served, answer::Relay, context::RequestContext};
 /// Most bytes that are held before the first frame with content.
 const MAX_HELD: usize = 64 << 10;
 
-/// What routing needs to know of a request.
+/// The part of a request that routing uses.
 pub(crate) fn facts(request: &Request) -> Facts {
     Facts {
         operation: request.operation,
@@ -41,8 +41,8 @@ pub(crate) async fn serve(
                 let upstream = context.state.model().targets()[attempt.target].clone();
                 let limit = context.clock.instant(limit);
                 match timeout_at(limit, open(&upstream, request, &call, &mut context)).await {
-                    Ok(Ok(opened)) => {
-                        let (head, relay) = commit(request, opened, context);
+                    Ok(Ok(begun)) => {
+                        let (head, relay) = commit(request, begun, context);
                         return Ok(Served::new(head, relay, &upstream, attempt.reason));
                     }
                     Ok(Err(error)) => Some(error),
@@ -65,7 +65,7 @@ pub(crate) async fn serve(
 }
 
 /// An answer that has begun, and the frames of it that are held.
-struct Opened {
+struct BegunReply {
     reply: Reply,
     held: VecDeque<Frame>,
     reservation: Reservation,
@@ -77,7 +77,7 @@ async fn open(
     request: &Request,
     call: &Call,
     context: &mut RequestContext,
-) -> Result<Opened, Error> {
+) -> Result<BegunReply, Error> {
     let mut reply = context.table.provider(upstream).call(request, call).await?;
     context.replied(&reply.head);
     let mut held = VecDeque::new();
@@ -90,7 +90,7 @@ async fn open(
         }
         held.push_back(frame);
         if commits || reservation.bytes() > MAX_HELD {
-            return Ok(Opened { reply, held, reservation });
+            return Ok(BegunReply { reply, held, reservation });
         }
         if is_last {
             break;
@@ -99,9 +99,9 @@ async fn open(
     Err(Error::new(ErrorKind::Protocol, "the upstream's answer is empty"))
 }
 
-/// The answer is this one.
-fn commit(request: &Request, opened: Opened, mut context: Box<RequestContext>) -> (ReplyHead, Relay) {
-    let Opened { reply, held, reservation } = opened;
+/// Commits the request to this answer.
+fn commit(request: &Request, begun: BegunReply, mut context: Box<RequestContext>) -> (ReplyHead, Relay) {
+    let BegunReply { reply, held, reservation } = begun;
     let now = context.committed(request, reply.head.quota);
     for frame in &held {
         context.counted(frame.usage);

@@ -17,8 +17,9 @@ pub struct Table {
 }
 
 impl Table {
-    /// Makes a table of the configuration called `version`. What is known of the upstreams and models that `predecessor` knew by
-    /// name stays known, and is shared with the requests that are still served by it. Tables are made one after the other.
+    /// Makes a table of the configuration called `version`. The state of upstreams and models with a name that
+    /// `predecessor` has is kept, and is shared with the requests that are still served by it. Tables are made one
+    /// after the other.
     pub fn new(
         version: &str,
         upstreams: Vec<(UpstreamSpec, Arc<dyn Provider>)>,
@@ -39,7 +40,8 @@ impl Table {
         Ok(table)
     }
 
-    /// Hands the deficits of models on whose targets are others than in `old`, and forgets what nobody has any more.
+    /// Carries over the deficits of models whose targets differ from those in `old`, and drops state that is used no
+    /// more.
     fn carry_over(&self, old: &Self) {
         for model in self.models() {
             if let Some(old) = old.model(model.spec.name.as_str()) {
@@ -104,10 +106,10 @@ fn take_over(groups: &mut [Option<Arc<Group>>], routes: &router::Table, old: &Ta
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{self, Nobody};
+    use crate::testing::{self, Unreachable};
 
     fn table(models: &[(&str, &[&str])], old: Option<&Table>) -> Table {
-        let upstreams = ["a", "b", "c"].map(|id| (testing::upstream(id), Arc::new(Nobody) as Arc<dyn Provider>));
+        let upstreams = ["a", "b", "c"].map(|id| (testing::upstream(id), Arc::new(Unreachable) as Arc<dyn Provider>));
         let models = models.iter().map(|(name, targets)| testing::model(name, targets)).collect();
         Table::new("test", upstreams.into(), models, old).expect("a table")
     }

@@ -10,10 +10,11 @@ use crate::table::Table;
 
 const S: Duration = Duration::from_secs(1);
 
-pub(crate) struct Nobody;
+/// A provider that no call reaches.
+pub(crate) struct Unreachable;
 
 #[async_trait::async_trait]
-impl Provider for Nobody {
+impl Provider for Unreachable {
     async fn call(&self, _request: &Request, _call: &Call) -> Result<Reply, Error> {
         Err(Error::new(ErrorKind::Connect, "nobody is there"))
     }

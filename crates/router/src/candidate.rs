@@ -9,7 +9,7 @@ use crate::{
     history::History,
     knowledge::{bucket::Fit, length::Length, quota::Claim},
     table::Model,
-    upstream::{Ask, Blocked, BreakerState, Outlook, State, Upstream},
+    upstream::{Blocked, BreakerState, Outlook, RequestNeeds, State, Upstream},
 };
 
 /// A prompt this many times smaller in bytes than its tokens is impossible: only beyond it is a request refused unseen.
@@ -37,12 +37,12 @@ pub(crate) const FULL_PAUSE: Duration = Duration::from_secs(1);
 /// Why a call may go to a target at which the request is likely to be late.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct IfLate {
-    /// Whether it would begin soon, so that holding it back would serve nobody.
+    /// Whether it would begin soon, so that holding it back would help no other request.
     pub(crate) begins_soon: bool,
-    /// Whether nobody finds out at this moment whether the target still is late.
+    /// Whether a call may probe if the target still is late: no other call is doing so.
     pub(crate) may_probe: bool,
-    /// Whether its scaler is shown the demand at this moment.
-    pub(crate) is_nudged: bool,
+    /// Whether calls go there at this moment so that its scaler sees the demand.
+    pub(crate) shows_demand: bool,
 }
 
 /// A target at one moment, for one request.
@@ -83,8 +83,8 @@ pub struct Candidate {
     pub score: f64,
     /// The same if it were in time.
     pub score_in_time: f64,
-    /// The same if nothing were owed.
-    pub score_unowed: f64,
+    /// The same with a deficit of zero.
+    pub score_without_deficit: f64,
     pub(crate) if_late: IfLate,
 }
 
@@ -135,7 +135,7 @@ impl NoCandidate {
     }
 }
 
-/// Why a target can never serve a request, from the least to the most telling.
+/// Why a target can never serve a request. The last ones describe the request best, and are what the client gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Unfit {
     /// It does not serve the operation.
@@ -153,9 +153,9 @@ pub enum Excluded {
     Unfit(Unfit),
     /// It takes no call at this moment.
     Blocked(Blocked),
-    /// It has refused the request for good.
-    Barred,
-    /// It was asked before.
+    /// The request will not be sent to it again: it refused it for good, or has had the most attempts allowed.
+    RuledOut,
+    /// It had a call of this request before, and repeats are not allowed at this moment.
     Asked,
 }
 
@@ -173,8 +173,8 @@ pub(crate) struct Situation<'a> {
     pub(crate) per_second: f64,
     /// When it came.
     pub(crate) arrived: Time,
-    /// Whether requests that can still be in time find no target worth a call.
-    pub(crate) denies: bool,
+    /// Whether, a moment ago, a request that could still be in time found no target worth a call.
+    pub(crate) has_recent_denial: bool,
     pub(crate) now: Time,
 }
 
@@ -184,22 +184,22 @@ impl Situation<'_> {
         let Self { model, facts, history, now, .. } = *self;
         let upstream = &model.targets()[target];
         check(upstream, facts, history).map_err(Excluded::Unfit)?;
-        if history.is_barred(target) {
-            return Err(Excluded::Barred);
+        if history.is_ruled_out(target) {
+            return Err(Excluded::RuledOut);
         }
         let slo = model.spec.slo_first_token;
-        let (ask, outlook) = self.outlook(target, state);
-        if ask.is_stale && self.denies && !self.is_alone(target) {
+        let (needs, outlook) = self.outlook(target, state);
+        if needs.is_stale && self.has_recent_denial && !self.is_alone(target) {
             return Err(Excluded::Blocked(Blocked::Full));
         }
-        if let Some(blocked) = state.blocked(&upstream.spec, self.is_alone(target), &ask, now) {
+        if let Some(blocked) = state.blocked(&upstream.spec, self.is_alone(target), &needs, now) {
             return Err(Excluded::Blocked(blocked));
         }
         if !self.repeats && !history.is_fresh(target) {
             return Err(Excluded::Asked);
         }
         let predicted = if facts.stream { outlook.first_token } else { outlook.end };
-        // What nobody has tried counts as the fastest, which is how it gets tried, but by one call.
+        // An upstream without any call yet counts as the fastest, so that one call tries it.
         let is_untried = !state.supply().has_answered() && state.in_flight() == 0 && state.penalty_s(now) <= 0.0;
         Ok(Candidate {
             target,
@@ -222,35 +222,36 @@ impl Situation<'_> {
             time: if is_untried { 0.0 } else { predicted.as_secs_f64() + state.penalty_s(now) } / self.slo_s(),
             score: 0.0,
             score_in_time: 0.0,
-            score_unowed: 0.0,
+            score_without_deficit: 0.0,
             if_late: IfLate {
-                begins_soon: self.begins_soon(&ask, &outlook),
+                begins_soon: self.begins_soon(&needs, &outlook),
                 may_probe: outlook.may_probe,
-                is_nudged: outlook.is_nudged,
+                shows_demand: outlook.shows_demand,
             },
         })
     }
 
-    /// What is asked of a target, and what would become of it. The time that a request has waited is part of its SLO, until it is late.
-    fn outlook(&self, target: usize, state: &State) -> (Ask, Outlook) {
+    /// What the request needs from a target, and what it can expect there. The time that a request has waited is part
+    /// of its SLO, until it is late.
+    fn outlook(&self, target: usize, state: &State) -> (RequestNeeds, Outlook) {
         let Self { model, arrived, now, .. } = *self;
         let (spec, slo) = (&model.targets()[target].spec, model.spec.slo_first_token);
-        let ask = self.ask(target);
+        let needs = self.needs(target);
         let left = slo.map(|slo| slo.saturating_sub(now - arrived));
-        let outlook = state.outlook(spec, &ask, left, now);
+        let outlook = state.outlook(spec, &needs, left, now);
         let has_missed = !self.is_fresh() && outlook.miss >= UNLIKELY && model.spec.strategy.strategy().looks_ahead();
-        if !has_missed && !ask.is_stale {
-            return (ask, outlook);
+        if !has_missed && !needs.is_stale {
+            return (needs, outlook);
         }
-        let ask = Ask { is_stale: true, ..ask };
-        (ask, state.outlook(spec, &ask, slo, now))
+        let needs = RequestNeeds { is_stale: true, ..needs };
+        (needs, state.outlook(spec, &needs, slo, now))
     }
 
     /// Whether a call that is not likely to be in time would begin so soon that it is better sent than held.
-    fn begins_soon(&self, ask: &Ask, outlook: &Outlook) -> bool {
+    fn begins_soon(&self, needs: &RequestNeeds, outlook: &Outlook) -> bool {
         let (slo_s, first_token_s, base_s) = (self.slo_s(), outlook.first_token.as_secs_f64(), outlook.base_s);
         let behind_s = first_token_s - outlook.alone_s;
-        let is_soon = match ask.is_stale {
+        let is_soon = match needs.is_stale {
             true if base_s < slo_s => behind_s < MOST_BEHIND * slo_s,
             true => behind_s < base_s,
             false => first_token_s < f64::max(slo_s, MOST_SLOWED * base_s),
@@ -258,12 +259,12 @@ impl Situation<'_> {
         outlook.has_slot() && is_soon
     }
 
-    /// What is asked of a target.
-    pub(crate) fn ask(&self, target: usize) -> Ask {
+    /// What the request needs from a target.
+    pub(crate) fn needs(&self, target: usize) -> RequestNeeds {
         let Self { model, facts, length, per_second, .. } = *self;
         let limit = facts.max_tokens.or(model.targets()[target].spec.default_max_tokens);
-        let ask = Ask::new(facts.prompt_tokens, limit, length.mean, facts.choices, per_second);
-        Ask { is_stale: self.is_stale(), ..ask }
+        let needs = RequestNeeds::new(facts.prompt_tokens, limit, length.mean, facts.choices, per_second);
+        RequestNeeds { is_stale: self.is_stale(), ..needs }
     }
 
     /// Whether no other target could ever serve the request.
@@ -271,7 +272,7 @@ impl Situation<'_> {
         let Self { model, facts, history, .. } = *self;
         let mut others = model.targets().iter().enumerate().filter(|(other, _)| *other != target);
         !others.any(|(other, upstream)| {
-            history.allows(other) && !history.is_barred(other) && check(upstream, facts, history).is_ok()
+            history.allows(other) && !history.is_ruled_out(other) && check(upstream, facts, history).is_ok()
         })
     }
 
@@ -279,11 +280,11 @@ impl Situation<'_> {
     /// with the probability `others`; `None` if there is no other.
     pub(crate) fn fits(&self, target: usize, state: &State, others: Option<f64>) -> Result<(), Blocked> {
         let claim = self.claim(others);
-        match state.supply().fits(&self.ask(target), claim, self.now) {
+        match state.supply().fits(&self.needs(target), claim, self.now) {
             Fit::Now => Ok(()),
             Fit::At(at) => Err(Blocked::Spent(at)),
             // With what is reserved it is too large; without, when the bucket is full, it may pass.
-            Fit::Never => match state.supply().fits(&self.ask(target), Claim::Failover, self.now) {
+            Fit::Never => match state.supply().fits(&self.needs(target), Claim::Failover, self.now) {
                 Fit::Now | Fit::Never => Ok(()),
                 Fit::At(at) => Err(Blocked::Spent(at)),
             },
@@ -346,7 +347,7 @@ impl Situation<'_> {
                 features if features.tools => "tool calls",
                 _ => "a JSON schema for the answer",
             }),
-            // An upstream has said so itself, and better.
+            // An upstream has refused it for this reason already: its error describes the limit better.
             Unfit::Context if history.overflow().is_some() => NoCandidate::Exhausted,
             Unfit::Context => {
                 let allowed = model.targets().iter().enumerate().filter(|(target, _)| history.allows(*target));

@@ -103,7 +103,7 @@ impl Decision {
         (self.at, self.strategy, self.reason) = (now, model.spec.strategy, None);
         self.expected_completion = situation.length.mean;
         self.look(situation, upstreams)?;
-        // Repeats go round: whoever was asked least is asked next.
+        // Repeats go round: only the targets with the fewest attempts stay.
         if let Some(least) = self.candidates.iter().map(|candidate| history.attempts_at(candidate.target)).min() {
             self.candidates.retain(|candidate| history.attempts_at(candidate.target) == least);
         }
@@ -152,7 +152,7 @@ impl Decision {
                 Excluded::Unfit(why) => unfit = unfit.max(Some(why)),
                 Excluded::Blocked(blocked) => none = none.or(blocked, situation.now),
                 Excluded::Asked => none = NoCandidate::Repeatable,
-                Excluded::Barred => {}
+                Excluded::RuledOut => {}
             }
         }
         none = self.check_limits(situation, upstreams, none);
@@ -192,21 +192,22 @@ impl Decision {
         none
     }
 
-    /// Puts a target first that somebody must try again, or fails if the best one is not worth a call now.
+    /// Puts a target first that needs a call to show its demand or to probe it, or fails if the best one is not worth a
+    /// call now.
     fn look_ahead(&mut self, situation: &Situation<'_>) -> Result<(), NoCandidate> {
         let Some(mut best) = self.candidates.first().copied() else { return Ok(()) };
         // The share yields to the SLO.
         if best.miss >= UNLIKELY {
-            self.candidates.sort_by(|a, b| a.score_unowed.total_cmp(&b.score_unowed));
+            self.candidates.sort_by(|a, b| a.score_without_deficit.total_cmp(&b.score_without_deficit));
             best = self.candidates[0];
         }
-        // The upstream's own scaler is shown what is kept from it.
-        if let Some(place) = self.candidates.iter().position(|other| other.if_late.is_nudged) {
+        // A target whose scaler must see the demand goes first.
+        if let Some(place) = self.candidates.iter().position(|other| other.if_late.shows_demand) {
             self.candidates[..=place].rotate_right(1);
             return Ok(());
         }
         let is_first = situation.history.attempts() == 0 && situation.is_fresh();
-        // A target that would be the best if it were in time, and of which nobody knows whether it still is not.
+        // A target that would be the best if it were in time, and that no call is probing.
         let is_better =
             |other: &Candidate| other.miss > 0.5 && other.if_late.may_probe && other.score_in_time < best.score_in_time;
         if is_first && let Some(place) = self.candidates.iter().skip(1).position(is_better) {

@@ -1,13 +1,13 @@
 //! The engine: all that is known of a group of models and upstreams, and what is done about a request after each event.
 //!
-//! It waits for nothing, reads no clock and draws no number by itself, so that the same code serves calls in real time, a
-//! simulation in virtual time, and tests by hand. A driver owns it, passes the time and a generator in, carries out each
-//! [`Action`], and tells what came of it. Events of one request come in this order:
+//! It waits for nothing, reads no clock and draws no number by itself, so that the same code serves calls in real time,
+//! a simulation in virtual time, and tests by hand. A driver owns it, passes the time and a generator in, carries out
+//! each [`Action`], and reports the result as the next event. Events of one request come in this order:
 //!
 //! 1. [`arrived`](Engine::arrived), once;
 //! 2. after [`Action::Wait`]: [`timer`](Engine::timer); after [`Action::Start`]: [`failed`](Engine::failed), or
-//!    [`first_token`](Engine::first_token) and then [`served`](Engine::served) or [`broke`](Engine::broke); or, at any time,
-//!    [`left`](Engine::left), if nobody waits for the answer any more.
+//!    [`first_token`](Engine::first_token) and then [`served`](Engine::served) or [`broke`](Engine::broke); or, at any
+//!    time, [`left`](Engine::left), if the client left.
 
 mod fallback;
 mod health;
@@ -26,7 +26,7 @@ use crate::{
     request::{Attempt, RequestState},
     share::Deficits,
     table::{Model, ModelSpec},
-    upstream::{self, Ask, Snapshot, Status, Upstream},
+    upstream::{self, RequestNeeds, Snapshot, Status, Upstream},
 };
 
 /// A first token that misses its limit with this probability is thought to be late.
@@ -48,7 +48,7 @@ pub struct Weight<'a> {
     pub model: &'a ModelSpec,
     /// The target.
     pub upstream: &'a Upstream,
-    /// What its model's configuration says, 0 to 1.
+    /// As its model's configuration sets it, 0 to 1.
     pub configured: f64,
     /// What comes of it while some targets take no calls, 0 to 1.
     pub effective: f64,
@@ -69,7 +69,7 @@ impl Engine {
             length,
             per_second,
             arrived: now,
-            denies: false,
+            has_recent_denial: false,
             now,
         };
         // Why there is no candidate is in the decision: all are excluded.
@@ -97,7 +97,7 @@ impl Engine {
             length,
             per_second,
             arrived: *arrived,
-            denies: known.denies(now),
+            has_recent_denial: known.has_recent_denial(now),
             now,
         };
         let made = decision.make(&situation, known, upstreams);
@@ -111,7 +111,7 @@ impl Engine {
             known.denied(now);
         }
         let (target, reason) = made?;
-        let ask = situation.ask(target);
+        let needs = situation.needs(target);
         known.decided(&decision.candidates);
         debit(model, &mut known.deficits, history, decision, target);
         let role = match (history.attempts(), history.is_fresh(target)) {
@@ -119,7 +119,7 @@ impl Engine {
             (1.., true) => Role::Fallback,
             (1.., false) => Role::Retry,
         };
-        Ok(self.begin(request, target, (role, reason), &ask, now))
+        Ok(self.begin(request, target, (role, reason), &needs, now))
     }
 
     /// A call to `target` begins, which is not blocked.
@@ -128,11 +128,11 @@ impl Engine {
         request: &mut RequestState,
         target: usize,
         (role, reason): (Role, Reason),
-        ask: &Ask,
+        needs: &RequestNeeds,
         now: Time,
     ) -> Attempt {
         let upstream = &request.model.targets()[target];
-        request.call = Some(self.state(upstream).begin(&upstream.spec, ask, now));
+        request.call = Some(self.state(upstream).begin(&upstream.spec, needs, now));
         request.history.attempted(target);
         request.held_since = None;
         let attempt = Attempt { target, started: now, role, reason };
@@ -147,8 +147,8 @@ impl Engine {
 
     /// An upstream at this moment, as a decision sees it. `stream` chooses between the times of streamed and whole answers.
     pub fn snapshot(&mut self, upstream: &Upstream, stream: bool, now: Time) -> Snapshot {
-        let ask = Ask::new(0, None, 0.0, 1, 0.0);
-        self.state(upstream).snapshot(&upstream.spec, stream, &ask, now)
+        let needs = RequestNeeds::new(0, None, 0.0, 1, 0.0);
+        self.state(upstream).snapshot(&upstream.spec, stream, &needs, now)
     }
 
     /// An upstream at this moment, as operators see it.
@@ -177,7 +177,7 @@ impl Engine {
         self.state(upstream).is_capacity_due(&upstream.spec, now)
     }
 
-    /// Records what an upstream said of its workers.
+    /// Records the workers that an upstream reported.
     pub fn record_capacity(&mut self, upstream: &Upstream, capacity: Capacity, now: Time) {
         self.state(upstream).record_capacity(&upstream.spec, capacity, now);
     }
@@ -206,7 +206,7 @@ impl Engine {
         *self.models.of(&model.key, || ModelState::new(model)) = state;
     }
 
-    /// Takes over what another engine knows. The two knew nothing in common.
+    /// Takes over the state of another engine. The two have no upstream and no model in common.
     pub fn absorb(&mut self, other: Self) {
         self.upstreams.absorb(other.upstreams);
         self.models.absorb(other.models);
@@ -219,12 +219,12 @@ impl Engine {
     }
 }
 
-/// How long the answer to such a request is thought to be, and how many come in a second.
+/// The expected length of the answer to such a request, and the model's requests a second.
 fn expected(known: &ModelState, facts: &Facts, now: Time) -> (Length, f64) {
     (known.lengths.predict(facts.prompt_tokens).limited(facts.max_tokens), known.per_second(now))
 }
 
-/// Debits `target` for the request, whoever was debited before.
+/// Debits `target` for the request, in place of the target that was debited before, if any.
 fn debit(model: &Model, deficits: &mut Deficits, history: &mut History, decision: &Decision, target: usize) {
     // What a client chose by itself moves no deficit.
     if history.named().is_some() {

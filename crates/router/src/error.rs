@@ -28,10 +28,10 @@ pub enum RouterError {
         /// When one may be able to.
         retry_after: Duration,
     },
-    /// Every attempt failed; the error is the most telling one.
+    /// Every attempt failed; the error is the one with the highest severity.
     #[error("{error}")]
     Failed {
-        /// The most telling error.
+        /// The error with the highest severity.
         error: Error,
         /// How many attempts were made.
         attempts: u32,
@@ -41,7 +41,7 @@ pub enum RouterError {
 }
 
 impl RouterError {
-    /// How much it tells the client about its own request, see [`ErrorKind::severity`].
+    /// Errors about the client's own request rank above others, see [`ErrorKind::severity`].
     pub fn severity(&self) -> u8 {
         match self {
             Self::NoSuchModel(_) => 0,

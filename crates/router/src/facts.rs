@@ -1,4 +1,4 @@
-//! What a decision knows of a request: no body, no prompt.
+//! The part of a request that decisions use: no body, no prompt.
 
 use provider::{Features, Operation};
 

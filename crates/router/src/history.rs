@@ -1,4 +1,4 @@
-//! What a request has been through: which targets were asked, and which will not be asked again.
+//! The history of a request: which targets have had a call of it, and which will get no more.
 
 use provider::Adjustment;
 use smallvec::SmallVec;
@@ -11,7 +11,7 @@ use crate::{
 /// Most attempts on one upstream.
 const MAX_ATTEMPTS_EACH: u32 = 3;
 
-/// What a request has been through.
+/// The history of a request.
 #[derive(Debug)]
 pub(crate) struct History {
     targets: SmallVec<[Past; FEW]>,
@@ -29,7 +29,7 @@ pub(crate) struct History {
 #[derive(Debug, Clone, Copy, Default)]
 struct Past {
     attempts: u8,
-    is_barred: bool,
+    is_ruled_out: bool,
     /// It was called again on a fresh connection.
     is_reconnected: bool,
 }
@@ -76,9 +76,10 @@ impl History {
         self.attempts_at(target) == 0
     }
 
-    /// Whether a target will not be asked again.
-    pub(crate) fn is_barred(&self, target: usize) -> bool {
-        self.targets[target].is_barred
+    /// Whether no further call of the request goes to a target: it refused it for good, or has had the most attempts
+    /// allowed.
+    pub(crate) fn is_ruled_out(&self, target: usize) -> bool {
+        self.targets[target].is_ruled_out
     }
 
     /// The context that the prompt is known to overflow.
@@ -95,7 +96,7 @@ impl History {
         self.attempts += 1;
         let past = &mut self.targets[target];
         past.attempts = past.attempts.saturating_add(1);
-        past.is_barred |= u32::from(past.attempts) >= MAX_ATTEMPTS_EACH;
+        past.is_ruled_out |= u32::from(past.attempts) >= MAX_ATTEMPTS_EACH;
     }
 
     /// A target is debited for the request for the first time, with which the targets earned so much.
@@ -118,7 +119,7 @@ impl History {
     /// Whether a target may be called again at once with this adjustment: once for each kind.
     pub(crate) fn adjust(&mut self, target: usize, adjustment: &Adjustment) -> bool {
         let past = &mut self.targets[target];
-        if past.is_barred {
+        if past.is_ruled_out {
             return false;
         }
         match adjustment {
@@ -138,8 +139,8 @@ impl History {
         self.adjusted.iter().find(|(of, _)| *of == target).map(|(_, adjustment)| adjustment)
     }
 
-    pub(crate) fn bar(&mut self, target: usize) {
-        self.targets[target].is_barred = true;
+    pub(crate) fn rule_out(&mut self, target: usize) {
+        self.targets[target].is_ruled_out = true;
     }
 
     pub(crate) fn overflowed(&mut self, context_tokens: Option<u64>) {

@@ -11,7 +11,7 @@ impl Key {
         Arc::as_ptr(&self.0).cmp(&Arc::as_ptr(&other.0))
     }
 
-    /// Whether nobody else has this key, neither a table nor a request.
+    /// Whether this is the last copy of the key: no table and no request has one.
     fn is_last(&self) -> bool {
         Arc::strong_count(&self.0) == 1
     }
@@ -52,7 +52,7 @@ impl<T> States<T> {
         self.0.sort_unstable_by(|(one, _), (other, _)| one.order(other));
     }
 
-    /// Forgets the states of which nobody has the key any more.
+    /// Forgets the states whose key no table and no request has any more.
     pub(crate) fn forget_unused(&mut self) {
         self.0.retain(|(key, _)| !key.is_last());
     }
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_state_stays_with_its_key_until_nobody_has_it() {
+    fn a_state_is_kept_until_the_last_copy_of_its_key_is_gone() {
         let keys: [Key; 9] = std::array::from_fn(|_| Key::default());
         let (mut states, mut others) = (States::default(), States::default());
         for (at, key) in keys.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! What the router knows about an upstream beyond its configuration, and what follows from it.
+//! What is learned about an upstream at run time, and what is predicted from it.
 //!
 //! Each part is a pure state machine: the time comes in as an argument, nothing awaits, locks or draws a number by
 //! itself, and nothing is allocated once a part has seen its usual load. An update or a query takes constant time.

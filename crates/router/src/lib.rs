@@ -1,13 +1,12 @@
 //! Decides which upstream serves a request, and what to do when it does not.
 //!
-//! A driver tells an [`Engine`] what happens to a request and carries out the [`Action`] that it answers. Nothing here waits,
-//! reads a clock, draws a number by itself, or sees a body: time and chance are arguments, and requests are [`Facts`]. What is
-//! configured is a [`Table`], replaced as a whole; what is known is the engine's.
+//! A driver passes the events of a request to an [`Engine`], and carries out the [`Action`] that it returns. Nothing
+//! here waits, reads a clock, draws a number by itself, or sees a body: time and chance are arguments, and requests are
+//! [`Facts`]. What is configured is a [`Table`], replaced as a whole; what is known is the engine's.
 
 mod budget;
 mod candidate;
 mod decision;
-mod doubt;
 mod engine;
 mod ensemble;
 mod error;
@@ -20,6 +19,7 @@ mod request;
 mod share;
 mod strategy;
 mod table;
+mod unattributed;
 mod upstream;
 mod workers;
 

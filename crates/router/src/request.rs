@@ -1,9 +1,10 @@
 //! The state of one request between its events.
 //!
-//! A 500 may be the fault of the request: a real vLLM answers some bad input so. Such a failure is kept as a suspicion until
-//! the request is over. If another upstream refused it as bad input, or every attempt failed so (or was refused) and each
-//! upstream that failed has served a different request since, the request was at fault: its client is told, and no upstream's
-//! health moves. In all other cases the upstream is suspected (`doubt`).
+//! A request may cause a 500 itself: a real vLLM answers some bad input with one. Such a failure stays unattributed
+//! until the request is over. The failures are attributed to the request, so that no upstream's health changes, if
+//! another upstream refused it as bad input, or if every attempt failed like this (or was refused) and each upstream
+//! that failed has served a different request since. In all other cases each failure is recorded at its upstream
+//! (`unattributed`).
 
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ pub struct RequestState {
     pub(crate) history: History,
     /// When the client's patience ends; shared by all attempts.
     pub(crate) deadline: Time,
-    /// Tells the request from others by what it says and who sent it; known when that matters.
+    /// A hash of its content and its client's key. It is computed only when an event needs it.
     pub(crate) fingerprint: Option<u64>,
     /// The call under way.
     pub(crate) attempt: Option<Attempt>,
@@ -42,18 +43,18 @@ pub struct RequestState {
     pub(crate) paid: u32,
     /// How often it was repeated after a wait.
     pub(crate) repeats: u32,
-    /// The failure to tell of, if all attempts fail.
+    /// The failure with the highest severity: the one that the client gets if all attempts fail.
     pub(crate) worst: Option<Box<Error>>,
-    pub(crate) suspicions: Vec<Suspicion>,
+    pub(crate) unattributed: Vec<UnattributedAttempt>,
     /// Whether an attempt failed in a way that cannot be the request's fault.
     pub(crate) failed_otherwise: bool,
     /// Whether content has come: nothing is repeated from then on.
     pub(crate) is_committed: bool,
 }
 
-/// A failure that may be the request's own fault.
+/// A failed attempt that either the upstream or the request may have caused.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Suspicion {
+pub(crate) struct UnattributedAttempt {
     /// The target that failed.
     pub(crate) target: usize,
     /// When the call began, and when it failed.
@@ -79,7 +80,7 @@ impl RequestState {
             paid: 0,
             repeats: 0,
             worst: None,
-            suspicions: Vec::new(),
+            unattributed: Vec::new(),
             failed_otherwise: false,
             is_committed: false,
         }
@@ -110,18 +111,20 @@ impl RequestState {
         self.is_committed
     }
 
-    /// The call under way, from its start until its end is told.
+    /// The call under way, from its start until the event that ends it.
     pub fn attempt(&self) -> Option<&Attempt> {
         self.attempt.as_ref()
     }
 
-    /// What tells the request from others, once that is known.
+    /// A hash of the request's content and its client's key, once it is known.
     pub fn fingerprint(&self) -> Option<u64> {
         self.fingerprint
     }
 
-    /// Says what tells the request from others. To be known before a failure is told, and before a first token where the
-    /// upstream is in doubt: without it, every request counts as another one.
+    /// Sets the fingerprint. Call it before [`failed`](crate::Engine::failed), and before
+    /// [`first_token`](crate::Engine::first_token) where
+    /// [`has_unattributed_failure`](crate::Engine::has_unattributed_failure): a request without one counts as different
+    /// from every other.
     pub fn identify(&mut self, fingerprint: u64) {
         self.fingerprint = Some(fingerprint);
     }
@@ -162,11 +165,11 @@ pub struct Start {
 pub enum Action {
     /// Call a target.
     Start(Start),
-    /// Wait, then tell [`Engine::timer`](crate::Engine::timer).
+    /// Wait, then call [`Engine::timer`](crate::Engine::timer).
     Wait {
         /// Until then.
         until: Time,
     },
-    /// Tell the client that nobody serves it. The request is over.
+    /// Answer the client with this error: no upstream serves the request. It is over.
     GiveUp(RouterError),
 }

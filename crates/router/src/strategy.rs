@@ -102,13 +102,13 @@ impl StrategyName {
     }
 }
 
-/// Orders candidates by the score that `weights` give them, where a deficit counts as `owed` says, and cost only so far as it is
-/// beyond `usual`, in nano-dollars.
+/// Orders candidates by the score that `weights` give them, where a deficit counts as `weighted_deficit` gives it, and
+/// cost only so far as it is beyond `usual`, in nano-dollars.
 fn rank_by(
     weights: Weights,
     candidates: &mut [Candidate],
     scale: &Scale,
-    owed: impl Fn(&Candidate) -> f64,
+    weighted_deficit: impl Fn(&Candidate) -> f64,
     usual: impl Fn(&Candidate) -> f64,
 ) {
     let cost = |candidate: &Candidate| candidate.expected_cost.map(|cost| real(cost.0));
@@ -118,14 +118,14 @@ fn rank_by(
             cost: cost(candidate),
             miss: candidate.miss,
             time: candidate.time,
-            deficit: owed(candidate),
+            deficit: weighted_deficit(candidate),
             bonus: usual(candidate) / scale.mean_cost.max(f64::MIN_POSITIVE)
                 + if candidate.is_resting { KEPT_READY } else { 0.0 },
         };
         candidate.score = weights.score(&terms, scale.mean_cost, dearest, &scale.z);
         terms.deficit = 0.0;
-        candidate.score_unowed = weights.score(&terms, scale.mean_cost, dearest, &scale.z);
-        (terms.miss, terms.time, terms.deficit) = (0.0, 0.0, owed(candidate));
+        candidate.score_without_deficit = weights.score(&terms, scale.mean_cost, dearest, &scale.z);
+        (terms.miss, terms.time, terms.deficit) = (0.0, 0.0, weighted_deficit(candidate));
         candidate.score_in_time = weights.score(&terms, scale.mean_cost, dearest, &scale.z);
     }
     // Of equals, one whose price is known.

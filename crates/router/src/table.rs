@@ -106,7 +106,7 @@ impl Choice {
         &self.model.spec.name
     }
 
-    /// Whether the name says which upstream is to serve.
+    /// Whether the name includes an upstream, which is to serve.
     pub fn is_direct(&self) -> bool {
         self.target.is_some()
     }
@@ -124,8 +124,8 @@ pub struct Table {
 }
 
 impl Table {
-    /// Makes a table of the configuration called `version`. Upstreams and models that `predecessor` knew by name keep their
-    /// keys, and with them what an engine knows of them.
+    /// Makes a table of the configuration called `version`. Upstreams and models with a name that `predecessor` has
+    /// keep their keys, and with them their state in an engine.
     pub fn new(
         version: &str,
         upstreams: Vec<UpstreamSpec>,
@@ -220,7 +220,7 @@ impl Table {
     }
 }
 
-/// Upstreams that are targets of one model are in one group, and so is whoever shares an upstream with them.
+/// Upstreams that are targets of one model are in one group, and so are all models that share an upstream.
 struct Groups {
     by_upstream: Vec<usize>,
     count: usize,

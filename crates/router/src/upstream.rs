@@ -1,15 +1,15 @@
 //! One upstream: what is configured of it, and how it looks at one moment.
 
-mod ask;
-mod nudge;
+mod needs;
+mod scaler_demand;
 mod state;
 mod supply;
 
 use std::time::Duration;
 
-pub(crate) use ask::Ask;
+pub(crate) use needs::RequestNeeds;
 use provider::{Capacity, Features, Operation, PicoUsd, Quota, Tariff, Time, UpstreamId};
-pub(crate) use state::{Call, Doubtful, Origin, State};
+pub(crate) use state::{Call, Origin, State, UnattributedFailure};
 pub(crate) use supply::Outlook;
 
 use crate::{key::Key, knowledge::quota::Limits, workers::WorkerTime};
@@ -109,9 +109,9 @@ pub struct Status {
     pub in_flight: u32,
     /// Where the breaker stands.
     pub breaker: BreakerState,
-    /// Its workers and queue; all unknown if the last word is old.
+    /// Its workers and queue; all unknown if the last report is old.
     pub capacity: Capacity,
-    /// What its headers last said of our allowance; `None` if that is old.
+    /// The rate-limit status in its last headers; `None` if that is old.
     pub quota: Option<Quota>,
     /// The worker time that was billed, for upstreams that bill it.
     pub worker_time: Option<WorkerTime>,

@@ -44,10 +44,11 @@ impl WorkerTime {
 /// What is known of the workers.
 #[derive(Debug, Default)]
 pub(crate) struct Workers {
-    /// The last word.
-    known: Option<Known>,
+    /// The last report.
+    report: Option<Report>,
     polled_at: Option<Time>,
-    /// Workers came up from none and have not answered yet: a model that loads counts as running. Not believed for ever.
+    /// Workers came up from none and have not answered yet: a model that loads counts as running. Bounded by
+    /// [`LONGEST_START`].
     starting_until: Option<Time>,
     /// When a first token came last.
     answered_at: Option<Time>,
@@ -55,9 +56,9 @@ pub(crate) struct Workers {
     time: WorkerTime,
 }
 
-/// What an upstream said of its workers, and for how long that holds.
+/// What an upstream reported about its workers, and until when that counts.
 #[derive(Debug, Clone, Copy)]
-struct Known {
+struct Report {
     capacity: Capacity,
     recorded_at: Time,
     until: Time,
@@ -73,9 +74,9 @@ impl Workers {
         is_due
     }
 
-    /// Records what the upstream said of its workers.
+    /// Records what the upstream reported about its workers.
     pub(crate) fn record(&mut self, capacity: Capacity, poll: Duration, now: Time) {
-        let before = self.known.filter(|known| now <= known.until);
+        let before = self.report.filter(|report| now <= report.until);
         // Between two polls they may have come up and answered already.
         let came_up = before.is_some_and(|before| {
             before.capacity.running == Some(0) && self.answered_at.is_none_or(|at| at < before.recorded_at)
@@ -85,7 +86,7 @@ impl Workers {
             Some(_) if came_up => self.starting_until = Some(now + LONGEST_START),
             Some(_) | None => {}
         }
-        self.known = Some(Known { capacity, recorded_at: now, until: now + poll * STALE_POLLS });
+        self.report = Some(Report { capacity, recorded_at: now, until: now + poll * STALE_POLLS });
     }
 
     /// A first token came: the workers are up.
@@ -94,9 +95,9 @@ impl Workers {
         self.answered_at = Some(now);
     }
 
-    /// The last word; all unknown if it is old.
+    /// The last report; all unknown if it is old.
     pub(crate) fn capacity(&self, now: Time) -> Capacity {
-        self.known.filter(|known| now <= known.until).map_or_else(Capacity::default, |known| known.capacity)
+        self.report.filter(|report| now <= report.until).map_or_else(Capacity::default, |report| report.capacity)
     }
 
     /// Whether its workers came up from none and have answered nothing yet.
@@ -115,7 +116,7 @@ impl Workers {
         // Two threads may come to the lock in another order than they read the clock.
         let now = now.max(since);
         self.counted_until = Some(now);
-        let (known, until) = self.known.map_or((None, since), |known| (known.capacity.running, known.until));
+        let (known, until) = self.report.map_or((None, since), |report| (report.capacity.running, report.until));
         let known_until = until.clamp(since, now);
         let Some(running) = known else {
             self.time.unobserved += now - since;
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cold_start_a_burst_and_a_tail_are_billed_and_told_apart() {
+    fn a_cold_start_a_burst_and_a_tail_are_billed_under_separate_headings() {
         let mut day = Day::new();
         day.record(0);
         day.pass(10, 1);
@@ -240,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_count_says_nothing_about_a_start() {
+    fn a_stale_count_is_no_evidence_of_a_start() {
         let mut day = Day::new();
         day.record(0);
         day.pass(300, 0);
@@ -249,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_that_never_ends_is_not_believed() {
+    fn a_start_that_never_ends_counts_as_up_after_the_longest_start() {
         let mut day = Day::new();
         day.record(0);
         day.pass(10, 1);

@@ -15,21 +15,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut scenarios = Scenario::shipped()?;
     scenarios.retain(|scenario| wanted == "all" || wanted.split(',').any(|name| name == scenario.name));
     let providers = Providers::shipped()?;
-    let mut entrants = Vec::new();
+    let mut policies = Vec::new();
     for name in arguments {
         if name == "baselines" {
-            entrants.extend(baselines(&providers));
+            policies.extend(baselines(&providers));
             continue;
         }
         let config = settings::load_with(Path::new(&name), &|_| None, settings::Secrets::Ignored)?;
         let model = config.models.first().map(|model| model.name.as_str().to_owned()).unwrap_or_default();
-        entrants.push(engine::entrant(&name, &config, &model, &providers)?);
+        policies.push(engine::policy_factory(&name, &config, &model, &providers)?);
     }
     let experiment = Experiment {
         trace: &trace,
         providers: &providers,
         scenarios: &scenarios,
-        entrants: &entrants,
+        policies: &policies,
         seeds,
         bound: false,
         rules: Rules::default(),

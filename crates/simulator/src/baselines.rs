@@ -1,8 +1,9 @@
-//! Routers as the field builds them, to compare with: each is a rule for where a request goes first, run by one plain engine.
+//! Routers as others build them, to compare with: each is a rule for where a request goes first, run by one plain
+//! engine.
 //!
-//! The engine is the same for all of them, so that a difference between two is the rule's: 20 s for the first token, three
-//! attempts, the next provider after a failure, a minute for everything. It has no breaker, no quota of its own and no queue.
-//! These are written from the products' documentation; they are not the products.
+//! The engine is the same for all of them, so that two differ only in their rules: 20 s for the first token, three
+//! attempts, the next provider after a failure, a minute for everything. It has no breaker, no quota of its own and no
+//! queue. These are written from the products' documentation; they are not the products.
 
 use crate::{
     policy::{Policy, Setup},
@@ -26,20 +27,20 @@ use peak_ewma::PeakEwma;
 use prequal::Prequal;
 
 /// A policy by name, made anew for each run.
-pub struct Entrant {
+pub struct PolicyFactory {
     name: String,
     make: Make,
 }
 
 type Make = Box<dyn Fn(&Setup<'_>) -> Box<dyn Policy> + Send + Sync>;
 
-impl std::fmt::Debug for Entrant {
+impl std::fmt::Debug for PolicyFactory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Entrant").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("PolicyFactory").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
-impl Entrant {
+impl PolicyFactory {
     /// A policy called `name` in reports.
     pub fn new<P: Policy + 'static>(
         name: impl Into<String>,
@@ -66,28 +67,28 @@ pub const STATIC_SHARES: &str = "static shares + fallback";
 pub const PEAK_EWMA: &str = "Peak-EWMA";
 
 /// All built-in baselines for these upstreams. The clairvoyant needs an upstream with workers and one with limits.
-pub fn baselines(providers: &Providers) -> Vec<Entrant> {
-    let mut entrants = vec![
-        Entrant::new(STATIC_SHARES, |setup| Plain::new(setup, StaticShares::new(setup))),
-        Entrant::new("LiteLLM simple-shuffle + cooldown", |setup| {
+pub fn baselines(providers: &Providers) -> Vec<PolicyFactory> {
+    let mut policies = vec![
+        PolicyFactory::new(STATIC_SHARES, |setup| Plain::new(setup, StaticShares::new(setup))),
+        PolicyFactory::new("LiteLLM simple-shuffle + cooldown", |setup| {
             Plain::new(setup, LiteLlm::new(setup, Rule::Shuffle))
         }),
-        Entrant::new("LiteLLM latency-based", |setup| Plain::new(setup, LiteLlm::new(setup, Rule::Latency))),
-        Entrant::new("LiteLLM cost-based", |setup| Plain::new(setup, LiteLlm::new(setup, Rule::Cost))),
-        Entrant::new("OpenRouter-like 1/price²", |setup| Plain::new(setup, LiteLlm::new(setup, Rule::Price))),
-        Entrant::new("P2C weighted least-request", |setup| Plain::new(setup, LeastRequest::new(setup))),
-        Entrant::new(PEAK_EWMA, |setup| Plain::new(setup, PeakEwma::new(setup))),
-        Entrant::new("Prequal-like hot-cold", |setup| Plain::new(setup, Prequal::new(setup))),
+        PolicyFactory::new("LiteLLM latency-based", |setup| Plain::new(setup, LiteLlm::new(setup, Rule::Latency))),
+        PolicyFactory::new("LiteLLM cost-based", |setup| Plain::new(setup, LiteLlm::new(setup, Rule::Cost))),
+        PolicyFactory::new("OpenRouter-like 1/price²", |setup| Plain::new(setup, LiteLlm::new(setup, Rule::Price))),
+        PolicyFactory::new("P2C weighted least-request", |setup| Plain::new(setup, LeastRequest::new(setup))),
+        PolicyFactory::new(PEAK_EWMA, |setup| Plain::new(setup, PeakEwma::new(setup))),
+        PolicyFactory::new("Prequal-like hot-cold", |setup| Plain::new(setup, Prequal::new(setup))),
     ];
     for (number, upstream) in providers.upstreams.iter().enumerate() {
         let name = format!("all on {}", upstream.id);
-        entrants.push(Entrant::new(name, move |setup| Plain::new(setup, Only(number))));
+        policies.push(PolicyFactory::new(name, move |setup| Plain::new(setup, Only(number))));
     }
     let has = |is: fn(&Model) -> bool| providers.upstreams.iter().any(|upstream| is(&upstream.model));
     if has(|model| matches!(model, Model::RunPod(_))) && has(|model| matches!(model, Model::Cerebras(_))) {
-        entrants.push(Entrant::new("clairvoyant greedy", |setup| Plain::new(setup, Clairvoyant::new(setup))));
+        policies.push(PolicyFactory::new("clairvoyant greedy", |setup| Plain::new(setup, Clairvoyant::new(setup))));
     }
-    entrants
+    policies
 }
 
 #[cfg(test)]

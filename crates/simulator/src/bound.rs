@@ -1,9 +1,9 @@
-//! What no router can pass: a linear relaxation of the simulated world.
+//! The limit that no router can pass: a linear relaxation of the simulated world.
 //!
-//! The trace is cut into windows and its requests into classes of size. How many requests of each class in each window each
-//! upstream serves is then a linear programme: it keeps the workers' tokens a second, the token buckets with their bursts, and
-//! outages; it forgets that requests are whole, that workers start, that queues form, and that nobody knows the future.
-//! First it serves as many as it can, then it serves that many as cheaply as it can.
+//! The trace is cut into windows and its requests into classes of size. How many requests of each class in each window
+//! each upstream serves is then a linear programme: it keeps the workers' tokens a second, the token buckets with their
+//! bursts, and outages; it ignores that requests are whole, that workers start, that queues form, and that the future
+//! is unknown. First it serves as many as it can, then it serves that many as cheaply as it can.
 
 use microlp::{ComparisonOp, OptimizationDirection, Problem, Variable};
 use serde::Serialize;
@@ -14,10 +14,11 @@ mod windows;
 
 use windows::{Capacity, Window, windows};
 
-/// The part of the requests that could be served which the cheapest way must serve; all of them would be a knife's edge.
+/// The part of the requests that could be served which the cheapest way must serve; all of them would leave the solver
+/// no tolerance.
 const SERVED: f64 = 0.9999;
 
-/// What no router can pass in one scenario.
+/// The limit that no router can pass in one scenario.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Bound {
     /// Most requests that can be within the SLO, in percent.
@@ -62,9 +63,9 @@ struct Served {
     tokens: f64,
 }
 
-/// What a programme is to find.
+/// The objective of a linear programme.
 #[derive(Clone, Copy, PartialEq)]
-enum Aim {
+enum Objective {
     MostServed,
     LeastCost { serving: f64, most_of: Option<(usize, f64)> },
 }
@@ -73,14 +74,14 @@ enum Aim {
 pub fn bound(case: &Case) -> Result<Bound, BoundError> {
     let windows = windows(case);
     let requests = as_f64(case.trace.arrivals().len() as u64);
-    let (most, _) = solve(&programme(case, &windows, Aim::MostServed))?;
+    let (most, _) = solve(&programme(case, &windows, Objective::MostServed))?;
     let serving = most * SERVED;
-    let cheapest = cheapest(case, &windows, Aim::LeastCost { serving, most_of: None })?;
+    let cheapest = cheapest(case, &windows, Objective::LeastCost { serving, most_of: None })?;
     let upstreams = &case.providers.upstreams;
     let shares: f64 = upstreams.iter().map(|upstream| upstream.share).sum();
     let first = (0..upstreams.len()).reduce(|a, b| if upstreams[b].share > upstreams[a].share { b } else { a });
     let most_of = first.map(|first| (first, upstreams[first].share / shares));
-    let within_share = match self::cheapest(case, &windows, Aim::LeastCost { serving, most_of }) {
+    let within_share = match self::cheapest(case, &windows, Objective::LeastCost { serving, most_of }) {
         Ok(within_share) => Some(within_share),
         Err(BoundError::Solver(microlp::Error::Infeasible)) => None,
         Err(error) => return Err(error),
@@ -88,8 +89,8 @@ pub fn bound(case: &Case) -> Result<Bound, BoundError> {
     Ok(Bound { slo_percent: 100.0 * most / requests, cheapest, within_share })
 }
 
-fn cheapest(case: &Case, windows: &[Window], aim: Aim) -> Result<Cheapest, BoundError> {
-    let programme = programme(case, windows, aim);
+fn cheapest(case: &Case, windows: &[Window], objective: Objective) -> Result<Cheapest, BoundError> {
+    let programme = programme(case, windows, objective);
     let (cost, served) = solve(&programme)?;
     let mut shares = vec![0.0; case.providers.upstreams.len()];
     let mut tokens = 0.0;
@@ -109,17 +110,17 @@ fn solve(programme: &Programme) -> Result<(f64, Vec<f64>), BoundError> {
     Ok((solution.objective(), served.collect()))
 }
 
-fn programme(case: &Case, windows: &[Window], aim: Aim) -> Programme {
-    let direction = match aim {
-        Aim::MostServed => OptimizationDirection::Maximize,
-        Aim::LeastCost { .. } => OptimizationDirection::Minimize,
+fn programme(case: &Case, windows: &[Window], objective: Objective) -> Programme {
+    let direction = match objective {
+        Objective::MostServed => OptimizationDirection::Maximize,
+        Objective::LeastCost { .. } => OptimizationDirection::Minimize,
     };
     let mut programme = Programme { problem: Problem::new(direction), served: Vec::new() };
     let mut levels = vec![Levels::default(); case.providers.upstreams.len()];
     for window in windows {
-        programme.add(case, window, aim, &mut levels);
+        programme.add(case, window, objective, &mut levels);
     }
-    if let Aim::LeastCost { serving, most_of } = aim {
+    if let Objective::LeastCost { serving, most_of } = objective {
         let all: Vec<_> = programme.served.iter().map(|served| (served.requests, 1.0)).collect();
         programme.problem.add_constraint(&all, ComparisonOp::Ge, serving);
         if let Some((upstream, share)) = most_of {
@@ -141,21 +142,21 @@ struct Levels {
 }
 
 impl Programme {
-    fn add(&mut self, case: &Case, window: &Window, aim: Aim, levels: &mut [Levels]) {
+    fn add(&mut self, case: &Case, window: &Window, objective: Objective, levels: &mut [Levels]) {
         let upstreams = &case.providers.upstreams;
         let mut by_upstream: Vec<Vec<(Variable, f64, f64)>> = vec![Vec::new(); upstreams.len()];
         for class in window.classes.iter().filter(|class| class.requests > 0.0) {
             let mut all = Vec::new();
             for (upstream, settings) in upstreams.iter().enumerate() {
                 let (input, output) = (settings.price.input.0, settings.price.output.0);
-                let objective = match aim {
-                    Aim::MostServed => 1.0,
-                    Aim::LeastCost { .. } => {
+                let weight = match objective {
+                    Objective::MostServed => 1.0,
+                    Objective::LeastCost { .. } => {
                         (as_f64(input) * class.prompt_tokens + as_f64(output) * class.completion_tokens) / 1e6
                     }
                 };
                 let most = if window.capacity[upstream].is_down() { 0.0 } else { class.requests };
-                let requests = self.problem.add_var(objective, (0.0, most));
+                let requests = self.problem.add_var(weight, (0.0, most));
                 let tokens = class.prompt_tokens + class.completion_tokens;
                 self.served.push(Served { requests, upstream, tokens });
                 by_upstream[upstream].push((requests, class.prompt_tokens, class.completion_tokens));

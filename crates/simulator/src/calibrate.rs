@@ -1,8 +1,9 @@
 //! From a decision log to simulated upstreams: the parameters of [`Providers`] that explain best what was seen.
 //!
-//! Only calls of streams say when an answer began. What a prompt costs is fitted from calls that found nobody waiting, because
-//! others also tell of a queue; what an answer costs from how many were written meanwhile; a start from the first calls that
-//! found no worker. What is seen too seldom keeps the value that it had.
+//! Only calls of streams show when an answer began. The time per prompt token is fitted from calls that found no other
+//! call waiting, because the others include the wait in a queue; the time per answer token from the number of answers
+//! written meanwhile; the time of a start from the first calls that found no worker. A parameter with too few samples
+//! keeps the value that it had.
 
 mod calls;
 mod fit;
@@ -52,7 +53,7 @@ pub struct Fitted {
     pub calls: usize,
     /// Its parameters.
     pub parameters: Vec<Parameter>,
-    /// How well the fit tells the time to the first token of a call that found a worker, and nobody waiting.
+    /// How well the fit predicts the time to the first token of a call that found a worker and no other call waiting.
     pub first_token: Option<Goodness>,
     /// The same of the time to the end of the answer.
     pub end: Option<Goodness>,
@@ -138,7 +139,7 @@ impl Fit {
         self.fitted.parameters.push(Parameter { name, origin: Err(why.into()) });
     }
 
-    /// What the log says outright.
+    /// The values that are in the log itself.
     fn known(&mut self, calls: &Calls<'_>) {
         self.settings.share = calls.latest.share;
         let price = calls.latest.price.and_then(|price| {
@@ -268,7 +269,7 @@ impl Fit {
         const NAME: &str = "cold_start";
         let Model::RunPod(settings) = &mut self.settings.model else { return };
         let warm = |call: &Call<'_>| settings.overhead.median + call.prompt_tokens / settings.prefill_per_second;
-        let starts = calls.begun.iter().filter(|call| call.seen.is_some_and(Candidate::wakes));
+        let starts = calls.begun.iter().filter(|call| call.seen.is_some_and(Candidate::starts_worker));
         let starts: Vec<f64> = starts.map(|call| call.first_token - warm(call)).filter(|took| *took > 0.0).collect();
         let lost = match calls.lost_cold {
             0 => String::new(),

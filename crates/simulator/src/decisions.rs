@@ -1,7 +1,8 @@
-//! Decision logs as the router writes them: one line of JSON for each request, after a first line that says what follows.
+//! Decision logs as the router writes them: one line of JSON for each request, after a first line with the format's
+//! version.
 //!
-//! A log may end amid a line, because its disk was full or its process was killed. Lines that cannot be read are left out and
-//! counted, for whoever reads the figures to know.
+//! A log may end amid a line, because its disk was full or its process was killed. Lines that cannot be read are left
+//! out and counted, and the count is reported with the figures.
 
 use serde::Deserialize;
 
@@ -28,10 +29,10 @@ pub enum DecisionLogError {
     /// No line of it is the record of a request.
     #[error("the decision log has no request in it")]
     Empty,
-    /// No request asks for the model that is meant.
+    /// No request asks for this model.
     #[error("no request in the decision log asks for {wanted:?}; they ask for {known}")]
     NoModel {
-        /// The model that is meant.
+        /// The model.
         wanted: String,
         /// Those that are there.
         known: String,
@@ -145,8 +146,8 @@ impl DecisionLog {
 }
 
 impl Record {
-    /// The request, counted from the moment `first`. Of one that nobody served to its end, the answer is as long as it was
-    /// thought to be: what a failure cut off would have been asked for all the same.
+    /// The request, counted from the moment `first`. Of one that was not served to its end, the answer has its
+    /// expected length: a failure cuts an answer off, not the demand for it.
     fn arrival(&self, first: f64) -> Arrival {
         let counted = self.attempts.iter().rev().find(|attempt| attempt.is_counted());
         let prompt = counted.and_then(|attempt| attempt.prompt_tokens);

@@ -1,8 +1,8 @@
 //! Our own engine as a policy: the code that decides in production, driven in virtual time.
 //!
-//! A [`settings::Config`] becomes the same table as in the server. What the simulator tells becomes events of
-//! [`router::Engine`], and the engine's actions become those of the simulator, with the limits on attempts and the deadline of
-//! the model as in real time. Nothing of it is decided here.
+//! A [`settings::Config`] becomes the same table as in the server. The simulator's events become events of
+//! [`router::Engine`], and the engine's actions become those of the simulator, with the limits on attempts and the
+//! deadline of the model as in real time. No routing decision is made here.
 
 mod calls;
 mod driver;
@@ -13,7 +13,7 @@ use router::{Table, TableError, UpstreamSpec};
 use settings::{Config, ProviderSettings};
 
 use crate::{
-    baselines::Entrant,
+    baselines::PolicyFactory,
     providers::{Providers, UpstreamSettings},
 };
 use driver::Driver;
@@ -24,7 +24,7 @@ pub enum EngineError {
     /// It has no model of that name.
     #[error("no model {name:?} in this configuration; it has {}", known.join(", "))]
     NoModel {
-        /// The name that was asked for.
+        /// The name that was given.
         name: String,
         /// The names of its models.
         known: Vec<String>,
@@ -48,35 +48,43 @@ pub enum EngineError {
     Table(#[from] TableError),
 }
 
-/// What `model` of `config` does, as an entrant called `name`. Its targets are the upstreams of `providers` with their ids;
-/// a target without one is the only upstream of its provider's kind that is left.
+/// A policy that routes as `model` of `config` does, called `name` in reports. Its targets are the upstreams of
+/// `providers` with their ids; a target without one is the only upstream of its provider's kind that is left.
 ///
 /// # Errors
 /// If there is no such model, or a target that no simulated upstream stands for.
-pub fn entrant(name: &str, config: &Config, model: &str, providers: &Providers) -> Result<Entrant, EngineError> {
+pub fn policy_factory(
+    name: &str,
+    config: &Config,
+    model: &str,
+    providers: &Providers,
+) -> Result<PolicyFactory, EngineError> {
     let known = || config.models.iter().map(|model| model.name.as_str().to_owned()).collect();
     let no_model = || EngineError::NoModel { name: model.to_owned(), known: known() };
     let spec = config.model(model).ok_or_else(no_model)?.spec();
     let targets = spec.targets.iter().filter_map(|(id, _)| config.upstreams.iter().find(|upstream| upstream.id == *id));
     let targets: Vec<_> = targets.collect();
     let upstreams = matched(&targets, &providers.upstreams)?;
-    let has_capacity: Vec<bool> = targets.iter().map(|upstream| tells_capacity(&upstream.provider)).collect();
+    let has_capacity: Vec<bool> = targets.iter().map(|upstream| reports_capacity(&upstream.provider)).collect();
     // Simulated upstreams count what is used, not what is asked for.
     let spec_of = |upstream: &settings::Upstream| UpstreamSpec { default_max_tokens: None, ..upstream.spec() };
     let specs = || config.upstreams.iter().map(spec_of).collect();
     let table = Table::new(&config.version, specs(), vec![spec], None)?;
     let Some(model) = table.models().next().cloned() else { return Err(no_model()) };
-    let places: Arc<[calls::Place]> =
-        upstreams.into_iter().zip(has_capacity).map(|(upstream, tells)| calls::Place { upstream, tells }).collect();
-    Ok(Entrant::new(name, move |setup| Driver::new(model.clone(), places.clone(), setup.seed)))
+    let upstreams: Arc<[calls::TargetUpstream]> = upstreams
+        .into_iter()
+        .zip(has_capacity)
+        .map(|(upstream, reports_capacity)| calls::TargetUpstream { upstream, reports_capacity })
+        .collect();
+    Ok(PolicyFactory::new(name, move |setup| Driver::new(model.clone(), upstreams.clone(), setup.seed)))
 }
 
 /// Whether the router asks an upstream for its capacity.
-fn tells_capacity(provider: &ProviderSettings) -> bool {
+fn reports_capacity(provider: &ProviderSettings) -> bool {
     matches!(provider, ProviderSettings::Runpod { capacity_url: Some(_), .. })
 }
 
-/// For each target, the place of the simulated upstream that stands for it.
+/// For each target, the number of the simulated upstream that stands for it.
 fn matched(targets: &[&settings::Upstream], simulated: &[UpstreamSettings]) -> Result<Vec<usize>, EngineError> {
     let by_id = |target: &settings::Upstream| simulated.iter().position(|upstream| upstream.id == target.id.as_str());
     let taken: Vec<usize> = targets.iter().filter_map(|target| by_id(target)).collect();

@@ -9,7 +9,7 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    baselines::Entrant,
+    baselines::PolicyFactory,
     bound::{Bound, BoundError, bound},
     metrics::{Metrics, Shape, metrics},
     policy::{Policy, Setup},
@@ -30,7 +30,7 @@ pub struct Experiment<'a> {
     /// What happens meanwhile.
     pub scenarios: &'a [Scenario],
     /// Who decides.
-    pub entrants: &'a [Entrant],
+    pub policies: &'a [PolicyFactory],
     /// Seeds, from 1.
     pub seeds: u64,
     /// Whether the limit is computed too.
@@ -48,13 +48,13 @@ pub struct Results {
     pub seeds: u64,
     /// The SLO, in seconds to the first token.
     pub slo_ttft_s: f64,
-    /// The upstreams' ids, in the order in which shares are told.
+    /// The upstreams' ids, in the order of the shares.
     pub upstreams: Vec<String>,
     /// One for each scenario.
     pub scenarios: Vec<ScenarioResult>,
 }
 
-/// What came of one scenario.
+/// The results of one scenario.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ScenarioResult {
     /// The scenario's name.
@@ -90,14 +90,14 @@ pub fn run(case: &Case, policy: &mut dyn Policy, seed: u64, rules: Rules) -> Met
 #[derive(Debug, Clone, Copy)]
 enum Work {
     Bound { case: usize },
-    Run { case: usize, entrant: usize, seed: u64 },
+    Run { case: usize, factory: usize, seed: u64 },
 }
 
-/// What a piece of work gave.
+/// The result of a piece of work.
 #[derive(Debug)]
 enum Done {
     Bound { case: usize, bound: Result<Bound, BoundError> },
-    Run { case: usize, entrant: usize, metrics: Box<Metrics> },
+    Run { case: usize, factory: usize, metrics: Box<Metrics> },
 }
 
 impl Experiment<'_> {
@@ -106,11 +106,11 @@ impl Experiment<'_> {
         let cases = self.scenarios.iter().map(|scenario| scenario.apply(self.trace, self.providers));
         let cases: Vec<Case> = cases.collect::<Result<_, _>>()?;
         let mut bounds: Vec<Option<Result<Bound, BoundError>>> = cases.iter().map(|_| None).collect();
-        let mut runs: Vec<Vec<Vec<Metrics>>> = vec![vec![Vec::new(); self.entrants.len()]; cases.len()];
+        let mut runs: Vec<Vec<Vec<Metrics>>> = vec![vec![Vec::new(); self.policies.len()]; cases.len()];
         for done in self.done(&cases, &self.work(), progress) {
             match done {
                 Done::Bound { case, bound } => bounds[case] = Some(bound),
-                Done::Run { case, entrant, metrics } => runs[case][entrant].push(*metrics),
+                Done::Run { case, factory, metrics } => runs[case][factory].push(*metrics),
             }
         }
         let scenarios = cases.iter().zip(bounds).zip(runs).map(|((case, bound), runs)| {
@@ -118,7 +118,7 @@ impl Experiment<'_> {
                 Some(Err(error)) => (None, Some(error.to_string())),
                 found => (found.and_then(Result::ok), None),
             };
-            let policies = self.entrants.iter().zip(runs).map(|(entrant, runs)| PolicyResult::of(entrant, runs));
+            let policies = self.policies.iter().zip(runs).map(|(factory, runs)| PolicyResult::of(factory, runs));
             ScenarioResult { scenario: case.scenario.clone(), bound, no_bound, policies: policies.collect() }
         });
         Ok(Results {
@@ -135,8 +135,8 @@ impl Experiment<'_> {
         let cases = 0..self.scenarios.len();
         let bounds = cases.clone().filter(|_| self.bound).map(|case| Work::Bound { case });
         let runs = cases.flat_map(|case| {
-            let entrants = 0..self.entrants.len();
-            entrants.flat_map(move |entrant| (1..=self.seeds).map(move |seed| Work::Run { case, entrant, seed }))
+            let policies = 0..self.policies.len();
+            policies.flat_map(move |factory| (1..=self.seeds).map(move |seed| Work::Run { case, factory, seed }))
         });
         bounds.chain(runs).collect()
     }
@@ -173,20 +173,20 @@ impl Experiment<'_> {
     fn piece(&self, cases: &[Case], work: Work) -> Done {
         match work {
             Work::Bound { case } => Done::Bound { case, bound: bound(&cases[case]) },
-            Work::Run { case, entrant, seed } => {
-                let mut policy = self.entrants[entrant].make(&Setup::new(&cases[case], seed));
+            Work::Run { case, factory, seed } => {
+                let mut policy = self.policies[factory].make(&Setup::new(&cases[case], seed));
                 let metrics = Box::new(run(&cases[case], policy.as_mut(), seed, self.rules));
-                Done::Run { case, entrant, metrics }
+                Done::Run { case, factory, metrics }
             }
         }
     }
 }
 
 impl PolicyResult {
-    fn of(entrant: &Entrant, runs: Vec<Metrics>) -> Self {
+    fn of(factory: &PolicyFactory, runs: Vec<Metrics>) -> Self {
         let summary = Summary::of(&runs);
         let shape = runs.into_iter().next().map(|run| run.shape).unwrap_or_default();
-        Self { policy: entrant.name().to_owned(), summary, shape }
+        Self { policy: factory.name().to_owned(), summary, shape }
     }
 }
 
@@ -208,17 +208,17 @@ mod tests {
         let providers = Providers::shipped().unwrap();
         let mut scenarios = Scenario::shipped().unwrap();
         scenarios.truncate(3);
-        let entrants = baselines(&providers);
+        let policies = baselines(&providers);
         let experiment = Experiment {
             trace: &trace,
             providers: &providers,
             scenarios: &scenarios,
-            entrants: &entrants,
+            policies: &policies,
             seeds: 2,
             bound: true,
             rules: Rules::default(),
         };
-        let work = scenarios.len() * (1 + 2 * entrants.len());
+        let work = scenarios.len() * (1 + 2 * policies.len());
         let (calls, sum) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let results = experiment.run(&|done, of| {
             assert_eq!(of, work);

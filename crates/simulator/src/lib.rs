@@ -1,11 +1,12 @@
 //! Replays a trace through a routing policy against models of the providers: discrete events in virtual time.
 //!
-//! A [`Trace`] says when requests came. A [`Scenario`] says what happens meanwhile; applied to a trace and to the
-//! [`Providers`] it gives a [`Case`]. A [`Policy`] decides: a baseline, or whatever drives a routing engine. [`Experiment`]
-//! runs every policy in every scenario with several seeds, on all cores, and adds the limit that no router can pass
-//! ([`bound()`]). Its [`Results`] become a [`table`], JSON, a [`page`], or a verdict for a team's own checks ([`Gates`]).
+//! A [`Trace`] has the requests and their times, a [`Scenario`] the events meanwhile; applied to a trace and to the
+//! [`Providers`] it gives a [`Case`]. A [`Policy`] decides: a baseline, or the driver of a routing engine.
+//! [`Experiment`] runs every policy in every scenario with several seeds, on all cores, and adds the limit that no
+//! router can pass ([`bound()`]). Its [`Results`] become a [`table`], JSON, a [`page`], or a verdict for a team's own
+//! checks ([`Gates`]).
 //!
-//! Nothing here waits, reads a clock, or knows the network: the same seed gives the same result.
+//! Nothing here waits, reads a clock, or uses the network: the same seed gives the same result.
 
 mod baselines;
 mod bound;
@@ -29,7 +30,7 @@ mod upstream;
 mod wake;
 mod world;
 
-pub use baselines::{Entrant, PEAK_EWMA, STATIC_SHARES, baselines};
+pub use baselines::{PEAK_EWMA, PolicyFactory, STATIC_SHARES, baselines};
 pub use bound::{Bound, BoundError, Cheapest, bound};
 pub use calibrate::{Calibration, Fitted, Goodness, Parameter, calibrate};
 pub use decisions::{DecisionLog, DecisionLogError};

@@ -1,4 +1,4 @@
-//! What a run was like, in numbers.
+//! The figures of a run.
 
 use serde::Serialize;
 
@@ -10,10 +10,10 @@ use crate::{
     world::{End, Finished, Record},
 };
 
-/// Pieces of time that shares are told for.
+/// Pieces of time that shares are reported for.
 const PIECES: usize = 60;
 
-/// What a run was like. Percentages are of all requests unless they say otherwise, times are seconds.
+/// The figures of a run. Percentages are of all requests unless they say otherwise, times are seconds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Metrics {
     /// Requests that came.
@@ -38,7 +38,7 @@ pub struct Metrics {
     pub token_share_percent: Vec<f64>,
     /// Dollars for a million tokens of whole answers, wasted attempts included.
     pub usd_per_million: f64,
-    /// What attempts cost that served nobody, in percent of what whole answers cost.
+    /// The cost of attempts that did not serve their request, in percent of the cost of whole answers.
     pub waste_percent: f64,
     /// The second bill: all workers by the second.
     pub gpu_usd: f64,

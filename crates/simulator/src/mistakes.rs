@@ -1,4 +1,4 @@
-//! What is wrong with a file of settings: everything at once, each with its place.
+//! The mistakes in a file of settings: all at once, each with its path.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What a routing policy is to the simulator: it is told what happens, and says what to do.
+//! The interface between a routing policy and the simulator: events in, actions out.
 //!
 //! The baselines implement this, and so does whatever drives a routing engine. A policy is called once for each event, in
 //! virtual time, and acts through [`Actions`]: it starts and cancels attempts, asks to be called again, or gives a request
@@ -11,7 +11,7 @@ use crate::{
     scenario::Case,
     time::Nanos,
     trace::Trace,
-    world::{Truth, World},
+    world::{Oracle, World},
 };
 
 /// A request: its place in the trace, from 0.
@@ -36,21 +36,21 @@ impl AttemptId {
     }
 }
 
-/// What a policy is told. Upstreams are numbered as in [`Setup::upstreams`].
+/// An event for a policy. Upstreams are numbered as in [`Setup::upstreams`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Event {
     /// A request has come. It wants a stream.
     Arrived {
         /// Which.
         request: RequestId,
-        /// How long its prompt is. How long its answer will be, nobody knows.
+        /// The length of its prompt. The length of its answer is not known in advance.
         prompt_tokens: u32,
     },
     /// An attempt's first token is there. The first of a request's attempts to get here serves it.
     FirstToken {
         /// Which.
         attempt: AttemptId,
-        /// What the answer's headers say of the upstream's limits.
+        /// The rate-limit status in the answer's headers.
         quota: Option<Quota>,
     },
     /// An attempt has failed; it is over.
@@ -69,11 +69,11 @@ pub enum Event {
         /// Tokens of the answer.
         completion_tokens: u32,
     },
-    /// What an upstream's health endpoint said just now; `None` when it did not answer.
+    /// A report of an upstream's health endpoint; `None` when it did not answer.
     Capacity {
         /// Which upstream.
         upstream: usize,
-        /// What it said.
+        /// The report.
         capacity: Option<Capacity>,
     },
     /// The time has come that [`Actions::wake_at`] was given.
@@ -106,7 +106,7 @@ pub struct Quota {
     pub tokens: f64,
 }
 
-/// What RunPod's `/health` says.
+/// A report of RunPod's `/health`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacity {
     /// When it was true.
@@ -182,7 +182,7 @@ impl<'a> Actions<'a> {
         self.world.start(request, upstream)
     }
 
-    /// Ends an attempt. What it has used is paid for. Nothing more is told of it.
+    /// Ends an attempt. What it has used is paid for. No more events of it follow.
     pub fn cancel(&mut self, attempt: AttemptId) {
         self.world.cancel(attempt);
     }
@@ -197,9 +197,9 @@ impl<'a> Actions<'a> {
         self.world.give_up(request);
     }
 
-    /// What no router can know, for a clairvoyant to compare with.
-    pub(crate) const fn truth(&mut self) -> Truth<'_> {
-        Truth::new(self.world)
+    /// Facts that no router can know, for the clairvoyant baseline.
+    pub(crate) const fn oracle(&mut self) -> Oracle<'_> {
+        Oracle::new(self.world)
     }
 }
 

@@ -35,7 +35,7 @@ pub struct UpstreamSettings {
 pub enum Model {
     /// A RunPod serverless endpoint.
     RunPod(RunPodSettings),
-    /// Cerebras, or whoever else answers at once within limits.
+    /// Cerebras, or another provider that answers at once within limits.
     Cerebras(CerebrasSettings),
 }
 
@@ -73,7 +73,7 @@ pub struct RunPodSettings {
     pub scaler: Scaler,
     /// How long a worker waits for work before it is stopped.
     pub idle_timeout: Nanos,
-    /// How often the router is told the capacity.
+    /// How often the router gets the capacity.
     pub health_poll: Nanos,
 }
 

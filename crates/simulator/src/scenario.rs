@@ -25,7 +25,7 @@ pub struct Scenario {
     /// Where in the trace events begin.
     window_at: f64,
     burst: Option<Burst>,
-    overrides: Vec<(Whom, Override)>,
+    overrides: Vec<(UpstreamSelector, Override)>,
     faults: Vec<Fault>,
 }
 
@@ -36,9 +36,9 @@ struct Burst {
     lasts: Nanos,
 }
 
-/// Whom something strikes.
+/// The upstreams that an override or a fault applies to.
 #[derive(Debug, Clone, PartialEq)]
-enum Whom {
+enum UpstreamSelector {
     Kind(String),
     Upstream(String),
 }
@@ -56,8 +56,8 @@ struct Override {
 /// Something that goes wrong for a while, perhaps several times.
 #[derive(Debug, Clone, PartialEq)]
 struct Fault {
-    whom: Whom,
-    what: Struck,
+    upstreams: UpstreamSelector,
+    kind: FaultKind,
     from: Nanos,
     lasts: Option<Nanos>,
     times: u32,
@@ -65,7 +65,7 @@ struct Fault {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Struck {
+enum FaultKind {
     Outage,
     Throttle,
     Slowdown(f64),
@@ -74,7 +74,7 @@ enum Struck {
     Refusals(f64),
 }
 
-impl Struck {
+impl FaultKind {
     /// As files write it.
     const fn name(self) -> &'static str {
         match self {
@@ -88,7 +88,7 @@ impl Struck {
     }
 }
 
-/// A turn in an upstream's state.
+/// A change of an upstream's state.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Change {
     pub(crate) at: Nanos,
@@ -96,7 +96,7 @@ pub(crate) struct Change {
     pub(crate) what: Turn,
 }
 
-/// What turns.
+/// What changes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Turn {
     /// Every call fails from now on, or no longer.
@@ -127,12 +127,12 @@ pub struct Case {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ScenarioError {
     /// There is no upstream of this id or kind.
-    #[error("scenario {scenario}: there is no simulated upstream {whom:?}")]
+    #[error("scenario {scenario}: there is no simulated upstream {selector:?}")]
     NoUpstream {
         /// Which scenario.
         scenario: String,
-        /// The id or the kind it names.
-        whom: String,
+        /// The id or the kind that it names.
+        selector: String,
     },
     /// A setting or fault does not fit the upstream.
     #[error("scenario {scenario}: {what} does not fit {id:?}, which is of kind {kind}")]
@@ -176,8 +176,8 @@ impl Scenario {
     /// What happens to `trace` and to `providers`. Limits that are a part of the load are a part of `trace`'s, as it is without the scenario.
     pub fn apply(&self, trace: &Trace, providers: &Providers) -> Result<Case, ScenarioError> {
         let mut providers = providers.clone();
-        for (whom, settings) in &self.overrides {
-            for upstream in self.struck(whom, &providers)? {
+        for (selector, settings) in &self.overrides {
+            for upstream in self.selected(selector, &providers)? {
                 self.change(&mut providers.upstreams[upstream], settings)?;
             }
         }
@@ -213,18 +213,18 @@ impl Scenario {
     fn changes(&self, providers: &Providers, start: Nanos, window: Nanos) -> Result<Vec<Change>, ScenarioError> {
         let mut changes = Vec::new();
         for fault in &self.faults {
-            let (on, off, fits) = match fault.what {
-                Struck::Outage => (Turn::Outage(true), Turn::Outage(false), ""),
-                Struck::Throttle => (Turn::Throttle(true), Turn::Throttle(false), "runpod"),
-                Struck::Slowdown(factor) => (Turn::Speed(factor), Turn::Speed(1.0), ""),
-                Struck::Limits(factor) => (Turn::Limits(factor), Turn::Limits(1.0), "cerebras"),
-                Struck::Errors(part) => (Turn::Errors(part), Turn::Errors(0.0), ""),
-                Struck::Refusals(part) => (Turn::Refusals(part), Turn::Refusals(0.0), "cerebras"),
+            let (on, off, fits) = match fault.kind {
+                FaultKind::Outage => (Turn::Outage(true), Turn::Outage(false), ""),
+                FaultKind::Throttle => (Turn::Throttle(true), Turn::Throttle(false), "runpod"),
+                FaultKind::Slowdown(factor) => (Turn::Speed(factor), Turn::Speed(1.0), ""),
+                FaultKind::Limits(factor) => (Turn::Limits(factor), Turn::Limits(1.0), "cerebras"),
+                FaultKind::Errors(part) => (Turn::Errors(part), Turn::Errors(0.0), ""),
+                FaultKind::Refusals(part) => (Turn::Refusals(part), Turn::Refusals(0.0), "cerebras"),
             };
-            for upstream in self.struck(&fault.whom, providers)? {
+            for upstream in self.selected(&fault.upstreams, providers)? {
                 let settings = &providers.upstreams[upstream];
                 if !fits.is_empty() && settings.kind() != fits {
-                    return Err(self.does_not_fit(fault.what.name(), settings));
+                    return Err(self.does_not_fit(fault.kind.name(), settings));
                 }
                 for time in 0..u64::from(fault.times) {
                     let from = start + fault.from + time * fault.every;
@@ -239,16 +239,16 @@ impl Scenario {
     }
 
     /// The upstreams of this id or kind; at least one.
-    fn struck(&self, whom: &Whom, providers: &Providers) -> Result<Vec<usize>, ScenarioError> {
-        let (Whom::Kind(name) | Whom::Upstream(name)) = whom;
-        let is_meant = |upstream: &UpstreamSettings| match whom {
-            Whom::Kind(kind) => upstream.kind() == kind,
-            Whom::Upstream(id) => upstream.id == *id,
+    fn selected(&self, selector: &UpstreamSelector, providers: &Providers) -> Result<Vec<usize>, ScenarioError> {
+        let (UpstreamSelector::Kind(name) | UpstreamSelector::Upstream(name)) = selector;
+        let is_meant = |upstream: &UpstreamSettings| match selector {
+            UpstreamSelector::Kind(kind) => upstream.kind() == kind,
+            UpstreamSelector::Upstream(id) => upstream.id == *id,
         };
         let found: Vec<usize> =
             (0..providers.upstreams.len()).filter(|&number| is_meant(&providers.upstreams[number])).collect();
         if found.is_empty() {
-            return Err(ScenarioError::NoUpstream { scenario: self.name.clone(), whom: name.clone() });
+            return Err(ScenarioError::NoUpstream { scenario: self.name.clone(), selector: name.clone() });
         }
         Ok(found)
     }

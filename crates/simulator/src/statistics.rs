@@ -9,7 +9,7 @@ use crate::metrics::Metrics;
 pub struct Estimate {
     /// The mean.
     pub mean: f64,
-    /// The true mean lies within this distance, with a confidence of 95 %. Zero with one seed, which tells nothing of it.
+    /// The true mean lies within this distance, with a confidence of 95 %. Zero with one seed, where it is unknown.
     pub half_width: f64,
 }
 

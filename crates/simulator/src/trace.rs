@@ -185,7 +185,7 @@ pub(crate) const fn as_f64(count: u64) -> f64 {
     count as f64
 }
 
-/// What a line says, or what is wrong with it.
+/// The request of a line, or what is wrong with it.
 fn request(line: &str, [at, input, output]: [usize; 3]) -> Result<Arrival, String> {
     let field = |column: usize, name: &str| {
         line.split(',').nth(column).map(str::trim).ok_or_else(|| format!("{name} is missing"))

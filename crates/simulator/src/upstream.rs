@@ -19,9 +19,9 @@ use cerebras::Cerebras;
 use failing::Failing;
 pub(crate) use runpod::RunPod;
 
-/// What is to happen in a run, other than requests that come.
+/// An event of the simulation, other than a request that comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Happening {
+pub(crate) enum SimEvent {
     /// A call reaches its upstream.
     Reach(AttemptId),
     /// The router sees an attempt's first token.
@@ -103,20 +103,20 @@ impl Refusal {
 pub(crate) struct Plan<'a> {
     pub(crate) upstream: u16,
     pub(crate) now: Nanos,
-    pub(crate) timeline: &'a mut Timeline<Happening>,
+    pub(crate) timeline: &'a mut Timeline<SimEvent>,
 }
 
 impl Plan<'_> {
     fn step(&mut self, at: Nanos, step: Step) {
-        self.timeline.plan(at, Happening::Inside { upstream: self.upstream, step });
+        self.timeline.plan(at, SimEvent::Inside { upstream: self.upstream, step });
     }
 
     fn first_token(&mut self, at: Nanos, attempt: AttemptId) {
-        self.timeline.plan(at, Happening::First(attempt));
+        self.timeline.plan(at, SimEvent::First(attempt));
     }
 
     fn end(&mut self, at: Nanos, attempt: AttemptId) {
-        self.timeline.plan(at, Happening::End(attempt));
+        self.timeline.plan(at, SimEvent::End(attempt));
     }
 }
 
@@ -193,7 +193,7 @@ impl Upstream {
         }
     }
 
-    /// What its health endpoint says, where it has one that answers.
+    /// The report of its health endpoint, where it has one that answers.
     pub(crate) fn capacity(&self, now: Nanos) -> Option<Capacity> {
         match &self.kind {
             Kind::RunPod(runpod) => runpod.capacity(now),

@@ -1,17 +1,17 @@
-//! What a policy asks to be called again for, as the number that it gets back.
+//! Why a policy asks for a wake-up, encoded as the token of [`Event::Wake`](crate::policy::Event::Wake).
 
 use crate::policy::{AttemptId, RequestId};
 
-/// What a call was asked for.
+/// Why a policy asked for a wake-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Woken {
+pub(crate) enum WakeReason {
     /// A request may try again.
     Again(RequestId),
     /// An attempt must have given its first token by now.
     FirstToken(AttemptId),
 }
 
-impl Woken {
+impl WakeReason {
     pub(crate) fn token(self) -> u64 {
         match self {
             Self::Again(request) => u64::from(request.0) << 1,
@@ -20,7 +20,7 @@ impl Woken {
     }
 }
 
-impl From<u64> for Woken {
+impl From<u64> for WakeReason {
     fn from(token: u64) -> Self {
         let number = u32::try_from(token >> 1).unwrap_or(u32::MAX);
         if token & 1 == 0 { Self::Again(RequestId(number)) } else { Self::FirstToken(AttemptId(number)) }
@@ -32,10 +32,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_says_what_it_was_made_of() {
+    fn a_token_decodes_to_its_reason() {
         for number in [0, 7, u32::MAX] {
-            for woken in [Woken::Again(RequestId(number)), Woken::FirstToken(AttemptId(number))] {
-                assert_eq!(Woken::from(woken.token()), woken);
+            for reason in [WakeReason::Again(RequestId(number)), WakeReason::FirstToken(AttemptId(number))] {
+                assert_eq!(WakeReason::from(reason.token()), reason);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! One run: requests come, a policy decides, upstreams do their part, and everything is counted.
+//! One run: requests come, a policy decides, upstreams serve, and everything is counted.
 
 use provider::Price;
 
@@ -8,17 +8,17 @@ use crate::{
     time::{NEVER, Nanos, SECOND},
     timeline::Timeline,
     trace::Arrival,
-    upstream::{Consumed, Happening, Job, Plan, Refusal, Upstream},
+    upstream::{Consumed, Job, Plan, Refusal, SimEvent, Upstream},
 };
 
 mod acts;
+mod oracle;
 mod record;
-mod truth;
 
+pub(crate) use oracle::Oracle;
 pub(crate) use record::{End, Record};
-pub(crate) use truth::Truth;
 
-/// How long after the last request a run waits for what a policy has forgotten.
+/// How long after the last request a run waits for requests that a policy does not end.
 const FORGOTTEN: Nanos = 3600 * SECOND;
 
 /// How a run is made, apart from what happens in it.
@@ -34,7 +34,7 @@ pub struct Rules {
 pub(crate) struct World {
     rules: Rules,
     now: Nanos,
-    timeline: Timeline<Happening>,
+    timeline: Timeline<SimEvent>,
     upstreams: Vec<Upstream>,
     prices: Vec<Price>,
     changes: Vec<Change>,
@@ -60,7 +60,7 @@ struct Attempt {
 enum State {
     Travelling,
     There,
-    /// It has failed, and the router does not know it yet.
+    /// It has failed, and the policy has not seen that yet.
     Failing(Refusal),
     Over,
 }
@@ -98,7 +98,7 @@ pub(crate) fn replay(case: &Case, policy: &mut dyn Policy, seed: u64, rules: Rul
         }
         let Some((at, what)) = world.timeline.next().filter(|(at, _)| *at < give_up_at) else { break };
         world.now = at;
-        if let Some(event) = world.happen(what) {
+        if let Some(event) = world.handle(what) {
             policy.on(event, &mut Actions::new(&mut world));
         }
     }
@@ -113,10 +113,10 @@ impl World {
         for (settings, number) in case.providers.upstreams.iter().zip(0_u16..) {
             let mut plan = Plan { upstream: number, now: 0, timeline: &mut timeline };
             upstreams.push(Upstream::new(settings, seed, &mut plan));
-            timeline.plan(0, Happening::Poll { upstream: number });
+            timeline.plan(0, SimEvent::Poll { upstream: number });
         }
         for change in &case.changes {
-            timeline.plan(change.at, Happening::Change);
+            timeline.plan(change.at, SimEvent::Change);
         }
         Self {
             rules,
@@ -145,32 +145,32 @@ impl World {
         Event::Arrived { request, prompt_tokens: arrival.prompt_tokens }
     }
 
-    /// Lets something happen, and returns what the policy is told of it.
-    fn happen(&mut self, what: Happening) -> Option<Event> {
+    /// Carries out an event of the simulation. Returns the event for the policy, if there is one.
+    fn handle(&mut self, what: SimEvent) -> Option<Event> {
         match what {
-            Happening::Reach(attempt) => {
+            SimEvent::Reach(attempt) => {
                 self.reach(attempt);
                 None
             }
-            Happening::First(attempt) => self.first_token(attempt),
-            Happening::End(attempt) => self.end(attempt),
-            Happening::Failure(attempt) => self.fail(attempt),
-            Happening::Inside { upstream, step } => {
+            SimEvent::First(attempt) => self.first_token(attempt),
+            SimEvent::End(attempt) => self.end(attempt),
+            SimEvent::Failure(attempt) => self.fail(attempt),
+            SimEvent::Inside { upstream, step } => {
                 let mut plan = Plan { upstream, now: self.now, timeline: &mut self.timeline };
                 self.upstreams[usize::from(upstream)].step(step, &mut plan);
                 None
             }
-            Happening::Poll { upstream } => {
+            SimEvent::Poll { upstream } => {
                 let number = usize::from(upstream);
                 let every = self.upstreams[number].poll_every()?;
                 self.timeline.plan(self.now + every, what);
                 Some(Event::Capacity { upstream: number, capacity: self.upstreams[number].capacity(self.now) })
             }
-            Happening::Change => {
+            SimEvent::Change => {
                 self.change();
                 None
             }
-            Happening::Wake(token) => Some(Event::Wake { token }),
+            SimEvent::Wake(token) => Some(Event::Wake { token }),
         }
     }
 
@@ -213,7 +213,7 @@ impl World {
     fn fail_later(&mut self, attempt: AttemptId, refusal: Refusal) {
         self.rate_limited += u64::from(matches!(refusal, Refusal::RateLimited { .. }));
         self.attempts[attempt.index()].state = State::Failing(refusal);
-        self.timeline.plan(self.now + refusal.delay(), Happening::Failure(attempt));
+        self.timeline.plan(self.now + refusal.delay(), SimEvent::Failure(attempt));
     }
 
     fn first_token(&mut self, attempt: AttemptId) -> Option<Event> {

@@ -1,9 +1,10 @@
 //! The judge: a model gives one answer marks, and sees no other.
 //!
-//! An answer is untrusted text that may speak to its judge. So it is asked about alone (it cannot speak about the others), it
-//! stands as one JSON string between marks of its own (no line of it can pass for an end mark), special tokens of
-//! chat templates in it are escaped, and the rules stand apart from it, in the system message. A reply in which more
-//! than one object could be the verdict counts as none: a judge that quotes a verdict out of the answer decides nothing.
+//! An answer is untrusted text that may try to instruct its judge. So each answer is judged in a call of its own (it
+//! cannot influence the marks of others), it is one JSON string between marks of its own (no line of it can pass for an
+//! end mark), special tokens of chat templates in it are escaped, and the rules are apart from it, in the system
+//! message. A reply in which more than one object could be the verdict counts as none: a judge that quotes a verdict
+//! out of the answer decides nothing.
 
 use std::borrow::Cow;
 
@@ -19,7 +20,7 @@ const MAX_REPLY: usize = 16 << 10;
 const MAX_TOKENS: u32 = 1_024;
 const BEST: u64 = 10;
 
-/// What the judge said.
+/// The judge's verdict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Verdict {
     /// 0 to 10.
@@ -30,10 +31,10 @@ pub(super) struct Verdict {
 /// The `messages`, an array in JSON, as a judge is shown them: on one line, without special tokens, not too long.
 pub(super) fn conversation(messages: &str) -> String {
     // Line ends stand only between the tokens of JSON.
-    harmless(&shortened(messages).replace(['\n', '\r'], " "))
+    escape_special_tokens(&shortened(messages).replace(['\n', '\r'], " "))
 }
 
-/// The body of the question about `answer`, which was given in this [`conversation`]. `has_schema` says whether the judge can be
+/// The body of the question about `answer`, which was given in this [`conversation`]. `has_schema`: the judge can be
 /// held to a JSON schema.
 pub(super) fn request(judge: &Judge, conversation: &str, answer: &str, has_schema: bool) -> String {
     let system = format!(
@@ -51,7 +52,7 @@ pub(super) fn request(judge: &Judge, conversation: &str, answer: &str, has_schem
     let user = format!(
         "CONVERSATION\n{}\nEND CONVERSATION\n\nBEGIN ANSWER\n{}\nEND ANSWER",
         conversation,
-        harmless(&Value::from(shortened(answer)).to_string()),
+        escape_special_tokens(&Value::from(shortened(answer)).to_string()),
     );
     let mut body = json!({
         "model": judge.model,
@@ -85,7 +86,7 @@ fn schema() -> Value {
 
 /// JSON in which special tokens of chat templates, such as `<|im_end|>` and `[INST]`, are escaped; what begins them stands only
 /// inside strings.
-fn harmless(json: &str) -> String {
+fn escape_special_tokens(json: &str) -> String {
     json.replace('<', "\\u003c").replace("[INST", "\\u005bINST").replace("[/INST", "\\u005b/INST")
 }
 
@@ -114,7 +115,7 @@ pub(super) fn verdict(reply: &str) -> Option<Verdict> {
         let mut values = serde_json::Deserializer::from_str(rest).into_iter::<Value>();
         if !matches!(values.next(), Some(Ok(_))) {
             rest = &rest[1..];
-            // An object that breaks off or is no JSON may quote a verdict of somebody else.
+            // An object that breaks off or is no JSON may quote a verdict from the answer.
             if rest.trim_start().starts_with('"') {
                 return None;
             }

@@ -1,4 +1,4 @@
-//! What becomes of the members of an ensemble, and what that costs.
+//! The outcome of each member of an ensemble, and its cost.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use tokio::time::Instant;
 
 use super::{judge::Verdict, pick::Ballot, reply::Reply};
 
-/// What became of a member.
+/// A member of an ensemble, with its outcome.
 pub(super) struct Member {
     pub(super) model: String,
     pub(super) outcome: Outcome,
-    /// What the judge thinks of its answer.
+    /// The judge's verdict on its answer.
     pub(super) verdict: Option<Verdict>,
     /// Calls to upstreams, the judge's included.
     pub(super) attempts: u32,
     /// List price of its own answer.
     pub(super) cost: Option<NanoUsd>,
-    /// List price of the judge's opinion of it.
+    /// List price of the judge's verdict.
     pub(super) judge_cost: Option<NanoUsd>,
     pub(super) duration: Duration,
 }
@@ -64,7 +64,7 @@ pub(super) fn attempts_of(error: &RouterError) -> u32 {
     }
 }
 
-/// What a failure cost: nothing, unless an upstream was cut off amid its work, as the books have it.
+/// The cost of a failure: zero, unless an upstream was cut off amid its work, as in the ledger.
 pub(super) fn cost_of(error: &RouterError) -> Option<NanoUsd> {
     match error {
         RouterError::Failed { error, .. } if matches!(error.kind, ErrorKind::Timeout(_)) => None,
@@ -81,15 +81,16 @@ pub(super) fn unusable(message: &str) -> RouterError {
     RouterError::Failed { error: Error::new(ErrorKind::Protocol, message), attempts: 0, retry_after: None }
 }
 
-/// What to tell the client when every member failed: the error that says most about the request, of the earliest member.
-pub(super) fn most_telling(members: Vec<Member>) -> RouterError {
+/// The error for the client when every member failed: the one of the highest severity; of equals, the earliest
+/// member's.
+pub(super) fn highest_severity(members: Vec<Member>) -> RouterError {
     let made = members.iter().map(|member| member.attempts).sum();
     let errors = members.into_iter().filter_map(|member| match member.outcome {
         Outcome::Failed(error) => Some(error),
         Outcome::Answered(_) | Outcome::Cancelled => None,
     });
-    let told = errors.reduce(|told, error| if error.severity() > told.severity() { error } else { told });
-    match told {
+    let worst = errors.reduce(|worst, error| if error.severity() > worst.severity() { error } else { worst });
+    match worst {
         Some(RouterError::Failed { error, retry_after, .. }) => {
             RouterError::Failed { error, attempts: made, retry_after }
         }

@@ -1,4 +1,4 @@
-//! Which answer wins. Pure: it sees what the members said and what was thought of it, nothing else.
+//! Which answer wins. Pure: its only input is the members' answers and the judge's verdicts.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::judge::Verdict;
 
-/// Marks that decide nothing but whether punctuation tells two answers apart. Signs of arithmetic do tell them apart.
+/// Punctuation that is ignored when two answers are compared. Signs of arithmetic are not ignored.
 const PUNCTUATION: &str = ".,;:!?\"'()[]{}*_`~…“”„‘’«»–—";
 /// As much of a vote or of a judge's reason as is repeated.
 const SHOWN_CHARS: usize = 200;
@@ -83,10 +83,10 @@ fn best(scores: &[Option<Score>]) -> Option<usize> {
     best.map(|(at, _)| at)
 }
 
-/// The earliest that says anything, or else the earliest.
+/// The earliest with any text, or else the earliest.
 fn first_good(ballots: &[Option<Ballot<'_>>]) -> Option<usize> {
-    let says_anything = |ballot: &Option<Ballot<'_>>| ballot.as_ref().is_some_and(|it| !it.text.trim().is_empty());
-    ballots.iter().position(says_anything).or_else(|| ballots.iter().position(Option::is_some))
+    let has_text = |ballot: &Option<Ballot<'_>>| ballot.as_ref().is_some_and(|it| !it.text.trim().is_empty());
+    ballots.iter().position(has_text).or_else(|| ballots.iter().position(Option::is_some))
 }
 
 fn without_scores(pick: &Pick) -> &'static str {

@@ -25,7 +25,7 @@ pub(super) struct Reply {
     pub(super) provider: &'static str,
     pub(super) reason: Reason,
     pub(super) head: ReplyHead,
-    /// What it says; of an answer that only calls tools, the calls.
+    /// Its text; of an answer that only calls tools, the calls.
     pub(super) text: String,
     /// Mean log-probability of its tokens, if the upstream gave any.
     pub(super) logprob: Option<f64>,
@@ -93,7 +93,8 @@ impl Reply {
     }
 }
 
-/// What a choice says; of one that only calls tools, the calls without their ids, which differ where the calls do not.
+/// The text of a choice; of one that only calls tools, the calls without their ids, which differ where the calls do
+/// not.
 fn text(choice: Choice<'_>) -> String {
     let content = choice.text();
     let calls = choice.message().and_then(|message| message.get("tool_calls")).and_then(Value::as_array);
@@ -112,8 +113,8 @@ fn mean_logprob(choice: Choice<'_>) -> Option<f64> {
     mean.is_finite().then_some(mean)
 }
 
-/// A whole answer as the events of a stream: for each choice its role, all that it says, and its finish, the first of which
-/// tells of the ensemble.
+/// A whole answer as the events of a stream: for each choice its role, all its content, and its finish. The report on
+/// the ensemble is in the first finish.
 fn events(body: &[u8], report: &str, include_usage: bool) -> Option<Vec<Frame>> {
     let completion = Completion::read(std::str::from_utf8(body).ok()?).ok()?;
     let mut frames = Vec::new();
@@ -137,8 +138,8 @@ fn events(body: &[u8], report: &str, include_usage: bool) -> Option<Vec<Frame>> 
         frames.push(event(FrameKind::Content, &completion, Some(content)));
         frames.push(event(FrameKind::Finish, &completion, Some(last)));
     }
-    let told = frames.iter_mut().find(|frame| frame.kind == FrameKind::Finish)?;
-    told.bytes = with_member(&told.bytes, Report::KEY, report)?;
+    let finish = frames.iter_mut().find(|frame| frame.kind == FrameKind::Finish)?;
+    finish.bytes = with_member(&finish.bytes, Report::KEY, report)?;
     if include_usage {
         frames.push(event(FrameKind::Usage, &completion, None));
     }
@@ -171,7 +172,7 @@ fn event(kind: FrameKind, completion: &Completion, choice: Option<Value>) -> Fra
     Frame { bytes: Bytes::from(format!("data: {json}\n\n")), kind, usage: None }
 }
 
-/// What the client is told of the ensemble.
+/// The report on the ensemble that the client gets.
 #[derive(Serialize)]
 pub(super) struct Report<'a> {
     name: &'a str,

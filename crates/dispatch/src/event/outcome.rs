@@ -37,7 +37,7 @@ pub enum RequestOutcome {
     Rejected(&'static str),
     /// Refused before any attempt, for lack of room or of upstreams; the text is the error code that the client got.
     Unavailable(&'static str),
-    /// No upstream could answer; the kind is the one that the client was told of.
+    /// No upstream could answer; the kind is that of the error that the client got.
     Failed(ErrorKind),
     /// The stream broke after the first token.
     Broken(ErrorKind),
@@ -101,7 +101,7 @@ pub enum Unreported {
     ClientGone,
     /// The answer broke off, took too long, or was cut by the router's stop.
     Broken,
-    /// The answer was complete and said nothing.
+    /// The answer was complete and had no usage.
     Missing,
 }
 

@@ -57,9 +57,9 @@ async fn a_fallback_is_two_attempts_and_one_request() {
     assert_eq!((ended.attempts, ended.upstream, ended.reason), (2, Some("b".into()), Some(Reason::Fallback)));
     assert_eq!((ended.cost, ended.first_token, ended.duration), (Some(COST_B), Some(3 * S), 3 * S));
     let attempts = rig.log.attempts.lock();
-    let told: Vec<_> = attempts.iter().map(|ended| (ended.upstream.as_str(), ended.reason, ended.outcome)).collect();
+    let ends: Vec<_> = attempts.iter().map(|ended| (ended.upstream.as_str(), ended.reason, ended.outcome)).collect();
     let failed = Outcome::Failed(ErrorKind::Unavailable);
-    assert_eq!(told, [("a", Reason::Share, failed), ("b", Reason::Fallback, Outcome::Served)]);
+    assert_eq!(ends, [("a", Reason::Share, failed), ("b", Reason::Fallback, Outcome::Served)]);
     assert_eq!(
         (attempts[0].usage, attempts[0].cost, attempts[0].first_token, attempts[0].duration),
         (None, None, None, S)
@@ -95,7 +95,7 @@ async fn a_failed_request_names_who_failed_last() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejected_request_is_told_as_well() {
+async fn a_rejected_request_has_an_end_event_as_well() {
     let (rig, a, b) = priced();
     let missing = chat(r#","stream":false"#);
     rig.router.replace_table(dispatch::Table::new("test", Vec::new(), Vec::new(), None).expect("an empty table"));
@@ -107,7 +107,7 @@ async fn a_rejected_request_is_told_as_well() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_leaves_before_the_answer_is_told_with_the_upstream_it_waited_for() {
+async fn a_client_that_leaves_before_the_answer_is_recorded_with_the_upstream_it_waited_for() {
     let (rig, a, _) = priced();
     a.always(vec![Step::Hang]);
     timeout(S, rig.call(&plain())).await.map(|_| ()).expect_err("the client left");
@@ -131,7 +131,7 @@ async fn a_client_that_leaves_amid_the_stream_is_charged_for_what_was_counted() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_leaves_while_waiting_for_a_repeat_is_told_once() {
+async fn a_client_that_leaves_while_waiting_for_a_repeat_has_one_end_event() {
     let (rig, a) = Rig::single();
     a.always(status(503));
     timeout(MS, rig.call(&plain())).await.map(|_| ()).expect_err("the client left");

@@ -46,7 +46,7 @@ async fn cost_takes_the_cheapest_and_a_target_without_a_price_last() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cost_passes_over_the_cheapest_while_it_is_slower_than_the_aim() {
+async fn cost_passes_over_the_cheapest_while_it_misses_the_slo() {
     let (rig, [_, _, c]) = fleet(StrategyName::Cost, priced);
     c.next([good(&streaming(), 3 * S)]);
     assert_eq!(rig.ask(&streaming()).await.expect("served").upstream, "c");
@@ -57,7 +57,7 @@ async fn cost_passes_over_the_cheapest_while_it_is_slower_than_the_aim() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_long_whole_answer_says_nothing_about_the_first_token() {
+async fn a_long_whole_answer_is_no_evidence_about_the_first_token() {
     let (rig, [_, _, c]) = fleet(StrategyName::Cost, priced);
     c.does(|request| good(request, if request.head.stream { 10 * MS } else { 20 * S }));
     for request in [plain(), streaming(), plain(), streaming()] {

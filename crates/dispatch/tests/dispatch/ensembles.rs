@@ -16,8 +16,8 @@ use crate::{
     rig::{Rig, chat, model, plain, price, streaming, upstream},
 };
 
-/// A whole answer that says `text`.
-fn says(text: &str) -> Script {
+/// A whole answer with the content `text`.
+fn whole_answer(text: &str) -> Script {
     answers(&json!({"role": "assistant", "content": text}), &Value::Null)
 }
 
@@ -88,8 +88,8 @@ fn event(frame: &Frame) -> Value {
 #[tokio::test(start_paused = true)]
 async fn members_are_asked_at_once_and_one_that_fails_is_left_out() {
     let (rig, [a, b, c, _]) = rig();
-    a.always(after(3 * S, says("short")));
-    b.always(after(2 * S, says("rather long")));
+    a.always(after(3 * S, whole_answer("short")));
+    b.always(after(2 * S, whole_answer("rather long")));
     c.always(fail(ErrorKind::InvalidRequest));
     let start = Instant::now();
     let served = rig.put(&of(Pick::Longest), &plain(), 3).await.expect("served");
@@ -118,8 +118,8 @@ async fn members_are_asked_at_once_and_one_that_fails_is_left_out() {
 async fn the_deadline_holds_for_all_and_what_is_there_by_then_is_used() {
     let (rig, [a, b, c, _]) = rig();
     a.always(vec![Step::Hang]);
-    b.always(after(S, says("there")));
-    c.always(after(21 * S, says("far too late")));
+    b.always(after(S, whole_answer("there")));
+    c.always(after(21 * S, whole_answer("far too late")));
     let start = Instant::now();
     let served = rig.put(&of(Pick::Longest), &plain(), 3).await.expect("served");
     assert_eq!(start.elapsed(), 20 * S);
@@ -136,7 +136,7 @@ async fn the_deadline_holds_for_all_and_what_is_there_by_then_is_used() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_if_all_fail_so_does_it_with_the_most_telling_error() {
+async fn only_if_all_fail_so_does_it_with_the_error_of_highest_severity() {
     for pick in [Pick::First, Pick::Longest, Pick::Majority(Extract::Text), Pick::Logprob] {
         for request in [plain(), streaming()] {
             let (rig, [a, b, c, _]) = rig();
@@ -187,9 +187,9 @@ async fn a_client_that_leaves_cancels_every_call() {
 #[tokio::test(start_paused = true)]
 async fn the_first_good_answer_wins_and_the_others_are_cancelled() {
     let (rig, [a, b, c, _]) = rig();
-    a.always(after(5 * S, says("slow")));
-    b.always(after(S, says(" ")));
-    c.always(after(2 * S, says("quick")));
+    a.always(after(5 * S, whole_answer("slow")));
+    b.always(after(S, whole_answer(" ")));
+    c.always(after(2 * S, whole_answer("quick")));
     let start = Instant::now();
     let served = rig.put(&of(Pick::First), &plain(), 3).await.expect("served");
     assert_eq!((served.upstream.as_str(), start.elapsed()), ("c", 2 * S));
@@ -259,7 +259,7 @@ async fn relayed(content: &str, finish: (FrameKind, &str)) -> Vec<Value> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_relayed_stream_tells_of_its_ensemble_however_it_finishes() {
+async fn a_relayed_stream_has_the_report_on_its_ensemble_however_it_finishes() {
     let content = json!({"id": "c", "created": 7, "model": "w", "choices": [{"delta": {"content": "{x}"}}]});
     let finish = json!({"id": "c", "choices": [{"delta": {}, "finish_reason": "eos"}]});
     let usage = json!({"id": "c", "choices": [], "usage": {"prompt_tokens": 1}});
@@ -275,9 +275,9 @@ async fn a_relayed_stream_tells_of_its_ensemble_however_it_finishes() {
     // No event is known to finish it, or it is none that can take a member.
     for finish in [(FrameKind::Content, &*last), (FrameKind::Finish, "data: {\ndata: }]\n\n")] {
         let events = relayed(&first, finish).await;
-        let [.., told, end] = &events[..] else { panic!("{events:?}") };
-        assert_eq!((told["ensemble"]["winner"].clone(), end), (json!(0), &json!("[DONE]")), "{events:?}");
-        assert_eq!((told["id"].clone(), told["choices"].clone()), (json!("c"), json!([])));
+        let [.., added, end] = &events[..] else { panic!("{events:?}") };
+        assert_eq!((added["ensemble"]["winner"].clone(), end), (json!(0), &json!("[DONE]")), "{events:?}");
+        assert_eq!((added["id"].clone(), added["choices"].clone()), (json!("c"), json!([])));
         assert_eq!(events.iter().filter(|event| event.get("ensemble").is_some()).count(), 1);
     }
     let events = relayed("data: odd\n\n", (FrameKind::Content, "data: odd\n\n")).await;
@@ -312,9 +312,9 @@ fn overheard(fake: &Arc<Fake>, script: impl Fn(&Value) -> Script + Send + Sync +
 #[tokio::test(start_paused = true)]
 async fn what_is_compared_is_asked_for_whole_and_streamed_by_us() {
     let (rig, [a, b, c, _]) = rig();
-    let heard = overheard(&a, |_| says("the longest by far"));
-    b.always(says("short"));
-    c.always(says("short"));
+    let heard = overheard(&a, |_| whole_answer("the longest by far"));
+    b.always(whole_answer("short"));
+    c.always(whole_answer("short"));
     let request = chat(r#","stream":true,"stream_options":{"include_usage":true},"user":"u""#);
     let served = rig.put(&of(Pick::Longest), &request, 3).await.expect("served");
     assert_eq!((served.upstream.as_str(), served.cost), ("a", Some(NanoUsd(3 * COST))));
@@ -336,7 +336,7 @@ async fn log_probabilities_are_asked_for_and_decide() {
     a.always(with(-0.7));
     let sure = with(-0.1);
     let heard = overheard(&b, move |_| sure.clone());
-    c.always(says("no figures"));
+    c.always(whole_answer("no figures"));
     let served = rig.put(&of(Pick::Logprob), &plain(), 3).await.expect("served");
     assert_eq!(served.upstream.as_str(), "b");
     assert_eq!(served.head.injected_params, ["logprobs=true"]);
@@ -353,14 +353,14 @@ fn counting(body: &Value) -> Script {
     let text = body["messages"][1]["content"].as_str().expect("a text");
     let answer = text.split("BEGIN ANSWER").nth(1).expect("an answer");
     let digits = answer.chars().filter(char::is_ascii_digit).count();
-    after(S, says(&json!({"score": digits, "reason": "counted"}).to_string()))
+    after(S, whole_answer(&json!({"score": digits, "reason": "counted"}).to_string()))
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_judge_sees_each_answer_alone_and_as_soon_as_it_is_there() {
     let (rig, [a, b, c, judge]) = rig();
-    a.always(after(4 * S, says("1")));
-    b.always(after(2 * S, says("12")));
+    a.always(after(4 * S, whole_answer("1")));
+    b.always(after(2 * S, whole_answer("12")));
     c.always(fail(ErrorKind::InvalidRequest));
     let heard = overheard(&judge, counting);
     let start = Instant::now();
@@ -380,11 +380,12 @@ async fn the_judge_sees_each_answer_alone_and_as_soon_as_it_is_there() {
 
 #[tokio::test(start_paused = true)]
 async fn a_judge_that_fails_or_rambles_leaves_the_first_good_answer() {
-    for script in [fail(ErrorKind::InvalidRequest), says("I would rather not"), body("junk"), vec![Step::Hang]] {
+    for script in [fail(ErrorKind::InvalidRequest), whole_answer("I would rather not"), body("junk"), vec![Step::Hang]]
+    {
         let (rig, [a, b, c, judge]) = rig();
         a.always(fail(ErrorKind::InvalidRequest));
-        b.always(says("one"));
-        c.always(says("two"));
+        b.always(whole_answer("one"));
+        c.always(whole_answer("two"));
         judge.always(script);
         let start = Instant::now();
         let served = rig.put(&judged(), &plain(), 5).await.expect("served");
@@ -401,7 +402,7 @@ async fn a_judge_that_fails_or_rambles_leaves_the_first_good_answer() {
 #[tokio::test(start_paused = true)]
 async fn a_judge_without_schemas_is_asked_in_words_alone() {
     let (rig, [a, .., judge]) = rig_with(Features::default());
-    a.always(says("1"));
+    a.always(whole_answer("1"));
     let heard = overheard(&judge, counting);
     let two = Ensemble { members: vec!["a".to_owned(), "a".to_owned()], ..judged() };
     let served = rig.put(&two, &plain(), 4).await.expect("served");
@@ -413,7 +414,7 @@ async fn a_judge_without_schemas_is_asked_in_words_alone() {
 #[tokio::test(start_paused = true)]
 async fn one_model_can_agree_with_itself() {
     let (rig, [a, ..]) = rig();
-    a.next(["It is 41.", "So 42", "42.0"].map(says));
+    a.next(["It is 41.", "So 42", "42.0"].map(whole_answer));
     let thrice = Ensemble { members: vec!["a".to_owned(); 3], ..of(Pick::Majority(Extract::Number)) };
     let served = rig.put(&thrice, &plain(), 3).await.expect("served");
     let reply = whole(served).await;

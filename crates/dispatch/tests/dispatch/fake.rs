@@ -1,4 +1,4 @@
-//! A provider that does what a test tells it.
+//! A provider whose behaviour a test sets.
 
 use std::{
     collections::VecDeque,

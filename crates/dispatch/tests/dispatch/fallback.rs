@@ -169,8 +169,8 @@ const OWN_FAILURES: [ErrorKind; 9] = [
     ErrorKind::Timeout(Phase::FirstToken),
 ];
 
-/// The kind of error that the client gets when `a` and `b` fail as told.
-async fn told(a: ErrorKind, b: ErrorKind) -> ErrorKind {
+/// The kind of error that the client gets when `a` and `b` fail with these kinds.
+async fn final_error(a: ErrorKind, b: ErrorKind) -> ErrorKind {
     let (rig, first, other) = Rig::pair(StrategyName::Balanced);
     first.always(fail(a));
     other.always(fail(b));
@@ -183,19 +183,19 @@ async fn told(a: ErrorKind, b: ErrorKind) -> ErrorKind {
 async fn what_one_cannot_do_does_not_hide_that_the_other_failed() {
     for refusal in [ErrorKind::Unsupported, ErrorKind::ContextOverflow, ErrorKind::Refused] {
         for failure in OWN_FAILURES {
-            assert_eq!(told(refusal, failure).await, failure, "after {refusal}");
-            assert_eq!(told(failure, refusal).await, failure, "before {refusal}");
+            assert_eq!(final_error(refusal, failure).await, failure, "after {refusal}");
+            assert_eq!(final_error(failure, refusal).await, failure, "before {refusal}");
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_all_refuse_is_told_by_the_clearest_refusal() {
+async fn where_all_refuse_the_refusal_with_the_highest_severity_is_the_answer() {
     let (overflow, unsupported, refused) = (ErrorKind::ContextOverflow, ErrorKind::Unsupported, ErrorKind::Refused);
-    assert_eq!(told(unsupported, overflow).await, overflow);
-    assert_eq!(told(refused, unsupported).await, unsupported);
+    assert_eq!(final_error(unsupported, overflow).await, overflow);
+    assert_eq!(final_error(refused, unsupported).await, unsupported);
     for failure in OWN_FAILURES {
-        assert_eq!(told(failure, ErrorKind::InvalidRequest).await, ErrorKind::InvalidRequest, "{failure}");
+        assert_eq!(final_error(failure, ErrorKind::InvalidRequest).await, ErrorKind::InvalidRequest, "{failure}");
     }
 }
 

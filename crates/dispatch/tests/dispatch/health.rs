@@ -1,4 +1,5 @@
-//! Broken upstreams are left alone, recovered ones are found out, and nobody is blamed for what others did.
+//! Broken upstreams get no calls, recovered ones are noticed, and no failure counts against an upstream that did not
+//! cause it.
 
 use std::sync::Arc;
 
@@ -72,7 +73,7 @@ async fn a_probe_that_proves_nothing_makes_room_for_the_next() {
         a.next([script]);
         // Also the client that leaves amid the probe.
         let _answer = timeout(S, rig.ask(&plain())).await;
-        // Longer than whoever asks to be left alone for a moment is.
+        // Longer than an upstream is parked that asks for a moment's pause.
         advance(200 * MS).await;
         assert_eq!(a.calls(), 6);
         assert_eq!(rig.ask(&plain()).await.expect("served").upstream, "a");
@@ -158,7 +159,7 @@ async fn a_single_upstream_that_hangs_is_found_out_although_every_call_runs_into
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_too_long_for_the_deadline_speaks_against_nobody_while_others_go_well() {
+async fn an_answer_that_is_too_long_for_the_deadline_counts_against_no_upstream_while_others_succeed() {
     let (rig, a) = Rig::single();
     a.does(|request| if is_poison(request) { vec![Step::Hang] } else { good(request, MS) });
     let (long, short) = (poison(), plain());
@@ -254,9 +255,9 @@ async fn every_upstream_broken_is_said_at_once_when_the_deadline_is_near() {
     assert_eq!(start.elapsed(), std::time::Duration::ZERO);
 }
 
-/// What the router itself has no memory for says nothing of an upstream, and no other one would do better.
+/// That the router has no memory for an answer is no upstream's failure, and another upstream would not help.
 #[tokio::test(start_paused = true)]
-async fn the_routers_own_lack_of_memory_is_nobodys_failure() {
+async fn the_routers_own_lack_of_memory_is_no_upstreams_failure() {
     for request in [plain(), streaming()] {
         let (rig, a, b) = Rig::pair(StrategyName::Balanced);
         for fake in [&a, &b] {
@@ -290,7 +291,8 @@ async fn an_answer_without_room_is_estimated() {
     }
 }
 
-/// Frames that are held until one says something count, and are given back once they are relayed.
+/// Frames that are held until one has content count towards the memory budget, and are given back once they are
+/// relayed.
 #[tokio::test(start_paused = true)]
 async fn held_frames_are_counted_while_they_are_held() {
     let memory = provider::MemoryBudget::new(1000);

@@ -1,4 +1,4 @@
-//! What an upstream calls a call stands in the books, however the call ends.
+//! An upstream's own ids of a call are recorded, however the call ends.
 
 use provider::{Error, ErrorKind, FrameKind, Phase, UpstreamIds};
 use router::StrategyName;
@@ -53,7 +53,7 @@ async fn what_fails_after_the_head_and_before_content_keeps_its_ids() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_that_names_its_call_is_believed() {
+async fn the_ids_in_an_error_replace_those_of_the_head() {
     let (rig, a, _) = Rig::pair(StrategyName::Weighted);
     a.always(begun([Step::Fail(Error { ids: ids("error"), ..error(ErrorKind::Unavailable) })]));
     rig.ask(&streaming()).await.expect("the other serves");

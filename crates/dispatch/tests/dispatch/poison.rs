@@ -44,10 +44,10 @@ async fn mix(rig: &Rig, pace: std::time::Duration) -> Vec<ErrorKind> {
             Err(refused) => panic!("request {n}: {refused}"),
         }
     };
-    let told: Vec<_> = join_all((0..550).map(ask)).await.into_iter().flatten().collect();
-    assert_eq!(told.len(), 50);
+    let errors: Vec<_> = join_all((0..550).map(ask)).await.into_iter().flatten().collect();
+    assert_eq!(errors.len(), 50);
     assert!(rig.log.attempts.lock().len() >= 550);
-    told
+    errors
 }
 
 #[tokio::test(start_paused = true)]
@@ -56,8 +56,8 @@ async fn poison_that_the_other_refuses_hurts_nobody() {
         let (rig, a, b) = Rig::pair(StrategyName::Balanced);
         chokes(&a);
         refuses(&b);
-        let told = mix(&rig, pace).await;
-        assert!(told.iter().all(|kind| *kind == ErrorKind::InvalidRequest), "the poison's clients get the clear word");
+        let errors = mix(&rig, pace).await;
+        assert!(errors.iter().all(|kind| *kind == ErrorKind::InvalidRequest), "the poison's clients get the refusal");
         assert_eq!((rig.breaker("a"), rig.breaker("b")), (BreakerState::Closed, BreakerState::Closed));
     }
 }
@@ -68,8 +68,8 @@ async fn poison_that_everyone_chokes_on_hurts_nobody() {
         let (rig, a, b) = Rig::pair(StrategyName::Balanced);
         chokes(&a);
         chokes(&b);
-        let told = mix(&rig, pace).await;
-        assert!(told.iter().all(|kind| *kind == ErrorKind::Unavailable));
+        let errors = mix(&rig, pace).await;
+        assert!(errors.iter().all(|kind| *kind == ErrorKind::Unavailable));
         assert_eq!((rig.breaker("a"), rig.breaker("b")), (BreakerState::Closed, BreakerState::Closed));
     }
 }
@@ -84,8 +84,9 @@ async fn poison_hurts_nobody_behind_a_single_upstream_either() {
     }
 }
 
-/// How often poison was tried, whether its client is told to look at it, what it is told, and how long that took.
-async fn told(rig: &Rig) -> (u32, bool, String, std::time::Duration) {
+/// The attempts of a poison request, whether its error advises the client to check the request, the error's message,
+/// and how long it took.
+async fn poison_result(rig: &Rig) -> (u32, bool, String, std::time::Duration) {
     let start = Instant::now();
     let refused = rig.ask(&poison()).await.expect_err("poison");
     let RouterError::Failed { error, attempts, .. } = refused else { panic!("{refused}") };
@@ -93,7 +94,7 @@ async fn told(rig: &Rig) -> (u32, bool, String, std::time::Duration) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn poison_is_not_repeated_on_and_on_and_its_client_is_told() {
+async fn poison_is_repeated_a_few_times_and_its_error_advises_to_check_it() {
     let others = async |rig: &Rig| {
         for n in 0..2_000 {
             sleep(10 * MS).await;
@@ -117,7 +118,7 @@ async fn poison_is_not_repeated_on_and_on_and_its_client_is_told() {
     ] {
         fakes.iter().for_each(chokes);
         let (attempts, is_advised, message, took) = tokio::select! {
-            told = told(&rig) => told,
+            result = poison_result(&rig) => result,
             () = others(&rig) => panic!("no answer"),
         };
         assert!(is_advised && !message.contains("all upstreams"), "{message}");
@@ -126,8 +127,8 @@ async fn poison_is_not_repeated_on_and_on_and_its_client_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_an_outage_nobody_is_told_that_the_request_is_odd() {
-    // Other requests went well until just now, and that proves nothing about this one.
+async fn in_an_outage_no_error_advises_to_check_the_request() {
+    // Other requests succeeded until just now, and that proves nothing about this one.
     let (rig, a, b) = Rig::pair(StrategyName::Weighted);
     for n in 0..20 {
         rig.ask(&numbered(n)).await.expect("served");
@@ -213,12 +214,13 @@ async fn a_storm_of_500s_everywhere_opens_every_breaker() {
     assert!(a.calls() + b.calls() < 2 * 200, "{} and {}", a.calls(), b.calls());
 }
 
-/// What is told to poison at the upstream `a`, which begins to answer other requests after `wait`.
-async fn told_beside(rig: &Rig, a: &Fake, wait: std::time::Duration, other: Request) -> (bool, String) {
+/// Whether a poison request to the upstream `a` is advised to be checked, and its message, while `a` answers another
+/// request after `wait`.
+async fn poison_result_beside(rig: &Rig, a: &Fake, wait: std::time::Duration, other: Request) -> (bool, String) {
     a.does(move |request| if is_poison(request) { status(500) } else { good(request, wait) });
     let ask = async {
         sleep(MS).await;
-        told(rig).await
+        poison_result(rig).await
     };
     let (served, (_, is_advised, message, _)) = tokio::join!(rig.ask(&other), ask);
     assert_eq!(served.expect("served").attempts, 1);
@@ -230,7 +232,7 @@ async fn what_began_before_a_failure_does_not_blame_its_client() {
     for wait in [2 * MS, 5 * MS, 50 * MS] {
         for other in [plain(), streaming()] {
             let (rig, a) = Rig::single();
-            let (is_advised, message) = told_beside(&rig, &a, wait, other).await;
+            let (is_advised, message) = poison_result_beside(&rig, &a, wait, other).await;
             assert!(!is_advised && message.starts_with("all upstreams of this model failed"), "{message}");
         }
     }
@@ -250,7 +252,7 @@ async fn the_same_request_going_well_neither_blames_its_client_nor_clears_the_up
         sleep(MS).await;
         rig.ask(&request).await.expect("served")
     };
-    let ((_, is_advised, message, _), _) = tokio::join!(told(&rig), twin);
+    let ((_, is_advised, message, _), _) = tokio::join!(poison_result(&rig), twin);
     assert!(!is_advised && message.starts_with("all upstreams of this model failed"), "{message}");
     for n in 0..4 {
         rig.ask(&numbered(n)).await.expect_err("an outage");
@@ -258,7 +260,7 @@ async fn the_same_request_going_well_neither_blames_its_client_nor_clears_the_up
     assert_ne!(rig.breaker("a"), BreakerState::Closed, "five failures of different requests");
 }
 
-/// A request that only one upstream could serve tells just as much of that one's outage.
+/// A request that only one upstream could serve is the same evidence of that one's outage.
 #[tokio::test(start_paused = true)]
 async fn a_storm_of_500s_opens_the_breaker_whatever_the_other_cannot_do() {
     let (rig, a, b) = Rig::pair(StrategyName::Weighted);
@@ -282,14 +284,14 @@ async fn poison_that_the_other_cannot_serve_hurts_nobody() {
         let (rig, a, b) = Rig::pair(StrategyName::Balanced);
         chokes(&a);
         cannot(&b);
-        let told = mix(&rig, pace).await;
-        assert!(told.iter().all(|kind| *kind == ErrorKind::Unavailable), "{told:?}");
+        let errors = mix(&rig, pace).await;
+        assert!(errors.iter().all(|kind| *kind == ErrorKind::Unavailable), "{errors:?}");
         assert_eq!((rig.breaker("a"), rig.breaker("b")), (BreakerState::Closed, BreakerState::Closed));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn poison_as_a_probe_blames_only_the_upstream_in_doubt() {
+async fn poison_as_a_probe_counts_only_against_the_probed_upstream() {
     let (rig, a, b) = Rig::pair(StrategyName::Balanced);
     half_open(&rig, &a).await;
     chokes(&a);

@@ -79,7 +79,7 @@ async fn a_request_that_falls_back_is_recorded_with_what_was_decided_first_and_b
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_nobody_could_serve_is_recorded_with_why() {
+async fn a_request_that_no_upstream_could_serve_is_recorded_with_the_reason() {
     let (a, b) = (Fake::new(), Fake::new());
     let (mut full, mut other) = (upstream("a", &a), upstream("b", &b));
     full.0.max_in_flight = 0;

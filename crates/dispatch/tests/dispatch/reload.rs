@@ -1,4 +1,4 @@
-//! A new table changes what is configured, not what is known.
+//! A new table replaces the configuration and keeps the state.
 
 use dispatch::Table;
 use futures_util::future::join_all;
@@ -72,7 +72,7 @@ async fn a_request_that_is_still_looking_looks_in_the_old_table() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_debt_is_paid_back_also_after_a_reload_that_reorders() {
+async fn a_deficit_is_paid_back_also_after_a_reload_that_reorders() {
     let (rig, a, b) = Rig::pair(StrategyName::Balanced);
     a.next([fail_for(ErrorKind::RateLimited, 30 * S)]);
     let request = plain();
@@ -84,8 +84,8 @@ async fn a_debt_is_paid_back_also_after_a_reload_that_reorders() {
     let model = model(StrategyName::Balanced, &[("b", 0.2), ("a", 0.8)]);
     let upstreams = vec![upstream("a", &a), upstream("b", &b)];
     rig.router.replace_table(Table::new("test", upstreams, vec![model], Some(&old)).expect("a table"));
-    // 50 requests are owed 40 times; at one in five, that takes 200 requests.
-    // After its absence one call finds out.
+    // The deficit is 40 of 50 requests; at one in five, the payback takes 200 requests.
+    // After its absence one call probes it.
     assert_eq!(rig.ask(&request).await.expect("served").upstream, "a");
     let answers = join_all((0..189).map(|_| rig.ask(&request))).await;
     assert!(answers.iter().flatten().all(|got| got.upstream == "a" && got.reason == Reason::Share));

@@ -1,4 +1,4 @@
-//! When nobody is left to ask: waits, repeats, and what the client is told.
+//! When no untried upstream is left: waits, repeats, and the error for the client.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{
 };
 
 #[tokio::test(start_paused = true)]
-async fn nobody_free_means_an_honest_retry_after() {
+async fn with_no_upstream_free_retry_after_is_the_true_wait() {
     let (rig, a, b) = Rig::pair(StrategyName::Balanced);
     a.always(fail_for(ErrorKind::RateLimited, 30 * S));
     b.always(fail_for(ErrorKind::RateLimited, 20 * S));
@@ -32,8 +32,8 @@ async fn nobody_free_means_an_honest_retry_after() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_wait_that_is_named_is_that_of_whoever_is_free_first() {
-    // Not that of the upstream whose error is told.
+async fn retry_after_is_the_wait_for_the_upstream_that_is_free_first() {
+    // Not that of the upstream whose error the client gets.
     let (rig, a, b) = Rig::pair(StrategyName::Balanced);
     a.always(fail_for(ErrorKind::RateLimited, 30 * S));
     b.always(fail_for(ErrorKind::Unavailable, 20 * S));

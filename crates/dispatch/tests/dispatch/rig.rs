@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::fake::{Fake, S};
 
-/// Listens, remembers, and takes as long to settle as it is told.
+/// Keeps all events, and takes the `settling` time to settle.
 #[derive(Default)]
 pub(crate) struct Log {
     pub(crate) attempts: Mutex<Vec<AttemptEnded>>,
@@ -270,7 +270,7 @@ pub(crate) fn plain() -> Request {
     chat("")
 }
 
-/// A request that says something else than those of other numbers.
+/// A request whose content differs from those of other numbers.
 pub(crate) fn numbered(n: u32) -> Request {
     chat(&format!(r#","seed":{n}"#))
 }

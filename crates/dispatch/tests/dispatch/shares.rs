@@ -124,7 +124,7 @@ async fn a_share_is_back_after_an_outage_however_long() {
         assert!(answers.iter().filter(|got| got.reason == Reason::Spill).count() > 1_500);
         a.recovers();
         sleep(20 * S).await;
-        // What is owed is bounded, so that the payback is: 50 requests either way, at one in five.
+        // The deficit is bounded, and with it the payback: 50 requests either way, at one in five.
         let payback = ask(&rig, 260).await;
         assert!(count(&payback, "a") >= 250, "it is paid back: {}", count(&payback, "a"));
         for _ in 0..5 {
@@ -174,7 +174,7 @@ async fn the_others_keep_their_shares_among_themselves_through_an_outage() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_that_nobody_can_serve_leave_no_debt() {
+async fn requests_that_no_upstream_can_serve_leave_no_deficit() {
     let (rig, a, b) = Rig::pair(StrategyName::Balanced);
     a.always(fail(ErrorKind::Unsupported));
     b.always(fail(ErrorKind::Unsupported));
@@ -206,12 +206,12 @@ async fn what_one_failed_and_the_other_cannot_do_counts_as_the_first_ones_share(
     let served = next_five(None).await;
     for refusal in [ErrorKind::Unsupported, ErrorKind::ContextOverflow, ErrorKind::Refused] {
         assert_eq!(next_five(Some([ErrorKind::Timeout(Phase::FirstToken), refusal])).await, served, "{refusal}");
-        assert_ne!(next_five(Some([refusal; 2])).await, served, "{refusal} by both debits nobody");
+        assert_ne!(next_five(Some([refusal; 2])).await, served, "{refusal} by both debits no target");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn weighted_owes_an_absent_target_nothing() {
+async fn weighted_gives_an_absent_target_no_deficit() {
     let (rig, a, _) = Rig::pair(StrategyName::Weighted);
     a.next([crate::fake::fail_for(ErrorKind::RateLimited, 30 * S)]);
     ask(&rig, 200).await;

@@ -17,7 +17,7 @@ use crate::{
     facts::Facts,
     request::{Action, Attempt, RequestState, Start},
     table::Model,
-    upstream::{Ask, Upstream},
+    upstream::{RequestNeeds, Upstream},
 };
 
 /// The random wait before repeat n is drawn from (0, min(0.1 s · 2ⁿ, 0.3 s)): longer ones only make a request late whose
@@ -33,7 +33,7 @@ const MOST_HELD: u32 = 4096;
 /// Most repeats of a request that every target has failed.
 const MAX_REPEATS: u32 = 2;
 /// Longest wait for an upstream that is parked or broken, somewhat longer than a breaker's longest pause.
-const LONGEST_STANDBY: Duration = Duration::from_secs(10);
+const MAX_UNAVAILABLE_WAIT: Duration = Duration::from_secs(10);
 /// Less time than this left, and an attempt is not worth its price.
 const LEAST_TIME: Duration = Duration::from_secs(1);
 /// What a token of a whole answer may take; slower than any useful upstream.
@@ -41,7 +41,7 @@ const SLOWEST_TOKEN: Duration = Duration::from_millis(50);
 /// Tokens that a whole answer may have where no limit is known.
 const LONGEST_ANSWER_TOKENS: u64 = 4096;
 
-/// What a client is told whose request fails where others succeed.
+/// Added to the error of a request that fails at upstreams where other requests succeed.
 const POISON_ADVICE: &str =
     "; other requests succeed there: check response_format and other unusual fields of this one";
 
@@ -72,7 +72,7 @@ impl Engine {
                 return Action::Start(start);
             }
             if !kind.repeats_here() {
-                request.history.bar(attempt.target);
+                request.history.rule_out(attempt.target);
             }
             if kind == ErrorKind::ContextOverflow {
                 request.history.overflowed(request.model.targets()[attempt.target].spec.context_tokens);
@@ -101,14 +101,14 @@ impl Engine {
         if let Some(until) = self.hold(request, none, now, rng) {
             return Action::Wait { until };
         }
-        match self.standby(request, none, now, rng) {
+        match self.retry_at(request, none, now, rng) {
             Some(until) => Action::Wait { until },
             None => Action::GiveUp(self.give_up(request, none, now, rng)),
         }
     }
 
-    /// Calls the target of `failed` once more at once, changed as its adapter asks, if that was not done yet, it takes calls and there is time.
-    /// Whoever was debited for the request stays so.
+    /// Calls the target of `failed` once more at once, changed as its adapter asks, if that was not done yet, it takes
+    /// calls and there is time. The debit for the request stays where it is.
     fn again(
         &mut self,
         request: &mut RequestState,
@@ -121,19 +121,20 @@ impl Engine {
             return None;
         }
         let upstream = &request.model.targets()[target];
-        let ask = Ask::new(request.facts.prompt_tokens, request.facts.max_tokens, 0.0, request.facts.choices, 0.0);
-        if self.state(upstream).blocked(&upstream.spec, true, &ask, now).is_some() {
+        let needs =
+            RequestNeeds::new(request.facts.prompt_tokens, request.facts.max_tokens, 0.0, request.facts.choices, 0.0);
+        if self.state(upstream).blocked(&upstream.spec, true, &needs, now).is_some() {
             return None;
         }
-        let attempt = self.begin(request, target, (Role::Retry, reason), &ask, now);
+        let attempt = self.begin(request, target, (Role::Retry, reason), &needs, now);
         let has_others = request.history.has_fresh();
         // What was refused would be refused again, on any connection.
         let adjustment = request.history.adjusted(target).cloned().unwrap_or(adjustment);
         Some(start(request, attempt, has_others, Some(adjustment)))
     }
 
-    /// Until when to wait for another chance; `None` if it is not worth it.
-    fn standby(&mut self, request: &RequestState, none: NoCandidate, now: Time, rng: &mut dyn Rng) -> Option<Time> {
+    /// When to try again; `None` to give up.
+    fn retry_at(&mut self, request: &RequestState, none: NoCandidate, now: Time, rng: &mut dyn Rng) -> Option<Time> {
         let repeats = request.repeats;
         let free_at = match none {
             NoCandidate::Blocked(until) => until,
@@ -148,20 +149,20 @@ impl Engine {
         let longest = BASE_WAIT.saturating_mul(1 << repeats.min(8)).min(LONGEST_WAIT);
         let drawn = now + longest.mul_f64(rng.random_range(0.0..1.0));
         let until = free_at.max(drawn);
-        if free_at > now + longest_standby(request) || until + LEAST_TIME > request.deadline {
+        if free_at > now + max_unavailable_wait(request) || until + LEAST_TIME > request.deadline {
             return None;
         }
         self.model(&request.model).budget.withdraw(now).then_some(until)
     }
 
-    /// Nobody serves the request. Returns what to tell the client.
+    /// No upstream serves the request. Returns the error for the client.
     fn give_up(&mut self, request: &mut RequestState, none: NoCandidate, now: Time, rng: &mut dyn Rng) -> RouterError {
-        // What some refused, others that are blocked for now may serve later.
+        // Where some targets are blocked only for now, the refusal of another one is not the final answer.
         let is_open = matches!(none, NoCandidate::Blocked(_) | NoCandidate::Full | NoCandidate::Late);
         let worst = request.worst.take().map(|error| *error);
         let worst =
             worst.filter(|error| !is_open || !error.kind.is_refusal() || error.kind == ErrorKind::InvalidRequest);
-        let is_poison = self.close_suspicions(request, worst.as_ref(), now, rng);
+        let is_poison = self.close_unattributed_failures(request, worst.as_ref(), now, rng);
         let is_refused = is_poison || worst.as_ref().is_some_and(|error| error.kind.is_refusal());
         self.settle_debit(request, is_refused);
         let wait = match none {
@@ -178,7 +179,7 @@ impl Engine {
             } else if is_upstreams_own(error.kind) {
                 error.message = format!("all upstreams of this model failed; the last one said: {}", error.message);
             }
-            // Who is refused for want of room is told when to come again, even if nobody said.
+            // An error for want of room always carries a time to retry, even where the upstream gave none.
             let has_no_room = matches!(error.kind, ErrorKind::RateLimited | ErrorKind::Overloaded);
             let retry_after = wait.or(error.retry_after).or(has_no_room.then_some(FULL_PAUSE));
             return RouterError::Failed { error, attempts: request.attempts(), retry_after };
@@ -194,12 +195,12 @@ impl Engine {
         }
     }
 
-    /// Leaves the debit for a request that nobody served where it belongs.
+    /// Corrects the debit for a request that no target served.
     fn settle_debit(&mut self, request: &RequestState, is_refused: bool) {
         let Some(debit) = request.history.debit() else { return };
         let (deficits, shares) = (&mut self.model(&request.model).deficits, request.model.shares());
         if is_refused {
-            // A request that every upstream refuses is nobody's share of the work.
+            // A request that every upstream refuses is part of no target's share.
             deficits.refund(debit.last, &debit.earned, shares);
         } else {
             // It stays with the target of the strategy's choice, as if nothing had failed.
@@ -207,19 +208,19 @@ impl Engine {
         }
     }
 
-    /// The limit of [`Start`] is reached without content: the failure that this is. The driver cancels the call and tells it
-    /// as [`Self::failed`].
+    /// The limit of [`Start`] was reached without content: returns the error for that. The driver cancels the call and
+    /// passes the error to [`Self::failed`].
     pub fn overdue(&mut self, request: &RequestState, now: Time) -> Error {
-        if now >= request.deadline && !self.is_stuck(request, now) {
+        if now >= request.deadline && !self.is_unresponsive(request, now) {
             Error::new(ErrorKind::Timeout(Phase::Deadline), "no upstream answered by the request's deadline")
         } else {
             Error::new(ErrorKind::Timeout(Phase::FirstToken), "the upstream did not begin to answer in time")
         }
     }
 
-    /// Whether the upstream had as long as a stream may take to begin, and nobody got anything from it meanwhile. What
-    /// runs into the request's deadline otherwise may just be long.
-    fn is_stuck(&mut self, request: &RequestState, now: Time) -> bool {
+    /// Whether the upstream had as long as a stream may take to begin, and no request got content from it meanwhile.
+    /// Otherwise the attempt that runs into the request's deadline may just be a long one.
+    fn is_unresponsive(&mut self, request: &RequestState, now: Time) -> bool {
         let Some(attempt) = &request.attempt else { return false };
         let upstream = &request.model.targets()[attempt.target];
         now - attempt.started >= upstream.spec.timeouts.first_token
@@ -233,14 +234,14 @@ impl Engine {
         }
         let free_at = match none {
             NoCandidate::Late | NoCandidate::Full => now,
-            NoCandidate::Blocked(until) if until <= now + longest_standby(request) => until,
+            NoCandidate::Blocked(until) if until <= now + max_unavailable_wait(request) => until,
             NoCandidate::Blocked(_)
             | NoCandidate::Repeatable
             | NoCandidate::Exhausted
             | NoCandidate::Unsupported(_)
             | NoCandidate::ContextOverflow(_) => return None,
         };
-        // Newer ones first: they may still be in time, or are missed least.
+        // Newer requests look again more often, so that they go first: they may still be in time, or are late by less.
         let age = (now - request.arrived).as_secs_f64();
         let step = now + Duration::from_secs_f64(rng.random_range(HOLD_STEP) * (1.0 + age / HOLD_SLOWS_S));
         let until = if free_at > now { free_at.min(step) } else { step };
@@ -251,7 +252,7 @@ impl Engine {
         if free_at.max(until) + LEAST_TIME > patience || known.held >= MOST_HELD {
             return None;
         }
-        // To go on to an upstream that was not asked yet is free. A repeat is one however long it is held.
+        // The first call to an upstream is free. A repeat draws on the budget, also after it was held.
         if !request.history.has_fresh() && request.attempts() > request.paid {
             if !known.budget.withdraw(now) {
                 return None;
@@ -277,10 +278,10 @@ impl Engine {
     }
 }
 
-/// The call of `attempt`; `has_others` says whether other targets were not asked yet.
+/// The call of `attempt`; `has_others`: there are targets that have had no call of the request yet.
 fn start(request: &RequestState, attempt: Attempt, has_others: bool, adjustment: Option<Adjustment>) -> Start {
     let left = request.deadline - attempt.started;
-    // Whoever comes next needs time as well.
+    // The next target needs time as well.
     let most = if has_others { left / 2 } else { left };
     let upstream = &request.model.targets()[attempt.target];
     let limit = attempt.started + patience(upstream, &request.facts).min(most);
@@ -299,8 +300,8 @@ fn patience(upstream: &Upstream, facts: &Facts) -> Duration {
 }
 
 /// How long to wait for targets that are known to take no calls: not for long where several calls have failed already.
-fn longest_standby(request: &RequestState) -> Duration {
-    if request.attempts() < 2 { LONGEST_STANDBY } else { LONGEST_STANDBY / 5 }
+fn max_unavailable_wait(request: &RequestState) -> Duration {
+    if request.attempts() < 2 { MAX_UNAVAILABLE_WAIT } else { MAX_UNAVAILABLE_WAIT / 5 }
 }
 
 /// Whether a failure is nothing that the client could mend.

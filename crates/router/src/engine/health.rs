@@ -1,4 +1,4 @@
-//! What the course of an attempt says about its upstream: which events move health, and which are the request's own fault.
+//! How the events of an attempt change its upstream's health, and which failures are attributed to the request instead.
 
 use provider::{Error, ErrorKind, Phase, Quota, Time};
 use rand::Rng;
@@ -6,15 +6,16 @@ use rand::Rng;
 use super::Engine;
 use crate::{
     facts::Facts,
-    request::{Attempt, RequestState, Suspicion},
-    upstream::{Doubtful, Origin},
+    request::{Attempt, RequestState, UnattributedAttempt},
+    upstream::{Origin, UnattributedFailure},
 };
 
-/// One failure may be chance: a worker that dies, say. So many, all while other requests went well, are not.
-const CONVINCING: usize = 2;
+/// A single failure may be chance, such as a worker that dies. A request that failed this often, while others
+/// succeeded, is poison.
+const MIN_FAILURES_OF_POISON: usize = 2;
 
 impl Engine {
-    /// Content came: the answer is committed to the attempt. `quota` is what the upstream said of our allowance.
+    /// Content came: the answer is committed to the attempt. `quota` is the rate-limit status in the upstream's answer.
     pub fn first_token(&mut self, request: &mut RequestState, quota: Quota, now: Time, rng: &mut dyn Rng) {
         let Some(Attempt { target, started, .. }) = request.attempt else { return };
         let (origin, stream) = (request.origin(started), request.facts.stream);
@@ -25,7 +26,7 @@ impl Engine {
         if let Some(slo) = request.model.spec.slo_first_token.filter(|_| stream) {
             self.model(&request.model).answered(now - request.arrived > slo);
         }
-        self.suspect(request, now, rng);
+        self.record_unattributed(request, now, rng);
     }
 
     /// The answer is complete; it had so many tokens, if that is known.
@@ -47,7 +48,7 @@ impl Engine {
         let _ended = self.judge(request, error, now, rng);
     }
 
-    /// Nobody waits for the answer any more: that says nothing about the upstream.
+    /// The client left. That is no evidence about the upstream.
     pub fn left(&mut self, request: &mut RequestState, now: Time) {
         self.release(request);
         let Some((Attempt { target, .. }, mut call)) = request.attempt.take().zip(request.call.take()) else { return };
@@ -55,22 +56,23 @@ impl Engine {
         self.state(upstream).released(&upstream.spec, &mut call, now);
     }
 
-    /// Whether the attempt's upstream has failed in a way about which the next success decides: then it matters whose that is.
-    pub fn is_in_doubt(&mut self, request: &RequestState) -> bool {
+    /// Whether the attempt's upstream has an unattributed failure that a success could clear. If so, a success must be
+    /// identified, because only one of a different request clears it.
+    pub fn has_unattributed_failure(&mut self, request: &RequestState) -> bool {
         let Some(attempt) = &request.attempt else { return false };
-        self.state(&request.model.targets()[attempt.target]).is_in_doubt()
+        self.state(&request.model.targets()[attempt.target]).has_unattributed_failure()
     }
 
-    /// Whether operators should be told that the attempt's upstream refuses requests in a way that may be a mistake of the
-    /// configuration: of the first such refusal, and of one a minute. If so, they count as told.
-    pub fn is_refusal_news(&mut self, request: &RequestState, error: &Error, now: Time) -> bool {
+    /// Whether to log that the attempt's upstream refuses requests in a way that may be a mistake of the configuration:
+    /// the first such refusal, and at most one a minute. If so, the refusal counts as logged.
+    pub fn should_log_refusal(&mut self, request: &RequestState, error: &Error, now: Time) -> bool {
         let Some(attempt) = &request.attempt else { return false };
         error.kind == ErrorKind::Refused
             && error.again.is_none()
-            && self.state(&request.model.targets()[attempt.target]).is_refusal_news(now)
+            && self.state(&request.model.targets()[attempt.target]).should_log_refusal(now)
     }
 
-    /// The attempt failed and is over: decides what that says about its upstream. Returns it, if there was one.
+    /// The attempt failed and is over: attributes the failure. Returns the attempt, if there was one.
     pub(super) fn judge(
         &mut self,
         request: &mut RequestState,
@@ -85,20 +87,20 @@ impl Engine {
         let is_probe = call.is_probe;
         let state = self.state(upstream);
         let is_cold = error.kind == ErrorKind::Timeout(Phase::FirstToken) && state.is_cold(now);
-        // A probe is believed at once: its upstream was in doubt already, and others wait for what it finds.
-        let is_doubtful = error.may_be_poison() && !is_probe;
-        // What the router itself has no memory for says nothing of the upstream.
+        // A probe's failure counts at once: its upstream has failed already, and other requests wait for the result.
+        let is_unattributed = error.may_be_poison() && !is_probe;
+        // That the router has no memory for an answer is not the upstream's failure.
         let is_ours = error.kind == ErrorKind::NoMemory;
-        // What is repeated at once says something only by how the repeat ends.
+        // Where the call is repeated at once, only the end of the repeat is evidence.
         if error.again.is_some() || is_cold || is_ours {
             state.released(&upstream.spec, &mut call, now);
-        } else if is_doubtful && request.is_committed {
-            // The request is over with this.
-            state.suspected(&Doubtful { origin, at: now, is_amid: true }, now, rng);
+        } else if is_unattributed && request.is_committed {
+            // Content has come, so the request is not repeated: it is over.
+            state.record_unattributed(&UnattributedFailure { origin, at: now, has_content: true }, now, rng);
             state.released(&upstream.spec, &mut call, now);
-        } else if is_doubtful {
-            state.noted(&upstream.spec, &mut call, origin.by, now);
-            request.suspicions.push(Suspicion { target, began: started, at: now });
+        } else if is_unattributed {
+            state.failed_unattributed(&upstream.spec, &mut call, origin.by, now);
+            request.unattributed.push(UnattributedAttempt { target, began: started, at: now });
         } else {
             state.failed(&upstream.spec, (&mut call, origin), error, now, rng);
             request.failed_otherwise |= !error.kind.is_refusal();
@@ -106,37 +108,37 @@ impl Engine {
         Some(attempt)
     }
 
-    /// Each upstream that failed in a way that may have been the request's fault is suspected.
-    fn suspect(&mut self, request: &mut RequestState, now: Time, rng: &mut dyn Rng) {
-        for Suspicion { target, began, at } in std::mem::take(&mut request.suspicions) {
+    /// The request is over: records its unattributed failures at the upstreams that they happened at.
+    fn record_unattributed(&mut self, request: &mut RequestState, now: Time, rng: &mut dyn Rng) {
+        for UnattributedAttempt { target, began, at } in std::mem::take(&mut request.unattributed) {
             let origin = Origin { by: request.fingerprint, began };
-            let failure = Doubtful { origin, at, is_amid: false };
-            self.state(&request.model.targets()[target]).suspected(&failure, now, rng);
+            let failure = UnattributedFailure { origin, at, has_content: false };
+            self.state(&request.model.targets()[target]).record_unattributed(&failure, now, rng);
         }
     }
 
-    /// Whether every attempt was refused or failed in a way that may be the request's fault, and each upstream that it failed at
-    /// has served a different request since.
+    /// Whether every attempt was refused or failed in a way that the request may have caused, and each upstream that
+    /// failed it has served a different request since.
     fn is_at_fault(&mut self, request: &RequestState) -> bool {
         let targets = request.model.targets();
-        let suspicions = &request.suspicions;
-        let mut is_cleared = |suspicion: &Suspicion| {
-            let upstream = &targets[suspicion.target];
+        let failures = &request.unattributed;
+        let mut is_cleared = |failure: &UnattributedAttempt| {
+            let upstream = &targets[failure.target];
             let state = self.state(upstream);
-            let mut failures = suspicions.iter().filter(|it| targets[it.target].key == upstream.key);
-            failures.any(|it| state.has_served_another(request.fingerprint, it.at))
+            let mut failures = failures.iter().filter(|it| targets[it.target].key == upstream.key);
+            failures.any(|it| state.has_served_other_request_since(request.fingerprint, it.at))
         };
-        !request.failed_otherwise && !suspicions.is_empty() && suspicions.iter().all(&mut is_cleared)
+        !request.failed_otherwise && !failures.is_empty() && failures.iter().all(&mut is_cleared)
     }
 
-    /// Whether it is at fault so often that another repeat is not worth its price.
+    /// Whether it caused so many failures that another repeat is not worth its price.
     pub(super) fn is_poison(&mut self, request: &RequestState) -> bool {
-        request.suspicions.len() >= CONVINCING && self.is_at_fault(request)
+        request.unattributed.len() >= MIN_FAILURES_OF_POISON && self.is_at_fault(request)
     }
 
-    /// No attempt succeeded; `error` is what the client is told, if there was any attempt. Returns whether the request is
-    /// the one to blame although no upstream says so.
-    pub(super) fn close_suspicions(
+    /// No attempt succeeded; `error` is the one that the client gets, if there was any attempt. Returns whether the
+    /// failures are attributed to the request although no upstream refused it as bad input.
+    pub(super) fn close_unattributed_failures(
         &mut self,
         request: &mut RequestState,
         error: Option<&Error>,
@@ -146,9 +148,9 @@ impl Engine {
         let is_at_fault = self.is_at_fault(request);
         let was_refused = error.is_some_and(|error| error.kind == ErrorKind::InvalidRequest);
         if was_refused || is_at_fault {
-            request.suspicions.clear();
+            request.unattributed.clear();
         }
-        self.suspect(request, now, rng);
+        self.record_unattributed(request, now, rng);
         is_at_fault
     }
 }

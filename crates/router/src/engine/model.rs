@@ -1,4 +1,4 @@
-//! What is known of a model: who is owed what, how long its answers are, what they cost, and how many come.
+//! The state of a model: its targets' deficits, the length and cost of its answers, and its rate of requests.
 
 use std::time::Duration;
 
@@ -18,8 +18,9 @@ use crate::{
     table::Model,
 };
 
-/// For how long those that have missed the SLO yield to one that has not and was denied.
-const YIELDS: Duration = Duration::from_millis(500);
+/// After a request that could still meet the SLO found no target worth a call, requests that have missed it wait for
+/// this time.
+const LATE_REQUESTS_YIELD: Duration = Duration::from_millis(500);
 /// The part of the first tokens that may be late.
 const MAY_MISS: f64 = 0.01;
 
@@ -101,9 +102,9 @@ impl ModelState {
         self.denied_at = Some(now);
     }
 
-    /// Whether requests that can still be in time find no target worth a call.
-    pub(crate) fn denies(&self, now: Time) -> bool {
-        self.denied_at.is_some_and(|at| now - at < YIELDS)
+    /// Whether, a moment ago, a request that could still be in time found no target worth a call.
+    pub(crate) fn has_recent_denial(&self, now: Time) -> bool {
+        self.denied_at.is_some_and(|at| now - at < LATE_REQUESTS_YIELD)
     }
 
     /// A first token came, late or not.

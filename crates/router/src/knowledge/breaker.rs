@@ -6,8 +6,7 @@
 //! * **A success is a first token**, not a complete answer: beside streams of 20 s, five failures of 5 % of the calls
 //!   would otherwise come before the first success. A call that breaks off after its first token is taken back as a
 //!   success.
-//! * **A timeout says something of the upstream only if nobody who began later was answered**: otherwise the prompt was
-//!   long.
+//! * **A timeout counts only if no call that began later was answered**: otherwise the prompt was long.
 //! * **What fails together counts once for the run**: calls that were under way when the last failure was counted, and
 //!   fail within a second of it, met one event (a worker that died, five long prompts sent at once). Calls that began
 //!   after it are further evidence at any rate.
@@ -35,7 +34,7 @@ const SECONDS: usize = 10;
 const SECOND_NS: u64 = 1_000_000_000;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const GROWTH: f64 = 1.6;
-/// The longest pause where a failure shows at once: the one request that finds out loses little.
+/// The longest pause where a failure shows at once: the one request that probes loses little.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// The same where it shows only when a time-out is over, or where nothing will change soon.
 const LONGEST_PAUSE_OF_SLOW: Duration = Duration::from_secs(8);
@@ -65,7 +64,7 @@ pub(crate) enum Kind {
     },
     /// It broke off after its first token.
     BrokeOff,
-    /// No second failure is needed to believe it: our key was refused.
+    /// It will not pass by itself, so that one is enough: our key was refused.
     Certain,
 }
 
@@ -151,7 +150,7 @@ impl Breaker {
         self.broken_off = 0;
     }
 
-    /// A call that began at `began` failed in a way that speaks against the upstream. Returns whether that opened the
+    /// A call that began at `began` failed in a way that counts against the upstream. Returns whether that opened the
     /// breaker.
     pub(crate) fn failed(&mut self, kind: Kind, probe: bool, began: Time, now: Time, rng: &mut dyn Rng) -> bool {
         if matches!(kind, Kind::TimedOut { is_overtaken: true }) {
@@ -161,7 +160,7 @@ impl Breaker {
         let pauses = match self.inner {
             Inner::Closed => 0,
             Inner::HalfOpen { pauses, .. } if probe => pauses + 1,
-            // A call from before it opened says nothing new.
+            // A call from before it opened is no new evidence.
             Inner::Open { .. } | Inner::HalfOpen { .. } => return false,
         };
         if matches!(self.inner, Inner::Closed) && !self.is_too_much(kind, began, now) {

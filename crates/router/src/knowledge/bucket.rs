@@ -1,17 +1,18 @@
-//! A provider's token bucket, mirrored: what is left of a limit per minute, as far as can be told from here.
+//! A provider's token bucket, mirrored: an estimate of what is left of a limit per minute.
 //!
 //! Providers refill continuously (Cerebras documents it), so the mirror does too; a count per calendar minute would
-//! allow twice the limit around its turn. The limit is configured, said by headers, or learned from refusals.
+//! allow twice the limit around its turn. The limit is configured, reported in headers, or learned from refusals.
 //!
-//! A refusal that says what is left is believed. One that says nothing, of a provider whose answers say what is left, changes
-//! nothing here: it may have had another cause, it parks the upstream, and the next answer says how things are.
-//! Where nothing says what is left, a refusal shows that the mirror holds too much: others use the same key, or the limit was
-//! cut. Then the refill is scaled by 0.7, at most once for the calls that were under way together, down to 0.05; each
-//! success gives 3 % back. That is additive-increase, multiplicative-decrease (Jacobson, 1988) on the rate.
+//! A refusal that reports what is left sets the level. One that does not, from a provider whose answers do, changes
+//! nothing here: it may have had another cause, it parks the upstream, and the next answer reports the level. Where no
+//! answer reports what is left, a refusal shows that the mirror holds too much: others use the same key, or the limit
+//! was cut. Then the refill is scaled by 0.7, at most once for the calls that were under way together, down to 0.05;
+//! each success gives 3 % back. That is additive-increase, multiplicative-decrease (Jacobson, 1988) on the rate.
 //!
-//! A limit that nobody told of is **learned** with care, since a refusal may have had another cause: never below what was
-//! taken in the window before it, or the same rate since the first call if that was later; no part of it is kept in reserve,
-//! and it doubles every ten seconds while calls are taken. All that refusals have taught is forgotten after a window without one.
+//! A limit that is neither configured nor reported is **learned** with care, since a refusal may have had another
+//! cause: never below what was taken in the window before it, or the same rate since the first call if that was later;
+//! no part of it is kept in reserve, and it doubles every ten seconds while calls are taken. All that was learned from
+//! refusals is forgotten after a window without one.
 
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ const LEAST_TAKEN: f64 = 10.0;
 pub(crate) enum Fit {
     /// At once.
     Now,
-    /// Then, if nobody else takes it.
+    /// Then, if no other call takes it.
     At(Time),
     /// Never: it is more than the whole limit, or than what the reserve leaves of it.
     Never,
@@ -47,9 +48,9 @@ pub(crate) struct Bucket {
     level: f64,
     at: Time,
     scale: f64,
-    /// When a refusal taught something last.
-    taught_at: Option<Time>,
-    /// When the provider said last what is left.
+    /// When something was learned from a refusal last.
+    learned_at: Option<Time>,
+    /// When the provider last reported what is left.
     said_at: Option<Time>,
     /// When the first call was taken.
     first_at: Option<Time>,
@@ -82,7 +83,7 @@ impl Bucket {
             level,
             at: now,
             scale: 1.0,
-            taught_at: None,
+            learned_at: None,
             said_at: None,
             first_at: None,
             grown_at: now,
@@ -136,15 +137,15 @@ impl Bucket {
         self.level += amount;
     }
 
-    /// The provider said what its limit is.
+    /// The provider reported its limit.
     pub(crate) fn set_limit(&mut self, limit: f64, now: Time) {
         self.refill(now);
         self.level = if self.limit.is_some() { self.level.min(limit) } else { limit };
         (self.limit, self.source) = (Some(limit), Source::Known);
     }
 
-    /// The provider said what is left, `outstanding` of which calls under way may have taken since. Never believed to
-    /// be more than that unless `is_latest`, since what a call said that began earlier is old.
+    /// The provider reported what is left, of which calls under way may have taken `outstanding` since. Unless
+    /// `is_latest`, the level is only lowered to it: the report of a call that began earlier is old.
     pub(crate) fn correct(&mut self, left: f64, outstanding: f64, is_latest: bool, now: Time) {
         self.refill(now);
         self.said_at = Some(now);
@@ -161,8 +162,8 @@ impl Bucket {
         self.level = self.level.min(left).max(least);
     }
 
-    /// A call that began at `began` and would have cost `amount` was refused for this limit, of which `left` is left if
-    /// that was said.
+    /// A call that began at `began` and would have cost `amount` was refused for this limit, of which `left` is left,
+    /// if reported.
     pub(crate) fn refused(&mut self, amount: f64, left: Option<f64>, began: Time, now: Time) {
         if left.is_none() && self.said_at.is_some_and(|at| (now - at).as_secs_f64() < self.window_s) {
             return;
@@ -171,11 +172,11 @@ impl Bucket {
         // It was less than the amount: half of it, as far as is known.
         let level = left.unwrap_or_else(|| self.level.min(amount / 2.0));
         // What was under way when the last refusal came is no further lesson.
-        if self.taught_at.is_some_and(|at| began < at) {
+        if self.learned_at.is_some_and(|at| began < at) {
             self.level = level;
             return;
         }
-        self.taught_at = Some(now);
+        self.learned_at = Some(now);
         if self.limit.is_none() || self.source == Source::Learned {
             let taken = self.taken.sum(now);
             self.limit =
@@ -211,9 +212,9 @@ impl Bucket {
         self.limit.unwrap_or(0.0) * scale / self.window_s
     }
 
-    /// Whether no refusal has taught anything for a window.
+    /// Whether nothing was learned from a refusal for a window.
     fn is_forgotten(&self, now: Time) -> bool {
-        self.taught_at.is_none_or(|at| (now - at).as_secs_f64() >= self.window_s)
+        self.learned_at.is_none_or(|at| (now - at).as_secs_f64() >= self.window_s)
     }
 
     fn refill(&mut self, now: Time) {
@@ -357,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_headers_tell_of_is_believed() {
+    fn a_limit_reported_in_headers_is_used() {
         let mut bucket = Bucket::new(MINUTE, None, at(0.0));
         bucket.correct(400.0, 20.0, true, at(0.0));
         assert_eq!((bucket.limit(at(0.0)), bucket.level(at(0.0))), (Some(420.0), Some(400.0)));
@@ -373,7 +374,7 @@ mod tests {
         assert_eq!(
             (bucket.limit(at(0.0)), bucket.fits(1.0, 0.0, at(0.0))),
             (None, Fit::Now),
-            "nothing tells the limit"
+            "the limit stays unknown"
         );
         (0..30).for_each(|_| bucket.succeeded(1.0, at(0.0)));
         bucket.correct(0.0, 0.0, true, at(0.0));
@@ -383,8 +384,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// Whatever is debited, refused and said: who waits until the moment that was named has room then, if nobody
-        /// else came.
+        /// After any sequence of events, a call that waits until the time that was given has room then, if no other
+        /// call came.
         #[test]
         fn the_moment_that_is_named_is_the_right_one(
             steps in vec((0_u8..6, 0.0_f64..900.0, 0.0_f64..40.0), 1..80), amount in 1.0_f64..600.0, reserve in 0.0_f64..0.4,

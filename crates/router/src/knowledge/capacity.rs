@@ -1,9 +1,9 @@
 //! The workers of an upstream as they were polled last, and which of them can take a call.
 //!
-//! RunPod counts a worker as `running` from the moment that it is billed, while its model still loads, and says nowhere
-//! which one is which. So workers that came up since the last poll are taken to load: those that came up from none
-//! until the first token that comes, others until a start usually ends. An `idle` worker is scaled down and has only
-//! its image at hand: it takes no call.
+//! RunPod counts a worker as `running` from the moment that it is billed, while its model still loads, and reports
+//! nowhere which worker is which. So workers that came up since the last poll are taken to load: those that came up
+//! from none until the first token that comes, others until a start usually ends. An `idle` worker is scaled down and
+//! has only its image at hand: it takes no call.
 //!
 //! **Cold** means one thing everywhere: no worker is ready, one that loads included. Unknown capacity is neither warm
 //! nor cold.
@@ -17,7 +17,7 @@ const STALE_POLLS: u32 = 3;
 /// Longest that a model takes to load: RunPod gives a worker up that takes longer.
 pub(crate) const LONGEST_START: Duration = Duration::from_mins(7);
 
-/// What an upstream said of its workers, and what followed.
+/// What an upstream reported about its workers, and until when that counts.
 #[derive(Debug, Clone, Copy)]
 struct Polled {
     capacity: Capacity,
@@ -45,7 +45,7 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    /// The upstream said how its workers are. It is asked every `poll`; a start usually takes `start`.
+    /// Records the workers that the upstream reported. It is polled every `poll`; a start usually takes `start`.
     pub(crate) fn polled(&mut self, capacity: Capacity, poll: Duration, start: Duration, now: Time) {
         let before = self.fresh(now);
         self.polled = Some(Polled { capacity, at: now, until: now + poll * STALE_POLLS });
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_that_never_ends_is_not_believed() {
+    fn a_start_that_never_ends_counts_as_ready_after_the_longest_start() {
         let mut workers = polled(&[(0, 0)]);
         (2..=420).step_by(2).for_each(|second| workers.polled(running(1), POLL, START, at(second)));
         assert_eq!(workers.is_cold(at(420)), Some(true));

@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn polls_tell_of_starts_that_others_set_off_and_of_their_age() {
+    fn polls_show_starts_that_others_set_off_and_their_age() {
         let mut known = ColdStarts::default();
         known.polled(0, 0, Duration::ZERO, at(100.0));
         assert_eq!(known.elapsed(at(100.0)), None);

@@ -28,7 +28,7 @@ impl Day {
         Self { limit, used: 0.0, ends: now + DAY }
     }
 
-    /// The provider said what is left, what its limit is, and when the day ends.
+    /// Records the provider's own figures: what is left, its limit, and when the day ends.
     pub(crate) fn correct(&mut self, left: f64, limit: Option<f64>, ends_in: Option<Duration>, now: Time) {
         self.turn(now);
         self.limit = limit.or(self.limit).map(|limit| limit.max(left));

@@ -1,11 +1,11 @@
-//! How fast an upstream writes: the time per completion token, and what a whole answer therefore owes.
+//! How fast an upstream writes: the time per completion token, and the time that a whole answer should take.
 //!
 //! The estimate is the ratio of two exponentially weighted sums, of seconds and of tokens, not a mean of ratios: an
 //! answer of three tokens that came in one piece would count as much as one of a thousand, and its ratio means nothing.
 //! Answers are kept apart by size only as far as they weigh: a long one carries its tokens' worth.
 //!
-//! A whole answer that takes twelve seconds for 900 tokens is as good as one that takes one second for fifty: it is judged by what
-//! it owes, first token + tokens · time per token.
+//! A whole answer that takes twelve seconds for 900 tokens is as good as one that takes one second for fifty: it is
+//! judged by the time for its length, first token + tokens · time per token.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ impl Decode {
     }
 
     /// When an answer of so many tokens ends whose first one comes after `first_token`.
-    pub(crate) fn owed(&self, first_token: Duration, tokens: f64) -> Duration {
+    pub(crate) fn answer_time(&self, first_token: Duration, tokens: f64) -> Duration {
         first_token + duration(tokens * self.per_token())
     }
 
@@ -89,10 +89,10 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_owes_its_first_token_and_the_time_of_each() {
+    fn an_answer_takes_its_first_token_and_the_time_of_each() {
         let mut decode = Decode::default();
         (0..300).for_each(|_| decode.streamed(200, seconds(2.0)));
-        assert!((decode.owed(seconds(1.0), 900.0).as_secs_f64() - 10.0).abs() < 0.05);
+        assert!((decode.answer_time(seconds(1.0), 900.0).as_secs_f64() - 10.0).abs() < 0.05);
     }
 
     #[test]

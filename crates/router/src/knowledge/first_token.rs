@@ -3,18 +3,18 @@
 //! `time = slot wait + lognormal(base + own · (prompt tokens) + ahead · (prompt tokens that wait) / (ready workers))`
 //!
 //! The three coefficients are learned online ([`super::regression`]); the spread is that of the logarithm of what was
-//! seen over what was predicted. A moving average of past times, as Peak-EWMA keeps (Finagle, tower), says what it was
-//! like a while ago and nothing of the prompt in hand; this says what the queue that we made ourselves will cost. The
+//! seen over what was predicted. A moving average of past times, as Peak-EWMA keeps (Finagle, tower), describes
+//! the past and ignores this request's prompt; this predicts the wait in the queue that our own calls have made. The
 //! request's own prompt has a coefficient of its own because one worker reads it, however many there are.
 //!
 //! The slot wait is the backlog over the rate of completions: `(in flight + 1 − ready · slots) / μ`. Answers that
-//! waited long for a slot, or for a cold start, are no samples: they would teach a queue as if it were the upstream's speed.
+//! waited long for a slot, or for a cold start, are no samples: their wait would be learned as the upstream's speed.
 //!
-//! **Silence.** A model of past answers knows nothing of an upstream that stopped to answer. A call that waits longer
+//! **Silence.** A model of past answers cannot show that an upstream has stopped to answer. A call that waits longer
 //! than was predicted for it, and that no later call has overtaken, is evidence; where capacity is unknown, or nothing
 //! has answered for max(4 s, 3 · base), no prediction is lower than its age. This does not fade while a call waits.
-//! Once none does, it fades within seconds so that somebody tries, and whoever does brings it back in full until there
-//! is an answer: the others do not follow.
+//! Once none does, it fades within seconds so that one call tries; while that call waits, the prediction is back in
+//! full, so that no others follow before there is an answer.
 
 use std::time::Duration;
 
@@ -44,10 +44,10 @@ const SPREAD: (f64, f64) = (0.12, 0.8);
 const MOST_RESIDUAL: f64 = 2.4;
 /// Fewest completions per second that a backlog is worked off with.
 const LEAST_COMPLETIONS: f64 = 0.2;
-/// An answer that waited longer than this for a slot is no sample. What waited less is: where all slots are always taken, nothing
-/// else would teach that the upstream has become slower.
+/// An answer that waited longer than this for a slot is no sample. What waited less is: where all slots are always
+/// taken, no other sample would show that the upstream has become slower.
 const MOST_SLOT_WAIT_S: f64 = 1.0;
-/// Silence that says something, at least.
+/// The shortest silence that is evidence.
 const LEAST_SILENCE_S: f64 = 4.0;
 const SILENCE_BASES: f64 = 3.0;
 /// What is remembered of a silence when nothing waits any more, and how fast it fades.
@@ -87,8 +87,7 @@ pub(crate) struct Prediction {
     pub(crate) spread: f64,
     /// What comes before it for certain: the wait for a slot, or a silence; in seconds.
     pub(crate) wait_s: f64,
-    /// Whether the upstream has stopped to answer, as far as can be told. Someone must try it nevertheless, one at a
-    /// time.
+    /// Whether the upstream seems to have stopped to answer. It still gets one call at a time, to see if it is back.
     pub(crate) is_silent: bool,
 }
 
@@ -216,8 +215,8 @@ impl FirstToken {
         self.cold_at = Some(now);
     }
 
-    /// When an answer last taught something. A target that nobody calls is never found to be fast again: what has taught
-    /// nothing for long must be tried now and then.
+    /// When something was last learned from an answer. A target without calls would stay slow in the prediction, so one
+    /// without new samples for long must be tried now and then.
     #[cfg(test)]
     pub(crate) fn learned_at(&self) -> Option<Time> {
         self.learned_at
@@ -273,7 +272,7 @@ impl FirstToken {
         if is_quiet && age > oldest.expected_s { remembered.max(age) } else { remembered }
     }
 
-    /// For how long nothing must have been answered before that says something.
+    /// How long there must be no answer before that is evidence.
     fn least_silence_s(&self) -> f64 {
         let [base, ..] = self.regression.coefficients();
         LEAST_SILENCE_S.max(SILENCE_BASES * base)

@@ -86,7 +86,7 @@ fn class(prompt_tokens: u64) -> usize {
 }
 
 impl Lengths {
-    /// A complete answer to a prompt had so many tokens. An answer that broke off says nothing.
+    /// A complete answer to a prompt had so many tokens. An answer that broke off is no sample.
     pub(crate) fn record(&mut self, prompt_tokens: u64, completion_tokens: u64) {
         let tokens = real(completion_tokens);
         self.classes[class(prompt_tokens)].record(tokens);

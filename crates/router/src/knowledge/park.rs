@@ -1,12 +1,12 @@
-//! For how long to stay away from an upstream that refused because it is full or our allowance is used up.
+//! How long an upstream is parked that refused because it is full or our allowance is used up.
 //!
-//! As long as it asked; without a date, or with one that is past or zero, as long as the mirrored bucket says; and
-//! never less than a pause that grows with each refusal in a row. Without that pause `Retry-After: 0` parks nobody, and
-//! every request pays an attempt to be refused; with a fixed one of ten seconds a bucket that refills in a tenth of a
-//! second stands unused.
+//! For its `Retry-After`; without one, or with one that is past or zero, until the mirrored bucket has room; and never
+//! less than a pause that grows with each refusal in a row. Without that pause, `Retry-After: 0` would not park the
+//! upstream at all, and every request would pay an attempt to be refused; with a fixed pause of ten seconds, a bucket
+//! that refills in a tenth of a second would stay unused.
 //!
-//! Refusals of calls that were under way together are one. While it is parked nobody calls; after that one call finds
-//! out, so that an upstream behind a hundred models is not asked by each of them.
+//! Refusals of calls that were under way together count as one. While it is parked, no call starts; after that, a
+//! single call probes it, so that an upstream behind a hundred models is not called for each of them.
 
 use std::time::Duration;
 
@@ -27,12 +27,12 @@ pub(crate) struct Park {
     until: Option<Time>,
     /// Refusals in a row.
     refusals: i32,
-    /// Whether a call is under way that finds out.
+    /// Whether a probe is under way.
     is_probing: bool,
 }
 
 impl Park {
-    /// When a call may go: `None` for now; while one finds out, not before it has, or soon.
+    /// When a call may go: `None` for now. While a probe is under way, a moment from now.
     pub(crate) fn until(&self, now: Time) -> Option<Time> {
         let until = self.until?;
         if now < until {
@@ -46,14 +46,14 @@ impl Park {
         self.until.is_some()
     }
 
-    /// A call that was let through begins. Returns whether it is the one that finds out.
+    /// A call that was let through begins. Returns whether it is the probe.
     pub(crate) fn begin(&mut self) -> bool {
         self.is_probing = self.is_parked();
         self.is_probing
     }
 
-    /// A call that began at `began` was refused. `asked` is what the upstream asked for, `bucket` what the mirrored one
-    /// says.
+    /// A call that began at `began` was refused. `asked` is its `Retry-After`, `bucket` the wait until the mirrored
+    /// bucket has room.
     pub(crate) fn refused(
         &mut self,
         probe: bool,
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_is_kept_and_a_missing_one_is_what_the_bucket_says() {
+    fn a_date_is_kept_and_a_missing_one_is_taken_from_the_bucket() {
         let mut park = Park::default();
         assert_eq!(park.refused(false, Some(Duration::from_secs(7)), Some(Duration::ZERO), at(0.0), at(1.0)), at(8.0));
         let mut park = Park::default();
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn one_call_finds_out_and_its_first_token_lets_all_in() {
+    fn one_call_probes_and_its_first_token_lets_all_in() {
         let mut park = Park::default();
         park.refused(false, None, None, at(0.0), at(1.0));
         assert!(!park.taken(at(1.05)), "a call that was taken before says nothing");

@@ -1,11 +1,11 @@
 //! What is left of our allowance at a provider: requests and tokens, per minute and per day.
 //!
 //! A call is debited when it starts, by its prompt and the limit on its answer that is sent with it, because that is
-//! what Cerebras checks it against. So a request that cannot fit is known before it is sent, and so is the moment at
-//! which it would: no 429 is paid for the knowledge. Why a call comes decides how much it must leave: the last of an
-//! allowance is for requests that have failed elsewhere.
+//! what Cerebras checks it against. So it is known before a request is sent whether it fits, and when it would: no 429
+//! is needed to learn that. The reason of a call decides how much it must leave: the last part of an allowance is
+//! reserved for requests that have failed elsewhere.
 //!
-//! Provider limits that no header tells of (Cerebras' requests per minute) are mirrored from the configuration alone.
+//! Provider limits that no header reports (Cerebras' requests per minute) are mirrored from the configuration alone.
 
 use std::time::Duration;
 
@@ -67,18 +67,18 @@ pub struct Limits {
     pub tokens_per_day: Option<u64>,
 }
 
-/// What a provider says of one window.
+/// What a provider reports about one window.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Window {
     /// What is left.
     pub(crate) left: f64,
-    /// The whole limit, if it says.
+    /// The whole limit, if reported.
     pub(crate) limit: Option<f64>,
-    /// Until when the window has room again, if it says.
+    /// When the window has room again, if reported.
     pub(crate) resets_in: Option<Duration>,
 }
 
-/// What a provider says of its windows. What it does not say is unknown.
+/// What a provider reports about its windows. What it does not report is unknown.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Said {
     /// Requests of the minute.
@@ -162,7 +162,7 @@ impl Allowance {
         Debit { tokens, began: now }
     }
 
-    /// The provider took the call, and said what is left.
+    /// The provider took the call, and reported what is left.
     #[expect(clippy::needless_pass_by_value, reason = "a debit is given back once")]
     pub(crate) fn taken(&mut self, debit: Debit, said: Said, now: Time) {
         let is_latest = self.answered(&debit);
@@ -179,7 +179,7 @@ impl Allowance {
     }
 
     /// The provider refused the call because the allowance is used up. Returns how long to stay away, as far as the
-    /// buckets tell: until the same call would fit.
+    /// buckets show: until the same call would fit.
     #[expect(clippy::needless_pass_by_value, reason = "a debit is given back once")]
     pub(crate) fn refused(&mut self, debit: Debit, said: Said, now: Time) -> Option<Duration> {
         let is_latest = self.answered(&debit);

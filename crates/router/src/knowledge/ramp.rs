@@ -1,15 +1,15 @@
 //! How much an upstream is given after it was away: after its breaker closed, a park ended, a cold start ended, or
-//! while it is paid back what it is owed.
+//! while its deficit is paid back.
 //!
 //! Two limits, because there are two stampedes. **In flight**: as TCP's slow start (Jacobson, 1988), a window begins
 //! small and grows by one with each answer, so that it doubles in the time that an answer takes, up to the slots of the
 //! workers that are ready. A limit by time alone would grow while nothing is answered. **A second**: calls start at
-//! most at [`MOST_RATE`] times the rate that is expected without any fault, so that what is held or owed is caught up
-//! with by a quarter more, not all at once. Windows alone do not see to that: short answers free them as fast as they
-//! fill.
+//! most at [`MOST_RATE`] times the rate that is expected without any fault, so that held requests and a
+//! deficit are caught up with by a quarter more, not all at once. Windows alone do not ensure that: short answers free
+//! them as fast as they fill.
 //!
 //! The ramp ends when nothing is left to limit: the window has passed the slots, or twice what is in flight where they
-//! are unknown. The rate is held as long as the caller says that something is being caught up with.
+//! are unknown. The rate is limited as long as `is_catching_up`.
 
 use provider::Time;
 
@@ -40,7 +40,7 @@ pub(crate) struct Demand {
     pub(crate) slots: Option<u32>,
     /// Calls a second that would come to it without any fault: its share of what arrives.
     pub(crate) per_second: f64,
-    /// Whether there is something to catch up with: requests are held for it, or it is owed.
+    /// Whether there is something to catch up with: requests are held for it, or it has a deficit.
     pub(crate) is_catching_up: bool,
 }
 
@@ -277,9 +277,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_owed_is_paid_back_by_a_quarter_more() {
-        let owed = Demand { ready: None, slots: None, ..demand(8.0) };
-        let (starts, _) = stampede(Ramp::default(), owed, 0.5, 3.0);
+    fn a_deficit_is_paid_back_by_a_quarter_more() {
+        let behind = Demand { ready: None, slots: None, ..demand(8.0) };
+        let (starts, _) = stampede(Ramp::default(), behind, 0.5, 3.0);
         assert!((595..=605).contains(&starts.len()), "1.25 of eight for a minute: {}", starts.len());
     }
 

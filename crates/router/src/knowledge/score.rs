@@ -4,7 +4,8 @@
 //! Lyapunov optimisation (Neely, Stochastic Network Optimization, 2010): minimise a cost while long-run constraints
 //! hold, by adding to it a virtual queue for each constraint. `Z` is the queue of missed first tokens and adapts; the
 //! deficit is the queue of the share. One formula with four sets of weights, because a rule for each case (cheapest
-//! unless late unless owed …) has an order of precedence that is wrong for some request, while a sum weighs them.
+//! unless late unless behind its share …) has an order of precedence that is wrong for some request, while a sum weighs
+//! them.
 //!
 //! Terms are in units of a mean request's cost, so that `Z = 8` means: a certain miss is worth the price of eight
 //! requests.
@@ -27,7 +28,7 @@ pub(crate) struct Weights {
     pub(crate) miss: MissWeight,
     /// Of the predicted time: to the first token of a stream, to the end of a whole answer; in units of the SLO.
     pub(crate) time: f64,
-    /// Of what a target is owed, in mean requests.
+    /// Of the deficit in mean requests.
     pub(crate) deficit: f64,
 }
 
@@ -49,7 +50,7 @@ pub(crate) struct Terms {
     pub(crate) miss: f64,
     /// The predicted time in units of the SLO; 0 if unknown.
     pub(crate) time: f64,
-    /// What the target is owed, in mean requests.
+    /// The target's deficit, in mean requests.
     pub(crate) deficit: f64,
     /// What is taken off its cost, in mean costs.
     pub(crate) bonus: f64,
@@ -164,16 +165,16 @@ mod tests {
         assert_eq!(chosen, [0, 0, 1], "latency takes the faster");
         let late = Terms { miss: 0.9, time: 3.0, ..cheap };
         assert_eq!(ALL.map(|weights| best(weights, [late, dear])), [1, 1, 1], "the SLO is worth the money");
-        let owed = Terms { deficit: 100.0, ..dear };
-        assert_eq!(best(Weights::BALANCED, [cheap, owed]), 1, "in the long run the share is held");
-        assert_eq!(best(Weights::COST, [cheap, owed]), 0, "no share under cost");
+        let behind = Terms { deficit: 100.0, ..dear };
+        assert_eq!(best(Weights::BALANCED, [cheap, behind]), 1, "in the long run the share is held");
+        assert_eq!(best(Weights::COST, [cheap, behind]), 0, "no share under cost");
     }
 
     #[test]
     fn within_a_share_the_dear_target_gets_the_small_requests() {
         let request = |size: f64| {
-            let owed = Terms { deficit: 40.0, ..costing(5.0 * size) };
-            best(Weights::BALANCED, [costing(size), owed])
+            let behind = Terms { deficit: 40.0, ..costing(5.0 * size) };
+            best(Weights::BALANCED, [costing(size), behind])
         };
         assert_eq!((request(0.2), request(3.0)), (1, 0));
     }
@@ -230,7 +231,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// A score is a number that never falls as a target gets dearer, later or less owed.
+        /// A score is a number that never falls as a target gets dearer or later, or as its deficit shrinks.
         #[test]
         fn scores_are_monotone(
             which in 0_usize..3, cost in 0.0_f64..1e6, miss in 0.0_f64..1.0, time in 0.0_f64..100.0,

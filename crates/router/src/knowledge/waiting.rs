@@ -5,9 +5,9 @@
 //! entries are used again: a call is added at the end, removed at its own place, and the oldest is the first. A heap
 //! would need its entries found again to remove them; a search tree allocates.
 //!
-//! A call that began later and was answered first overtakes the ones before it. A call that was overtaken says nothing
-//! about the upstream any more: it is long, or hangs alone. [`Waiting::oldest`] is therefore the oldest one that was
-//! not overtaken.
+//! A call that began later and was answered first overtakes the ones before it. A call that was overtaken is no
+//! evidence about the upstream any more: it is long, or hangs alone. [`Waiting::oldest`] is therefore the oldest one
+//! that was not overtaken.
 
 use provider::Time;
 
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_is_the_first_that_nobody_overtook() {
+    fn the_oldest_is_the_first_that_was_not_overtaken() {
         let mut waiting = Waiting::default();
         let [long, hangs, quick, late] = [1, 2, 3, 4].map(|second| waiting.begin(second, 0.5, at(second)));
         assert_eq!(waiting.oldest().map(|call| call.began), Some(at(1)));
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_of_another_list_ends_nobody() {
+    fn a_ticket_of_another_list_ends_no_call() {
         let (mut one, mut other) = (Waiting::default(), Waiting::default());
         let (spare, foreign) = (one.begin(1, 0.5, at(0)), other.begin(1, 0.5, at(0)));
         assert!(one.end(spare).is_some());

@@ -14,7 +14,8 @@ const ABOUT_LEAST: f64 = 0.005;
 impl Strategy for Latency {
     fn rank(&self, candidates: &mut [Candidate], scale: &Scale) {
         rank_by(Weights::LATENCY, candidates, scale, |_| 0.0, |_| 0.0);
-        // Of those that are about as fast, the one with the fewest calls: a prediction knows nothing of a queue that is not ours.
+        // Of those that are about as fast, the one with the fewest calls: a prediction does not include a queue that is
+        // not ours.
         let Some(best) = candidates.first().map(|candidate| candidate.time) else { return };
         let equals = candidates.iter().take_while(|candidate| candidate.time <= best * ABOUT + ABOUT_LEAST).count();
         candidates[..equals].sort_by_key(|candidate| candidate.in_flight);

@@ -38,8 +38,8 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
                 time,
                 score: 0.0,
                 score_in_time: 0.0,
-                score_unowed: 0.0,
-                if_late: IfLate { begins_soon: true, may_probe: false, is_nudged: false },
+                score_without_deficit: 0.0,
+                if_late: IfLate { begins_soon: true, may_probe: false, shows_demand: false },
             }
         };
         drawn.into_iter().enumerate().map(candidate).collect()
@@ -60,8 +60,8 @@ proptest! {
         }
     }
 
-    /// Of two that differ in nothing else, the faster one goes first under `latency`, the cheaper one under `cost`, the one
-    /// that is owed more under shares.
+    /// Of two that differ in nothing else, the faster one goes first under `latency`, the cheaper one under `cost`, the
+    /// one with the larger deficit under shares.
     #[test]
     fn each_strategy_prefers_what_it_is_named_for(candidates in candidates(), by in 0.01..10.0_f64) {
         let worse = Candidate { deficit: 0.0, expected_cost: Some(NanoUsd(1)), ..candidates[0] };

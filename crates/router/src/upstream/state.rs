@@ -7,16 +7,16 @@ use provider::{Capacity, Error, ErrorKind, Phase, Quota, Time};
 use rand::Rng;
 
 use super::{
-    Ask, Blocked, BreakerState, Snapshot, Status, UpstreamSpec,
+    Blocked, BreakerState, RequestNeeds, Snapshot, Status, UpstreamSpec,
     supply::{Claimed, Outlook, Supply},
 };
 use crate::{
-    doubt::Doubt,
     knowledge::{
-        breaker::{Breaker, Kind, State as Standing},
+        breaker::{self, Breaker, Kind},
         park::Park,
         ramp::Admission,
     },
+    unattributed::UnattributedFailures,
     workers::Workers,
 };
 
@@ -24,36 +24,37 @@ use crate::{
 const PROBE_PAUSE: Duration = Duration::from_millis(200);
 /// A quota that resets tomorrow is looked at again in a minute, at the price of one refusal.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
-/// How often refusals are news.
-const REFUSAL_NEWS_PAUSE: Duration = Duration::from_mins(1);
-/// What headers said of our allowance is forgotten after this long: windows are rarely longer, and reset meanwhile.
+/// A refusal by an upstream is logged at most this often.
+const REFUSAL_LOG_INTERVAL: Duration = Duration::from_mins(1);
+/// A rate-limit status from headers is forgotten after this time: windows are rarely longer, and have been reset by
+/// then.
 const QUOTA_MEMORY: Duration = Duration::from_mins(1);
 
 /// What is known of an upstream; survives a change of its configuration.
 #[derive(Debug)]
 pub(crate) struct State {
     breaker: Breaker,
-    /// Failures that may be the fault of the requests that met them.
-    doubt: Doubt,
-    /// The same of failures amid an answer, about which only complete answers decide.
-    doubt_amid: Doubt,
+    /// Failures before content that are not attributed to the upstream or the request yet.
+    unattributed: UnattributedFailures,
+    /// The same for failures after content had come: only a complete answer or another such failure decides about them.
+    unattributed_after_content: UnattributedFailures,
     park: Park,
-    /// Its headers said that our allowance is used up until then.
+    /// According to its headers, our allowance is used up until then.
     spent_until: Option<Time>,
     supply: Supply,
     in_flight: u32,
     last_success: Option<Time>,
     /// When a call failed last since one went well.
     failed_at: Option<Time>,
-    refusal_told_at: Option<Time>,
+    refusal_logged_at: Option<Time>,
     quota: Option<(Quota, Time)>,
     workers: Workers,
 }
 
-/// What tells whether a call shows anything about another one.
+/// Which request a call belongs to, and when it began: decides whether it is evidence about another call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Origin {
-    /// Tells the request from others, if that is known.
+    /// The request's fingerprint, if it is known.
     pub(crate) by: Option<u64>,
     /// When the call began.
     pub(crate) began: Time,
@@ -64,35 +65,35 @@ pub(crate) struct Origin {
 pub(crate) struct Call {
     /// Whether it is a half-open breaker's probe that has shown nothing yet.
     pub(crate) is_probe: bool,
-    /// Whether it finds out if the upstream still asks to be left alone.
-    finds_out: bool,
+    /// Whether it is the one call that is let in after a park, to see whether the upstream still refuses.
+    is_park_probe: bool,
     claimed: Claimed,
     answered: Option<Time>,
 }
 
-/// A failure that may be the fault of the request that met it.
+/// A failure that either the upstream or the request may have caused.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Doubtful {
+pub(crate) struct UnattributedFailure {
     pub(crate) origin: Origin,
     /// When it failed.
     pub(crate) at: Time,
     /// Whether content had come.
-    pub(crate) is_amid: bool,
+    pub(crate) has_content: bool,
 }
 
 impl State {
     pub(crate) fn new(spec: &UpstreamSpec) -> Self {
         Self {
             breaker: Breaker::default(),
-            doubt: Doubt::default(),
-            doubt_amid: Doubt::default(),
+            unattributed: UnattributedFailures::default(),
+            unattributed_after_content: UnattributedFailures::default(),
             park: Park::default(),
             spent_until: None,
             supply: Supply::new(spec.limits),
             in_flight: 0,
             last_success: None,
             failed_at: None,
-            refusal_told_at: None,
+            refusal_logged_at: None,
             quota: None,
             workers: Workers::default(),
         }
@@ -104,8 +105,14 @@ impl State {
     }
 
     /// What would become of a request now.
-    pub(crate) fn outlook(&self, spec: &UpstreamSpec, ask: &Ask, limit: Option<Duration>, now: Time) -> Outlook {
-        self.supply.outlook(spec, self.in_flight, ask, limit, now)
+    pub(crate) fn outlook(
+        &self,
+        spec: &UpstreamSpec,
+        needs: &RequestNeeds,
+        limit: Option<Duration>,
+        now: Time,
+    ) -> Outlook {
+        self.supply.outlook(spec, self.in_flight, needs, limit, now)
     }
 
     /// What a failure counts as in seconds, so that an upstream that fails fast does not look fast.
@@ -126,21 +133,27 @@ impl State {
     }
 
     /// What is known now. `stream` chooses between the times of streamed and whole answers.
-    pub(crate) fn snapshot(&self, spec: &UpstreamSpec, stream: bool, ask: &Ask, now: Time) -> Snapshot {
-        let outlook = self.outlook(spec, ask, None, now);
+    pub(crate) fn snapshot(&self, spec: &UpstreamSpec, stream: bool, needs: &RequestNeeds, now: Time) -> Snapshot {
+        let outlook = self.outlook(spec, needs, None, now);
         let known = |time: Duration| self.supply.has_answered().then_some(time);
         Snapshot {
             in_flight: self.in_flight,
             first_token: known(if stream { outlook.first_token } else { outlook.end }),
             stream_first_token: known(outlook.first_token),
             is_ready: outlook.is_cold.map(|is_cold| !is_cold),
-            blocked: self.blocked(spec, true, ask, now),
+            blocked: self.blocked(spec, true, needs, now),
         }
     }
 
-    /// Why no call can start now. `is_alone` says that nobody else could serve the request.
-    pub(crate) fn blocked(&self, spec: &UpstreamSpec, is_alone: bool, ask: &Ask, now: Time) -> Option<Blocked> {
-        self.closed(now).or_else(|| match self.supply.room(spec, self.in_flight, is_alone, ask, now) {
+    /// Why no call can start now. `is_alone`: no other target could serve the request.
+    pub(crate) fn blocked(
+        &self,
+        spec: &UpstreamSpec,
+        is_alone: bool,
+        needs: &RequestNeeds,
+        now: Time,
+    ) -> Option<Blocked> {
+        self.closed(now).or_else(|| match self.supply.room(spec, self.in_flight, is_alone, needs, now) {
             Admission::Now => None,
             // It has just come back, and is given more with every answer.
             Admission::At(at) => Some(Blocked::Broken(at)),
@@ -151,9 +164,9 @@ impl State {
     /// Why it takes no calls, however few it has.
     fn closed(&self, now: Time) -> Option<Blocked> {
         let broken = match self.breaker.state(now) {
-            Standing::Open(until) => Some(until),
-            Standing::Closed | Standing::HalfOpen if self.breaker.admits(now) => None,
-            Standing::Closed | Standing::HalfOpen => Some(now + PROBE_PAUSE),
+            breaker::State::Open(until) => Some(until),
+            breaker::State::Closed | breaker::State::HalfOpen if self.breaker.admits(now) => None,
+            breaker::State::Closed | breaker::State::HalfOpen => Some(now + PROBE_PAUSE),
         };
         let spent = self.spent_until.filter(|until| *until > now);
         match (broken, self.park.until(now).max(spent)) {
@@ -172,13 +185,13 @@ impl State {
     /// Where its breaker stands.
     pub(crate) fn breaker(&self, now: Time) -> BreakerState {
         match self.breaker.state(now) {
-            Standing::Closed => BreakerState::Closed,
-            Standing::HalfOpen => BreakerState::HalfOpen,
-            Standing::Open(_) => BreakerState::Open,
+            breaker::State::Closed => BreakerState::Closed,
+            breaker::State::HalfOpen => BreakerState::HalfOpen,
+            breaker::State::Open(_) => BreakerState::Open,
         }
     }
 
-    /// What operators want to know.
+    /// Its state, for metrics and the console.
     pub(crate) fn status(&mut self, spec: &UpstreamSpec, now: Time) -> Status {
         self.count_workers(spec, now);
         Status {
@@ -208,7 +221,7 @@ impl State {
         self.workers.is_due(spec.capacity_poll, now)
     }
 
-    /// Records what it said of its workers.
+    /// Records the workers that it reported.
     pub(crate) fn record_capacity(&mut self, spec: &UpstreamSpec, capacity: Capacity, now: Time) {
         self.count_workers(spec, now);
         if self.supply.was_unknown(spec, now) {
@@ -219,14 +232,14 @@ impl State {
     }
 
     /// A call begins that is not blocked.
-    pub(crate) fn begin(&mut self, spec: &UpstreamSpec, ask: &Ask, now: Time) -> Call {
+    pub(crate) fn begin(&mut self, spec: &UpstreamSpec, needs: &RequestNeeds, now: Time) -> Call {
         self.count_workers(spec, now);
-        let claimed = self.supply.begin(spec, self.in_flight, ask, now);
+        let claimed = self.supply.begin(spec, self.in_flight, needs, now);
         self.in_flight += 1;
-        Call { is_probe: self.breaker.begin(), finds_out: self.park.begin(), claimed, answered: None }
+        Call { is_probe: self.breaker.begin(), is_park_probe: self.park.begin(), claimed, answered: None }
     }
 
-    /// The first token came. That is all that a probe is to find out: the rest of a long answer would keep others waiting.
+    /// The first token came. It ends a probe: to wait for the rest of a long answer would keep other requests waiting.
     pub(crate) fn first_token(
         &mut self,
         spec: &UpstreamSpec,
@@ -235,11 +248,11 @@ impl State {
         now: Time,
     ) {
         (self.last_success, self.failed_at) = (Some(now), None);
-        self.doubt.went_well(origin.by, origin.began);
+        self.unattributed.succeeded(origin.by, origin.began);
         self.count_workers(spec, now);
         self.workers.answered(now);
         self.park.taken(now);
-        call.finds_out = false;
+        call.is_park_probe = false;
         call.answered = Some(now);
         self.supply.answered(spec, self.in_flight, &mut call.claimed, (quota, stream), now);
         if self.breaker.answered(std::mem::take(&mut call.is_probe), now) {
@@ -248,7 +261,7 @@ impl State {
         self.record_quota(quota, now);
     }
 
-    /// It said what is left of our allowance. Where a call failed, its error says for how long to stay away.
+    /// Records the rate-limit status of an answer. After a failed call, the pause is taken from the error instead.
     fn record_quota(&mut self, quota: Quota, now: Time) {
         if quota == Quota::default() {
             return;
@@ -275,17 +288,17 @@ impl State {
     ) {
         self.breaker.completed();
         self.last_success = Some(now);
-        self.doubt.went_well(origin.by, origin.began);
-        self.doubt_amid.went_well(origin.by, origin.began);
+        self.unattributed.succeeded(origin.by, origin.began);
+        self.unattributed_after_content.succeeded(origin.by, origin.began);
         let took = call.answered.map_or(Duration::ZERO, |at| now - at);
         self.supply.completed(tokens, took, stream, now);
         self.end(spec, now);
     }
 
-    /// A call ended without saying anything about the upstream's health.
+    /// A call ended in a way that is no evidence about the upstream's health.
     pub(crate) fn released(&mut self, spec: &UpstreamSpec, call: &mut Call, now: Time) {
         self.breaker.released(call.is_probe);
-        self.park.released(call.finds_out);
+        self.park.released(call.is_park_probe);
         self.supply.ended(&mut call.claimed, false, now);
         self.end(spec, now);
     }
@@ -307,9 +320,9 @@ impl State {
         };
         let asked = error.retry_after.filter(|_| !error.kind.is_refusal() && error.kind != ErrorKind::NoMemory);
         if is_refused || asked.is_some() {
-            self.park.refused(call.finds_out, asked, bucket, began, now);
+            self.park.refused(call.is_park_probe, asked, bucket, began, now);
         } else {
-            self.park.released(call.finds_out);
+            self.park.released(call.is_park_probe);
         }
         let counts = error.kind.counts_against_health();
         self.supply.ended(&mut call.claimed, counts, now);
@@ -327,57 +340,59 @@ impl State {
             _ if call.answered.is_some() => Kind::BrokeOff,
             _ => Kind::Failed,
         };
-        for nth in 0..self.doubt.failed(by, began) {
-            // What was in doubt before is evidence of its own.
+        for nth in 0..self.unattributed.failed(by, began) {
+            // The first is this failure; the second is an earlier one that is attributed only now, which counts as a
+            // separate event.
             let began = if nth == 0 { began } else { now };
             self.breaker.failed(kind, call.is_probe, began, now, rng);
         }
         self.end(spec, now);
     }
 
-    /// A call of the request `by` failed in a way that may be its own fault. What that means shows when the request is over.
-    pub(crate) fn noted(&mut self, spec: &UpstreamSpec, call: &mut Call, by: Option<u64>, now: Time) {
-        self.doubt.note(by, now);
-        self.park.released(call.finds_out);
+    /// A call of the request `by` failed in a way that the request may have caused. It is attributed once the request
+    /// is over.
+    pub(crate) fn failed_unattributed(&mut self, spec: &UpstreamSpec, call: &mut Call, by: Option<u64>, now: Time) {
+        self.unattributed.record_pending(by, now);
+        self.park.released(call.is_park_probe);
         self.supply.ended(&mut call.claimed, false, now);
         self.end(spec, now);
     }
 
-    /// Whether there is a doubtful failure about which the next success decides.
-    pub(crate) fn is_in_doubt(&self) -> bool {
-        self.doubt.is_open()
+    /// Whether there is an unattributed failure that a success could clear.
+    pub(crate) fn has_unattributed_failure(&self) -> bool {
+        self.unattributed.has_undecided()
     }
 
-    /// A request is over, and this upstream failed a call of it in a way that may have been the request's own fault.
-    pub(crate) fn suspected(&mut self, failure: &Doubtful, now: Time, rng: &mut dyn Rng) {
-        let Doubtful { origin: Origin { by, began }, at, is_amid } = *failure;
-        let doubt = if is_amid { &mut self.doubt_amid } else { &mut self.doubt };
-        if doubt.has_served_another(by, at) {
+    /// A request is over, and this upstream failed a call of it in a way that the request may have caused.
+    pub(crate) fn record_unattributed(&mut self, failure: &UnattributedFailure, now: Time, rng: &mut dyn Rng) {
+        let UnattributedFailure { origin: Origin { by, began }, at, has_content } = *failure;
+        let failures = if has_content { &mut self.unattributed_after_content } else { &mut self.unattributed };
+        if failures.has_served_other_request_since(by, at) {
             return;
         }
-        for nth in 0..doubt.suspect(by, began, now) {
+        for nth in 0..failures.record(by, began, now) {
             let began = if nth == 0 { began } else { now };
-            let kind = if is_amid { Kind::BrokeOff } else { Kind::Failed };
+            let kind = if has_content { Kind::BrokeOff } else { Kind::Failed };
             self.breaker.failed(kind, false, began, now, rng);
         }
     }
 
-    /// Whether a refusal of a single request is worth a word: the first is, and one a minute.
-    pub(crate) fn is_refusal_news(&mut self, now: Time) -> bool {
-        let is_news = self.refusal_told_at.is_none_or(|at| now - at >= REFUSAL_NEWS_PAUSE);
-        if is_news {
-            self.refusal_told_at = Some(now);
+    /// Whether to log this refusal of a single request: the first one is logged, and then at most one a minute.
+    pub(crate) fn should_log_refusal(&mut self, now: Time) -> bool {
+        let is_due = self.refusal_logged_at.is_none_or(|at| now - at >= REFUSAL_LOG_INTERVAL);
+        if is_due {
+            self.refusal_logged_at = Some(now);
         }
-        is_news
+        is_due
     }
 
-    /// Whether anybody got anything from it since `since`.
+    /// Whether any request got content from it at or after `since`.
     pub(crate) fn succeeded_since(&self, since: Time) -> bool {
         self.last_success.is_some_and(|at| at >= since)
     }
 
-    /// Whether a request other than `by`, called at or after `since`, went well.
-    pub(crate) fn has_served_another(&self, by: Option<u64>, since: Time) -> bool {
-        self.doubt.has_served_another(by, since)
+    /// Whether a request other than `by`, called at or after `since`, succeeded.
+    pub(crate) fn has_served_other_request_since(&self, by: Option<u64>, since: Time) -> bool {
+        self.unattributed.has_served_other_request_since(by, since)
     }
 }

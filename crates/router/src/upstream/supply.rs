@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use provider::{Capacity, Quota, Time};
 
-use super::{Ask, UpstreamSpec, nudge::Nudge};
+use super::{RequestNeeds, UpstreamSpec, scaler_demand::ScalerDemand};
 use crate::knowledge::{
     bucket::Fit,
     capacity::Workers,
@@ -17,16 +17,16 @@ use crate::knowledge::{
     ramp::{Admission, Demand, Ramp},
 };
 
-/// A target without a ready worker is left alone for so long and so many requests between two calls that wake it: one user in so
-/// many waits for that.
+/// A target without a ready worker gets a call, which starts one, only after this time and this many requests since the
+/// last such call: one client in so many waits for a cold start.
 const PROBE_EVERY: Duration = Duration::from_secs(2);
 const PROBE_AFTER: u32 = 10;
 /// The same, since its last call, for a target with a ready worker that is thought to be late: under load a call a second finds
 /// out, and where few requests come at most every other one.
 const PROBE_WARM: [(Duration, u32); 2] = [(Duration::from_secs(1), 20), (Duration::from_secs(10), 1)];
 
-/// Nobody is made to wait longer than this for a slot, to show a scaler anything.
-const NUDGE_MOST_WAIT_S: f64 = 4.0;
+/// No request is sent where it would wait longer than this for a slot, to show demand to a scaler.
+const MAX_WAIT_TO_SHOW_DEMAND_S: f64 = 4.0;
 /// A request that has missed the SLO leaves this part of the room for those that have not: three tenths.
 const LEFT_FOR_FRESH: (u32, u32) = (3, 10);
 /// What a first token may take where no SLO is configured, as far as cold starts are concerned.
@@ -40,7 +40,7 @@ pub(crate) struct Supply {
     first_token: FirstToken,
     decode: Decode,
     ramp: Ramp,
-    nudge: Nudge,
+    scaler_demand: ScalerDemand,
     limits: Limits,
     allowance: Allowance,
     began_at: Option<Time>,
@@ -73,9 +73,9 @@ pub(crate) struct Outlook {
     pub(crate) end: Duration,
     /// Whether no worker is ready.
     pub(crate) is_cold: Option<bool>,
-    /// Whether its scaler is shown the demand at this moment.
-    pub(crate) is_nudged: bool,
-    /// Whether a call of ours may find out how it is, which nobody is doing.
+    /// Whether calls go there at this moment so that its scaler sees the demand.
+    pub(crate) shows_demand: bool,
+    /// Whether a call may probe it: its last one is long ago, and no other call waits there.
     pub(crate) may_probe: bool,
 }
 
@@ -87,7 +87,7 @@ impl Supply {
             first_token: FirstToken::default(),
             decode: Decode::default(),
             ramp: Ramp::default(),
-            nudge: Nudge::default(),
+            scaler_demand: ScalerDemand::default(),
             limits,
             allowance: Allowance::new(limits, Time::ZERO),
             began_at: None,
@@ -111,7 +111,7 @@ impl Supply {
         self.capacity.ready(now)
     }
 
-    /// Jobs that wait for a worker, as it said last; `None` if unknown.
+    /// Jobs that wait for a worker, by its last report; `None` if unknown.
     pub(crate) fn queued(&self, now: Time) -> Option<u32> {
         self.capacity.report(now).and_then(|(capacity, _)| capacity.queued)
     }
@@ -126,8 +126,16 @@ impl Supply {
         self.has_answered
     }
 
-    /// Whether one more call has room. A cold upstream that nobody else can stand in for is given what its queue takes.
-    pub(crate) fn room(&self, spec: &UpstreamSpec, in_flight: u32, is_alone: bool, ask: &Ask, now: Time) -> Admission {
+    /// Whether one more call has room. A cold upstream that is the only one for a request is given what its queue
+    /// takes.
+    pub(crate) fn room(
+        &self,
+        spec: &UpstreamSpec,
+        in_flight: u32,
+        is_alone: bool,
+        needs: &RequestNeeds,
+        now: Time,
+    ) -> Admission {
         let load = self.load(spec, in_flight, now);
         if in_flight >= spec.max_in_flight {
             return Admission::Full;
@@ -135,8 +143,8 @@ impl Supply {
         if is_alone && load.ready == Some(0) {
             return Admission::Now;
         }
-        let mut demand = Self::demand(load, ask.per_second);
-        if ask.is_stale {
+        let mut demand = Self::demand(load, needs.per_second);
+        if needs.is_stale {
             let most = self.ramp.most_in_flight(demand).unwrap_or(0);
             let (part, whole) = LEFT_FOR_FRESH;
             demand.in_flight += most.saturating_mul(part).div_ceil(whole);
@@ -145,8 +153,8 @@ impl Supply {
     }
 
     /// When a call has room in the limits.
-    pub(crate) fn fits(&self, ask: &Ask, claim: Claim, now: Time) -> Fit {
-        self.allowance.fits(ask.limited_tokens, claim, now)
+    pub(crate) fn fits(&self, needs: &RequestNeeds, claim: Claim, now: Time) -> Fit {
+        self.allowance.fits(needs.limited_tokens, claim, now)
     }
 
     /// What would become of a request.
@@ -154,13 +162,13 @@ impl Supply {
         &self,
         spec: &UpstreamSpec,
         in_flight: u32,
-        ask: &Ask,
+        needs: &RequestNeeds,
         limit: Option<Duration>,
         now: Time,
     ) -> Outlook {
         let load = self.load(spec, in_flight, now);
         let is_cold = load.ready.map(|ready| ready == 0);
-        let mut prediction = self.first_token.predict(ask.prompt_tokens, load, now);
+        let mut prediction = self.first_token.predict(needs.prompt_tokens, load, now);
         let mut miss = limit.map_or(0.0, |limit| prediction.late(limit));
         if is_cold == Some(true) {
             miss = miss.max(self.starts.late(limit.unwrap_or(USUAL_LIMIT), now));
@@ -178,15 +186,17 @@ impl Supply {
             miss,
             first_token,
             base_s: self.first_token.alone_s(0),
-            alone_s: self.first_token.alone_s(ask.prompt_tokens),
-            end: self.decode.owed(first_token, ask.completion_tokens),
+            alone_s: self.first_token.alone_s(needs.prompt_tokens),
+            end: self.decode.answer_time(first_token, needs.completion_tokens),
             is_cold,
-            is_nudged: self.nudge.is_on(now) && prediction.wait_s < NUDGE_MOST_WAIT_S && !prediction.is_silent,
+            shows_demand: self.scaler_demand.is_on(now)
+                && prediction.wait_s < MAX_WAIT_TO_SHOW_DEMAND_S
+                && !prediction.is_silent,
             may_probe: is_untried && self.first_token.is_idle(),
         }
     }
 
-    /// A request could have gone here. `is_late` says whether it was thought to be late.
+    /// A request could have gone here. `is_late`: it was predicted to be late.
     pub(crate) fn passed(
         &mut self,
         spec: &UpstreamSpec,
@@ -197,28 +207,28 @@ impl Supply {
         self.passed = if is_chosen { 0 } else { self.passed.saturating_add(1) };
         self.passed_since_late = if is_chosen && is_late { 0 } else { self.passed_since_late.saturating_add(1) };
         let workers = self.capacity.ready(now).zip(self.capacity.on_their_way(now));
-        // Workers that have as much as they can do show it themselves.
+        // Where the workers are more than half full, the scaler sees the demand already.
         let is_seen = |ready: u32| {
             spec.worker_slots.is_some_and(|slots| u64::from(in_flight) * 2 > u64::from(ready) * u64::from(slots))
         };
         let workers = workers.filter(|(ready, _)| !is_seen(*ready));
-        self.nudge.passed(is_late, workers.map(|(ready, (coming, _))| (ready, coming)), now);
+        self.scaler_demand.passed(is_late, workers.map(|(ready, (coming, _))| (ready, coming)), now);
     }
 
     /// A call begins. `in_flight` is without it.
-    pub(crate) fn begin(&mut self, spec: &UpstreamSpec, in_flight: u32, ask: &Ask, now: Time) -> Claimed {
+    pub(crate) fn begin(&mut self, spec: &UpstreamSpec, in_flight: u32, needs: &RequestNeeds, now: Time) -> Claimed {
         if self.limits != spec.limits {
             self.limits = spec.limits;
             self.allowance = Allowance::new(spec.limits, now);
         }
         let load = self.load(spec, in_flight, now);
         self.began_at = Some(now);
-        self.ramp.started(Self::demand(load, ask.per_second), now);
+        self.ramp.started(Self::demand(load, needs.per_second), now);
         if load.ready == Some(0) {
             self.starts.called(now);
         }
-        let pending = Some(self.first_token.begin(ask.prompt_tokens, load, now));
-        Claimed { pending, debit: Some(self.allowance.debit(ask.limited_tokens, now)) }
+        let pending = Some(self.first_token.begin(needs.prompt_tokens, load, now));
+        Claimed { pending, debit: Some(self.allowance.debit(needs.limited_tokens, now)) }
     }
 
     /// The first token of a call came, or the whole answer.
@@ -255,33 +265,33 @@ impl Supply {
         }
     }
 
-    /// A call ended without an answer. `speaks` says whether that is a failure of the upstream.
-    pub(crate) fn ended(&mut self, claimed: &mut Claimed, speaks: bool, now: Time) {
+    /// A call ended without an answer. `is_failure`: it counts as a failure of the upstream.
+    pub(crate) fn ended(&mut self, claimed: &mut Claimed, is_failure: bool, now: Time) {
         if let Some(pending) = claimed.pending.take() {
             self.first_token.gave_up(pending, now);
         } else {
             self.first_token.completed(now);
         }
-        if speaks {
+        if is_failure {
             self.ramp.failed();
         }
         if let Some(debit) = claimed.debit.take() {
-            // Whether it counted it, its next answer says.
+            // Its next answer shows whether the provider counted the call.
             self.allowance.failed(debit, now);
         }
     }
 
-    /// A call was refused because the allowance is used up. Returns for how long, as far as the buckets tell.
+    /// A call was refused because the allowance is used up. Returns for how long, as far as the mirrored buckets show.
     pub(crate) fn refused(&mut self, claimed: &mut Claimed, quota: Quota, now: Time) -> Option<Duration> {
         self.allowance.refused(claimed.debit.take()?, Said::from(quota), now)
     }
 
-    /// Whether it did not say how its workers are when it was asked last, or never did.
+    /// Whether the last poll of its workers got no report, or there never was one.
     pub(crate) fn was_unknown(&self, spec: &UpstreamSpec, now: Time) -> bool {
         self.capacity.report(now).is_none_or(|(_, age)| age > spec.capacity_poll.mul_f64(1.5))
     }
 
-    /// It said how its workers are.
+    /// Records the workers that it reported.
     pub(crate) fn record_capacity(&mut self, spec: &UpstreamSpec, in_flight: u32, capacity: Capacity, now: Time) {
         let was_cold = self.capacity.is_cold(now);
         let start = self.starts.remaining(0.5, now);

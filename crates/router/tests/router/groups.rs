@@ -45,7 +45,7 @@ proptest! {
     }
 }
 
-/// Five requests go to `a` while `b` is away; whoever is behind then is so in the next table as well.
+/// Five requests go to `a` while `b` is away; the target that is behind then is still behind in the next table.
 #[test]
 fn deficits_go_on_by_the_targets_names() {
     let mut hand = Hand::pair(StrategyName::Balanced);

@@ -131,7 +131,7 @@ impl Hand {
         self.engine.status(upstream, self.now).breaker
     }
 
-    /// `a` says that so many workers run.
+    /// `a` reports so many running workers.
     pub(crate) fn has_running(&mut self, running: u32) {
         let upstream = self.table.upstreams().next().expect("an upstream");
         let capacity = provider::Capacity { running: Some(running), ..provider::Capacity::default() };

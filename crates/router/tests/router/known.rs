@@ -1,4 +1,4 @@
-//! What was measured to go wrong once.
+//! Failures that were once measured, as regression tests.
 
 use std::time::Duration;
 
@@ -223,7 +223,8 @@ fn refuses_together(hand: &mut Hand, calls: usize, retry_after: Option<Duration>
     }
 }
 
-/// A burst that is refused teaches at most that the upstream serves what it served before: ten seconds later it has its share.
+/// A limit learned from a refused burst is never below what the upstream served before: ten seconds later it has its
+/// share.
 #[test]
 fn a_burst_of_refusals_does_not_throttle_an_upstream_below_what_it_served() {
     for strategy in [StrategyName::Weighted, StrategyName::Balanced] {
@@ -264,8 +265,8 @@ fn a_target_that_was_late_in_a_burst_is_soon_tried_again() {
     assert!(asked[4..].iter().all(|calls| *calls >= 13), "of 20 a second {asked:?}");
 }
 
-/// Where a request comes every two seconds, one that goes elsewhere may cost a worker that was ready: small debts are no reason.
-/// In the long run the share is held nevertheless.
+/// Where a request comes every two seconds, one that goes elsewhere may cost a worker that was ready: a small deficit
+/// is no reason. In the long run the share is held nevertheless.
 #[test]
 fn at_little_traffic_a_worker_that_is_ready_is_kept_so_within_the_share() {
     let mut hand = pair(StrategyName::Balanced);

@@ -1,4 +1,4 @@
-//! More work than a slow upstream can do, while nobody else takes any.
+//! More work than a slow upstream can do, while no other one takes any.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ struct Slow {
     hand: Hand,
     /// What it takes for every call.
     base: Duration,
-    /// Whether it says how many workers it has.
+    /// Whether it reports how many workers it has.
     reports_workers: bool,
     is_read_at: Time,
     requests: Vec<(Time, Next, RequestState)>,
@@ -109,7 +109,7 @@ fn short_prompts_are_not_held_back_for_long_ones() {
     assert!(4 * of(SHORT) >= 5 * of(LONG), "{} short ones and {} long ones", of(SHORT), of(LONG));
 }
 
-/// What was piled up goes only where it makes nobody late who could be in time.
+/// A backlog goes only where it makes no request late that could be in time.
 #[test]
 fn late_requests_do_not_make_others_late() {
     let mut slow = Slow::new(300 * MS, false);

@@ -138,7 +138,7 @@ fn replay(inputs: &Inputs, seeds: u64) -> anyhow::Result<Results> {
         trace: &inputs.trace,
         providers: &inputs.providers,
         scenarios: &inputs.scenarios,
-        entrants: &inputs.entrants,
+        policies: &inputs.policies,
         seeds,
         bound: true,
         rules: Rules::default(),

@@ -153,7 +153,7 @@ impl<'a> ExcludedView<'a> {
             Excluded::Blocked(Blocked::Parked(until)) => ("it asked to be left alone", Some(until)),
             Excluded::Blocked(Blocked::Spent(until)) => ("its limits for this minute are used up", Some(until)),
             Excluded::Blocked(Blocked::Full) => ("it has as many calls as it may", None),
-            Excluded::Barred | Excluded::Asked => ("it was asked already", None),
+            Excluded::RuledOut | Excluded::Asked => ("it was asked already", None),
         };
         Self {
             upstream: upstream.spec.id.as_str(),

@@ -62,11 +62,11 @@ impl Clairvoyant {
     }
 
     fn pick(&self, ask: &Ask, look: &mut Look<'_>) -> Choice {
-        let waited = look.now - look.truth.arrived(ask.request);
-        let size = as_f64(look.truth.tokens(ask.request));
-        let first_token = look.truth.first_token_in(self.workers, ask.request);
-        let has_room = look.truth.has_room(self.limited, ask.request);
-        let fullness = look.truth.fullness(self.limited);
+        let waited = look.now - look.oracle.arrived(ask.request);
+        let size = as_f64(look.oracle.tokens(ask.request));
+        let first_token = look.oracle.first_token_in(self.workers, ask.request);
+        let has_room = look.oracle.has_room(self.limited, ask.request);
+        let fullness = look.oracle.fullness(self.limited);
         if first_token.saturating_add(waited) <= from_seconds(seconds(self.slo) * MARGIN) {
             let is_owed = self.beyond < 0.0 && size <= self.small * 1.6;
             let takes = has_room && is_owed && fullness > 0.3;

@@ -3,8 +3,8 @@
 use crate::{
     policy::{Actions, AttemptId, Event, Failure, Policy, RequestId, Setup},
     time::{Nanos, SECOND},
-    wake::Woken,
-    world::Truth,
+    wake::WakeReason,
+    world::Oracle,
 };
 
 /// The time that an attempt has for its first token.
@@ -53,7 +53,7 @@ pub(super) struct Look<'a> {
     /// Attempts under way, for each upstream.
     pub(super) in_flight: &'a [u32],
     /// For the clairvoyant alone.
-    pub(super) truth: Truth<'a>,
+    pub(super) oracle: Oracle<'a>,
 }
 
 /// Where a request goes.
@@ -121,11 +121,11 @@ impl<R: Rule> Plain<R> {
         let Request { arrived, ask } = self.requests[request.index()];
         self.requests[request.index()].ask.asked += 1;
         let now = actions.now();
-        let mut look = Look { now, in_flight: &self.in_flight, truth: actions.truth() };
+        let mut look = Look { now, in_flight: &self.in_flight, oracle: actions.oracle() };
         match self.rule.choose(&ask, &mut look) {
             Choice::Upstream(upstream) => self.send(request, upstream, actions),
             Choice::Wait(time) if now + time <= arrived + DEADLINE => {
-                actions.wake_at(now + time, Woken::Again(request).token());
+                actions.wake_at(now + time, WakeReason::Again(request).token());
             }
             Choice::Wait(_) | Choice::Nowhere => actions.give_up(request),
         }
@@ -139,7 +139,7 @@ impl<R: Rule> Plain<R> {
         (ask.tries, ask.last) = (ask.tries + 1, upstream);
         self.in_flight[upstream] += 1;
         self.rule.sent(upstream, self.in_flight[upstream]);
-        actions.wake_at(now + FIRST_TOKEN, Woken::FirstToken(attempt).token());
+        actions.wake_at(now + FIRST_TOKEN, WakeReason::FirstToken(attempt).token());
     }
 
     fn failed(&mut self, attempt: AttemptId, how: Failed, committed: bool, actions: &mut Actions<'_>) {
@@ -186,13 +186,13 @@ impl<R: Rule> Policy for Plain<R> {
                 self.in_flight[upstream] -= 1;
                 self.rule.ended(upstream, now);
             }
-            Event::Wake { token } => match Woken::from(token) {
-                Woken::Again(request) => self.route(request, actions),
-                Woken::FirstToken(attempt) if self.attempts[attempt.index()].waits => {
+            Event::Wake { token } => match WakeReason::from(token) {
+                WakeReason::Again(request) => self.route(request, actions),
+                WakeReason::FirstToken(attempt) if self.attempts[attempt.index()].waits => {
                     actions.cancel(attempt);
                     self.failed(attempt, Failed::Late, false, actions);
                 }
-                Woken::FirstToken(_) => {}
+                WakeReason::FirstToken(_) => {}
             },
             Event::Capacity { .. } => {}
         }

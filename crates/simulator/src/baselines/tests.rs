@@ -34,9 +34,9 @@ fn case_at(providers: &Providers, scenario: &str, count: u32, every: Nanos) -> C
 }
 
 fn metrics_of(name: &str, case: &Case) -> Metrics {
-    let entrants = baselines(&case.providers);
-    let entrant = entrants.iter().find(|entrant| entrant.name() == name).unwrap();
-    run(case, entrant.make(&Setup::new(case, 1)).as_mut(), 1, Rules::default())
+    let policies = baselines(&case.providers);
+    let factory = policies.iter().find(|factory| factory.name() == name).unwrap();
+    run(case, factory.make(&Setup::new(case, 1)).as_mut(), 1, Rules::default())
 }
 
 const TENTH: Nanos = SECOND / 10;
@@ -69,8 +69,8 @@ fn a_failed_call_goes_to_the_next_upstream() {
 fn a_silent_upstream_is_left_after_twenty_seconds() {
     let fault = "window_at = 0.0\nfaults = [{ kind = \"runpod\", fault = \"throttle\", for_s = 1000 }]";
     let case = case(fault, 20, 30 * SECOND);
-    let entrants = baselines(&case.providers);
-    let peak_ewma = entrants.iter().find(|entrant| entrant.name() == PEAK_EWMA).unwrap();
+    let policies = baselines(&case.providers);
+    let peak_ewma = policies.iter().find(|factory| factory.name() == PEAK_EWMA).unwrap();
     let finished = replay(&case, peak_ewma.make(&Setup::new(&case, 1)).as_mut(), 1, Rules::default());
     let first = &finished.records[0];
     assert_eq!(first.end, Some(End::Served { upstream: 1 }));
@@ -101,13 +101,13 @@ fn the_clairvoyant_avoids_what_would_be_late() {
 #[test]
 fn the_same_seed_gives_the_same_run_and_another_seed_another() {
     let case = case("faults = [{ kind = \"runpod\", fault = \"outage\" }]", 2000, TENTH);
-    for entrant in baselines(&case.providers) {
+    for factory in baselines(&case.providers) {
         let metrics = |seed| {
-            let mut policy = entrant.make(&Setup::new(&case, seed));
+            let mut policy = factory.make(&Setup::new(&case, seed));
             run(&case, policy.as_mut(), seed, Rules::default())
         };
-        assert_eq!(metrics(1), metrics(1), "{}", entrant.name());
-        assert_ne!(metrics(1), metrics(2), "{}", entrant.name());
+        assert_eq!(metrics(1), metrics(1), "{}", factory.name());
+        assert_ne!(metrics(1), metrics(2), "{}", factory.name());
     }
 }
 

@@ -73,7 +73,7 @@ fn a_slow_endpoint_reads_less() {
 }
 
 #[test]
-fn an_upstream_that_is_down_serves_nobody() {
+fn an_upstream_that_is_down_serves_no_request() {
     let fault = "window_at = 0.0\nfaults = [{ kind = \"cerebras\", fault = \"outage\", for_s = 600 }]";
     let limit = limit_of(fault, &trace(2, 500, 100), str::to_owned);
     assert_close(limit.slo_percent, 100.0);

@@ -16,7 +16,7 @@ pub(super) struct Call<'a> {
     /// From the start.
     pub(super) end: f64,
     pub(super) prompt_tokens: f64,
-    /// Tokens of the answer; `None` if it is not complete, or nobody counted it.
+    /// Tokens of the answer; `None` if it is not complete, or was not counted.
     pub(super) completion_tokens: Option<f64>,
     /// Calls that waited for their first token when it began, itself aside.
     pub(super) waiting: usize,
@@ -62,7 +62,7 @@ impl<'a> Calls<'a> {
                 spans.push(Span::of(record, attempt));
                 match Call::new(record, attempt, seen) {
                     Some(call) => begun.push(call),
-                    None => lost_cold += usize::from(seen.is_some_and(Candidate::wakes) && record.stream),
+                    None => lost_cold += usize::from(seen.is_some_and(Candidate::starts_worker) && record.stream),
                 }
             }
         }
@@ -76,15 +76,16 @@ impl<'a> Calls<'a> {
         Self { upstream, latest, begun, lost_cold, load }
     }
 
-    /// How many calls each worker had, at the moments at which others waited in the queue. What is told of the queue is a
-    /// few seconds old but where it has just changed; calls that were on their way, which takes `there` and `back`, had no slot.
+    /// How many calls each worker had, at the moments at which others waited in the queue. The length of the queue is a
+    /// few seconds old except where it has just changed; calls that were on their way, which takes `there` and `back`,
+    /// had no slot.
     pub(super) fn when_full(&self, there: f64, back: f64) -> Vec<f64> {
         let looks = self.begun.iter().filter_map(|call| Some((call.start, call.seen?)));
         let mut last = None;
         let mut full = Vec::new();
         for (at, seen) in looks {
-            let is_news = last.replace(seen.queued).is_some_and(|last| last != seen.queued);
-            let (Some(queued @ 1..), Some(ready @ 1..), true) = (seen.queued, seen.ready_workers, is_news) else {
+            let has_changed = last.replace(seen.queued).is_some_and(|last| last != seen.queued);
+            let (Some(queued @ 1..), Some(ready @ 1..), true) = (seen.queued, seen.ready_workers, has_changed) else {
                 continue;
             };
             let on_their_way = self.load.travelling(at, there, back);
@@ -95,13 +96,13 @@ impl<'a> Calls<'a> {
 }
 
 impl Candidate {
-    /// Whether no worker was ready and nobody waited for one, so that a call wakes the upstream.
-    pub(super) fn wakes(&self) -> bool {
+    /// Whether no worker was ready and no call waited for one, so that this call starts one.
+    pub(super) fn starts_worker(&self) -> bool {
         self.ready_workers == Some(0) && self.in_flight == 0
     }
 }
 
-/// What was known of the upstream when `attempt` was sent: the decision is the one behind the first call.
+/// The upstream's state when `attempt` was sent: the decision is the one behind the first call.
 fn seen<'a>(record: &'a Record, attempt: &Attempt) -> Option<&'a Candidate> {
     if attempt.role != "primary" {
         return None;
@@ -110,7 +111,7 @@ fn seen<'a>(record: &'a Record, attempt: &Attempt) -> Option<&'a Candidate> {
 }
 
 impl<'a> Call<'a> {
-    /// A call of a stream; of a whole answer nobody knows when it began.
+    /// A call of a stream; for a whole answer it is unknown when it began.
     fn new(record: &Record, attempt: &Attempt, seen: Option<&'a Candidate>) -> Option<Self> {
         let first_token = attempt.first_token_ms.filter(|_| record.stream)? / 1e3;
         let counted = |count: Option<u64>| count.filter(|_| attempt.is_counted()).map(as_f64);

@@ -193,7 +193,7 @@ fn what_an_upstream_is_like_comes_back_from_its_log() {
             close("the 90th percentile", predicted_p90, seen_p90);
         }
     }
-    // What was not seen keeps its value, and is said.
+    // A parameter that was not seen keeps its value, and is reported so.
     let shipped = Providers::shipped().expect("providers");
     let Model::RunPod(default) = &shipped.upstreams[0].model else { panic!("it is RunPod") };
     assert_eq!(pod(&calibration.providers).cold_start, default.cold_start);

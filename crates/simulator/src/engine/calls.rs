@@ -1,4 +1,4 @@
-//! Between the words of the simulator and those of the engine.
+//! Conversions between the types of the simulator and those of the engine.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use crate::{policy, policy::Failure};
 /// Bytes of a token of a prompt, as the estimate of real requests has it.
 const BYTES_PER_TOKEN: u64 = 4;
 
-/// Where a target stands among the simulated upstreams.
+/// The simulated upstream of a target.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct TargetUpstream {
     pub(super) upstream: usize,
     /// Whether the router asks for its capacity.
-    pub(super) tells: bool,
+    pub(super) reports_capacity: bool,
 }
 
 /// A streamed chat whose prompt is so long.
@@ -32,25 +32,26 @@ pub(super) fn facts(prompt_tokens: u32) -> Facts {
     }
 }
 
-/// What a health endpoint says. RunPod counts a worker as running from the moment it is billed, while its model still loads.
-pub(super) fn capacity(said: policy::Capacity) -> Capacity {
+/// A report of a health endpoint. RunPod counts a worker as running from the moment it is billed, while its model still
+/// loads.
+pub(super) fn capacity(reported: policy::Capacity) -> Capacity {
     Capacity {
-        running: Some(said.ready + said.initializing),
+        running: Some(reported.ready + reported.initializing),
         idle: None,
         initializing: Some(0),
-        throttled: Some(said.throttled),
+        throttled: Some(reported.throttled),
         unhealthy: Some(0),
-        queued: Some(said.queued),
+        queued: Some(reported.queued),
     }
 }
 
-/// What an answer's headers say.
-pub(super) fn quota(said: Option<policy::Quota>) -> Quota {
-    let Some(said) = said else { return Quota::default() };
-    Quota { requests: Some(whole(said.requests)), tokens: Some(whole(said.tokens)), exhausted_for: None }
+/// The rate-limit status in an answer's headers.
+pub(super) fn quota(reported: Option<policy::Quota>) -> Quota {
+    let Some(reported) = reported else { return Quota::default() };
+    Quota { requests: Some(whole(reported.requests)), tokens: Some(whole(reported.tokens)), exhausted_for: None }
 }
 
-/// How a call failed, in the words of an adapter.
+/// How a call failed, as an adapter reports it.
 pub(super) fn error(failure: Failure, committed: bool) -> Error {
     match failure {
         Failure::Unavailable if committed => Error::new(ErrorKind::Interrupted, "the stream broke off"),

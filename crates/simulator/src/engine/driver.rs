@@ -6,7 +6,7 @@ use provider::{Error, ErrorKind, Phase, Time};
 use rand::{SeedableRng, rngs::SmallRng};
 use router::{Action, Engine, Model, RequestState, Start};
 
-use super::calls::{self, Place};
+use super::calls::{self, TargetUpstream};
 use crate::policy::{Actions, AttemptId, Event, Policy, RequestId};
 
 /// An engine and the requests that it decides about.
@@ -15,7 +15,7 @@ pub(super) struct Driver {
     engine: Engine,
     model: Arc<Model>,
     /// Of each target.
-    places: Arc<[Place]>,
+    upstreams: Arc<[TargetUpstream]>,
     rng: SmallRng,
     requests: Vec<Live>,
     /// The request of each attempt.
@@ -31,9 +31,9 @@ struct Live {
     attempt: Option<AttemptId>,
 }
 
-/// What a wake-up was asked for.
+/// Why a wake-up was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Woken {
+enum WakeReason {
     /// The wait of a request is over.
     Timer(RequestId),
     /// An attempt must have given its first token by now.
@@ -43,19 +43,19 @@ enum Woken {
 }
 
 impl Driver {
-    pub(super) fn new(model: Arc<Model>, places: Arc<[Place]>, seed: u64) -> Self {
+    pub(super) fn new(model: Arc<Model>, upstreams: Arc<[TargetUpstream]>, seed: u64) -> Self {
         Self {
             engine: Engine::default(),
             model,
-            places,
+            upstreams,
             rng: SmallRng::seed_from_u64(seed),
             requests: Vec::new(),
             attempts: Vec::new(),
         }
     }
 
-    /// Tells the engine something about a request that is not over, and does what it answers.
-    fn tell(
+    /// Passes an event of a request that is not over to the engine, and carries out the action that it returns.
+    fn notify_engine(
         &mut self,
         request: RequestId,
         actions: &mut Actions<'_>,
@@ -65,7 +65,7 @@ impl Driver {
         let Some(state) = &mut self.requests[request.index()].state else { return };
         match event(&mut self.engine, state, now, &mut self.rng) {
             Action::Start(start) => self.start(request, &start, actions),
-            Action::Wait { until } => actions.wake_at(until.as_nanos(), Woken::Timer(request).token()),
+            Action::Wait { until } => actions.wake_at(until.as_nanos(), WakeReason::Timer(request).token()),
             Action::GiveUp(_) => {
                 self.requests[request.index()].state = None;
                 actions.give_up(request);
@@ -74,10 +74,10 @@ impl Driver {
     }
 
     fn start(&mut self, request: RequestId, start: &Start, actions: &mut Actions<'_>) {
-        let attempt = actions.start(request, self.places[start.attempt.target].upstream);
+        let attempt = actions.start(request, self.upstreams[start.attempt.target].upstream);
         self.attempts.push(request);
         self.requests[request.index()].attempt = Some(attempt);
-        actions.wake_at(start.limit.as_nanos(), Woken::Limit(attempt).token());
+        actions.wake_at(start.limit.as_nanos(), WakeReason::Limit(attempt).token());
     }
 
     /// The request whose call `attempt` is, unless that is over.
@@ -91,7 +91,7 @@ impl Driver {
         let mut state = RequestState::new(self.model.clone(), calls::facts(prompt_tokens), None, deadline);
         state.identify(request.index() as u64);
         self.requests.push(Live { state: Some(Box::new(state)), attempt: None });
-        self.tell(request, actions, |engine, state, now, rng| engine.arrived(state, now, rng));
+        self.notify_engine(request, actions, |engine, state, now, rng| engine.arrived(state, now, rng));
     }
 
     fn failed(&mut self, attempt: AttemptId, error: Error, committed: bool, actions: &mut Actions<'_>) {
@@ -99,7 +99,7 @@ impl Driver {
         let live = &mut self.requests[request.index()];
         live.attempt = None;
         if !committed {
-            self.tell(request, actions, |engine, state, now, rng| engine.failed(state, error, now, rng));
+            self.notify_engine(request, actions, |engine, state, now, rng| engine.failed(state, error, now, rng));
             return;
         }
         if let Some(mut state) = live.state.take() {
@@ -107,12 +107,12 @@ impl Driver {
         }
     }
 
-    fn woken(&mut self, woken: Woken, actions: &mut Actions<'_>) {
-        match woken {
-            Woken::Timer(request) => {
-                self.tell(request, actions, |engine, state, now, rng| engine.timer(state, now, rng));
+    fn woken(&mut self, reason: WakeReason, actions: &mut Actions<'_>) {
+        match reason {
+            WakeReason::Timer(request) => {
+                self.notify_engine(request, actions, |engine, state, now, rng| engine.timer(state, now, rng));
             }
-            Woken::Limit(attempt) => {
+            WakeReason::Limit(attempt) => {
                 let Some(request) = self.request_of(attempt) else { return };
                 let Some(state) = &self.requests[request.index()].state else { return };
                 if state.is_committed() {
@@ -122,7 +122,7 @@ impl Driver {
                 let error = self.engine.overdue(state, Time::from_nanos(actions.now()));
                 self.failed(attempt, error, false, actions);
             }
-            Woken::Deadline(request) => {
+            WakeReason::Deadline(request) => {
                 let live = &self.requests[request.index()];
                 let Some(attempt) = live.attempt else { return };
                 actions.cancel(attempt);
@@ -143,7 +143,7 @@ impl Policy for Driver {
                 let Some(request) = self.request_of(attempt) else { return };
                 let Some(state) = &mut self.requests[request.index()].state else { return };
                 self.engine.first_token(state, calls::quota(quota), now, &mut self.rng);
-                actions.wake_at(state.deadline().as_nanos(), Woken::Deadline(request).token());
+                actions.wake_at(state.deadline().as_nanos(), WakeReason::Deadline(request).token());
             }
             Event::Failed { attempt, failure, committed } => {
                 self.failed(attempt, calls::error(failure, committed), committed, actions);
@@ -157,8 +157,9 @@ impl Policy for Driver {
                 }
             }
             Event::Capacity { upstream, capacity } => {
-                let asked = self.places.iter().position(|place| place.upstream == upstream && place.tells);
-                let Some(target) = asked else { return };
+                let found =
+                    self.upstreams.iter().position(|target| target.upstream == upstream && target.reports_capacity);
+                let Some(target) = found else { return };
                 let target = &self.model.targets()[target];
                 if self.engine.is_capacity_due(target, now)
                     && let Some(capacity) = capacity
@@ -166,12 +167,12 @@ impl Policy for Driver {
                     self.engine.record_capacity(target, calls::capacity(capacity), now);
                 }
             }
-            Event::Wake { token } => self.woken(Woken::from(token), actions),
+            Event::Wake { token } => self.woken(WakeReason::from(token), actions),
         }
     }
 }
 
-impl Woken {
+impl WakeReason {
     const fn token(self) -> u64 {
         match self {
             Self::Timer(request) => (request.0 as u64) << 2,
@@ -181,7 +182,7 @@ impl Woken {
     }
 }
 
-impl From<u64> for Woken {
+impl From<u64> for WakeReason {
     fn from(token: u64) -> Self {
         let number = u32::try_from(token >> 2).unwrap_or(u32::MAX);
         match token & 3 {

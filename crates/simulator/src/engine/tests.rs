@@ -36,14 +36,14 @@ fn config(text: &str) -> Config {
 }
 
 #[test]
-fn a_target_without_a_simulated_upstream_is_told() {
+fn a_target_without_a_simulated_upstream_is_an_error() {
     let providers = Providers::shipped().expect("providers");
-    assert!(entrant("a", &config(CONFIG), "m", &providers).is_ok(), "by its kind, and by its id");
-    let error = entrant("a", &config(CONFIG), "n", &providers).expect_err("no such model");
+    assert!(policy_factory("a", &config(CONFIG), "m", &providers).is_ok(), "by its kind, and by its id");
+    let error = policy_factory("a", &config(CONFIG), "n", &providers).expect_err("no such model");
     assert_eq!(error.to_string(), r#"no model "n" in this configuration; it has m"#);
     let other = CONFIG.replace(r#"provider = "runpod""#, r#"provider = "openai""#).replace("endpoint_id = \"e\"\n", "");
     let other = other.replace("capacity_poll_s = 2\n", "api_key_env = \"KEY\"\n");
-    let error = entrant("a", &config(&other), "m", &providers).expect_err("no simulated upstream").to_string();
+    let error = policy_factory("a", &config(&other), "m", &providers).expect_err("no simulated upstream").to_string();
     assert!(error.contains(r#"stands for "gpu""#) && error.contains(r#""runpod-8b" (runpod)"#), "{error}");
 }
 
@@ -56,12 +56,12 @@ fn weighted_shares_are_those_of_the_configuration() {
         Trace::parse("even", &format!("t_s,input_tokens,output_tokens\n{}\n", rows.join("\n"))).expect("a trace");
     let scenarios: Vec<_> =
         Scenario::shipped().expect("scenarios").into_iter().filter(|scenario| scenario.name == "steady").collect();
-    let entrants = [entrant("a", &config(CONFIG), "m", &providers).expect("an entrant")];
+    let policies = [policy_factory("a", &config(CONFIG), "m", &providers).expect("a policy factory")];
     let experiment = Experiment {
         trace: &trace,
         providers: &providers,
         scenarios: &scenarios,
-        entrants: &entrants,
+        policies: &policies,
         seeds: 2,
         bound: false,
         rules: Rules::default(),
@@ -73,7 +73,7 @@ fn weighted_shares_are_those_of_the_configuration() {
     assert!((summary.usd_per_million.mean - 0.036).abs() < 1e-4, "{:?}", summary.usd_per_million);
 }
 
-/// Two upstreams with more room than is asked for, as an operator knows no limits of.
+/// Two upstreams with more room than is used, whose limits an operator does not know.
 const ROOMY: &str = r#"
 slo_ttft_ms = 2000
 [[upstreams]]
@@ -129,12 +129,12 @@ fn the_share_of_balanced_holds_while_both_upstreams_fail_now_and_then() {
         Trace::parse("even", &format!("t_s,input_tokens,output_tokens\n{}\n", rows.join("\n"))).expect("a trace");
     let scenarios = Scenario::parse(FLAKY).expect("scenarios");
     let balanced = CONFIG.replace("weighted", "balanced").replace("capacity_poll_s = 2", "capacity_poll_s = 1");
-    let entrants = [entrant("a", &config(&balanced), "m", &providers).expect("an entrant")];
+    let policies = [policy_factory("a", &config(&balanced), "m", &providers).expect("a policy factory")];
     let experiment = Experiment {
         trace: &trace,
         providers: &providers,
         scenarios: &scenarios,
-        entrants: &entrants,
+        policies: &policies,
         seeds: 10,
         bound: false,
         rules: Rules::default(),

@@ -18,7 +18,7 @@ fn results() -> Results {
         trace: &Trace::new("t", arrivals.collect()).unwrap(),
         providers: &providers,
         scenarios: &scenarios,
-        entrants: &baselines(&providers),
+        policies: &baselines(&providers),
         seeds: 2,
         bound: false,
         rules: Rules::default(),

@@ -111,8 +111,8 @@ struct Look {
     is_prominent: bool,
 }
 
-/// Colours that can be told apart, also by those who do not see red and green, on white as on black. The first two are those of
-/// the compared.
+/// Colours that can be distinguished, also by those who do not see red and green, on white as on black. The first two
+/// are those of the compared.
 const COLORS: [&str; 16] = [
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#a6761d", "#7f8c8d", "#c0392b",
     "#66a61e", "#1b7f9c", "#b8a500", "#ff8fab", "#4d648d", "#2e8b57",

@@ -20,7 +20,7 @@ pub(super) fn results() -> Results {
         trace: &Trace::new("t", arrivals.collect()).unwrap(),
         providers: &providers,
         scenarios: &scenarios,
-        entrants: &baselines(&providers),
+        policies: &baselines(&providers),
         seeds: 2,
         bound: true,
         rules: Rules::default(),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::{Burst, Fault, Override, Scenario, Struck, Whom};
+use super::{Burst, Fault, FaultKind, Override, Scenario, UpstreamSelector};
 use crate::{
     mistakes::{Mistakes, SettingsError},
     providers::{RawLimits, RawScaler, limits, scaler},
@@ -56,7 +56,7 @@ struct RawOverride {
 struct RawFault {
     kind: Option<String>,
     upstream: Option<String>,
-    fault: RawStruck,
+    fault: RawFaultKind,
     factor: Option<f64>,
     part: Option<f64>,
     #[serde(default)]
@@ -69,7 +69,7 @@ struct RawFault {
 
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum RawStruck {
+enum RawFaultKind {
     Outage,
     Throttle,
     Slowdown,
@@ -127,18 +127,18 @@ fn scenario(raw: RawScenario, path: &str, mistakes: &mut Mistakes) -> Scenario {
     Scenario { name: raw.name, keep_every: raw.keep_every as usize, window_at: raw.window_at, burst, overrides, faults }
 }
 
-fn whom(kind: Option<String>, upstream: Option<String>, path: &str, mistakes: &mut Mistakes) -> Whom {
+fn selector(kind: Option<String>, upstream: Option<String>, path: &str, mistakes: &mut Mistakes) -> UpstreamSelector {
     match (kind, upstream) {
-        (Some(kind), None) => Whom::Kind(kind),
-        (None, Some(id)) => Whom::Upstream(id),
+        (Some(kind), None) => UpstreamSelector::Kind(kind),
+        (None, Some(id)) => UpstreamSelector::Upstream(id),
         _ => {
             mistakes.note(path, "say whom it strikes: either kind = \"runpod\" or upstream = \"an-id\"");
-            Whom::Kind(String::new())
+            UpstreamSelector::Kind(String::new())
         }
     }
 }
 
-fn overridden(raw: RawOverride, path: &str, mistakes: &mut Mistakes) -> (Whom, Override) {
+fn overridden(raw: RawOverride, path: &str, mistakes: &mut Mistakes) -> (UpstreamSelector, Override) {
     let idle_timeout_s =
         raw.idle_timeout_s.map(|value| mistakes.not_negative(&format!("{path}.idle_timeout_s"), value));
     let settings = Override {
@@ -148,15 +148,15 @@ fn overridden(raw: RawOverride, path: &str, mistakes: &mut Mistakes) -> (Whom, O
         scaler: raw.scaler.map(|raw| scaler(&raw, &format!("{path}.scaler"), mistakes)),
         limits: raw.limits.map(|raw| limits(&raw, &format!("{path}.limits"), mistakes)),
     };
-    (whom(raw.kind, raw.upstream, path, mistakes), settings)
+    (selector(raw.kind, raw.upstream, path, mistakes), settings)
 }
 
 /// The fault with the number that it needs, and no other.
-fn struck(raw: &RawFault, path: &str, mistakes: &mut Mistakes) -> Struck {
-    if raw.factor.is_some() && !matches!(raw.fault, RawStruck::Slowdown | RawStruck::Limits) {
+fn fault_kind(raw: &RawFault, path: &str, mistakes: &mut Mistakes) -> FaultKind {
+    if raw.factor.is_some() && !matches!(raw.fault, RawFaultKind::Slowdown | RawFaultKind::Limits) {
         mistakes.note(format!("{path}.factor"), "means nothing here: only slowdown and limits have one");
     }
-    if raw.part.is_some() && !matches!(raw.fault, RawStruck::Errors | RawStruck::Refusals) {
+    if raw.part.is_some() && !matches!(raw.fault, RawFaultKind::Errors | RawFaultKind::Refusals) {
         mistakes.note(format!("{path}.part"), "means nothing here: only errors and refusals have one");
     }
     let mut factor = || {
@@ -167,16 +167,16 @@ fn struck(raw: &RawFault, path: &str, mistakes: &mut Mistakes) -> Struck {
         mistakes.positive(&format!("{path}.factor"), factor)
     };
     match raw.fault {
-        RawStruck::Outage => Struck::Outage,
-        RawStruck::Throttle => Struck::Throttle,
-        RawStruck::Slowdown => Struck::Slowdown(factor()),
-        RawStruck::Limits => Struck::Limits(factor()),
-        RawStruck::Errors => Struck::Errors(part(raw, path, mistakes)),
-        RawStruck::Refusals => Struck::Refusals(part(raw, path, mistakes)),
+        RawFaultKind::Outage => FaultKind::Outage,
+        RawFaultKind::Throttle => FaultKind::Throttle,
+        RawFaultKind::Slowdown => FaultKind::Slowdown(factor()),
+        RawFaultKind::Limits => FaultKind::Limits(factor()),
+        RawFaultKind::Errors => FaultKind::Errors(part(raw, path, mistakes)),
+        RawFaultKind::Refusals => FaultKind::Refusals(part(raw, path, mistakes)),
     }
 }
 
-/// Which part of the calls a fault strikes.
+/// The part of the calls that a fault applies to.
 fn part(raw: &RawFault, path: &str, mistakes: &mut Mistakes) -> f64 {
     match raw.part {
         Some(part) if part > 0.0 && part <= 1.0 => part,
@@ -192,7 +192,7 @@ fn part(raw: &RawFault, path: &str, mistakes: &mut Mistakes) -> f64 {
 }
 
 fn fault(raw: RawFault, path: &str, mistakes: &mut Mistakes) -> Fault {
-    let what = struck(&raw, path, mistakes);
+    let kind = fault_kind(&raw, path, mistakes);
     if raw.times == 0 || (raw.times > 1 && raw.every_s.is_none()) {
         mistakes.note(format!("{path}.times"), "must be at least 1, and needs every_s above 1");
     }
@@ -202,8 +202,8 @@ fn fault(raw: RawFault, path: &str, mistakes: &mut Mistakes) -> Fault {
         mistakes.note(format!("{path}.every_s"), "must be longer than for_s, or it would never be over");
     }
     Fault {
-        whom: whom(raw.kind, raw.upstream, path, mistakes),
-        what,
+        upstreams: selector(raw.kind, raw.upstream, path, mistakes),
+        kind,
         from: from_seconds(mistakes.not_negative(&format!("{path}.from_s"), raw.from_s)),
         lasts,
         times: raw.times,

@@ -83,7 +83,7 @@ fn limits_are_a_part_of_the_load_before_the_scenario() {
 }
 
 #[test]
-fn a_bad_scenario_is_told_with_its_place() {
+fn a_bad_scenario_is_reported_with_its_path() {
     for (text, expected) in [
         ("keep_every = 0", "scenarios[0].keep_every: must be at least 1"),
         ("window_at = 1.5", "scenarios[0].window_at: must be from 0 to below 1"),

@@ -149,7 +149,7 @@ impl Running {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Happening, *};
+    use super::{super::SimEvent, *};
     use crate::{
         providers::{Limit, Lognormal},
         time::SECOND,
@@ -171,14 +171,14 @@ mod tests {
         Job { attempt: AttemptId(attempt), request: attempt, ordinal: 0, prompt_tokens, completion_tokens }
     }
 
-    /// Lets a call come, and tells when its first token and its end are seen.
+    /// Passes a call in. Returns when its first token and its end are seen.
     fn reach(cerebras: &mut Cerebras, now: Nanos, job: Job) -> Result<(Nanos, Nanos), Refusal> {
         let mut timeline = Timeline::new();
         cerebras.reach(job, &mut Plan { upstream: 0, now, timeline: &mut timeline })?;
         let (first, what) = timeline.next().unwrap();
-        assert_eq!(what, Happening::First(job.attempt));
+        assert_eq!(what, SimEvent::First(job.attempt));
         let (end, what) = timeline.next().unwrap();
-        assert_eq!(what, Happening::End(job.attempt));
+        assert_eq!(what, SimEvent::End(job.attempt));
         Ok((first, end))
     }
 

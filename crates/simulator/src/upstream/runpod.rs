@@ -5,8 +5,9 @@
 //! read, is read, and is then written together with the worker's other answers. The scaler looks once a second; a job that
 //! finds no worker starts one at once.
 //!
-//! An outage fails everything that is there and everything that comes; workers fall idle and are stopped in time, and none are
-//! started. When RunPod throttles, the workers are gone and their jobs fail, but the queue takes jobs as ever and says nothing.
+//! An outage fails everything that is there and everything that comes; workers fall idle and are stopped in time, and
+//! none are started. When RunPod throttles, the workers are gone and their jobs fail, but the queue takes jobs as
+//! before and reports nothing.
 
 use std::collections::VecDeque;
 

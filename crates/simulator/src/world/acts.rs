@@ -1,6 +1,6 @@
-//! What a policy does to the world.
+//! The actions of a policy.
 
-use super::{Attempt, End, Happening, NEVER, Nanos, Plan, State, World};
+use super::{Attempt, End, NEVER, Nanos, Plan, SimEvent, State, World};
 use crate::policy::{AttemptId, RequestId};
 
 impl World {
@@ -13,7 +13,7 @@ impl World {
         self.attempts.push(Attempt { request: request.0, upstream: number, ordinal, state: State::Travelling });
         self.running += 1;
         let travel = self.upstreams[upstream].travel(&self.job(attempt));
-        self.timeline.plan(self.now + travel, Happening::Reach(attempt));
+        self.timeline.plan(self.now + travel, SimEvent::Reach(attempt));
         attempt
     }
 
@@ -36,7 +36,7 @@ impl World {
     }
 
     pub(crate) fn wake_at(&mut self, at: Nanos, token: u64) {
-        self.timeline.plan(at.max(self.now), Happening::Wake(token));
+        self.timeline.plan(at.max(self.now), SimEvent::Wake(token));
     }
 
     pub(crate) fn give_up(&mut self, request: RequestId) {

@@ -1,4 +1,4 @@
-//! What became of a request.
+//! How a request ended, and what it cost.
 
 use provider::Price;
 
@@ -26,7 +26,7 @@ pub(crate) struct Record {
     pub(crate) ended_at: Nanos,
     /// What the answer cost, in pico-dollars.
     pub(crate) cost: u64,
-    /// What attempts cost that served nobody, in pico-dollars.
+    /// The cost of attempts that did not serve the request, in pico-dollars.
     pub(crate) waste: u64,
 }
 

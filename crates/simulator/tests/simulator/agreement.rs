@@ -43,13 +43,13 @@ fn results() -> Results {
     let (trace, providers) = (trace(), Providers::shipped().unwrap());
     let mut scenarios = Scenario::shipped().unwrap();
     scenarios.retain(|scenario| RECORDED.iter().any(|recorded| recorded.scenario == scenario.name));
-    let mut entrants = baselines(&providers);
-    entrants.retain(|entrant| [STATIC_SHARES, PEAK_EWMA].contains(&entrant.name()));
+    let mut policies = baselines(&providers);
+    policies.retain(|factory| [STATIC_SHARES, PEAK_EWMA].contains(&factory.name()));
     let experiment = Experiment {
         trace: &trace,
         providers: &providers,
         scenarios: &scenarios,
-        entrants: &entrants,
+        policies: &policies,
         seeds: 3,
         bound: true,
         rules: Rules { restart_broken_streams: true },
@@ -64,7 +64,7 @@ fn assert_near(what: &str, (slo, cost): (f64, f64), (recorded_slo, recorded_cost
 }
 
 #[test]
-fn the_simulator_tells_the_same_story_as_the_prototype() {
+fn the_simulator_gives_the_same_results_as_the_prototype() {
     let results = results();
     for recorded in RECORDED {
         let found = results.scenarios.iter().find(|found| found.scenario == recorded.scenario).unwrap();

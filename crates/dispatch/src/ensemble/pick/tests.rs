@@ -51,7 +51,7 @@ fn most_say_the_same_whatever_their_punctuation() {
 }
 
 #[test]
-fn what_arithmetic_tells_apart_is_not_the_same() {
+fn answers_that_differ_in_a_sign_of_arithmetic_are_not_the_same() {
     for (one, other) in [("-5", "5"), ("3.14", "314"), ("a < b", "a > b"), ("1/2", "12"), ("yes", "no")] {
         assert_eq!(majority(Extract::Text, &[other, one, one]).winner, 1, "{one} is not {other}");
     }

@@ -19,9 +19,9 @@ fn parsed(frame: &Frame) -> Value {
 
 #[test]
 fn a_whole_answer_keeps_its_bytes() {
-    let told = with_member(WHOLE.as_bytes(), Report::KEY, &report().to_json()).expect("an object");
-    let told = std::str::from_utf8(&told).expect("text");
-    let (kept, added) = told.split_once(r#","ensemble":"#).expect("a further member");
+    let whole = with_member(WHOLE.as_bytes(), Report::KEY, &report().to_json()).expect("an object");
+    let whole = std::str::from_utf8(&whole).expect("text");
+    let (kept, added) = whole.split_once(r#","ensemble":"#).expect("a further member");
     assert_eq!(kept, WHOLE.strip_suffix('}').expect("an object"));
     assert_eq!(added, r#"{"name":"ensemble/e","pick":"longest","winner":0,"why":"so","cost_usd":null,"members":[]}}"#);
 }
@@ -48,18 +48,18 @@ fn an_answer_becomes_a_stream() {
 }
 
 #[test]
-fn every_choice_and_every_call_of_a_tool_is_told() {
+fn every_choice_and_every_tool_call_is_in_the_events() {
     let whole = r#"{"choices":[{"index":0,"message":{"role":"assistant","content":null,"tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":"{}"}}]},"finish_reason":"tool_calls"},{"index":1,"message":{"content":"b"},"finish_reason":"stop"}]}"#;
     let frames = events(whole.as_bytes(), &report().to_json(), false).expect("events");
-    let told: Vec<Value> = frames[..6].iter().map(parsed).collect();
-    assert_eq!(told[1]["choices"][0]["delta"]["tool_calls"][0]["index"], 0);
-    assert_eq!(told[1]["choices"][0]["delta"]["tool_calls"][0]["function"]["name"], "f");
+    let events: Vec<Value> = frames[..6].iter().map(parsed).collect();
+    assert_eq!(events[1]["choices"][0]["delta"]["tool_calls"][0]["index"], 0);
+    assert_eq!(events[1]["choices"][0]["delta"]["tool_calls"][0]["function"]["name"], "f");
     assert_eq!(
-        told[4]["choices"][0],
+        events[4]["choices"][0],
         json!({"index": 1, "delta": {"content": "b"}, "logprobs": null, "finish_reason": null})
     );
-    let ensembles = told.iter().filter(|event| event.get("ensemble").is_some()).count();
-    assert_eq!(ensembles, 1, "told once");
+    let ensembles = events.iter().filter(|event| event.get("ensemble").is_some()).count();
+    assert_eq!(ensembles, 1, "the report is there once");
 }
 
 #[test]

@@ -197,7 +197,7 @@ fn a_call_that_waits_for_a_cold_start_is_not_late() {
 }
 
 #[test]
-fn a_quiet_upstream_that_became_slow_is_believed_within_minutes() {
+fn a_quiet_upstream_that_became_slow_is_predicted_slow_within_minutes() {
     let (mut known, mut now) = trained(UNKNOWN, |_| 0.5);
     for _ in 0..20 {
         now += 60.0;
@@ -208,7 +208,7 @@ fn a_quiet_upstream_that_became_slow_is_believed_within_minutes() {
 }
 
 #[test]
-fn an_upstream_that_is_always_late_is_not_believed_to_be_fast_because_nobody_asked() {
+fn an_upstream_that_is_always_late_is_not_predicted_fast_because_no_call_came() {
     for load in [WARM, UNKNOWN] {
         let (known, now) = trained(load, |_| 2.8);
         for later in [0.0, 60.0, 36_000.0] {

@@ -53,7 +53,7 @@ fn requests_are_limited_whatever_their_size() {
 }
 
 #[test]
-fn a_refusal_without_a_date_parks_by_what_the_bucket_says() {
+fn a_refusal_without_a_date_parks_until_the_bucket_has_room() {
     let pause = |calls: u32, tokens: u64, said: Said| {
         let mut allowance = Allowance::new(LIMITS, at(0.0));
         for _ in 0..calls {
@@ -127,7 +127,7 @@ fn the_day_is_paced_for_shares_and_open_to_failovers() {
 }
 
 #[test]
-fn the_tightest_window_stands_for_the_minute_where_windows_are_not_told_apart() {
+fn the_tightest_window_counts_as_the_minute_where_windows_are_not_named() {
     let mut allowance = Allowance::new(LIMITS, at(0.0));
     let debit = allowance.debit(100, at(0.0));
     allowance.taken(debit, Quota { tokens: Some(50), requests: Some(3), exhausted_for: None }.into(), at(0.0));
@@ -137,7 +137,7 @@ fn the_tightest_window_stands_for_the_minute_where_windows_are_not_told_apart() 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Against a provider that keeps such buckets itself: whoever asks before sending is never refused.
+    /// Against a provider that keeps such buckets itself: a call that fits by the mirror is never refused.
     #[test]
     fn a_provider_with_these_limits_never_refuses_what_fits(calls in vec((1_u64..8_000, 0.0_f64..3.0), 1..200)) {
         let (mut ours, mut now) = (Allowance::new(LIMITS, at(0.0)), 0.0);

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, anyhow, bail};
 use settings::{Config, ProviderSettings, Secrets, Target, Upstream};
 use simulator::{
-    DecisionLog, Entrant, Model, Providers, Scenario, Trace, UpstreamSettings, baselines, engine, read_text,
+    DecisionLog, Model, PolicyFactory, Providers, Scenario, Trace, UpstreamSettings, baselines, engine, read_text,
 };
 
 use super::Arguments;
@@ -52,7 +52,7 @@ pub(super) struct Inputs {
     pub(super) scenarios: Vec<Scenario>,
     pub(super) configs: Vec<Judged>,
     /// The configurations, then the baselines.
-    pub(super) entrants: Vec<Entrant>,
+    pub(super) policies: Vec<PolicyFactory>,
     /// What the reader of the figures should know.
     pub(super) warnings: Vec<String>,
 }
@@ -71,15 +71,15 @@ impl Inputs {
         let model = arguments.model.as_deref().or_else(|| configs.first().map(|judged| judged.model.as_str()));
         let trace = requests(trace, model, &mut warnings)?.compressed(arguments.speed)?;
         let scenarios = scenarios(arguments, &trace, &providers, &mut warnings)?;
-        let mut entrants = Vec::new();
+        let mut policies = Vec::new();
         for Judged { name, model, config } in &configs {
-            let entrant = engine::entrant(name, config, model, &providers).with_context(|| name.clone())?;
-            entrants.push(entrant);
+            let factory = engine::policy_factory(name, config, model, &providers).with_context(|| name.clone())?;
+            policies.push(factory);
         }
         if arguments.baselines {
-            entrants.extend(baselines(&providers));
+            policies.extend(baselines(&providers));
         }
-        Ok(Self { trace, providers, scenarios, configs, entrants, warnings })
+        Ok(Self { trace, providers, scenarios, configs, policies, warnings })
     }
 
     /// What the others are compared with, where there are several configurations.

@@ -45,10 +45,10 @@ fn each_bad_value_is_named_with_its_place() {
 }
 
 #[test]
-fn all_bad_values_are_told_at_once() {
+fn all_bad_values_are_reported_at_once() {
     let text = shipped().replace("slots = 30", "slots = 0").replace("sigma = 0.3 }", "sigma = -2 }");
-    let told = providers(&text).unwrap_err().to_string();
-    assert_eq!(told.lines().count(), 2, "{told}");
+    let message = providers(&text).unwrap_err().to_string();
+    assert_eq!(message.lines().count(), 2, "{message}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::bound::Bound;
 /// A policy and how it looks.
 type Shown<'a> = (&'a PolicyResult, &'a Look);
 
-/// Dollars against requests within the SLO: up and to the left is better, and beyond the limit is nobody.
+/// Dollars against requests within the SLO: up and to the left is better, and no policy is beyond the limit.
 pub(super) fn cost_against_slo(shown: &[Shown<'_>], bound: Option<&Bound>) -> String {
     let costs = shown.iter().map(|(policy, _)| policy.summary.usd_per_million.mean);
     let slos = shown.iter().map(|(policy, _)| policy.summary.slo_percent.mean);

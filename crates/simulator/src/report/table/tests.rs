@@ -26,7 +26,7 @@ fn what_never_ends_is_said_in_words() {
 }
 
 #[test]
-fn a_change_is_told_in_one_sentence() {
+fn a_change_is_reported_in_one_sentence() {
     let mut results = results();
     for (scenario, (cost, slo)) in results.scenarios.iter_mut().zip([(0.04, 99.0), (0.05, 80.0)]) {
         for policy in &mut scenario.policies {

@@ -1,4 +1,4 @@
-//! What a clairvoyant may know: when a job that was sent now would give its first token.
+//! Foresight for the clairvoyant baseline: when a job that was sent now would give its first token.
 
 use super::RunPod;
 use crate::time::{NEVER, Nanos, from_seconds};

@@ -1,7 +1,7 @@
 use provider::PicoUsd;
 
 use super::*;
-use crate::{time::MILLISECOND, timeline::Timeline, upstream::Happening};
+use crate::{time::MILLISECOND, timeline::Timeline, upstream::SimEvent};
 
 /// 1,000 prompt tokens a second, 100 tokens a second for one answer and half of that for each of two, no way to travel.
 fn settings() -> RunPodSettings {
@@ -24,7 +24,7 @@ fn settings() -> RunPodSettings {
 /// An endpoint and what is to happen to it.
 struct Endpoint {
     runpod: RunPod,
-    timeline: Timeline<Happening>,
+    timeline: Timeline<SimEvent>,
     now: Nanos,
     /// First tokens and ends, in the order in which they came: attempt, time, and whether it is the end.
     seen: Vec<(u32, Nanos, bool)>,
@@ -63,9 +63,9 @@ impl Endpoint {
             let Some((at, what)) = self.timeline.next() else { break };
             self.now = at;
             match what {
-                Happening::Inside { step, .. } => self.with(|runpod, plan| runpod.step(step, plan)),
-                Happening::First(attempt) => self.seen.push((attempt.0, at, false)),
-                Happening::End(attempt) => self.seen.push((attempt.0, at, true)),
+                SimEvent::Inside { step, .. } => self.with(|runpod, plan| runpod.step(step, plan)),
+                SimEvent::First(attempt) => self.seen.push((attempt.0, at, false)),
+                SimEvent::End(attempt) => self.seen.push((attempt.0, at, true)),
                 other => panic!("{other:?}"),
             }
         }
@@ -254,7 +254,7 @@ fn a_throttled_endpoint_takes_jobs_in_silence_and_works_them_off_later() {
 }
 
 #[test]
-fn a_prompt_that_nobody_waits_for_any_more_is_read_to_its_end() {
+fn a_prompt_whose_call_was_cancelled_is_read_to_its_end() {
     let mut endpoint = Endpoint::new(settings());
     endpoint.reach(0, 1000, 10);
     endpoint.reach(1, 100, 90);
@@ -268,7 +268,7 @@ fn a_prompt_that_nobody_waits_for_any_more_is_read_to_its_end() {
 }
 
 #[test]
-fn foresight_knows_the_time_to_the_first_token() {
+fn foresight_gives_the_time_to_the_first_token() {
     let mut endpoint = Endpoint::new(RunPodSettings { slots: 2, ..settings() });
     assert_eq!(endpoint.runpod.first_token_in(300, 0), 300 * MILLISECOND);
     endpoint.reach(0, 500, 100);

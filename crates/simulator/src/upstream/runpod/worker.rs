@@ -87,7 +87,7 @@ impl Worker {
         self.prefilling = Some(Prefilling { job, until, cancelled: false });
     }
 
-    /// A prompt is read: its answer begins, unless nobody wants it. `inbound` is how long tokens travel.
+    /// A prompt is read: its answer begins, unless it was cancelled. `inbound` is how long tokens travel.
     pub(super) fn prefilled(
         &mut self,
         attempt: AttemptId,

@@ -1,4 +1,4 @@
-//! What no router can know.
+//! Facts that no router can know, for the clairvoyant baseline.
 
 use super::{Turn, World};
 use crate::{
@@ -8,13 +8,13 @@ use crate::{
     upstream::Kind,
 };
 
-/// A look at the world as it is and at what will happen to it.
+/// Reads the true state of the world, and what will happen to it.
 #[derive(Debug)]
-pub(crate) struct Truth<'a> {
+pub(crate) struct Oracle<'a> {
     world: &'a mut World,
 }
 
-impl<'a> Truth<'a> {
+impl<'a> Oracle<'a> {
     pub(crate) const fn new(world: &'a mut World) -> Self {
         Self { world }
     }

@@ -1,10 +1,10 @@
-//! A request as an upstream sees it: what it would take of it.
+//! What a request would take from an upstream.
 
 use crate::knowledge::real;
 
-/// A request as an upstream sees it.
+/// What a request would take from an upstream.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Ask {
+pub(crate) struct RequestNeeds {
     pub(crate) prompt_tokens: u64,
     /// Tokens that count against limits: prompt and limit on the answer together.
     pub(crate) limited_tokens: u64,
@@ -12,12 +12,13 @@ pub(crate) struct Ask {
     pub(crate) completion_tokens: f64,
     /// Requests that come to the model in a second.
     pub(crate) per_second: f64,
-    /// Whether it has missed the SLO already: it leaves some room for those that have not.
+    /// Whether it has missed the SLO already: it leaves some room for requests that have not.
     pub(crate) is_stale: bool,
 }
 
-impl Ask {
-    /// What is asked for by a prompt of so many tokens and an answer that is limited so, or is expected to be so long.
+impl RequestNeeds {
+    /// The needs of a prompt of so many tokens whose answer is limited to `limit`, or is expected to have the `mean`
+    /// length.
     pub(crate) fn new(prompt_tokens: u64, limit: Option<u64>, mean: f64, choices: u64, per_second: f64) -> Self {
         /// Without a limit, some more than the mean is expected.
         const MARGIN: f64 = 1.1;
