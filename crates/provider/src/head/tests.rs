@@ -110,9 +110,15 @@ fn a_body_that_is_no_object_is_explained() {
 }
 
 #[test]
-fn too_many_messages_are_refused() {
-    let messages = vec![r#"{"role":"user","content":"x"}"#; 101].join(",");
-    assert!(refused(&format!(r#"{{"model":"m","messages":[{messages}]}}"#)).0.contains("more than 100"));
+fn there_may_be_so_many_messages_and_not_one_more() {
+    let messages = |count: usize| {
+        let messages = vec![r#"{"role":"user","content":"x"}"#; count].join(",");
+        format!(r#"{{"model":"m","messages":[{messages}]}}"#)
+    };
+    assert!(chat(&messages(100)).is_ok());
+    let (message, param) = refused(&messages(101));
+    assert_eq!(param.as_deref(), Some("messages"));
+    assert!(message.contains("more than 100"), "{message}");
 }
 
 #[test]
