@@ -1,4 +1,4 @@
-use http::header::HeaderValue;
+use http::header::{HeaderName, HeaderValue};
 
 use super::*;
 
@@ -28,6 +28,9 @@ fn every_shape_of_error_is_read() {
         (502, "<html>", ErrorKind::Unavailable, "the upstream answered 502 with a web page"),
         (400, "<html>", ErrorKind::Refused, "the upstream answered 400 with a web page"),
         (500, r#"{"error":{"message":"a \ud83d b"}}"#, ErrorKind::Unavailable, "a \u{fffd} b"),
+        (200, "{}", ErrorKind::Unavailable, "the upstream answered 500 without saying why"),
+        (200, r#"{"status":"TIMED_OUT"}"#, ErrorKind::Unavailable, "the upstream's job ended as timed out"),
+        (200, r#"{"status":"IN_PROGRESS"}"#, ErrorKind::Unavailable, "the upstream's job did not finish in time"),
     ];
     for (status, body, kind, message) in cases {
         let error = error(status, body);
@@ -60,6 +63,63 @@ fn a_job_that_waits_says_which_it_is() {
 }
 
 #[test]
+fn an_error_keeps_what_the_upstream_said_of_it() {
+    let said = error(400, r#"{"error":{"message":"no","param":"seed","code":"odd"}}"#);
+    assert_eq!((said.param.as_deref(), said.code.as_deref(), said.status), (Some("seed"), Some("odd"), Some(400)));
+    for (status, body, expected) in [
+        (300, "", Some(300)),
+        (503, "", Some(503)),
+        (503, r#"{"error":{"message":"no","code":500}}"#, Some(503)),
+        (200, r#"{"error":{"message":"no","code":429}}"#, Some(429)),
+        (200, r#"{"error":{"message":"no"}}"#, None),
+        (403, r#"{"error":{"message":"no","code":"content_filter"}}"#, Some(400)),
+        (403, r#"{"error":{"message":"no"}}"#, Some(403)),
+    ] {
+        assert_eq!(error(status, body).status, expected, "{status} {body}");
+    }
+    assert_eq!(error(400, r#"{"id":"chatcmpl-1","message":"no"}"#).ids.request(), None, "the id of no job");
+}
+
+#[test]
+fn a_finish_reason_tells_a_complete_choice_from_a_failed_one() {
+    for reason in ["stop", "length", "tool_calls", "content_filter", "function_call"] {
+        assert_eq!(OpenAiDialect.finish(reason), Finish::Known, "{reason}");
+    }
+    for reason in ["error", "abort"] {
+        assert_eq!(OpenAiDialect.finish(reason), Finish::Failed, "{reason}");
+    }
+    for reason in ["eos", "Stop", "aborted"] {
+        assert_eq!(OpenAiDialect.finish(reason), Finish::Unknown, "{reason}");
+    }
+}
+
+#[test]
+fn the_time_to_wait_is_read_as_servers_tell_it() {
+    let (ms, seconds) = ("retry-after-ms", "retry-after");
+    for (told, expected) in [
+        (&[(ms, "250")][..], Some(Duration::from_millis(250))),
+        (&[(ms, " 250 "), (seconds, "3")], Some(Duration::from_millis(250))),
+        (&[(ms, "+5"), (seconds, "3")], Some(Duration::from_secs(3))),
+        (&[(ms, "soon"), (seconds, "3")], Some(Duration::from_secs(3))),
+        (&[(seconds, "0")], Some(Duration::ZERO)),
+        (&[(seconds, "soon")], None),
+        (&[(seconds, "Sun, 06 Nov 1994 08:49:37 GMT")], None),
+        (
+            &[(seconds, "Sun, 06 Nov 1994 08:49:37 GMT"), ("date", "Sun, 06 Nov 1994 08:49:40 GMT")],
+            Some(Duration::ZERO),
+        ),
+        (&[], None),
+    ] {
+        let set = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        let headers = told.iter().map(set).collect();
+        let failure = Failure { operation: None, status: 429, headers: &headers, body: b"" };
+        assert_eq!(OpenAiDialect.classify(&failure).retry_after, expected, "{told:?}");
+    }
+}
+
+#[test]
 fn a_date_to_retry_after_is_read_against_the_replys_own_clock() {
     let mut headers = HeaderMap::new();
     let mut set = |name, value: &'static str| headers.insert(name, HeaderValue::from_static(value));
@@ -70,5 +130,8 @@ fn a_date_to_retry_after_is_read_against_the_replys_own_clock() {
 
 #[test]
 fn a_long_message_is_cut_between_characters() {
-    assert!(truncate(&"é".repeat(5_000)).len() <= MAX_MESSAGE);
+    let told = |text: &str| error(500, &format!(r#"{{"error":"{text}"}}"#)).message;
+    assert_eq!(told(&"é".repeat(5_000)), "é".repeat(MAX_MESSAGE / 2));
+    assert_eq!(told(&format!("x{}", "é".repeat(5_000))), format!("x{}", "é".repeat(MAX_MESSAGE / 2 - 1)));
+    assert_eq!(told(&"x".repeat(MAX_MESSAGE)), "x".repeat(MAX_MESSAGE));
 }

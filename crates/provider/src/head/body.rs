@@ -142,3 +142,58 @@ pub(crate) fn utf8(body: &[u8]) -> Result<&str, InvalidRequest> {
 fn no_object() -> InvalidRequest {
     InvalidRequest::body("expected the body to be a JSON object")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_that_is_no_text_is_refused() {
+        let error = RequestBody::parse(b"{\"a\":\"\xff\"}").err();
+        assert_eq!(error, Some(InvalidRequest::body("the body is not valid UTF-8")));
+    }
+
+    #[test]
+    fn a_field_is_read_as_it_is_written_as_a_value_or_element_by_element() -> Result<(), InvalidRequest> {
+        let mut body = RequestBody::parse(b"{\"a\": [1, {\"b\": 2}] ,\"c\":[3,4],\"d\":true}")?;
+        let next =
+            |body: &mut RequestBody<'_>| body.next_field().map(|field| field.map(|field| field.decoded().into_owned()));
+
+        assert_eq!(next(&mut body)?.as_deref(), Some("a"));
+        assert_eq!(body.raw()?, "[1, {\"b\": 2}]");
+
+        assert_eq!(next(&mut body)?.as_deref(), Some("c"));
+        body.enter()?;
+        let mut elements = Vec::new();
+        while body.element()? {
+            elements.push(body.value()?.count());
+        }
+        assert_eq!(elements, [Some(3), Some(4)]);
+
+        assert_eq!(next(&mut body)?.as_deref(), Some("d"));
+        assert_eq!(body.value()?, Value::Bool(true));
+        assert_eq!(next(&mut body)?, None);
+        Ok(())
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_explained_however_it_is_read() {
+        let read = |text: &'static str, by: fn(&mut RequestBody<'static>) -> Result<(), InvalidRequest>| {
+            let mut body = RequestBody::new(text).expect("an object");
+            body.next_field().expect("a field");
+            by(&mut body).expect_err(text).message
+        };
+        let wrong = "the body is not valid JSON: expected a value at byte 6";
+        assert_eq!(read("{\"a\": !}", |body| body.value().map(drop)), wrong);
+        assert_eq!(read("{\"a\": !}", |body| body.raw().map(drop)), wrong);
+        let unclosed = "the body is not valid JSON: expected a comma or a closing bracket at byte 8";
+        let elements = |body: &mut RequestBody<'static>| {
+            body.enter()?;
+            while body.element()? {
+                body.value()?;
+            }
+            Ok(())
+        };
+        assert_eq!(read("{\"a\":[1 2]}", elements), unclosed);
+    }
+}

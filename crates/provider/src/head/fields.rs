@@ -226,3 +226,6 @@ impl State<'_> {
 fn is_number(first: Option<u8>) -> bool {
     matches!(first, Some(b'-' | b'0'..=b'9'))
 }
+
+#[cfg(test)]
+mod tests;

@@ -123,3 +123,6 @@ fn wrong(index: usize, member: &str, message: fmt::Arguments<'_>) -> Refused {
     let message = format!("'{path}' {message}");
     Refused::Invalid(InvalidRequest::field(path, message))
 }
+
+#[cfg(test)]
+mod tests;

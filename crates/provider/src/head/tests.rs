@@ -26,6 +26,37 @@ fn the_head_holds_what_routing_reads() {
 }
 
 #[test]
+fn a_plain_request_asks_for_one_answer_and_needs_nothing() {
+    let plain = Head { model: "m".to_owned(), n: 1, best_of: 1, prompts: 1, ..Head::default() };
+    let head = chat(r#"{"model":"m","messages":[{"role":"user","content":"x"}]}"#).expect("valid");
+    assert_eq!((head.choices(), head.computed_choices()), (1, 1));
+    assert_eq!(head, plain);
+    for (operation, text) in [
+        (Operation::Completions, r#"{"model":"m","prompt":"x"}"#),
+        (Operation::Embeddings, r#"{"model":"m","input":"x"}"#),
+    ] {
+        assert_eq!(parse(operation, text, LIMITS).expect("valid").0, plain, "{operation:?}");
+    }
+}
+
+#[test]
+fn an_upstream_serves_only_what_all_its_features_cover() {
+    let [none, all] = [false, true].map(|has| Features { tools: has, images: has, json_schema: has });
+    assert!(none.cover(none) && all.cover(none) && all.cover(all));
+    for one in
+        [Features { tools: true, ..none }, Features { images: true, ..none }, Features { json_schema: true, ..none }]
+    {
+        assert!(one.cover(one) && one.cover(none) && all.cover(one), "{one:?}");
+        assert!(!none.cover(one) && !one.cover(all), "{one:?}");
+    }
+    for lacking in
+        [Features { tools: false, ..all }, Features { images: false, ..all }, Features { json_schema: false, ..all }]
+    {
+        assert!(!lacking.cover(all) && lacking.cover(none), "{lacking:?}");
+    }
+}
+
+#[test]
 fn every_mistake_names_its_field() {
     let cases = [
         (r#"{"model":1,"messages":[{"role":"user","content":""}]}"#, "model"),
@@ -74,13 +105,20 @@ fn a_body_that_is_no_object_is_explained() {
     }
     assert!(refused("[]").0.contains("JSON object"));
     assert!(refused("{").0.contains("not valid JSON"));
-    assert!(refused(&format!("{{\"a\":{}", "[".repeat(100_000))).0.contains("nested too deeply"));
+    let deep = "the body is nested too deeply: at most 128 levels of arrays and objects are accepted";
+    assert_eq!(refused(&format!("{{\"a\":{}", "[".repeat(100_000))), (deep.to_owned(), None));
 }
 
 #[test]
-fn too_many_messages_are_refused() {
-    let messages = vec![r#"{"role":"user","content":"x"}"#; 101].join(",");
-    assert!(refused(&format!(r#"{{"model":"m","messages":[{messages}]}}"#)).0.contains("more than 100"));
+fn there_may_be_so_many_messages_and_not_one_more() {
+    let messages = |count: usize| {
+        let messages = vec![r#"{"role":"user","content":"x"}"#; count].join(",");
+        format!(r#"{{"model":"m","messages":[{messages}]}}"#)
+    };
+    assert!(chat(&messages(100)).is_ok());
+    let (message, param) = refused(&messages(101));
+    assert_eq!(param.as_deref(), Some("messages"));
+    assert!(message.contains("more than 100"), "{message}");
 }
 
 #[test]
@@ -94,6 +132,7 @@ fn what_appears_twice_is_refused_at_every_depth() {
     for (text, param) in [
         (with(r#""x":1,"x":1"#), "x"),
         (with(r#""x":1,"\u0078":1"#), "x"),
+        (with(r#""x":1,"y":1,"x":1"#), "x"),
         (with(r#""stream_options":{"include_usage":true,"include_usage":false}"#), "stream_options"),
         (with(r#""response_format":{"type":"text","type":"json_object"}"#), "response_format"),
         (with(r#""response_format":{"type":"json_schema","json_schema":{"schema":{"a":1,"a":1}}}"#), "response_format"),
@@ -107,6 +146,7 @@ fn what_appears_twice_is_refused_at_every_depth() {
     ] {
         assert_eq!(twice(&text).1, param, "{text}");
     }
+    assert_eq!(twice(&with(r#""x":1,"y":1,"x":1"#)).0, "'x' appears twice: send it once");
     assert!(twice(&with(r#""tools":[{"type":1,"type":1}]"#)).0.contains("'type' within 'tools'"));
     let long = "k".repeat(10_000);
     assert!(twice(&with(&format!(r#""{long}":{{"{long}":1,"{long}":1}}"#))).0.len() < 300);

@@ -93,8 +93,8 @@ impl<'a> Rewrite<'a> {
         let is_changed = !self.replaced.is_empty() || !self.added.is_empty() || self.removed.contains(&true);
         let shared = self.shared.filter(|_| !is_changed)?;
         let start = shared.iter().position(|byte| *byte == b'{')?;
-        let end = shared.iter().rposition(|byte| *byte == b'}')? + 1;
-        (start < end).then(|| shared.slice(start..end))
+        let end = shared.iter().rposition(|byte| *byte == b'}')?;
+        Some(shared.slice(start..=end))
     }
 
     fn mark(&mut self, at: usize, is_removed: bool) {
@@ -120,7 +120,6 @@ impl<'a> Rewrite<'a> {
         for (at, member) in self.object.members.iter().enumerate() {
             let end = member.value.end;
             if self.removed.get(at) == Some(&true) {
-                while replaced.next_if(|(range, _)| range.start < end).is_some() {}
                 continue;
             }
             if out.len() > 1 {
@@ -129,7 +128,7 @@ impl<'a> Rewrite<'a> {
             let mut from = member.key.start - 1;
             while let Some((range, new)) = replaced.next_if(|(range, _)| range.start < end) {
                 if range.start < from {
-                    // Within a value that was replaced as a whole.
+                    // Within a value that was replaced as a whole, or a member that was removed.
                     continue;
                 }
                 out.extend_from_slice(&self.text[from..range.start]);

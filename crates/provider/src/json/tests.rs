@@ -80,6 +80,47 @@ fn a_change_within_a_replaced_value_is_void() {
 }
 
 #[test]
+fn a_change_leaves_those_elsewhere_as_they_are() {
+    let text = r#"{"a":[1,2],"b":[3,4],"c":[5,6]}"#;
+    let at = |digit: char| text.find(digit).map(|at| at..at + 1).expect("there");
+    let inside = |rewrite: &mut Rewrite<'_>| {
+        rewrite.replace(at('1'), "10").replace(at('3'), "30").replace(at('5'), "50");
+    };
+    for (key, set, gone) in [
+        ("a", r#"{"a":0,"b":[30,4],"c":[50,6]}"#, r#"{"b":[30,4],"c":[50,6]}"#),
+        ("b", r#"{"a":[10,2],"b":0,"c":[50,6]}"#, r#"{"a":[10,2],"c":[50,6]}"#),
+        ("c", r#"{"a":[10,2],"b":[30,4],"c":0}"#, r#"{"a":[10,2],"b":[30,4]}"#),
+    ] {
+        assert_eq!(
+            rewrite(text, |rewrite| {
+                inside(rewrite);
+                rewrite.set(key, "0");
+            }),
+            set
+        );
+        assert_eq!(rewrite(text, |rewrite| inside(rewrite.set(key, "0"))), set);
+        assert_eq!(
+            rewrite(text, |rewrite| {
+                inside(rewrite);
+                rewrite.remove(key);
+            }),
+            gone
+        );
+    }
+    let side_by_side =
+        rewrite(text, |rewrite| _ = rewrite.replace(at('1'), "[").replace(at('1').end..at('2').end, "]"));
+    assert_eq!(side_by_side, r#"{"a":[[]],"b":[3,4],"c":[5,6]}"#);
+}
+
+#[test]
+fn added_members_are_told_apart_and_stand_at_the_end_in_order() {
+    let out = rewrite("{\"a\":1}", |rewrite| {
+        rewrite.set("x", "1").set("y", "2").set("z", "3").set("y", "4").set("x", "5").remove("z");
+    });
+    assert_eq!(out, "{\"a\":1,\"x\":5,\"y\":4}");
+}
+
+#[test]
 fn a_key_that_appears_twice_is_changed_as_one() {
     let twice = "{\"a\":1,\"b\":2,\"a\":3}";
     let set = |rewrite: &mut Rewrite<'_>| _ = rewrite.set("a", "4");
@@ -129,7 +170,28 @@ fn a_shared_text_that_nothing_changes_is_not_copied() {
     assert_eq!(out, TEXT.trim());
     assert_eq!(out.as_ptr(), text[1..].as_ptr(), "the same memory");
 
-    let mut rewrite = Rewrite::sharing(&text, &object);
-    rewrite.set("c", "1");
-    assert!(rewrite.finish().ends_with(b"\"c\" :1}"));
+    let changed = |change: fn(&mut Rewrite<'_>)| {
+        let mut rewrite = Rewrite::sharing(&text, &object);
+        change(&mut rewrite);
+        rewrite.finish()
+    };
+    assert_eq!(changed(|rewrite| _ = rewrite.set("c", "1")), "{\"a\" : [1, {\"a\":2}],\"b\":\"x,}\",\"c\" :1}");
+    assert_eq!(changed(|rewrite| _ = rewrite.remove("a")), "{\"b\":\"x,}\",\"c\" :null}");
+    assert!(changed(|rewrite| _ = rewrite.set("d", "1")).ends_with(b",\"c\" :null,\"d\":1}"));
+}
+
+#[test]
+fn a_rewrite_takes_no_more_memory_than_the_new_text() {
+    let text = "{\"a\":1,\"b\":1}";
+    let object = Object::parse(text).expect("an object");
+    let long = format!("\"{}\"", "x".repeat(64 << 10));
+    for changes in [[("a", "2"), ("new", &*long)], [("a", &long), ("new", "2")], [("a", &long), ("b", &long)]] {
+        let mut rewrite = Rewrite::new(text.as_bytes(), &object);
+        for (key, value) in changes {
+            rewrite.set(key, value);
+        }
+        let mut new = Bytes::new();
+        let taken = allocation_counter::measure(|| new = rewrite.finish());
+        assert!(taken.bytes_total < new.len() as u64 + 100, "{taken:?} for {} bytes", new.len());
+    }
 }

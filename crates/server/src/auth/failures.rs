@@ -115,7 +115,8 @@ impl Failures {
 impl State {
     /// The window of an address, or that of all for whom there is no room.
     fn window(&mut self, peer: Option<IpAddr>, now: Instant) -> &mut Window {
-        let fresh = Window { ends: now + WINDOW, guesses: 0 };
+        // Over already: the guess that follows begins it.
+        let fresh = Window { ends: now, guesses: 0 };
         if self.peers.len() >= MAX_PEERS && self.swept.is_none_or(|swept| now >= swept + SWEEP) {
             self.swept = Some(now);
             self.peers.retain(|_, window| now < window.ends);

@@ -1,7 +1,11 @@
 //! In virtual time: what a key may make in any minute, and what a refusal costs.
 
+use std::pin::pin;
+
+use futures_util::poll;
 use governor::clock::FakeRelativeClock;
 use proptest::{collection::vec, prelude::*};
+use tokio::time::timeout;
 
 use super::*;
 
@@ -192,6 +196,48 @@ fn more_calls_than_the_limit_are_refused_for_good() {
     assert_eq!(limiter.count(&mut permit, 11), never(11, 10, "burst"));
     assert_eq!(limiter.taken(), 1, "its permit is as it was");
     assert!(limiter.count(&mut permit, 10).is_ok());
+}
+
+#[tokio::test]
+async fn whoever_waits_gets_permits_for_all_calls_at_once_or_is_told_that_they_never_fit() {
+    let limiter = KeyLimiter::new(limits(0, 0, 3));
+    let held = limiter.permits(2).await.expect("it fits");
+    assert!(held.is_some() && limiter.taken() == 2);
+    let mut waiting = pin!(limiter.permits(2));
+    assert!(poll!(&mut waiting).is_pending(), "one is free");
+    drop(held);
+    let held = waiting.await.expect("it fits");
+    assert!(held.is_some() && limiter.taken() == 2);
+    let never = Refused::Never { calls: 4, most: 3, setting: "concurrent" };
+    assert_eq!(limiter.permits(4).await.err(), Some(never));
+    assert!(KeyLimiter::default().permits(1_000).await.expect("unlimited").is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_the_allowance_has_its_calls_counted_once_they_are_there() {
+    let clock = FakeRelativeClock::default();
+    let limiter = at(limits(60, 2, 0), &clock);
+    let remaining = || limiter.status().map(|status| status.remaining);
+    assert_eq!((limiter.allowance(2).await, remaining()), (Ok(()), Some(0)));
+    let mut waiting = pin!(limiter.allowance(1));
+    assert!(timeout(Duration::from_millis(999), &mut waiting).await.is_err(), "one comes back each second");
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(remaining(), Some(1));
+    assert_eq!((waiting.await, remaining()), (Ok(()), Some(0)));
+    let never = Refused::Never { calls: 3, most: 2, setting: "burst" };
+    assert_eq!(limiter.allowance(3).await, Err(never));
+    assert_eq!(KeyLimiter::default().allowance(1_000).await, Ok(()));
+}
+
+#[test]
+fn headers_tell_the_limit_what_is_left_and_when_all_of_it_is_back() {
+    let status = RateLimitStatus { limit: 60, remaining: 2, reset: Duration::from_millis(3_500) };
+    let expected = [
+        ("x-ratelimit-limit-requests", "60"),
+        ("x-ratelimit-remaining-requests", "2"),
+        ("x-ratelimit-reset-requests", "3500ms"),
+    ];
+    assert_eq!(status.headers(), expected.map(|(name, value)| (name, value.to_owned())));
 }
 
 #[test]

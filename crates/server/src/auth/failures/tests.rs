@@ -37,6 +37,11 @@ fn a_request_without_a_key_guesses_nothing() {
 }
 
 #[test]
+fn metrics_and_logs_tell_a_clients_key_from_the_operators_token() {
+    assert_eq!(Credential::ALL.map(Credential::as_str), ["key", "admin_token"]);
+}
+
+#[test]
 fn reasons_are_those_of_the_metric() {
     let (failures, now) = (Failures::default(), Instant::now());
     let reason = |denied| failures.record(denied, Some(peer(1)), now).reason();
