@@ -161,7 +161,7 @@ where
     }
 }
 
-/// Reads until the first byte that is no white space tells what the body is: the reads, and whether it is a stream of events.
+/// Reads up to the first byte that is no white space, which decides what the body is: the reads, and whether it is a stream of events.
 async fn first_bytes<E>(
     body: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin),
     is_labelled: bool,

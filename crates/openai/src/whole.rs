@@ -94,7 +94,7 @@ struct Pieces {
     usage: Option<Value>,
 }
 
-/// The first event has everything, the others what tells whose they are: an answer may have members of many megabytes.
+/// The first event has everything, the others only the fields that identify the answer: an answer may have members of many megabytes.
 fn pieces(answer: Value, asked: Asked) -> Option<Pieces> {
     const IN_EACH: [&str; 6] = ["id", "object", "created", "model", "system_fingerprint", "service_tier"];
     let Value::Object(mut answer) = answer else { return None };

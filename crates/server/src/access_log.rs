@@ -60,7 +60,7 @@ impl AccessLog {
     }
 }
 
-/// Writes what has gathered, again and again, until told to stop.
+/// Writes what has gathered, again and again, until the log is closed.
 fn write(waiting: &Waiting, mut out: Box<dyn Write + Send>) {
     let mut batch = Vec::new();
     let mut fails = false;

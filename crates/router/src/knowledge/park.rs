@@ -136,7 +136,11 @@ mod tests {
         assert_eq!(park.refused(false, zero, Some(Duration::from_millis(400)), at(0.0), at(1.0)), at(1.4));
         let mut park = Park::default();
         assert_eq!(park.refused(false, Some(Duration::from_hours(9)), None, at(0.0), at(1.0)), at(61.0));
-        assert_eq!(Park::default().refused(false, None, None, at(0.0), at(1.0)), at(1.1), "nothing tells");
+        assert_eq!(
+            Park::default().refused(false, None, None, at(0.0), at(1.0)),
+            at(1.1),
+            "neither a date nor a bucket"
+        );
     }
 
     #[test]

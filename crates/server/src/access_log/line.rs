@@ -105,7 +105,7 @@ fn is_zero(number: &f64) -> bool {
 
 impl Money {
     fn of(ended: &RequestEnded) -> Self {
-        let told = |source, usage: Usage, cost: Option<NanoUsd>| Self {
+        let counted = |source, usage: Usage, cost: Option<NanoUsd>| Self {
             usage_source: Some(source),
             prompt_tokens: Some(usage.prompt_tokens),
             cached_tokens: usage.cached_tokens,
@@ -115,8 +115,8 @@ impl Money {
             baseline_cost_nano_usd: ended.baseline_cost().map(|cost| cost.0),
         };
         match (ended.usage, ended.estimate) {
-            (Some(usage), _) => told("reported", usage, ended.cost),
-            (None, Some(estimate)) => told("estimated", estimate.usage, estimate.cost),
+            (Some(usage), _) => counted("reported", usage, ended.cost),
+            (None, Some(estimate)) => counted("estimated", estimate.usage, estimate.cost),
             (None, None) => Self::default(),
         }
     }
@@ -201,11 +201,11 @@ mod tests {
 
     #[test]
     fn what_the_upstream_calls_a_call_is_named_for_its_support() {
-        let told = |ids: UpstreamIds| serde_json::to_value(Ids::of(&ids)).expect("JSON");
+        let json_of = |ids: UpstreamIds| serde_json::to_value(Ids::of(&ids)).expect("JSON");
         let id = |text: &str| Some(text.to_owned());
-        let all = told(UpstreamIds::new(id("r1"), id("w1"), id("8f-FRA")));
+        let all = json_of(UpstreamIds::new(id("r1"), id("w1"), id("8f-FRA")));
         assert_eq!(all, json!({"upstream_request_id": "r1", "worker_id": "w1", "edge_id": "8f-FRA"}));
-        assert_eq!(told(UpstreamIds::new(None, None, id("8f-FRA"))), json!({"edge_id": "8f-FRA"}));
-        assert_eq!(told(UpstreamIds::default()), json!({}));
+        assert_eq!(json_of(UpstreamIds::new(None, None, id("8f-FRA"))), json!({"edge_id": "8f-FRA"}));
+        assert_eq!(json_of(UpstreamIds::default()), json!({}));
     }
 }

@@ -19,7 +19,7 @@ Example: what the providers were like last week, and what a change would do with
   llm-router simulate --trace /var/lib/llm-router/decisions/decisions-1795522701000.jsonl \\
     --providers providers.toml --config config.toml --config next.toml
 
-Prints each parameter with the number of samples it comes from, how well the fit tells what was seen, and what was seen too
+Prints each parameter with the number of samples it comes from, how well the fit predicts what was seen, and what was seen too
 seldom: that keeps its value, as do prices that the configuration does not say. Models: docs/simulation.md";
 
 /// What to learn from.

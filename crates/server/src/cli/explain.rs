@@ -100,7 +100,7 @@ fn table(decision: &Value) -> String {
         let row = |[upstream, share, deficit, ready, load, first, cost]: [&str; 7]| {
             format!("  {upstream:<24} {share:>6} {deficit:>7} {ready:>6} {load:>11} {first:>12} {cost:>14}")
         };
-        lines.push(row(["would be asked", "share", "owed", "ready", "in flight", "first token", "expected cost"]));
+        lines.push(row(["would be asked", "share", "deficit", "ready", "in flight", "first token", "expected cost"]));
         for candidate in candidates {
             let ready = match candidate["has_ready_worker"].as_bool() {
                 Some(true) => "yes",
@@ -126,4 +126,31 @@ fn table(decision: &Value) -> String {
     }
     lines.push(format!("  configuration {}", text(&decision["config_version"])));
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_table_shows_each_candidates_deficit_and_why_others_are_not_asked() {
+        let decision = json!({
+            "model": "m", "strategy": "balanced", "upstream": "gpu", "reason": "share", "config_version": "1a",
+            "candidates": [{
+                "upstream": "gpu", "share": 0.8, "owed_requests": 2.5, "has_ready_worker": true, "in_flight": 3,
+                "max_in_flight": 400, "first_token_ms": 350.0, "expected_cost_usd": 0.000_009,
+            }],
+            "excluded": [{"upstream": "api", "why": "its breaker is open", "retry_after_s": 1.5}],
+        });
+        let shown = table(&decision);
+        let lines: Vec<&str> = shown.lines().collect();
+        let words = |line: &'_ str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(lines[0], "m by balanced: gpu (share)");
+        assert_eq!(words(lines[1])[3..6], ["share", "deficit", "ready"]);
+        assert_eq!(words(lines[2]), ["gpu", "0.80", "2.50", "yes", "3/400", "350.00", "ms", "$0.000009000"]);
+        assert!(lines[3].contains("not asked: its breaker is open, for 1.5 s"), "{shown}");
+        assert_eq!(lines[4], "  configuration 1a");
+    }
 }

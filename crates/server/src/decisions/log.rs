@@ -18,8 +18,8 @@ use super::{files::Files, record::RecordView, ring::Kept};
 const MOST_WAITING: usize = 8192;
 /// How often the thread writes.
 const PERIOD: Duration = Duration::from_millis(100);
-/// A disk that is full is full for a while: it is told of so often.
-const TELL_EVERY: Duration = Duration::from_mins(1);
+/// While nothing can be written, the process log says so this often.
+const LOG_EVERY: Duration = Duration::from_mins(1);
 /// Bytes of lines that are written at once.
 const BATCH: usize = 256 << 10;
 
@@ -60,7 +60,7 @@ impl Log {
 
     pub(super) fn start(files: Files, counters: LogCounters) -> io::Result<Self> {
         let waiting = Arc::<Waiting>::default();
-        let writer = Writer { files, counters: counters.clone(), lines: Vec::new(), records: 0, told_at: None };
+        let writer = Writer { files, counters: counters.clone(), lines: Vec::new(), records: 0, logged_at: None };
         let shared = waiting.clone();
         let thread = std::thread::Builder::new().name("decision-log".into());
         let writer = Mutex::new(Some(thread.spawn(move || writer.run(&shared))?));
@@ -101,8 +101,8 @@ struct Writer {
     /// Lines that are to be written at once, and how many.
     lines: Vec<u8>,
     records: u64,
-    /// When it was told last that nothing can be written.
-    told_at: Option<Instant>,
+    /// When the process log said last that nothing can be written.
+    logged_at: Option<Instant>,
 }
 
 impl Writer {
@@ -172,10 +172,10 @@ impl Writer {
     }
 
     fn tell(&mut self, error: &io::Error) {
-        if self.told_at.is_some_and(|at| at.elapsed() < TELL_EVERY) {
+        if self.logged_at.is_some_and(|at| at.elapsed() < LOG_EVERY) {
             return;
         }
-        self.told_at = Some(Instant::now());
+        self.logged_at = Some(Instant::now());
         tracing::error!(%error, "the decision log cannot be written: records are lost, and counted, until it can");
     }
 }
