@@ -18,6 +18,7 @@ mod quota;
 mod reply;
 mod sse;
 mod stream;
+mod template;
 mod whole;
 
 use std::sync::Arc;

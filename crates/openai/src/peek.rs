@@ -21,6 +21,8 @@ pub(crate) struct Peek {
     pub(crate) choices: Option<usize>,
     /// Whether a choice brings anything but a role: content, reasoning, a tool call, whatever comes next.
     pub(crate) has_content: bool,
+    /// Where a text that is content stands, without its quotes: the last of them.
+    pub(crate) text: Option<Range<usize>>,
     /// The choices that end here, by their index.
     pub(crate) ended: Vec<(u64, Finish)>,
     /// Finish reasons that are to be written in OpenAI's words: where they stand, quotes included, and the word.
@@ -125,8 +127,8 @@ impl Peek {
         while let Some(key) = reader.key()? {
             match &*key.decoded() {
                 "index" => index = reader.value()?.count().unwrap_or(0),
-                "delta" | "message" => self.has_content |= holds_more_than_a_role(reader)?,
-                "text" => self.has_content |= !reader.value()?.is_empty(),
+                "delta" | "message" => self.message(reader)?,
+                "text" => self.content(reader.value()?),
                 "finish_reason" => {
                     let value = reader.value()?;
                     finish = self.finish(value, dialect).or(finish);
@@ -139,6 +141,29 @@ impl Peek {
             self.ended.push((index, finish));
         }
         Ok(())
+    }
+
+    /// Reads the delta or message that comes next.
+    fn message(&mut self, reader: &mut Reader<'_>) -> Result<(), Malformed> {
+        if reader.peek() != Some(b'{') {
+            self.has_content |= !reader.value()?.is_empty();
+            return Ok(());
+        }
+        reader.enter()?;
+        while let Some(key) = reader.key()? {
+            let value = reader.value()?;
+            if !key.says("role") {
+                self.content(value);
+            }
+        }
+        Ok(())
+    }
+
+    fn content(&mut self, value: Value<'_>) {
+        self.has_content |= !value.is_empty();
+        if let Some(text) = value.text() {
+            self.text = Some(text.at..text.at + text.raw.len());
+        }
     }
 
     /// What a finish reason means; `None` if it is empty, which ends nothing.
@@ -155,20 +180,6 @@ impl Peek {
         }
         Some(finish)
     }
-}
-
-/// Whether the delta or message that comes next holds anything beside its role.
-fn holds_more_than_a_role(reader: &mut Reader<'_>) -> Result<bool, Malformed> {
-    if reader.peek() != Some(b'{') {
-        return Ok(!reader.value()?.is_empty());
-    }
-    let mut holds_more = false;
-    reader.enter()?;
-    while let Some(key) = reader.key()? {
-        let is_empty = reader.value()?.is_empty();
-        holds_more |= !is_empty && !key.says("role");
-    }
-    Ok(holds_more)
 }
 
 /// Whether the `error` that comes next says anything: not if it is empty, false, zero, or an object of such.

@@ -6,7 +6,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::mark;
+use crate::{mark, template::Template};
 
 /// One event as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,12 @@ impl Event {
     fn new(raw: Bytes) -> Self {
         let (data, is_named_error) = fields(&raw);
         Self { raw, data, is_named_error }
+    }
+
+    /// Where the data stands in `raw`, if it is that of one line.
+    pub(crate) fn data_start(&self) -> Option<usize> {
+        let data = self.data.as_ref()?.as_ptr();
+        self.raw.as_ptr_range().contains(&data).then(|| data.addr() - self.raw.as_ptr().addr())
     }
 }
 
@@ -80,6 +86,15 @@ impl Splitter {
                 return Some(Event::new(raw));
             }
         }
+    }
+
+    /// The bytes of the next event, if all of it is there and it is `template` with another text.
+    pub(crate) fn next_like(&mut self, template: &Template) -> Option<Bytes> {
+        // An event that comes in many reads is compared once.
+        if self.searched > 0 {
+            return None;
+        }
+        template.matches(&self.pending).map(|length| self.pending.split_to(length))
     }
 
     /// The bytes of events that are not complete yet.

@@ -17,6 +17,7 @@ use crate::{
     classify::{Dialect, Finish},
     client::broke,
     peek::Peek,
+    template::Template,
 };
 
 /// Largest event of a stream, in bytes.
@@ -24,6 +25,9 @@ const MAX_EVENT: usize = 64 << 20;
 
 /// An event of more bytes is counted in the memory budget until it is written; a smaller one is written at once.
 const LARGE_EVENT: usize = 64 << 10;
+
+/// How often a stream's template is made anew. Where events keep differing in more than one text, a template is of no use.
+const MAX_TEMPLATES: u8 = 8;
 
 /// Which choices have ended. Every one has its own end.
 #[derive(Debug)]
@@ -77,6 +81,9 @@ pub(crate) struct SseFrames<S> {
     usage_for: UsageFor,
     dialect: &'static dyn Dialect,
     ends: Ends,
+    /// Of the last event of content that was read in full.
+    template: Option<Template>,
+    templates_left: u8,
     state: State,
     memory: MemoryBudget,
     /// For the event that is not complete yet.
@@ -102,6 +109,8 @@ where
             usage_for,
             dialect,
             ends,
+            template: None,
+            templates_left: MAX_TEMPLATES,
             state: State::Reading,
             memory: memory.clone(),
             held: memory.nothing(),
@@ -109,7 +118,11 @@ where
     }
 
     fn frame(&mut self, event: crate::Event) -> Result<Frame, Error> {
+        let data_start = event.data_start();
         let chunk::Read { mut frame, peek } = chunk::read(event, self.usage_for, self.dialect)?;
+        if frame.kind == FrameKind::Content && !peek.has_usage {
+            self.learn(&frame.bytes, data_start, &peek);
+        }
         let is_early = peek.ended.is_empty() && peek.choices.is_some_and(|count| count > 0);
         if self.usage_for == UsageFor::Client && is_early && peek.has_usage {
             self.usage_for = UsageFor::EveryChunk;
@@ -120,6 +133,18 @@ where
         if frame.kind == FrameKind::Done {
             self.state = State::Ended;
         }
+        self.counted(frame)
+    }
+
+    /// Makes a template of an event that is relayed as it came.
+    fn learn(&mut self, event: &Bytes, data_start: Option<usize>, peek: &Peek) {
+        let (Some(start), Some(text), 1..) = (data_start, &peek.text, self.templates_left) else { return };
+        self.templates_left -= 1;
+        self.template = Template::new(event, start + text.start..start + text.end);
+    }
+
+    /// The frame, its bytes counted in the memory budget if they are many.
+    fn counted(&mut self, mut frame: Frame) -> Result<Frame, Error> {
         if frame.bytes.len() > LARGE_EVENT {
             self.held.resize(self.splitter.pending_bytes())?;
             frame.bytes = self.memory.reserve(frame.bytes.len())?.attach(frame.bytes);
@@ -156,6 +181,9 @@ where
                 }
                 State::Reading => {}
             }
+            if let Some(bytes) = this.template.as_ref().and_then(|template| this.splitter.next_like(template)) {
+                break this.counted(Frame { bytes, kind: FrameKind::Content, usage: None });
+            }
             if let Some(event) = this.splitter.next_event() {
                 break this.frame(event);
             }
@@ -178,3 +206,6 @@ where
         Poll::Ready(Some(result))
     }
 }
+
+#[cfg(test)]
+mod tests;

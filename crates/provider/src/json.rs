@@ -4,6 +4,7 @@ mod keys;
 mod malformed;
 mod reader;
 mod rewrite;
+mod scan;
 #[cfg(any(test, feature = "steps"))]
 #[cfg_attr(not(feature = "steps"), expect(unreachable_pub, reason = "other crates see it with the feature only"))]
 pub mod steps;

@@ -8,7 +8,8 @@
 use super::{
     Malformed, Value, Why,
     keys::Keys,
-    text::{Text, escape_length, first_control, next_mark},
+    scan::next_mark,
+    text::{Text, escape_length},
 };
 
 /// Most levels of arrays and objects in each other.
@@ -227,35 +228,32 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn string(&mut self) -> Read<Text<'a>> {
-        let bytes = self.text.as_bytes();
         let start = self.at + 1;
-        self.at = next_mark(bytes, start);
-        let is_escaped = bytes.get(self.at) != Some(&b'"');
-        let end = if is_escaped { self.pass_escapes() } else { Ok(()) };
-        if let Some(control) = first_control(&bytes[start..self.at]) {
-            self.at = start + control;
-            return self.fail(Why::ControlCharacter);
+        self.at = next_mark(self.text.as_bytes(), start);
+        let is_escaped = self.text.as_bytes().get(self.at) == Some(&b'\\');
+        if is_escaped {
+            self.pass_escapes()?;
         }
-        end?;
+        match self.text.as_bytes().get(self.at) {
+            Some(b'"') => {}
+            Some(_) => return self.fail(Why::ControlCharacter),
+            None => return self.fail(Why::Ends),
+        }
         let raw = &self.text[start..self.at];
         self.at += 1;
         Ok(Text { raw, at: start, is_escaped })
     }
 
-    /// From the first backslash of a string, or the end of the text, to the quote that ends the string.
+    /// From the first backslash of a string to what ends or spoils it.
     fn pass_escapes(&mut self) -> Read<()> {
         let bytes = self.text.as_bytes();
-        loop {
-            match bytes.get(self.at) {
-                Some(b'"') => return Ok(()),
-                Some(_) => match escape_length(&bytes[self.at..]) {
-                    Some(length) => self.at += length,
-                    None => return self.fail(Why::BadEscape),
-                },
-                None => return self.fail(Why::Ends),
+        while bytes.get(self.at) == Some(&b'\\') {
+            match escape_length(&bytes[self.at..]) {
+                Some(length) => self.at = next_mark(bytes, self.at + length),
+                None => return self.fail(Why::BadEscape),
             }
-            self.at = next_mark(bytes, self.at);
         }
+        Ok(())
     }
 
     fn number(&mut self) -> Read<&'a str> {

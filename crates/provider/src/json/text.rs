@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr2;
-
 /// A string as it stands in the text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Text<'a> {
@@ -62,30 +60,6 @@ pub fn whole_characters(raw: &str) -> Cow<'_, str> {
     }
     out.push_str(rest);
     Cow::Owned(out)
-}
-
-/// Where the next quote or backslash lies, from `at` on: the end of the text if there is none.
-#[inline]
-pub(super) fn next_mark(text: &[u8], at: usize) -> usize {
-    memchr2(b'"', b'\\', &text[at..]).map_or(text.len(), |offset| at + offset)
-}
-
-/// Where the first control character lies, which JSON allows in a string only as an escape.
-#[inline]
-pub(super) fn first_control(string: &[u8]) -> Option<usize> {
-    const ONES: u64 = u64::MAX / 255;
-    const HIGH: u64 = ONES * 0x80;
-    let (words, tail) = string.as_chunks();
-    // Every word is looked at, without an end before the last: only so it is done with vector instructions.
-    let marks = words.iter().fold(0, |marks, word| {
-        let word = u64::from_le_bytes(*word);
-        // Sets the highest bit of a byte below 0x20, and of none if there is no such byte.
-        marks | (word.wrapping_sub(ONES * 0x20) & !word)
-    });
-    if marks & HIGH == 0 && !tail.iter().any(|byte| *byte < 0x20) {
-        return None;
-    }
-    string.iter().position(|byte| *byte < 0x20)
 }
 
 /// How many bytes the escape at the start of `rest`, a backslash, takes; `None` if it is none.

@@ -84,29 +84,6 @@ fn what_is_wrong_is_named_with_its_place() {
 }
 
 #[test]
-fn what_ends_or_spoils_a_string_is_found_at_every_place() {
-    for length in (0..20).chain([127, 128, 129, 255, 256, 257, 400]) {
-        let mut text = vec![b'a'; length];
-        for at in 0..length {
-            for mark in [b'"', b'\\'] {
-                text[at] = mark;
-                assert_eq!(next_mark(&text, 0), at, "{mark} at {at} of {length}");
-                assert_eq!(next_mark(&text, at), at, "{mark} at {at} of {length}");
-            }
-            for control in [0, b'\n', 0x1f] {
-                text[at] = control;
-                assert_eq!(first_control(&text), Some(at), "{control} at {at} of {length}");
-            }
-            text[at] = b'a';
-        }
-        for harmless in [0xff, b' ', b'!', b'#', b'[', b']', 0x7f, 0x80, 0x9f] {
-            let text = vec![harmless; length];
-            assert_eq!((next_mark(&text, 0), first_control(&text)), (length, None), "{harmless}");
-        }
-    }
-}
-
-#[test]
 fn of_two_mistakes_in_a_string_the_first_is_reported() {
     for (text, at, expected) in [
         ("\"a\nb\\x\"", 2, Why::ControlCharacter),
