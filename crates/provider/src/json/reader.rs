@@ -5,12 +5,7 @@
 //! JSON by RFC 8259 and leaves it to its caller what a value of an unexpected type means; only in a request, keys that appear
 //! twice are refused. It is total: no input makes it panic, recurse deeper than [`MAX_DEPTH`] or look at a byte twice.
 
-use super::{
-    Malformed, Value, Why,
-    keys::Keys,
-    scan::next_mark,
-    text::{Text, escape_length},
-};
+use super::{Malformed, Value, Why, keys::Keys, scan::string_end, text::Text};
 
 /// Most levels of arrays and objects in each other.
 pub(crate) const MAX_DEPTH: usize = 128;
@@ -229,31 +224,9 @@ impl<'a> Reader<'a> {
     #[inline]
     fn string(&mut self) -> Read<Text<'a>> {
         let start = self.at + 1;
-        self.at = next_mark(self.text.as_bytes(), start);
-        let is_escaped = self.text.as_bytes().get(self.at) == Some(&b'\\');
-        if is_escaped {
-            self.pass_escapes()?;
-        }
-        match self.text.as_bytes().get(self.at) {
-            Some(b'"') => {}
-            Some(_) => return self.fail(Why::ControlCharacter),
-            None => return self.fail(Why::Ends),
-        }
-        let raw = &self.text[start..self.at];
-        self.at += 1;
-        Ok(Text { raw, at: start, is_escaped })
-    }
-
-    /// From the first backslash of a string to what ends or spoils it.
-    fn pass_escapes(&mut self) -> Read<()> {
-        let bytes = self.text.as_bytes();
-        while bytes.get(self.at) == Some(&b'\\') {
-            match escape_length(&bytes[self.at..]) {
-                Some(length) => self.at = next_mark(bytes, self.at + length),
-                None => return self.fail(Why::BadEscape),
-            }
-        }
-        Ok(())
+        let (end, is_escaped) = string_end(self.text.as_bytes(), start)?;
+        self.at = end + 1;
+        Ok(Text { raw: &self.text[start..end], at: start, is_escaped })
     }
 
     fn number(&mut self) -> Read<&'a str> {

@@ -1,75 +1,137 @@
-//! Finds the end of a string of JSON, or what else may not stand in it as it is, many bytes at a time.
+//! Finds the end of a string of JSON, many bytes at a time.
 
-const ONES: u64 = u64::MAX / 255;
-/// The highest bit of every byte.
-const HIGH: u64 = ONES * 0x80;
+use wide::u8x16;
 
-/// Bytes that are looked at word by word; a longer stretch without a mark is passed in blocks.
-const NEAR: usize = 64;
+use super::{Malformed, Why, text::escape_length};
+
+/// Bytes of a vector, and of the four that are looked at together.
+const LANES: usize = 16;
 const BLOCK: usize = 64;
 
-/// Where the next quote, backslash or control character lies, from `at` on: the end of the text if there is none.
+/// Where the string that starts at `start`, behind its quote, has its closing quote, and whether it has escapes.
+///
+/// # Errors
+/// What spoils it first: a control character, a bad escape, or the end of `text`.
 #[inline]
-pub(super) fn next_mark(text: &[u8], mut at: usize) -> usize {
-    let far = at + NEAR;
-    while let Some(word) = text[at..].first_chunk() {
-        let marks = marks(*word) & HIGH;
-        if marks != 0 {
-            return at + marks.trailing_zeros() as usize / 8;
-        }
-        at += word.len();
-        if at == far {
-            at = pass_blocks(text, at);
+pub(super) fn string_end(text: &[u8], start: usize) -> Result<(usize, bool), Malformed> {
+    if let Some(block) = text[start..].first_chunk() {
+        let end = start + marks(block).trailing_zeros() as usize;
+        // Most keys and many values are as short as that.
+        if end < start + LANES && text[end] == b'"' {
+            return Ok((end, false));
         }
     }
-    let is_mark = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..b' ');
-    text[at..].iter().position(is_mark).map_or(text.len(), |offset| at + offset)
+    long_string_end(text, start)
 }
 
-/// Where the first block with a mark starts, or the last bytes that fill none.
-#[inline(never)]
-fn pass_blocks(text: &[u8], mut at: usize) -> usize {
-    while let Some(block) = text[at..].first_chunk::<BLOCK>() {
-        // Every word is looked at, without an end before the last: only so it is done with vector instructions.
-        let found = block.as_chunks().0.iter().fold(0, |found, word| found | marks(*word));
-        if found & HIGH != 0 {
-            break;
+fn long_string_end(text: &[u8], start: usize) -> Result<(usize, bool), Malformed> {
+    let mut is_escaped = false;
+    let mut at = start;
+    while at < text.len() {
+        let mut marks = marks_of_block(&text[at..]);
+        let mut next = at + BLOCK;
+        while marks != 0 {
+            let mark = at + marks.trailing_zeros() as usize;
+            match text[mark] {
+                b'"' => return Ok((mark, is_escaped)),
+                b'\\' => is_escaped = true,
+                _ => return Err(Malformed { at: mark, why: Why::ControlCharacter }),
+            }
+            let Some(length) = escape_length(&text[mark..]) else {
+                return Err(Malformed { at: mark, why: Why::BadEscape });
+            };
+            let behind = mark + length - at;
+            if behind >= BLOCK {
+                next = at + behind;
+                break;
+            }
+            // What belongs to the escape is no mark.
+            marks &= u64::MAX << behind;
         }
-        at += BLOCK;
+        at = next;
     }
-    at
+    Err(Malformed { at: text.len(), why: Why::Ends })
 }
 
-/// Sets the highest bit of each byte that is a mark, and of none before the first; of those behind it perhaps more.
+/// The marks of the first [`BLOCK`] bytes of `rest`, or of all if they are fewer.
+fn marks_of_block(rest: &[u8]) -> u64 {
+    let mut padded = [b' '; BLOCK];
+    let block = rest.first_chunk().unwrap_or_else(|| {
+        padded[..rest.len()].copy_from_slice(rest);
+        &padded
+    });
+    let vectors = block.as_chunks().0.iter().rev();
+    vectors.fold(0, |found, vector| found << LANES | u64::from(marks(vector)))
+}
+
+/// A bit for each byte, the lowest for the first: whether it is a quote, a backslash or a control character.
 #[inline]
-fn marks(word: [u8; 8]) -> u64 {
-    let word = u64::from_le_bytes(word);
-    // Subtracting from a byte that is too small for it sets its highest bit, and borrows from those behind it.
-    let below = |word: u64, least: u64| word.wrapping_sub(ONES * least) & !word;
-    below(word, 0x20) | below(word ^ (ONES * 0x22), 1) | below(word ^ (ONES * 0x5c), 1)
+fn marks(bytes: &[u8; LANES]) -> u32 {
+    let bytes = u8x16::new(*bytes);
+    let is = |byte| bytes.simd_eq(u8x16::splat(byte));
+    let is_control = bytes.min(u8x16::splat(0x1f)).simd_eq(bytes);
+    (is_control | is(b'"') | is(b'\\')).to_bitmask()
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
+    /// The same, byte by byte.
+    fn expected(text: &[u8], start: usize) -> Result<(usize, bool), Malformed> {
+        let mut is_escaped = false;
+        let mut at = start;
+        loop {
+            let why = match text.get(at) {
+                Some(b'"') => return Ok((at, is_escaped)),
+                Some(b'\\') => match escape_length(&text[at..]) {
+                    Some(length) => {
+                        is_escaped = true;
+                        at += length;
+                        continue;
+                    }
+                    None => Why::BadEscape,
+                },
+                Some(0..0x20) => Why::ControlCharacter,
+                Some(_) => {
+                    at += 1;
+                    continue;
+                }
+                None => Why::Ends,
+            };
+            return Err(Malformed { at, why });
+        }
+    }
+
     #[test]
-    fn a_mark_is_found_wherever_it_stands() {
-        for length in (0..40).chain([127, 128, 129, 200]) {
-            let plain = vec![b'a'; length];
-            assert_eq!(next_mark(&plain, 0), length);
+    fn every_byte_is_seen_wherever_it_stands() {
+        for length in (0..40).chain([63, 64, 65, 127, 128, 129, 200]) {
             for at in 0..length {
-                for byte in
-                    [0, b'\n', 0x1f, b' ', b'!', b'"', b'#', b'[', b'\\', b']', 0x7f, 0x80, 0x9f, 0xa2, 0xdc, 0xff]
-                {
-                    let mut text = plain.clone();
+                for byte in 0..=u8::MAX {
+                    let mut text = vec![b'a'; length];
                     text[at] = byte;
-                    let expected = if matches!(byte, 0..0x20 | b'"' | b'\\') { at } else { length };
-                    assert_eq!(next_mark(&text, 0), expected, "{byte:#x} at {at} of {length}");
-                    assert_eq!(next_mark(&text, at), expected, "{byte:#x} at {at} of {length}");
-                    assert_eq!(next_mark(&text, at + 1), length, "{byte:#x} at {at} of {length}");
+                    for start in [0, at] {
+                        assert_eq!(string_end(&text, start), expected(&text, start), "{byte:#x} at {at} of {length}");
+                    }
                 }
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn escapes_may_stand_anywhere(
+            parts in proptest::collection::vec(
+                prop_oneof!["[a-z\u{e9}]{0,40}", r#"(\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})"#, r#"["\\\n]|\\u00"#],
+                0..40,
+            ),
+            start in any::<prop::sample::Index>(),
+        ) {
+            let text = parts.concat();
+            let start = start.index(text.len() + 1);
+            prop_assert_eq!(string_end(text.as_bytes(), start), expected(text.as_bytes(), start));
         }
     }
 }
