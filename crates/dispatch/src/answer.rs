@@ -56,8 +56,9 @@ impl Answer {
             self.last = Some(frame);
             return addition.event();
         }
-        let finishes = frame.kind == FrameKind::Finish;
-        if let Some(bytes) = addition.within(&frame.bytes).filter(|_| finishes) {
+        if frame.kind == FrameKind::Finish
+            && let Some(bytes) = addition.within(&frame.bytes)
+        {
             frame.bytes = bytes;
             return frame;
         }

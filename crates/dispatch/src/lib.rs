@@ -184,6 +184,7 @@ impl Router {
 
     /// Puts another table in force. Requests under way finish under the old one.
     pub fn replace_table(&self, table: Table) {
+        table.configure(self.clock.now());
         self.table.store(Arc::new(table));
     }
 

@@ -85,6 +85,10 @@ async fn open(
     while let Some(frame) = reply.frames.next().await {
         let frame = frame?;
         let (commits, is_last) = (frame.kind.commits(), frame.kind.is_last());
+        // Comments may come without end.
+        if frame.bytes.is_empty() && frame.usage.is_none() && !is_last {
+            continue;
+        }
         if !commits {
             reservation.resize(reservation.bytes() + frame.bytes.len())?;
         }

@@ -51,6 +51,13 @@ impl Table {
         self.groups.iter().for_each(|group| group.with(Engine::forget_unused));
     }
 
+    /// Tells the engines what is configured of its upstreams.
+    pub(crate) fn configure(&self, now: Time) {
+        for upstream in self.upstreams() {
+            self.with(upstream.group, |engine| engine.configure(upstream, now));
+        }
+    }
+
     /// Does `work` with the engine of a group.
     pub(crate) fn with<R>(&self, group: usize, work: impl FnOnce(&mut Engine) -> R) -> R {
         self.groups[group].with(work)

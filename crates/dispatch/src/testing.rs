@@ -27,6 +27,7 @@ impl Provider for Unreachable {
 pub(crate) fn upstream(id: &str) -> UpstreamSpec {
     UpstreamSpec {
         id: id.into(),
+        account: 0,
         provider_name: "nobody",
         served_model: "m".to_owned(),
         tariff: None,

@@ -1,13 +1,13 @@
 //! What is left of our allowance, from rate-limit headers.
 //!
 //! Names are read by their parts, because providers put the window last (`x-ratelimit-remaining-tokens-minute`) or leave
-//! it out (`x-ratelimit-remaining-tokens`), and add windows as they like. Resets are seconds (`33011.38`) or durations
-//! (`6m0s`, `20ms`).
+//! it out (`x-ratelimit-remaining-tokens`), where it is a minute, and add windows as they like. Resets are seconds
+//! (`33011.38`) or durations (`6m0s`, `20ms`).
 
 use std::time::Duration;
 
 use http::header::HeaderMap;
-use provider::Quota;
+use provider::{Quota, Window};
 
 /// Reads the quota headers of a reply.
 pub fn quota(headers: &HeaderMap) -> Quota {
@@ -15,21 +15,23 @@ pub fn quota(headers: &HeaderMap) -> Quota {
     for (name, value) in headers {
         let Some(window) = name.as_str().strip_prefix("x-ratelimit-remaining-") else { continue };
         let Some(left) = value.to_str().ok().and_then(count) else { continue };
-        // Some servers count down from a limit that they do not have.
         let limit = headers.get(format!("x-ratelimit-limit-{window}")).and_then(|limit| limit.to_str().ok());
-        if limit.is_some_and(|limit| count(limit).is_none_or(|limit| limit < 1.0)) {
-            continue;
-        }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a count first")]
-        let left = left.clamp(0.0, 1e15) as u64;
-        let lowest = if window.starts_with("requests") {
-            &mut quota.requests
-        } else if window.starts_with("tokens") {
-            &mut quota.tokens
-        } else {
-            continue;
+        let limit = match limit.map(count) {
+            // Some servers count down from a limit that they do not have.
+            Some(None | Some(0)) => continue,
+            Some(Some(limit)) => Some(limit),
+            None => None,
+        };
+        let (kind, window_length) = window.split_once('-').unwrap_or((window, "minute"));
+        let (lowest, minute) = match kind {
+            "requests" => (&mut quota.requests, &mut quota.minute_requests),
+            "tokens" => (&mut quota.tokens, &mut quota.minute_tokens),
+            _ => continue,
         };
         *lowest = Some(lowest.map_or(left, |known| known.min(left)));
+        if window_length == "minute" {
+            *minute = Some(Window { left, limit });
+        }
         if left == 0 {
             quota.exhausted_for = quota.exhausted_for.max(quota_reset(headers, window));
         }
@@ -37,9 +39,11 @@ pub fn quota(headers: &HeaderMap) -> Quota {
     quota
 }
 
-/// The count in a header; `None` for what is none, such as the -1 that some servers send for "no limit".
-fn count(text: &str) -> Option<f64> {
-    text.trim().parse().ok().filter(|count: &f64| *count >= 0.0)
+/// The count in a header, rounded down; `None` for what is none, such as the -1 that some servers send for "no limit".
+fn count(text: &str) -> Option<u64> {
+    let count = text.trim().parse().ok().filter(|count: &f64| *count >= 0.0)?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, and no negative one")]
+    Some(count.min(1e15) as u64)
 }
 
 /// When `window`, such as `tokens-minute`, has room again, exhausted or not.
@@ -99,6 +103,21 @@ mod tests {
             (quota.requests, quota.tokens, quota.exhausted_for),
             (Some(3), Some(0), Some(Duration::from_mins(6)))
         );
+        let left = |window: Option<Window>| window.map(|window| window.left);
+        assert_eq!((left(quota.minute_requests), left(quota.minute_tokens)), (Some(3), Some(0)));
+    }
+
+    /// As Cerebras documents them: requests of the day, tokens of the minute.
+    #[test]
+    fn what_is_left_of_a_day_is_not_what_is_left_of_a_minute() {
+        let quota = quota(&headers(&[
+            ("x-ratelimit-limit-requests-day", "14400"),
+            ("x-ratelimit-remaining-requests-day", "14000"),
+            ("x-ratelimit-limit-tokens-minute", "60000"),
+            ("x-ratelimit-remaining-tokens-minute", "59000"),
+        ]));
+        assert_eq!((quota.requests, quota.minute_requests), (Some(14_000), None));
+        assert_eq!(quota.minute_tokens, Some(Window { left: 59_000, limit: Some(60_000) }));
     }
 
     #[test]

@@ -139,8 +139,12 @@ where
     /// Makes a template of an event that is relayed as it came.
     fn learn(&mut self, event: &Bytes, data_start: Option<usize>, peek: &Peek) {
         let (Some(start), Some(text), 1..) = (data_start, &peek.text, self.templates_left) else { return };
-        self.templates_left -= 1;
-        self.template = Template::new(event, start + text.start..start + text.end);
+        let template = Template::new(event, start + text.start..start + text.end);
+        // An event whose text has escapes is read in full, although the template is right.
+        if template != self.template {
+            self.template = template;
+            self.templates_left -= 1;
+        }
     }
 
     /// The frame, its bytes counted in the memory budget if they are many.

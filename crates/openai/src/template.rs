@@ -8,7 +8,7 @@ use memchr::memchr2;
 const MAX_BYTES: usize = 1024;
 
 /// An event of content without its text.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Template {
     /// What stands before the text and after it, quotes included.
     around: Box<[u8]>,

@@ -33,6 +33,19 @@ pub struct Quota {
     pub requests: Option<u64>,
     /// Tokens left in the tightest window.
     pub tokens: Option<u64>,
+    /// The requests of the minute, if they are reported.
+    pub minute_requests: Option<Window>,
+    /// The tokens of the minute, if they are reported.
+    pub minute_tokens: Option<Window>,
     /// Time until every exhausted window has room again; `None` if none is exhausted.
     pub exhausted_for: Option<Duration>,
+}
+
+/// What headers say of one window of an allowance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// What is left of it.
+    pub left: u64,
+    /// All of it; `None` if only the rest is reported.
+    pub limit: Option<u64>,
 }

@@ -18,7 +18,7 @@ mod time;
 
 use std::sync::Arc;
 
-pub use capacity::{Capacity, Quota};
+pub use capacity::{Capacity, Quota, Window};
 pub use completion::{Choice, Completion};
 pub use error::{Adjustment, Error, ErrorKind, Phase};
 pub use gather::{GatherError, Gathered, gather};

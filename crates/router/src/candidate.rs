@@ -261,9 +261,9 @@ impl Situation<'_> {
 
     /// What the request needs from a target.
     pub(crate) fn needs(&self, target: usize) -> RequestNeeds {
-        let Self { model, facts, length, per_second, .. } = *self;
+        let Self { model, facts, length, .. } = *self;
         let limit = facts.max_tokens.or(model.targets()[target].spec.default_max_tokens);
-        let needs = RequestNeeds::new(facts.prompt_tokens, limit, length.mean, facts.choices, per_second);
+        let needs = RequestNeeds::new(facts.prompt_tokens, limit, length.mean, facts.choices);
         RequestNeeds { is_stale: self.is_stale(), ..needs }
     }
 

@@ -107,7 +107,9 @@ impl Engine {
             let state = upstreams.of(&upstream.key, || upstream::State::new(&upstream.spec));
             state.passed(&upstream.spec, (chosen == Some(candidate.target), candidate.miss > LATE), now);
         }
-        if made.is_err() && !situation.is_stale() {
+        // What no target can serve, or the client wants of one alone, says nothing about others.
+        let is_denied = matches!(made, Err(NoCandidate::Late | NoCandidate::Full | NoCandidate::Blocked(_)));
+        if is_denied && history.named().is_none() && !situation.is_stale() {
             known.denied(now);
         }
         let (target, reason) = made?;
@@ -135,7 +137,7 @@ impl Engine {
         request.call = Some(self.state(upstream).begin(&upstream.spec, needs, now));
         request.history.attempted(target);
         request.held_since = None;
-        let attempt = Attempt { target, started: now, role, reason };
+        let attempt = Attempt { target, started: now, role, reason, needs: *needs };
         request.attempt = Some(attempt);
         attempt
     }
@@ -147,7 +149,7 @@ impl Engine {
 
     /// An upstream at this moment, as a decision sees it. `stream` chooses between the times of streamed and whole answers.
     pub fn snapshot(&mut self, upstream: &Upstream, stream: bool, now: Time) -> Snapshot {
-        let needs = RequestNeeds::new(0, None, 0.0, 1, 0.0);
+        let needs = RequestNeeds::new(0, None, 0.0, 1);
         self.state(upstream).snapshot(&upstream.spec, stream, &needs, now)
     }
 
@@ -182,6 +184,11 @@ impl Engine {
         self.state(upstream).record_capacity(&upstream.spec, capacity, now);
     }
 
+    /// The configuration of an upstream may have changed.
+    pub fn configure(&mut self, upstream: &Upstream, now: Time) {
+        self.state(upstream).configure(&upstream.spec, now);
+    }
+
     /// `model` replaces `old`. Its retry budget goes on, and so do the deficits of its targets, unless shares or strategy have
     /// changed: a deficit of the old shares would keep the new ones from being held.
     pub fn carry_over(&mut self, model: &Model, old: &Model) {
@@ -190,18 +197,15 @@ impl Engine {
             return;
         }
         let known = self.models.of(&old.key, || ModelState::new(old));
-        let deficit = |target: &std::sync::Arc<Upstream>| {
-            old.target(target.spec.id.as_str()).map_or(0.0, |index| known.deficits.of(index))
-        };
-        let deficits = if has_other_shares {
-            Deficits::new(model.targets().iter().map(|_| 0.0))
-        } else {
-            Deficits::new(model.targets().iter().map(deficit))
-        };
         if model.key == old.key {
-            known.deficits = deficits;
+            known.deficits.restart();
             return;
         }
+        let deficit = |target: &std::sync::Arc<Upstream>| match old.target(target.spec.id.as_str()) {
+            Some(index) if !has_other_shares => known.deficits.of(index),
+            Some(_) | None => 0.0,
+        };
+        let deficits = Deficits::new(model.targets().iter().map(deficit));
         let state = ModelState::with(deficits, known.budget.clone());
         *self.models.of(&model.key, || ModelState::new(model)) = state;
     }
@@ -231,7 +235,7 @@ fn debit(model: &Model, deficits: &mut Deficits, history: &mut History, decision
         return;
     }
     if let Some(debit) = history.debit() {
-        deficits.shift(debit.last, target, model.shares());
+        deficits.shift((debit.last, target), &debit.earned, model.shares());
         history.debit_moved(target);
         return;
     }

@@ -9,7 +9,6 @@ pub(crate) mod breaker;
 pub(crate) mod bucket;
 pub(crate) mod capacity;
 pub(crate) mod cold_start;
-pub(crate) mod day;
 pub(crate) mod decode;
 pub(crate) mod first_token;
 pub(crate) mod length;

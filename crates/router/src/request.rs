@@ -16,7 +16,7 @@ use crate::{
     facts::{Facts, Named},
     history::History,
     table::Model,
-    upstream::{Call, Origin},
+    upstream::{Call, Origin, RequestNeeds},
 };
 
 /// A request on its way: [`Engine`](crate::Engine) takes it with every event.
@@ -146,6 +146,8 @@ pub struct Attempt {
     pub role: Role,
     /// Why the target was chosen.
     pub reason: Reason,
+    /// What it needs of its upstream.
+    pub(crate) needs: RequestNeeds,
 }
 
 /// A call to make.

@@ -22,7 +22,11 @@ pub(crate) enum Accrual {
 
 /// The deficits of a model's targets, in requests.
 #[derive(Debug, Clone)]
-pub(crate) struct Deficits(Vec<f64>);
+pub(crate) struct Deficits {
+    of: Vec<f64>,
+    /// Changes when they begin anew: what was earned before is no part of them.
+    epoch: u32,
+}
 
 /// What each target earns with one request.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +43,8 @@ pub(crate) struct Earned {
     /// Whether each target earned its share.
     targets: SmallVec<[bool; FEW]>,
     scale: f64,
+    /// The epoch of the deficits that it is part of.
+    epoch: u32,
 }
 
 impl<'a> Quantum<'a> {
@@ -61,17 +67,23 @@ impl<'a> Quantum<'a> {
 impl Deficits {
     /// Deficits to start with.
     pub(crate) fn new(deficits: impl IntoIterator<Item = f64>) -> Self {
-        Self(deficits.into_iter().collect())
+        Self { of: deficits.into_iter().collect(), epoch: 0 }
+    }
+
+    /// All begin at zero again.
+    pub(crate) fn restart(&mut self) {
+        self.of.fill(0.0);
+        self.epoch = self.epoch.wrapping_add(1);
     }
 
     /// The deficit of a target.
     pub(crate) fn of(&self, target: usize) -> f64 {
-        self.0[target]
+        self.of[target]
     }
 
     /// The deficit of a target that could serve the next request, that request included, before anyone is debited for it.
     pub(crate) fn next_deficit(&self, target: usize, quantum: Quantum<'_>) -> f64 {
-        self.0[target] + quantum.to(target)
+        self.of[target] + quantum.to(target)
     }
 
     /// A request was decided for `chosen`, one of the `available` targets. Returns what the targets earned with it.
@@ -81,44 +93,50 @@ impl Deficits {
         quantum: Quantum<'_>,
         available: impl Iterator<Item = usize>,
     ) -> Earned {
-        let mut targets = SmallVec::from_elem(quantum.accrual == Accrual::Held, self.0.len());
+        let mut targets = SmallVec::from_elem(quantum.accrual == Accrual::Held, self.of.len());
         for target in available {
             targets[target] = true;
         }
         for (target, _) in targets.iter().enumerate().filter(|(_, earns)| **earns) {
-            self.0[target] += quantum.to(target);
+            self.of[target] += quantum.to(target);
         }
-        self.0[chosen] -= 1.0;
+        self.of[chosen] -= 1.0;
         self.bound(quantum.shares);
-        Earned { targets, scale: quantum.scale }
+        Earned { targets, scale: quantum.scale, epoch: self.epoch }
     }
 
     /// The request that `from` was debited for was no request for anyone: it is as if it had never come.
     pub(crate) fn refund(&mut self, from: usize, earned: &Earned, shares: &[f64]) {
-        self.0[from] += 1.0;
+        if earned.epoch != self.epoch {
+            return;
+        }
+        self.of[from] += 1.0;
         for (target, _) in earned.targets.iter().enumerate().filter(|(_, earned)| **earned) {
-            self.0[target] -= shares[target] * earned.scale;
+            self.of[target] -= shares[target] * earned.scale;
         }
         self.bound(shares);
     }
 
-    /// The request that `from` was debited for goes to `to`.
-    pub(crate) fn shift(&mut self, from: usize, to: usize, shares: &[f64]) {
-        self.0[from] += 1.0;
-        self.0[to] -= 1.0;
+    /// The request that `from` was debited for, with which the targets earned `earned`, goes to `to`.
+    pub(crate) fn shift(&mut self, (from, to): (usize, usize), earned: &Earned, shares: &[f64]) {
+        if earned.epoch != self.epoch {
+            return;
+        }
+        self.of[from] += 1.0;
+        self.of[to] -= 1.0;
         self.bound(shares);
     }
 
     /// What is beyond a target's largest deficit goes to the others by their shares. Cutting it off instead would wear down
     /// the shares of those that are still there: all of them would end at the bound.
     fn bound(&mut self, shares: &[f64]) {
-        let excess: f64 = self.0.iter().map(|deficit| (deficit - MOST).max(0.0)).sum();
+        let excess: f64 = self.of.iter().map(|deficit| (deficit - MOST).max(0.0)).sum();
         if excess <= 0.0 {
             return;
         }
         let others: f64 =
-            self.0.iter().zip(shares).filter(|(deficit, _)| **deficit < MOST).map(|(_, share)| share).sum();
-        for (deficit, share) in self.0.iter_mut().zip(shares) {
+            self.of.iter().zip(shares).filter(|(deficit, _)| **deficit < MOST).map(|(_, share)| share).sum();
+        for (deficit, share) in self.of.iter_mut().zip(shares) {
             if *deficit >= MOST {
                 *deficit = MOST;
             } else if others > 0.0 {
@@ -152,9 +170,9 @@ mod tests {
                     let quantum = Quantum::new(&shares, Accrual::Held, 1.0);
                     let deficit = |target: &&usize| deficits.next_deficit(**target, quantum);
                     let chosen = *available.iter().max_by(|a, b| deficit(a).total_cmp(&deficit(b))).expect("someone is there");
-                    deficits.debit(chosen, quantum, available.iter().copied());
+                    let earned = deficits.debit(chosen, quantum, available.iter().copied());
                     if request % 7 == odd % 7 {
-                        deficits.shift(chosen, available[odd % available.len()], &shares);
+                        deficits.shift((chosen, available[odd % available.len()]), &earned, &shares);
                     }
                     let all: Vec<_> = (0..4).map(|target| deficits.of(target)).collect();
                     prop_assert!(all.iter().sum::<f64>().abs() < 1e-6, "{all:?}");

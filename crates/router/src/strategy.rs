@@ -93,6 +93,14 @@ impl StrategyName {
         }
     }
 
+    /// Whether the shares decide how many requests a target gets.
+    pub(crate) const fn has_shares(self) -> bool {
+        match self {
+            Self::Weighted | Self::Balanced => true,
+            Self::Cost | Self::Latency => false,
+        }
+    }
+
     /// Whether the deficit of a target that cannot serve grows nonetheless.
     pub(crate) fn accrual(self) -> Accrual {
         match self {

@@ -125,7 +125,7 @@ pub struct Table {
 
 impl Table {
     /// Makes a table of the configuration called `version`. Upstreams and models with a name that `predecessor` has
-    /// keep their keys, and with them their state in an engine.
+    /// keep their keys, and with them their state in an engine; an upstream with another address or key does not.
     pub fn new(
         version: &str,
         upstreams: Vec<UpstreamSpec>,
@@ -133,9 +133,12 @@ impl Table {
         predecessor: Option<&Self>,
     ) -> Result<Self, TableError> {
         let groups = Groups::of(&upstreams, &models);
-        let known = |id: &UpstreamId| predecessor?.upstreams().find(|old| old.spec.id == *id);
+        let known = |spec: &UpstreamSpec| {
+            let mut old = predecessor?.upstreams();
+            old.find(|old| old.spec.id == spec.id && old.spec.account == spec.account)
+        };
         let upstreams = upstreams.into_iter().enumerate().map(|(index, spec)| {
-            let key = known(&spec.id).map(|old| old.key.clone()).unwrap_or_default();
+            let key = known(&spec).map(|old| old.key.clone()).unwrap_or_default();
             Arc::new(Upstream { spec, index, group: groups.of_upstream(index), key })
         });
         let mut table = Self {

@@ -28,6 +28,8 @@ pub struct Timeouts {
 pub struct UpstreamSpec {
     /// Its name.
     pub id: UpstreamId,
+    /// A hash of its address and its key. With another one, nothing that was known of the upstream holds any more.
+    pub account: u64,
     /// The kind of provider, as named in the configuration.
     pub provider_name: &'static str,
     /// What its model is called there.

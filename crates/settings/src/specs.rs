@@ -1,14 +1,24 @@
 //! Turns the configuration of an upstream or a model into the router's specification of it.
 
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    sync::LazyLock,
+};
+
 use router::{ModelSpec, UpstreamSpec};
 
 use crate::types::{Config, Model, Upstream};
 
+/// Another one in each process, so that a hash of a key tells nothing about the key.
+static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
 impl Upstream {
     /// What the router needs to know of it.
     pub fn spec(&self) -> UpstreamSpec {
+        let api_key = self.api_key.as_ref().map(secrecy::ExposeSecret::expose_secret);
         UpstreamSpec {
             id: self.id.clone(),
+            account: HASHER.hash_one((&self.base_url, api_key)),
             provider_name: self.provider.as_str(),
             served_model: self.model.clone(),
             tariff: self.tariff.clone(),

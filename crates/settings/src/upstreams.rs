@@ -243,7 +243,6 @@ fn limits(table: Option<Table<'_>>) -> Limits {
     let limits = Limits {
         requests_per_minute: table.int("requests_per_minute", 1..=1_000_000_000),
         tokens_per_minute: table.int("tokens_per_minute", 1..=1 << 50),
-        ..Limits::default()
     };
     table.finish();
     limits

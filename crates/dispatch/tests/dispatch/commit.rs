@@ -173,3 +173,16 @@ async fn a_client_that_leaves_while_the_books_are_written_was_served() {
     drop(answer);
     assert_eq!(rig.log.last_request().outcome, RequestOutcome::Served);
 }
+
+/// A comment is nothing for the client: before content it is not held, however many come.
+#[tokio::test(start_paused = true)]
+async fn comments_before_content_are_not_held() {
+    let (rig, a, _) = Rig::pair(StrategyName::Weighted);
+    let mut script = vec![head()];
+    script.extend((0..100_000).map(|_| frame_of(FrameKind::Opening, 0)));
+    script.extend([frame(FrameKind::Content), frame(FrameKind::Finish), frame(FrameKind::Done)]);
+    a.always(script);
+    let start = Instant::now();
+    let got = read(rig.call(&streaming()).await.expect("served"), start).await;
+    assert_eq!(got.frames, [FrameKind::Content, FrameKind::Finish, FrameKind::Done]);
+}

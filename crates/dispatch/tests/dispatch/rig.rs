@@ -66,6 +66,7 @@ pub(crate) type Wired = (UpstreamSpec, Arc<dyn Provider>);
 pub(crate) fn upstream(id: &str, fake: &Arc<Fake>) -> Wired {
     let spec = UpstreamSpec {
         id: id.into(),
+        account: 0,
         provider_name: "fake",
         served_model: format!("served-by-{id}"),
         tariff: None,

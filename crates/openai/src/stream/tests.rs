@@ -2,20 +2,27 @@ use std::convert::Infallible;
 
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use proptest::prelude::*;
+use provider::Usage;
 
 use super::*;
 use crate::OpenAiDialect;
 
-/// What a stream in these reads becomes, with at most `templates` templates made: the bytes and the kind of each frame, and which were not read as JSON.
-fn relayed(reads: &[&[u8]], templates: u8) -> (Vec<(Bytes, FrameKind)>, Option<String>) {
+type Relayed = (Vec<(Bytes, FrameKind, Option<Usage>)>, Option<String>);
+
+/// What a stream in these reads becomes, with at most `templates` templates made: its frames, and the error that ended it.
+fn relayed(reads: &[&[u8]], templates: u8) -> Relayed {
     let reads: Vec<_> = reads.iter().map(|read| Ok::<_, Infallible>(Bytes::copy_from_slice(read))).collect();
     let body = Box::pin(stream::iter(reads));
     let mut frames = SseFrames::new(body, UsageFor::Client, &MemoryBudget::default(), &OpenAiDialect, Ends::new(1));
     frames.templates_left = templates;
+    all(&mut frames)
+}
+
+fn all(frames: &mut SseFrames<impl Stream<Item = Result<Bytes, Infallible>>>) -> Relayed {
     let (mut relayed, mut error) = (Vec::new(), None);
     while let Some(frame) = frames.next().now_or_never().expect("every read is there") {
         match frame {
-            Ok(frame) => relayed.push((frame.bytes, frame.kind)),
+            Ok(frame) => relayed.push((frame.bytes, frame.kind, frame.usage)),
             Err(failed) => error = Some(failed.to_string()),
         }
     }
@@ -79,4 +86,16 @@ fn events_that_differ_in_their_text_alone_are_read_once() {
     {
         assert_eq!(template.matches(other.as_bytes()), None, "{other}");
     }
+}
+
+/// Texts with escapes do not match, but their template is the same.
+#[test]
+fn a_stream_of_one_shape_has_one_template() {
+    let event = |text: &str| format!(r#"data: {{"choices":[{{"delta":{{"content":"{text}"}}}}]}}"#) + "\n\n";
+    let reads = [event(r"\n").repeat(20) + &event("Hello")].map(|read| Ok(Bytes::from(read)));
+    let body = Box::pin(stream::iter(reads));
+    let mut frames = SseFrames::new(body, UsageFor::Client, &MemoryBudget::default(), &OpenAiDialect, Ends::new(1));
+    let (relayed, _) = all(&mut frames);
+    assert_eq!((relayed.len(), frames.templates_left), (21, MAX_TEMPLATES - 1));
+    assert!(frames.template.is_some_and(|template| template.matches(event("wörld").as_bytes()).is_some()));
 }

@@ -15,9 +15,10 @@ use crate::{
     decision::Role,
     error::RouterError,
     facts::Facts,
+    knowledge::{bucket::Fit, quota::Claim},
     request::{Action, Attempt, RequestState, Start},
     table::Model,
-    upstream::{RequestNeeds, Upstream},
+    upstream::Upstream,
 };
 
 /// The random wait before repeat n is drawn from (0, min(0.1 s · 2ⁿ, 0.3 s)): longer ones only make a request late whose
@@ -52,7 +53,28 @@ impl Engine {
         self.model(&request.model).budget.deposit();
         let action = self.next(request, false, now, rng);
         self.model(&request.model).arrived(now);
+        self.expect(request, now);
         action
+    }
+
+    /// Counts a new request at the targets that would serve it by their shares, as far as the others take calls.
+    fn expect(&mut self, request: &RequestState, now: Time) {
+        let model = &request.model;
+        let has_shares = model.spec.strategy.has_shares();
+        let takes_calls = |engine: &mut Self, target: usize| engine.state(&model.targets()[target]).takes_calls(now);
+        let share = |target: usize| if has_shares { model.shares()[target] } else { 1.0 };
+        let available: f64 = (0..model.targets().len()).filter(|target| takes_calls(self, *target)).map(share).sum();
+        for (target, upstream) in model.targets().iter().enumerate() {
+            let part = match request.history.named() {
+                Some(named) => f64::from(u8::from(named == target)),
+                None if !has_shares => 1.0,
+                None if takes_calls(self, target) => share(target) / available,
+                None => share(target) / (available + share(target)),
+            };
+            if part > 0.0 {
+                self.state(upstream).expects(part, now);
+            }
+        }
     }
 
     /// The wait of [`Action::Wait`] is over.
@@ -94,7 +116,7 @@ impl Engine {
                 let is_fresh = |target: usize| request.history.is_fresh(target);
                 let has_others = self.decision.candidates.iter().any(|candidate| is_fresh(candidate.target));
                 let adjustment = request.history.adjusted(attempt.target).cloned();
-                return Action::Start(start(request, attempt, has_others, adjustment));
+                return Action::Start(self.start(request, attempt, has_others, adjustment));
             }
             Err(none) => none,
         };
@@ -121,16 +143,37 @@ impl Engine {
             return None;
         }
         let upstream = &request.model.targets()[target];
-        let needs =
-            RequestNeeds::new(request.facts.prompt_tokens, request.facts.max_tokens, 0.0, request.facts.choices, 0.0);
-        if self.state(upstream).blocked(&upstream.spec, true, &needs, now).is_some() {
+        let needs = failed.needs;
+        let state = self.state(upstream);
+        let is_blocked = state.blocked(&upstream.spec, true, &needs, now).is_some();
+        if is_blocked || matches!(state.supply().fits(&needs, Claim::Failover, now), Fit::At(_)) {
             return None;
         }
         let attempt = self.begin(request, target, (Role::Retry, reason), &needs, now);
         let has_others = request.history.has_fresh();
         // What was refused would be refused again, on any connection.
         let adjustment = request.history.adjusted(target).cloned().unwrap_or(adjustment);
-        Some(start(request, attempt, has_others, Some(adjustment)))
+        Some(self.start(request, attempt, has_others, Some(adjustment)))
+    }
+
+    /// The call of `attempt`, which began just now; `has_others`: there are targets that have had no call of the request yet.
+    fn start(
+        &mut self,
+        request: &RequestState,
+        attempt: Attempt,
+        has_others: bool,
+        adjustment: Option<Adjustment>,
+    ) -> Start {
+        let upstream = &request.model.targets()[attempt.target];
+        let left = request.deadline - attempt.started;
+        let patience = match has_others {
+            // The next target needs time as well.
+            true => patience(upstream, &request.facts).min(left / 2),
+            // A worker starts, and nobody else could serve: to give up would be to fail.
+            false if self.state(upstream).is_cold(attempt.started) => left,
+            false => patience(upstream, &request.facts).min(left),
+        };
+        Start { attempt, limit: attempt.started + patience, adjustment }
     }
 
     /// When to try again; `None` to give up.
@@ -204,7 +247,7 @@ impl Engine {
             deficits.refund(debit.last, &debit.earned, shares);
         } else {
             // It stays with the target of the strategy's choice, as if nothing had failed.
-            deficits.shift(debit.last, debit.first, shares);
+            deficits.shift((debit.last, debit.first), &debit.earned, shares);
         }
     }
 
@@ -276,16 +319,6 @@ impl Engine {
     pub(super) fn model(&mut self, model: &Model) -> &mut ModelState {
         self.models.of(&model.key, || ModelState::new(model))
     }
-}
-
-/// The call of `attempt`; `has_others`: there are targets that have had no call of the request yet.
-fn start(request: &RequestState, attempt: Attempt, has_others: bool, adjustment: Option<Adjustment>) -> Start {
-    let left = request.deadline - attempt.started;
-    // The next target needs time as well.
-    let most = if has_others { left / 2 } else { left };
-    let upstream = &request.model.targets()[attempt.target];
-    let limit = attempt.started + patience(upstream, &request.facts).min(most);
-    Start { attempt, limit, adjustment }
 }
 
 /// How long to wait for content, the deadline aside.

@@ -63,7 +63,7 @@ impl ModelState {
 
     /// A request has come.
     pub(super) fn arrived(&mut self, now: Time) {
-        self.arrivals.record(now);
+        self.arrivals.record(1.0, now);
     }
 
     /// Requests a second.

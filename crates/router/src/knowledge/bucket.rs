@@ -137,11 +137,12 @@ impl Bucket {
         self.level += amount;
     }
 
-    /// The provider reported its limit.
-    pub(crate) fn set_limit(&mut self, limit: f64, now: Time) {
+    /// The limit is known to be another one. What is left stays, as far as there is room for it.
+    pub(crate) fn set_limit(&mut self, limit: Option<f64>, now: Time) {
         self.refill(now);
-        self.level = if self.limit.is_some() { self.level.min(limit) } else { limit };
-        (self.limit, self.source) = (Some(limit), Source::Known);
+        let most = limit.unwrap_or(0.0);
+        self.level = if self.limit.is_some() { self.level.min(most) } else { most };
+        (self.limit, self.source) = (limit, Source::Known);
     }
 
     /// The provider reported what is left, of which calls under way may have taken `outstanding` since. Unless
@@ -363,7 +364,7 @@ mod tests {
         bucket.correct(400.0, 20.0, true, at(0.0));
         assert_eq!((bucket.limit(at(0.0)), bucket.level(at(0.0))), (Some(420.0), Some(400.0)));
         assert_eq!(bucket.fits(1_000.0, 0.0, at(0.0)), Fit::At(at(60.0 * 20.0 / 420.0)), "it may be a wrong guess");
-        bucket.set_limit(250.0, at(0.0));
+        bucket.set_limit(Some(250.0), at(0.0));
         assert_eq!((bucket.limit(at(0.0)), bucket.level(at(0.0))), (Some(250.0), Some(250.0)));
     }
 

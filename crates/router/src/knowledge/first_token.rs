@@ -207,7 +207,7 @@ impl FirstToken {
 
     /// An answer is complete: its slot is free.
     pub(crate) fn completed(&mut self, now: Time) {
-        self.completions.record(now);
+        self.completions.record(1.0, now);
     }
 
     /// No worker is ready at this moment, so that what waits now is no sample of speed.

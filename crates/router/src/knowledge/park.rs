@@ -74,7 +74,8 @@ impl Park {
     }
 
     /// A call was taken: its first token came. Returns whether the upstream was parked before.
-    pub(crate) fn taken(&mut self, now: Time) -> bool {
+    pub(crate) fn taken(&mut self, probe: bool, now: Time) -> bool {
+        self.is_probing &= !probe;
         let was_parked = self.until.is_some_and(|until| now >= until);
         if was_parked {
             *self = Self::default();
@@ -154,13 +155,23 @@ mod tests {
     fn one_call_probes_and_its_first_token_lets_all_in() {
         let mut park = Park::default();
         park.refused(false, None, None, at(0.0), at(1.0));
-        assert!(!park.taken(at(1.05)), "a call that was taken before says nothing");
+        assert!(!park.taken(false, at(1.05)), "a call that was taken before says nothing");
         assert_eq!((park.until(at(1.05)), park.until(at(1.1))), (Some(at(1.1)), None));
         assert!(park.begin());
         assert!(park.until(at(1.2)).is_some_and(|until| until > at(1.2)), "the others wait for what it finds");
         park.released(true);
         assert_eq!(park.until(at(1.2)), None, "a probe that says nothing makes room for the next");
-        assert!(park.begin() && park.taken(at(1.7)));
+        assert!(park.begin() && park.taken(true, at(1.7)));
         assert_eq!((park.until(at(1.7)), park.begin()), (None, false));
+    }
+
+    #[test]
+    fn a_probe_that_is_taken_after_another_refusal_makes_room_for_the_next() {
+        let mut park = Park::default();
+        park.refused(false, None, None, at(0.0), at(0.05));
+        assert!(park.begin());
+        let until = park.refused(false, None, None, at(0.0), at(0.2));
+        assert!(!park.taken(true, at(0.25)), "it began before the refusal came");
+        assert_eq!(park.until(until), None);
     }
 }

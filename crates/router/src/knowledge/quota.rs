@@ -1,19 +1,19 @@
-//! What is left of our allowance at a provider: requests and tokens, per minute and per day.
+//! What is left of our allowance at a provider: requests and tokens per minute.
 //!
 //! A call is debited when it starts, by its prompt and the limit on its answer that is sent with it, because that is
 //! what Cerebras checks it against. So it is known before a request is sent whether it fits, and when it would: no 429
 //! is needed to learn that. The reason of a call decides how much it must leave: the last part of an allowance is
 //! reserved for requests that have failed elsewhere.
 //!
-//! Provider limits that no header reports (Cerebras' requests per minute) are mirrored from the configuration alone.
+//! Limits are configured, or taken from headers that name the minute; a limit per day only parks, once it is used up.
+//! What no header reports (Cerebras' requests per minute) is mirrored from the configuration alone.
 
 use std::time::Duration;
 
-use provider::{Quota, Time};
+use provider::{Quota, Time, Window};
 
 use crate::knowledge::{
     bucket::{Bucket, Fit},
-    day::Day,
     real,
 };
 
@@ -42,16 +42,6 @@ impl Claim {
             Self::Failover => 0.0,
         }
     }
-
-    /// How far over the day's pace it may go.
-    const fn slack(self) -> f64 {
-        match self {
-            Self::Share => 0.10,
-            Self::Stale => 0.20,
-            Self::Spill => 0.30,
-            Self::Failover => 1.0,
-        }
-    }
 }
 
 /// What is configured of a provider's limits.
@@ -61,42 +51,6 @@ pub struct Limits {
     pub requests_per_minute: Option<u64>,
     /// Tokens a minute.
     pub tokens_per_minute: Option<u64>,
-    /// Requests a day.
-    pub requests_per_day: Option<u64>,
-    /// Tokens a day.
-    pub tokens_per_day: Option<u64>,
-}
-
-/// What a provider reports about one window.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Window {
-    /// What is left.
-    pub(crate) left: f64,
-    /// The whole limit, if reported.
-    pub(crate) limit: Option<f64>,
-    /// When the window has room again, if reported.
-    pub(crate) resets_in: Option<Duration>,
-}
-
-/// What a provider reports about its windows. What it does not report is unknown.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(crate) struct Said {
-    /// Requests of the minute.
-    pub(crate) requests_minute: Option<Window>,
-    /// Tokens of the minute.
-    pub(crate) tokens_minute: Option<Window>,
-    /// Requests of the day.
-    pub(crate) requests_day: Option<Window>,
-    /// Tokens of the day.
-    pub(crate) tokens_day: Option<Window>,
-}
-
-/// The tightest window of each kind is taken for the minute's, which is safe: no window has less left.
-impl From<Quota> for Said {
-    fn from(quota: Quota) -> Self {
-        let left = |count: Option<u64>| count.map(|left| Window { left: real(left), limit: None, resets_in: None });
-        Self { requests_minute: left(quota.requests), tokens_minute: left(quota.tokens), ..Self::default() }
-    }
 }
 
 /// A call that was debited. Given back once, by how the provider answered.
@@ -110,10 +64,10 @@ pub(crate) struct Debit {
 /// What is left of our allowance.
 #[derive(Debug, Clone)]
 pub(crate) struct Allowance {
+    /// What is configured.
+    limits: Limits,
     requests: Bucket,
     tokens: Bucket,
-    requests_day: Day,
-    tokens_day: Day,
     /// Calls that the provider has not answered, and their tokens.
     calls: f64,
     outstanding: f64,
@@ -125,24 +79,33 @@ impl Allowance {
     /// Everything is left.
     pub(crate) fn new(limits: Limits, now: Time) -> Self {
         let bucket = |limit: Option<u64>| Bucket::new(MINUTE, limit.map(real), now);
-        let day = |limit: Option<u64>| Day::new(limit.map(real), now);
         Self {
+            limits,
             requests: bucket(limits.requests_per_minute),
             tokens: bucket(limits.tokens_per_minute),
-            requests_day: day(limits.requests_per_day),
-            tokens_day: day(limits.tokens_per_day),
             calls: 0.0,
             outstanding: 0.0,
             latest: None,
         }
     }
 
+    /// Changes the limits that are configured. What is left stays, as far as the new limit has room for it.
+    pub(crate) fn configure(&mut self, limits: Limits, now: Time) {
+        let old = std::mem::replace(&mut self.limits, limits);
+        for (bucket, old, new) in [
+            (&mut self.requests, old.requests_per_minute, limits.requests_per_minute),
+            (&mut self.tokens, old.tokens_per_minute, limits.tokens_per_minute),
+        ] {
+            if old != new {
+                bucket.set_limit(new.map(real), now);
+            }
+        }
+    }
+
     /// When a call of so many tokens, prompt and limit together, has room.
     pub(crate) fn fits(&self, tokens: u64, claim: Claim, now: Time) -> Fit {
-        let (tokens, reserve, slack) = (real(tokens), claim.reserve(), claim.slack());
-        let minute = self.requests.fits(1.0, reserve, now).max(self.tokens.fits(tokens, reserve, now));
-        let day = self.requests_day.fits(1.0, slack, now).max(self.tokens_day.fits(tokens, slack, now));
-        minute.max(day)
+        let (tokens, reserve) = (real(tokens), claim.reserve());
+        self.requests.fits(1.0, reserve, now).max(self.tokens.fits(tokens, reserve, now))
     }
 
     /// The part that is left of the tighter minute's limit.
@@ -156,15 +119,13 @@ impl Allowance {
         let tokens = real(tokens);
         self.requests.debit(1.0, now);
         self.tokens.debit(tokens, now);
-        self.requests_day.debit(1.0, now);
-        self.tokens_day.debit(tokens, now);
         (self.calls, self.outstanding) = (self.calls + 1.0, self.outstanding + tokens);
         Debit { tokens, began: now }
     }
 
     /// The provider took the call, and reported what is left.
     #[expect(clippy::needless_pass_by_value, reason = "a debit is given back once")]
-    pub(crate) fn taken(&mut self, debit: Debit, said: Said, now: Time) {
+    pub(crate) fn taken(&mut self, debit: Debit, said: Quota, now: Time) {
         let is_latest = self.answered(&debit);
         self.requests.succeeded(1.0, now);
         self.tokens.succeeded(debit.tokens, now);
@@ -181,13 +142,13 @@ impl Allowance {
     /// The provider refused the call because the allowance is used up. Returns how long to stay away, as far as the
     /// buckets show: until the same call would fit.
     #[expect(clippy::needless_pass_by_value, reason = "a debit is given back once")]
-    pub(crate) fn refused(&mut self, debit: Debit, said: Said, now: Time) -> Option<Duration> {
+    pub(crate) fn refused(&mut self, debit: Debit, said: Quota, now: Time) -> Option<Duration> {
         let is_latest = self.answered(&debit);
         self.credit(&debit, now);
         self.correct(said, is_latest, now);
         let Debit { tokens, began } = debit;
-        let left = |window: Option<Window>| window.map(|window| window.left);
-        let (requests_left, tokens_left) = (left(said.requests_minute), left(said.tokens_minute));
+        let left = |window: Option<Window>| window.map(|window| real(window.left));
+        let (requests_left, tokens_left) = (left(said.minute_requests), left(said.minute_tokens));
         let is_said = requests_left.is_some_and(|left| left < 1.0) || tokens_left.is_some_and(|left| left < tokens);
         let is_short_of_tokens = if is_said {
             tokens_left.is_some_and(|left| left < tokens)
@@ -220,24 +181,20 @@ impl Allowance {
     fn credit(&mut self, debit: &Debit, now: Time) {
         self.requests.credit(1.0, now);
         self.tokens.credit(debit.tokens, now);
-        self.requests_day.credit(1.0, now);
-        self.tokens_day.credit(debit.tokens, now);
     }
 
-    fn correct(&mut self, said: Said, is_latest: bool, now: Time) {
-        for (bucket, left, outstanding) in [
-            (&mut self.requests, said.requests_minute, self.calls),
-            (&mut self.tokens, said.tokens_minute, self.outstanding),
+    fn correct(&mut self, said: Quota, is_latest: bool, now: Time) {
+        let Self { limits, requests, tokens, calls, outstanding, .. } = self;
+        for (bucket, configured, window, outstanding) in [
+            (requests, limits.requests_per_minute, said.minute_requests, *calls),
+            (tokens, limits.tokens_per_minute, said.minute_tokens, *outstanding),
         ] {
-            let Some(Window { left, limit, .. }) = left else { continue };
-            if let Some(limit) = limit.filter(|limit| *limit > 0.0 && bucket.limit(now) != Some(*limit)) {
-                bucket.set_limit(limit, now);
+            let Some(Window { left, limit }) = window else { continue };
+            let reported = limit.map(real).filter(|_| configured.is_none());
+            if reported.is_some() && bucket.limit(now) != reported {
+                bucket.set_limit(reported, now);
             }
-            bucket.correct(left, outstanding, is_latest, now);
-        }
-        for (day, left) in [(&mut self.requests_day, said.requests_day), (&mut self.tokens_day, said.tokens_day)] {
-            let Some(Window { left, limit, resets_in }) = left else { continue };
-            day.correct(left, limit, resets_in, now);
+            bucket.correct(real(left), outstanding, is_latest, now);
         }
     }
 }

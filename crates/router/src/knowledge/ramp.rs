@@ -1,5 +1,4 @@
-//! How much an upstream is given after it was away: after its breaker closed, a park ended, a cold start ended, or
-//! while its deficit is paid back.
+//! How much an upstream is given after it was away: after its breaker closed, a park ended, or a cold start ended.
 //!
 //! Two limits, because there are two stampedes. **In flight**: as TCP's slow start (Jacobson, 1988), a window begins
 //! small and grows by one with each answer, so that it doubles in the time that an answer takes, up to the slots of the
@@ -9,7 +8,9 @@
 //! them as fast as they fill.
 //!
 //! The ramp ends when nothing is left to limit: the window has passed the slots, or twice what is in flight where they
-//! are unknown. The rate is limited as long as `is_catching_up`.
+//! are unknown, and calls come no faster than they may start, so that nothing is left to catch up with.
+
+use std::time::Duration;
 
 use provider::Time;
 
@@ -17,10 +18,14 @@ use crate::knowledge::duration;
 
 /// Calls that an upstream is given at once when it is back.
 const FIRST_WINDOW: f64 = 4.0;
-/// Starts a second, over the rate that is expected without a fault, and how many more may come at once. Together in any
-/// second at most 1.25 of the rate and two, which leaves chance some room below 1.5 of it and three.
+/// Starts a second, over the rate that is expected without a fault.
 const MOST_RATE: f64 = 1.25;
+/// How many may come at once: so many, and this part of what a second brings. In any second at most 1.4 of the rate and two start,
+/// which leaves chance some room below 1.5 of it and three.
 const BURST: f64 = 2.0;
+const BURST_PART: f64 = 0.15;
+/// Calls come no faster than they may start once that has been so for this time.
+const CALM: Duration = Duration::from_secs(1);
 /// Calls in flight, over the slots of the workers that are ready: a few wait in the upstream's queue, so that no slot
 /// is idle.
 const MOST_OVER_SLOTS: f64 = 1.1;
@@ -38,10 +43,8 @@ pub(crate) struct Demand {
     pub(crate) ready: Option<u32>,
     /// Calls that a worker serves at a time; `None` if unknown.
     pub(crate) slots: Option<u32>,
-    /// Calls a second that would come to it without any fault: its share of what arrives.
+    /// Calls a second that would come to it without any fault of its own: its share of what arrives.
     pub(crate) per_second: f64,
-    /// Whether there is something to catch up with: requests are held for it, or it has a deficit.
-    pub(crate) is_catching_up: bool,
 }
 
 /// Whether a call may start.
@@ -62,11 +65,13 @@ pub(crate) struct Ramp {
     /// Starts that may come at once.
     tokens: f64,
     at: Option<Time>,
+    /// When an answer last found no room for another call, or that calls started as fast as they may: others wait, it seems.
+    pressed_at: Option<Time>,
 }
 
 impl Default for Ramp {
     fn default() -> Self {
-        Self { window: OPEN, tokens: BURST, at: None }
+        Self { window: OPEN, tokens: BURST, at: None, pressed_at: None }
     }
 }
 
@@ -95,7 +100,7 @@ impl Ramp {
             return Admission::Full;
         }
         let tokens = self.tokens(demand, now);
-        if tokens >= 1.0 || !(self.is_ramping() || demand.is_catching_up) {
+        if tokens >= 1.0 || !self.is_ramping() {
             return Admission::Now;
         }
         Admission::At(now + duration((1.0 - tokens) / rate(demand)))
@@ -108,13 +113,17 @@ impl Ramp {
     }
 
     /// The first token of a call came.
-    pub(crate) fn answered(&mut self, demand: Demand) {
+    pub(crate) fn answered(&mut self, demand: Demand, now: Time) {
         if !self.is_ramping() {
             return;
         }
+        let is_full = self.most_in_flight(demand).is_some_and(|most| demand.in_flight >= most);
+        if is_full || self.tokens(demand, now) < BURST {
+            self.pressed_at = Some(now);
+        }
         self.window += 1.0;
         let enough = slots(demand).unwrap_or_else(|| (WIDE * f64::from(demand.in_flight)).max(2.0 * FIRST_WINDOW));
-        if self.window >= enough {
+        if self.window >= enough && self.pressed_at.is_none_or(|at| now - at >= CALM) {
             self.window = OPEN;
         }
     }
@@ -128,8 +137,13 @@ impl Ramp {
 
     fn tokens(&self, demand: Demand, now: Time) -> f64 {
         let elapsed = self.at.map_or(0.0, |at| (now - at).as_secs_f64());
-        (self.tokens + elapsed * rate(demand)).min(BURST)
+        (self.tokens + elapsed * rate(demand)).min(burst(demand))
     }
+}
+
+/// Most starts at once.
+fn burst(demand: Demand) -> f64 {
+    BURST + BURST_PART * demand.per_second
 }
 
 /// Starts a second.
@@ -150,7 +164,7 @@ fn slots(demand: Demand) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::VecDeque, time::Duration};
+    use std::collections::VecDeque;
 
     use proptest::prelude::*;
 
@@ -162,7 +176,7 @@ mod tests {
 
     /// One worker of thirty slots, with so much expected of it.
     fn demand(per_second: f64) -> Demand {
-        Demand { ready: Some(1), slots: Some(30), per_second, is_catching_up: true, ..Demand::default() }
+        Demand { ready: Some(1), slots: Some(30), per_second, ..Demand::default() }
     }
 
     /// Everybody who wants to start as soon as it may, for a minute, first tokens after `first_s` and answers after
@@ -173,7 +187,7 @@ mod tests {
             let now = f64::from(step) / 100.0;
             while first.front().is_some_and(|at| *at <= now) {
                 first.pop_front();
-                ramp.answered(demand);
+                ramp.answered(demand, at(now));
             }
             while whole.front().is_some_and(|at| *at <= now) {
                 whole.pop_front();
@@ -224,7 +238,7 @@ mod tests {
 
     #[test]
     fn an_upstream_that_was_never_away_is_limited_by_its_slots_alone() {
-        let free = Demand { ready: None, slots: None, is_catching_up: false, ..demand(1.0) };
+        let free = Demand { ready: None, slots: None, ..demand(1.0) };
         assert_eq!(Ramp::default().most_in_flight(free), None);
         assert_eq!(Ramp::default().most_in_flight(demand(1.0)), Some(33));
         let cold = Demand { ready: Some(0), ..demand(1.0) };
@@ -241,9 +255,9 @@ mod tests {
         for (slots, answers) in [(Some(30), 26), (None, 4)] {
             let demand = Demand { slots, in_flight: 3, ..demand(5.0) };
             let mut ramp = reopened();
-            (1..answers).for_each(|_| ramp.answered(demand));
+            (1..answers).for_each(|_| ramp.answered(demand, at(0.0)));
             assert!(ramp.is_ramping(), "{slots:?}");
-            ramp.answered(demand);
+            ramp.answered(demand, at(0.0));
             assert!(!ramp.is_ramping(), "{slots:?}");
         }
     }
@@ -251,36 +265,32 @@ mod tests {
     #[test]
     fn a_failure_while_it_grows_halves_it() {
         let mut ramp = reopened();
-        (0..12).for_each(|_| ramp.answered(demand(5.0)));
+        (0..12).for_each(|_| ramp.answered(demand(5.0), at(0.0)));
         ramp.failed();
         assert_eq!(ramp.most_in_flight(demand(5.0)), Some(8));
         (0..9).for_each(|_| ramp.failed());
         assert_eq!(ramp.most_in_flight(demand(5.0)), Some(1), "one call always finds out");
-        (0..3).for_each(|_| ramp.answered(demand(5.0)));
+        (0..3).for_each(|_| ramp.answered(demand(5.0), at(0.0)));
         assert_eq!(ramp.most_in_flight(demand(5.0)), Some(4));
     }
 
     #[test]
-    fn a_ramp_holds_the_rate_although_nothing_is_caught_up_with() {
-        let busy = Demand { is_catching_up: false, ..demand(10.0) };
+    fn a_ramp_lasts_as_long_as_there_is_something_to_catch_up_with() {
+        let busy = demand(10.0);
         let mut ramp = reopened();
-        (0..10).for_each(|_| ramp.answered(busy));
-        let starts = (0..10).filter(|_| {
-            let is_now = ramp.admits(busy, at(1.0)) == Admission::Now;
+        let mut start = |now: f64| {
+            let is_now = ramp.admits(busy, at(now)) == Admission::Now;
             if is_now {
-                ramp.started(busy, at(1.0));
+                ramp.started(busy, at(now));
             }
+            ramp.answered(busy, at(now));
             is_now
-        });
-        assert_eq!(starts.count(), 2);
-        assert_eq!(ramp.admits(busy, at(1.0)), Admission::At(at(1.08)), "1.25 of ten a second");
-    }
-
-    #[test]
-    fn a_deficit_is_paid_back_by_a_quarter_more() {
-        let behind = Demand { ready: None, slots: None, ..demand(8.0) };
-        let (starts, _) = stampede(Ramp::default(), behind, 0.5, 3.0);
-        assert!((595..=605).contains(&starts.len()), "1.25 of eight for a minute: {}", starts.len());
+        };
+        assert_eq!((0..60).filter(|_| start(1.0)).count(), 2, "none had been earned before");
+        let in_ten_seconds = (0..1_000).filter(|step| start(1.0 + f64::from(*step) / 100.0)).count();
+        assert!((120..=126).contains(&in_ten_seconds), "1.25 of ten a second: {in_ten_seconds}");
+        ramp.answered(busy, at(20.0));
+        assert!(!ramp.is_ramping(), "nobody came for nine seconds");
     }
 
     proptest! {

@@ -10,8 +10,6 @@ pub(crate) struct RequestNeeds {
     pub(crate) limited_tokens: u64,
     /// Tokens of the answer, as expected.
     pub(crate) completion_tokens: f64,
-    /// Requests that come to the model in a second.
-    pub(crate) per_second: f64,
     /// Whether it has missed the SLO already: it leaves some room for requests that have not.
     pub(crate) is_stale: bool,
 }
@@ -19,7 +17,7 @@ pub(crate) struct RequestNeeds {
 impl RequestNeeds {
     /// The needs of a prompt of so many tokens whose answer is limited to `limit`, or is expected to have the `mean`
     /// length.
-    pub(crate) fn new(prompt_tokens: u64, limit: Option<u64>, mean: f64, choices: u64, per_second: f64) -> Self {
+    pub(crate) fn new(prompt_tokens: u64, limit: Option<u64>, mean: f64, choices: u64) -> Self {
         /// Without a limit, some more than the mean is expected.
         const MARGIN: f64 = 1.1;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an answer's length")]
@@ -27,6 +25,6 @@ impl RequestNeeds {
         let answer = limit.unwrap_or(expected).saturating_mul(choices);
         let completion_tokens = limit.map_or(mean, |limit| mean.min(real(limit)));
         let limited_tokens = prompt_tokens.saturating_add(answer);
-        Self { prompt_tokens, limited_tokens, completion_tokens, per_second, is_stale: false }
+        Self { prompt_tokens, limited_tokens, completion_tokens, is_stale: false }
     }
 }

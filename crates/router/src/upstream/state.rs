@@ -39,6 +39,8 @@ pub(crate) struct State {
     /// The same for failures after content had come: only a complete answer or another such failure decides about them.
     unattributed_after_content: UnattributedFailures,
     park: Park,
+    /// Whether it is parked because it had no room. Where our allowance was used up, the mirrored limit is enough.
+    was_overloaded: bool,
     /// According to its headers, our allowance is used up until then.
     spent_until: Option<Time>,
     supply: Supply,
@@ -88,6 +90,7 @@ impl State {
             unattributed: UnattributedFailures::default(),
             unattributed_after_content: UnattributedFailures::default(),
             park: Park::default(),
+            was_overloaded: false,
             spent_until: None,
             supply: Supply::new(spec.limits),
             in_flight: 0,
@@ -97,6 +100,16 @@ impl State {
             quota: None,
             workers: Workers::default(),
         }
+    }
+
+    /// A request has come of which this part, 0 to 1, would go here if all targets worked.
+    pub(crate) fn expects(&mut self, part: f64, now: Time) {
+        self.supply.expects(part, now);
+    }
+
+    /// Its configuration may have changed.
+    pub(crate) fn configure(&mut self, spec: &UpstreamSpec, now: Time) {
+        self.supply.configure(spec.limits, now);
     }
 
     /// What can be taken of it.
@@ -122,7 +135,7 @@ impl State {
         self.failed_at.map_or(0.0, |at| PENALTY_S * (-(now - at).as_secs_f64() / FADING_S).exp())
     }
 
-    /// A request could go to it. Returns nothing until one does.
+    /// A request could have gone to it. The first of the pair says whether it does, the second whether it was predicted to be late.
     pub(crate) fn passed(&mut self, spec: &UpstreamSpec, chosen_late: (bool, bool), now: Time) {
         self.supply.passed(spec, self.in_flight, chosen_late, now);
     }
@@ -251,8 +264,9 @@ impl State {
         self.unattributed.succeeded(origin.by, origin.began);
         self.count_workers(spec, now);
         self.workers.answered(now);
-        self.park.taken(now);
-        call.is_park_probe = false;
+        if self.park.taken(std::mem::take(&mut call.is_park_probe), now) && std::mem::take(&mut self.was_overloaded) {
+            self.supply.reopened();
+        }
         call.answered = Some(now);
         self.supply.answered(spec, self.in_flight, &mut call.claimed, (quota, stream), now);
         if self.breaker.answered(std::mem::take(&mut call.is_probe), now) {
@@ -320,6 +334,7 @@ impl State {
         };
         let asked = error.retry_after.filter(|_| !error.kind.is_refusal() && error.kind != ErrorKind::NoMemory);
         if is_refused || asked.is_some() {
+            self.was_overloaded |= error.kind != ErrorKind::RateLimited;
             self.park.refused(call.is_park_probe, asked, bucket, began, now);
         } else {
             self.park.released(call.is_park_probe);

@@ -13,8 +13,9 @@ use crate::knowledge::{
     cold_start::ColdStarts,
     decode::Decode,
     first_token::{FirstToken, Load, Pending, Prediction},
-    quota::{Allowance, Claim, Debit, Limits, Said},
+    quota::{Allowance, Claim, Debit, Limits},
     ramp::{Admission, Demand, Ramp},
+    rate::Rate,
 };
 
 /// A target without a ready worker gets a call, which starts one, only after this time and this many requests since the
@@ -40,8 +41,9 @@ pub(crate) struct Supply {
     first_token: FirstToken,
     decode: Decode,
     ramp: Ramp,
+    /// Requests that would go here if all targets worked, whatever their model.
+    expected: Rate,
     scaler_demand: ScalerDemand,
-    limits: Limits,
     allowance: Allowance,
     began_at: Option<Time>,
     /// Requests that passed by since its last call, and since the last one that was thought to be late.
@@ -87,8 +89,8 @@ impl Supply {
             first_token: FirstToken::default(),
             decode: Decode::default(),
             ramp: Ramp::default(),
+            expected: Rate::default(),
             scaler_demand: ScalerDemand::default(),
-            limits,
             allowance: Allowance::new(limits, Time::ZERO),
             began_at: None,
             passed: 0,
@@ -101,9 +103,14 @@ impl Supply {
         Load { in_flight, ready: self.ready_workers(now), slots: spec.worker_slots, queued: self.queued(now) }
     }
 
-    fn demand(load: Load, per_second: f64) -> Demand {
+    fn demand(&self, load: Load, now: Time) -> Demand {
         let Load { in_flight, ready, slots, .. } = load;
-        Demand { in_flight, ready, slots, per_second, is_catching_up: false }
+        Demand { in_flight, ready, slots, per_second: self.expected.per_second(now) }
+    }
+
+    /// A request has come of which this part, 0 to 1, would go here if all targets worked.
+    pub(crate) fn expects(&mut self, part: f64, now: Time) {
+        self.expected.record(part, now);
     }
 
     /// Workers that can take a call now; `None` if unknown.
@@ -143,13 +150,19 @@ impl Supply {
         if is_alone && load.ready == Some(0) {
             return Admission::Now;
         }
-        let mut demand = Self::demand(load, needs.per_second);
+        let mut demand = self.demand(load, now);
         if needs.is_stale {
             let most = self.ramp.most_in_flight(demand).unwrap_or(0);
             let (part, whole) = LEFT_FOR_FRESH;
-            demand.in_flight += most.saturating_mul(part).div_ceil(whole);
+            // Where a single call has room, nothing is left for others: it would never be called.
+            demand.in_flight += most.saturating_mul(part).div_ceil(whole).min(most.saturating_sub(1));
         }
         self.ramp.admits(demand, now)
+    }
+
+    /// Changes the limits that are configured.
+    pub(crate) fn configure(&mut self, limits: Limits, now: Time) {
+        self.allowance.configure(limits, now);
     }
 
     /// When a call has room in the limits.
@@ -217,13 +230,10 @@ impl Supply {
 
     /// A call begins. `in_flight` is without it.
     pub(crate) fn begin(&mut self, spec: &UpstreamSpec, in_flight: u32, needs: &RequestNeeds, now: Time) -> Claimed {
-        if self.limits != spec.limits {
-            self.limits = spec.limits;
-            self.allowance = Allowance::new(spec.limits, now);
-        }
         let load = self.load(spec, in_flight, now);
         self.began_at = Some(now);
-        self.ramp.started(Self::demand(load, needs.per_second), now);
+        let demand = self.demand(load, now);
+        self.ramp.started(demand, now);
         if load.ready == Some(0) {
             self.starts.called(now);
         }
@@ -242,7 +252,8 @@ impl Supply {
     ) {
         self.has_answered = true;
         let load = self.load(spec, in_flight, now);
-        self.ramp.answered(Self::demand(load, 0.0));
+        let demand = self.demand(load, now);
+        self.ramp.answered(demand, now);
         if let Some(pending) = claimed.pending.take() {
             if stream {
                 self.first_token.answered(pending, now);
@@ -253,7 +264,7 @@ impl Supply {
         self.capacity.answered(now);
         self.starts.answered(now);
         if let Some(debit) = claimed.debit.take() {
-            self.allowance.taken(debit, Said::from(quota), now);
+            self.allowance.taken(debit, quota, now);
         }
     }
 
@@ -283,7 +294,7 @@ impl Supply {
 
     /// A call was refused because the allowance is used up. Returns for how long, as far as the mirrored buckets show.
     pub(crate) fn refused(&mut self, claimed: &mut Claimed, quota: Quota, now: Time) -> Option<Duration> {
-        self.allowance.refused(claimed.debit.take()?, Said::from(quota), now)
+        self.allowance.refused(claimed.debit.take()?, quota, now)
     }
 
     /// Whether the last poll of its workers got no report, or there never was one.

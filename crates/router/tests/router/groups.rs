@@ -1,9 +1,10 @@
 //! Which models and upstreams belong together, and what is known of them through changes of the table.
 
 use proptest::{collection::vec, prelude::*};
-use router::{StrategyName, Table};
+use provider::ErrorKind;
+use router::{BreakerState, StrategyName, Table};
 
-use crate::hand::{Hand, model, upstream};
+use crate::hand::{Hand, model, started, upstream};
 
 const IDS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 
@@ -70,4 +71,40 @@ fn deficits_go_on_by_the_targets_names() {
     drop(old);
     hand.engine.forget_unused();
     assert_eq!(deficits(&mut hand), [before[1], 0.0, before[0]], "what is in use is not forgotten");
+}
+
+#[test]
+fn another_address_or_key_is_another_upstream_of_the_same_name() {
+    for (account, expected) in [(0, BreakerState::Open), (1, BreakerState::Closed)] {
+        let mut hand = Hand::pair(StrategyName::Weighted);
+        let (mut request, _) = hand.begin();
+        started(hand.failed(&mut request, ErrorKind::Auth));
+        hand.serve(request);
+        assert_eq!(hand.breaker("a"), BreakerState::Open);
+        let mut a = upstream("a");
+        a.account = account;
+        let specs = vec![model("m", StrategyName::Weighted, &[("a", 0.8), ("b", 0.2)])];
+        hand.table = Table::new("next", vec![a, upstream("b")], specs, Some(&hand.table)).expect("a table");
+        assert_eq!(hand.breaker("a"), expected);
+    }
+}
+
+/// Calls from before a change of shares are no part of the new shares, whatever becomes of them.
+#[test]
+fn what_was_begun_before_the_shares_changed_moves_no_new_deficit() {
+    let mut hand = Hand::pair(StrategyName::Balanced);
+    let mut begun: Vec<_> = (0..100).map(|_| hand.begin().0).collect();
+    let specs = vec![model("m", StrategyName::Balanced, &[("a", 0.6), ("b", 0.4)])];
+    let next = Table::new("next", vec![upstream("a"), upstream("b")], specs, Some(&hand.table)).expect("a table");
+    let old = std::mem::replace(&mut hand.table, next);
+    hand.engine.carry_over(&hand.model("m"), old.model("m").expect("a model"));
+    for request in &mut begun {
+        if request.attempt().is_some_and(|attempt| attempt.target == 0) {
+            let _next = hand.failed(request, ErrorKind::InvalidRequest);
+        }
+    }
+    let model = hand.model("m");
+    let decision = hand.engine.explain(&model, &crate::hand::CHAT, None, hand.now);
+    let most = decision.candidates.iter().map(|it| it.deficit.abs()).fold(0.0, f64::max);
+    assert!(most <= 1.0, "{most}");
 }

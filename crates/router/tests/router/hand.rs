@@ -15,6 +15,7 @@ pub(crate) const MS: Duration = Duration::from_millis(1);
 pub(crate) fn upstream(id: &str) -> UpstreamSpec {
     UpstreamSpec {
         id: id.into(),
+        account: 0,
         provider_name: "fake",
         served_model: format!("served-by-{id}"),
         tariff: None,

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use provider::{Capacity, Error, ErrorKind, Quota, Time};
-use router::{Action, BreakerState, Limits, RequestState, StrategyName};
+use router::{Action, BreakerState, Limits, RequestState, RouterError, StrategyName};
 
-use crate::hand::{Hand, MS, S, TIMEOUT, error, model, started, upstream};
+use crate::hand::{CHAT, Hand, MS, S, TIMEOUT, error, model, started, upstream, waits};
 
 /// A model with an SLO of two seconds, `a` with workers of 30 slots at 0.8 and `b` at 0.2.
 fn pair(strategy: StrategyName) -> Hand {
@@ -49,8 +49,8 @@ fn a_stream_to_a_lone_cold_upstream_waits_as_long_as_it_may() {
     let mut hand = Hand::new(vec![a], vec![spec]);
     hand.has_running(0);
     for _ in 0..7 {
-        let (_request, start) = hand.begin();
-        assert_eq!(start.attempt.target, 0);
+        let (request, start) = hand.begin();
+        assert_eq!((start.attempt.target, start.limit), (0, request.deadline()));
     }
 }
 
@@ -281,4 +281,117 @@ fn at_little_traffic_a_worker_that_is_ready_is_kept_so_within_the_share() {
     assert!(asked[..20].iter().all(|target| *target == 0), "{:?}", &asked[..20]);
     let share = |part: &[usize]| part.iter().filter(|target| **target == 0).count() * 100 / part.len();
     assert!((78..=82).contains(&share(&asked[300..])), "{} %", share(&asked[300..]));
+}
+
+/// Room is left for requests that may still be in time, but not all the room that there is.
+#[test]
+fn a_late_request_gets_the_one_slot_that_there_is() {
+    let mut a = upstream("a");
+    a.worker_slots = Some(1);
+    let mut spec = model("m", StrategyName::Balanced, &[("a", 1.0)]);
+    spec.slo_first_token = Some(2 * S);
+    let mut hand = Hand::new(vec![a], vec![spec]);
+    hand.has_running(1);
+    let (first, _) = hand.begin();
+    hand.pass(500 * MS);
+    let mut second = hand.request("m");
+    waits(&hand.arrived(&mut second));
+    for _ in 0..3 {
+        hand.pass(S);
+        hand.has_running(1);
+    }
+    hand.serve(first);
+    started(hand.timer(&mut second));
+}
+
+/// Late requests yield to one that could be in time and finds no room, not to one that nobody can serve.
+#[test]
+fn what_no_target_can_serve_keeps_no_late_request_waiting() {
+    let (mut a, mut b) = (upstream("a"), upstream("b"));
+    (a.max_in_flight, b.max_in_flight) = (1, 1);
+    (a.features.images, b.features.images) = (false, false);
+    let mut spec = model("m", StrategyName::Balanced, &[("a", 0.8), ("b", 0.2)]);
+    spec.slo_first_token = Some(2 * S);
+    let mut hand = Hand::new(vec![a, b], vec![spec]);
+    let busy = [hand.begin().0, hand.begin().0];
+    let mut late = hand.request("m");
+    waits(&hand.arrived(&mut late));
+    hand.pass(3 * S);
+    for request in busy {
+        hand.serve(request);
+    }
+    let mut facts = CHAT;
+    facts.features.images = true;
+    let mut image = RequestState::new(hand.model("m"), facts, None, hand.now + 60 * S);
+    assert!(matches!(hand.arrived(&mut image), Action::GiveUp(RouterError::Unsupported { .. })));
+    started(hand.timer(&mut late));
+}
+
+/// What an upstream is given when it comes back is in proportion to the requests of all its models.
+#[test]
+fn an_upstream_behind_many_models_comes_back_as_fast_as_one_behind_one() {
+    let mut a = upstream("a");
+    a.worker_slots = Some(90);
+    let names: Vec<String> = (0..50).map(|nth| format!("m{nth}")).collect();
+    let specs = names.iter().map(|name| model(name, StrategyName::Balanced, &[("a", 1.0)]));
+    let mut hand = Hand::new(vec![a], specs.collect());
+    // A request a second for each of the models, answered after a tenth of a second.
+    let seconds_of_load = |seconds: u32, hand: &mut Hand| {
+        let mut begun = 0;
+        for _ in 0..seconds {
+            for ten in names.chunks(5) {
+                let requests: Vec<_> = ten
+                    .iter()
+                    .map(|name| {
+                        let mut request = hand.request(name);
+                        (matches!(hand.arrived(&mut request), Action::Start(_)), request)
+                    })
+                    .collect();
+                hand.pass(100 * MS);
+                for (is_begun, mut request) in requests {
+                    begun += u32::from(is_begun);
+                    if is_begun {
+                        hand.serve(request);
+                    } else {
+                        hand.engine.left(&mut request, hand.now);
+                    }
+                }
+            }
+        }
+        begun
+    };
+    hand.has_running(1);
+    assert!(seconds_of_load(12, &mut hand) >= 550);
+    hand.has_running(0);
+    hand.pass(S);
+    hand.has_running(1);
+    let begun = seconds_of_load(4, &mut hand);
+    assert!(begun >= 120, "{begun} of 200");
+}
+
+#[test]
+fn what_waits_for_a_park_to_end_does_not_come_all_at_once() {
+    let mut hand = Hand::single();
+    for _ in 0..60 {
+        let (request, _) = hand.begin();
+        hand.pass(200 * MS);
+        hand.serve(request);
+    }
+    let (mut refused, _) = hand.begin();
+    let full = Error { retry_after: Some(2 * S), ..error(ErrorKind::Overloaded) };
+    waits(&hand.engine.failed(&mut refused, full, hand.now, &mut hand.rng));
+    let mut waiting: Vec<_> = (0..50).map(|_| hand.request("m")).collect();
+    for request in &mut waiting {
+        waits(&hand.arrived(request));
+    }
+    hand.pass(2 * S);
+    let look_again = |requests: &mut Vec<RequestState>, hand: &mut Hand| {
+        let actions: Vec<_> = requests.iter_mut().map(|request| hand.timer(request)).collect();
+        actions.iter().filter(|action| matches!(action, Action::Start(_))).count()
+    };
+    assert_eq!(look_again(&mut waiting, &mut hand), 1, "one call finds out whether it is over");
+    let probe = waiting.iter().position(|request| request.attempt().is_some()).expect("the probe");
+    hand.serve(waiting.swap_remove(probe));
+    let begun = look_again(&mut waiting, &mut hand);
+    assert!((1..=4).contains(&begun), "{begun} of 49 at once, where five a second are usual");
 }

@@ -98,6 +98,7 @@ fn router(odd: Odd) -> Router {
     let adapter: Arc<dyn Provider> = Arc::new(Upstream(odd));
     let upstream = UpstreamSpec {
         id: "a".into(),
+        account: 0,
         provider_name: "odd",
         served_model: "m".to_owned(),
         tariff: None,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use provider::{Capacity, Error, ErrorKind, Features, Operation, Quota};
+use provider::{Capacity, Error, ErrorKind, Features, Operation, Quota, Window};
 use router::Facts;
 
 use crate::{policy, policy::Failure};
@@ -48,7 +48,15 @@ pub(super) fn capacity(reported: policy::Capacity) -> Capacity {
 /// The rate-limit status in an answer's headers.
 pub(super) fn quota(reported: Option<policy::Quota>) -> Quota {
     let Some(reported) = reported else { return Quota::default() };
-    Quota { requests: Some(whole(reported.requests)), tokens: Some(whole(reported.tokens)), exhausted_for: None }
+    let (requests, tokens) = (whole(reported.requests), whole(reported.tokens));
+    let minute = |left: u64| Some(Window { left, limit: None });
+    Quota {
+        requests: Some(requests),
+        tokens: Some(tokens),
+        minute_requests: minute(requests),
+        minute_tokens: minute(tokens),
+        exhausted_for: None,
+    }
 }
 
 /// How a call failed, as an adapter reports it.
