@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use router::Engine;
+use router::{Engine, SpareRepeats};
 
 /// A group's engine, or the way to it.
 pub(crate) struct Group(Mutex<Slot>);
@@ -17,13 +17,12 @@ enum Slot {
     Joined(Arc<Group>),
 }
 
-impl Default for Group {
-    fn default() -> Self {
-        Self(Mutex::new(Slot::Here(Engine::default())))
-    }
-}
-
 impl Group {
+    /// One of which nothing is known. All groups of a process share `spare`.
+    pub(crate) fn new(spare: Arc<SpareRepeats>) -> Self {
+        Self(Mutex::new(Slot::Here(Engine::new(spare))))
+    }
+
     /// Does `work` with the group's engine.
     pub(crate) fn with<R>(&self, work: impl FnOnce(&mut Engine) -> R) -> R {
         let joined = match &mut *self.0.lock() {

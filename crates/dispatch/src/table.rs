@@ -3,7 +3,7 @@
 use std::{ops::Deref, sync::Arc};
 
 use provider::{Provider, Time};
-use router::{Engine, Model, ModelSpec, Snapshot, Status, TableError, Upstream, UpstreamSpec, Weight};
+use router::{Engine, Model, ModelSpec, Snapshot, SpareRepeats, Status, TableError, Upstream, UpstreamSpec, Weight};
 
 use crate::group::Group;
 
@@ -14,6 +14,8 @@ pub struct Table {
     providers: Vec<Arc<dyn Provider>>,
     /// The engines, by the numbers of the groups.
     groups: Vec<Arc<Group>>,
+    /// Repeats for all groups of the process.
+    spare: Arc<SpareRepeats>,
 }
 
 impl Table {
@@ -32,8 +34,10 @@ impl Table {
         if let Some(old) = predecessor {
             take_over(&mut groups, &routes, old);
         }
-        let groups = groups.into_iter().map(|group: Option<Arc<Group>>| group.unwrap_or_default()).collect();
-        let table = Self { routes, providers, groups };
+        let spare = predecessor.map(|old| old.spare.clone()).unwrap_or_default();
+        let new = || Arc::new(Group::new(spare.clone()));
+        let groups = groups.into_iter().map(|group: Option<Arc<Group>>| group.unwrap_or_else(new)).collect();
+        let table = Self { routes, providers, groups, spare };
         if let Some(old) = predecessor {
             table.carry_over(old);
         }

@@ -52,6 +52,8 @@ pub struct Candidate {
     pub target: usize,
     /// Requests that it is behind its share, its share of this one included.
     pub deficit: f64,
+    /// The part of that which decides whether it is asked; the rest is paid back later.
+    pub(crate) due: f64,
     /// Whether a worker is up; `None` if unknown.
     pub is_ready: Option<bool>,
     /// Workers that take calls; `None` if unknown.
@@ -204,6 +206,7 @@ impl Situation<'_> {
         Ok(Candidate {
             target,
             deficit: 0.0,
+            due: 0.0,
             is_ready: outlook.is_cold.map(|is_cold| !is_cold),
             ready_workers: state.supply().ready_workers(now),
             queued: state.supply().queued(now),

@@ -110,11 +110,15 @@ impl Decision {
         let quantum = self.quantum(model);
         for candidate in &mut self.candidates {
             candidate.usual_cost = known.usual_cost(candidate.target);
-            candidate.deficit = match history.debit() {
-                // The shares of this request were added when it was debited first.
-                Some(_) => deficits.of(candidate.target),
+            candidate.due = match history.debit() {
+                // The shares of this request were added when it was debited first. Its repeats go round.
+                Some(debit) => {
+                    let is = |target: usize| f64::from(u8::from(target == candidate.target));
+                    deficits.current(candidate.target) + is(debit.first) - is(debit.last)
+                }
                 None => deficits.next_deficit(candidate.target, quantum),
             };
+            candidate.deficit = candidate.due + deficits.arrears(candidate.target);
         }
         let strategy = model.spec.strategy.strategy();
         strategy.rank(&mut self.candidates, &known.scale());
@@ -140,7 +144,8 @@ impl Decision {
             if !situation.history.allows(target) {
                 continue;
             }
-            let why = match situation.examine(target, upstreams.of(&upstream.key, || State::new(&upstream.spec))) {
+            let state = upstreams.of(&upstream.key, || State::new(&upstream.spec));
+            let why = match situation.examine(target, state) {
                 Ok(candidate) => {
                     self.candidates.push(candidate);
                     continue;
@@ -246,7 +251,7 @@ fn reason(situation: &Situation<'_>, deficits: &Deficits, target: usize, candida
 /// Whether another target would have been asked, could it have taken the request, and in time.
 fn is_spill(model: &Model, deficits: &Deficits, chosen: usize, candidates: &[Candidate]) -> bool {
     let quantum = Quantum::new(model.shares(), Accrual::Held, 1.0);
-    let deficit = |target| deficits.next_deficit(target, quantum);
+    let deficit = |target| deficits.next_deficit(target, quantum) + deficits.arrears(target);
     let in_time = |target| {
         candidates.iter().find(|candidate| candidate.target == target).map(|candidate| candidate.score_in_time)
     };

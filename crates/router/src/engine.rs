@@ -13,18 +13,21 @@ mod fallback;
 mod health;
 mod model;
 
+use std::sync::Arc;
+
 pub(crate) use model::ModelState;
 use provider::{Capacity, Time};
 
 use crate::{
-    candidate::{NoCandidate, Situation},
+    budget::{Budget, SpareRepeats},
+    candidate::{Candidate, NoCandidate, Situation},
     decision::{Decision, Reason, Role},
     facts::{Facts, Named},
     history::History,
     key::States,
     knowledge::length::Length,
     request::{Attempt, RequestState},
-    share::Deficits,
+    share::{Accrual, Deficits, Quantum},
     table::{Model, ModelSpec},
     upstream::{self, RequestNeeds, Snapshot, Status, Upstream},
 };
@@ -37,6 +40,7 @@ const LATE: f64 = 0.5;
 pub struct Engine {
     upstreams: States<upstream::State>,
     models: States<ModelState>,
+    budget: Budget,
     /// The latest decision, whose lists are used again.
     decision: Decision,
 }
@@ -55,10 +59,15 @@ pub struct Weight<'a> {
 }
 
 impl Engine {
+    /// One that knows nothing. All engines of a process share `spare`.
+    pub fn new(spare: Arc<SpareRepeats>) -> Self {
+        Self { budget: Budget::new(spare), ..Self::default() }
+    }
+
     /// What would be decided for a request at this moment. Nobody is debited.
     pub fn explain(&mut self, model: &Model, facts: &Facts, named: Option<Named>, now: Time) -> &Decision {
         let history = History::new(model.targets().len(), named);
-        let Self { upstreams, models, decision } = self;
+        let Self { upstreams, models, decision, .. } = self;
         let known = models.of(&model.key, || ModelState::new(model));
         let (length, per_second) = expected(known, facts, now);
         let situation = Situation {
@@ -85,7 +94,7 @@ impl Engine {
 
     /// Decides, debits the target and lets the call in.
     fn decide(&mut self, request: &mut RequestState, repeats: bool, now: Time) -> Result<Attempt, NoCandidate> {
-        let Self { upstreams, models, decision } = self;
+        let Self { upstreams, models, decision, .. } = self;
         let RequestState { model, facts, history, arrived, .. } = request;
         let known = models.of(&model.key, || ModelState::new(model));
         let (length, per_second) = expected(known, facts, now);
@@ -165,7 +174,7 @@ impl Engine {
         let shares = model.shares();
         let available: f64 = shares.iter().zip(&takes_calls).filter(|(_, takes)| **takes).map(|(share, _)| share).sum();
         let targets = model.targets().iter().zip(shares).zip(takes_calls);
-        let weight = |((upstream, share), takes): ((&'a std::sync::Arc<Upstream>, &f64), bool)| Weight {
+        let weight = |((upstream, share), takes): ((&'a Arc<Upstream>, &f64), bool)| Weight {
             model: &model.spec,
             upstream,
             configured: *share,
@@ -189,8 +198,7 @@ impl Engine {
         self.state(upstream).configure(&upstream.spec, now);
     }
 
-    /// `model` replaces `old`. Its retry budget goes on, and so do the deficits of its targets, unless shares or strategy have
-    /// changed: a deficit of the old shares would keep the new ones from being held.
+    /// `model` replaces `old`. The deficits of its targets go on, unless shares or strategy have changed: a deficit of the old shares would keep the new ones from being held.
     pub fn carry_over(&mut self, model: &Model, old: &Model) {
         let has_other_shares = model.has_other_shares_than(old);
         if model.key == old.key && !has_other_shares {
@@ -201,12 +209,9 @@ impl Engine {
             known.deficits.restart();
             return;
         }
-        let deficit = |target: &std::sync::Arc<Upstream>| match old.target(target.spec.id.as_str()) {
-            Some(index) if !has_other_shares => known.deficits.of(index),
-            Some(_) | None => 0.0,
-        };
-        let deficits = Deficits::new(model.targets().iter().map(deficit));
-        let state = ModelState::with(deficits, known.budget.clone());
+        let index = |target: &Arc<Upstream>| old.target(target.spec.id.as_str()).filter(|_| !has_other_shares);
+        let deficits = known.deficits.carried_over(model.targets().iter().map(index));
+        let state = ModelState::with(deficits);
         *self.models.of(&model.key, || ModelState::new(model)) = state;
     }
 
@@ -214,6 +219,7 @@ impl Engine {
     pub fn absorb(&mut self, other: Self) {
         self.upstreams.absorb(other.upstreams);
         self.models.absorb(other.models);
+        self.budget.absorb(&other.budget);
     }
 
     /// Forgets what belongs to no table and no request any more.
@@ -239,7 +245,12 @@ fn debit(model: &Model, deficits: &mut Deficits, history: &mut History, decision
         history.debit_moved(target);
         return;
     }
-    let available = decision.candidates.iter().map(|candidate| candidate.target);
-    let earned = deficits.debit(target, decision.quantum(model), available);
+    let accrual = model.spec.strategy.accrual();
+    // What a target misses because it is late is paid back little by little, like what it misses because it is away.
+    let serves =
+        |candidate: &&Candidate| accrual == Accrual::Available || candidate.target == target || candidate.miss <= LATE;
+    let available = decision.candidates.iter().filter(serves).map(|candidate| candidate.target);
+    let part = available.clone().map(|target| model.shares()[target]).sum();
+    let earned = deficits.debit(target, Quantum::new(model.shares(), accrual, part), available);
     history.debited(target, earned);
 }

@@ -23,6 +23,7 @@ mod unattributed;
 mod upstream;
 mod workers;
 
+pub use budget::SpareRepeats;
 pub use candidate::{Candidate, Excluded, Unfit};
 pub use decision::{Decision, Reason, Role};
 pub use engine::{Engine, Weight};

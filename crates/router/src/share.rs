@@ -1,29 +1,41 @@
 //! The deficits behind `weighted` and `balanced`, as in deficit round-robin: what each target is behind its share.
 //!
 //! Every request adds each target's share to its deficit and takes one off the target that is debited, so deficits add up to zero.
-//! To serve the target with the largest deficit is smooth weighted round-robin. If the deficit of an absent target grows, within
-//! bounds, the share is *held*: the target catches up when it returns.
+//! To serve the target with the largest deficit is smooth weighted round-robin.
+//!
+//! What a target missed because it was away or failed is kept apart, as its *arrears*, and paid back little by little once it takes
+//! calls again. If it decided with the rest who is asked, all requests would go to a target that has just recovered. The arrears of
+//! an absent target grow, within bounds, where its share is *held*.
 
 use smallvec::SmallVec;
 
-/// Most requests that a deficit can be. At a share of 0.8 a target catches up after a long outage within 250 requests.
+/// Most requests that a target can be behind. At a share of 0.8 it catches up after a long outage within 250 requests.
 pub(crate) const MOST: f64 = 50.0;
+/// How far a target can be ahead: one whose share is 0 may serve all requests for a long time.
+const MOST_AHEAD: f64 = 4.0 * MOST;
+/// Arrears that are paid back with each request, as a part of the share of the target.
+const PAID_BACK: f64 = 0.25;
+/// Nothing is paid back to a target that is so far behind that it is asked first anyway.
+const MOST_CURRENT: f64 = MOST / 2.0;
 /// Targets of a model for which nothing is allocated.
 pub(crate) const FEW: usize = 16;
 
 /// Which targets earn their share of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Accrual {
-    /// Those that could serve it: the deficit of an absent target stays as it is.
+    /// Those that could serve it: an absent target misses nothing.
     Available,
-    /// All: the deficit of an absent target grows.
+    /// All: the arrears of an absent target grow.
     Held,
 }
 
 /// The deficits of a model's targets, in requests.
 #[derive(Debug, Clone)]
 pub(crate) struct Deficits {
-    of: Vec<f64>,
+    /// What decides who is asked.
+    current: Vec<f64>,
+    /// What is paid back later; below zero for targets that served in place of others.
+    arrears: Vec<f64>,
     /// Changes when they begin anew: what was earned before is no part of them.
     epoch: u32,
 }
@@ -33,15 +45,16 @@ pub(crate) struct Deficits {
 pub(crate) struct Quantum<'a> {
     shares: &'a [f64],
     accrual: Accrual,
-    /// Scales the shares of those who earn to one.
+    /// Scales the shares of those that could serve it to one.
     scale: f64,
 }
 
 /// What one request earned its model's targets.
 #[derive(Debug, Clone)]
 pub(crate) struct Earned {
-    /// Whether each target earned its share.
-    targets: SmallVec<[bool; FEW]>,
+    /// Whether each target could serve it.
+    available: SmallVec<[bool; FEW]>,
+    accrual: Accrual,
     scale: f64,
     /// The epoch of the deficits that it is part of.
     epoch: u32,
@@ -50,11 +63,7 @@ pub(crate) struct Earned {
 impl<'a> Quantum<'a> {
     /// The quantum of one request by `shares`, of which `available` is the part of the targets that could serve it.
     pub(crate) fn new(shares: &'a [f64], accrual: Accrual, available: f64) -> Self {
-        let scale = match accrual {
-            Accrual::Held => 1.0,
-            Accrual::Available if available > 0.0 => available.recip(),
-            Accrual::Available => 0.0,
-        };
+        let scale = if available > 0.0 { available.recip() } else { 0.0 };
         Self { shares, accrual, scale }
     }
 
@@ -65,25 +74,38 @@ impl<'a> Quantum<'a> {
 }
 
 impl Deficits {
-    /// Deficits to start with.
-    pub(crate) fn new(deficits: impl IntoIterator<Item = f64>) -> Self {
-        Self { of: deficits.into_iter().collect(), epoch: 0 }
+    /// Those of so many targets, all zero.
+    pub(crate) fn new(targets: usize) -> Self {
+        Self { current: vec![0.0; targets], arrears: vec![0.0; targets], epoch: 0 }
+    }
+
+    /// Those of other targets: each has the deficit that the target with this index has here, or none.
+    pub(crate) fn carried_over(&self, targets: impl Iterator<Item = Option<usize>>) -> Self {
+        let (current, arrears) =
+            targets.map(|old| old.map_or((0.0, 0.0), |old| (self.current[old], self.arrears[old]))).unzip();
+        Self { current, arrears, epoch: 0 }
     }
 
     /// All begin at zero again.
     pub(crate) fn restart(&mut self) {
-        self.of.fill(0.0);
+        self.current.fill(0.0);
+        self.arrears.fill(0.0);
         self.epoch = self.epoch.wrapping_add(1);
     }
 
-    /// The deficit of a target.
-    pub(crate) fn of(&self, target: usize) -> f64 {
-        self.of[target]
+    /// What decides whether a target is asked that could serve the next request, that request included, before anyone is debited for it.
+    pub(crate) fn next_deficit(&self, target: usize, quantum: Quantum<'_>) -> f64 {
+        self.current[target] + quantum.to(target)
     }
 
-    /// The deficit of a target that could serve the next request, that request included, before anyone is debited for it.
-    pub(crate) fn next_deficit(&self, target: usize, quantum: Quantum<'_>) -> f64 {
-        self.of[target] + quantum.to(target)
+    /// The same of a request that has been debited already.
+    pub(crate) fn current(&self, target: usize) -> f64 {
+        self.current[target]
+    }
+
+    /// What a target is behind that is paid back later.
+    pub(crate) fn arrears(&self, target: usize) -> f64 {
+        self.arrears[target]
     }
 
     /// A request was decided for `chosen`, one of the `available` targets. Returns what the targets earned with it.
@@ -93,27 +115,27 @@ impl Deficits {
         quantum: Quantum<'_>,
         available: impl Iterator<Item = usize>,
     ) -> Earned {
-        let mut targets = SmallVec::from_elem(quantum.accrual == Accrual::Held, self.of.len());
+        let mut is_available = SmallVec::from_elem(false, self.current.len());
         for target in available {
-            targets[target] = true;
+            is_available[target] = true;
         }
-        for (target, _) in targets.iter().enumerate().filter(|(_, earns)| **earns) {
-            self.of[target] += quantum.to(target);
-        }
-        self.of[chosen] -= 1.0;
-        self.bound(quantum.shares);
-        Earned { targets, scale: quantum.scale, epoch: self.epoch }
+        let Quantum { shares, accrual, scale } = quantum;
+        let earned = Earned { available: is_available, accrual, scale, epoch: self.epoch };
+        self.earn(&earned, shares, 1.0);
+        self.current[chosen] -= 1.0;
+        self.pay_back(&earned.available, shares);
+        self.bound(shares);
+        earned
     }
 
-    /// The request that `from` was debited for was no request for anyone: it is as if it had never come.
-    pub(crate) fn refund(&mut self, from: usize, earned: &Earned, shares: &[f64]) {
+    /// The request that `first` was debited for, and `last` in its place, was no request for anyone: it is as if it had never come.
+    pub(crate) fn refund(&mut self, (first, last): (usize, usize), earned: &Earned, shares: &[f64]) {
         if earned.epoch != self.epoch {
             return;
         }
-        self.of[from] += 1.0;
-        for (target, _) in earned.targets.iter().enumerate().filter(|(_, earned)| **earned) {
-            self.of[target] -= shares[target] * earned.scale;
-        }
+        self.shift((last, first), earned, shares);
+        self.current[first] += 1.0;
+        self.earn(earned, shares, -1.0);
         self.bound(shares);
     }
 
@@ -122,25 +144,67 @@ impl Deficits {
         if earned.epoch != self.epoch {
             return;
         }
-        self.of[from] += 1.0;
-        self.of[to] -= 1.0;
+        self.arrears[from] += 1.0;
+        self.arrears[to] -= 1.0;
         self.bound(shares);
     }
 
-    /// What is beyond a target's largest deficit goes to the others by their shares. Cutting it off instead would wear down
+    /// Adds what a request earned, or takes it back.
+    fn earn(&mut self, earned: &Earned, shares: &[f64], sign: f64) {
+        for (target, share) in shares.iter().enumerate() {
+            let own = if earned.available[target] { share * earned.scale } else { 0.0 };
+            self.current[target] += sign * own;
+            if earned.accrual == Accrual::Held {
+                self.arrears[target] += sign * (share - own);
+            }
+        }
+    }
+
+    /// A part of the arrears of those that take calls becomes current, at the expense of those that served in their place.
+    fn pay_back(&mut self, available: &[bool], shares: &[f64]) {
+        let ahead: f64 = self.arrears.iter().map(|arrears| (-arrears).max(0.0)).sum();
+        if ahead <= 0.0 {
+            return;
+        }
+        let takes = |target: usize| available[target] && self.current[target] < MOST_CURRENT;
+        let due = |target: usize, arrears: f64| {
+            if takes(target) { arrears.clamp(0.0, PAID_BACK * shares[target]) } else { 0.0 }
+        };
+        let all: f64 = self.arrears.iter().enumerate().map(|(target, arrears)| due(target, *arrears)).sum();
+        if all <= 0.0 {
+            return;
+        }
+        let part = (ahead / all).min(1.0);
+        let paid = |(target, arrears): (usize, &f64)| {
+            if *arrears > 0.0 { due(target, *arrears) * part } else { arrears * (all * part / ahead) }
+        };
+        let paid: SmallVec<[f64; FEW]> = self.arrears.iter().enumerate().map(paid).collect();
+        for (target, paid) in paid.into_iter().enumerate() {
+            self.current[target] += paid;
+            self.arrears[target] -= paid;
+        }
+    }
+
+    /// What a target is behind beyond the most goes to the others by their shares. Cutting it off instead would wear down
     /// the shares of those that are still there: all of them would end at the bound.
     fn bound(&mut self, shares: &[f64]) {
-        let excess: f64 = self.of.iter().map(|deficit| (deficit - MOST).max(0.0)).sum();
+        for target in 0..shares.len() {
+            self.current[target] = self.current[target].clamp(-MOST_AHEAD, MOST);
+            self.arrears[target] = self.arrears[target].max(-MOST_AHEAD);
+        }
+        let room = |deficits: &Self, target: usize| MOST - deficits.current[target].max(0.0) - deficits.arrears[target];
+        let excess: f64 = (0..shares.len()).map(|target| (-room(self, target)).max(0.0)).sum();
         if excess <= 0.0 {
             return;
         }
         let others: f64 =
-            self.of.iter().zip(shares).filter(|(deficit, _)| **deficit < MOST).map(|(_, share)| share).sum();
-        for (deficit, share) in self.of.iter_mut().zip(shares) {
-            if *deficit >= MOST {
-                *deficit = MOST;
+            (0..shares.len()).filter(|target| room(self, *target) > 0.0).map(|target| shares[target]).sum();
+        for (target, share) in shares.iter().enumerate() {
+            let room = room(self, target);
+            if room <= 0.0 {
+                self.arrears[target] += room;
             } else if others > 0.0 {
-                *deficit += excess * share / others;
+                self.arrears[target] += excess * share / others;
             }
         }
     }
@@ -163,18 +227,19 @@ mod tests {
         ) {
             let total: f64 = shares.iter().sum();
             let shares: Vec<_> = shares.into_iter().map(|share| share / total).collect();
-            let mut deficits = Deficits::new([0.0; 4]);
+            let mut deficits = Deficits::new(4);
             for (present, requests, odd) in outages {
                 let available: Vec<_> = (0..4).filter(|target| present >> target & 1 == 1).collect();
                 for request in 0..requests {
-                    let quantum = Quantum::new(&shares, Accrual::Held, 1.0);
+                    let here: f64 = available.iter().map(|target| shares[*target]).sum();
+                    let quantum = Quantum::new(&shares, Accrual::Held, here);
                     let deficit = |target: &&usize| deficits.next_deficit(**target, quantum);
                     let chosen = *available.iter().max_by(|a, b| deficit(a).total_cmp(&deficit(b))).expect("someone is there");
                     let earned = deficits.debit(chosen, quantum, available.iter().copied());
                     if request % 7 == odd % 7 {
                         deficits.shift((chosen, available[odd % available.len()]), &earned, &shares);
                     }
-                    let all: Vec<_> = (0..4).map(|target| deficits.of(target)).collect();
+                    let all: Vec<_> = (0..4).map(|target| deficits.current(target) + deficits.arrears(target)).collect();
                     prop_assert!(all.iter().sum::<f64>().abs() < 1e-6, "{all:?}");
                     prop_assert!(all.iter().all(|it| (-3.0 * MOST - 1.0..=MOST + 1.0).contains(it)), "{all:?}");
                 }

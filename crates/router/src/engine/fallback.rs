@@ -50,7 +50,7 @@ impl Engine {
     /// A request arrives.
     pub fn arrived(&mut self, request: &mut RequestState, now: Time, rng: &mut dyn Rng) -> Action {
         request.arrived = now;
-        self.model(&request.model).budget.deposit();
+        self.budget.deposit();
         let action = self.next(request, false, now, rng);
         self.model(&request.model).arrived(now);
         self.expect(request, now);
@@ -195,7 +195,7 @@ impl Engine {
         if free_at > now + max_unavailable_wait(request) || until + LEAST_TIME > request.deadline {
             return None;
         }
-        self.model(&request.model).budget.withdraw(now).then_some(until)
+        self.budget.withdraw(now).then_some(until)
     }
 
     /// No upstream serves the request. Returns the error for the client.
@@ -244,7 +244,7 @@ impl Engine {
         let (deficits, shares) = (&mut self.model(&request.model).deficits, request.model.shares());
         if is_refused {
             // A request that every upstream refuses is part of no target's share.
-            deficits.refund(debit.last, &debit.earned, shares);
+            deficits.refund((debit.first, debit.last), &debit.earned, shares);
         } else {
             // It stays with the target of the strategy's choice, as if nothing had failed.
             deficits.shift((debit.last, debit.first), &debit.earned, shares);
@@ -297,7 +297,7 @@ impl Engine {
         }
         // The first call to an upstream is free. A repeat draws on the budget, also after it was held.
         if !request.history.has_fresh() && request.attempts() > request.paid {
-            if !known.budget.withdraw(now) {
+            if !self.budget.withdraw(now) {
                 return None;
             }
             request.paid = request.attempts();

@@ -5,7 +5,6 @@ use std::time::Duration;
 use provider::Time;
 
 use crate::{
-    budget::Budget,
     candidate::Candidate,
     knowledge::{
         length::Lengths,
@@ -28,7 +27,6 @@ const MAY_MISS: f64 = 0.01;
 #[derive(Debug)]
 pub(crate) struct ModelState {
     pub(super) deficits: Deficits,
-    pub(super) budget: Budget,
     pub(crate) lengths: Lengths,
     arrivals: Rate,
     mean_cost: MeanCost,
@@ -43,14 +41,13 @@ pub(crate) struct ModelState {
 
 impl ModelState {
     pub(super) fn new(model: &Model) -> Self {
-        Self::with(Deficits::new(model.shares().iter().map(|_| 0.0)), Budget::default())
+        Self::with(Deficits::new(model.shares().len()))
     }
 
-    /// One with these deficits and this budget, and nothing else known.
-    pub(super) fn with(deficits: Deficits, budget: Budget) -> Self {
+    /// One with these deficits, and nothing else known.
+    pub(super) fn with(deficits: Deficits) -> Self {
         Self {
             deficits,
-            budget,
             lengths: Lengths::default(),
             arrivals: Rate::default(),
             mean_cost: MeanCost::default(),

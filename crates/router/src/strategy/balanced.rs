@@ -21,7 +21,7 @@ const DOUBLES_AT: f64 = 100.0;
 
 /// The deficit, weighed more the larger it is.
 fn weighted_deficit(candidate: &Candidate) -> f64 {
-    let deficit = candidate.deficit;
+    let deficit = candidate.due;
     deficit * (1.0 + deficit.abs() / DOUBLES_AT)
 }
 

@@ -23,6 +23,7 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
             Candidate {
                 target,
                 deficit,
+                due: deficit,
                 is_ready,
                 ready_workers: None,
                 queued: None,
@@ -64,12 +65,12 @@ proptest! {
     /// one with the larger deficit under shares.
     #[test]
     fn each_strategy_prefers_what_it_is_named_for(candidates in candidates(), by in 0.01..10.0_f64) {
-        let worse = Candidate { deficit: 0.0, expected_cost: Some(NanoUsd(1)), ..candidates[0] };
+        let worse = Candidate { due: 0.0, expected_cost: Some(NanoUsd(1)), ..candidates[0] };
         for (name, better) in [
             (StrategyName::Latency, Candidate { time: worse.time - by, ..worse }),
             (StrategyName::Cost, Candidate { expected_cost: Some(NanoUsd(0)), ..worse }),
-            (StrategyName::Balanced, Candidate { deficit: by, ..worse }),
-            (StrategyName::Weighted, Candidate { deficit: by, ..worse }),
+            (StrategyName::Balanced, Candidate { due: by, ..worse }),
+            (StrategyName::Weighted, Candidate { due: by, ..worse }),
         ] {
             let mut ranked = [worse, Candidate { target: 77, ..better }];
             name.strategy().rank(&mut ranked, &scale());

@@ -10,7 +10,7 @@ pub(super) struct Weighted;
 
 impl Strategy for Weighted {
     fn rank(&self, candidates: &mut [Candidate], _scale: &Scale) {
-        candidates.sort_by(|a, b| b.deficit.total_cmp(&a.deficit));
+        candidates.sort_by(|a, b| b.due.total_cmp(&a.due));
     }
 
     fn reason(&self) -> Reason {

@@ -15,4 +15,6 @@ mod known;
 #[cfg(test)]
 mod overload;
 #[cfg(test)]
+mod recovery;
+#[cfg(test)]
 mod schedules;
