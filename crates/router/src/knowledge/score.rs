@@ -131,7 +131,7 @@ impl Z {
         self.weight
     }
 
-    /// A first token came, or came too late, or will not come.
+    /// A first token came, in time or too late.
     pub(crate) fn record(&mut self, is_missed: bool) {
         let missed = if is_missed { 1.0 } else { 0.0 };
         self.weight = (self.weight + Self::STEP * (missed - self.allowed)).clamp(Self::LEAST, Self::MOST);
