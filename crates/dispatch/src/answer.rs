@@ -111,7 +111,7 @@ pub(crate) struct Relay {
 
 enum Stage {
     Relaying,
-    /// The last frame waits for the books.
+    /// The last frame waits until the request is settled.
     Settling(Frame, BoxFuture<'static, ()>),
     Ended,
 }
@@ -157,7 +157,7 @@ impl Relay {
         };
         let bounded = async move {
             if tokio::time::timeout(LONGEST_SETTLEMENT, settlement).await.is_err() {
-                tracing::error!("the books took too long: an answer was released before it was settled");
+                tracing::error!("settling took too long: an answer was released before it was on record");
             }
         };
         self.stage = Stage::Settling(frame, Box::pin(bounded));

@@ -91,7 +91,7 @@ pub(crate) struct Fleet {
     workers: Vec<Worker>,
     waiting: VecDeque<u64>,
     placed: HashMap<u64, usize>,
-    next_ticket: u64,
+    next_waiter: u64,
     throttled: bool,
     billed: Duration,
 }
@@ -107,7 +107,7 @@ impl Fleet {
             workers: (0..size.max).map(worker).collect(),
             waiting: VecDeque::new(),
             placed: HashMap::new(),
-            next_ticket: 0,
+            next_waiter: 0,
             throttled: false,
             billed: Duration::ZERO,
         }
@@ -115,25 +115,25 @@ impl Fleet {
 
     /// Adds a request to the queue.
     pub(crate) fn enter(&mut self) -> u64 {
-        self.next_ticket += 1;
-        self.waiting.push_back(self.next_ticket);
-        self.next_ticket
+        self.next_waiter += 1;
+        self.waiting.push_back(self.next_waiter);
+        self.next_waiter
     }
 
     /// Where the request stands now.
-    pub(crate) fn poll(&mut self, ticket: u64, now: Instant) -> Assignment {
+    pub(crate) fn poll(&mut self, waiter: u64, now: Instant) -> Assignment {
         self.advance(now);
-        match self.placed.get(&ticket) {
+        match self.placed.get(&waiter) {
             Some(&index) => Assignment::At(index, Arc::clone(&self.workers[index].load)),
             None => Assignment::Waiting(self.next_start()),
         }
     }
 
     /// Ends a request, waiting or placed. Says whether others wait and should look again.
-    pub(crate) fn leave(&mut self, ticket: u64, now: Instant) -> bool {
-        match self.placed.remove(&ticket) {
+    pub(crate) fn leave(&mut self, waiter: u64, now: Instant) -> bool {
+        match self.placed.remove(&waiter) {
             Some(index) => self.release(index, now),
-            None => self.waiting.retain(|waiting| *waiting != ticket),
+            None => self.waiting.retain(|waiting| *waiting != waiter),
         }
         self.advance(now);
         !self.waiting.is_empty()
@@ -245,9 +245,9 @@ impl Fleet {
             if worker.busy() >= self.size.concurrency {
                 return;
             }
-            let Some(ticket) = self.waiting.pop_front() else { return };
+            let Some(waiter) = self.waiting.pop_front() else { return };
             worker.load.fetch_add(1, Ordering::Relaxed);
-            self.placed.insert(ticket, index);
+            self.placed.insert(waiter, index);
         }
     }
 
@@ -338,17 +338,17 @@ mod tests {
     fn a_cold_request_waits_for_its_worker_and_the_worker_goes_after_the_idle_timeout() {
         let start = Instant::now();
         let mut fleet = Fleet::new(SIZE, start);
-        let ticket = fleet.enter();
-        assert!(matches!(fleet.poll(ticket, start), Assignment::Waiting(Some(at)) if at == after(start, 40)));
+        let waiter = fleet.enter();
+        assert!(matches!(fleet.poll(waiter, start), Assignment::Waiting(Some(at)) if at == after(start, 40)));
         assert_eq!(
             fleet.counts(start),
             Counts { initializing: 1, idle: 1, unhealthy: 1, total: 3, ..Counts::default() }
         );
         let loading = fleet.counts(after(start, 10));
         assert_eq!((loading.running, loading.initializing), (1, 0), "a model that loads counts as running");
-        assert!(matches!(fleet.poll(ticket, after(start, 39)), Assignment::Waiting(Some(_))), "but serves nobody");
-        assert!(matches!(fleet.poll(ticket, after(start, 40)), Assignment::At(0, _)));
-        assert!(!fleet.leave(ticket, after(start, 50)));
+        assert!(matches!(fleet.poll(waiter, after(start, 39)), Assignment::Waiting(Some(_))), "but serves nobody");
+        assert!(matches!(fleet.poll(waiter, after(start, 40)), Assignment::At(0, _)));
+        assert!(!fleet.leave(waiter, after(start, 50)));
         assert_eq!(fleet.counts(after(start, 54)).running, 1);
         assert_eq!(fleet.counts(after(start, 60)).running, 0);
         assert_eq!(fleet.billed(after(start, 100)), Duration::from_secs(45), "30 s to load, 10 s of work, 5 s of tail");
@@ -358,22 +358,22 @@ mod tests {
     fn the_queue_is_served_in_order_and_spreads_over_workers() {
         let start = Instant::now();
         let mut fleet = Fleet::new(Size { min: 1, max: 1, ..SIZE }, start);
-        let tickets: Vec<u64> = (0..3).map(|_| fleet.enter()).collect();
-        assert!(matches!(fleet.poll(tickets[1], start), Assignment::At(0, load) if load.load(Ordering::Relaxed) == 2));
-        assert!(matches!(fleet.poll(tickets[2], start), Assignment::Waiting(None)));
+        let waiters: Vec<u64> = (0..3).map(|_| fleet.enter()).collect();
+        assert!(matches!(fleet.poll(waiters[1], start), Assignment::At(0, load) if load.load(Ordering::Relaxed) == 2));
+        assert!(matches!(fleet.poll(waiters[2], start), Assignment::Waiting(None)));
         assert_eq!((fleet.queued(), fleet.placed()), (1, 2));
-        fleet.leave(tickets[0], start);
-        assert!(matches!(fleet.poll(tickets[2], start), Assignment::At(0, _)));
+        fleet.leave(waiters[0], start);
+        assert!(matches!(fleet.poll(waiters[2], start), Assignment::At(0, _)));
     }
 
     #[test]
     fn more_demand_starts_more_workers() {
         let start = Instant::now();
         let mut fleet = Fleet::new(SIZE, start);
-        let tickets: Vec<u64> = (0..3).map(|_| fleet.enter()).collect();
-        fleet.poll(tickets[0], start);
+        let waiters: Vec<u64> = (0..3).map(|_| fleet.enter()).collect();
+        fleet.poll(waiters[0], start);
         assert_eq!(fleet.counts(start).initializing, 2);
-        assert!(tickets.iter().all(|ticket| matches!(fleet.poll(*ticket, after(start, 41)), Assignment::At(..))));
+        assert!(waiters.iter().all(|waiter| matches!(fleet.poll(*waiter, after(start, 41)), Assignment::At(..))));
     }
 
     #[test]
@@ -381,8 +381,8 @@ mod tests {
         let start = Instant::now();
         let mut fleet = Fleet::new(Size { min: 1, ..SIZE }, start);
         fleet.set_throttled(true);
-        let ticket = fleet.enter();
-        assert!(matches!(fleet.poll(ticket, after(start, 1000)), Assignment::Waiting(None)));
+        let waiter = fleet.enter();
+        assert!(matches!(fleet.poll(waiter, after(start, 1000)), Assignment::Waiting(None)));
         let counts = fleet.counts(start);
         assert_eq!((counts.running, counts.throttled), (0, 2));
     }
@@ -393,9 +393,9 @@ mod tests {
         let mut fleet = Fleet::new(Size { min: 1, ..SIZE }, start);
         fleet.cool(Duration::from_secs(7), after(start, 3));
         assert_eq!(fleet.billed(after(start, 9)), Duration::from_secs(3));
-        let ticket = fleet.enter();
+        let waiter = fleet.enter();
         assert!(
-            matches!(fleet.poll(ticket, after(start, 10)), Assignment::Waiting(Some(at)) if at == after(start, 17))
+            matches!(fleet.poll(waiter, after(start, 10)), Assignment::Waiting(Some(at)) if at == after(start, 17))
         );
     }
 }

@@ -32,7 +32,7 @@ const DEFAULT_WAIT: Duration = Duration::from_secs(90);
 /// The jobs of the queue endpoint; the oldest are forgotten.
 #[derive(Debug, Default)]
 pub(crate) struct Jobs {
-    book: HashMap<String, Job>,
+    by_id: HashMap<String, Job>,
     order: VecDeque<String>,
     pub(crate) completed: u64,
     pub(crate) failed: u64,
@@ -55,10 +55,10 @@ impl Jobs {
         if self.order.len() == KEPT
             && let Some(oldest) = self.order.pop_front()
         {
-            self.book.remove(&oldest);
+            self.by_id.remove(&oldest);
         }
         self.order.push_back(id.clone());
-        self.book.insert(id, Job { begun: Instant::now(), state: JobState::Running(None) });
+        self.by_id.insert(id, Job { begun: Instant::now(), state: JobState::Running(None) });
     }
 
     fn finish(&mut self, id: &str, reply: &Reply) {
@@ -67,7 +67,7 @@ impl Jobs {
         } else {
             self.completed += 1;
         }
-        let Some(job) = self.book.get_mut(id) else { return };
+        let Some(job) = self.by_id.get_mut(id) else { return };
         let took = u64::try_from(job.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         job.state = JobState::Over(outcome(id, took, reply));
     }
@@ -97,7 +97,7 @@ pub(crate) async fn run_sync(state: &Shared, body: &[u8], wait_ms: Option<u64>) 
         Ok(begun) => begun,
         Err(reply) => return reply,
     };
-    // The job goes on when the wait is over; its state is read from the book either way.
+    // The job goes on when the wait is over; its state is read from the list of jobs either way.
     let _ = timeout(wait_ms.map_or(DEFAULT_WAIT, Duration::from_millis), task).await;
     status(state, &id)
 }
@@ -105,7 +105,7 @@ pub(crate) async fn run_sync(state: &Shared, body: &[u8], wait_ms: Option<u64>) 
 /// State of a job: `GET /status/{job}`.
 pub(crate) fn status(state: &State, id: &str) -> Reply {
     let waits = state.face(Face::RunpodQueue).fleet.lock().queued() > 0;
-    match state.jobs.lock().book.get(id) {
+    match state.jobs.lock().by_id.get(id) {
         None => Reply::json(404, &json!({"error": "job not found"})),
         Some(Job { state: JobState::Over(value), .. }) => Reply::json(200, value),
         Some(_) if waits => Reply::json(200, &json!({"id": id, "status": "IN_QUEUE"})),
@@ -116,7 +116,7 @@ pub(crate) fn status(state: &State, id: &str) -> Reply {
 /// Ends a job: `POST /cancel/{job}`.
 pub(crate) fn cancel(state: &State, id: &str) -> Reply {
     let mut jobs = state.jobs.lock();
-    let Some(job) = jobs.book.get_mut(id) else { return Reply::json(404, &json!({"error": "job not found"})) };
+    let Some(job) = jobs.by_id.get_mut(id) else { return Reply::json(404, &json!({"error": "job not found"})) };
     if let JobState::Running(task) = &job.state {
         if let Some(task) = task {
             task.abort();
@@ -165,7 +165,7 @@ fn begin(state: &Shared, body: &[u8], prefix: &str) -> Result<(String, Task), Re
         };
         shared.jobs.lock().finish(&job, &reply);
     });
-    if let Some(Job { state: JobState::Running(handle), .. }) = state.jobs.lock().book.get_mut(&id) {
+    if let Some(Job { state: JobState::Running(handle), .. }) = state.jobs.lock().by_id.get_mut(&id) {
         *handle = Some(task.abort_handle());
     }
     Ok((id, task))

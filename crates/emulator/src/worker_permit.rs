@@ -17,7 +17,7 @@ use crate::{
 /// A permit for one request at a worker.
 #[derive(Debug)]
 pub(crate) struct WorkerPermit {
-    ticket: Ticket,
+    waiter: Waiter,
     pub(crate) worker: usize,
     load: Arc<AtomicU32>,
 }
@@ -26,7 +26,7 @@ impl WorkerPermit {
     /// Waits for a worker, at most as long as the face allows; `None` when that time is over.
     pub(crate) async fn take(state: &Shared, face: Face) -> Option<Self> {
         let this = state.face(face);
-        let ticket = Ticket { state: Arc::clone(state), face, number: this.fleet.lock().enter() };
+        let waiter = Waiter { state: Arc::clone(state), face, number: this.fleet.lock().enter() };
         let deadline = this.profile.max_wait.map(|wait| Instant::now() + wait);
         loop {
             let changed = this.changed.notified();
@@ -34,9 +34,9 @@ impl WorkerPermit {
             // Listening starts before the look, or a change between the two would be missed.
             changed.as_mut().enable();
             let now = Instant::now();
-            let assignment = this.fleet.lock().poll(ticket.number, now);
+            let assignment = this.fleet.lock().poll(waiter.number, now);
             let wake = match assignment {
-                Assignment::At(worker, load) => return Some(Self { ticket, worker, load }),
+                Assignment::At(worker, load) => return Some(Self { waiter, worker, load }),
                 Assignment::Waiting(_) if deadline.is_some_and(|deadline| deadline <= now) => return None,
                 Assignment::Waiting(wake) => [wake, deadline].into_iter().flatten().min(),
             };
@@ -57,18 +57,18 @@ impl WorkerPermit {
     }
 
     pub(crate) const fn state(&self) -> &Arc<State> {
-        &self.ticket.state
+        &self.waiter.state
     }
 }
 
 #[derive(Debug)]
-struct Ticket {
+struct Waiter {
     state: Shared,
     face: Face,
     number: u64,
 }
 
-impl Drop for Ticket {
+impl Drop for Waiter {
     fn drop(&mut self) {
         let this = self.state.face(self.face);
         let others_wait = this.fleet.lock().leave(self.number, Instant::now());

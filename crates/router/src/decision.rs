@@ -118,7 +118,7 @@ impl Decision {
                 }
                 None => deficits.next_deficit(candidate.target, quantum),
             };
-            candidate.deficit = candidate.due + deficits.arrears(candidate.target);
+            candidate.deficit = candidate.due + deficits.deferred(candidate.target);
         }
         let strategy = model.spec.strategy.strategy();
         strategy.rank(&mut self.candidates, &known.scale());
@@ -251,7 +251,7 @@ fn reason(situation: &Situation<'_>, deficits: &Deficits, target: usize, candida
 /// Whether another target would have been asked, could it have taken the request, and in time.
 fn is_spill(model: &Model, deficits: &Deficits, chosen: usize, candidates: &[Candidate]) -> bool {
     let quantum = Quantum::new(model.shares(), Accrual::Held, 1.0);
-    let deficit = |target| deficits.next_deficit(target, quantum) + deficits.arrears(target);
+    let deficit = |target| deficits.next_deficit(target, quantum) + deficits.deferred(target);
     let in_time = |target| {
         candidates.iter().find(|candidate| candidate.target == target).map(|candidate| candidate.score_in_time)
     };

@@ -3,9 +3,9 @@
 //! Every request adds each target's share to its deficit and takes one off the target that is debited, so deficits add up to zero.
 //! To serve the target with the largest deficit is smooth weighted round-robin.
 //!
-//! What a target missed because it was away or failed is kept apart, as its *arrears*, and paid back little by little once it takes
-//! calls again. If it decided with the rest who is asked, all requests would go to a target that has just recovered. The arrears of
-//! an absent target grow, within bounds, where its share is *held*.
+//! What a target missed because it was away or failed is kept apart, as its *deferred* deficit, and paid back little by little once it
+//! takes calls again. If it decided with the rest who is asked, all requests would go to a target that has just recovered. The deferred deficit of
+//! an absent target grows, within bounds, where its share is *held*.
 
 use smallvec::SmallVec;
 
@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 pub(crate) const MOST: f64 = 50.0;
 /// How far a target can be ahead: one whose share is 0 may serve all requests for a long time.
 const MOST_AHEAD: f64 = 4.0 * MOST;
-/// Arrears that are paid back with each request, as a part of the share of the target.
+/// What is paid back of a deferred deficit with each request, as a part of the share of the target.
 const PAID_BACK: f64 = 0.25;
 /// Nothing is paid back to a target that is so far behind that it is asked first anyway.
 const MOST_CURRENT: f64 = MOST / 2.0;
@@ -25,7 +25,7 @@ pub(crate) const FEW: usize = 16;
 pub(crate) enum Accrual {
     /// Those that could serve it: an absent target misses nothing.
     Available,
-    /// All: the arrears of an absent target grow.
+    /// All: the deferred deficit of an absent target grows.
     Held,
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct Deficits {
     /// What decides who is asked.
     current: Vec<f64>,
     /// What is paid back later; below zero for targets that served in place of others.
-    arrears: Vec<f64>,
+    deferred: Vec<f64>,
     /// Changes when they begin anew: what was earned before is no part of them.
     epoch: u32,
 }
@@ -76,20 +76,20 @@ impl<'a> Quantum<'a> {
 impl Deficits {
     /// Those of so many targets, all zero.
     pub(crate) fn new(targets: usize) -> Self {
-        Self { current: vec![0.0; targets], arrears: vec![0.0; targets], epoch: 0 }
+        Self { current: vec![0.0; targets], deferred: vec![0.0; targets], epoch: 0 }
     }
 
     /// Those of other targets: each has the deficit that the target with this index has here, or none.
     pub(crate) fn carried_over(&self, targets: impl Iterator<Item = Option<usize>>) -> Self {
-        let (current, arrears) =
-            targets.map(|old| old.map_or((0.0, 0.0), |old| (self.current[old], self.arrears[old]))).unzip();
-        Self { current, arrears, epoch: 0 }
+        let (current, deferred) =
+            targets.map(|old| old.map_or((0.0, 0.0), |old| (self.current[old], self.deferred[old]))).unzip();
+        Self { current, deferred, epoch: 0 }
     }
 
     /// All begin at zero again.
     pub(crate) fn restart(&mut self) {
         self.current.fill(0.0);
-        self.arrears.fill(0.0);
+        self.deferred.fill(0.0);
         self.epoch = self.epoch.wrapping_add(1);
     }
 
@@ -104,8 +104,8 @@ impl Deficits {
     }
 
     /// What a target is behind that is paid back later.
-    pub(crate) fn arrears(&self, target: usize) -> f64 {
-        self.arrears[target]
+    pub(crate) fn deferred(&self, target: usize) -> f64 {
+        self.deferred[target]
     }
 
     /// A request was decided for `chosen`, one of the `available` targets. Returns what the targets earned with it.
@@ -144,8 +144,8 @@ impl Deficits {
         if earned.epoch != self.epoch {
             return;
         }
-        self.arrears[from] += 1.0;
-        self.arrears[to] -= 1.0;
+        self.deferred[from] += 1.0;
+        self.deferred[to] -= 1.0;
         self.bound(shares);
     }
 
@@ -155,33 +155,33 @@ impl Deficits {
             let own = if earned.available[target] { share * earned.scale } else { 0.0 };
             self.current[target] += sign * own;
             if earned.accrual == Accrual::Held {
-                self.arrears[target] += sign * (share - own);
+                self.deferred[target] += sign * (share - own);
             }
         }
     }
 
-    /// A part of the arrears of those that take calls becomes current, at the expense of those that served in their place.
+    /// A part of the deferred deficits of those that take calls becomes current, at the expense of those that served in their place.
     fn pay_back(&mut self, available: &[bool], shares: &[f64]) {
-        let ahead: f64 = self.arrears.iter().map(|arrears| (-arrears).max(0.0)).sum();
+        let ahead: f64 = self.deferred.iter().map(|deferred| (-deferred).max(0.0)).sum();
         if ahead <= 0.0 {
             return;
         }
         let takes = |target: usize| available[target] && self.current[target] < MOST_CURRENT;
-        let due = |target: usize, arrears: f64| {
-            if takes(target) { arrears.clamp(0.0, PAID_BACK * shares[target]) } else { 0.0 }
+        let due = |target: usize, deferred: f64| {
+            if takes(target) { deferred.clamp(0.0, PAID_BACK * shares[target]) } else { 0.0 }
         };
-        let all: f64 = self.arrears.iter().enumerate().map(|(target, arrears)| due(target, *arrears)).sum();
+        let all: f64 = self.deferred.iter().enumerate().map(|(target, deferred)| due(target, *deferred)).sum();
         if all <= 0.0 {
             return;
         }
         let part = (ahead / all).min(1.0);
-        let paid = |(target, arrears): (usize, &f64)| {
-            if *arrears > 0.0 { due(target, *arrears) * part } else { arrears * (all * part / ahead) }
+        let paid = |(target, deferred): (usize, &f64)| {
+            if *deferred > 0.0 { due(target, *deferred) * part } else { deferred * (all * part / ahead) }
         };
-        let paid: SmallVec<[f64; FEW]> = self.arrears.iter().enumerate().map(paid).collect();
+        let paid: SmallVec<[f64; FEW]> = self.deferred.iter().enumerate().map(paid).collect();
         for (target, paid) in paid.into_iter().enumerate() {
             self.current[target] += paid;
-            self.arrears[target] -= paid;
+            self.deferred[target] -= paid;
         }
     }
 
@@ -190,9 +190,10 @@ impl Deficits {
     fn bound(&mut self, shares: &[f64]) {
         for target in 0..shares.len() {
             self.current[target] = self.current[target].clamp(-MOST_AHEAD, MOST);
-            self.arrears[target] = self.arrears[target].max(-MOST_AHEAD);
+            self.deferred[target] = self.deferred[target].max(-MOST_AHEAD);
         }
-        let room = |deficits: &Self, target: usize| MOST - deficits.current[target].max(0.0) - deficits.arrears[target];
+        let room =
+            |deficits: &Self, target: usize| MOST - deficits.current[target].max(0.0) - deficits.deferred[target];
         let excess: f64 = (0..shares.len()).map(|target| (-room(self, target)).max(0.0)).sum();
         if excess <= 0.0 {
             return;
@@ -202,9 +203,9 @@ impl Deficits {
         for (target, share) in shares.iter().enumerate() {
             let room = room(self, target);
             if room <= 0.0 {
-                self.arrears[target] += room;
+                self.deferred[target] += room;
             } else if others > 0.0 {
-                self.arrears[target] += excess * share / others;
+                self.deferred[target] += excess * share / others;
             }
         }
     }
@@ -239,7 +240,7 @@ mod tests {
                     if request % 7 == odd % 7 {
                         deficits.shift((chosen, available[odd % available.len()]), &earned, &shares);
                     }
-                    let all: Vec<_> = (0..4).map(|target| deficits.current(target) + deficits.arrears(target)).collect();
+                    let all: Vec<_> = (0..4).map(|target| deficits.current(target) + deficits.deferred(target)).collect();
                     prop_assert!(all.iter().sum::<f64>().abs() < 1e-6, "{all:?}");
                     prop_assert!(all.iter().all(|it| (-3.0 * MOST - 1.0..=MOST + 1.0).contains(it)), "{all:?}");
                 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use provider::{Adjustment, Error, ErrorKind, Phase, Time};
 use rand::{Rng, RngExt};
+use smallvec::SmallVec;
 
 use super::{Engine, ModelState};
 use crate::{
@@ -17,6 +18,7 @@ use crate::{
     facts::Facts,
     knowledge::{bucket::Fit, quota::Claim},
     request::{Action, Attempt, RequestState, Start},
+    share::FEW,
     table::Model,
     upstream::Upstream,
 };
@@ -61,14 +63,15 @@ impl Engine {
     fn expect(&mut self, request: &RequestState, now: Time) {
         let model = &request.model;
         let has_shares = model.spec.strategy.has_shares();
-        let takes_calls = |engine: &mut Self, target: usize| engine.state(&model.targets()[target]).takes_calls(now);
         let share = |target: usize| if has_shares { model.shares()[target] } else { 1.0 };
-        let available: f64 = (0..model.targets().len()).filter(|target| takes_calls(self, *target)).map(share).sum();
+        let takes_calls: SmallVec<[bool; FEW]> =
+            model.targets().iter().map(|upstream| self.state(upstream).takes_calls(now)).collect();
+        let available: f64 = (0..takes_calls.len()).filter(|target| takes_calls[*target]).map(share).sum();
         for (target, upstream) in model.targets().iter().enumerate() {
             let part = match request.history.named() {
                 Some(named) => f64::from(u8::from(named == target)),
                 None if !has_shares => 1.0,
-                None if takes_calls(self, target) => share(target) / available,
+                None if takes_calls[target] => share(target) / available,
                 None => share(target) / (available + share(target)),
             };
             if part > 0.0 {
