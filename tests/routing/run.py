@@ -1,6 +1,7 @@
-"""The router's strategies beside what other gateways do, in simulation: docs/routing-benchmark.md is made from this.
+"""The router's strategies beside what other gateways do, in simulation: docs/routing-benchmark.md and, with a table for each
+scenario, docs/generated/routing-scenarios.md are made from this.
 
-usage: run.py LLM_ROUTER [--seeds N] [--out FILE]
+usage: run.py LLM_ROUTER [--seeds N] [--out FOLDER]
 
 Runs `LLM_ROUTER simulate` over both traces of tests/traces, all nine scenarios, the four strategies of policy.toml and all
 built-in baselines. Takes some ten minutes with the ten seeds of the page."""
@@ -13,7 +14,15 @@ import subprocess
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 WORK = ROOT / ".cache" / "routing"
-PAGE = ROOT / "docs" / "routing-benchmark.md"
+DOCS = ROOT / "docs"
+PAGE = "routing-benchmark.md"
+SCENARIOS = "generated/routing-scenarios.md"
+SCENARIOS_HEAD = """# Routing, measured: each scenario
+
+<!-- Made by tests/routing/run.py. -->
+
+[What was measured, and what the columns are](../routing-benchmark.md).
+"""
 STRATEGIES = ["balanced", "cost", "latency", "weighted"]
 # Name, file, speed, and what it is.
 TRACES = [
@@ -122,8 +131,15 @@ def page(all_results, seeds):
     for (name, _, _, what), results in zip(TRACES, all_results):
         yield f"\n## `{name}`: {what}\n"
         yield from summary(results)
+    yield f"\n[All policies in each scenario]({SCENARIOS})."
+
+
+def scenarios(all_results, seeds):
+    yield SCENARIOS_HEAD
+    yield f"Seeds: {seeds}."
+    for (name, _, _, _), results in zip(TRACES, all_results):
         for scenario in results["scenarios"]:
-            yield f"\n### {name}, {scenario['scenario']}\n\n{limit(scenario['bound'])}\n"
+            yield f"\n## {name}, {scenario['scenario']}\n\n{limit(scenario['bound'])}\n"
             yield from rows(scenario)
 
 
@@ -131,10 +147,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("router", metavar="LLM_ROUTER", help="the binary, a release build")
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--out", type=pathlib.Path, default=PAGE, help="instead of docs/routing-benchmark.md")
+    parser.add_argument("--out", type=pathlib.Path, default=DOCS, help="instead of docs/")
     arguments = parser.parse_args()
     results = [simulated(arguments.router, trace, arguments.seeds) for trace in TRACES]
-    arguments.out.write_text("\n".join(page(results, arguments.seeds)) + "\n")
+    for name, made in [(PAGE, page), (SCENARIOS, scenarios)]:
+        path = arguments.out / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join(made(results, arguments.seeds)) + "\n")
 
 
 if __name__ == "__main__":
