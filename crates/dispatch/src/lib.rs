@@ -17,9 +17,12 @@ mod table;
 #[cfg(test)]
 mod testing;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 pub use answer::Answer;
@@ -63,10 +66,24 @@ pub struct Caller {
     pub model: Option<String>,
     /// Whether others may serve when an upstream that was named fails.
     pub falls_back: bool,
+    /// The conversation that the client says the request is part of.
+    pub session: Option<Arc<str>>,
     /// When the client's patience ends, if that is before the model's own deadline.
     pub deadline: Option<Instant>,
     /// What its bodies and answers are counted in.
     pub memory: MemoryBudget,
+}
+
+/// A hash of the conversation that `request` is part of, if it is part of one: the client's own `session`, or what the request
+/// says. That of another key is another conversation.
+pub fn conversation(request: &Request, session: Option<&str>, key: Option<&str>) -> Option<u64> {
+    let mut hasher = DefaultHasher::new();
+    match session {
+        Some(session) => session.hash(&mut hasher),
+        None => request.conversation()?.hash(&mut hasher),
+    }
+    key.hash(&mut hasher);
+    Some(hasher.finish())
 }
 
 /// A reply that is on its way.
@@ -140,12 +157,14 @@ impl Router {
         let deadline = now + model.spec.deadline;
         let deadline = caller.deadline.map_or(deadline, |sooner| deadline.min(self.clock.time(sooner)));
         let named = target.map(|target| Named { target, falls_back: caller.falls_back });
+        let conversation = conversation(request, caller.session.as_deref(), info.key.as_deref());
+        let facts = serve::facts(request, conversation);
         // On the heap: it goes from here into the answer, and with that through the hands of the server.
         let context = Box::new(RequestContext::new(
             Arc::new(info),
             self.sink.clone(),
             self.clock,
-            (caller.table, RequestState::new(model, serve::facts(request), named, deadline)),
+            (caller.table, RequestState::new(model, facts, named, deadline)),
             SmallRng::seed_from_u64(self.seed.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed)),
             self.clock.time(caller.arrived),
         ));
@@ -160,18 +179,18 @@ impl Router {
     }
 
     /// The decision that [`Self::call`] would make for `request` at this moment; no upstream is called, and no target
-    /// is debited. `falls_back`: others may serve where the name is that of an upstream.
+    /// is debited. `falls_back`: others may serve where the name is that of an upstream; `conversation` as of [`conversation`].
     pub fn explain(
         &self,
         table: &Table,
-        request: &Request,
+        (request, conversation): (&Request, Option<u64>),
         name: Option<&str>,
         falls_back: bool,
     ) -> Result<(Arc<Model>, Decision), RouterError> {
         let name = name.unwrap_or(&request.head.model);
         let no_such_model = || RouterError::NoSuchModel(name.to_owned());
         let Choice { model, target } = table.choose(name).ok_or_else(no_such_model)?;
-        let (facts, named) = (serve::facts(request), target.map(|target| Named { target, falls_back }));
+        let (facts, named) = (serve::facts(request, conversation), target.map(|target| Named { target, falls_back }));
         let now = self.clock.now();
         let decision = table.with(model.group, |engine| engine.explain(&model, &facts, named, now).clone());
         Ok((model, decision))

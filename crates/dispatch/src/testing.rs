@@ -66,6 +66,7 @@ pub(crate) fn begun(table: &Table, model: &str) -> RequestState {
         prompt_tokens: 25,
         max_tokens: None,
         choices: 1,
+        conversation: None,
     };
     let model = table.model(model).expect("a model").clone();
     let mut request = RequestState::new(model.clone(), facts, None, Time::ZERO + 60 * S);

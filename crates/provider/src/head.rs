@@ -11,6 +11,8 @@ mod messages;
 pub(crate) use body::utf8;
 pub use body::{MAX_FIELDS, RequestBody};
 
+use std::ops::Range;
+
 use crate::{Malformed, Object, Operation};
 
 /// Most texts at which an answer ends: each is looked for at every token.
@@ -94,6 +96,9 @@ pub struct Head {
     /// Whether a message holds more than text from the system, the user or the assistant: tool calls, parts, reasoning, the
     /// role `developer`, members that are not known. Adapters of strict upstreams look at such messages more closely.
     pub has_special_messages: bool,
+    /// The bytes of the body from the first message to the end of the user's first one: the same in every turn of a
+    /// conversation. `None` unless the user says something in a chat.
+    pub opening: Option<Range<usize>>,
 }
 
 impl Head {

@@ -47,6 +47,11 @@ impl Operation {
 
 /// A body of more bytes than this is long: work on it belongs on a thread that relays no streams.
 pub const LONG_BODY: usize = 1 << 20;
+/// Fields that name a conversation, or who speaks in it, most exact first.
+const NAMES_OF_CONVERSATION: [&str; 2] = ["prompt_cache_key", "user"];
+/// So many bytes of a conversation's first messages tell it from others, with their length: hashing all of a long prompt would
+/// take longer than to decide.
+const MOST_HASHED: usize = 512;
 /// Most tokens that a prompt with images is thought to have.
 const TOKENS_WITH_IMAGES: u64 = 4096;
 
@@ -109,6 +114,25 @@ impl Request {
         hasher.finish()
     }
 
+    /// A hash of what stays the same in all turns of the conversation that the request is part of: of its `prompt_cache_key`,
+    /// else of its `user`, else of its messages up to the first one of the user. `None` if it has none of them.
+    pub fn conversation(&self) -> Option<u64> {
+        let mut hasher = DefaultHasher::new();
+        let name = NAMES_OF_CONVERSATION
+            .into_iter()
+            .find_map(|name| self.field(name).filter(|value| value.starts_with('"') && value.len() > 2));
+        match (name, &self.head.opening) {
+            (Some(name), _) => name.hash(&mut hasher),
+            (None, Some(opening)) => {
+                // The system's messages may be the same in all conversations: the end tells them apart.
+                let start = opening.start.max(opening.end.saturating_sub(MOST_HASHED));
+                (opening.len(), &self.body[start..opening.end]).hash(&mut hasher);
+            }
+            (None, None) => return None,
+        }
+        Some(hasher.finish())
+    }
+
     fn body_hash(&self) -> u64 {
         *self.body_hash.get_or_init(|| {
             let mut hasher = DefaultHasher::new();
@@ -133,5 +157,46 @@ impl std::fmt::Debug for Request {
             .field("model", &self.head.model)
             .field("body_bytes", &self.body.len())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn conversation(body: &str) -> Option<u64> {
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        Request::parse(Operation::Chat, body, Limits { max_messages: 9 }).expect("a request").conversation()
+    }
+
+    fn chat(more: &str, system: &str, first: &str, rest: &str) -> String {
+        format!(
+            r#"{{"model":"m",{more}"messages":[{{"role":"system","content":"{system}"}},{{"role":"user","content":"{first}"}}{rest}]}}"#
+        )
+    }
+
+    #[test]
+    fn the_turns_of_a_conversation_have_one_hash_and_others_have_other_ones() {
+        let answered = r#",{"role":"assistant","content":"Hi"},{"role":"user","content":"And now?"}"#;
+        let first = conversation(&chat("", "Be brief.", "Hello", ""));
+        assert!(first.is_some());
+        assert_eq!(conversation(&chat(r#""max_tokens":5,"#, "Be brief.", "Hello", answered)), first);
+        assert_ne!(conversation(&chat("", "Be brief.", "Goodbye", answered)), first);
+        let long = "long ".repeat(1_000);
+        assert_ne!(conversation(&chat("", &long, "Hello", "")), conversation(&chat("", &long, "Howdy", "")));
+        assert_ne!(conversation(&chat("", &long, "Hello", "")), first, "its system message is another one");
+    }
+
+    #[test]
+    fn a_cache_key_names_the_conversation_and_a_user_where_there_is_none() {
+        let named = |more: &str, first: &str| conversation(&chat(more, "Be brief.", first, ""));
+        let by_key = named(r#""prompt_cache_key":"t-1","user":"u","#, "Hello");
+        assert_eq!(named(r#""user":"v","prompt_cache_key":"t-1","#, "Goodbye"), by_key);
+        let by_user = named(r#""user":"u","#, "Hello");
+        assert_eq!(named(r#""user":"u","prompt_cache_key":null,"#, "Goodbye"), by_user);
+        assert_ne!(by_user, by_key);
+        let unnamed = named("", "Hello");
+        assert!(by_user != unnamed && named(r#""user":"","#, "Hello") == unnamed);
+        assert_eq!(conversation(r#"{"model":"m","messages":[{"role":"system","content":"x"}]}"#), None);
     }
 }

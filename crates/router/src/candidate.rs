@@ -1,13 +1,15 @@
 //! From a target to a candidate: the filters that run once, before any strategy.
 
+mod cost;
+
 use std::time::Duration;
 
-use provider::{NanoUsd, Time, Usage};
+use provider::{NanoUsd, Time};
 
 use crate::{
     facts::Facts,
     history::History,
-    knowledge::{bucket::Fit, length::Length, quota::Claim},
+    knowledge::{bucket::Fit, length::Length, quota::Claim, real},
     table::Model,
     upstream::{Blocked, BreakerState, Outlook, RequestNeeds, State, Upstream},
 };
@@ -47,6 +49,7 @@ pub(crate) struct IfLate {
 
 /// A target at one moment, for one request.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Candidate {
     /// Its index among the model's targets.
     pub target: usize,
@@ -70,11 +73,21 @@ pub struct Candidate {
     pub meets_slo: bool,
     /// What this request is expected to cost at list prices.
     pub expected_cost: Option<NanoUsd>,
+    /// What it adds to the bill: under a price per worker-second, its part of the worker time.
+    pub marginal_cost: Option<NanoUsd>,
+    /// Whether its workers are paid for by the second.
+    pub(crate) is_billed_by_time: bool,
     /// What a request of the model costs there on average, in nano-dollars.
     pub(crate) usual_cost: Option<f64>,
     /// Whether a worker is ready there that has nothing to do, and may be stopped before the next request comes. Never of a
     /// target whose share is 0.
     pub(crate) is_resting: bool,
+    /// Whether it is thought to hold the prompt cache of the request's conversation.
+    pub holds_cache: bool,
+    /// The part of the request that it need not read again, as far as is known: its prompt, in mean requests, at most one.
+    pub(crate) cached: f64,
+    /// What that took off its score.
+    pub(crate) stays: f64,
     /// Whether the prompt, by its size, is longer than the context.
     pub is_too_long: bool,
     /// The probability that its first token is late.
@@ -161,6 +174,26 @@ pub enum Excluded {
     Asked,
 }
 
+/// What is expected of a model's requests, and of this one's answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Expected {
+    /// How long the answer is thought to be.
+    pub(crate) length: Length,
+    /// Requests in a second.
+    pub(crate) per_second: f64,
+    /// Tokens of a request on average, its answer included; 0 if unknown.
+    pub(crate) tokens: f64,
+    /// The target that is thought to hold the prompt cache of this request's conversation.
+    pub(crate) holder: Option<usize>,
+}
+
+impl Expected {
+    /// Tokens of this request, its answer included.
+    pub(crate) fn tokens_of(&self, facts: &Facts) -> f64 {
+        real(facts.prompt_tokens) + self.length.mean * real(facts.choices)
+    }
+}
+
 /// What a decision is about: one request at one moment.
 #[derive(Clone, Copy)]
 pub(crate) struct Situation<'a> {
@@ -169,10 +202,8 @@ pub(crate) struct Situation<'a> {
     pub(crate) history: &'a History,
     /// Whether targets that were asked before are candidates.
     pub(crate) repeats: bool,
-    /// How long the answer is thought to be.
-    pub(crate) length: Length,
-    /// Requests of the model in a second.
-    pub(crate) per_second: f64,
+    /// What is expected of the model's requests.
+    pub(crate) expected: Expected,
     /// When it came.
     pub(crate) arrived: Time,
     /// Whether, a moment ago, a request that could still be in time found no target worth a call.
@@ -183,7 +214,7 @@ pub(crate) struct Situation<'a> {
 impl Situation<'_> {
     /// Looks at one target, of which `state` is known.
     pub(crate) fn examine(&self, target: usize, state: &State) -> Result<Candidate, Excluded> {
-        let Self { model, facts, history, now, .. } = *self;
+        let Self { model, facts, history, expected, now, .. } = *self;
         let upstream = &model.targets()[target];
         check(upstream, facts, history).map_err(Excluded::Unfit)?;
         if history.is_ruled_out(target) {
@@ -203,6 +234,7 @@ impl Situation<'_> {
         let predicted = if facts.stream { outlook.first_token } else { outlook.end };
         // An upstream without any call yet counts as the fastest, so that one call tries it.
         let is_untried = !state.supply().has_answered() && state.in_flight() == 0 && state.penalty_s(now) <= 0.0;
+        let expected_cost = self.expected_cost(upstream);
         Ok(Candidate {
             target,
             deficit: 0.0,
@@ -214,12 +246,20 @@ impl Situation<'_> {
             in_flight: state.in_flight(),
             first_token: state.supply().has_answered().then_some(predicted),
             meets_slo: slo.is_none_or(|slo| !state.supply().has_answered() || outlook.first_token <= slo),
-            expected_cost: self.expected_cost(upstream),
+            expected_cost,
+            marginal_cost: self.marginal_cost(upstream, state, &outlook, expected_cost),
+            is_billed_by_time: upstream.spec.gpu_rate().is_some(),
             usual_cost: None,
             is_resting: self.model.shares()[target] > 0.0
                 && outlook.is_cold == Some(false)
                 && state.in_flight() == 0
-                && self.per_second < SELDOM,
+                && expected.per_second < SELDOM,
+            holds_cache: expected.holder == Some(target),
+            cached: match expected.holder {
+                Some(holder) if holder == target => (real(facts.prompt_tokens) / expected.tokens.max(1.0)).min(1.0),
+                Some(_) | None => 0.0,
+            },
+            stays: 0.0,
             is_too_long: upstream.spec.context_tokens.is_some_and(|context| context < facts.prompt_tokens),
             miss: outlook.miss,
             time: if is_untried { 0.0 } else { predicted.as_secs_f64() + state.penalty_s(now) } / self.slo_s(),
@@ -264,9 +304,9 @@ impl Situation<'_> {
 
     /// What the request needs from a target.
     pub(crate) fn needs(&self, target: usize) -> RequestNeeds {
-        let Self { model, facts, length, .. } = *self;
+        let Self { model, facts, expected, .. } = *self;
         let limit = facts.max_tokens.or(model.targets()[target].spec.default_max_tokens);
-        let needs = RequestNeeds::new(facts.prompt_tokens, limit, length.mean, facts.choices);
+        let needs = RequestNeeds::new(facts.prompt_tokens, limit, expected.length.mean, facts.choices);
         RequestNeeds { is_stale: self.is_stale(), ..needs }
     }
 
@@ -326,18 +366,6 @@ impl Situation<'_> {
     /// Whether the request has just come.
     pub(crate) fn is_fresh(&self) -> bool {
         self.now - self.arrived < FRESH
-    }
-
-    fn expected_cost(&self, upstream: &Upstream) -> Option<NanoUsd> {
-        let price = upstream.spec.tariff.as_ref()?.list_price()?;
-        let Self { facts, length, .. } = *self;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an answer's length")]
-        let completion = length.mean.round() as u64;
-        Some(price.cost(&Usage {
-            prompt_tokens: facts.prompt_tokens,
-            completion_tokens: completion.saturating_mul(facts.choices),
-            ..Usage::default()
-        }))
     }
 
     /// What to say when no target fits.

@@ -20,6 +20,8 @@ pub enum Reason {
     Share,
     /// The one with the largest deficit could not take the request.
     Spill,
+    /// It holds the prompt cache of the conversation; without that, another one would have been asked.
+    Stay,
     /// It is the cheapest that is fast enough.
     Cheapest,
     /// It is the fastest.
@@ -32,13 +34,15 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 6] = [Self::Share, Self::Spill, Self::Cheapest, Self::Fastest, Self::Fallback, Self::Direct];
+    pub const ALL: [Self; 7] =
+        [Self::Share, Self::Spill, Self::Stay, Self::Cheapest, Self::Fastest, Self::Fallback, Self::Direct];
 
     /// The name used in headers, metrics and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Share => "share",
             Self::Spill => "spill",
+            Self::Stay => "stay",
             Self::Cheapest => "cheapest",
             Self::Fastest => "fastest",
             Self::Fallback => "fallback",
@@ -101,7 +105,7 @@ impl Decision {
         let deficits = known.deficits();
         let Situation { model, history, now, .. } = *situation;
         (self.at, self.strategy, self.reason) = (now, model.spec.strategy, None);
-        self.expected_completion = situation.length.mean;
+        self.expected_completion = situation.expected.length.mean;
         self.look(situation, upstreams)?;
         // Repeats go round: only the targets with the fewest attempts stay.
         if let Some(least) = self.candidates.iter().map(|candidate| history.attempts_at(candidate.target)).min() {
@@ -179,16 +183,17 @@ impl Decision {
         mut none: NoCandidate,
     ) -> NoCandidate {
         let mut at = 0;
+        let mut least = TwoLeast::of(&self.candidates);
         while let Some(candidate) = self.candidates.get(at) {
             let target = candidate.target;
-            let others = self.candidates.iter().filter(|other| other.target != target).map(|other| other.miss);
-            let others = others.reduce(f64::min);
+            let others = least.but(target);
             let upstream = &situation.model.targets()[target];
             let state = upstreams.of(&upstream.key, || State::new(&upstream.spec));
             match situation.fits(target, state, others) {
                 Ok(()) => at += 1,
                 Err(blocked) => {
                     self.candidates.remove(at);
+                    least = TwoLeast::of(&self.candidates);
                     self.excluded.push((target, Excluded::Blocked(blocked)));
                     none = none.or(blocked, situation.now);
                 }
@@ -237,15 +242,49 @@ impl Decision {
     }
 }
 
+/// The two candidates that miss the SLO with the least probability.
+#[derive(Clone, Copy)]
+struct TwoLeast([Option<(usize, f64)>; 2]);
+
+impl TwoLeast {
+    fn of(candidates: &[Candidate]) -> Self {
+        let mut two: [Option<(usize, f64)>; 2] = [None; 2];
+        for Candidate { target, miss, .. } in candidates {
+            let is_less = |known: Option<(usize, f64)>| known.is_none_or(|(_, known)| *miss < known);
+            if is_less(two[0]) {
+                two = [Some((*target, *miss)), two[0]];
+            } else if is_less(two[1]) {
+                two[1] = Some((*target, *miss));
+            }
+        }
+        Self(two)
+    }
+
+    /// The least probability of those that are not `target`; `None` if there is no other.
+    fn but(self, target: usize) -> Option<f64> {
+        self.0.into_iter().flatten().find(|(other, _)| *other != target).map(|(_, miss)| miss)
+    }
+}
+
 /// Why `target` is asked now, which is one of `candidates`.
 fn reason(situation: &Situation<'_>, deficits: &Deficits, target: usize, candidates: &[Candidate]) -> Reason {
     let Situation { model, history, .. } = *situation;
     match (history.attempts(), model.spec.strategy.strategy().reason()) {
         _ if history.named() == Some(target) => Reason::Direct,
         (1.., _) => Reason::Fallback,
+        (0, _) if stays(target, candidates) => Reason::Stay,
         (0, Reason::Share) if is_spill(model, deficits, target, candidates) => Reason::Spill,
         (0, reason) => reason,
     }
+}
+
+/// Whether `chosen` is the best only because it holds the prompt cache.
+fn stays(chosen: usize, candidates: &[Candidate]) -> bool {
+    let Some(own) = candidates.iter().find(|candidate| candidate.target == chosen) else { return false };
+    let mut others = candidates.iter().filter(|other| other.target != chosen).map(|other| other.score);
+    own.stays > 0.0
+        && others.clone().all(|other| own.score <= other)
+        && others.any(|other| other < own.score + own.stays)
 }
 
 /// Whether another target would have been asked, could it have taken the request, and in time.

@@ -25,7 +25,6 @@ use crate::{
     facts::{Facts, Named},
     history::History,
     key::States,
-    knowledge::length::Length,
     request::{Attempt, RequestState},
     share::{Accrual, Deficits, Quantum},
     table::{Model, ModelSpec},
@@ -69,14 +68,13 @@ impl Engine {
         let history = History::new(model.targets().len(), named);
         let Self { upstreams, models, decision, .. } = self;
         let known = models.of(&model.key, || ModelState::new(model));
-        let (length, per_second) = expected(known, facts, now);
+        let expected = known.expected(facts, now);
         let situation = Situation {
             model,
             facts,
             history: &history,
             repeats: false,
-            length,
-            per_second,
+            expected,
             arrived: now,
             has_recent_denial: false,
             now,
@@ -97,14 +95,13 @@ impl Engine {
         let Self { upstreams, models, decision, .. } = self;
         let RequestState { model, facts, history, arrived, .. } = request;
         let known = models.of(&model.key, || ModelState::new(model));
-        let (length, per_second) = expected(known, facts, now);
+        let expected = known.expected(facts, now);
         let situation = Situation {
             model,
             facts,
             history,
             repeats,
-            length,
-            per_second,
+            expected,
             arrived: *arrived,
             has_recent_denial: known.has_recent_denial(now),
             now,
@@ -123,7 +120,7 @@ impl Engine {
         }
         let (target, reason) = made?;
         let needs = situation.needs(target);
-        known.decided(&decision.candidates);
+        known.decided(&decision.candidates, expected.tokens_of(facts));
         debit(model, &mut known.deficits, history, decision, target);
         let role = match (history.attempts(), history.is_fresh(target)) {
             (0, _) => Role::Primary,
@@ -227,11 +224,6 @@ impl Engine {
         self.upstreams.forget_unused();
         self.models.forget_unused();
     }
-}
-
-/// The expected length of the answer to such a request, and the model's requests a second.
-fn expected(known: &ModelState, facts: &Facts, now: Time) -> (Length, f64) {
-    (known.lengths.predict(facts.prompt_tokens).limited(facts.max_tokens), known.per_second(now))
 }
 
 /// Debits `target` for the request, in place of the target that was debited before, if any.

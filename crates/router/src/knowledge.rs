@@ -9,6 +9,7 @@ pub(crate) mod breaker;
 pub(crate) mod bucket;
 pub(crate) mod capacity;
 pub(crate) mod cold_start;
+pub(crate) mod conversations;
 pub(crate) mod decode;
 pub(crate) mod first_token;
 pub(crate) mod length;

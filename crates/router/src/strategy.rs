@@ -12,16 +12,17 @@ mod weighted;
 use crate::{
     candidate::Candidate,
     decision::Reason,
-    knowledge::{
-        real,
-        score::{self, Terms, Weights, Z},
-    },
+    knowledge::score::{self, Terms, Weights, Z},
     share::Accrual,
 };
 
 /// What a call is worth that keeps a worker from being stopped, in mean costs: the next request would pay for its start, or wait for
 /// it. Less than the largest deficit counts, so that shares are held nevertheless.
 const KEPT_READY: f64 = 0.9;
+
+/// What it is worth that a target need not read the prompt of a mean request again, in mean costs. A deficit of some requests,
+/// a price that differs by more, and a late first token outweigh it.
+const CACHED_PROMPT: f64 = 0.5;
 
 /// What the terms of a score are measured in.
 #[derive(Debug, Clone)]
@@ -78,9 +79,11 @@ impl StrategyName {
     /// The reasons that it can have for a target.
     pub const fn reasons(self) -> &'static [Reason] {
         match self {
-            Self::Weighted | Self::Balanced => &[Reason::Share, Reason::Spill, Reason::Fallback, Reason::Direct],
-            Self::Cost => &[Reason::Cheapest, Reason::Fallback, Reason::Direct],
-            Self::Latency => &[Reason::Fastest, Reason::Fallback, Reason::Direct],
+            Self::Weighted | Self::Balanced => {
+                &[Reason::Share, Reason::Spill, Reason::Stay, Reason::Fallback, Reason::Direct]
+            }
+            Self::Cost => &[Reason::Cheapest, Reason::Stay, Reason::Fallback, Reason::Direct],
+            Self::Latency => &[Reason::Fastest, Reason::Stay, Reason::Fallback, Reason::Direct],
         }
     }
 
@@ -110,35 +113,41 @@ impl StrategyName {
     }
 }
 
-/// Orders candidates by the score that `weights` give them, where a deficit counts as `weighted_deficit` gives it, and
-/// cost only so far as it is beyond `usual`, in nano-dollars.
-fn rank_by(
-    weights: Weights,
-    candidates: &mut [Candidate],
-    scale: &Scale,
-    weighted_deficit: impl Fn(&Candidate) -> f64,
-    usual: impl Fn(&Candidate) -> f64,
-) {
-    let cost = |candidate: &Candidate| candidate.expected_cost.map(|cost| real(cost.0));
-    let dearest = score::dearest(candidates.iter().map(cost));
+/// What a candidate puts into its score, in nano-dollars and requests.
+struct Account {
+    /// What it costs; `None` if unknown.
+    cost: Option<f64>,
+    /// The part of its cost that does not count.
+    usual: f64,
+    /// What it is behind.
+    deficit: f64,
+    /// Whether it is worth something to keep its worker from being stopped.
+    keeps_ready: bool,
+}
+
+/// Orders candidates by the score that `weights` give to the `account` of each.
+fn rank_by(weights: Weights, candidates: &mut [Candidate], scale: &Scale, account: impl Fn(&Candidate) -> Account) {
+    let dearest = score::dearest(candidates.iter().map(|candidate| account(candidate).cost));
     for candidate in &mut *candidates {
+        let Account { cost, usual, deficit, keeps_ready } = account(candidate);
+        let stays = CACHED_PROMPT * candidate.cached;
         let mut terms = Terms {
-            cost: cost(candidate),
+            cost,
             miss: candidate.miss,
             time: candidate.time,
-            deficit: weighted_deficit(candidate),
-            bonus: usual(candidate) / scale.mean_cost.max(f64::MIN_POSITIVE)
-                + if candidate.is_resting { KEPT_READY } else { 0.0 },
+            deficit,
+            bonus: usual / scale.mean_cost.max(f64::MIN_POSITIVE) + if keeps_ready { KEPT_READY } else { 0.0 } + stays,
         };
+        candidate.stays = weights.cost * stays;
         candidate.score = weights.score(&terms, scale.mean_cost, dearest, &scale.z);
         terms.deficit = 0.0;
         candidate.score_without_deficit = weights.score(&terms, scale.mean_cost, dearest, &scale.z);
-        (terms.miss, terms.time, terms.deficit) = (0.0, 0.0, weighted_deficit(candidate));
+        (terms.miss, terms.time, terms.deficit) = (0.0, 0.0, deficit);
         candidate.score_in_time = weights.score(&terms, scale.mean_cost, dearest, &scale.z);
     }
     // Of equals, one whose price is known.
-    let is_free = |candidate: &Candidate| candidate.expected_cost.is_none();
-    candidates.sort_by(|a, b| a.score.total_cmp(&b.score).then(is_free(a).cmp(&is_free(b))));
+    let is_unknown = |candidate: &Candidate| account(candidate).cost.is_none();
+    candidates.sort_by(|a, b| a.score.total_cmp(&b.score).then_with(|| is_unknown(a).cmp(&is_unknown(b))));
 }
 
 #[cfg(test)]

@@ -229,6 +229,7 @@ fn caller(id: &str, table: Arc<Table>) -> Caller {
         route: Route::Chat,
         model: None,
         falls_back: false,
+        session: None,
         deadline: None,
         memory: MemoryBudget::default(),
     }

@@ -16,9 +16,12 @@ impl State<'_> {
             return Err(self.wrong("'messages' must be an array of messages"));
         }
         self.body.reader.enter()?;
+        let start = self.body.reader.position();
         let mut count = 0;
         while self.body.reader.element()? {
-            self.message(count)?;
+            if self.message(count)? && self.head.opening.is_none() {
+                self.head.opening = Some(start..self.body.reader.position());
+            }
             count += 1;
             if count > self.limits.max_messages {
                 let max = self.limits.max_messages;
@@ -32,18 +35,21 @@ impl State<'_> {
         Ok(())
     }
 
-    /// One message: its role is checked, its content only looked at for parts that not every upstream takes.
-    fn message(&mut self, index: usize) -> Result<(), Refused> {
+    /// One message: its role is checked, its content only looked at for parts that not every upstream takes. Returns whether
+    /// it is the user's.
+    fn message(&mut self, index: usize) -> Result<bool, Refused> {
         if self.body.reader.peek() != Some(b'{') {
             return Err(self.wrong(format!("'messages[{index}]' must be an object with 'role' and 'content'")));
         }
         self.body.reader.enter()?;
-        let mut has_role = false;
+        let (mut has_role, mut is_users) = (false, false);
         while let Some(key) = self.body.reader.key()? {
             match &*key.decoded() {
                 "role" => {
                     match self.body.reader.value()?.text() {
-                        Some(role) if !role.is_escaped && PLAIN_ROLES.contains(&role.raw) => {}
+                        Some(role) if !role.is_escaped && PLAIN_ROLES.contains(&role.raw) => {
+                            is_users = role.raw == "user";
+                        }
                         role => self.special_role(index, role)?,
                     }
                     has_role = true;
@@ -60,7 +66,7 @@ impl State<'_> {
         if !has_role {
             return Err(wrong(index, ".role", format_args!("is missing: use one of {}", ROLES.join(", "))));
         }
-        Ok(())
+        Ok(is_users)
     }
 
     /// Any role but the plain ones as they are usually written.

@@ -23,6 +23,9 @@ impl Engine {
         let upstream = &request.model.targets()[target];
         self.state(upstream).first_token(&upstream.spec, (call, origin), (quota, stream), now);
         request.is_committed = true;
+        if let Some(conversation) = request.facts.conversation {
+            self.model(&request.model).answered_turn(conversation, target, now);
+        }
         if let Some(slo) = request.model.spec.slo_first_token.filter(|_| stream) {
             self.model(&request.model).answered(now - request.arrived > slo);
         }

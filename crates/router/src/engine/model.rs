@@ -5,8 +5,10 @@ use std::time::Duration;
 use provider::Time;
 
 use crate::{
-    candidate::Candidate,
+    candidate::{Candidate, Expected},
+    facts::Facts,
     knowledge::{
+        conversations::Conversations,
         length::Lengths,
         rate::Rate,
         real,
@@ -30,11 +32,14 @@ pub(crate) struct ModelState {
     pub(crate) lengths: Lengths,
     arrivals: Rate,
     mean_cost: MeanCost,
+    /// Tokens of a request, its answer included.
+    mean_tokens: MeanCost,
     /// What a request costs on average at each target.
     usual_costs: Vec<MeanCost>,
     z: Z,
     /// When a request found no target worth a call that could have been in time, last.
     denied_at: Option<Time>,
+    conversations: Conversations,
     /// Requests that are held.
     pub(super) held: u32,
 }
@@ -51,9 +56,11 @@ impl ModelState {
             lengths: Lengths::default(),
             arrivals: Rate::default(),
             mean_cost: MeanCost::default(),
+            mean_tokens: MeanCost::default(),
             usual_costs: Vec::new(),
             z: Z::new(MAY_MISS),
             denied_at: None,
+            conversations: Conversations::default(),
             held: 0,
         }
     }
@@ -63,9 +70,14 @@ impl ModelState {
         self.arrivals.record(1.0, now);
     }
 
-    /// Requests a second.
-    pub(crate) fn per_second(&self, now: Time) -> f64 {
-        self.arrivals.per_second(now)
+    /// What is expected of such a request.
+    pub(super) fn expected(&self, facts: &Facts, now: Time) -> Expected {
+        Expected {
+            length: self.lengths.predict(facts.prompt_tokens).limited(facts.max_tokens),
+            per_second: self.arrivals.per_second(now),
+            holder: facts.conversation.and_then(|conversation| self.conversations.holder(conversation, now)),
+            tokens: if self.mean_tokens.is_known() { self.mean_tokens.get() } else { 0.0 },
+        }
     }
 
     pub(crate) fn deficits(&self) -> &Deficits {
@@ -82,10 +94,16 @@ impl ModelState {
         Scale { mean_cost: self.mean_cost.get(), z: self.z.clone() }
     }
 
-    /// A decision was made between these.
-    pub(super) fn decided(&mut self, candidates: &[Candidate]) {
+    /// A decision was made between these, about a request of so many tokens, its answer included.
+    pub(super) fn decided(&mut self, candidates: &[Candidate], tokens: f64) {
+        self.mean_tokens.record([Some(tokens)]);
         let cost = |candidate: &Candidate| candidate.expected_cost.map(|cost| real(cost.0));
-        self.mean_cost.record(candidates.iter().map(cost));
+        let marginal_cost = |candidate: &Candidate| candidate.marginal_cost.map(|cost| real(cost.0));
+        if candidates.iter().any(|candidate| candidate.expected_cost.is_some()) {
+            self.mean_cost.record(candidates.iter().map(cost));
+        } else {
+            self.mean_cost.record(candidates.iter().map(marginal_cost));
+        }
         for candidate in candidates {
             if self.usual_costs.len() <= candidate.target {
                 self.usual_costs.resize_with(candidate.target + 1, MeanCost::default);
@@ -102,6 +120,11 @@ impl ModelState {
     /// Whether, a moment ago, a request that could still be in time found no target worth a call.
     pub(crate) fn has_recent_denial(&self, now: Time) -> bool {
         self.denied_at.is_some_and(|at| now - at < LATE_REQUESTS_YIELD)
+    }
+
+    /// A target answers a turn of a conversation.
+    pub(super) fn answered_turn(&mut self, conversation: u64, target: usize, now: Time) {
+        self.conversations.answered(conversation, target, now);
     }
 
     /// A first token came, late or not.

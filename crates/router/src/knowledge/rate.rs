@@ -1,23 +1,21 @@
-//! How often something happens: a count over the last ten seconds.
+//! How often something happens: a count over the last seconds, ten of them unless a user asks for more.
 //!
 //! Exact counts per second in a fixed ring, not a moving average: an average that is updated by events does not fall
-//! while nothing happens, and one that fades by time alone has no unit. A ring that has counted for less than ten
-//! seconds divides by the time that it has counted, so that the rate is not understated after a pause.
+//! while nothing happens, and one that fades by time alone has no unit. A ring that has counted for less than its
+//! length divides by the time that it has counted, so that the rate is not understated after a pause; [`Rate::lasting`] does not.
 
 use std::time::Duration;
 
 use provider::Time;
 
-/// Seconds that are remembered.
-const SECONDS: usize = 10;
 const SECOND_NS: u64 = 1_000_000_000;
 /// A rate is judged over at least this long.
 const LEAST_SPAN_S: f64 = 1.0;
 
-/// Events of the last ten seconds, by the second.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Rate {
-    /// When counting began, after ten seconds or more without an event.
+/// Events of the last seconds, by the second.
+#[derive(Debug, Clone)]
+pub(crate) struct Rate<const SECONDS: usize = 10> {
+    /// When counting began, after so many seconds or more without an event.
     since: Option<Time>,
     /// The second of the latest event, counted from the origin.
     latest: u64,
@@ -28,14 +26,20 @@ fn second(at: Time) -> u64 {
     at.as_nanos() / SECOND_NS
 }
 
-/// The place of a second in the ring.
-fn place(second: u64) -> usize {
-    #[expect(clippy::cast_possible_truncation, reason = "a remainder below ten")]
-    let place = (second % SECONDS as u64) as usize;
-    place
+impl<const SECONDS: usize> Default for Rate<SECONDS> {
+    fn default() -> Self {
+        Self { since: None, latest: 0, counts: [0.0; SECONDS] }
+    }
 }
 
-impl Rate {
+impl<const SECONDS: usize> Rate<SECONDS> {
+    /// The place of a second in the ring.
+    fn place(second: u64) -> usize {
+        #[expect(clippy::cast_possible_truncation, reason = "a remainder below the length of the ring")]
+        let place = (second % SECONDS as u64) as usize;
+        place
+    }
+
     /// Something happened, or a part of something.
     pub(crate) fn record(&mut self, part: f64, now: Time) {
         let at = second(now).max(self.latest);
@@ -43,21 +47,26 @@ impl Rate {
         if self.since.is_none() || passed >= SECONDS as u64 {
             (self.since, self.counts) = (Some(now), [0.0; SECONDS]);
         } else {
-            (1..=passed).for_each(|step| self.counts[place(self.latest + step)] = 0.0);
+            (1..=passed).for_each(|step| self.counts[Self::place(self.latest + step)] = 0.0);
         }
         self.latest = at;
-        self.counts[place(at)] += part;
+        self.counts[Self::place(at)] += part;
     }
 
-    /// How many events the last ten seconds held.
+    /// How many events the last seconds held.
     pub(crate) fn count(&self, now: Time) -> f64 {
         let now = second(now).max(self.latest);
         let oldest = (now + 1).saturating_sub(SECONDS as u64);
         let first = oldest.max((self.latest + 1).saturating_sub(SECONDS as u64));
-        (first..=self.latest).map(|second| self.counts[place(second)]).sum()
+        (first..=self.latest).map(|second| self.counts[Self::place(second)]).sum()
     }
 
-    /// Events per second over the last ten seconds; zero before the first one.
+    /// Events per second as far as they have lasted: what began a moment ago counts as little as it would if it ended now.
+    pub(crate) fn lasting(&self, now: Time) -> f64 {
+        self.count(now) / f64::from(u32::try_from(SECONDS).unwrap_or(u32::MAX))
+    }
+
+    /// Events per second over the last seconds; zero before the first one.
     pub(crate) fn per_second(&self, now: Time) -> f64 {
         let Some(since) = self.since else { return 0.0 };
         // The oldest second that is counted is whole, the present one is not.
@@ -77,7 +86,7 @@ mod tests {
     }
 
     fn fed(rate: f64, from: f64, to: f64) -> Rate {
-        let mut counted = Rate::default();
+        let mut counted: Rate = Rate::default();
         let mut now = from;
         while now < to {
             counted.record(1.0, at(now));
@@ -109,6 +118,16 @@ mod tests {
             rate.record(1.0, at(500.0 + f64::from(step) / 20.0));
         }
         assert!((rate.per_second(at(503.0)) - 20.0).abs() < 1.0, "{}", rate.per_second(at(503.0)));
+    }
+
+    #[test]
+    fn what_has_not_lasted_counts_little() {
+        let mut rate: Rate<60> = Rate::default();
+        for step in 0..120_u32 {
+            rate.record(1.0, at(500.0 + f64::from(step) / 20.0));
+        }
+        assert!((rate.per_second(at(506.0)) - 20.0).abs() < 1.0 && (rate.lasting(at(506.0)) - 2.0).abs() < 0.1);
+        assert!(rate.lasting(at(566.0)).abs() < 1e-9);
     }
 
     #[test]

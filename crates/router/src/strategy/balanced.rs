@@ -4,7 +4,7 @@
 //! A small deficit weighs little, so that the size of a request decides which target gets it; a large one weighs more
 //! than in proportion, so that the share is held whatever the sizes are.
 
-use super::{Scale, Strategy, rank_by};
+use super::{Account, Scale, Strategy, rank_by};
 use crate::{
     candidate::Candidate,
     decision::Reason,
@@ -31,11 +31,15 @@ impl Strategy for Balanced {
         let dearest = score::dearest(candidates.iter().map(cost));
         // The share accounts for the usual price of a target. Only what a request costs beyond that decides which
         // target gets it.
-        let usual = |candidate: &Candidate| match candidate.expected_cost {
-            Some(cost) => candidate.usual_cost.unwrap_or(real(cost.0)),
-            None => dearest,
-        };
-        rank_by(Weights::BALANCED, candidates, scale, weighted_deficit, usual);
+        rank_by(Weights::BALANCED, candidates, scale, |candidate| Account {
+            cost: cost(candidate),
+            usual: match cost(candidate) {
+                Some(cost) => candidate.usual_cost.unwrap_or(cost),
+                None => dearest,
+            },
+            deficit: weighted_deficit(candidate),
+            keeps_ready: candidate.is_resting,
+        });
     }
 
     fn reason(&self) -> Reason {

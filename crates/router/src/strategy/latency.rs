@@ -2,8 +2,12 @@
 //!
 //! The prediction counts the work that waits at a target, so that requests that come together do not all go to the same one.
 
-use super::{Scale, Strategy, rank_by};
-use crate::{candidate::Candidate, decision::Reason, knowledge::score::Weights};
+use super::{Account, Scale, Strategy, rank_by};
+use crate::{
+    candidate::Candidate,
+    decision::Reason,
+    knowledge::{real, score::Weights},
+};
 
 pub(super) struct Latency;
 
@@ -13,12 +17,17 @@ const ABOUT_LEAST: f64 = 0.005;
 
 impl Strategy for Latency {
     fn rank(&self, candidates: &mut [Candidate], scale: &Scale) {
-        rank_by(Weights::LATENCY, candidates, scale, |_| 0.0, |_| 0.0);
-        // Of those that are about as fast, the one with the fewest calls: a prediction does not include a queue that is
-        // not ours.
+        rank_by(Weights::LATENCY, candidates, scale, |candidate| Account {
+            cost: candidate.expected_cost.map(|cost| real(cost.0)),
+            usual: 0.0,
+            deficit: 0.0,
+            keeps_ready: candidate.is_resting,
+        });
+        // Of those that are about as fast, the one that holds the prompt cache, then the one with the fewest calls: a
+        // prediction does not include a queue that is not ours.
         let Some(best) = candidates.first().map(|candidate| candidate.time) else { return };
         let equals = candidates.iter().take_while(|candidate| candidate.time <= best * ABOUT + ABOUT_LEAST).count();
-        candidates[..equals].sort_by_key(|candidate| candidate.in_flight);
+        candidates[..equals].sort_by_key(|candidate| (!candidate.holds_cache, candidate.in_flight));
     }
 
     fn reason(&self) -> Reason {

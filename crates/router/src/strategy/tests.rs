@@ -32,8 +32,13 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
                 first_token: None,
                 meets_slo: miss < 0.5,
                 expected_cost: cost.map(NanoUsd),
+                marginal_cost: cost.map(NanoUsd),
+                is_billed_by_time: false,
                 usual_cost: None,
                 is_resting: false,
+                holds_cache: false,
+                cached: 0.0,
+                stays: 0.0,
                 is_too_long: false,
                 miss,
                 time,
@@ -65,10 +70,10 @@ proptest! {
     /// one with the larger deficit under shares.
     #[test]
     fn each_strategy_prefers_what_it_is_named_for(candidates in candidates(), by in 0.01..10.0_f64) {
-        let worse = Candidate { due: 0.0, expected_cost: Some(NanoUsd(1)), ..candidates[0] };
+        let worse = Candidate { due: 0.0, marginal_cost: Some(NanoUsd(1)), ..candidates[0] };
         for (name, better) in [
             (StrategyName::Latency, Candidate { time: worse.time - by, ..worse }),
-            (StrategyName::Cost, Candidate { expected_cost: Some(NanoUsd(0)), ..worse }),
+            (StrategyName::Cost, Candidate { marginal_cost: Some(NanoUsd(0)), ..worse }),
             (StrategyName::Balanced, Candidate { due: by, ..worse }),
             (StrategyName::Weighted, Candidate { due: by, ..worse }),
         ] {

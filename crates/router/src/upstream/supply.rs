@@ -43,6 +43,8 @@ pub(crate) struct Supply {
     ramp: Ramp,
     /// Requests that would go here if all targets worked, whatever their model.
     expected: Rate,
+    /// The same, for the question whether they pay for a worker.
+    lasting: Rate<60>,
     scaler_demand: ScalerDemand,
     allowance: Allowance,
     began_at: Option<Time>,
@@ -90,6 +92,7 @@ impl Supply {
             decode: Decode::default(),
             ramp: Ramp::default(),
             expected: Rate::default(),
+            lasting: Rate::default(),
             scaler_demand: ScalerDemand::default(),
             allowance: Allowance::new(limits, Time::ZERO),
             began_at: None,
@@ -111,6 +114,12 @@ impl Supply {
     /// A request has come of which this part, 0 to 1, would go here if all targets worked.
     pub(crate) fn expects(&mut self, part: f64, now: Time) {
         self.expected.record(part, now);
+        self.lasting.record(part, now);
+    }
+
+    /// Requests a second that would go here if all targets worked, as far as they have lasted for a minute.
+    pub(crate) fn lasting_per_second(&self, now: Time) -> f64 {
+        self.lasting.lasting(now)
     }
 
     /// Workers that can take a call now; `None` if unknown.

@@ -52,6 +52,7 @@ pub(crate) const CHAT: Facts = Facts {
     prompt_tokens: 25,
     max_tokens: None,
     choices: 1,
+    conversation: None,
 };
 
 pub(crate) fn error(kind: ErrorKind) -> Error {

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod allocations;
 #[cfg(test)]
+mod conversations;
+#[cfg(test)]
 mod engine;
 #[cfg(test)]
 mod explained;
@@ -18,3 +20,5 @@ mod overload;
 mod recovery;
 #[cfg(test)]
 mod schedules;
+#[cfg(test)]
+mod worker_time;

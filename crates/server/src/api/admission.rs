@@ -30,6 +30,7 @@ use crate::{
 
 const TASK: HeaderName = HeaderName::from_static("x-llm-router-task");
 const FALLBACK: HeaderName = HeaderName::from_static("x-llm-router-fallback");
+const SESSION: HeaderName = HeaderName::from_static("x-llm-router-session");
 
 /// Most bytes of a refused body that are read, so that its connection can be kept.
 const MAX_DRAINED: usize = 64 << 10;
@@ -51,6 +52,8 @@ pub(crate) struct Admitted {
     pub(crate) task: Option<String>,
     /// Whether other upstreams may serve when a named one fails.
     pub(crate) falls_back: bool,
+    /// The conversation that a header names.
+    pub(crate) session: Option<Arc<str>>,
 }
 
 /// A request's route and configuration, and the response that is being made for it.
@@ -127,6 +130,7 @@ impl RequestContext {
             at: Instant::now(),
             task: headers.get(TASK).and_then(|task| task.to_str().ok()).map(str::to_owned),
             falls_back: headers.get(FALLBACK).is_some_and(|value| value == "true"),
+            session: headers.get(SESSION).and_then(|session| session.to_str().ok()).map(Arc::from),
         })
     }
 

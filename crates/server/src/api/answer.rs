@@ -63,7 +63,7 @@ impl Prepared {
         form: Form,
     ) -> Box<Self> {
         let calls = resolved.calls(&request.head);
-        let Admitted { id, key, permits, reservation, at, falls_back, .. } = admitted;
+        let Admitted { id, key, permits, reservation, at, falls_back, session, .. } = admitted;
         let (model, ensemble) = match resolved {
             Resolved::Named => (None, None),
             Resolved::Other(name) => (Some(name), None),
@@ -78,6 +78,7 @@ impl Prepared {
             route,
             model,
             falls_back,
+            session,
             deadline: None,
             memory: reservation.budget().clone(),
         };

@@ -49,7 +49,9 @@ async fn explain(admitted: Admitted, context: &RequestContext) -> Result<Explain
     let resolved = admitted.resolve(&context.live, Some(&request.head.model))?;
     let model = resolved.single(ApiError::ensemble_has_no_decision)?;
     let table = &context.live.table;
-    let explained = context.app.router.explain(table, &request, model.as_deref(), admitted.falls_back);
+    let conversation = dispatch::conversation(&request, admitted.session.as_deref(), admitted.key.id.as_deref());
+    let router = &context.app.router;
+    let explained = router.explain(table, (&request, conversation), model.as_deref(), admitted.falls_back);
     let (model, decision) = explained.map_err(|error| ApiError::from(&error))?;
     Ok(Explained { model, decision, prompt_tokens: request.estimated_prompt_tokens() })
 }

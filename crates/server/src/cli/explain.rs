@@ -100,14 +100,14 @@ fn table(decision: &Value) -> String {
         let row = |[upstream, share, deficit, ready, load, first, cost]: [&str; 7]| {
             format!("  {upstream:<24} {share:>6} {deficit:>7} {ready:>6} {load:>11} {first:>12} {cost:>14}")
         };
-        lines.push(row(["would be asked", "share", "deficit", "ready", "in flight", "first token", "expected cost"]));
+        lines.push(row(["would be asked", "share", "deficit", "ready", "in flight", "first token", "adds to bill"]));
         for candidate in candidates {
             let ready = match candidate["has_ready_worker"].as_bool() {
                 Some(true) => "yes",
                 Some(false) => "no",
                 None => "-",
             };
-            let cost = candidate["expected_cost_usd"].as_f64().map_or("-".to_owned(), |usd| format!("${usd:.9}"));
+            let cost = candidate["marginal_cost_usd"].as_f64().map_or("-".to_owned(), |usd| format!("${usd:.9}"));
             lines.push(row([
                 &text(&candidate["upstream"]),
                 &number(&candidate["share"], ""),
@@ -140,7 +140,7 @@ mod tests {
             "model": "m", "strategy": "balanced", "upstream": "gpu", "reason": "share", "config_version": "1a",
             "candidates": [{
                 "upstream": "gpu", "share": 0.8, "owed_requests": 2.5, "has_ready_worker": true, "in_flight": 3,
-                "max_in_flight": 400, "first_token_ms": 350.0, "expected_cost_usd": 0.000_009,
+                "max_in_flight": 400, "first_token_ms": 350.0, "marginal_cost_usd": 0.000_009,
             }],
             "excluded": [{"upstream": "api", "why": "its breaker is open", "retry_after_s": 1.5}],
         });

@@ -123,6 +123,7 @@ fn kept() -> Kept {
         prompt_tokens: 25,
         max_tokens: None,
         choices: 1,
+        conversation: None,
     };
     let ended = Some(dispatch::Closed { model, facts, request });
     Kept { record: Arc::new(Record { ended, ..Record::default() }), ended_at: 1_795_522_701.5 }

@@ -58,6 +58,9 @@ struct CandidateView<'a> {
     /// At list prices.
     #[schema(required)]
     expected_cost_usd: Option<f64>,
+    /// What it adds to the bill: where worker-seconds are paid for, its part of the worker time. `cost` goes by it.
+    #[schema(required)]
+    marginal_cost_usd: Option<f64>,
     #[schema(required)]
     price: Option<PriceView>,
     /// What the strategy makes of all that: the least is asked first.
@@ -133,6 +136,7 @@ impl<'a> CandidateView<'a> {
             miss_probability: rounded(candidate.miss, 1e6),
             meets_slo: candidate.meets_slo,
             expected_cost_usd: candidate.expected_cost.map(|cost| as_float(cost.0) / 1e9),
+            marginal_cost_usd: candidate.marginal_cost.map(|cost| as_float(cost.0) / 1e9),
             price: price.map(|price| PriceView {
                 input_usd_per_million: as_float(price.input.0) / 1e6,
                 output_usd_per_million: as_float(price.output.0) / 1e6,

@@ -69,6 +69,12 @@ fn asked(call: Call, more: Vec<ApiError>) -> Call {
             "`true`: another upstream may serve where the one that was named fails",
             "true",
         )
+        .header(
+            "x-llm-router-session",
+            "names the conversation, whose turns then stay with one upstream; without it `prompt_cache_key`, `user` or the first \
+             messages tell",
+            "thread-17",
+        )
         .errors([errors::of_keys(), errors::of_admission(), more].concat(), &FAILED)
 }
 
@@ -206,7 +212,7 @@ pub(super) fn decision() -> Value {
         "candidates": [{
             "upstream": "runpod-8b", "provider": "runpod", "share": 0.8, "owed_requests": 0.8, "has_ready_worker": true,
             "ready_workers": 1, "queued": 0, "breaker": "closed", "in_flight": 0, "max_in_flight": 1000, "first_token_ms": null,
-            "miss_probability": 0.01, "meets_slo": true, "expected_cost_usd": null,
+            "miss_probability": 0.01, "meets_slo": true, "expected_cost_usd": null, "marginal_cost_usd": 0.000_012,
             "price": {"input_usd_per_million": 0.02, "output_usd_per_million": 0.02}, "score": -0.02, "is_too_long": false,
         }],
         "excluded": [{"upstream": "cerebras-8b", "provider": "cerebras", "why": "its breaker is open", "retry_after_s": 0.9}],

@@ -146,6 +146,7 @@ async fn relayed(odd: Odd) -> Result<Vec<u8>, TestCaseError> {
         route: Route::Chat,
         model: None,
         falls_back: false,
+        session: None,
         deadline: None,
         memory: provider::MemoryBudget::default(),
     };

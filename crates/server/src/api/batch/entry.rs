@@ -180,6 +180,7 @@ impl Batch {
             route: Route::Batch,
             model: None,
             falls_back: self.admitted.falls_back,
+            session: self.admitted.session.clone(),
             deadline: Some(self.deadline),
             memory: self.memory().clone(),
         };

@@ -1,0 +1,67 @@
+//! What a request would cost at a target: at list prices, and on the bill.
+
+use provider::{NanoUsd, Tariff, Usage};
+
+use super::Situation;
+use crate::{
+    knowledge::real,
+    upstream::{Outlook, State, Upstream},
+};
+
+/// Worker seconds of a cold start, and of the time that a worker runs on after its last call, are paid for by the calls of so
+/// many seconds: demand that has lasted is thought to last as long again.
+const START_IS_PAID_WITHIN_S: f64 = 60.0;
+/// Less demand than one request in an hour counts as that.
+const LEAST_PER_SECOND: f64 = 1.0 / 3600.0;
+
+impl Situation<'_> {
+    /// What the request is expected to cost at list prices; `None` without a price per token.
+    pub(super) fn expected_cost(&self, upstream: &Upstream) -> Option<NanoUsd> {
+        let price = upstream.spec.tariff.as_ref()?.list_price()?;
+        let Self { facts, expected, .. } = *self;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an answer's length")]
+        let completion = expected.length.mean.round() as u64;
+        Some(price.cost(&Usage {
+            prompt_tokens: facts.prompt_tokens,
+            completion_tokens: completion.saturating_mul(facts.choices),
+            ..Usage::default()
+        }))
+    }
+
+    /// What the request adds to the bill; `None` without a price.
+    ///
+    /// By the token that is what it costs. By the second of a worker, a call to a worker that is up is nearly free by
+    /// itself, but it takes all calls together to keep one up. So a call costs its part of the workers that all requests need
+    /// that could go there: the time of one worker is divided by the requests in it, and is at least the call's own time in
+    /// its slot. Where no worker is up, its start and the time that it runs on idle are added.
+    pub(super) fn marginal_cost(
+        &self,
+        upstream: &Upstream,
+        state: &State,
+        outlook: &Outlook,
+        expected_cost: Option<NanoUsd>,
+    ) -> Option<NanoUsd> {
+        let Some(Tariff::GpuSeconds { per_second, idle_timeout, .. }) = &upstream.spec.tariff else {
+            return expected_cost;
+        };
+        let Self { facts, expected, now, .. } = *self;
+        let size = if expected.tokens > 0.0 { expected.tokens_of(facts) / expected.tokens } else { 1.0 };
+        let per_second_of_worker = size / state.supply().lasting_per_second(now).max(LEAST_PER_SECOND);
+        let taken_s = match upstream.spec.worker_slots {
+            Some(slots) => {
+                let answer_s = outlook.end.saturating_sub(outlook.first_token).as_secs_f64() + outlook.alone_s;
+                per_second_of_worker.max(answer_s / f64::from(slots.max(1)))
+            }
+            // All that are ready seem to be needed.
+            None => per_second_of_worker * f64::from(state.supply().ready_workers(now).unwrap_or(1).max(1)),
+        };
+        let start_s = match outlook.is_cold {
+            Some(true) => outlook.prediction.wait_s + idle_timeout.as_secs_f64(),
+            Some(false) | None => 0.0,
+        };
+        let billed_s = taken_s * (1.0 + start_s / START_IS_PAID_WITHIN_S);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a price, which is saturated")]
+        let nanos = (real(per_second.0) / 1e3 * billed_s).round() as u64;
+        Some(NanoUsd(nanos))
+    }
+}
