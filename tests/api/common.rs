@@ -45,8 +45,8 @@ impl Refusal<'_> {
 
 /// Requests that reached any upstream.
 pub(crate) fn received(rig: &Rig) -> u64 {
-    let books = rig.emulator.books();
-    books.runpod_lb.received + books.runpod_queue.received + books.cerebras.received
+    let logs = rig.emulator.call_logs();
+    logs.runpod_lb.received + logs.runpod_queue.received + logs.cerebras.received
 }
 
 /// Fails unless an ordinary request is served, and is the `nth` to reach an upstream.

@@ -154,8 +154,8 @@ async fn a_reader_that_stops_is_cut_off_and_its_call_with_it() {
         ))
         .await;
     eventually("the call upstream is closed", async || {
-        let books = rig.emulator.books();
-        (books.of(Face::RunpodLb).cancelled + books.of(Face::Cerebras).cancelled == 1).then_some(())
+        let logs = rig.emulator.call_logs();
+        (logs.of(Face::RunpodLb).cancelled + logs.of(Face::Cerebras).cancelled == 1).then_some(())
     })
     .await;
     assert!((closed(&rig, "stalled").await - 1.0).abs() < 0.1);

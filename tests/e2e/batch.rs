@@ -60,8 +60,8 @@ async fn a_thousand(as_lines: bool) {
     // Half-way, RunPod dies.
     let dies = async {
         eventually("half of it is served", async || {
-            let books = rig.emulator.books();
-            (books.runpod_lb.completed + books.cerebras.completed > PROMPTS as u64 / 2).then_some(())
+            let logs = rig.emulator.call_logs();
+            (logs.runpod_lb.completed + logs.cerebras.completed > PROMPTS as u64 / 2).then_some(())
         })
         .await;
         rig.emulator.control(Face::RunpodLb, Fault::Refuse);
@@ -144,8 +144,8 @@ async fn a_batch_waits_for_the_keys_allowance() {
     let body = json!({"prompts": prompts(5), "model": "llama"});
     let asked = tokio::time::timeout(Duration::from_secs(2), ask(&rig, body, false)).await;
     assert!(asked.is_err(), "the fourth has to wait for twenty seconds");
-    let books = rig.emulator.books();
-    assert_eq!(books.runpod_lb.received + books.cerebras.received, 3);
+    let logs = rig.emulator.call_logs();
+    assert_eq!(logs.runpod_lb.received + logs.cerebras.received, 3);
 }
 
 /// Entries wait for places, but hold none meanwhile: batches side by side get on with as many as there are.
@@ -157,7 +157,7 @@ async fn batches_side_by_side_do_not_wait_for_each_other() {
     let batch = |concurrency| json!({"prompts": prompts(20), "model": "llama", "concurrency": concurrency});
     // The one that would take both of the key's permits comes second.
     let other = async {
-        eventually("the first has begun", async || (rig.books(Face::RunpodLb).received > 0).then_some(())).await;
+        eventually("the first has begun", async || (rig.call_log(Face::RunpodLb).received > 0).then_some(())).await;
         ask(&rig, batch(8), true).await
     };
     let (one, other) = join(ask(&rig, batch(1), false), other).await;
@@ -176,17 +176,17 @@ async fn a_stop_amid_a_batch_loses_no_answer() {
     let rig = Rig::start(settings, &config);
     let body = json!({"prompts": prompts(500), "model": "llama", "concurrency": 4});
     let stop = async {
-        eventually("some are served", async || (rig.books(Face::RunpodLb).completed > 8).then_some(())).await;
+        eventually("some are served", async || (rig.call_log(Face::RunpodLb).completed > 8).then_some(())).await;
         rig.running().stop();
     };
     let (answer, ()) = join(ask(&rig, body, false), stop).await;
     let results = results(&answer, false);
-    let books = rig.books(Face::RunpodLb);
+    let log = rig.call_log(Face::RunpodLb);
     let served = results.values().filter(|result| result["error"].is_null()).count() as u64;
-    assert_eq!((results.len(), served), (500, books.completed), "{} calls were made", books.received);
+    assert_eq!((results.len(), served), (500, log.completed), "{} calls were made", log.received);
     let stopped = results.values().filter(|result| result["error"]["code"] == "router_shutdown").count() as u64;
     assert_eq!(stopped, 500 - served);
-    assert_eq!(books.cancelled, 0, "nothing is begun that cannot be finished");
+    assert_eq!(log.cancelled, 0, "nothing is begun that cannot be finished");
 }
 
 /// What has not started when the client leaves never does.
@@ -197,13 +197,13 @@ async fn a_client_that_leaves_takes_the_rest_with_it() {
     let rig = Rig::start(settings, &format!("{RUNPOD_LB}{}", e2e::only("runpod")));
     let body = json!({"prompts": prompts(100), "model": "llama", "concurrency": 5});
     for as_lines in [false, true] {
-        let before = rig.books(Face::RunpodLb);
+        let before = rig.call_log(Face::RunpodLb);
         let asked = tokio::time::timeout(Duration::from_secs(1), ask(&rig, body.clone(), as_lines)).await;
         assert!(asked.is_err(), "nobody waits for that");
         rig.until_idle().await;
-        let books = rig.books(Face::RunpodLb);
-        assert_eq!(books.received - before.received, 5);
-        assert_eq!(books.cancelled - before.cancelled, 5);
+        let log = rig.call_log(Face::RunpodLb);
+        assert_eq!(log.received - before.received, 5);
+        assert_eq!(log.cancelled - before.cancelled, 5);
     }
 }
 
@@ -214,7 +214,7 @@ fn hang(rig: &Rig) {
 }
 
 fn received(rig: &Rig) -> u64 {
-    rig.books(Face::RunpodLb).received + rig.books(Face::Cerebras).received
+    rig.call_log(Face::RunpodLb).received + rig.call_log(Face::Cerebras).received
 }
 
 async fn until_received(rig: &Rig, count: u64) {

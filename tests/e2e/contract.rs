@@ -210,7 +210,7 @@ async fn a_slow_first_byte(adapter: Adapter) {
     let body = with(chat("hello"), json!({"max_tokens": 4}));
     assert_both_final(&rig, body, 504, "upstream_timeout", "hangs").await;
     // Nobody waits for an answer that nobody wants.
-    eventually("both calls are cancelled", async || (rig.books(adapter.face).cancelled == 2).then_some(())).await;
+    eventually("both calls are cancelled", async || (rig.call_log(adapter.face).cancelled == 2).then_some(())).await;
 }
 
 async fn a_cut_stream(adapter: Adapter) {
@@ -232,7 +232,7 @@ async fn a_client_that_leaves(adapter: Adapter) {
     rig.emulator.control(adapter.face, Fault::HangAmid { after_events: 3 });
     drop(rig.client.open(&streamed(chat("hello"))).await.first_token().await);
     within(Duration::from_secs(1), "the upstream sees the cancellation", async || {
-        (rig.books(adapter.face).cancelled == 1).then_some(())
+        (rig.call_log(adapter.face).cancelled == 1).then_some(())
     })
     .await;
 }

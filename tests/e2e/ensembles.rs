@@ -251,8 +251,8 @@ async fn a_client_that_leaves_cancels_every_member() {
     let body = ask("longest");
     let call = rig.client.chat(&body);
     let under_way = e2e::eventually("both are asked", async || {
-        let books = rig.emulator.books();
-        (books.runpod_lb.in_flight == 1 && books.cerebras.in_flight == 1).then_some(())
+        let logs = rig.emulator.call_logs();
+        (logs.runpod_lb.in_flight == 1 && logs.cerebras.in_flight == 1).then_some(())
     });
     let mut call = Box::pin(call);
     tokio::select! {
@@ -261,8 +261,8 @@ async fn a_client_that_leaves_cancels_every_member() {
     }
     drop(call);
     e2e::eventually("both are cancelled", async || {
-        let books = rig.emulator.books();
-        (books.runpod_lb.cancelled == 1 && books.cerebras.cancelled == 1).then_some(())
+        let logs = rig.emulator.call_logs();
+        (logs.runpod_lb.cancelled == 1 && logs.cerebras.cancelled == 1).then_some(())
     })
     .await;
     rig.until_idle().await;

@@ -47,14 +47,14 @@ async fn cold_starts_bursts_and_idle_tails_are_billed_as_the_provider_bills_them
         sleep(minutes(pause)).await;
     }
     rig.until_idle().await;
-    let books = rig.books(Face::RunpodQueue);
+    let log = rig.call_log(Face::RunpodQueue);
     let metrics = rig.metrics().await;
     let seconds = |state| metrics.value("llmrouter_gpu_seconds_total", &[("state", state)]);
     let (start, busy, idle) = (seconds("start"), seconds("busy"), seconds("idle"));
     let billed = start + busy + idle;
     assert!(start > 0.0 && busy > 0.0 && idle > 0.0, "start {start}, busy {busy}, idle {idle}");
-    let ratio = billed / books.worker_seconds;
-    assert!((0.95..=1.05).contains(&ratio), "{billed} s counted, {} s billed", books.worker_seconds);
+    let ratio = billed / log.worker_seconds;
+    assert!((0.95..=1.05).contains(&ratio), "{billed} s counted, {} s billed", log.worker_seconds);
     let cost = metrics.value("llmrouter_gpu_cost_usd_total", &[]);
     assert!((cost - billed * 0.00019).abs() < 1e-8, "${cost} for {billed} s");
 }

@@ -1,7 +1,7 @@
 //! What the metrics say was used and spent is what the providers say they served.
 
 use e2e::{Answer, Launch, Rig, Samples, chat, streamed, with};
-use emulator::{Face, FaceBooks, Fault, Rule, Settings};
+use emulator::{CallLog, Face, Fault, Rule, Settings};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
@@ -69,8 +69,8 @@ fn count(metrics: &Samples, name: &str, labels: &[(&str, &str)]) -> u64 {
     metrics.value(name, labels).round() as u64
 }
 
-fn tokens(books: &FaceBooks) -> u64 {
-    books.prompt_tokens + books.completion_tokens
+fn tokens(log: &CallLog) -> u64 {
+    log.prompt_tokens + log.completion_tokens
 }
 
 /// Whether an answer came, and to its end.
@@ -85,7 +85,7 @@ async fn leave(rig: &Rig) {
 }
 
 #[tokio::test]
-async fn every_nano_dollar_is_in_the_providers_books() {
+async fn every_nano_dollar_is_what_the_providers_counted() {
     const REQUESTS: usize = 2_000;
     const LEAVERS: usize = 100;
     let mut settings = Settings { speed: 100.0, ..Settings::default() };
@@ -101,21 +101,21 @@ async fn every_nano_dollar_is_in_the_providers_books() {
     let leavers = async { join_all((0..LEAVERS).map(|_| leave(&rig))).await };
     let (answers, _) = futures_util::future::join(rig.client.chats(REQUESTS - LEAVERS, 16, ask), leavers).await;
     rig.until_idle().await;
-    let (metrics, books) = (rig.metrics().await, rig.emulator.books());
+    let (metrics, logs) = (rig.metrics().await, rig.emulator.call_logs());
 
     let whole = answers.iter().filter(|answer| is_complete(answer)).count() as u64;
     assert_eq!(count(&metrics, "llmrouter_requests_total", &[("outcome", "ok")]), whole);
     assert_eq!(count(&metrics, "llmrouter_requests_total", &[]), REQUESTS as u64);
-    let faces = [&books.runpod_lb, &books.cerebras, &books.runpod_queue];
+    let faces = [&logs.runpod_lb, &logs.cerebras, &logs.runpod_queue];
     let mut spent = 0;
-    for ((upstream, price), books) in PRICES.into_iter().zip(faces) {
+    for ((upstream, price), log) in PRICES.into_iter().zip(faces) {
         let of = [("upstream", upstream)];
-        assert_eq!(count(&metrics, "llmrouter_tokens_total", &of), tokens(books), "tokens of {upstream}");
+        assert_eq!(count(&metrics, "llmrouter_tokens_total", &of), tokens(log), "tokens of {upstream}");
         let cost = nano(metrics.value("llmrouter_cost_usd_total", &of));
-        assert_eq!(cost, tokens(books) * price, "nano-dollars of {upstream}");
+        assert_eq!(cost, tokens(log) * price, "nano-dollars of {upstream}");
         spent += cost;
     }
-    let served = tokens(&books.runpod_lb) + tokens(&books.cerebras);
+    let served = tokens(&logs.runpod_lb) + tokens(&logs.cerebras);
     let baseline = |policy| nano(metrics.value("llmrouter_baseline_cost_usd_total", &[("baseline", policy)]));
     assert_eq!(baseline("configured"), served * 100);
     assert_eq!(baseline("all:runpod"), served * 20);
@@ -124,7 +124,7 @@ async fn every_nano_dollar_is_in_the_providers_books() {
     // What nobody counted is shown, apart from what is known.
     let estimated = |reason| count(&metrics, "llmrouter_usage_estimated_total", &[("reason", reason)]);
     assert_eq!(estimated("client_gone"), LEAVERS as u64);
-    assert_eq!(books.runpod_queue.cancelled, LEAVERS as u64);
+    assert_eq!(logs.runpod_queue.cancelled, LEAVERS as u64);
     let cut = count(&metrics, "llmrouter_request_errors_total", &[("code", "interrupted")]);
     assert!(cut > 10, "streams were cut: {cut}");
     // Whole answers break, too, and are had elsewhere: what was sent by then may be billed.
@@ -169,11 +169,11 @@ async fn an_unknown_price_saves_nothing() {
     assert!(answers.iter().all(|answer| answer.status == 200));
     rig.until_idle().await;
     let metrics = rig.metrics().await;
-    let priced = tokens(&rig.books(Face::Cerebras));
+    let priced = tokens(&rig.call_log(Face::Cerebras));
     let baseline = |name, labels| nano(metrics.value(name, labels));
     assert_eq!(baseline("llmrouter_baseline_cost_usd_total", &[("baseline", "configured")]), priced * 100);
     assert_eq!(baseline("llmrouter_team_baseline_cost_usd_total", &[]), priced * 100);
-    assert_eq!(count(&metrics, "llmrouter_unpriced_requests_total", &[]), rig.books(Face::RunpodLb).completed);
+    assert_eq!(count(&metrics, "llmrouter_unpriced_requests_total", &[]), rig.call_log(Face::RunpodLb).completed);
 }
 
 /// Ten million tokens at two and at ten cents a million; four fifths of them on the cheaper side save 64 %, four fifths of the

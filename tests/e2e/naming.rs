@@ -65,7 +65,7 @@ async fn a_named_upstream_fails_alone_unless_others_may_help() {
     rig.emulator.control(Face::Cerebras, Fault::Status { code: 401, retry_after: None });
     let alone = rig.client.chat(&model("cerebras/llama")).await;
     assert_eq!((alone.status, alone.error_code().as_str()), (502, "upstream_auth"), "{}", alone.text);
-    assert_eq!(rig.books(Face::RunpodLb).received, 0);
+    assert_eq!(rig.call_log(Face::RunpodLb).received, 0);
     rig.emulator.reset();
     // The refused key has opened the breaker; it closes with the next probe that is let through.
     eventually("cerebras serves again", async || {
@@ -107,7 +107,11 @@ async fn a_decision_can_be_asked_for_and_is_the_one_that_is_made() {
         );
         assert_eq!(told["candidates"].as_array().map(Vec::len), Some(2));
     }
-    assert_eq!(rig.books(Face::RunpodLb).received + rig.books(Face::Cerebras).received, 20, "nobody was called for it");
+    assert_eq!(
+        rig.call_log(Face::RunpodLb).received + rig.call_log(Face::Cerebras).received,
+        20,
+        "nobody was called for it"
+    );
 
     rig.emulator.control(Face::RunpodLb, Fault::Status { code: 401, retry_after: None });
     rig.client.chat(&model("runpod/llama")).await;
@@ -129,7 +133,7 @@ async fn long_prompts_go_where_they_fit() {
         let answer = rig.client.chat(&chat(&"word ".repeat(10_000))).await;
         assert_eq!((answer.status, answer.provider()), (200, "cerebras"), "{}", answer.text);
     }
-    assert_eq!(rig.books(Face::RunpodLb).received, 0, "estimates send it past the context that is too short");
+    assert_eq!(rig.call_log(Face::RunpodLb).received, 0, "estimates send it past the context that is too short");
     let beyond = rig.client.chat(&chat(&"word ".repeat(250_000))).await;
     assert_eq!((beyond.status, beyond.error_code().as_str()), (400, "context_length_exceeded"));
     assert!(beyond.error_message().contains("65536"), "{}", beyond.text);

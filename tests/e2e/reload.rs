@@ -280,7 +280,7 @@ async fn a_key_that_is_removed_stops_its_running_batch() {
     let body = json!({"prompts": vec!["hello"; 20], "model": MODEL, "concurrency": 8});
     let request = rig.client.json("/v1/generate/batch", &body).header("accept", "application/x-ndjson");
     let mut lines = request.send().await.unwrap();
-    eventually("two entries are under way", async || (rig.books(Face::Cerebras).received == 2).then_some(())).await;
+    eventually("two entries are under way", async || (rig.call_log(Face::Cerebras).received == 2).then_some(())).await;
     // The same key under other limits is still the same.
     change(&rig, "success", || {
         fs::write(files.path("config.toml"), text(KEY).replace("concurrent = 2", "concurrent = 3")).unwrap();
@@ -293,5 +293,5 @@ async fn a_key_that_is_removed_stops_its_running_batch() {
     while rest.matches("\"invalid_api_key\"").count() < 18 {
         rest += &String::from_utf8_lossy(&lines.chunk().await.unwrap().expect("a line"));
     }
-    assert_eq!(rig.books(Face::Cerebras).received, 2);
+    assert_eq!(rig.call_log(Face::Cerebras).received, 2);
 }

@@ -79,9 +79,11 @@ async fn with_200_open_streams_each_completes_or_ends_with_an_error_event() {
     }
     slow.iter().for_each(assert_stopped);
     running.join().unwrap();
-    assert_eq!(rig.books(Face::Cerebras).completed, 100);
-    eventually("the calls upstream are cancelled", async || (rig.books(Face::RunpodLb).cancelled == 100).then_some(()))
-        .await;
+    assert_eq!(rig.call_log(Face::Cerebras).completed, 100);
+    eventually("the calls upstream are cancelled", async || {
+        (rig.call_log(Face::RunpodLb).cancelled == 100).then_some(())
+    })
+    .await;
 }
 
 /// Calls without a byte of an answer yet, whole or streamed, are refused in OpenAI's shape rather than cut off. Metrics and log do
@@ -97,7 +99,7 @@ async fn calls_without_an_answer_yet_get_an_error() {
     }));
     let running = rig.take_running();
     let stop = async {
-        eventually("both arrive", async || (rig.books(Face::RunpodLb).received == 2).then_some(())).await;
+        eventually("both arrive", async || (rig.call_log(Face::RunpodLb).received == 2).then_some(())).await;
         running.stop();
     };
     for answer in join(waiting, stop).await.0 {

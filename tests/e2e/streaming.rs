@@ -165,7 +165,7 @@ async fn assert_cancelled(face: Face, upstream: &str, id: &str, moment: Moment) 
     let patient = "timeouts = { first_token_ms = 60000 }\n";
     let rig = Rig::start(settings, &format!("{upstream}{patient}{}", only(id)));
     for nth in 1..=LEAVERS {
-        let arrives = eventually("the call arrives", async || (rig.books(face).received == nth).then_some(()));
+        let arrives = eventually("the call arrives", async || (rig.call_log(face).received == nth).then_some(()));
         let (whole, stream) = (chat("hello"), streamed(chat("hello")));
         let client = rig.client.clone();
         match moment {
@@ -180,7 +180,7 @@ async fn assert_cancelled(face: Face, upstream: &str, id: &str, moment: Moment) 
             },
         }
         within(Duration::from_secs(1), &format!("{face:?} sees the cancellation, {moment:?}"), async || {
-            (rig.books(face).cancelled == nth).then_some(())
+            (rig.call_log(face).cancelled == nth).then_some(())
         })
         .await;
     }
@@ -211,10 +211,10 @@ async fn a_client_that_leaves_after_early_headers_is_noticed_upstream() {
     let text = format!("{}early_headers = true\n", load_balancer());
     let rig = Rig::start(paced(50_000.0, 1.0), &text);
     let stream = rig.client.open(&streamed(chat("hello"))).await;
-    eventually("the call arrives", async || (rig.books(Face::RunpodLb).received == 1).then_some(())).await;
+    eventually("the call arrives", async || (rig.call_log(Face::RunpodLb).received == 1).then_some(())).await;
     drop(stream);
     within(Duration::from_secs(1), "the upstream sees the cancellation", async || {
-        (rig.books(Face::RunpodLb).cancelled == 1).then_some(())
+        (rig.call_log(Face::RunpodLb).cancelled == 1).then_some(())
     })
     .await;
     rig.until_idle().await;

@@ -11,8 +11,8 @@ fn rig() -> Rig {
 fn assert_refused(rig: &Rig, answer: &Answer, param: &str, what: &str) {
     assert_eq!(answer.status, 400, "{what}: {}", answer.text);
     assert_eq!(answer.json()["error"]["param"], param, "{what}: {}", answer.text);
-    let books = rig.emulator.books();
-    assert_eq!(books.runpod_lb.received + books.cerebras.received, 0, "{what} is not sent on");
+    let logs = rig.emulator.call_logs();
+    assert_eq!(logs.runpod_lb.received + logs.cerebras.received, 0, "{what} is not sent on");
 }
 
 #[tokio::test]

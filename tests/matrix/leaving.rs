@@ -112,7 +112,7 @@ async fn whoever_leaves_and_whenever_nothing_is_held_or_asked_again() {
                 if is_refused(&stream) {
                     stream = send(&rig, &body.to_string()).await;
                 }
-                (rig.books(Face::RunpodLb).received == asked).then_some(())
+                (rig.call_log(Face::RunpodLb).received == asked).then_some(())
             })
             .await;
             if matches!(point, Point::Amid) {
@@ -120,12 +120,12 @@ async fn whoever_leaves_and_whenever_nothing_is_held_or_asked_again() {
                 stream.read_exact(&mut first).await.unwrap();
             }
             if matches!(point, Point::Backoff) {
-                let failed = async || (rig.books(Face::RunpodLb).in_flight == 0).then_some(());
+                let failed = async || (rig.call_log(Face::RunpodLb).in_flight == 0).then_some(());
                 eventually(&what, failed).await;
             }
             let half = leave(stream, way);
             if !matches!(point, Point::Backoff) {
-                let cancelled = async || (rig.books(Face::RunpodLb).cancelled == asked).then_some(());
+                let cancelled = async || (rig.call_log(Face::RunpodLb).cancelled == asked).then_some(());
                 eventually(&what, cancelled).await;
             }
             rig.until_idle().await;
@@ -133,7 +133,7 @@ async fn whoever_leaves_and_whenever_nothing_is_held_or_asked_again() {
                 // The pause before a repeat is over by then.
                 tokio::time::sleep(std::time::Duration::from_secs(3)).await;
             }
-            assert_eq!(rig.books(Face::RunpodLb).received, asked, "{what}: nobody is asked again");
+            assert_eq!(rig.call_log(Face::RunpodLb).received, asked, "{what}: nobody is asked again");
             drop(half);
         }
         let metrics = rig.metrics().await;

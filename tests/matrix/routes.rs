@@ -86,8 +86,8 @@ async fn every_route_but_the_probes_wants_a_key() {
         }
     }
     assert_eq!(open.len(), OPEN.len(), "{open:?}");
-    let books = rig.emulator.books();
-    assert_eq!(books.runpod_lb.received + books.cerebras.received, 0);
+    let logs = rig.emulator.call_logs();
+    assert_eq!(logs.runpod_lb.received + logs.cerebras.received, 0);
 }
 
 /// Each key is valid on one listener.

@@ -11,8 +11,8 @@ fn rig() -> Rig {
 }
 
 fn received(rig: &Rig) -> u64 {
-    let books = rig.emulator.books();
-    books.runpod_lb.received + books.cerebras.received
+    let logs = rig.emulator.call_logs();
+    logs.runpod_lb.received + logs.cerebras.received
 }
 
 /// A head with the key; `rest` is its further lines.

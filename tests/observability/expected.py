@@ -1,4 +1,4 @@
-"""What cost panels must say, from the emulator's books and the prices of the configuration."""
+"""What cost panels must say, from the emulator's call logs and the prices of the configuration."""
 
 from dataclasses import dataclass, field
 
@@ -28,12 +28,12 @@ def near(panel: str, ref: str, value: float, part=0.02, **labels: str) -> Figure
     return Figure(panel, ref, value, abs(value) * part, labels)
 
 
-def figures(it: lab.Lab, span, before: dict, books: dict) -> list[Figure]:
+def figures(it: lab.Lab, span, before: dict, logs: dict) -> list[Figure]:
     def tokens(face: str) -> int:
-        return books[face]["prompt_tokens"] + books[face]["completion_tokens"]
+        return logs[face]["prompt_tokens"] + logs[face]["completion_tokens"]
 
     def estimated(upstream: str) -> float:
-        """No book has these: nobody reported them. That they are counted at all, and as spent, is what is checked."""
+        """No call log has these: nobody reported them. That they are counted at all, and as spent, is what is checked."""
         found = it.query("query", query=f'sum(llmrouter_estimated_cost_usd_total{{upstream="{upstream}"}})', time=span.until)
         return float(found[0]["value"][1])
 
@@ -41,12 +41,12 @@ def figures(it: lab.Lab, span, before: dict, books: dict) -> list[Figure]:
     every = gpu_tokens + api_tokens
     gpu, api = gpu_tokens * lab.GPU_LIST_USD / 1e6, api_tokens * lab.API_USD / 1e6
     guessed = estimated(lab.GPU) + estimated(lab.API)
-    seconds = books["runpod_queue"]["worker_seconds"] - before["runpod_queue"]["worker_seconds"]
+    seconds = logs["runpod_queue"]["worker_seconds"] - before["runpod_queue"]["worker_seconds"]
     bill = seconds * lab.GPU_SECOND_USD
     base = every * lab.API_USD / 1e6
     spent, billed = gpu + api + guessed, api + estimated(lab.API) + bill
     hours = span.seconds / 3600
-    completed = {name: books[face]["completed"] for name, face in ((lab.GPU, "runpod_queue"), (lab.API, "cerebras"))}
+    completed = {name: logs[face]["completed"] for name, face in ((lab.GPU, "runpod_queue"), (lab.API, "cerebras"))}
     share = completed[lab.GPU] / sum(completed.values())
     what_if = [
         figure

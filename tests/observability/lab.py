@@ -119,7 +119,7 @@ class Lab(contextlib.ExitStack):
         scrape.write_text(PROMETHEUS.format(rules=files.PROMETHEUS / "rules/*.yml", admin_port=self.admin_port), "utf-8")
         try:
             self._run("emulator", [binary, "emulate", "--listen", f"127.0.0.1:{emulator_port}", "--seed", "7"])
-            until("the emulator", lambda: self.books())
+            until("the emulator", lambda: self.call_logs())
             env = {f"KEY_{team.upper()}": key for team, key in self.keys.items()} | {"KEY_UPSTREAM": "any"}
             self._router = self._run("router", [binary, "serve", "--config", self._config], env)
             until("the router", lambda: urllib.request.urlopen(self.metrics_url, timeout=2).status == 200)
@@ -150,10 +150,10 @@ class Lab(contextlib.ExitStack):
     def reload(self) -> None:
         self._router.send_signal(signal.SIGHUP)
 
-    def books(self) -> dict:
+    def call_logs(self) -> dict:
         """What each face has received and served; the management API keeps a list of its own."""
-        books = ask(self.emulator + "/_control/books")
-        return {face: books[face] for face in ("runpod_lb", "runpod_queue", "cerebras")}
+        logs = ask(self.emulator + "/_control/calls")
+        return {face: logs[face] for face in ("runpod_lb", "runpod_queue", "cerebras")}
 
     def fault(self, face: str, *rules: dict) -> None:
         ask(self.emulator + "/_control", {"face": face, "rules": list(rules)})

@@ -2,8 +2,8 @@
 
     live.py --binary PATH [--prometheus FOLDER]
 
-The emulator's own books say what was asked of it and which tokens it reported. Every query of every panel must give
-something finite and plausible; what the cost panels say must agree with the books times the prices. Prints a line for each
+The emulator's own call logs say what was asked of it and which tokens it reported. Every query of every panel must give
+something finite and plausible; what the cost panels say must agree with those counts times the prices. Prints a line for each
 check and, last, {"passed": N, "failed": N} as JSON.
 
 tests/run installs what this needs and starts it as `tests/run observability`.
@@ -78,7 +78,7 @@ def check_targets(report: files.Report, it: lab.Lab, span: Span) -> None:
 
 
 def check_figures(report: files.Report, it: lab.Lab, span: Span, figures: list[expected.Figure]) -> None:
-    """Panels whose figures follow from the books. Rates are taken over the whole span, so that they are exact averages."""
+    """Panels whose figures follow from the emulator's call logs. Rates are taken over the whole span, so that they are exact averages."""
     by_panel = {(target.panel, target.ref): target for target in files.targets()}
     window = f"{round(span.seconds * 1000)}ms"
     for figure in figures:
@@ -93,18 +93,18 @@ def check_figures(report: files.Report, it: lab.Lab, span: Span, figures: list[e
         if len(values) != 1:
             report.check(f"figure {figure}", f"{len(values)} series where one is due")
         elif not abs(values[0] - figure.value) <= figure.within:
-            report.check(f"figure {figure}", f"{values[0]:.6g}, but by the books {figure.value:.6g} ± {figure.within:.2g}")
+            report.check(f"figure {figure}", f"{values[0]:.6g}, but by the call logs {figure.value:.6g} ± {figure.within:.2g}")
         else:
-            report.check(f"figure {figure}: {values[0]:.6g}, by the books {figure.value:.6g}")
+            report.check(f"figure {figure}: {values[0]:.6g}, by the call logs {figure.value:.6g}")
 
 
-def check_counts(report: files.Report, it: lab.Lab, ends, books: dict) -> None:
+def check_counts(report: files.Report, it: lab.Lab, ends, logs: dict) -> None:
     """Counters as they stand, against what clients and the emulator counted."""
     def count(expr: str) -> int:
         return round(float(it.query("query", query=f"sum({expr})")[0]["value"][1]))
 
-    on_gpu, on_api = books["runpod_queue"], books["cerebras"]
-    tokens = sum(book[kind] for book in (on_gpu, on_api) for kind in ("prompt_tokens", "completion_tokens"))
+    on_gpu, on_api = logs["runpod_queue"], logs["cerebras"]
+    tokens = sum(log[kind] for log in (on_gpu, on_api) for kind in ("prompt_tokens", "completion_tokens"))
     pairs = {
         "requests": ("llmrouter_requests_total", load.REQUESTS),
         "served requests": ('llmrouter_requests_total{outcome="ok"}', ends["ok"]),
@@ -116,7 +116,7 @@ def check_counts(report: files.Report, it: lab.Lab, ends, books: dict) -> None:
     }
     for name, (expr, wanted) in pairs.items():
         there = count(expr)
-        report.check(f"count of {name}: {there}", *([] if there == wanted else [f"{wanted} by the books"]))
+        report.check(f"count of {name}: {there}", *([] if there == wanted else [f"{wanted} by the call logs"]))
 
 
 def check_rest(report: files.Report, it: lab.Lab, span: Span, promtool: pathlib.Path) -> None:
@@ -151,14 +151,14 @@ def main() -> int:
         try:
             # Two scrapes before the first request, so that every series is seen at zero.
             since = it.after_scrapes(2)
-            before = it.books()
+            before = it.call_logs()
             ends = load.run(it)
-            lab.until("the end of all calls", lambda: sum(face["in_flight"] for face in it.books().values()) == 0)
-            span, books = Span(since, it.after_scrapes(2)), it.books()
+            lab.until("the end of all calls", lambda: sum(face["in_flight"] for face in it.call_logs().values()) == 0)
+            span, logs = Span(since, it.after_scrapes(2)), it.call_logs()
             print(f"      {span.seconds:.0f} s, {dict(ends)}", flush=True)
-            check_counts(report, it, ends, books)
+            check_counts(report, it, ends, logs)
             check_targets(report, it, span)
-            check_figures(report, it, span, expected.figures(it, span, before, books))
+            check_figures(report, it, span, expected.figures(it, span, before, logs))
             check_rest(report, it, span, options.prometheus / "promtool")
         except (lab.LabError, OSError) as error:
             report.check("the live check", f"{error}\n{it.logs()}")

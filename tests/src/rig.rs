@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use emulator::{Emulator, Face, FaceBooks, Settings};
+use emulator::{CallLog, Emulator, Face, Settings};
 use server::Running;
 use settings::Config;
 
@@ -127,9 +127,9 @@ impl Rig {
         self.running.take().expect("the server was taken away")
     }
 
-    /// The books of one face of the emulator.
-    pub fn books(&self, face: Face) -> FaceBooks {
-        self.emulator.books().of(face).clone()
+    /// The calls that one face of the emulator has received.
+    pub fn call_log(&self, face: Face) -> CallLog {
+        self.emulator.call_logs().of(face).clone()
     }
 
     /// The metrics at this moment.
@@ -150,8 +150,8 @@ impl Rig {
     pub async fn until_idle(&self) {
         eventually("nothing is in flight", async || {
             let ours = self.metrics().await.value("llmrouter_inflight_requests", &[]);
-            let books = self.emulator.books();
-            let theirs = books.runpod_lb.in_flight + books.runpod_queue.in_flight + books.cerebras.in_flight;
+            let logs = self.emulator.call_logs();
+            let theirs = logs.runpod_lb.in_flight + logs.runpod_queue.in_flight + logs.cerebras.in_flight;
             (ours < 0.5 && theirs == 0).then_some(())
         })
         .await;

@@ -62,9 +62,9 @@ def money(rise, ran_s: float) -> dict:
 
 def measure(binary: pathlib.Path, it) -> dict:
     with tempfile.TemporaryDirectory() as folder, Rig(binary, it, pathlib.Path(folder)) as rig:
-        before, books_before, begun = rig.metrics(), rig.books(), time.monotonic()
+        before, calls_before, begun = rig.metrics(), rig.call_logs(), time.monotonic()
         calls = load.run(rig, it)
-        after, books_after, ran_s = rig.metrics(), rig.books(), time.monotonic() - begun
+        after, calls_after, ran_s = rig.metrics(), rig.call_logs(), time.monotonic() - begun
 
     def rise(name, **labels):
         return after.total(name, **labels) - before.total(name, **labels)
@@ -73,7 +73,7 @@ def measure(binary: pathlib.Path, it) -> dict:
         return rise("llmrouter_requests_total", outcome="ok", upstream=upstream)
 
     answered = served(RUNPOD) + served(CEREBRAS)
-    worker_s = books_after["runpod_lb"]["worker_seconds"] - books_before["runpod_lb"]["worker_seconds"]
+    worker_s = calls_after["runpod_lb"]["worker_seconds"] - calls_before["runpod_lb"]["worker_seconds"]
     figures = money(rise, ran_s)
     figures["billed_worker_s"] *= it.speed
     phases = []

@@ -126,7 +126,7 @@ class Rig(contextlib.ExitStack):
         file.write_text(config_of(it, self.api_port, self.admin_port, self._emulator), "utf-8")
         try:
             self._start("emulator", [binary, "emulate", "--listen", f"127.0.0.1:{emulator_port}", "--speed", f"{it.speed}"])
-            until("the emulator", lambda: self.books())
+            until("the emulator", lambda: self.call_logs())
             self._start("router", [binary, "serve", "--config", file])
             until("the router", lambda: self.metrics())
             if it.poll_s:
@@ -150,8 +150,8 @@ class Rig(contextlib.ExitStack):
         with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/metrics", timeout=5) as answer:
             return Metrics(answer.read().decode())
 
-    def books(self) -> dict:
-        with urllib.request.urlopen(self._emulator + "/_control/books", timeout=5) as answer:
+    def call_logs(self) -> dict:
+        with urllib.request.urlopen(self._emulator + "/_control/calls", timeout=5) as answer:
             return json.load(answer)
 
     def fault(self, fault: dict | None) -> None:

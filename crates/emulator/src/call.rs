@@ -1,4 +1,4 @@
-//! One inference request, from the books to the last byte: fault, key, checks, quota, worker, answer.
+//! One inference request, from its entry in the call log to its last byte: fault, key, checks, quota, worker, answer.
 
 mod answer;
 
@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use self::answer::{Work, embeddings, script, whole_time};
 use crate::{
     ask::{Ask, Route},
-    books::Entry,
+    call_log::Entry,
     cerebras,
     face::Face,
     fault::Fault,
@@ -121,7 +121,7 @@ pub(crate) fn authorize(face: Face, profile: &Profile, headers: &HeaderMap) -> R
 /// Plays a fault of the connection. The response it returns is written to a connection that is gone.
 pub(crate) async fn sever(fault: &Fault, socket: Option<&Socket>, entry: Option<&mut Entry>) -> HttpResponse {
     let (Some(socket), false) = (socket, *fault == Fault::HangBefore) else { return std::future::pending().await };
-    // The books are closed first, or a client could read them before they are.
+    // The entry is closed first, or a client that has the answer could read a call log in which it is still open.
     if let Some(entry) = entry {
         entry.break_off();
     }

@@ -52,8 +52,8 @@ pub(crate) fn serve(state: &State, method: &Method, rest: &[&str], body: &[u8]) 
             state.reset();
             Reply::json(200, &current(state))
         }
-        (["books"], "GET") => match serde_json::to_string(&state.books()) {
-            Ok(books) => Reply::ok(books),
+        (["calls"], "GET") => match serde_json::to_string(&state.call_logs()) {
+            Ok(logs) => Reply::ok(logs),
             Err(cause) => Reply::json(500, &json!({"error": cause.to_string()})),
         },
         _ => Reply::json(404, &json!({"error": "no such control path"})),

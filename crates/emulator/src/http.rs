@@ -55,7 +55,7 @@ pub(crate) async fn serve(request: HttpRequest, body: Bytes, state: web::Data<St
 /// Everything that is no inference request.
 async fn probe(state: &Shared, face: Face, rest: &[&str], request: &HttpRequest, body: &[u8]) -> HttpResponse {
     let this = state.face(face);
-    this.ledger.probes.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    this.recorder.probes.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let fault = state.pick(face, true, b"");
     if fault.breaks_connection() {
         let socket = request.conn_data::<Arc<Socket>>().cloned();

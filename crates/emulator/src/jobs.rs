@@ -141,7 +141,7 @@ pub(crate) fn health(state: &State) -> Reply {
     Reply::json(
         200,
         &json!({
-            "jobs": {"completed": completed + on_route(&this.ledger.completed), "failed": failed + on_route(&this.ledger.refused), "inProgress": placed, "inQueue": queued, "retried": 0},
+            "jobs": {"completed": completed + on_route(&this.recorder.completed), "failed": failed + on_route(&this.recorder.refused), "inProgress": placed, "inQueue": queued, "retried": 0},
             // Real endpoints show the same number as ready and as idle.
             "workers": {"idle": counts.idle, "initializing": counts.initializing, "ready": counts.idle, "running": counts.running, "throttled": counts.throttled, "unhealthy": counts.unhealthy},
         }),

@@ -6,12 +6,12 @@
 //! management API (`/v2/serverless`, `/v2/network-volumes`, `/v2/catalog/gpus`), which no fault touches. Wording and shapes
 //! follow recorded answers where there are any. It shares no types with the router on purpose: a field misread on one
 //! side must not be misread the same way on the other. Faults are ordered through [`Emulator::control`] or `POST
-//! /_control`; what was served is in [`Emulator::books`] or `GET /_control/books`.
+//! /_control`; what was served is in [`Emulator::call_logs`] or `GET /_control/calls`.
 
 mod answer;
 mod ask;
-mod books;
 mod call;
+mod call_log;
 mod cerebras;
 mod control;
 mod embeddings;
@@ -43,7 +43,7 @@ mod written;
 #[cfg(test)]
 mod tests;
 
-pub use books::{Books, Cancellation, FaceBooks, Recorded};
+pub use call_log::{CallLog, CallLogs, Cancellation, Recorded};
 pub use face::Face;
 pub use fault::{End, ErrorShape, Fault, Headers, Limit, OddStream, OddWhole, Refusal, Rule, Scripted};
 pub use fleet::Counts;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::{
-    books::{Entry, Usage},
+    call_log::{Entry, Usage},
     fault::{End, OddStream, OddWhole},
     script::Script,
     worker_permit::WorkerPermit,

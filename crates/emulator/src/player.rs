@@ -1,6 +1,6 @@
-//! Plays an answer to the client at the model's pace, with the fault of the request in it. It is a stream and nothing
-//! runs besides it: when the client hangs up it is dropped, and with it go the permit at the worker and the open line in
-//! the books.
+//! Plays an answer to the client at the model's pace, with the fault of the request in it. It is a stream without a task of
+//! its own: when the client disconnects it is dropped, which returns the worker's permit and closes the entry in the call log
+//! as cancelled.
 
 use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use futures_util::{Stream, stream};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
-    books::{Entry, Usage},
+    call_log::{Entry, Usage},
     face::Face,
     fault::Fault,
     script::Script,

@@ -17,7 +17,7 @@ use actix_web::{
 };
 
 use crate::{
-    books::Books,
+    call_log::CallLogs,
     face::Face,
     fault::{Fault, Rule},
     http,
@@ -118,14 +118,14 @@ impl Emulator {
         self.state.report_workers(face, throttled, unhealthy);
     }
 
-    /// Takes all faults away and restores workers and quota; books are kept.
+    /// Takes all faults away and restores workers and quota; the call logs are kept.
     pub fn reset(&self) {
         self.state.reset();
     }
 
     /// What was served until now.
-    pub fn books(&self) -> Books {
-        self.state.books()
+    pub fn call_logs(&self) -> CallLogs {
+        self.state.call_logs()
     }
 
     /// Waits until the emulator has stopped by itself, which it only does on an error.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::{
     answer::{Answer, Finish},
     ask::{Ask, Report, Route},
-    books::Usage,
+    call_log::Usage,
     reply::quote,
 };
 

@@ -13,7 +13,7 @@ use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
-    books::{Books, FaceBooks, Ledger},
+    call_log::{CallLog, CallLogs, Recorder},
     face::Face,
     fault::{Fault, Rule, Rules},
     fleet::{Fleet, Size},
@@ -51,7 +51,7 @@ pub(crate) struct FaceState {
     /// Rung when a waiting request should look at the fleet again.
     pub(crate) changed: Notify,
     pub(crate) quota: Option<Mutex<Quota>>,
-    pub(crate) ledger: Ledger,
+    pub(crate) recorder: Recorder,
     rules: Mutex<Rules>,
     workers: Workers,
     quota_settings: Option<crate::settings::Quota>,
@@ -165,7 +165,7 @@ impl State {
         self.face(face).fleet.lock().report(throttled, unhealthy);
     }
 
-    /// Takes all faults away and gives every face the workers and quota it started with. Books are kept.
+    /// Takes all faults away and gives every face the workers and quota that it started with. The call logs are kept.
     pub(crate) fn reset(&self) {
         let now = Instant::now();
         for face in Face::ALL {
@@ -179,9 +179,9 @@ impl State {
         }
     }
 
-    pub(crate) fn books(&self) -> Books {
-        let of = |face| self.face(face).books();
-        Books {
+    pub(crate) fn call_logs(&self) -> CallLogs {
+        let of = |face| self.face(face).call_log();
+        CallLogs {
             runpod_lb: of(Face::RunpodLb),
             runpod_queue: of(Face::RunpodQueue),
             cerebras: of(Face::Cerebras),
@@ -245,39 +245,40 @@ impl FaceState {
             fleet: Mutex::new(Fleet::new(size(workers, scale), now)),
             changed: Notify::new(),
             quota: quota.map(|settings| Mutex::new(Quota::new(settings, now))),
-            ledger: Ledger::default(),
+            recorder: Recorder::default(),
             rules: Mutex::default(),
             workers,
             quota_settings: quota,
         }
     }
 
-    fn books(&self) -> FaceBooks {
+    fn call_log(&self) -> CallLog {
         let now = Instant::now();
         let (worker_seconds, workers) = {
             let mut fleet = self.fleet.lock();
             (fleet.billed(now).as_secs_f64(), fleet.counts(now))
         };
-        let ledger = &self.ledger;
-        let lists = ledger.lists.lock();
+        let recorder = &self.recorder;
+        let lists = recorder.lists.lock();
         let [completed, refused, broken, cancelled] =
-            [&ledger.completed, &ledger.refused, &ledger.broken, &ledger.cancelled].map(|count| count.load(Relaxed));
-        let received = ledger.received.load(Relaxed);
-        FaceBooks {
+            [&recorder.completed, &recorder.refused, &recorder.broken, &recorder.cancelled]
+                .map(|count| count.load(Relaxed));
+        let received = recorder.received.load(Relaxed);
+        CallLog {
             received,
             completed,
             refused,
             broken,
             cancelled,
             in_flight: received.saturating_sub(completed + refused + broken + cancelled),
-            probes: ledger.probes.load(Relaxed),
-            prompt_tokens: ledger.prompt_tokens.load(Relaxed),
-            completion_tokens: ledger.completion_tokens.load(Relaxed),
-            tokens_emitted: ledger.tokens_emitted.load(Relaxed),
+            probes: recorder.probes.load(Relaxed),
+            prompt_tokens: recorder.prompt_tokens.load(Relaxed),
+            completion_tokens: recorder.completion_tokens.load(Relaxed),
+            tokens_emitted: recorder.tokens_emitted.load(Relaxed),
             worker_seconds,
             workers,
             cancellations: lists.cancellations.iter().cloned().collect(),
-            requests: lists.requests.iter().map(crate::books::Raw::readable).collect(),
+            requests: lists.requests.iter().map(crate::call_log::Raw::readable).collect(),
         }
     }
 }

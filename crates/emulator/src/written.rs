@@ -15,7 +15,7 @@ use futures_util::{Stream, stream};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
-    books::{Entry, Usage},
+    call_log::{Entry, Usage},
     fault::{End, Scripted},
     player::Cut,
     worker_permit::WorkerPermit,
@@ -68,7 +68,7 @@ impl Written {
     }
 }
 
-/// The answer of a script. In the books an answer that ends in order is completed unless its status is an error.
+/// The answer of a script. The call log counts it as completed if it ends in order and its status is no error.
 pub(crate) fn respond(script: Scripted, mut entry: Entry) -> HttpResponse {
     let Scripted { status, headers, pieces, end } = script;
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

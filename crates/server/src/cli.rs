@@ -82,7 +82,7 @@ enum Command {
         curl -X POST http://127.0.0.1:9100/_control -d '{\"face\": \"runpod_lb\", \"fault\": {\"kind\": \"status\", \"code\": \
         500}}'\nThe other faces are runpod_queue and cerebras. \"times\": 3 or \"share\": 0.5 beside the fault bounds it. An \
         unknown kind is answered with all known ones.\nPOST /_control/reset ends all faults; GET /_control shows them, \
-        GET /_control/books what was received."
+        GET /_control/calls what was received."
     )]
     Emulate {
         /// Where to listen.

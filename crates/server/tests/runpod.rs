@@ -65,7 +65,7 @@ mod tests {
 
         /// The calls that change something.
         fn changes(&self) -> Vec<ManagementCall> {
-            let calls = self.emulator.books().management.into_iter();
+            let calls = self.emulator.call_logs().management.into_iter();
             calls.filter(|call| call.method != "GET").collect()
         }
     }
@@ -218,7 +218,7 @@ mod tests {
         ] {
             assert!(problems.contains(said), "{said}: {problems}");
         }
-        assert!(rig.emulator.books().management.is_empty());
+        assert!(rig.emulator.call_logs().management.is_empty());
     }
 
     #[test]
@@ -253,9 +253,9 @@ mod tests {
         rig.emulator.set_rules(Face::RunpodLb, vec![Rule { times: Some(1), ..no_worker.into() }]);
         let applied = rig.run(&["apply", "--yes", "--warm-up"]);
         assert!(applied.contains("\nanswered after "), "{applied}");
-        let books = rig.emulator.books().runpod_lb;
-        assert_eq!((books.received, books.completed), (2, 1));
-        let asked: Value = serde_json::from_str(&books.requests[1].body).expect("JSON");
+        let log = rig.emulator.call_logs().runpod_lb;
+        assert_eq!((log.received, log.completed), (2, 1));
+        let asked: Value = serde_json::from_str(&log.requests[1].body).expect("JSON");
         assert_eq!(asked["model"], "openai/gpt-oss-120b");
     }
 
@@ -280,6 +280,6 @@ mod tests {
         let env = &rig.changes()[1].body["env"];
         assert_eq!((&env["TOOL_CALL_PARSER"], &env["BASE_PATH"]), (&json!("openai"), &json!("/runpod-volume")));
         assert!(rig.run(&["apply"]).starts_with("Nothing to change.\n"));
-        assert_eq!(rig.emulator.books().runpod_queue.completed, 1);
+        assert_eq!(rig.emulator.call_logs().runpod_queue.completed, 1);
     }
 }

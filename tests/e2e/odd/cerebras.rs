@@ -2,7 +2,7 @@
 //! to another upstream where it does.
 
 use e2e::{Answer, Rig};
-use emulator::{End, Face, FaceBooks, Rule};
+use emulator::{CallLog, End, Face, Rule};
 use serde_json::{Value, json};
 
 use super::setup::{B, JSON, a, answer, pair_of, post, whole};
@@ -17,8 +17,8 @@ async fn ask(rig: &Rig, members: &str) -> Answer {
 }
 
 /// The last body that an upstream got.
-fn last(books: &FaceBooks) -> (String, Value) {
-    let body = books.requests.last().expect("a request").body.clone();
+fn last(log: &CallLog) -> (String, Value) {
+    let body = log.requests.last().expect("a request").body.clone();
     let parsed = serde_json::from_str(&body).expect("JSON");
     (body, parsed)
 }
@@ -48,7 +48,7 @@ async fn c15_messages_hold_only_what_cerebras_types() {
             "{members}: {}",
             answered.text
         );
-        let (body, sent) = last(&rig.books(Face::Cerebras));
+        let (body, sent) = last(&rig.call_log(Face::Cerebras));
         let message = sent["messages"][1].as_object().expect("a message");
         let expected: &[&str] =
             if members.contains("\"r\"") { &["role", "content", "reasoning"] } else { &["role", "content"] };
@@ -81,8 +81,8 @@ async fn c16_functions_and_continued_messages_go_to_an_upstream_that_takes_them(
             "{members}: {}",
             answered.text
         );
-        assert!(last(&rig.books(B)).0.contains(field), "{members}");
-        assert_eq!(rig.books(Face::Cerebras).received, 0, "{members}");
+        assert!(last(&rig.call_log(B)).0.contains(field), "{members}");
+        assert_eq!(rig.call_log(Face::Cerebras).received, 0, "{members}");
     }
 }
 
@@ -111,7 +111,7 @@ async fn c17_parts_that_cerebras_does_not_take_go_to_another_upstream() {
             "{part}: {}",
             answered.text
         );
-        assert_eq!(rig.books(Face::Cerebras).received, 0, "{part}");
+        assert_eq!(rig.call_log(Face::Cerebras).received, 0, "{part}");
     }
 }
 
@@ -127,7 +127,7 @@ async fn c17_a_part_that_cerebras_refuses_moves_on() {
     let answered =
         ask(&rig, &with_part(r#"{"type":"image_url","image_url":{"url":"data:image/png;base64,eA=="}}"#)).await;
     assert_eq!((answered.status, answered.header("x-llm-router-upstream")), (200, "b"), "{}", answered.text);
-    assert_eq!(rig.books(Face::Cerebras).received, 1, "it was asked once");
+    assert_eq!(rig.call_log(Face::Cerebras).received, 1, "it was asked once");
 }
 
 #[tokio::test]
@@ -148,7 +148,7 @@ async fn c28_escaped_names_mean_the_same() {
             "{members}: {}",
             answered.text
         );
-        let (_, sent) = last(&rig.books(Face::Cerebras));
+        let (_, sent) = last(&rig.call_log(Face::Cerebras));
         // As Cerebras reads it.
         let sent = sent.to_string();
         assert!(!sent.contains("developer") && !sent.contains("reasoning_content"), "{sent}");

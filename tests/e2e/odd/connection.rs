@@ -21,8 +21,8 @@ async fn c24_a_stale_connection_is_repeated_at_once_on_a_new_one() {
             repeated += u32::from(attempts == "2");
         }
         assert!(repeated > 0, "a connection was used twice");
-        assert_eq!(rig.books(B).received, 0);
+        assert_eq!(rig.call_log(B).received, 0);
         let retries = rig.metrics().await.value("llmrouter_upstream_attempts_total", &[("role", "retry")]);
-        assert!((retries - f64::from(repeated)).abs() < 0.1, "{retries} of {repeated} repeats are in the books");
+        assert!((retries - f64::from(repeated)).abs() < 0.1, "{retries} of {repeated} repeats are counted");
     }
 }

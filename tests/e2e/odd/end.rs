@@ -50,7 +50,7 @@ async fn an_unknown_finish_ends_where_the_stream_ends_well() {
         rig.emulator.reset();
         rig.client.chat(&chat("hello")).await;
     }
-    assert_eq!(rig.books(B).received, 0);
+    assert_eq!(rig.call_log(B).received, 0);
     assert_unharmed(&rig).await;
 }
 

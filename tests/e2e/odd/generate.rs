@@ -49,7 +49,7 @@ async fn c29_generate_reads_content_in_parts() {
             assert!(answered.status == 200 && !answered.text.contains("\"error\""), "{fault:?}: {}", answered.text);
         }
     }
-    assert_eq!(rig.books(B).received, 0);
+    assert_eq!(rig.call_log(B).received, 0);
     assert_unharmed(&rig).await;
 }
 

@@ -13,7 +13,7 @@ async fn assert_taken_back(rig: &Rig, body: &Value, what: &str) {
         let by = (answered.status, answered.header("x-llm-router-upstream"), answered.header("x-llm-router-attempts"));
         assert_eq!(by, (200, "a", attempts), "{what}: {}", answered.text);
     }
-    assert_eq!(rig.books(B).received, 0, "{what}");
+    assert_eq!(rig.call_log(B).received, 0, "{what}");
     assert_unharmed(rig).await;
 }
 
@@ -47,7 +47,7 @@ async fn c14_stream_options_that_are_refused_are_taken_back() {
         rig.emulator.set_rules(A, vec![rule]);
         let own = with(say_hello(), json!({"stream_options": {"include_usage": true}}));
         let refused = rig.client.chat(&own).await;
-        assert_eq!((refused.status, rig.books(B).received), (status, 0), "{body}: {}", refused.text);
+        assert_eq!((refused.status, rig.call_log(B).received), (status, 0), "{body}: {}", refused.text);
     }
 }
 
@@ -87,7 +87,8 @@ async fn what_one_client_wrote_changes_nothing_for_the_next() {
         assert!(told.2.contains(quoted), "{quoted}: {}", refused.text);
         rig.emulator.reset();
         rig.client.chat(&say_hello()).await;
-        let sent: Value = serde_json::from_str(&rig.books(A).requests.last().expect("a request").body).expect("JSON");
+        let sent: Value =
+            serde_json::from_str(&rig.call_log(A).requests.last().expect("a request").body).expect("JSON");
         let added = (&sent["max_tokens"], &sent["stream_options"]["include_usage"]);
         assert_eq!(added, (&json!(4096), &json!(true)), "{quoted}: {sent}");
     }
@@ -100,7 +101,7 @@ async fn completion(rig: &Rig, body: &str) -> Value {
     rig.emulator.control(A, answer(200, JSON, text, emulator::End::Complete));
     let answered = post(rig, "/v1/completions", body).await;
     assert_eq!(answered.status, 200, "{body}: {}", answered.text);
-    let requests = rig.books(A).requests;
+    let requests = rig.call_log(A).requests;
     serde_json::from_str(&requests.last().expect("a request").body).expect("JSON")
 }
 
@@ -171,7 +172,7 @@ async fn a_limit_of_null_is_the_configured_one() {
         let body = format!(r#"{{"model":"llama",{limits},"messages":[{{"role":"user","content":"x"}}]}}"#);
         let answered = post(&rig, "/v1/chat/completions", &body).await;
         assert_eq!(answered.status, 200, "{limits}: {}", answered.text);
-        let sent = rig.books(A).requests.last().expect("a request").body.clone();
+        let sent = rig.call_log(A).requests.last().expect("a request").body.clone();
         assert!(sent.contains(r#""max_tokens":77"#) && !sent.contains("null"), "{limits}: {sent}");
         let sent = completion(&rig, &format!(r#"{{"model":"llama","prompt":"x",{limits}}}"#)).await;
         assert_eq!((&sent["max_tokens"], sent.get("max_completion_tokens")), (&json!(77), None), "{limits}: {sent}");

@@ -51,7 +51,7 @@ async fn c03_counts_that_are_no_counts_are_unknown_and_the_stream_is_relayed() {
     }
     let counted = rig.metrics().await.value("llmrouter_tokens_total", &[("upstream", "a")]);
     assert!(counted.abs() < 0.1, "{counted} tokens were counted");
-    assert_eq!(rig.books(B).received, 0);
+    assert_eq!(rig.call_log(B).received, 0);
     assert_unharmed(&rig).await;
 }
 
@@ -92,7 +92,7 @@ async fn c04_events_that_are_no_chunks_are_passed_on() {
             assert!(!told.text.contains("\"error\"") && told.text.ends_with(DONE), "{event} {place}: {}", told.text);
         }
     }
-    assert_eq!(rig.books(B).received, 0);
+    assert_eq!(rig.call_log(B).received, 0);
     assert_unharmed(&rig).await;
 }
 
@@ -195,7 +195,7 @@ async fn c08_a_stream_is_one_whatever_its_label() {
             assert!(relayed.contains(r#"{"content":"hello"}"#) && stream.is_done(), "{what}: {relayed}");
         }
     }
-    assert_eq!(rig.books(B).received, 0);
+    assert_eq!(rig.call_log(B).received, 0);
     assert_unharmed(&rig).await;
 }
 
@@ -214,6 +214,6 @@ async fn c09_large_events_are_relayed() {
     let odd = emulator::OddStream::LargeEvent { size_bytes: 1_100_000 };
     rig.emulator.control(A, Fault::OddStream(odd));
     assert!(rig.client.stream(&say_hello()).await.is_done());
-    assert_eq!(rig.books(B).received, 0);
+    assert_eq!(rig.call_log(B).received, 0);
     assert_unharmed(&rig).await;
 }

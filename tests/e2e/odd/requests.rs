@@ -36,11 +36,11 @@ async fn c19_half_a_surrogate_is_alike_everywhere() {
                 "{body}: {}",
                 answered.text
             );
-            let sent = rig.books(A).requests.last().expect("a request").body.clone();
+            let sent = rig.call_log(A).requests.last().expect("a request").body.clone();
             assert!(sent.contains(text), "as it was written: {sent}");
         }
     }
-    assert_eq!(rig.books(B).received, 0);
+    assert_eq!(rig.call_log(B).received, 0);
     assert_unharmed(&rig).await;
 }
 
@@ -62,7 +62,7 @@ async fn c19_half_a_surrogate_in_the_short_form_is_no_mistake() {
         let answered = post(&rig, path, &body).await;
         assert!(answered.status == 200 && !answered.text.contains("\"error\":{"), "{path} {body}: {}", answered.text);
         if path != "/v1/route/explain" {
-            let sent = rig.books(A).requests.last().expect("a request").body.clone();
+            let sent = rig.call_log(A).requests.last().expect("a request").body.clone();
             assert!(sent.contains("a \u{fffd} b"), "{path}: {sent}");
         }
     }
@@ -81,5 +81,5 @@ async fn c19_a_refusal_of_half_a_surrogate_names_the_field() {
         assert!((400..500).contains(&refused.status), "{body}: {}", refused.text);
         assert_eq!(refused.json()["error"]["param"], param, "{body}: {}", refused.text);
     }
-    assert_eq!(rig.books(A).received, 0);
+    assert_eq!(rig.call_log(A).received, 0);
 }

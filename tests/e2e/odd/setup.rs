@@ -145,7 +145,7 @@ pub(super) async fn assert_all_served(inputs: &[(&str, String)], text: &str) {
         assert_served(&stream, "a", text, what);
     }
     assert_unharmed(&rig).await;
-    assert_eq!(rig.books(B).received, 0, "nobody else was asked");
+    assert_eq!(rig.call_log(B).received, 0, "nobody else was asked");
 }
 
 /// Fails unless the next request goes to `a`, which is healthy and not left alone.

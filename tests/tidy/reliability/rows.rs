@@ -137,7 +137,7 @@ pub(super) const ROWS: [Row; 57] = [
     rest(
         "C2",
         "what a client that left is charged",
-        "crates/dispatch/tests/dispatch/books.rs::a_client_that_leaves_amid_the_stream_is_charged_for_what_was_counted crates/dispatch/tests/dispatch/commit.rs::a_client_that_leaves_while_the_books_are_written_was_served",
+        "crates/dispatch/tests/dispatch/usage_and_cost.rs::a_client_that_leaves_amid_the_stream_is_charged_for_what_was_counted crates/dispatch/tests/dispatch/commit.rs::a_client_that_leaves_while_its_end_is_recorded_was_served",
         "a settled row at each of 1,000 cuts comes with the ledger",
     ),
     row(
@@ -216,7 +216,7 @@ pub(super) const ROWS: [Row; 57] = [
     rest(
         "B5",
         "usage that is given, 0, absent or twice",
-        "tests/e2e/money.rs::every_nano_dollar_is_in_the_providers_books crates/dispatch/tests/dispatch/books.rs::unknown_is_not_zero tests/e2e/odd/reading.rs::c03_counts_that_are_no_counts_are_unknown_and_the_stream_is_relayed crates/openai/src/chunk/tests.rs::usage_that_rides_on_the_finish_gets_a_chunk_of_its_own",
+        "tests/e2e/money.rs::every_nano_dollar_is_what_the_providers_counted crates/dispatch/tests/dispatch/usage_and_cost.rs::unknown_is_not_zero tests/e2e/odd/reading.rs::c03_counts_that_are_no_counts_are_unknown_and_the_stream_is_relayed crates/openai/src/chunk/tests.rs::usage_that_rides_on_the_finish_gets_a_chunk_of_its_own",
         "the source of each count as a column comes with the ledger",
     ),
     row(

@@ -1,4 +1,5 @@
-//! What an adapter wants changed and repeated is repeated once, at once, on the same upstream, and stands in the books.
+//! A call that an adapter wants changed and repeated is repeated once, at once, on the same upstream, and has events of
+//! its own.
 
 use dispatch::{Outcome, Unreported};
 use provider::{Adjustment, Error, ErrorKind};

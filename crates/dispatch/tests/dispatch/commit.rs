@@ -165,7 +165,7 @@ async fn a_broken_answer_has_nothing_to_settle() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_leaves_while_the_books_are_written_was_served() {
+async fn a_client_that_leaves_while_its_end_is_recorded_was_served() {
     let (rig, _, _) = Rig::pair(StrategyName::Balanced);
     *rig.log.settling.lock() = Some(S);
     let mut answer = rig.call(&plain()).await.expect("served").answer;

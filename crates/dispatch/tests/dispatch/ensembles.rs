@@ -1,4 +1,4 @@
-//! Several models answer as one: in parallel, within one deadline, and by the books.
+//! Several models answer as one: in parallel, within one deadline, and each call of theirs is an event with its cost.
 
 use std::sync::Arc;
 
@@ -111,7 +111,7 @@ async fn members_are_asked_at_once_and_one_that_fails_is_left_out() {
     let requests = rig.log.requests.lock();
     assert!(requests.iter().all(|ended| ended.info.route == Route::Ensemble && !ended.info.stream));
     let spent: u64 = requests.iter().filter_map(|ended| ended.cost).map(|cost| cost.0).sum();
-    assert_eq!(spent, 2 * COST, "the reply says what the books say");
+    assert_eq!(spent, 2 * COST, "the reply and the events name the same sum");
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,8 +3,6 @@
 #[cfg(test)]
 mod again;
 #[cfg(test)]
-mod books;
-#[cfg(test)]
 mod choice;
 #[cfg(test)]
 mod commit;
@@ -35,3 +33,5 @@ mod repeats;
 mod rig;
 #[cfg(test)]
 mod shares;
+#[cfg(test)]
+mod usage_and_cost;

@@ -1,4 +1,4 @@
-//! A router over fakes, and a listener that checks its books when the test is over.
+//! A router over fake providers, and a listener that checks the recorded events when the test is over.
 
 use std::{
     collections::HashMap,
@@ -191,7 +191,7 @@ impl Rig {
     }
 
     /// Every request and every attempt ended once, in order, and gave its permit back.
-    fn check_books(&self) {
+    fn check_events(&self) {
         let mut attempts = HashMap::<RequestId, u32>::new();
         for ended in self.log.attempts.lock().iter() {
             *attempts.entry(ended.info.request_id.clone()).or_default() += 1;
@@ -210,11 +210,11 @@ impl Rig {
     }
 }
 
-/// Whatever a test is about, the books must balance at its end.
+/// At the end of every test each attempt and each request must have exactly one event.
 impl Drop for Rig {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            self.check_books();
+            self.check_events();
         }
     }
 }

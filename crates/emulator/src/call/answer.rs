@@ -10,7 +10,7 @@ use super::quota_headers;
 use crate::{
     answer::{Answer, Style},
     ask::{Ask, Route},
-    books::{Entry, Usage},
+    call_log::{Entry, Usage},
     face::Face,
     fault::{Fault, OddStream},
     odd,

@@ -76,8 +76,8 @@ async fn a_vllm_stream_opens_with_a_role_and_ends_with_done() {
     assert!(contents(&events).starts_with("You said: hello there Here"));
     assert!(events.iter().all(|event| !event.contains("usage")));
     assert_eq!(events[26], "[DONE]");
-    let books = emulator.books().runpod_lb;
-    assert_eq!((books.completed, books.tokens_emitted, books.completion_tokens), (1, 24, 0));
+    let log = emulator.call_logs().runpod_lb;
+    assert_eq!((log.completed, log.tokens_emitted, log.completion_tokens), (1, 24, 0));
 }
 
 #[tokio::test]
@@ -91,8 +91,8 @@ async fn vllm_reports_usage_alone_and_only_on_request() {
     let finish: Value = serde_json::from_str(&events[events.len() - 3]).unwrap();
     assert_eq!(finish["choices"][0]["finish_reason"], "length");
     assert_eq!(contents(&events), "You said: hello");
-    let books = emulator.books().runpod_lb;
-    assert_eq!((books.prompt_tokens, books.completion_tokens, books.tokens_emitted), (11, 3, 3));
+    let log = emulator.call_logs().runpod_lb;
+    assert_eq!((log.prompt_tokens, log.completion_tokens, log.tokens_emitted), (11, 3, 3));
 }
 
 #[tokio::test]
@@ -299,7 +299,7 @@ async fn cerebras_puts_usage_on_the_finish_chunk() {
     assert_eq!(finish["choices"][0], json!({"index": 0, "delta": {}, "finish_reason": "stop"}));
     assert_eq!(finish["usage"]["completion_tokens"], 24);
     assert!(finish["time_info"]["total_time"].is_f64());
-    assert_eq!(emulator.books().cerebras.completion_tokens, 24);
+    assert_eq!(emulator.call_logs().cerebras.completion_tokens, 24);
 }
 
 #[tokio::test]
@@ -322,13 +322,13 @@ async fn a_cerebras_quota_runs_out() {
 async fn the_books_show_what_was_sent() {
     let emulator = start();
     read(chat(&emulator.cerebras_base(), &ask("llama3.1-8b"))).await;
-    let books = emulator.books();
-    let sent = &books.cerebras.requests[0];
+    let logs = emulator.call_logs();
+    let sent = &logs.cerebras.requests[0];
     assert_eq!(
         (sent.path.as_str(), sent.headers["authorization"].as_str()),
         ("/cerebras/v1/chat/completions", "Bearer key")
     );
     assert_eq!(serde_json::from_str::<Value>(&sent.body).unwrap()["model"], "llama3.1-8b");
-    let (_, json) = read(client().get(format!("{}/_control/books", emulator.url()))).await;
+    let (_, json) = read(client().get(format!("{}/_control/calls", emulator.url()))).await;
     assert_eq!(json["cerebras"]["received"], 1);
 }

@@ -26,7 +26,7 @@ async fn connections_break_before_any_answer() {
         let emulator = faulty(fault.clone());
         let error = chat(&emulator.runpod_lb_base(), &ask(MODEL)).send().await.unwrap_err();
         assert!(error.is_request() && !error.is_timeout(), "{fault:?}: {error:?}");
-        assert_eq!(emulator.books().runpod_lb.broken, 1);
+        assert_eq!(emulator.call_logs().runpod_lb.broken, 1);
         // The other faces share the port and not the fault.
         assert_eq!(read(chat(&emulator.cerebras_base(), &ask("llama3.1-8b"))).await.0, 200);
     }
@@ -54,8 +54,8 @@ fn each_break_is_its_own_on_the_wire() {
 async fn a_hang_is_seen_as_a_cancellation_when_the_client_gives_up() {
     let emulator = faulty(Fault::HangBefore);
     assert!(timeout(SOON, chat(&emulator.runpod_lb_base(), &ask(MODEL)).send()).await.is_err());
-    let books = eventually(|| emulator.books().runpod_lb, |books| books.cancelled == 1).await;
-    assert_eq!((books.in_flight, books.cancellations[0].tokens_emitted), (0, 0));
+    let log = eventually(|| emulator.call_logs().runpod_lb, |log| log.cancelled == 1).await;
+    assert_eq!((log.in_flight, log.cancellations[0].tokens_emitted), (0, 0));
 }
 
 #[tokio::test]
@@ -67,10 +67,10 @@ async fn a_stalled_stream_holds_until_the_client_goes() {
         got.push_str(std::str::from_utf8(&chunk).unwrap());
     }
     assert_eq!(got.matches("data: ").count(), 4);
-    assert_eq!(emulator.books().runpod_lb.in_flight, 1);
+    assert_eq!(emulator.call_logs().runpod_lb.in_flight, 1);
     drop(response);
-    let books = eventually(|| emulator.books().runpod_lb, |books| books.cancelled == 1).await;
-    assert_eq!(books.cancellations[0].tokens_emitted, 3);
+    let log = eventually(|| emulator.call_logs().runpod_lb, |log| log.cancelled == 1).await;
+    assert_eq!(log.cancellations[0].tokens_emitted, 3);
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn a_stream_is_cut_or_ends_early() {
     emulator.control(Face::RunpodLb, Fault::EndAmid { after_events: 3 });
     let events = events(chat(&emulator.runpod_lb_base(), &streamed(MODEL)).send().await.unwrap()).await;
     assert_eq!(events.len(), 3);
-    assert_eq!(emulator.books().runpod_lb.broken, 2);
+    assert_eq!(emulator.call_logs().runpod_lb.broken, 2);
 }
 
 #[tokio::test]

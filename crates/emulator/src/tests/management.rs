@@ -110,7 +110,7 @@ async fn what_runpod_refuses_is_refused_in_its_form() {
     let anonymous = client().get(format!("{}/serverless", emulator.management_base())).send().await.unwrap();
     assert_eq!(anonymous.headers()["content-type"], "application/problem+json");
     assert_eq!(anonymous.status(), 401);
-    let calls = emulator.books().management;
+    let calls = emulator.call_logs().management;
     let last = calls.last().unwrap();
     assert_eq!((last.method.as_str(), last.path.as_str(), last.status), ("GET", "/v2/serverless", 401));
 }

@@ -13,7 +13,7 @@ use std::{sync::OnceLock, time::Duration};
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::{Value, json};
 
-use crate::{Emulator, FaceBooks, Settings};
+use crate::{CallLog, Emulator, Settings};
 
 const MODEL: &str = "meta-llama/Llama-3.1-8B-Instruct";
 
@@ -72,14 +72,14 @@ fn contents(events: &[String]) -> String {
     parsed.filter_map(|event| event["choices"][0]["delta"]["content"].as_str().map(str::to_owned)).collect()
 }
 
-/// Waits until the books say so; a hang-up takes a moment to be noticed.
-async fn eventually(books: impl Fn() -> FaceBooks, holds: impl Fn(&FaceBooks) -> bool) -> FaceBooks {
+/// Waits until the condition holds for the call log; a disconnect takes a moment to be noticed.
+async fn eventually(log: impl Fn() -> CallLog, holds: impl Fn(&CallLog) -> bool) -> CallLog {
     for _ in 0..200 {
-        let now = books();
+        let now = log();
         if holds(&now) {
             return now;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("the books never got there: {:?}", books());
+    panic!("the condition never held: {:?}", log());
 }

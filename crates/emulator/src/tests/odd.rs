@@ -27,8 +27,8 @@ async fn stream(odd: OddStream) -> (String, String) {
     let response = chat(&emulator.runpod_lb_base(), &body).send().await.unwrap();
     let kind = response.headers().get("content-type").map(|kind| kind.to_str().unwrap().to_owned());
     let text = response.text().await.unwrap();
-    let books = emulator.books().runpod_lb;
-    assert_eq!((books.completed, books.tokens_emitted), (1, 24), "{text}");
+    let log = emulator.call_logs().runpod_lb;
+    assert_eq!((log.completed, log.tokens_emitted), (1, 24), "{text}");
     (kind.unwrap_or_default(), text)
 }
 
@@ -128,7 +128,7 @@ async fn streams_end_otherwise_than_usual() {
         }
     };
     assert!(cut.is_err() && got.contains("\"finish_reason\":\"stop\"") && !got.contains("[DONE]"), "{got}");
-    eventually(|| emulator.books().runpod_lb, |books| books.broken == 1).await;
+    eventually(|| emulator.call_logs().runpod_lb, |log| log.broken == 1).await;
 
     emulator.control(Face::RunpodLb, Fault::OddStream(OddStream::HangAfterFinish));
     let mut response = chat(&emulator.runpod_lb_base(), &streamed(MODEL)).send().await.unwrap();
@@ -138,7 +138,7 @@ async fn streams_end_otherwise_than_usual() {
     }
     assert!(got.contains("\"finish_reason\":\"stop\"") && !got.contains("[DONE]"), "{got}");
     drop(response);
-    eventually(|| emulator.books().runpod_lb, |books| books.cancelled == 1).await;
+    eventually(|| emulator.call_logs().runpod_lb, |log| log.cancelled == 1).await;
 }
 
 #[tokio::test]
@@ -253,8 +253,8 @@ fn a_stale_connection_serves_once() {
     let (got, is_closed) = exchange(&emulator, 2);
     assert_eq!((got.matches("HTTP/1.1 ").count(), got.matches("200 OK").count(), is_closed), (1, 1, true));
     assert!(exchange(&emulator, 1).0.starts_with("HTTP/1.1 200 OK"), "a new connection is served");
-    let books = emulator.books().runpod_lb;
-    assert_eq!((books.completed, books.broken), (2, 1));
+    let log = emulator.call_logs().runpod_lb;
+    assert_eq!((log.completed, log.broken), (2, 1));
 }
 
 #[tokio::test]

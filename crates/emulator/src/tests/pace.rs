@@ -13,11 +13,11 @@ use crate::{Emulator, Face, Fault, Latency, RunpodSettings, Settings, Workers};
 async fn a_cold_endpoint_makes_the_first_request_wait() {
     let emulator = start();
     emulator.control(Face::RunpodLb, Fault::Cold { start_s: 0.3 });
-    assert_eq!(emulator.books().runpod_lb.workers.running, 0);
+    assert_eq!(emulator.call_logs().runpod_lb.workers.running, 0);
     let begun = Instant::now();
     assert_eq!(read(chat(&emulator.runpod_lb_base(), &ask(MODEL))).await.0, 200);
     assert!(begun.elapsed() >= Duration::from_millis(300));
-    let billed = emulator.books().runpod_lb.worker_seconds;
+    let billed = emulator.call_logs().runpod_lb.worker_seconds;
     assert!(billed >= 0.22, "three quarters of a start are the load, and are billed: {billed}");
 }
 
@@ -75,8 +75,8 @@ async fn a_client_that_leaves_amid_a_stream_frees_its_worker() {
     let mut response = chat(&emulator.runpod_lb_base(), &streamed(MODEL)).send().await.unwrap();
     response.chunk().await.unwrap();
     drop(response);
-    let books = eventually(|| emulator.books().runpod_lb, |books| books.cancelled == 1).await;
-    assert!(books.cancellations[0].tokens_emitted < 24);
+    let log = eventually(|| emulator.call_logs().runpod_lb, |log| log.cancelled == 1).await;
+    assert!(log.cancellations[0].tokens_emitted < 24);
     assert_eq!(read(chat(&emulator.runpod_lb_base(), &ask(MODEL))).await.0, 200);
 }
 
@@ -88,7 +88,7 @@ async fn two_hundred_streams_at_once_are_all_served() {
         assert!(bytes.ends_with(b"data: [DONE]\n\n"));
     });
     join_all(streams).await;
-    let books = emulator.books().runpod_lb;
-    assert_eq!((books.completed, books.tokens_emitted, books.in_flight), (200, 4800, 0));
+    let log = emulator.call_logs().runpod_lb;
+    assert_eq!((log.completed, log.tokens_emitted, log.in_flight), (200, 4800, 0));
     emulator.stop();
 }

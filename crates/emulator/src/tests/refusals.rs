@@ -47,7 +47,7 @@ async fn refusals_have_their_status_and_words() {
         assert_eq!((got, text.contains(words)), (status, true), "{refusal:?}: {text}");
         assert_eq!(kind, if words.contains('<') { "text/html" } else { "application/json" }, "{refusal:?}");
     }
-    assert_eq!(emulator.books().runpod_lb.refused, 14);
+    assert_eq!(emulator.call_logs().runpod_lb.refused, 14);
 }
 
 #[tokio::test]

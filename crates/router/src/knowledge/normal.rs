@@ -19,7 +19,7 @@ pub(crate) fn tail(z: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// Values from the tables of the same book.
+    /// Values from the tables of Abramowitz and Stegun.
     #[test]
     fn it_agrees_with_the_tables() {
         let known = [

@@ -1,5 +1,5 @@
-//! What each face has served, counted exactly, so that a test can compare it with what the product says it sent and was
-//! charged.
+//! What each face has received and served, counted exactly, so that a test can compare it with what the product says that
+//! it sent and was charged.
 //!
 //! Counters are atomics; the lists are locked only at the start and the end of a request, never for a piece of a
 //! stream.
@@ -21,22 +21,22 @@ use crate::{face::Face, fleet::Counts, management::ManagementCall, state::State}
 
 const KEPT: usize = 256;
 
-/// The books of all faces.
+/// The call logs of all faces.
 #[derive(Clone, Debug, Serialize)]
-pub struct Books {
+pub struct CallLogs {
     /// The load-balancing endpoint's.
-    pub runpod_lb: FaceBooks,
+    pub runpod_lb: CallLog,
     /// The queue endpoint's.
-    pub runpod_queue: FaceBooks,
+    pub runpod_queue: CallLog,
     /// Cerebras'.
-    pub cerebras: FaceBooks,
+    pub cerebras: CallLog,
     /// The last calls of RunPod's management API.
     pub management: Vec<ManagementCall>,
 }
 
-impl Books {
-    /// The books of one face.
-    pub const fn of(&self, face: Face) -> &FaceBooks {
+impl CallLogs {
+    /// The call log of one face.
+    pub const fn of(&self, face: Face) -> &CallLog {
         match face {
             Face::RunpodLb => &self.runpod_lb,
             Face::RunpodQueue => &self.runpod_queue,
@@ -45,10 +45,10 @@ impl Books {
     }
 }
 
-/// The books of one face. Every request received ends in exactly one of `completed`, `refused`, `broken` and
+/// The calls that one face has received. Every request received ends in exactly one of `completed`, `refused`, `broken` and
 /// `cancelled`, or is still in flight.
 #[derive(Clone, Debug, Serialize)]
-pub struct FaceBooks {
+pub struct CallLog {
     /// Inference requests received.
     pub received: u64,
     /// Answered in full.
@@ -105,9 +105,9 @@ pub struct Recorded {
     pub body: String,
 }
 
-/// Books being kept.
+/// The counters and lists that a [`CallLog`] is made from.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
+pub(crate) struct Recorder {
     pub(crate) received: AtomicU64,
     pub(crate) completed: AtomicU64,
     pub(crate) refused: AtomicU64,
@@ -120,7 +120,7 @@ pub(crate) struct Ledger {
     pub(crate) lists: Mutex<Lists>,
 }
 
-/// The lists of a ledger.
+/// The latest requests and cancellations.
 #[derive(Debug, Default)]
 pub(crate) struct Lists {
     pub(crate) cancellations: VecDeque<Cancellation>,
@@ -168,7 +168,7 @@ pub(crate) struct Usage {
     pub(crate) completion: u64,
 }
 
-/// The line of a request in the books. Dropped before it is closed, the client has hung up.
+/// A request in the call log. If it is dropped before it is closed, the client has disconnected.
 #[derive(Debug)]
 pub(crate) struct Entry {
     state: Arc<State>,
@@ -180,8 +180,8 @@ pub(crate) struct Entry {
 
 impl Entry {
     pub(crate) fn open(state: &Arc<State>, face: Face, path: &str, headers: &HeaderMap, body: &Bytes) -> Self {
-        let ledger = &state.face(face).ledger;
-        let number = ledger.received.fetch_add(1, Relaxed) + 1;
+        let recorder = &state.face(face).recorder;
+        let number = recorder.received.fetch_add(1, Relaxed) + 1;
         let raw = Raw {
             number,
             at_ms: state.elapsed_ms(),
@@ -189,39 +189,39 @@ impl Entry {
             headers: headers.clone(),
             body: body.clone(),
         };
-        keep(&mut ledger.lists.lock().requests, raw);
+        keep(&mut recorder.lists.lock().requests, raw);
         Self { state: Arc::clone(state), face, number, emitted: 0, open: true }
     }
 
     pub(crate) fn emit(&mut self, tokens: u64) {
         if tokens > 0 {
             self.emitted += tokens;
-            self.ledger().tokens_emitted.fetch_add(tokens, Relaxed);
+            self.recorder().tokens_emitted.fetch_add(tokens, Relaxed);
         }
     }
 
-    /// Closes the line of a request answered in full; `usage` is what the answer reported.
+    /// Closes the entry of a request that was answered in full; `usage` is what the answer reported.
     pub(crate) fn complete(&mut self, usage: Option<Usage>) {
         if !self.close() {
             return;
         }
-        let ledger = self.ledger();
+        let recorder = self.recorder();
         if let Some(usage) = usage {
-            ledger.prompt_tokens.fetch_add(usage.prompt, Relaxed);
-            ledger.completion_tokens.fetch_add(usage.completion, Relaxed);
+            recorder.prompt_tokens.fetch_add(usage.prompt, Relaxed);
+            recorder.completion_tokens.fetch_add(usage.completion, Relaxed);
         }
-        ledger.completed.fetch_add(1, Relaxed);
+        recorder.completed.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn refuse(&mut self) {
         if self.close() {
-            self.ledger().refused.fetch_add(1, Relaxed);
+            self.recorder().refused.fetch_add(1, Relaxed);
         }
     }
 
     pub(crate) fn break_off(&mut self) {
         if self.close() {
-            self.ledger().broken.fetch_add(1, Relaxed);
+            self.recorder().broken.fetch_add(1, Relaxed);
         }
     }
 
@@ -229,8 +229,8 @@ impl Entry {
         std::mem::take(&mut self.open)
     }
 
-    fn ledger(&self) -> &Ledger {
-        &self.state.face(self.face).ledger
+    fn recorder(&self) -> &Recorder {
+        &self.state.face(self.face).recorder
     }
 }
 
@@ -239,10 +239,10 @@ impl Drop for Entry {
         if !self.close() {
             return;
         }
-        let ledger = self.ledger();
+        let recorder = self.recorder();
         let cancellation =
             Cancellation { request: self.number, at_ms: self.state.elapsed_ms(), tokens_emitted: self.emitted };
-        keep(&mut ledger.lists.lock().cancellations, cancellation);
-        ledger.cancelled.fetch_add(1, Relaxed);
+        keep(&mut recorder.lists.lock().cancellations, cancellation);
+        recorder.cancelled.fetch_add(1, Relaxed);
     }
 }

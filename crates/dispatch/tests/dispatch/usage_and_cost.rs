@@ -1,4 +1,4 @@
-//! One event per attempt and one per request, right to the nano-dollar. That they balance is checked after every test.
+//! One event per attempt and one per request, right to the nano-dollar. That none is missing is checked after every test.
 
 use dispatch::{Outcome, RequestOutcome};
 use futures_util::StreamExt;
