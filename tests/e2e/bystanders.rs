@@ -188,7 +188,7 @@ async fn requests_of_every_odd_kind_hurt_nobody() {
 }
 
 #[tokio::test]
-async fn refused_requests_take_nobodys_turn() {
+async fn refused_requests_move_no_share() {
     let plan = Plan::new(refusals().into_iter().map(Fault::Refusal).collect());
     let rig = Rig::start(Settings { speed: 20.0, ..Settings::default() }, &format!("{RUNPOD_LB}{CEREBRAS}{WEIGHTED}"));
     let (good, odd) = plan.send(&rig, &[Face::RunpodLb, Face::Cerebras]).await;

@@ -130,15 +130,15 @@ async fn each_way_to_pick_picks_and_says_why() {
 }
 
 #[tokio::test]
-async fn what_an_ensemble_costs_is_what_the_books_say() {
+async fn what_an_ensemble_costs_is_what_the_metrics_say() {
     let rig = Rig::start(settings(), CONFIG);
-    let (mut told, mut calls) = (0, 0);
+    let (mut reported, mut calls) = (0, 0);
     // Not `first`: what a cancelled call has cost is not known.
     for (pick, made) in CALLS.into_iter().skip(1) {
         for body in [ask(pick), streamed(ask(pick))] {
             let answer = rig.client.chat(&body).await;
             assert_eq!(answer.header("x-llm-router-attempts"), made.to_string(), "{pick}: {}", answer.text);
-            told += nano(answer.header("x-llm-router-cost-usd").parse().unwrap());
+            reported += nano(answer.header("x-llm-router-cost-usd").parse().unwrap());
             calls += made;
             if answer.text.starts_with('{') {
                 let ensemble = answer.json()["ensemble"].clone();
@@ -149,9 +149,9 @@ async fn what_an_ensemble_costs_is_what_the_books_say() {
     }
     rig.until_idle().await;
     let metrics = rig.metrics().await;
-    assert!(told > 0);
-    assert_eq!(nano(metrics.value("llmrouter_cost_usd_total", &[])), told);
-    assert_eq!(nano(metrics.value("llmrouter_team_cost_usd_total", &[("team", "test")])), told);
+    assert!(reported > 0);
+    assert_eq!(nano(metrics.value("llmrouter_cost_usd_total", &[])), reported);
+    assert_eq!(nano(metrics.value("llmrouter_team_cost_usd_total", &[("team", "test")])), reported);
     let counted = metrics.value("llmrouter_requests_total", &[("route", "ensemble"), ("outcome", "ok")]);
     assert!((counted - f64::from(calls)).abs() < 0.5, "{counted} requests for {calls} calls");
     let all = metrics.value("llmrouter_requests_total", &[]);
@@ -166,8 +166,8 @@ async fn the_winner_is_streamed() {
         let body = with(streamed(ask(pick)), json!({"stream_options": {"include_usage": true}}));
         let stream = rig.client.stream(&body).await;
         assert!(stream.is_done() && stream.errors().is_empty(), "{pick}: {:?}", stream.events);
-        let told: Vec<Value> = stream.parsed().filter_map(|event| event.get("ensemble").cloned()).collect();
-        let [ensemble] = told.as_slice() else { panic!("{pick}: {:?}", stream.events) };
+        let reports: Vec<Value> = stream.parsed().filter_map(|event| event.get("ensemble").cloned()).collect();
+        let [ensemble] = reports.as_slice() else { panic!("{pick}: {:?}", stream.events) };
         assert_eq!(ensemble["pick"], pick);
         assert_eq!(stream.usage().len(), 1, "{pick}");
         if pick == "first" {

@@ -89,7 +89,7 @@ fn fail_once(rig: &Rig) {
 }
 
 #[tokio::test]
-async fn whoever_leaves_and_whenever_nothing_is_held_or_asked_again() {
+async fn a_client_that_leaves_at_any_point_holds_nothing_and_causes_no_repeat() {
     for point in [Point::Whole, Point::FirstToken, Point::Amid, Point::Backoff] {
         let rig = launch(point);
         let mut asked = 0;

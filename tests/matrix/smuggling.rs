@@ -132,7 +132,7 @@ async fn the_body_of_a_refused_request_is_never_taken_for_the_next_one() {
 }
 
 #[tokio::test]
-async fn nobody_is_upgraded_and_trailers_say_nothing() {
+async fn no_connection_is_upgraded_and_trailers_are_ignored() {
     let rig = rig();
     let addr = rig.running().addr();
     let body = chat("x").to_string();

@@ -18,7 +18,7 @@ pub(crate) fn response_format(writer: &mut Writer<'_>, raw: &str, messages: &str
     let members = writer.members(&mut Reader::new(raw), &FORMAT)?;
     let kind = find(&members, "type").and_then(Member::text).unwrap_or_default();
     match &*kind {
-        "json_object" if !speaks_of_json(messages) => {
+        "json_object" if !mentions_json(messages) => {
             let message = "Cerebras answers with a JSON object only if a message holds the word 'JSON'";
             return Err(blaming(writer.field(), message));
         }
@@ -52,7 +52,7 @@ fn json_schema(writer: &mut Writer<'_>, members: &[Member<'_>]) -> Result<(), Er
 }
 
 /// Whether the messages hold the word, in any case and however it is escaped.
-fn speaks_of_json(messages: &str) -> bool {
+fn mentions_json(messages: &str) -> bool {
     let text = Text { raw: messages, at: 0, is_escaped: messages.contains("\\u") };
     text.decoded().as_bytes().windows(4).any(|four| four.eq_ignore_ascii_case(b"json"))
 }

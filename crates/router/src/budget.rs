@@ -1,7 +1,8 @@
 //! The retry budget: repeats are a fraction of requests, so that an outage never multiplies load.
 //!
-//! Each request earns a part of a repeat for the group of models that share upstreams with its own. Time earns a few for the whole
-//! process, so that a quiet service can retry at all, and so that many models in an outage have no more of them than one.
+//! Each request adds a part of a repeat to the budget of its group (the models that share upstreams). In addition, the
+//! whole process gets a few repeats with time: a service with few requests can then retry at all, and in an outage many
+//! models have no more of them than one.
 
 use std::sync::{
     Arc,
@@ -10,19 +11,19 @@ use std::sync::{
 
 use provider::Time;
 
-/// Repeats that each request earns.
+/// Repeats that each request adds.
 const PER_REQUEST: f64 = 0.2;
-/// Most repeats that requests can have earned.
+/// Most repeats that requests can save up.
 const MOST: f64 = 30.0;
-/// In which time one more repeat is earned by the process: three a second.
+/// After this time the process gets one more repeat: three a second.
 const EACH_NS: u64 = 1_000_000_000 / 3;
-/// Most repeats that time can have earned.
+/// Most repeats that the process can save up.
 const MOST_SPARE: u64 = 30;
 
-/// Repeats that time alone earns, for all engines of a process.
+/// Repeats that the process gets with time, shared by all its engines.
 #[derive(Debug, Default)]
 pub struct SpareRepeats {
-    /// The time by which all that were taken are earned, in nanoseconds.
+    /// The moment at which all repeats taken so far are earned back, in nanoseconds.
     earned_by_ns: AtomicU64,
 }
 
@@ -44,7 +45,7 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// One that nothing was paid into, beside those that time earns.
+    /// An empty budget, which may draw on the process' repeats as well.
     pub(crate) fn new(spare: Arc<SpareRepeats>) -> Self {
         Self { earned: 0.0, spare }
     }
@@ -54,7 +55,7 @@ impl Budget {
         self.add(PER_REQUEST);
     }
 
-    /// Takes over what another one has earned.
+    /// Adds the repeats of another budget.
     pub(crate) fn absorb(&mut self, other: &Self) {
         self.add(other.earned);
     }

@@ -14,24 +14,27 @@ use crate::{
     upstream::{Blocked, BreakerState, Outlook, RequestNeeds, State, Upstream},
 };
 
-/// A prompt this many times smaller in bytes than its tokens is impossible: only beyond it is a request refused unseen.
+/// No token has more bytes than this. A prompt with more bytes than that times the context cannot fit, and is refused
+/// without a call.
 const BYTES_PER_TOKEN_AT_MOST: u64 = 16;
-/// An SLO to measure times in where none is configured.
+/// The SLO that is assumed where none is configured.
 const USUAL_SLO: Duration = Duration::from_secs(2);
-/// A request that waits no longer than this has just come.
+/// A request that has waited for less time than this counts as new.
 const FRESH: Duration = Duration::from_millis(600);
-/// A target that misses the SLO with this probability is no good alternative.
+/// A target that misses the SLO with more than this probability does not count as an alternative.
 const LATE: f64 = 0.25;
-/// A request that misses the SLO with this probability is better held until the target has caught up; one that has waited is late.
+/// If a target misses the SLO with at least this probability, a new request is held until the target has caught up, and
+/// a request that has waited counts as late.
 pub(crate) const UNLIKELY: f64 = 0.35;
-/// Before a request is better held, a first token may take as long as the SLO, or so many times what a call without a prompt takes
-/// there if nothing waits: an upstream that is slow itself is worth a call nevertheless. The request's own prompt allows it no more
-/// time, or the longest prompts would be served first.
+/// A request is sent rather than held if its first token is predicted within the SLO, or within this many times the
+/// time of a call without a prompt to the idle upstream. The second limit allows calls to an upstream that is always
+/// slow. The request's own prompt does not extend the limit, or the longest prompts would be served first.
 const MOST_SLOWED: f64 = 2.0;
-/// A late request may wait there behind others for this part of the SLO, or the next ones, which are in time, would be late behind it.
-/// Where no call is in time it may wait for as long as a call without a prompt takes.
+/// A late request is sent only where it waits behind other calls for at most this part of the SLO. Otherwise later
+/// requests, which could still be in time, would wait behind it and be late too. Where no call can be in time, it may
+/// wait as long as a call without a prompt takes.
 const MOST_BEHIND: f64 = 0.1;
-/// Where fewer requests than this come in a second, a worker that has nothing to do may be stopped before the next one.
+/// With fewer requests a second than this, an idle worker may be stopped before the next request comes.
 const SELDOM: f64 = 2.0;
 /// When a full upstream is expected to have room again.
 pub(crate) const FULL_PAUSE: Duration = Duration::from_secs(1);
@@ -39,11 +42,12 @@ pub(crate) const FULL_PAUSE: Duration = Duration::from_secs(1);
 /// Why a call may go to a target at which the request is likely to be late.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct IfLate {
-    /// Whether it would begin soon, so that holding it back would help no other request.
+    /// Whether its first token would come so soon that holding the request would help no other one.
     pub(crate) begins_soon: bool,
-    /// Whether a call may probe if the target still is late: no other call is doing so.
+    /// Whether a call may be sent to find out if the target is still late: no other call is doing that.
     pub(crate) may_probe: bool,
-    /// Whether calls go there at this moment so that its scaler sees the demand.
+    /// Whether requests are sent there at this moment, although late, so that the upstream's own scaler sees the
+    /// demand.
     pub(crate) shows_demand: bool,
 }
 
@@ -53,7 +57,7 @@ pub(crate) struct IfLate {
 pub struct Candidate {
     /// Its index among the model's targets.
     pub target: usize,
-    /// Requests that it is behind its share, its share of this one included.
+    /// Its deficit: how many requests it is behind its share, its part of this one included.
     pub deficit: f64,
     /// The part of that which decides whether it is asked; the rest is paid back later.
     pub(crate) due: f64,
@@ -69,7 +73,7 @@ pub struct Candidate {
     pub in_flight: u32,
     /// Predicted time to the first token; for a whole answer, to its end.
     pub first_token: Option<Duration>,
-    /// Whether streams begin within the model's aim; yes if either is unknown.
+    /// Whether streams begin within the model's SLO; true if either is unknown.
     pub meets_slo: bool,
     /// What this request is expected to cost at list prices.
     pub expected_cost: Option<NanoUsd>,
@@ -79,8 +83,8 @@ pub struct Candidate {
     pub(crate) is_billed_by_time: bool,
     /// What a request of the model costs there on average, in nano-dollars.
     pub(crate) usual_cost: Option<f64>,
-    /// Whether a worker is ready there that has nothing to do, and may be stopped before the next request comes. Never of a
-    /// target whose share is 0.
+    /// Whether a ready worker is idle there and may be stopped before the next request comes. False for a target whose
+    /// share is 0.
     pub(crate) is_resting: bool,
     /// Whether it is thought to hold the prompt cache of the request's conversation.
     pub holds_cache: bool,
@@ -94,11 +98,11 @@ pub struct Candidate {
     pub miss: f64,
     /// The predicted time, to the first token of a stream and to the end of a whole answer, in units of the SLO.
     pub time: f64,
-    /// What the strategy makes of all that; the least is the best.
+    /// The strategy's score; the lowest is the best.
     pub score: f64,
-    /// The same if it were in time.
+    /// The score that it would have if it were in time.
     pub score_in_time: f64,
-    /// The same with a deficit of zero.
+    /// The score that it would have with a deficit of zero.
     pub score_without_deficit: f64,
     pub(crate) if_late: IfLate,
 }
@@ -130,7 +134,7 @@ pub(crate) enum NoCandidate {
 }
 
 impl NoCandidate {
-    /// The better prospect of what is known and one more target that is blocked.
+    /// Combines the outlook so far with one more blocked target: the better of the two.
     pub(crate) fn or(self, blocked: Blocked, now: Time) -> Self {
         match (self, blocked) {
             (Self::Repeatable, _) => Self::Repeatable,
@@ -326,7 +330,7 @@ impl Situation<'_> {
         match state.supply().fits(&self.needs(target), claim, self.now) {
             Fit::Now => Ok(()),
             Fit::At(at) => Err(Blocked::Spent(at)),
-            // With what is reserved it is too large; without, when the bucket is full, it may pass.
+            // It does not fit beside the reserve. It may fit into the full bucket without the reserve.
             Fit::Never => match state.supply().fits(&self.needs(target), Claim::Failover, self.now) {
                 Fit::Now | Fit::Never => Ok(()),
                 Fit::At(at) => Err(Blocked::Spent(at)),
@@ -334,7 +338,8 @@ impl Situation<'_> {
         }
     }
 
-    /// Why the request would come to a target, the best of whose rivals would miss the SLO with this probability.
+    /// Why the request goes to a target, where the best of the other targets would miss the SLO with the probability
+    /// `others`.
     fn claim(&self, others: Option<f64>) -> Claim {
         let Self { model, history, now, arrived, .. } = *self;
         let waited = now - arrived;

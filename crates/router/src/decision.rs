@@ -94,8 +94,8 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// Decides anew. Returns the target that is asked first, and why. Nobody is debited, and nothing is allocated once the
-    /// lists have been as long before.
+    /// Makes a new decision. Returns the target that is asked first, and the reason. No target is debited, and nothing
+    /// is allocated once the lists have been this long before.
     pub(crate) fn make(
         &mut self,
         situation: &Situation<'_>,
@@ -107,7 +107,7 @@ impl Decision {
         (self.at, self.strategy, self.reason) = (now, model.spec.strategy, None);
         self.expected_completion = situation.expected.length.mean;
         self.look(situation, upstreams)?;
-        // Repeats go round: only the targets with the fewest attempts stay.
+        // Repeats take turns: only the targets with the fewest attempts remain.
         if let Some(least) = self.candidates.iter().map(|candidate| history.attempts_at(candidate.target)).min() {
             self.candidates.retain(|candidate| history.attempts_at(candidate.target) == least);
         }
@@ -115,7 +115,7 @@ impl Decision {
         for candidate in &mut self.candidates {
             candidate.usual_cost = known.usual_cost(candidate.target);
             candidate.due = match history.debit() {
-                // The shares of this request were added when it was debited first. Its repeats go round.
+                // The targets earned their shares of this request when it was first debited. Its repeats take turns.
                 Some(debit) => {
                     let is = |target: usize| f64::from(u8::from(target == candidate.target));
                     deficits.current(candidate.target) + is(debit.first) - is(debit.last)

@@ -1,8 +1,9 @@
 //! The engine: all that is known of a group of models and upstreams, and what is done about a request after each event.
 //!
-//! It waits for nothing, reads no clock and draws no number by itself, so that the same code serves calls in real time,
-//! a simulation in virtual time, and tests by hand. A driver owns it, passes the time and a generator in, carries out
-//! each [`Action`], and reports the result as the next event. Events of one request come in this order:
+//! It waits for nothing, reads no clock and draws no random number by itself. So the same code runs in the server in
+//! real time, in the simulator in virtual time, and in tests step by step. A driver owns it, passes the time and a
+//! generator in, carries out each [`Action`], and reports the result as the next event. Events of one request come in
+//! this order:
 //!
 //! 1. [`arrived`](Engine::arrived), once;
 //! 2. after [`Action::Wait`]: [`timer`](Engine::timer); after [`Action::Start`]: [`failed`](Engine::failed), or
@@ -53,17 +54,17 @@ pub struct Weight<'a> {
     pub upstream: &'a Upstream,
     /// As its model's configuration sets it, 0 to 1.
     pub configured: f64,
-    /// What comes of it while some targets take no calls, 0 to 1.
+    /// Its part at this moment, while some targets take no calls, 0 to 1.
     pub effective: f64,
 }
 
 impl Engine {
-    /// One that knows nothing. All engines of a process share `spare`.
+    /// An engine without any state. All engines of a process share `spare`.
     pub fn new(spare: Arc<SpareRepeats>) -> Self {
         Self { budget: Budget::new(spare), ..Self::default() }
     }
 
-    /// What would be decided for a request at this moment. Nobody is debited.
+    /// The decision that would be made for a request at this moment. No target is debited.
     pub fn explain(&mut self, model: &Model, facts: &Facts, named: Option<Named>, now: Time) -> &Decision {
         let history = History::new(model.targets().len(), named);
         let Self { upstreams, models, decision, .. } = self;
@@ -113,7 +114,7 @@ impl Engine {
             let state = upstreams.of(&upstream.key, || upstream::State::new(&upstream.spec));
             state.passed(&upstream.spec, (chosen == Some(candidate.target), candidate.miss > LATE), now);
         }
-        // What no target can serve, or the client wants of one alone, says nothing about others.
+        // A request that no target can serve, or that names its upstream, is no evidence about waiting requests.
         let is_denied = matches!(made, Err(NoCandidate::Late | NoCandidate::Full | NoCandidate::Blocked(_)));
         if is_denied && history.named().is_none() && !situation.is_stale() {
             known.denied(now);
@@ -228,7 +229,7 @@ impl Engine {
 
 /// Debits `target` for the request, in place of the target that was debited before, if any.
 fn debit(model: &Model, deficits: &mut Deficits, history: &mut History, decision: &Decision, target: usize) {
-    // What a client chose by itself moves no deficit.
+    // A request that names its upstream changes no deficit.
     if history.named().is_some() {
         return;
     }
@@ -238,7 +239,7 @@ fn debit(model: &Model, deficits: &mut Deficits, history: &mut History, decision
         return;
     }
     let accrual = model.spec.strategy.accrual();
-    // What a target misses because it is late is paid back little by little, like what it misses because it is away.
+    // What a target misses because it is late is paid back little by little, as after an absence.
     let serves =
         |candidate: &&Candidate| accrual == Accrual::Available || candidate.target == target || candidate.miss <= LATE;
     let available = decision.candidates.iter().filter(serves).map(|candidate| candidate.target);

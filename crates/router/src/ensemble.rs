@@ -1,4 +1,4 @@
-//! What is configured of an ensemble: several models that are asked alike, and how one of their answers is picked.
+//! The configuration of an ensemble: several models that get the same request, and how one of their answers is picked.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ pub struct Ensemble {
     pub members: Vec<String>,
     /// Which answer is taken.
     pub pick: Pick,
-    /// The client's patience, members and judge together.
+    /// The time limit for members and judge together.
     pub deadline: Duration,
 }
 
@@ -24,9 +24,9 @@ pub enum Pick {
     Longest,
     /// The one that most members agree on.
     Majority(Extract),
-    /// The one that its own model held to be the likeliest.
+    /// The one with the highest mean log-probability of its tokens.
     Logprob,
-    /// The one that a model gives the best marks.
+    /// The one that a judge, which is a model, scores highest.
     Judge(Judge),
 }
 
@@ -54,7 +54,7 @@ pub enum Extract {
     Choice,
 }
 
-/// Who gives the marks, and for what.
+/// The model that scores the answers, and by which rubric.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judge {
     /// A public model.

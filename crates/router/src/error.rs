@@ -1,4 +1,4 @@
-//! Why a request was not served, in words of routing; the server makes HTTP of it.
+//! Why a request was not served, in terms of routing; the server maps it to HTTP.
 
 use std::time::Duration;
 

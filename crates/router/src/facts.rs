@@ -13,7 +13,7 @@ pub struct Facts {
     pub features: Features,
     /// The size of the body in bytes.
     pub body_bytes: u64,
-    /// How long the prompt is thought to be, in tokens.
+    /// The estimated length of the prompt, in tokens.
     pub prompt_tokens: u64,
     /// The client's limit on tokens of the answer, if it names one.
     pub max_tokens: Option<u64>,

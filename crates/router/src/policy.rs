@@ -9,7 +9,7 @@ use provider::{PicoUsd, Price, UpstreamId};
 
 use crate::upstream::{Upstream, UpstreamSpec};
 
-/// A way to have routed, reduced to what a token would have cost on average.
+/// A hypothetical routing policy, reduced to the average cost of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// `configured`, `split`, or `all:` and an upstream.

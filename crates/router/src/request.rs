@@ -19,13 +19,13 @@ use crate::{
     upstream::{Call, Origin, RequestNeeds},
 };
 
-/// A request on its way: [`Engine`](crate::Engine) takes it with every event.
+/// The state of a request that is not over; every event passes it to the [`Engine`](crate::Engine).
 #[derive(Debug)]
 pub struct RequestState {
     pub(crate) model: Arc<Model>,
     pub(crate) facts: Facts,
     pub(crate) history: History,
-    /// When the client's patience ends; shared by all attempts.
+    /// The deadline, shared by all attempts.
     pub(crate) deadline: Time,
     /// A hash of its content and its client's key. It is computed only when an event needs it.
     pub(crate) fingerprint: Option<u64>,
@@ -39,7 +39,7 @@ pub struct RequestState {
     pub(crate) is_held: bool,
     /// Since when it is held, but for the moments at which it looks for a target again.
     pub(crate) held_since: Option<Time>,
-    /// Attempts that were paid for out of the retry budget, or needed no payment.
+    /// Attempts that the retry budget allowed, or that needed no budget.
     pub(crate) paid: u32,
     /// How often it was repeated after a wait.
     pub(crate) repeats: u32,
@@ -96,7 +96,7 @@ impl RequestState {
         &self.facts
     }
 
-    /// When the client's patience ends.
+    /// The deadline of the whole request.
     pub fn deadline(&self) -> Time {
         self.deadline
     }
@@ -155,7 +155,7 @@ pub struct Attempt {
 pub struct Start {
     /// The attempt.
     pub attempt: Attempt,
-    /// When to lose patience, unless content has come.
+    /// When to cancel it, unless content has come.
     pub limit: Time,
     /// What to change of the request, because the target has refused it as it was.
     pub adjustment: Option<Adjustment>,

@@ -9,13 +9,15 @@
 
 use smallvec::SmallVec;
 
-/// Most requests that a target can be behind. At a share of 0.8 it catches up after a long outage within 250 requests.
+/// The largest deficit of a target, in requests. At a share of 0.8 it catches up after a long outage within 250
+/// requests.
 pub(crate) const MOST: f64 = 50.0;
-/// How far a target can be ahead: one whose share is 0 may serve all requests for a long time.
+/// How far a target can be ahead, in requests: a target whose share is 0 may have to serve all requests for a long
+/// time.
 const MOST_AHEAD: f64 = 4.0 * MOST;
 /// What is paid back of a deferred deficit with each request, as a part of the share of the target.
 const PAID_BACK: f64 = 0.25;
-/// Nothing is paid back to a target that is so far behind that it is asked first anyway.
+/// Nothing is paid back to a target with at least this deficit: it is asked first anyway.
 const MOST_CURRENT: f64 = MOST / 2.0;
 /// Targets of a model for which nothing is allocated.
 pub(crate) const FEW: usize = 16;
@@ -23,7 +25,7 @@ pub(crate) const FEW: usize = 16;
 /// Which targets earn their share of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Accrual {
-    /// Those that could serve it: an absent target misses nothing.
+    /// Those that could serve it: the deficit of an absent target does not grow.
     Available,
     /// All: the deferred deficit of an absent target grows.
     Held,
@@ -128,7 +130,8 @@ impl Deficits {
         earned
     }
 
-    /// The request that `first` was debited for, and `last` in its place, was no request for anyone: it is as if it had never come.
+    /// Takes back a request that was debited to `first` and then moved to `last`, and counts for no target: the
+    /// deficits become what they would be without it.
     pub(crate) fn refund(&mut self, (first, last): (usize, usize), earned: &Earned, shares: &[f64]) {
         if earned.epoch != self.epoch {
             return;
@@ -149,7 +152,7 @@ impl Deficits {
         self.bound(shares);
     }
 
-    /// Adds what a request earned, or takes it back.
+    /// Adds the targets' parts of a request, or takes them back.
     fn earn(&mut self, earned: &Earned, shares: &[f64], sign: f64) {
         for (target, share) in shares.iter().enumerate() {
             let own = if earned.available[target] { share * earned.scale } else { 0.0 };
@@ -185,8 +188,8 @@ impl Deficits {
         }
     }
 
-    /// What a target is behind beyond the most goes to the others by their shares. Cutting it off instead would wear down
-    /// the shares of those that are still there: all of them would end at the bound.
+    /// A deficit beyond the bound is given to the other targets by their shares. If it were cut off instead, the sum
+    /// would no longer be zero, and with time all other targets would end at the bound, whatever their shares.
     fn bound(&mut self, shares: &[f64]) {
         for target in 0..shares.len() {
             self.current[target] = self.current[target].clamp(-MOST_AHEAD, MOST);

@@ -16,15 +16,15 @@ use crate::{
     share::Accrual,
 };
 
-/// What a call is worth that keeps a worker from being stopped, in mean costs: the next request would pay for its start, or wait for
-/// it. Less than the largest deficit counts, so that shares are held nevertheless.
+/// The value of a call that keeps an idle worker from being stopped, in mean costs: otherwise the next request pays for
+/// a start, or waits for it. It is less than the weight of the largest deficit, so that shares are still held.
 const KEPT_READY: f64 = 0.9;
 
-/// What it is worth that a target need not read the prompt of a mean request again, in mean costs. A deficit of some requests,
+/// The value of a target's prompt cache, in mean costs: it need not read the prompt of a mean request again. A deficit of some requests,
 /// a price that differs by more, and a late first token outweigh it.
 const CACHED_PROMPT: f64 = 0.5;
 
-/// What the terms of a score are measured in.
+/// The units of the terms of a score.
 #[derive(Debug, Clone)]
 pub struct Scale {
     /// What a request costs on average, in nano-dollars.
@@ -33,7 +33,7 @@ pub struct Scale {
     pub(crate) z: Z,
 }
 
-/// A way to choose.
+/// A way to order candidates.
 pub trait Strategy: Send + Sync {
     /// Orders `candidates` best first.
     fn rank(&self, candidates: &mut [Candidate], scale: &Scale);
@@ -41,8 +41,8 @@ pub trait Strategy: Send + Sync {
     /// Why the best one is the best.
     fn reason(&self) -> Reason;
 
-    /// Whether it looks ahead: a request is held rather than sent to a target that is late already, and a limit is left some
-    /// room for requests that need it more.
+    /// Whether it looks ahead: it holds a request rather than sending it to a target that is predicted to be late, and
+    /// keeps a reserve of each rate limit for requests that no other target can serve in time.
     fn looks_ahead(&self) -> bool {
         true
     }

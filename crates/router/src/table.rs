@@ -23,7 +23,7 @@ pub struct ModelSpec {
     pub slo_first_token: Option<Duration>,
     /// The upstream that savings are measured against.
     pub baseline: Option<UpstreamId>,
-    /// The client's patience, attempts together.
+    /// The time limit for all attempts together.
     pub deadline: Duration,
     /// Whether streams get their headers before the first token.
     pub early_headers: bool,
@@ -115,7 +115,7 @@ impl Choice {
 /// The routing table.
 #[derive(Debug)]
 pub struct Table {
-    /// What the configuration is called that it was made of.
+    /// The version of the configuration that it was made from.
     pub version: Arc<str>,
     models: HashMap<Box<str>, Arc<Model>>,
     names: Vec<ModelId>,
@@ -150,7 +150,7 @@ impl Table {
         };
         for spec in models {
             let mut model = table.link(spec)?;
-            // The deficits of other targets, or of the same in another order, are other deficits.
+            // If the targets are others, or in another order, the deficits cannot be kept under the same key.
             let old = predecessor.and_then(|old| old.model(model.spec.name.as_str()));
             if let Some(old) = old.filter(|old| model.has_targets_of(old)) {
                 model.key = old.key.clone();

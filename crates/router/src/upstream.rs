@@ -28,7 +28,7 @@ pub struct Timeouts {
 pub struct UpstreamSpec {
     /// Its name.
     pub id: UpstreamId,
-    /// A hash of its address and its key. With another one, nothing that was known of the upstream holds any more.
+    /// A hash of its address and its key. If it changes, nothing that was learned about the upstream applies any more.
     pub account: u64,
     /// The kind of provider, as named in the configuration.
     pub provider_name: &'static str,
@@ -124,7 +124,7 @@ pub struct Status {
 pub enum Blocked {
     /// Its breaker is open until then.
     Broken(Time),
-    /// It asked us to stay away until then.
+    /// It is parked until then: it refused because it was full, or our allowance was used up.
     Parked(Time),
     /// It has as many calls as it may, or as its workers can serve.
     Full,

@@ -113,7 +113,7 @@ impl Workers {
     /// Counts the time until now. To be called before anything changes that the sum depends on.
     pub(crate) fn count(&mut self, in_flight: u32, per_second: PicoUsd, now: Time) {
         let since = self.counted_until.unwrap_or(now);
-        // Two threads may come to the lock in another order than they read the clock.
+        // Threads may pass moments in another order than they read them.
         let now = now.max(since);
         self.counted_until = Some(now);
         let (known, until) = self.report.map_or((None, since), |report| (report.capacity.running, report.until));

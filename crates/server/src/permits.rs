@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_stops_waiting_holds_nobody_up() {
+    async fn a_waiter_that_gives_up_blocks_no_other() {
         let pool = PermitPool::new(1);
         let held = pool.take(1).await;
         let (mut first, mut second) = (Box::pin(pool.take(1)), Box::pin(pool.take(1)));

@@ -127,12 +127,12 @@ pub(super) const ROWS: [Row; 57] = [
     row(
         "F13",
         "a kept connection that the upstream has closed",
-        "tests/e2e/odd/connection.rs::c24_a_stale_connection_is_repeated_at_once_on_a_new_one crates/dispatch/tests/dispatch/again.rs::closing_kept_connections_is_no_illness",
+        "tests/e2e/odd/connection.rs::c24_a_stale_connection_is_repeated_at_once_on_a_new_one crates/dispatch/tests/dispatch/again.rs::closing_kept_connections_does_not_count_against_health",
     ),
     row(
         "C1",
         "a client that leaves, by FIN, RST or half, at any point",
-        "tests/matrix/leaving.rs::whoever_leaves_and_whenever_nothing_is_held_or_asked_again tests/matrix/leaving.rs::a_client_that_leaves_amid_its_body_gives_its_permit_back tests/e2e/streaming.rs::a_client_that_leaves_is_noticed_upstream tests/e2e/batch.rs::a_client_that_leaves_takes_the_rest_with_it",
+        "tests/matrix/leaving.rs::a_client_that_leaves_at_any_point_holds_nothing_and_causes_no_repeat tests/matrix/leaving.rs::a_client_that_leaves_amid_its_body_gives_its_permit_back tests/e2e/streaming.rs::a_client_that_leaves_is_noticed_upstream tests/e2e/batch.rs::a_client_that_leaves_takes_the_rest_with_it",
     ),
     rest(
         "C2",
@@ -260,7 +260,7 @@ pub(super) const ROWS: [Row; 57] = [
     rest(
         "S9",
         "requests that two readers cut differently, tunnels, odd paths",
-        "tests/matrix/smuggling.rs::an_ambiguous_request_ends_its_connection_and_nothing_behind_it_is_served tests/matrix/smuggling.rs::the_body_of_a_refused_request_is_never_taken_for_the_next_one tests/matrix/smuggling.rs::nobody_is_upgraded_and_trailers_say_nothing tests/matrix/smuggling.rs::connect_and_trace_are_refused tests/api/paths.rs::a_path_is_taken_as_it_is_written",
+        "tests/matrix/smuggling.rs::an_ambiguous_request_ends_its_connection_and_nothing_behind_it_is_served tests/matrix/smuggling.rs::the_body_of_a_refused_request_is_never_taken_for_the_next_one tests/matrix/smuggling.rs::no_connection_is_upgraded_and_trailers_are_ignored tests/matrix/smuggling.rs::connect_and_trace_are_refused tests/api/paths.rs::a_path_is_taken_as_it_is_written",
         "a line that ends in LF alone is taken, see X5",
     ),
     rest(

@@ -21,15 +21,15 @@ fn refusal(field: &str) -> Answer {
     Answer::json(400, body.to_string())
 }
 
-type Heard = Result<(ReplyHead, Vec<Frame>), Error>;
+type Received = Result<(ReplyHead, Vec<Frame>), Error>;
 
 /// Calls with `fields`; the server answers with `answer`, if the call is to reach it.
-async fn call(fields: Value, answer: Option<Answer>) -> (Heard, Option<Asked>) {
+async fn call(fields: Value, answer: Option<Answer>) -> (Received, Option<Asked>) {
     adjusted(fields, None, answer).await
 }
 
 /// The same, with `adjustment` to what is sent.
-async fn adjusted(fields: Value, adjustment: Option<Adjustment>, answer: Option<Answer>) -> (Heard, Option<Asked>) {
+async fn adjusted(fields: Value, adjustment: Option<Adjustment>, answer: Option<Answer>) -> (Received, Option<Asked>) {
     let server = Server::start().await;
     let settings = openai::Settings {
         base_url: server.url("/v1"),

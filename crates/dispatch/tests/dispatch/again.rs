@@ -34,7 +34,7 @@ async fn a_stale_connection_is_repeated_once_and_booked_as_perhaps_billed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closing_kept_connections_is_no_illness() {
+async fn closing_kept_connections_does_not_count_against_health() {
     let (rig, a) = Rig::single();
     for _ in 0..20 {
         a.next([asks_for(ErrorKind::Interrupted, &Adjustment::FreshConnection), whole()]);

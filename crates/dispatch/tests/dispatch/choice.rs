@@ -98,7 +98,7 @@ async fn an_upstream_that_fails_fast_does_not_look_fast() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn latency_spreads_a_crowd() {
+async fn latency_spreads_requests_that_come_at_once() {
     let (rig, a, b) = Rig::pair(StrategyName::Latency);
     let request = streaming();
     rig.ask(&request).await.expect("served");
@@ -108,7 +108,7 @@ async fn latency_spreads_a_crowd() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn latency_does_not_throw_a_crowd_at_the_unknown() {
+async fn latency_sends_no_burst_to_an_upstream_without_samples() {
     let (rig, a, b) = Rig::pair(StrategyName::Latency);
     let request = streaming();
     join_all((0..100).map(|_| rig.ask(&request))).await;

@@ -148,7 +148,7 @@ async fn a_complete_answer_is_on_record_before_the_client_has_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn books_that_hang_hold_an_answer_for_two_seconds_at_most() {
+async fn a_settlement_that_hangs_holds_an_answer_for_two_seconds_at_most() {
     let (rig, _, _) = Rig::pair(StrategyName::Balanced);
     *rig.log.settling.lock() = Some(100 * S);
     let got = rig.ask(&plain()).await.expect("served");

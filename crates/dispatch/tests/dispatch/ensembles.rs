@@ -296,29 +296,29 @@ async fn a_stream_that_breaks_after_it_was_picked_breaks_visibly() {
     assert!(matches!(error.kind, ErrorKind::Timeout(_)), "{error}");
 }
 
-/// What a fake is asked, in order.
-fn overheard(fake: &Arc<Fake>, script: impl Fn(&Value) -> Script + Send + Sync + 'static) -> Arc<Mutex<Vec<Value>>> {
-    let heard = Arc::new(Mutex::new(Vec::new()));
-    let log = heard.clone();
+/// The bodies that a fake provider receives, in order.
+fn recorded_bodies(fake: &Arc<Fake>, script: impl Fn(&Value) -> Script + Send + Sync + 'static) -> Arc<Mutex<Vec<Value>>> {
+    let bodies = Arc::new(Mutex::new(Vec::new()));
+    let log = bodies.clone();
     fake.does(move |request: &Request| {
         let body: Value = serde_json::from_slice(&request.rewrite().finish()).expect("JSON");
         let script = script(&body);
         log.lock().push(body);
         script
     });
-    heard
+    bodies
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_compared_is_asked_for_whole_and_streamed_by_us() {
     let (rig, [a, b, c, _]) = rig();
-    let heard = overheard(&a, |_| whole_answer("the longest by far"));
+    let bodies = recorded_bodies(&a, |_| whole_answer("the longest by far"));
     b.always(whole_answer("short"));
     c.always(whole_answer("short"));
     let request = chat(r#","stream":true,"stream_options":{"include_usage":true},"user":"u""#);
     let served = rig.put(&of(Pick::Longest), &request, 3).await.expect("served");
     assert_eq!((served.upstream.as_str(), served.cost), ("a", Some(NanoUsd(3 * COST))));
-    let body = heard.lock()[0].clone();
+    let body = bodies.lock()[0].clone();
     assert_eq!(body, json!({"model": "m", "messages": [{"role": "user", "content": "hi"}], "user": "u"}));
     let frames = frames(served).await;
     let kinds: Vec<_> = frames.iter().map(|frame| frame.kind).collect();
@@ -335,12 +335,12 @@ async fn log_probabilities_are_asked_for_and_decide() {
     let with = |mean: f64| answers(&message, &json!({"content": [{"token": "x", "logprob": mean}]}));
     a.always(with(-0.7));
     let sure = with(-0.1);
-    let heard = overheard(&b, move |_| sure.clone());
+    let bodies = recorded_bodies(&b, move |_| sure.clone());
     c.always(whole_answer("no figures"));
     let served = rig.put(&of(Pick::Logprob), &plain(), 3).await.expect("served");
     assert_eq!(served.upstream.as_str(), "b");
     assert_eq!(served.head.injected_params, ["logprobs=true"]);
-    assert_eq!(heard.lock()[0]["logprobs"], true);
+    assert_eq!(bodies.lock()[0]["logprobs"], true);
     let reply = whole(served).await;
     let scores: Vec<_> = (0..3).map(|at| reply["ensemble"]["members"][at]["score"].clone()).collect();
     assert_eq!(scores, [json!(-0.7), json!(-0.1), Value::Null]);
@@ -362,16 +362,16 @@ async fn the_judge_sees_each_answer_alone_and_as_soon_as_it_is_there() {
     a.always(after(4 * S, whole_answer("1")));
     b.always(after(2 * S, whole_answer("12")));
     c.always(fail(ErrorKind::InvalidRequest));
-    let heard = overheard(&judge, counting);
+    let bodies = recorded_bodies(&judge, counting);
     let start = Instant::now();
     let served = rig.put(&judged(), &plain(), 5).await.expect("served");
     assert_eq!(start.elapsed(), 5 * S, "one answer is judged while another is still written");
     assert_eq!((served.upstream.as_str(), served.attempts, served.cost), ("b", 5, Some(NanoUsd(4 * COST))));
-    let heard = heard.lock().clone();
-    assert_eq!(heard.len(), 2);
-    let text = |at: usize| heard[at]["messages"][1]["content"].as_str().expect("a text").to_owned();
+    let bodies = bodies.lock().clone();
+    assert_eq!(bodies.len(), 2);
+    let text = |at: usize| bodies[at]["messages"][1]["content"].as_str().expect("a text").to_owned();
     assert!(text(0).contains("\"12\"") && text(1).contains("\"1\"") && !text(1).contains("\"12\""));
-    assert_eq!(heard[0]["response_format"]["type"], "json_schema");
+    assert_eq!(bodies[0]["response_format"]["type"], "json_schema");
     let reply = whole(served).await;
     assert_eq!(reply["ensemble"]["why"], "judge gave it 2 of 10: counted");
     assert_eq!(reply["ensemble"]["cost_usd"], 0.000_600_4);
@@ -379,7 +379,7 @@ async fn the_judge_sees_each_answer_alone_and_as_soon_as_it_is_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_judge_that_fails_or_rambles_leaves_the_first_good_answer() {
+async fn a_judge_that_fails_or_gives_no_verdict_leaves_the_first_good_answer() {
     for script in [fail(ErrorKind::InvalidRequest), whole_answer("I would rather not"), body("junk"), vec![Step::Hang]]
     {
         let (rig, [a, b, c, judge]) = rig();
@@ -403,10 +403,10 @@ async fn a_judge_that_fails_or_rambles_leaves_the_first_good_answer() {
 async fn a_judge_without_schemas_is_asked_in_words_alone() {
     let (rig, [a, .., judge]) = rig_with(Features::default());
     a.always(whole_answer("1"));
-    let heard = overheard(&judge, counting);
+    let bodies = recorded_bodies(&judge, counting);
     let two = Ensemble { members: vec!["a".to_owned(), "a".to_owned()], ..judged() };
     let served = rig.put(&two, &plain(), 4).await.expect("served");
-    assert!(heard.lock().iter().all(|body| body.get("response_format").is_none()));
+    assert!(bodies.lock().iter().all(|body| body.get("response_format").is_none()));
     let reply = whole(served).await;
     assert_eq!((&reply["ensemble"]["winner"], &reply["ensemble"]["members"][1]["score"]), (&json!(0), &json!(1)));
 }

@@ -16,7 +16,7 @@ use crate::{
     rig::{Rig, is_poison, numbered, plain, poison, streaming},
 };
 
-fn chokes(fake: &Arc<Fake>) {
+fn fails_poison(fake: &Arc<Fake>) {
     fake.does(|request| if is_poison(request) { status(500) } else { good(request, 10 * MS) });
 }
 
@@ -54,7 +54,7 @@ async fn mix(rig: &Rig, pace: std::time::Duration) -> Vec<ErrorKind> {
 async fn poison_that_the_other_refuses_hurts_nobody() {
     for pace in [MS, 20 * MS, 200 * MS] {
         let (rig, a, b) = Rig::pair(StrategyName::Balanced);
-        chokes(&a);
+        fails_poison(&a);
         refuses(&b);
         let errors = mix(&rig, pace).await;
         assert!(errors.iter().all(|kind| *kind == ErrorKind::InvalidRequest), "the poison's clients get the refusal");
@@ -63,11 +63,11 @@ async fn poison_that_the_other_refuses_hurts_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn poison_that_everyone_chokes_on_hurts_nobody() {
+async fn poison_that_every_upstream_fails_hurts_nobody() {
     for pace in [MS, 20 * MS, 200 * MS] {
         let (rig, a, b) = Rig::pair(StrategyName::Balanced);
-        chokes(&a);
-        chokes(&b);
+        fails_poison(&a);
+        fails_poison(&b);
         let errors = mix(&rig, pace).await;
         assert!(errors.iter().all(|kind| *kind == ErrorKind::Unavailable));
         assert_eq!((rig.breaker("a"), rig.breaker("b")), (BreakerState::Closed, BreakerState::Closed));
@@ -78,7 +78,7 @@ async fn poison_that_everyone_chokes_on_hurts_nobody() {
 async fn poison_hurts_nobody_behind_a_single_upstream_either() {
     for pace in [MS, 20 * MS, 200 * MS] {
         let (rig, a) = Rig::single();
-        chokes(&a);
+        fails_poison(&a);
         mix(&rig, pace).await;
         assert_eq!(rig.breaker("a"), BreakerState::Closed);
     }
@@ -116,7 +116,7 @@ async fn poison_is_repeated_a_few_times_and_its_error_advises_to_check_it() {
             (rig, vec![a])
         },
     ] {
-        fakes.iter().for_each(chokes);
+        fakes.iter().for_each(fails_poison);
         let (attempts, is_advised, message, took) = tokio::select! {
             result = poison_result(&rig) => result,
             () = others(&rig) => panic!("no answer"),
@@ -174,7 +174,7 @@ async fn one_client_that_repeats_its_poison_moves_no_health() {
 #[tokio::test(start_paused = true)]
 async fn a_run_of_poison_alone_does_not_open_a_breaker() {
     let (rig, a, b) = Rig::pair(StrategyName::Balanced);
-    chokes(&a);
+    fails_poison(&a);
     refuses(&b);
     for _ in 0..50 {
         rig.ask(&poison()).await.expect_err("poison");
@@ -282,7 +282,7 @@ async fn a_storm_of_500s_opens_the_breaker_whatever_the_other_cannot_do() {
 async fn poison_that_the_other_cannot_serve_hurts_nobody() {
     for pace in [MS, 20 * MS, 200 * MS] {
         let (rig, a, b) = Rig::pair(StrategyName::Balanced);
-        chokes(&a);
+        fails_poison(&a);
         cannot(&b);
         let errors = mix(&rig, pace).await;
         assert!(errors.iter().all(|kind| *kind == ErrorKind::Unavailable), "{errors:?}");
@@ -294,8 +294,8 @@ async fn poison_that_the_other_cannot_serve_hurts_nobody() {
 async fn poison_as_a_probe_counts_only_against_the_probed_upstream() {
     let (rig, a, b) = Rig::pair(StrategyName::Balanced);
     half_open(&rig, &a).await;
-    chokes(&a);
-    chokes(&b);
+    fails_poison(&a);
+    fails_poison(&b);
     rig.ask(&poison()).await.expect_err("poison");
     assert!(a.calls() >= 6, "it was the probe");
     assert_eq!(rig.breaker("b"), BreakerState::Closed);

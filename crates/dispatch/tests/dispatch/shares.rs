@@ -82,7 +82,7 @@ fn count(answers: &[Got], id: &str) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_hundred_at_once_do_not_herd() {
+async fn two_hundred_at_once_are_split_by_share() {
     // The same wait for all, slow on one side, and different for every call.
     let waits: [fn(u64) -> u64; 3] = [|_| 50, |call| 50 + call % 2 * 5_000, |call| call * 7_919 % 3_000];
     for wait in waits {

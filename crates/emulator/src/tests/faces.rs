@@ -319,7 +319,7 @@ async fn a_cerebras_quota_runs_out() {
 }
 
 #[tokio::test]
-async fn the_books_show_what_was_sent() {
+async fn the_call_log_shows_what_was_sent() {
     let emulator = start();
     read(chat(&emulator.cerebras_base(), &ask("llama3.1-8b"))).await;
     let logs = emulator.call_logs();

@@ -81,7 +81,7 @@ fn an_error_keeps_what_the_upstream_said_of_it() {
 }
 
 #[test]
-fn a_finish_reason_tells_a_complete_choice_from_a_failed_one() {
+fn a_finish_reason_distinguishes_a_complete_choice_from_a_failed_one() {
     for reason in ["stop", "length", "tool_calls", "content_filter", "function_call"] {
         assert_eq!(OpenAiDialect.finish(reason), Finish::Known, "{reason}");
     }
@@ -94,7 +94,7 @@ fn a_finish_reason_tells_a_complete_choice_from_a_failed_one() {
 }
 
 #[test]
-fn the_time_to_wait_is_read_as_servers_tell_it() {
+fn the_time_to_wait_is_read_as_servers_write_it() {
     let (ms, seconds) = ("retry-after-ms", "retry-after");
     for (told, expected) in [
         (&[(ms, "250")][..], Some(Duration::from_millis(250))),

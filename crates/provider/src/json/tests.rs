@@ -113,7 +113,7 @@ fn a_change_leaves_those_elsewhere_as_they_are() {
 }
 
 #[test]
-fn added_members_are_told_apart_and_stand_at_the_end_in_order() {
+fn added_members_are_distinguished_and_stand_at_the_end_in_order() {
     let out = rewrite("{\"a\":1}", |rewrite| {
         rewrite.set("x", "1").set("y", "2").set("z", "3").set("y", "4").set("x", "5").remove("z");
     });

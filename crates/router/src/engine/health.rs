@@ -10,8 +10,8 @@ use crate::{
     upstream::{Origin, UnattributedFailure},
 };
 
-/// A single failure may be chance, such as a worker that dies. A request that failed this often, while others
-/// succeeded, is poison.
+/// A request that failed this often, while others succeeded, is poison: it causes its failures itself. Fewer failures
+/// may be chance, such as a worker that dies.
 const MIN_FAILURES_OF_POISON: usize = 2;
 
 impl Engine {

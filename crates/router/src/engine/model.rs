@@ -19,7 +19,7 @@ use crate::{
     table::Model,
 };
 
-/// After a request that could still meet the SLO found no target worth a call, requests that have missed it wait for
+/// If a request that can still meet the SLO finds no target worth a call, requests that have already missed it wait for
 /// this time.
 const LATE_REQUESTS_YIELD: Duration = Duration::from_millis(500);
 /// The part of the first tokens that may be late.
@@ -37,7 +37,7 @@ pub(crate) struct ModelState {
     /// What a request costs on average at each target.
     usual_costs: Vec<MeanCost>,
     z: Z,
-    /// When a request found no target worth a call that could have been in time, last.
+    /// When a request that could still meet the SLO last found no target worth a call.
     denied_at: Option<Time>,
     conversations: Conversations,
     /// Requests that are held.
@@ -49,7 +49,7 @@ impl ModelState {
         Self::with(Deficits::new(model.shares().len()))
     }
 
-    /// One with these deficits, and nothing else known.
+    /// A state with these deficits and nothing else.
     pub(super) fn with(deficits: Deficits) -> Self {
         Self {
             deficits,
@@ -89,7 +89,7 @@ impl ModelState {
         self.usual_costs.get(target).filter(|usual| usual.is_known()).map(MeanCost::get)
     }
 
-    /// What the terms of a score are measured in.
+    /// The units of the terms of a score.
     pub(crate) fn scale(&self) -> Scale {
         Scale { mean_cost: self.mean_cost.get(), z: self.z.clone() }
     }

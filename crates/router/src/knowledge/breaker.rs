@@ -1,7 +1,8 @@
 //! A three-state breaker whose successes count at the first token.
 //!
-//! It opens on a run of failures, or when half of the calls in the last ten seconds failed: a run alone never sees an
-//! upstream that fails every second call, a share alone needs many calls to see a dead one.
+//! It opens on a run of failures, or when half of the calls in the last ten seconds failed: a rule for runs alone would
+//! never detect an upstream that fails every second call, and a rule for the rate alone needs many calls to detect a
+//! dead one.
 //!
 //! * **A success is a first token**, not a complete answer: beside streams of 20 s, five failures of 5 % of the calls
 //!   would otherwise come before the first success. A call that breaks off after its first token is taken back as a
@@ -24,7 +25,8 @@ use provider::Time;
 
 /// A run of failures of this weight opens the breaker.
 const MAX_RUN: u32 = 5;
-/// A timeout is a failure that took long to see, and the first sight of many.
+/// The weight of a timeout in a run of failures. It takes long to show, and other calls are then likely to be timing
+/// out as well.
 const TIMEOUT_WEIGHT: u32 = 2;
 /// Failures of calls that were under way together count once within this time.
 const TOGETHER: Duration = Duration::from_secs(1);
@@ -34,9 +36,9 @@ const SECONDS: usize = 10;
 const SECOND_NS: u64 = 1_000_000_000;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const GROWTH: f64 = 1.6;
-/// The longest pause where a failure shows at once: the one request that probes loses little.
+/// The longest pause where failures show at once: the one request that probes then loses little time.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// The same where it shows only when a time-out is over, or where nothing will change soon.
+/// The longest pause where a failure shows only after a time-out, or where nothing will change soon.
 const LONGEST_PAUSE_OF_SLOW: Duration = Duration::from_secs(8);
 /// Jitter, so that several routers do not probe in step.
 const JITTER: std::ops::Range<f64> = 0.9..1.1;
@@ -64,7 +66,7 @@ pub(crate) enum Kind {
     },
     /// It broke off after its first token.
     BrokeOff,
-    /// It will not pass by itself, so that one is enough: our key was refused.
+    /// The failure does not pass by itself, such as a refused key: one is enough to open the breaker.
     Certain,
 }
 
@@ -191,7 +193,7 @@ impl Breaker {
         }
     }
 
-    /// Counts a failure while closed. Returns whether it is one too many.
+    /// Counts a failure while closed. Returns whether the breaker must open.
     fn is_too_much(&mut self, kind: Kind, began: Time, now: Time) -> bool {
         let is_together = self.failed_at.is_some_and(|at| began < at && now - at < TOGETHER);
         if !is_together {
@@ -225,7 +227,7 @@ impl Breaker {
 /// Exact counts, since the memory of a moving average depends on the rate of calls.
 #[derive(Debug, Clone, Default)]
 struct Window {
-    /// The second that each place holds.
+    /// The second that each element counts.
     seconds: [u64; SECONDS],
     calls: [u32; SECONDS],
     failures: [u32; SECONDS],

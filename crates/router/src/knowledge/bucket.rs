@@ -23,7 +23,7 @@ use crate::knowledge::{duration, recent::Recent};
 const CUT: f64 = 0.7;
 const LEAST_SCALE: f64 = 0.05;
 const REGAIN: f64 = 1.03;
-/// In which time a learned limit doubles while calls are taken, so that one that was too low is soon outgrown.
+/// A learned limit doubles in this time while calls are taken, so that one that was too low soon stops limiting.
 const DOUBLES_S: f64 = 10.0;
 /// The least that must have been taken for a limit to be learned, in units of the refused amount.
 const LEAST_TAKEN: f64 = 10.0;
@@ -112,7 +112,7 @@ impl Bucket {
         let Some((level, limit)) = self.level(now).zip(self.limit) else { return Fit::Now };
         let needed = match self.source {
             Source::Known => amount + reserve * limit,
-            // What is more than a limit that was only guessed waits until it is full: then it shows.
+            // A call that exceeds a learned limit waits until the bucket is full, and is then tried.
             Source::Left => (amount + reserve * limit).min(limit),
             Source::Learned => amount.min(limit),
         };
@@ -172,7 +172,7 @@ impl Bucket {
         self.refill(now);
         // It was less than the amount: half of it, as far as is known.
         let level = left.unwrap_or_else(|| self.level.min(amount / 2.0));
-        // What was under way when the last refusal came is no further lesson.
+        // Calls that were under way at the last refusal count with it, and change nothing more.
         if self.learned_at.is_some_and(|at| began < at) {
             self.level = level;
             return;

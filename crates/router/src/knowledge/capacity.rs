@@ -50,7 +50,7 @@ impl Workers {
         let before = self.fresh(now);
         self.polled = Some(Polled { capacity, at: now, until: now + poll * STALE_POLLS });
         let (Some(before), Some(running)) = (before, capacity.running) else {
-            // Workers that were there before anyone looked are not known to load.
+            // Workers that were up before the first report are not taken to load.
             self.loading = None;
             return;
         };
@@ -79,8 +79,9 @@ impl Workers {
         self.loading = self.loading.filter(|loading| !loading.is_from_none);
     }
 
-    /// More is under way than the ready workers serve and nothing is queued: one more is ready of those that were taken to load. One,
-    /// since a few calls are always on their way; with more work, the next report shows whether the others are.
+    /// More calls are in flight than the ready workers serve, and nothing is queued: one more of the workers that were
+    /// taken to load is ready. Only one, since a few calls are always on their way; the next report shows whether the
+    /// others are ready too.
     pub(crate) fn one_more_ready(&mut self) {
         if let Some(loading) = self.loading.as_mut().filter(|loading| !loading.is_from_none) {
             loading.workers = loading.workers.saturating_sub(1);

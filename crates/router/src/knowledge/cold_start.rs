@@ -1,8 +1,8 @@
 //! How long an upstream without a ready worker will still take to answer.
 //!
 //! The last eight starts are remembered, and since when the one under way has lasted. What remains is conditional on
-//! that: a start that usually takes 14 s and has lasted 13 will end any moment; one that has lasted 60 is of another
-//! kind.
+//! that: a start that usually takes 14 s and has lasted 13 s ends at any moment; one that has lasted 60 s has another
+//! cause, and another length.
 //!
 //! Eight samples are too few for their quantiles: beyond the longest one nothing would be known, and each would be a
 //! step. So the probability that a start lasts longer than `t` is a mixture: a lognormal kernel around each sample
@@ -24,11 +24,11 @@ const KERNEL: f64 = 0.25;
 const PRIOR_S: f64 = 15.0;
 const PRIOR_SPREAD: f64 = 0.6;
 const PRIOR_WEIGHT: f64 = 0.5;
-/// The weight of the starts that are of another kind.
+/// The weight of the Pareto tail: starts that last longer than any before.
 const TAIL_WEIGHT: f64 = 0.05;
 /// Halvings of the interval in which a quantile lies: a thousandth of its logarithm.
 const HALVINGS: u32 = 16;
-/// The shortest start: what is shorter is taken for it.
+/// The shortest start; a shorter one counts as this long.
 const LEAST_S: f64 = 0.1;
 
 /// The cold starts of an upstream.

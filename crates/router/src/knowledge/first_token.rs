@@ -13,8 +13,8 @@
 //! **Silence.** A model of past answers cannot show that an upstream has stopped to answer. A call that waits longer
 //! than was predicted for it, and that no later call has overtaken, is evidence; where capacity is unknown, or nothing
 //! has answered for max(4 s, 3 · base), no prediction is lower than its age. This does not fade while a call waits.
-//! Once none does, it fades within seconds so that one call tries; while that call waits, the prediction is back in
-//! full, so that no others follow before there is an answer.
+//! Once no call waits, it fades within seconds, so that one call is sent. While that call waits, the prediction is as
+//! high as before, so that no others follow until there is an answer.
 
 use std::time::Duration;
 
@@ -25,15 +25,15 @@ use crate::knowledge::{
     rate::Rate,
     real,
     regression::Regression,
-    waiting::{Ticket, Waiting},
+    waiting::{CallHandle, Waiting},
 };
 
 /// What the coefficients start from: seconds, and seconds per thousand prompt tokens.
 const PRIOR: [f64; 3] = [0.3, 0.1, 0.1];
 const PRIOR_VARIANCE: f64 = 1.0;
 const BOUNDS: [(f64, f64); 3] = [(0.02, 60.0), (0.0, 10.0), (0.0, 10.0)];
-/// The weight that samples keep with each further one, and with time: at a request a minute a hundred samples are an
-/// old story.
+/// The weight that samples keep with each further one, and with time: at a request a minute a hundred samples would
+/// reach back over an hour and a half.
 const FORGETTING: f64 = 0.99;
 const MEMORY_S: f64 = 300.0;
 const LEAST_FORGETTING: f64 = 0.5;
@@ -71,7 +71,7 @@ pub(crate) struct Load {
 #[derive(Debug)]
 #[must_use = "a call that is never ended counts as waiting for ever"]
 pub(crate) struct Pending {
-    ticket: Ticket,
+    handle: CallHandle,
     /// Ready workers when it began, at least one.
     workers: f64,
     /// Whether it found a ready worker and would soon have a slot.
@@ -164,7 +164,7 @@ impl FirstToken {
         // How long a cold start takes is not known here, so that nothing that waits for one is late.
         let expected_s = if is_cold { f64::INFINITY } else { prediction.median_s + self.slot_wait(load, now) };
         Pending {
-            ticket: self.waiting.begin(tokens, expected_s, now),
+            handle: self.waiting.begin(tokens, expected_s, now),
             workers: workers(load),
             is_sample: !is_cold && self.slot_wait(load, now) <= MOST_SLOT_WAIT_S,
         }
@@ -172,8 +172,8 @@ impl FirstToken {
 
     /// The first token of a call came. Returns how long it took.
     pub(crate) fn answered(&mut self, pending: Pending, now: Time) -> Option<Duration> {
-        let Pending { ticket, workers, is_sample } = pending;
-        let call = self.waiting.answer(ticket)?;
+        let Pending { handle, workers, is_sample } = pending;
+        let call = self.waiting.answer(handle)?;
         (self.answered_at, self.silence) = (Some(now), None);
         let took = now - call.began;
         if is_sample && self.cold_at.is_none_or(|cold| cold < call.began) {
@@ -184,7 +184,7 @@ impl FirstToken {
 
     /// A whole answer came. When its first token was written, it does not say.
     pub(crate) fn answered_whole(&mut self, pending: Pending, now: Time) {
-        if self.waiting.answer(pending.ticket).is_some() {
+        if self.waiting.answer(pending.handle).is_some() {
             (self.answered_at, self.silence) = (Some(now), None);
         }
     }
@@ -196,8 +196,8 @@ impl FirstToken {
 
     /// A call ended without a first token: it failed, timed out or was cancelled.
     pub(crate) fn gave_up(&mut self, pending: Pending, now: Time) {
-        let is_overtaken = self.waiting.is_overtaken(&pending.ticket);
-        let Some(call) = self.waiting.end(pending.ticket) else { return };
+        let is_overtaken = self.waiting.is_overtaken(&pending.handle);
+        let Some(call) = self.waiting.end(pending.handle) else { return };
         if is_overtaken || (now - call.began).as_secs_f64() <= call.expected_s {
             return;
         }

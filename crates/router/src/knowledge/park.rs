@@ -1,4 +1,4 @@
-//! How long an upstream is parked that refused because it is full or our allowance is used up.
+//! How long an upstream is parked (gets no calls) after it refused because it is full or our allowance is used up.
 //!
 //! For its `Retry-After`; without one, or with one that is past or zero, until the mirrored bucket has room; and never
 //! less than a pause that grows with each refusal in a row. Without that pause, `Retry-After: 0` would not park the
@@ -16,12 +16,12 @@ use crate::knowledge::duration;
 
 const FIRST_PAUSE_S: f64 = 0.1;
 const GROWTH: f64 = 1.6;
-/// The longest pause that is not asked for.
+/// The longest pause that no `Retry-After` asked for.
 const LONGEST_PAUSE_S: f64 = 10.0;
-/// The longest stay away: a quota that resets tomorrow is looked at again in a minute, at the price of one refusal.
+/// The longest park. A quota that resets tomorrow is tried again after this minute, at the price of one refusal.
 const LONGEST: Duration = Duration::from_mins(1);
 
-/// Whether an upstream is left alone.
+/// Whether an upstream is parked.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Park {
     until: Option<Time>,
@@ -83,7 +83,7 @@ impl Park {
         was_parked
     }
 
-    /// A call ended without saying anything.
+    /// A call ended without evidence of whether the upstream still refuses.
     pub(crate) fn released(&mut self, probe: bool) {
         self.is_probing &= !probe;
     }

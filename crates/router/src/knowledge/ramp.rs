@@ -1,11 +1,11 @@
-//! How much an upstream is given after it was away: after its breaker closed, a park ended, or a cold start ended.
+//! How many calls an upstream gets when it is back: after its breaker closed, a park ended, or a cold start ended.
 //!
-//! Two limits, because there are two stampedes. **In flight**: as TCP's slow start (Jacobson, 1988), a window begins
-//! small and grows by one with each answer, so that it doubles in the time that an answer takes, up to the slots of the
-//! workers that are ready. A limit by time alone would grow while nothing is answered. **A second**: calls start at
-//! most at [`MOST_RATE`] times the rate that is expected without any fault, so that held requests and a
-//! deficit are caught up with by a quarter more, not all at once. Windows alone do not ensure that: short answers free
-//! them as fast as they fill.
+//! Two limits, because calls in flight and calls a second can each overload it. **In flight**: as TCP's slow start
+//! (Jacobson, 1988), a window begins small and grows by one with each answer, so that it doubles in the time that an
+//! answer takes, up to the slots of the workers that are ready. A limit by time alone would grow while nothing is
+//! answered. **A second**: calls start at most at [`MOST_RATE`] times the rate that is expected without any fault, so
+//! that held requests and a deficit are caught up with by a quarter more, not all at once. Windows alone do not ensure
+//! that: short answers free them as fast as they fill.
 //!
 //! The ramp ends when nothing is left to limit: the window has passed the slots, or twice what is in flight where they
 //! are unknown, and calls come no faster than they may start, so that nothing is left to catch up with.
@@ -20,8 +20,8 @@ use crate::knowledge::duration;
 const FIRST_WINDOW: f64 = 4.0;
 /// Starts a second, over the rate that is expected without a fault.
 const MOST_RATE: f64 = 1.25;
-/// How many may come at once: so many, and this part of what a second brings. In any second at most 1.4 of the rate and two start,
-/// which leaves chance some room below 1.5 of it and three.
+/// How many calls may start at one moment: this number, and this part of a second's calls. In any second at most 1.4
+/// times the rate and two more start, which leaves a margin below the promise of 1.5 times the rate and three.
 const BURST: f64 = 2.0;
 const BURST_PART: f64 = 0.15;
 /// Calls come no faster than they may start once that has been so for this time.
@@ -34,7 +34,7 @@ const OPEN: f64 = f64::INFINITY;
 /// Where slots are unknown, a window that is this many times what is in flight limits nothing.
 const WIDE: f64 = 2.0;
 
-/// What a ramp needs to know of an upstream.
+/// The load and the capacity of an upstream, as a ramp needs them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Demand {
     /// Calls of ours in flight.
@@ -65,7 +65,8 @@ pub(crate) struct Ramp {
     /// Starts that may come at once.
     tokens: f64,
     at: Option<Time>,
-    /// When an answer last found no room for another call, or that calls started as fast as they may: others wait, it seems.
+    /// When an answer last came while there was no room for another call, or while calls started as fast as allowed: a
+    /// sign that others wait.
     pressed_at: Option<Time>,
 }
 
@@ -81,7 +82,7 @@ impl Ramp {
         self.window = self.window.min(FIRST_WINDOW);
     }
 
-    /// Whether it is still growing into its work.
+    /// Whether the limits still apply.
     pub(crate) fn is_ramping(&self) -> bool {
         self.window < OPEN
     }
@@ -128,7 +129,7 @@ impl Ramp {
         }
     }
 
-    /// A call failed while the upstream is growing into its work: it gets half of what it had.
+    /// A call failed during the ramp: the window is halved.
     pub(crate) fn failed(&mut self) {
         if self.is_ramping() {
             self.window = (self.window / 2.0).max(1.0);
@@ -148,7 +149,7 @@ fn burst(demand: Demand) -> f64 {
 
 /// Starts a second.
 fn rate(demand: Demand) -> f64 {
-    /// A quiet upstream is given a call every two seconds nevertheless.
+    /// An upstream of which few calls are expected still gets one every two seconds.
     const LEAST: f64 = 0.5;
     (MOST_RATE * demand.per_second).max(LEAST)
 }
@@ -179,7 +180,7 @@ mod tests {
         Demand { ready: Some(1), slots: Some(30), per_second, ..Demand::default() }
     }
 
-    /// Everybody who wants to start as soon as it may, for a minute, first tokens after `first_s` and answers after
+    /// Starts calls as soon as the ramp allows, for a minute; first tokens come after `first_s`, and answers after
     /// `whole_s`. Returns when calls started, and the most that were in flight.
     fn stampede(mut ramp: Ramp, mut demand: Demand, first_s: f64, whole_s: f64) -> (Vec<f64>, u32) {
         let (mut starts, mut first, mut whole, mut most) = (Vec::new(), VecDeque::new(), VecDeque::new(), 0);

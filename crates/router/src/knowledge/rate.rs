@@ -33,7 +33,7 @@ impl<const SECONDS: usize> Default for Rate<SECONDS> {
 }
 
 impl<const SECONDS: usize> Rate<SECONDS> {
-    /// The place of a second in the ring.
+    /// The index of a second in the ring.
     fn place(second: u64) -> usize {
         #[expect(clippy::cast_possible_truncation, reason = "a remainder below the length of the ring")]
         let place = (second % SECONDS as u64) as usize;

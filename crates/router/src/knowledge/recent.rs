@@ -1,4 +1,4 @@
-//! How much came of something within the last window of time, rather too much than too little.
+//! A sum over the last window of time, never too low: up to a sixth of a window more is counted.
 //!
 //! Sums per sixth of the window in a fixed ring, the seventh being the one that is under way. A sum that decays with time would hold
 //! less than what came, and a limit that is learned from it would cut off what has just been served.
@@ -40,7 +40,7 @@ impl Recent {
         (oldest..=self.latest).rev().take(PLACES).map(|part| self.sums[place(part)]).sum()
     }
 
-    /// The part of time that holds a moment. Whoever read the clock first may come last.
+    /// The part of time that holds a moment. Threads may pass moments in another order than they read them.
     fn part_of(&self, at: Time) -> u64 {
         let part = u64::try_from(self.part.as_nanos()).unwrap_or(u64::MAX).max(1);
         (at.as_nanos() / part).max(self.latest)

@@ -5,19 +5,19 @@
 //! the samples kept.
 //!
 //! With forgetting, the covariance grows without bound in directions in which no sample lies, and one sample in such a
-//! direction then throws the coefficients anywhere. So no variance may pass [`MOST_VARIANCE`]: rows and columns that do
-//! are scaled down together, which keeps the matrix positive definite (to cut single elements would not). Coefficients
-//! are held within bounds after each sample, because a prediction that falls with the size of a prompt would send the
-//! longest ones there.
+//! direction can then move the coefficients to any value. So no variance may pass [`MOST_VARIANCE`]: rows and columns
+//! that do are scaled down together, which keeps the matrix positive definite (to cut single elements would not).
+//! Coefficients are held within bounds after each sample, because a prediction that falls with the size of a prompt
+//! would send the longest ones there.
 
 const FEATURES: usize = 3;
 const MOST_VARIANCE: f64 = 10.0;
-/// One sample changes a coefficient by no more than this factor and that much. Far from all others, such as a prompt of 10,000 tokens
-/// among prompts of 50, it would otherwise throw all of them anywhere.
+/// One sample changes a coefficient by at most this factor, or by the least step. Otherwise one sample far from all
+/// others, such as a prompt of 10,000 tokens among prompts of 50, could move all coefficients to any value.
 const MOST_STEP: f64 = 4.0;
 const LEAST_STEP: f64 = 0.2;
-/// A sample that is so much below what was expected shows that the fit has gone astray: all of it is scaled down. What is thought to
-/// be slow is seldom asked, and would be thought so for long.
+/// A sample that is this many times below the prediction shows that the fit is wrong: all coefficients are scaled down.
+/// An upstream that is predicted to be slow gets few calls, and so few samples to correct it.
 const ASTRAY: f64 = 3.0;
 const LEAST_VARIANCE: f64 = 1e-9;
 

@@ -107,7 +107,8 @@ impl MeanCost {
     }
 }
 
-/// The weight of a miss, as a virtual queue: each first token adds what was missed and takes off what may be missed.
+/// The weight of a miss, as a virtual queue: a late first token adds one, and every first token takes off the part that
+/// may be late.
 #[derive(Debug, Clone)]
 pub(crate) struct Z {
     weight: f64,

@@ -2,12 +2,12 @@
 //! waits.
 //!
 //! Calls begin in the order of time and end in any order. So they are a doubly linked list in a vector whose freed
-//! entries are used again: a call is added at the end, removed at its own place, and the oldest is the first. A heap
+//! entries are used again: a call is added at the end, removed wherever it is, and the oldest is the first. A heap
 //! would need its entries found again to remove them; a search tree allocates.
 //!
 //! A call that began later and was answered first overtakes the ones before it. A call that was overtaken is no
-//! evidence about the upstream any more: it is long, or hangs alone. [`Waiting::oldest`] is therefore the oldest one
-//! that was not overtaken.
+//! evidence about the upstream any more: its prompt is long, or it alone hangs. [`Waiting::oldest`] is therefore the
+//! oldest one that was not overtaken.
 
 use provider::Time;
 
@@ -26,11 +26,11 @@ pub(crate) struct Call {
     pub(crate) expected_s: f64,
 }
 
-/// What gives a call back to the [`Waiting`] that it came from. It is neither copied nor cloned, so that a call ends
+/// Identifies a call in the [`Waiting`] that it was added to. It is neither copied nor cloned, so that a call ends
 /// once.
 #[derive(Debug)]
 #[must_use = "a call that is never ended waits for ever"]
-pub(crate) struct Ticket {
+pub(crate) struct CallHandle {
     at: u32,
     serial: u64,
 }
@@ -76,8 +76,8 @@ impl Default for Waiting {
 
 impl Waiting {
     /// A call begins.
-    pub(crate) fn begin(&mut self, tokens: u64, expected_s: f64, now: Time) -> Ticket {
-        // Whoever read the clock first may come last.
+    pub(crate) fn begin(&mut self, tokens: u64, expected_s: f64, now: Time) -> CallHandle {
+        // Threads may pass moments in another order than they read them.
         let began = self.entry(self.last).map_or(now, |last| last.call.began.max(now));
         let serial = self.next_serial;
         self.next_serial += 1;
@@ -90,13 +90,13 @@ impl Waiting {
         self.last = at;
         self.oldest = if self.oldest == NONE { at } else { self.oldest };
         self.tokens += tokens;
-        Ticket { at, serial }
+        CallHandle { at, serial }
     }
 
-    /// The first token of a call came. A ticket of another [`Waiting`] changes nothing.
-    pub(crate) fn answer(&mut self, ticket: Ticket) -> Option<Call> {
-        let serial = ticket.serial;
-        let call = self.end(ticket)?;
+    /// The first token of a call came. A handle of another [`Waiting`] changes nothing.
+    pub(crate) fn answer(&mut self, handle: CallHandle) -> Option<Call> {
+        let serial = handle.serial;
+        let call = self.end(handle)?;
         self.answered = self.answered.max(Some(serial));
         while let Some(entry) = self.entry(self.oldest).filter(|entry| entry.serial < serial) {
             self.oldest = entry.after;
@@ -105,9 +105,9 @@ impl Waiting {
     }
 
     /// A call ended without a first token: it failed or was cancelled.
-    #[expect(clippy::needless_pass_by_value, reason = "a ticket is used up")]
-    pub(crate) fn end(&mut self, ticket: Ticket) -> Option<Call> {
-        let Ticket { at, serial } = ticket;
+    #[expect(clippy::needless_pass_by_value, reason = "a handle is used up")]
+    pub(crate) fn end(&mut self, handle: CallHandle) -> Option<Call> {
+        let CallHandle { at, serial } = handle;
         let entry = self.entry(at).filter(|entry| entry.serial == serial)?;
         match self.entry_mut(entry.before) {
             Some(before) => before.after = entry.after,
@@ -120,7 +120,7 @@ impl Waiting {
         if self.oldest == at {
             self.oldest = entry.after;
         }
-        // No call has this serial: a ticket that is given back twice, or to another list, finds nothing.
+        // No call has this serial: a handle that is passed twice, or to another list, finds nothing.
         self.entries[at as usize].serial = u64::MAX;
         self.free.push(at);
         self.tokens -= entry.call.tokens;
@@ -128,8 +128,8 @@ impl Waiting {
     }
 
     /// Whether a call that began after this one was answered.
-    pub(crate) fn is_overtaken(&self, ticket: &Ticket) -> bool {
-        self.answered.is_some_and(|answered| answered > ticket.serial)
+    pub(crate) fn is_overtaken(&self, handle: &CallHandle) -> bool {
+        self.answered.is_some_and(|answered| answered > handle.serial)
     }
 
     /// The oldest call that was not overtaken.
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_of_another_list_ends_no_call() {
+    fn a_handle_of_another_list_ends_no_call() {
         let (mut one, mut other) = (Waiting::default(), Waiting::default());
         let (spare, foreign) = (one.begin(1, 0.5, at(0)), other.begin(1, 0.5, at(0)));
         assert!(one.end(spare).is_some());
@@ -218,28 +218,28 @@ mod tests {
         #[test]
         fn it_agrees_with_a_list_that_is_searched(steps in vec((0_u8..4, any::<usize>(), 0_u64..100_000), 1..200)) {
             let mut waiting = Waiting::default();
-            let mut list: Vec<(u64, Ticket, u64)> = Vec::new();
+            let mut list: Vec<(u64, CallHandle, u64)> = Vec::new();
             let mut answered = None;
             let mut most = 0;
             for (serial, (what, which, tokens)) in (0_u64..).zip(steps) {
                 if what < 2 || list.is_empty() {
-                    let ticket = waiting.begin(tokens, 0.5, at(serial));
-                    list.push((serial, ticket, tokens));
+                    let handle = waiting.begin(tokens, 0.5, at(serial));
+                    list.push((serial, handle, tokens));
                 } else {
-                    let (began, ticket, tokens) = list.remove(which % list.len());
+                    let (began, handle, tokens) = list.remove(which % list.len());
                     let ended = if what == 2 {
                         answered = answered.max(Some(began));
-                        waiting.answer(ticket)
+                        waiting.answer(handle)
                     } else {
-                        waiting.end(ticket)
+                        waiting.end(handle)
                     };
                     prop_assert_eq!(ended.map(|call| (call.began, call.tokens)), Some((at(began), tokens)));
                 }
                 most = most.max(list.len());
                 let oldest = list.iter().map(|(began, ..)| *began).filter(|began| Some(*began) > answered).min();
                 prop_assert_eq!(waiting.oldest().map(|call| call.began), oldest.map(at));
-                for (began, ticket, _) in &list {
-                    prop_assert_eq!(waiting.is_overtaken(ticket), Some(*began) < answered);
+                for (began, handle, _) in &list {
+                    prop_assert_eq!(waiting.is_overtaken(handle), Some(*began) < answered);
                 }
                 prop_assert_eq!(waiting.tokens(), list.iter().map(|(.., tokens)| tokens).sum::<u64>());
                 prop_assert_eq!(waiting.len(), list.len());

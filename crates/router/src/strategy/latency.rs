@@ -23,8 +23,8 @@ impl Strategy for Latency {
             deficit: 0.0,
             keeps_ready: candidate.is_resting,
         });
-        // Of those that are about as fast, the one that holds the prompt cache, then the one with the fewest calls: a
-        // prediction does not include a queue that is not ours.
+        // Of targets that are about as fast, the one that holds the prompt cache is first, then the one with the fewest calls
+        // in flight: the prediction does not include work of other clients.
         let Some(best) = candidates.first().map(|candidate| candidate.time) else { return };
         let equals = candidates.iter().take_while(|candidate| candidate.time <= best * ABOUT + ABOUT_LEAST).count();
         candidates[..equals].sort_by_key(|candidate| (!candidate.holds_cache, candidate.in_flight));

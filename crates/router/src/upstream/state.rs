@@ -20,9 +20,9 @@ use crate::{
     workers::Workers,
 };
 
-/// When an upstream is looked at again whose probe is under way.
+/// After this time an upstream whose probe is under way is considered again.
 const PROBE_PAUSE: Duration = Duration::from_millis(200);
-/// A quota that resets tomorrow is looked at again in a minute, at the price of one refusal.
+/// The longest park. A quota that resets tomorrow is tried again after this minute, at the price of one refusal.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// A refusal by an upstream is logged at most this often.
 const REFUSAL_LOG_INTERVAL: Duration = Duration::from_mins(1);
@@ -117,7 +117,7 @@ impl State {
         &self.supply
     }
 
-    /// What would become of a request now.
+    /// What a request could expect there now.
     pub(crate) fn outlook(
         &self,
         spec: &UpstreamSpec,
@@ -128,7 +128,8 @@ impl State {
         self.supply.outlook(spec, self.in_flight, needs, limit, now)
     }
 
-    /// What a failure counts as in seconds, so that an upstream that fails fast does not look fast.
+    /// Seconds that are added to the predicted time after a failure, so that an upstream that fails fast does not look
+    /// fast.
     pub(crate) fn penalty_s(&self, now: Time) -> f64 {
         const PENALTY_S: f64 = 5.0;
         const FADING_S: f64 = 10.0;
@@ -168,7 +169,7 @@ impl State {
     ) -> Option<Blocked> {
         self.closed(now).or_else(|| match self.supply.room(spec, self.in_flight, is_alone, needs, now) {
             Admission::Now => None,
-            // It has just come back, and is given more with every answer.
+            // It is in its ramp: it gets more calls with every answer.
             Admission::At(at) => Some(Blocked::Broken(at)),
             Admission::Full => Some(Blocked::Full),
         })

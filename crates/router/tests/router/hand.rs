@@ -1,4 +1,4 @@
-//! A table, its engine, and a clock that is moved by hand.
+//! A table, its engine, and a clock that the test moves.
 
 use std::{sync::Arc, time::Duration};
 

@@ -79,7 +79,7 @@ fn no_more_is_sent_to_a_worker_than_it_serves() {
 }
 
 #[test]
-fn an_upstream_that_is_always_late_sees_no_herd() {
+fn an_upstream_that_is_always_late_gets_no_burst() {
     let mut hand = pair(StrategyName::Cost);
     let (mut late, mut streak, mut longest) = (0, 0, 0);
     for _ in 0..600 {
@@ -248,7 +248,8 @@ fn an_upstream_that_served_nothing_has_shown_no_limit() {
     }
 }
 
-/// A target that was late in one burst is found to be fast again within seconds, by a call a second and not by a herd.
+/// A target that was late in one burst is found to be fast again within seconds, by one call a second and not by many
+/// at once.
 #[test]
 fn a_target_that_was_late_in_a_burst_is_soon_tried_again() {
     let mut hand = pair(StrategyName::Balanced);
@@ -304,7 +305,7 @@ fn a_late_request_gets_the_one_slot_that_there_is() {
     started(hand.timer(&mut second));
 }
 
-/// Late requests yield to one that could be in time and finds no room, not to one that nobody can serve.
+/// Late requests yield to one that could be in time and finds no room, not to one that no target can serve.
 #[test]
 fn what_no_target_can_serve_keeps_no_late_request_waiting() {
     let (mut a, mut b) = (upstream("a"), upstream("b"));

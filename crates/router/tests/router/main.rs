@@ -1,4 +1,4 @@
-//! The engine driven by hand: events go in, actions come out, and time passes only where a test says so.
+//! The engine step by step: a test passes events in, checks the actions that come out, and moves the time itself.
 
 #[cfg(test)]
 mod allocations;

@@ -100,7 +100,7 @@ impl Slow {
     }
 }
 
-/// Where every first token is late and there is work for two upstreams, what `a` can do goes to as many requests as it can.
+/// If every first token is late and there is work for two upstreams, `a` serves as many requests as it can.
 #[test]
 fn short_prompts_are_not_held_back_for_long_ones() {
     let mut slow = Slow::new(1_500 * MS, true);
@@ -109,7 +109,7 @@ fn short_prompts_are_not_held_back_for_long_ones() {
     assert!(4 * of(SHORT) >= 5 * of(LONG), "{} short ones and {} long ones", of(SHORT), of(LONG));
 }
 
-/// A backlog goes only where it makes no request late that could be in time.
+/// Requests that are late already make no request late that could be in time.
 #[test]
 fn late_requests_do_not_make_others_late() {
     let mut slow = Slow::new(300 * MS, false);

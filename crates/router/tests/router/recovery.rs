@@ -1,4 +1,5 @@
-//! Load in virtual time while upstreams fail and come back: nobody is stampeded, no outage multiplies calls, nothing is left behind.
+//! Load in virtual time while upstreams fail and come back: no upstream that recovers gets a burst, no outage
+//! multiplies calls, and every permit is returned.
 
 use std::{
     cmp::Reverse,
@@ -270,10 +271,10 @@ fn plans() -> impl Strategy<Value = Plan> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 64, ..ProptestConfig::default() })]
 
-    /// In any second after it is back, an upstream gets at most half as much again as without any fault, and three. The other one
-    /// works, or it would not get its own share alone.
+    /// In any second after it is back, an upstream gets at most one and a half times the calls that it gets without any
+    /// fault, and three more. The other upstream works, or this one would get more than its share.
     #[test]
-    fn nobody_is_stampeded_who_comes_back(mut plan in plans(), target in 0..2_usize) {
+    fn an_upstream_that_comes_back_gets_no_burst(mut plan in plans(), target in 0..2_usize) {
         plan.outages.iter_mut().for_each(|outage| outage.target = target);
         let seen = World::run(&plan);
         let calm = World::run(&Plan { outages: Vec::new(), ..plan.clone() });

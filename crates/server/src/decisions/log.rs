@@ -151,7 +151,7 @@ impl Writer {
         let line = self.lines.split_off(begin);
         self.flush();
         if let Err(error) = self.files.rotate(config_version) {
-            self.tell(&error);
+            self.log_failure(&error);
         }
         self.lines = line;
     }
@@ -164,14 +164,14 @@ impl Writer {
             Ok(()) => self.counters.written.inc_by(self.records),
             Err(error) => {
                 self.counters.failed.inc_by(self.records);
-                self.tell(&error);
+                self.log_failure(&error);
             }
         }
         self.lines.clear();
         self.records = 0;
     }
 
-    fn tell(&mut self, error: &io::Error) {
+    fn log_failure(&mut self, error: &io::Error) {
         if self.logged_at.is_some_and(|at| at.elapsed() < LOG_EVERY) {
             return;
         }

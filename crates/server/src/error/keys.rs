@@ -8,7 +8,7 @@ use super::ApiError;
 use crate::limits::{RateLimitStatus, Refused};
 
 /// The code for a sender of too many unknown keys.
-const SLOWED: &str = "too_many_wrong_keys";
+const TOO_MANY_WRONG_KEYS: &str = "too_many_wrong_keys";
 
 impl ApiError {
     pub(crate) fn no_key() -> Self {
@@ -25,7 +25,7 @@ impl ApiError {
     pub(crate) fn too_many_wrong_keys(retry_after: Duration) -> Self {
         let message = "this API key is not known here, and too many like it came from this address: a key that is known \
                        is let in at once";
-        let mut error = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", SLOWED, message);
+        let mut error = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", TOO_MANY_WRONG_KEYS, message);
         error.retry_after = Some(retry_after);
         error.is_final = true;
         error
@@ -33,7 +33,7 @@ impl ApiError {
 
     /// Whether the request was refused because its key is missing or unknown.
     pub(crate) fn is_authentication_failure(&self) -> bool {
-        self.status == StatusCode::UNAUTHORIZED || self.code == SLOWED
+        self.status == StatusCode::UNAUTHORIZED || self.code == TOO_MANY_WRONG_KEYS
     }
 
     pub(crate) fn admin_is_off() -> Self {

@@ -199,7 +199,7 @@ fn more_calls_than_the_limit_are_refused_for_good() {
 }
 
 #[tokio::test]
-async fn whoever_waits_gets_permits_for_all_calls_at_once_or_is_told_that_they_never_fit() {
+async fn a_waiting_request_gets_all_its_permits_at_once_or_an_error_if_they_never_fit() {
     let limiter = KeyLimiter::new(limits(0, 0, 3));
     let held = limiter.permits(2).await.expect("it fits");
     assert!(held.is_some() && limiter.taken() == 2);
@@ -214,7 +214,7 @@ async fn whoever_waits_gets_permits_for_all_calls_at_once_or_is_told_that_they_n
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_waits_for_the_allowance_has_its_calls_counted_once_they_are_there() {
+async fn calls_that_wait_for_the_rate_limit_are_counted_once_they_are_let_in() {
     let clock = FakeRelativeClock::default();
     let limiter = at(limits(60, 2, 0), &clock);
     let remaining = || limiter.status().map(|status| status.remaining);
@@ -230,7 +230,7 @@ async fn whoever_waits_for_the_allowance_has_its_calls_counted_once_they_are_the
 }
 
 #[test]
-fn headers_tell_the_limit_what_is_left_and_when_all_of_it_is_back() {
+fn headers_show_the_limit_what_is_left_and_when_all_of_it_is_back() {
     let status = RateLimitStatus { limit: 60, remaining: 2, reset: Duration::from_millis(3_500) };
     let expected = [
         ("x-ratelimit-limit-requests", "60"),

@@ -134,7 +134,7 @@ fn the_likeliest_wins_and_members_without_figures_do_not() {
 }
 
 #[test]
-fn the_best_mark_wins_and_an_answer_without_one_does_not() {
+fn the_best_score_wins_and_an_answer_without_one_does_not() {
     let verdicts = [4, 8, 8].map(|score| Verdict { score, reason: "neat".to_owned() });
     let with = |verdict| Some(Ballot { text: "x", logprob: None, verdict });
     let got =

@@ -15,7 +15,7 @@ fn chat(more: &str) -> Head {
 }
 
 #[test]
-fn a_field_takes_what_lies_within_its_bounds_and_tells_them_otherwise() {
+fn a_field_takes_values_within_its_bounds_and_its_error_names_them() {
     let penalties = (&["-2", "-0.5", "0", "2", "null"], &["-2.1", "2.1", r#""1""#], "must be a number from -2 to 2");
     let cases: [(&str, &[&str], &[&str], &str); 10] = [
         (

@@ -7,7 +7,7 @@ fn read(message: &str) -> Result<Head, InvalidRequest> {
 }
 
 #[test]
-fn messages_of_more_than_plain_text_are_told_apart() {
+fn messages_of_more_than_plain_text_are_recognised() {
     for (message, expected) in [
         (r#"{"role":"user","content":"x"}"#, false),
         (r#"{"role":"assistant","content":"x"}"#, false),
@@ -45,7 +45,7 @@ fn every_part_of_a_message_is_looked_at() {
 }
 
 #[test]
-fn a_wrong_message_is_told_by_its_place() {
+fn a_wrong_message_is_reported_with_its_index() {
     let roles = "system, developer, user, assistant, tool, function";
     let of_role = |what: &str| ("messages[1].role", format!("'messages[1].role' {what} {roles}"));
     let of_content = |what: &str| ("messages[1].content", format!("'messages[1].content' {what}"));

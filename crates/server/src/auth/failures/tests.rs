@@ -37,7 +37,7 @@ fn a_request_without_a_key_guesses_nothing() {
 }
 
 #[test]
-fn metrics_and_logs_tell_a_clients_key_from_the_operators_token() {
+fn metrics_and_logs_distinguish_a_clients_key_from_the_operators_token() {
     assert_eq!(Credential::ALL.map(Credential::as_str), ["key", "admin_token"]);
 }
 
@@ -69,7 +69,7 @@ fn one_who_has_a_network_of_version_6_is_one_sender() {
 }
 
 #[test]
-fn the_table_of_addresses_is_bounded_and_those_without_a_place_are_slowed_together() {
+fn the_table_of_addresses_is_bounded_and_those_beyond_it_are_slowed_together() {
     let (failures, start) = (Failures::default(), Instant::now());
     let most = u32::try_from(MAX_PEERS).expect("small");
     for number in 0..most + FREE_GUESSES {
