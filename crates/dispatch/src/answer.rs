@@ -30,7 +30,7 @@ pub struct Answer {
 enum Source {
     /// They come from an upstream.
     Relayed(Relay),
-    /// They are all there.
+    /// All frames, already complete.
     Composed(VecDeque<Frame>),
 }
 
@@ -49,7 +49,7 @@ impl Answer {
         self.addition = Some(Addition::new(key, json));
     }
 
-    /// The next frame to relay where `frame` came: with the addition, if it is time for that.
+    /// The frame to relay for `frame`: with the addition, if it belongs into this one.
     fn added(&mut self, mut frame: Frame) -> Frame {
         let Some(mut addition) = self.addition.take() else { return frame };
         if frame.kind == FrameKind::Done {
@@ -104,7 +104,7 @@ pub(crate) struct Relay {
     gap: Duration,
     last_frame: Time,
     timer: Option<Pin<Box<Sleep>>>,
-    /// Whether every choice has ended: whatever the connection does next, the answer ends well.
+    /// Whether every choice has ended: the answer is then complete, whatever the connection does next.
     is_complete: bool,
     stage: Stage,
 }
@@ -145,7 +145,7 @@ impl Relay {
         if frame.kind == FrameKind::Finish {
             self.is_complete = true;
             self.gap = self.gap.min(LINGER);
-            // It may be set for later.
+            // The timer may be set for a later limit.
             self.timer = None;
         }
         if !frame.kind.is_last() {
@@ -199,7 +199,8 @@ impl Relay {
     }
 }
 
-/// Of a complete answer only the end is missing: its client was served. Any other is left by its context.
+/// If the answer is complete and only its end is missing, its client was served. Otherwise dropping the context records
+/// that the client left.
 impl Drop for Relay {
     fn drop(&mut self) {
         if matches!(self.stage, Stage::Relaying) && self.is_complete {

@@ -23,7 +23,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// The head of an answer came: from now on the upstream works.
+    /// The head of an answer came: from now on the upstream may bill the call.
     pub(crate) fn replied(&mut self, head: &ReplyHead) {
         self.has_reply = true;
         self.record_ids(&head.ids);
@@ -58,9 +58,9 @@ impl Progress {
         let reason = match outcome {
             Outcome::Served => Unreported::Missing,
             Outcome::ClientGone => Unreported::ClientGone,
-            // An upstream that is cut off amid its work may bill it; a refusal is not work.
+            // An upstream may bill a call that was cut off while it generated; a refusal is not billed.
             Outcome::Stopped | Outcome::Failed(ErrorKind::Timeout(_) | ErrorKind::Interrupted) => Unreported::Broken,
-            // An answer for which the router has no memory was worked for all the same.
+            // The upstream generated an answer even if the router has no memory for it.
             Outcome::Failed(ErrorKind::NoMemory) if self.has_reply => Unreported::Broken,
             Outcome::Failed(_) if has_answered => Unreported::Broken,
             Outcome::Failed(_) => return None,

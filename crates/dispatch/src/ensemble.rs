@@ -1,4 +1,4 @@
-//! An ensemble: one chat is put to several models at once, and one of their answers is picked.
+//! An ensemble: one chat is sent to several models at once, and one of their answers is picked.
 //!
 //! Members and judge are called through [`Router::call`], like any client, so that strategies, limits and accounting
 //! apply. All share one deadline. Members answer as a whole even where the client streams, because only whole answers
@@ -23,7 +23,7 @@ use pick::Picked;
 use reply::{Reply, Report};
 
 impl Router {
-    /// Puts `request`, a chat, to every member of `ensemble` and answers with what it picks.
+    /// Sends `request`, a chat, to every member of `ensemble` and returns the answer that it picks.
     ///
     /// A member that fails is left out; only if all fail, so does the ensemble, with the error of the highest severity.
     pub async fn ask(&self, ensemble: &Ensemble, request: &Request, caller: Caller) -> Result<Served, RouterError> {
@@ -174,7 +174,7 @@ impl Session<'_> {
     /// Asks a member and, if the pick wants it, the judge about its answer as soon as that is there.
     async fn judged(&self, at: usize, request: &Request) -> Member {
         let mut member = self.member(at, request).await;
-        // An empty answer is not worth a judge's price.
+        // An empty answer gets no score, so the judge's call would be paid for nothing.
         let answer = member.reply().filter(|reply| !reply.text.trim().is_empty());
         if let (Pick::Judge(judge), Some(reply)) = (&self.ensemble.pick, answer) {
             let judged = Box::pin(self.ask_judge(judge, at, &reply.text)).await;
@@ -222,7 +222,7 @@ impl Session<'_> {
         }
     }
 
-    /// The winner's answer, with what became of the others.
+    /// The winner's answer, with a report on all members.
     async fn answer(&self, members: &[Member], picked: &Picked) -> Result<Served, RouterError> {
         let Some(reply) = members.get(picked.winner).and_then(Member::reply) else {
             return Err(unusable("the picked answer is gone"));

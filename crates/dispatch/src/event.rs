@@ -148,7 +148,7 @@ pub struct RequestEnded {
     pub usage: Option<Usage>,
     /// Its list price for that.
     pub cost: Option<NanoUsd>,
-    /// What the serving upstream probably used, if it did not say.
+    /// The estimated usage at the serving upstream, if it reported none.
     pub estimate: Option<Estimate>,
     /// What the model's tokens would cost under other policies.
     pub policies: Arc<[Policy]>,
@@ -217,7 +217,7 @@ pub trait Observer: Send + Sync {
     /// What must be done before the end of a complete answer is released; `None` if nothing must.
     fn settle(&self, ended: &RequestEnded) -> Option<BoxFuture<'static, ()>>;
 
-    /// The service ends: returns once every event is written where it belongs.
+    /// The service ends: returns once every event is written.
     fn close(&self) {}
 }
 

@@ -8,17 +8,17 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use router::{Engine, SpareRepeats};
 
-/// A group's engine, or the way to it.
+/// A group's engine, or a link to the group that it was joined with.
 pub(crate) struct Group(Mutex<Slot>);
 
 enum Slot {
     Here(Engine),
-    /// A reload joined the group with another one. Requests from before it come by here.
+    /// A reload joined the group with another one. Requests that began before the reload follow this link.
     Joined(Arc<Group>),
 }
 
 impl Group {
-    /// One of which nothing is known. All groups of a process share `spare`.
+    /// A group with an engine without any state. All groups of a process share `spare`.
     pub(crate) fn new(spare: Arc<SpareRepeats>) -> Self {
         Self(Mutex::new(Slot::Here(Engine::new(spare))))
     }

@@ -43,7 +43,7 @@ use router::{Choice, Decision, Model, Named, Reason, RequestState, RouterError, 
 pub use table::Table;
 use tokio::time::{Instant, timeout};
 
-/// Time that a capacity may take to come, however often it is asked for.
+/// The shortest time limit for a report of capacity, however often it is asked for.
 const LEAST_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Who calls, beyond the request itself.
@@ -68,9 +68,9 @@ pub struct Caller {
     pub falls_back: bool,
     /// The conversation that the client says the request is part of.
     pub session: Option<Arc<str>>,
-    /// When the client's patience ends, if that is before the model's own deadline.
+    /// The client's deadline, if that is before the model's own.
     pub deadline: Option<Instant>,
-    /// What its bodies and answers are counted in.
+    /// The memory budget of its bodies and answers.
     pub memory: MemoryBudget,
 }
 
@@ -159,7 +159,8 @@ impl Router {
         let named = target.map(|target| Named { target, falls_back: caller.falls_back });
         let conversation = conversation(request, caller.session.as_deref(), info.key.as_deref());
         let facts = serve::facts(request, conversation);
-        // On the heap: it goes from here into the answer, and with that through the hands of the server.
+        // On the heap, because it is large and is moved several times: into the answer, and with that through the
+        // server.
         let context = Box::new(RequestContext::new(
             Arc::new(info),
             self.sink.clone(),
@@ -217,7 +218,7 @@ impl Router {
         self.sink.stop();
     }
 
-    /// Asks every upstream for its capacity whose turn it is. To be called about once a second.
+    /// Asks every upstream whose poll is due for its capacity. To be called about once a second.
     pub async fn poll_capacity(&self) {
         let table = self.table.load_full();
         let now = self.clock.now();

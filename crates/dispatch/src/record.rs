@@ -1,7 +1,9 @@
-//! What is written down of a request: what was decided, on what, and what then happened. No prompt, no answer, no key.
+//! The decision record of a request: what was decided, from which facts, and what then happened. No prompt, no answer,
+//! no key.
 //!
-//! A request writes into a record of its own, so that nothing is locked for it but when it begins and ends. Records are used
-//! again: their lists keep their room, and the engine is given a list for the one that is taken out of it.
+//! A request writes into a record of its own, so that a lock is needed only when it begins and ends. Records are
+//! reused: their lists keep their capacity, and the engine gets an empty list in exchange for each one that it hands
+//! out.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +15,7 @@ use crate::event::{AttemptEnded, RequestEnded};
 /// Most records that wait to be used again.
 const MOST_SPARE: usize = 1024;
 
-/// What is written down of one request.
+/// The record of one request.
 #[derive(Debug, Clone, Default)]
 pub struct Record {
     /// The decision behind the first call; if no call was made, the last one.
@@ -74,7 +76,7 @@ impl Spare {
     }
 }
 
-/// The way to the recorder.
+/// Passes records to the recorder.
 pub(crate) struct RecordSink {
     recorder: Arc<dyn Recorder>,
     spare: Spare,

@@ -1,4 +1,4 @@
-//! The routing table with the means to carry it out: the adapters of its upstreams, and the engine of each group of models.
+//! The routing table together with the adapters of its upstreams and the engine of each group of models.
 
 use std::{ops::Deref, sync::Arc};
 
@@ -7,7 +7,7 @@ use router::{Engine, Model, ModelSpec, Snapshot, SpareRepeats, Status, TableErro
 
 use crate::group::Group;
 
-/// A routing table. What is configured is read off it as off [`router::Table`].
+/// A routing table. It dereferences to [`router::Table`], which holds the configuration.
 pub struct Table {
     routes: router::Table,
     /// The adapters, in the order of the upstreams.
@@ -55,7 +55,7 @@ impl Table {
         self.groups.iter().for_each(|group| group.with(Engine::forget_unused));
     }
 
-    /// Tells the engines what is configured of its upstreams.
+    /// Passes the configuration of its upstreams to the engines.
     pub(crate) fn configure(&self, now: Time) {
         for upstream in self.upstreams() {
             self.with(upstream.group, |engine| engine.configure(upstream, now));
@@ -96,9 +96,9 @@ impl Deref for Table {
     }
 }
 
-/// Finds the groups of `old` that know the upstreams and models of each group of `routes`. Several are joined, since requests
-/// that are under way may still decide between upstreams that only `old` has together. For the same reason, a group that the
-/// new table would divide stays one.
+/// Finds the groups of `old` that hold state of the upstreams and models of each group of `routes`. Several are joined,
+/// since requests that are under way may still decide between upstreams that only `old` has together. For the same
+/// reason, a group that the new table would divide stays one.
 fn take_over(groups: &mut [Option<Arc<Group>>], routes: &router::Table, old: &Table) {
     let same = |upstream: &Upstream| old.upstreams().find(|known| known.spec.id == upstream.spec.id);
     let of_upstreams = routes.upstreams().filter_map(|upstream| Some((upstream.group, same(upstream)?.group)));

@@ -16,7 +16,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::{Condvar, Mutex};
 use settings::{AccessLog as Target, LogFormat};
 
-/// Bytes that may wait for the thread.
+/// Most bytes of lines that wait to be written.
 const MAX_WAITING: usize = 16 << 20;
 /// How often the thread writes. It is not woken by each line: that would cost more than writing the line.
 const PERIOD: Duration = Duration::from_millis(100);
@@ -73,7 +73,8 @@ fn write(waiting: &Waiting, mut out: Box<dyn Write + Send>) {
             std::mem::swap(&mut lines.bytes, &mut batch);
             (lines.is_stopping, std::mem::take(&mut lines.dropped))
         };
-        // A log that cannot be written must not take the service down with it, and is not mourned ten times a second.
+        // If the log cannot be written, the service goes on, and the failure is not reported at every attempt, ten
+        // times a second.
         let written = out.write_all(&batch).and_then(|()| out.flush());
         if let Err(error) = &written
             && !fails

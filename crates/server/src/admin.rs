@@ -1,4 +1,4 @@
-//! The admin listener: metrics and probes for everyone who reaches it, the rest for those who have the token.
+//! The admin listener: metrics and probes without authentication, everything else with the admin token.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What every worker shares.
+//! The state that all worker threads share.
 
 use std::sync::{
     Arc,
@@ -43,8 +43,8 @@ pub(crate) struct App {
     pub(crate) in_flight: Arc<PermitPool>,
     /// Batches whose answer is not complete.
     pub(crate) open_batches: Arc<PermitPool>,
-    /// Entries of batches under way, beyond the one that each batch has a permit for itself: so many that half of the permits are
-    /// left to those who do not wait.
+    /// Permits for entries of batches beyond the one that each batch answers under its own permit. Entries wait for
+    /// permits and single requests do not, so entries may take at most half of all permits.
     pub(crate) batch_entries: Arc<PermitPool>,
     /// Connections with an answer that is not written to its end.
     pub(crate) answering: Arc<AtomicU32>,
@@ -167,7 +167,7 @@ impl App {
         let subject_key = info.key.clone();
         let ended = RequestEnded::refused(info, error.outcome(), since.elapsed(), version);
         if error.is_authentication_failure() && subject_key.is_none() {
-            // Counted alone: a line in the access log for each would let anyone without a key fill the disk.
+            // It is only counted: with a line in the access log for each, anyone without a key could fill the disk.
             self.metrics.on(&Event::RequestEnded(&ended));
             return;
         }

@@ -1,5 +1,5 @@
-//! Authentication: client keys, known by their SHA-256, looked up by it and compared in constant time, and the operators'
-//! token. Every failure is counted, logged and, if many come from one address, answered with less patience.
+//! Authentication: client keys, known by their SHA-256, looked up by it and compared in constant time, and the
+//! operators' token. Every failure is counted and logged; an address that sends many gets a 429 instead of a 401.
 
 mod failures;
 
@@ -30,14 +30,14 @@ use crate::{
     permits::PermitPool,
 };
 
-/// A client key at work.
+/// A client key with the state of its limits.
 pub(crate) struct ClientKey {
     pub(crate) id: Option<Arc<str>>,
     pub(crate) team: Option<Arc<str>>,
     /// Whether it may name the upstream that is to serve.
     pub(crate) may_choose_upstream: bool,
     pub(crate) limiter: Arc<KeyLimiter>,
-    /// What its bodies and answers are counted in.
+    /// The memory budget of its bodies and answers.
     pub(crate) memory: MemoryBudget,
     /// Its batches whose answer is not complete.
     pub(crate) open_batches: Arc<PermitPool>,
@@ -133,7 +133,7 @@ impl Keyring {
             return Err(Denied::Wrong);
         }
         let digest: [u8; 32] = Sha256::digest(token).into();
-        // The lookup's time depends on the digest only, which the caller cannot steer towards a stored one.
+        // The time of the lookup depends only on the digest of what was sent, and a caller cannot choose a digest.
         let found = self.keys.get_key_value(&digest).filter(|(stored, _)| bool::from(stored.ct_eq(&digest)));
         found.map(|(_, key)| key.clone()).ok_or(Denied::Wrong)
     }

@@ -182,7 +182,7 @@ fn warn_of_overrides() {
     }
 }
 
-/// How long a server may take to stop after a second signal; then the process ends anyway.
+/// How long a server may take to stop after a second signal; after that the process ends anyway.
 const LAST_PATIENCE: Duration = Duration::from_millis(900);
 
 /// Says `welcome` once signals are handled, and waits for the end.

@@ -112,7 +112,8 @@ pub(crate) fn serve(
             .keep_alive(KeepAlive::Os)
             .client_request_timeout(Duration::ZERO)
             .client_disconnect_timeout(LINGER)
-            // By default a client that hangs up is not noticed, and its answer is paid to the end.
+            // By default actix does not notice that a client disconnects, and its answer would be generated, and paid
+            // for, to the end.
             .h1_allow_half_closed(false)
             .local_addr(address)
             .on_connect_ext(|stream: &Watched<TcpStream>, data| {
@@ -158,8 +159,9 @@ impl Acceptor {
     }
 }
 
-/// A connection that cannot be tuned works all the same. What the kernel has taken and the client has not is the kernel's to
-/// give up: later than the router gives up what it has itself, so that only one of them does.
+/// A connection that cannot be tuned works all the same. The kernel gives up data that it has taken and the client has
+/// not acknowledged. It does so later than the router gives up its own, so that only one of the two closes the
+/// connection.
 fn tune(stream: &TcpStream, write_stall: Duration) {
     drop(stream.set_nodelay(true));
     drop(SockRef::from(stream).set_tcp_user_timeout(Some(write_stall + KERNEL_STALL)));

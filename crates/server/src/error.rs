@@ -1,7 +1,8 @@
 //! Every error that a client can see: its HTTP status and its body in OpenAI's shape, made here and nowhere else.
 //!
-//! 429 means "you" (the key's own limit), 503 means "us". The SDKs of OpenAI repeat 429 and 5xx by themselves; an error that
-//! the router has already tried to avoid carries `x-should-retry: false`, or the load would triple.
+//! A 429 means that the key's own limit is reached, a 503 that the router or its upstreams have no room. The SDKs of
+//! OpenAI repeat 429 and 5xx by themselves; an error that the router has already tried to avoid carries
+//! `x-should-retry: false`, or the load would triple.
 
 mod keys;
 mod unserved;
@@ -379,7 +380,7 @@ impl ApiError {
             ErrorKind::Protocol => (StatusCode::BAD_GATEWAY, "server_error", "upstream_invalid"),
             ErrorKind::NoMemory => return NoMemory.into(),
         };
-        // What an upstream says of our own key or endpoint is not the client's business.
+        // What an upstream says about the router's own key or endpoint must not reach the client.
         let message = match error.kind {
             ErrorKind::Auth => {
                 "the upstream refused the router's own credentials: whoever runs the router must look at it".to_owned()

@@ -1,7 +1,8 @@
 //! What a key may use. Permits are guards that travel with the answer's body.
 //!
-//! The unit is the call: a request counts for as many as it leads to. Their number is known once the body is read, so a
-//! request passes twice: [`KeyLimiter::enter`] before the body, which uses nothing up, and [`KeyLimiter::count`] after it.
+//! The unit is the call: a request counts as all calls that it leads to. Their number is known once the body is read,
+//! so a request passes twice: [`KeyLimiter::enter`] before the body, which uses nothing up, and [`KeyLimiter::count`]
+//! after it.
 
 mod rate;
 

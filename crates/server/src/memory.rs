@@ -1,13 +1,13 @@
 //! How much memory the process may use: what the kernel allows it, or what the machine has.
 
-/// Where the machine's memory is said.
+/// The file with the machine's memory.
 const MACHINE: &str = "/proc/meminfo";
 /// Which control groups the process is in.
 const GROUPS: &str = "/proc/self/cgroup";
-/// Where the limits of control groups are said, of version 2 and of version 1.
+/// The folders with the limits of control groups, of version 2 and of version 1.
 const UNIFIED: (&str, &str) = ("/sys/fs/cgroup", "memory.max");
 const MEMORY: (&str, &str) = ("/sys/fs/cgroup/memory", "memory.limit_in_bytes");
-/// What is assumed where nothing says more.
+/// The memory that is assumed where no file says more.
 const UNKNOWN: u64 = 1 << 30;
 /// The part of the memory that bodies and answers may take.
 const PART: u64 = 4;

@@ -36,8 +36,8 @@ impl Resolved {
         }
     }
 
-    /// How many calls come of a request with this head: an answer is one, and so is each opinion of a judge. Repeats are not
-    /// counted: they are the router's choice.
+    /// How many calls a request with this head leads to: one for each answer, and one for each answer that a judge
+    /// reads. Repeats are not counted, because the router decides on them.
     pub(crate) fn calls(&self, head: &Head) -> u32 {
         let calls = match self {
             Self::Named | Self::Other(_) => head.computed_choices(),
@@ -107,7 +107,7 @@ impl Names {
         !self.ensembles.is_empty()
     }
 
-    /// What is asked for. What a key may not use is to it as if it were not there.
+    /// What is asked for. A name that the key may not use is answered like one that does not exist.
     pub(crate) fn resolve(
         &self,
         requested: Requested<'_>,

@@ -130,7 +130,7 @@ pub(crate) async fn follow(app: Arc<App>, reloader: Arc<Reloader>) -> std::io::R
             _ = ticks.tick() => false,
         };
         if asked || reloader.is_changed() {
-            // Logged and counted already; nobody here waits for the answer.
+            // The failure is logged and counted already, and no caller waits for the result.
             drop(reloader.reload(&app));
         }
     }

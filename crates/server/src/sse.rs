@@ -23,7 +23,8 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::{chunks, error, permits::Permits};
 
-/// Most bytes of one write: what is written waits in a buffer until the client takes it, which nobody counts.
+/// Most bytes of one write: what is written waits in a buffer of actix, outside the memory budget, until the client
+/// takes it.
 const MAX_WRITE: usize = 64 << 10;
 
 /// Where the frames come from.

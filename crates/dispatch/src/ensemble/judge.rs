@@ -1,10 +1,10 @@
-//! The judge: a model gives one answer marks, and sees no other.
+//! The judge: a model that scores one answer, and sees no other.
 //!
 //! An answer is untrusted text that may try to instruct its judge. So each answer is judged in a call of its own (it
-//! cannot influence the marks of others), it is one JSON string between marks of its own (no line of it can pass for an
-//! end mark), special tokens of chat templates in it are escaped, and the rules are apart from it, in the system
-//! message. A reply in which more than one object could be the verdict counts as none: a judge that quotes a verdict
-//! out of the answer decides nothing.
+//! cannot influence the scores of others), it is one JSON string between delimiters (no line of it can pass for the
+//! closing delimiter), special tokens of chat templates in it are escaped, and the rules are apart from it, in the
+//! system message. A reply in which more than one object could be the verdict counts as none: a judge that quotes a
+//! verdict out of the answer decides nothing.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 const MAX_SHOWN: usize = 24_000;
 /// Most bytes of a judge's reply that are looked at.
 const MAX_REPLY: usize = 16 << 10;
-/// Room for a model that thinks first.
+/// Tokens of the judge's reply; a reasoning model needs some before its verdict.
 const MAX_TOKENS: u32 = 1_024;
 const BEST: u64 = 10;
 
@@ -67,7 +67,7 @@ pub(super) fn request(judge: &Judge, conversation: &str, answer: &str, has_schem
 }
 
 fn schema() -> Value {
-    // A list instead of bounds: not every provider takes bounds in a strict schema.
+    // An `enum` instead of bounds, because not every provider takes bounds in a strict schema.
     let marks: Vec<u64> = (0..=BEST).collect();
     json!({
         "type": "json_schema",

@@ -23,14 +23,14 @@ pub(super) struct Ballot<'a> {
 /// The result.
 #[derive(Debug, PartialEq)]
 pub(super) struct Picked {
-    /// The member's place.
+    /// The member's index.
     pub(super) winner: usize,
     /// By member; more is better.
     pub(super) scores: Vec<Option<Score>>,
     pub(super) why: String,
 }
 
-/// What an answer is worth; within one pick all are of one kind.
+/// The score of an answer; within one pick all are of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize)]
 #[serde(untagged)]
 pub(super) enum Score {
@@ -159,7 +159,7 @@ fn agreeing(votes: &[Option<String>], at: usize) -> Option<usize> {
     Some(votes.iter().flatten().filter(|vote| *vote == own).count())
 }
 
-/// `text` without what does not count; `None` if it is empty.
+/// `text` without case, white space and punctuation; `None` if nothing is left.
 fn normalised(text: &str) -> Option<String> {
     let is_punctuation = |c: char| PUNCTUATION.contains(c);
     let words: Vec<String> = text
@@ -171,7 +171,7 @@ fn normalised(text: &str) -> Option<String> {
     (!all.is_empty()).then_some(all)
 }
 
-/// The last number in `text`, written in one way: no signs for positive ones, no separators, no idle zeros.
+/// The last number in `text` in one normal form: no sign if it is positive, no separators, no superfluous zeros.
 fn last_number(text: &str) -> Option<String> {
     let letters: Vec<char> = text.chars().collect();
     let mut last = None;

@@ -177,7 +177,7 @@ fn event(kind: FrameKind, completion: &Completion, choice: Option<Value>) -> Fra
 pub(super) struct Report<'a> {
     name: &'a str,
     pick: &'static str,
-    /// The winner's place among the members.
+    /// The winner's index among the members.
     winner: usize,
     why: String,
     /// List price of all calls, the judge's included; null if any part is unknown.
@@ -230,7 +230,7 @@ impl<'a> Line<'a> {
             score,
             cost_usd: member.cost.map(NanoUsd::usd),
             duration_ms: u64::try_from(member.duration.as_millis()).unwrap_or(u64::MAX),
-            // By its name: an upstream's own words may not be for the client.
+            // The kind alone: an upstream's own message may hold what the client must not see.
             error: match &member.outcome {
                 Outcome::Answered(_) => None,
                 Outcome::Failed(error) => Some(RequestOutcome::from(error).detail()),

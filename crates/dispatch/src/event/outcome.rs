@@ -1,4 +1,4 @@
-//! How attempts and requests end, and what a call is thought to have used where its upstream does not say.
+//! How attempts and requests end, and the estimated usage of a call whose upstream reports none.
 
 use provider::{ErrorKind, NanoUsd, Usage};
 use router::RouterError;
@@ -94,7 +94,7 @@ impl From<&RouterError> for RequestOutcome {
     }
 }
 
-/// Why an upstream did not say what an attempt used.
+/// Why an upstream reported no usage for an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Unreported {
     /// The client left before the end.
@@ -119,7 +119,7 @@ impl Unreported {
     }
 }
 
-/// What an attempt is thought to have used whose upstream did not say: the prompt by its size, the answer by its pieces.
+/// The estimated usage of an attempt whose upstream reported none: the prompt by its size, the answer by its pieces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Estimate {
     /// Why there is no better figure.

@@ -72,7 +72,7 @@ async fn what_was_refused_is_not_sent_again_whatever_fails_next() {
         a.next([asks_for(ErrorKind::Refused, &without), failure, whole()]);
         assert_eq!(rig.ask(&plain()).await.expect("served").attempts, 3);
         assert_eq!(*a.adjustments.lock(), [None, Some(without.clone()), Some(without.clone())]);
-        // Of another request nothing was refused.
+        // Nothing of another request was refused.
         rig.ask(&plain()).await.expect("served");
         assert_eq!(a.adjustments.lock().last(), Some(&None));
     }

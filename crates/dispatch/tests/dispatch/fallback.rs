@@ -156,7 +156,7 @@ async fn an_exhausted_quota_in_the_headers_is_honoured() {
     assert_eq!(rig.ask(&plain()).await.expect("served").upstream, "a");
 }
 
-/// Failures of an upstream that could have served the request.
+/// Kinds of failure of an upstream that is able to serve the request.
 const OWN_FAILURES: [ErrorKind; 9] = [
     ErrorKind::Connect,
     ErrorKind::Unavailable,

@@ -25,7 +25,7 @@ async fn no_more_calls_than_there_is_room_for() {
     let answers = join_all((0..50).map(|_| rig.ask(&request))).await;
     assert!(answers.iter().all(Result::is_ok), "whoever finds no room is held until there is some");
     assert_eq!(a.most_live(), 10);
-    // Nobody is held for ever.
+    // No request is held for ever.
     a.always(vec![Step::Head(Quota::default()), frame(FrameKind::Content), Step::Wait(3600 * S)]);
     let mut streams = Vec::new();
     for _ in 0..10 {

@@ -1,5 +1,5 @@
-//! The property of an upstream's health: no run of requests that are refused for their own sake moves it, whatever else the
-//! refusals say.
+//! A property of an upstream's health: requests that are refused for their own content never change it, in any number
+//! and with any wording.
 //!
 //! The adapters hold that such a refusal is one of the four kinds made here, however it is worded. Failures of the other kinds are
 //! an upstream's own conduct, which is to move its health.

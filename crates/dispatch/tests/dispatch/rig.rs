@@ -190,7 +190,7 @@ impl Rig {
         self.snapshot(id, true).in_flight
     }
 
-    /// Every request and every attempt ended once, in order, and gave its permit back.
+    /// Every request and every attempt has ended exactly once, in order, and has returned its permit.
     fn check_events(&self) {
         let mut attempts = HashMap::<RequestId, u32>::new();
         for ended in self.log.attempts.lock().iter() {

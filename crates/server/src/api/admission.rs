@@ -34,7 +34,7 @@ const SESSION: HeaderName = HeaderName::from_static("x-llm-router-session");
 
 /// Most bytes of a refused body that are read, so that its connection can be kept.
 const MAX_DRAINED: usize = 64 << 10;
-/// A body that was refused holds no permit, so it has little time.
+/// The rest of a refused body may take at most this long, because the request holds no permit.
 const DRAIN: Duration = Duration::from_secs(1);
 
 /// A request that was let in, and its body.
@@ -96,8 +96,8 @@ impl RequestContext {
         let key = auth::client(&self.app, &self.live, request)?;
         (self.info.key, self.info.team) = (key.id.clone(), key.team.clone());
         let server = &self.live.server;
-        // What is sent on is a second copy: a longer body would find no room in the key's part of the memory, however often it
-        // came again.
+        // The body that is sent on is a second copy: a longer one would never fit into the key's part of the memory,
+        // however often it is repeated.
         let limit = server.max_body_bytes.min(key.memory.limit() / 2);
         check_headers(headers, limit)?;
         let own = self.app.in_flight.try_take().ok_or_else(ApiError::overloaded)?;
@@ -145,7 +145,7 @@ impl RequestContext {
     ) -> Result<(), ApiError> {
         self.info.model = model.and_then(|name| self.public_model(name));
         let status = limiter.count(permit, calls).inspect_err(|refused| {
-            // One that could never come in is a mistake like others, and counted like them.
+            // A request that could never be admitted is an invalid request, and is counted as one.
             if !matches!(refused, Refused::Never { .. }) {
                 self.uncounted = None;
             }
@@ -172,7 +172,7 @@ impl RequestContext {
     }
 
     /// Answers a request that never reached the router. It counts as one call, because it had to be read, unless it was
-    /// not let in or the error is the router's own.
+    /// not admitted or the error is the router's own.
     pub(crate) fn refuse(mut self, error: &ApiError) -> HttpResponse {
         let counted = self.uncounted.filter(|_| !error.is_routers_own()).map(|key| key.limiter.count(&mut None, 1));
         let over = match counted {

@@ -45,7 +45,7 @@ pub(crate) struct Prepared {
     request: Request,
     caller: Caller,
     ensemble: Option<Arc<Ensemble>>,
-    /// Until the request is counted; then they are shared with whatever works on it.
+    /// The permits, until the request is counted; from then on the work on it shares them.
     held: (Reservation, [Option<Permit>; 2]),
     key: Arc<ClientKey>,
     /// How many calls come of it.
@@ -161,7 +161,8 @@ pub(super) async fn read_whole(served: &mut Served) -> Result<Bytes, RouterError
     Err(RouterError::Failed { error, attempts: served.attempts, retry_after: None })
 }
 
-/// The permits are held until the last byte is written: a client that reads slowly takes the router's room meanwhile.
+/// The permits are held until the last byte is written, because the answer of a client that reads slowly still takes
+/// memory.
 async fn whole(
     mut response: HttpResponseBuilder,
     mut served: Served,
@@ -195,7 +196,7 @@ fn stream(mut response: HttpResponseBuilder, version: Version, body: SseBody) ->
     in_pieces(&mut response, version, body)
 }
 
-/// Who answered, why, and what it took.
+/// Headers that name the upstream, the reason, the attempts, the cost, and the changes to the request.
 fn add_route(response: &mut HttpResponseBuilder, served: &Served) {
     let word = |word: &'static str| HeaderValue::from_static(word);
     response.insert_header((PROVIDER, word(served.provider)));

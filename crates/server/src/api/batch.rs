@@ -1,10 +1,10 @@
 //! `POST /v1/generate/batch`: many prompts in one call, each answered or refused on its own.
 //!
-//! Every prompt passes through the router like a request of its own: it waits for a permit and for the key's allowance, so that
-//! a batch is slowed down where single requests would be refused. A batch holds the permits that it came in with to its end, and
-//! one of its entries at a time is answered under them: so each batch gets on, however many wait for each other's permits.
-//! Results come in order as one JSON document, or each as soon as it is there, a line each. When the client leaves, what has not
-//! started never does.
+//! Every prompt passes through the router like a request of its own: it waits for a permit and for the key's allowance,
+//! so that a batch is slowed down where single requests would be refused. A batch holds its own permits to its end, and
+//! one of its entries at a time is answered under them: so each batch makes progress, however many batches wait for
+//! permits. Results come in order as one JSON document, or each as soon as it is there, a line each. When the client
+//! leaves, what has not started never does.
 
 mod entry;
 mod parsed;
@@ -87,7 +87,8 @@ async fn prepare(
     (parsed, admitted) = parsing.await;
     let parsed = parsed?;
     context.count(&admitted.key.limiter, &mut admitted.permits[0], None, 1)?;
-    // Its entries take permits of the key for themselves, all that they need at once: they must not wait for its own.
+    // Its entries take the key's permits themselves, each all that it needs at once: they must not wait for a permit
+    // that the batch holds.
     admitted.permits[0] = None;
     Ok((parsed, admitted, open))
 }

@@ -111,7 +111,8 @@ fn split(path: &str) -> Vec<&str> {
     path.split('/').filter(|segment| !segment.is_empty()).collect()
 }
 
-/// The segments of a path that is short and holds nothing that another reader might decode or resolve.
+/// The segments of a path that is short and holds nothing that another program might decode or resolve (such as `%2F`
+/// or `..`).
 fn plain_segments(path: &str) -> Option<Vec<&str>> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~:@+".contains(&byte);
     if path.len() > MAX_SHOWN || !path.bytes().all(is_plain) {
@@ -192,7 +193,7 @@ fn find(segments: &[&str], wanted: &[&str], has_parameter: bool) -> Option<usize
 }
 
 /// Whether a base URL may be what stands before a path without `v1`: another server's, or a whole endpoint's.
-/// /v1/audio/completions is neither: something else was meant.
+/// /v1/audio/completions is neither: it is another call.
 fn may_lack_version(before: &[&str], endpoints: &[Endpoint]) -> bool {
     let has_version = before.iter().any(|segment| segment.eq_ignore_ascii_case(VERSION));
     !has_version || endpoints.iter().any(|endpoint| same(before, &endpoint.segments().0))

@@ -31,7 +31,7 @@ pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, app: web:
     }
 }
 
-/// What would become of a request.
+/// The decision that would be made for a request.
 struct Explained {
     model: Arc<Model>,
     decision: Decision,

@@ -6,7 +6,7 @@ use actix_web::{HttpResponse, web};
 
 use crate::app::App;
 
-/// The process turns.
+/// The process runs.
 pub(crate) async fn livez() -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain").body("ok\n")
 }

@@ -122,7 +122,7 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// Fails unless `raw` is a text that says something.
+/// Fails unless `raw` is a string that is not blank.
 fn check_text(raw: &str) -> Result<(), InvalidRequest> {
     let Ok(Value::Text(text)) = Reader::new(raw).value() else {
         return Err(InvalidRequest::field("prompt", "'prompt' must be a string"));

@@ -1,5 +1,6 @@
-//! Failed authentications: at most one log line a second, and 429 instead of 401 for addresses that keep guessing. A known key
-//! is looked up before anybody asks here, so it is never slowed. Nothing waits: a task that sleeps would be room taken.
+//! Failed authentications: at most one log line a second, and 429 instead of 401 for addresses that keep guessing. A
+//! known key is looked up before anybody asks here, so it is never slowed. No answer is delayed: a task that sleeps
+//! would still take memory and a connection.
 
 use std::{collections::HashMap, net::IpAddr, time::Duration};
 
@@ -104,7 +105,7 @@ impl Failures {
     pub(crate) fn record(&self, denied: Denied, peer: Option<IpAddr>, now: Instant) -> RecordedFailure {
         let mut state = self.0.lock();
         let wait = match denied {
-            // Guesses nothing: probes of balancers are such.
+            // A request without a key is no guess; probes of load balancers are such requests.
             Denied::Missing => None,
             Denied::Wrong => state.window(peer.map(client), now).guess(now),
         };
@@ -115,7 +116,7 @@ impl Failures {
 impl State {
     /// The window of an address, or that of all for whom there is no room.
     fn window(&mut self, peer: Option<IpAddr>, now: Instant) -> &mut Window {
-        // Over already: the guess that follows begins it.
+        // A window that is over already; the next guess begins it.
         let fresh = Window { ends: now, guesses: 0 };
         if self.peers.len() >= MAX_PEERS && self.swept.is_none_or(|swept| now >= swept + SWEEP) {
             self.swept = Some(now);

@@ -16,7 +16,7 @@ const BETWEEN_LINES: Duration = Duration::from_secs(1);
 pub(crate) enum Reason {
     /// No byte came in time.
     Silent,
-    /// A head, or a body that nobody reads, took too long.
+    /// The head, or the rest of a body that is not read any more, took too long.
     SlowHead,
     /// The client took nothing of what waited for it.
     Stalled,

@@ -1,8 +1,9 @@
 //! The time limits of one connection, shared by its stream and the requests that come over it.
 //!
-//! The bytes are never looked at. A byte that comes while no request of the connection is in a handler belongs to the next
-//! head, or to the rest of a body that nobody reads: either has its time. A request is in its handler until its answer's body
-//! has ended. Requests that a client sends without waiting are read and wait behind the first: their heads came in its time.
+//! The bytes are never looked at. A byte that comes while no request of the connection is in a handler belongs to the
+//! next head, or to the rest of a body that is not read any more: each has its time limit. A request is in its handler
+//! until its answer's body has ended. Pipelined requests are read and wait behind the first one; the time limit of that
+//! one covers their heads.
 
 use std::{
     any::Any,

@@ -11,7 +11,8 @@ use std::{
 };
 
 thread_local! {
-    /// Whether what runs is caught here, so that the hook leaves the line to whoever knows the request.
+    /// Whether the running code's panics are caught here. If so, the panic hook writes no line: the line is written
+    /// where the request's id is known.
     static CAUGHT: Cell<bool> = const { Cell::new(false) };
     static LAST: RefCell<Option<String>> = const { RefCell::new(None) };
 }

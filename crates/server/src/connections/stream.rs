@@ -1,4 +1,5 @@
-//! A client's stream, watched: what takes too long ends it with an error, and actix closes the connection.
+//! A client's stream with time limits: if one is exceeded, the stream fails with an error, and actix closes the
+//! connection.
 
 use std::{
     io,
@@ -67,7 +68,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Watched<S> {
     fn close(&mut self, context: &mut Context<'_>, reason: Reason) -> io::Error {
         self.closings.count(reason);
         if reason == Reason::SlowHead {
-            // Nothing else waits to be written. Whether the client reads it is its own affair.
+            // Nothing else waits to be written, so this fits; the client may or may not read it.
             drop(Pin::new(&mut self.stream).poll_write(context, HEAD_TIMEOUT));
         }
         io::Error::new(io::ErrorKind::TimedOut, reason.as_str())

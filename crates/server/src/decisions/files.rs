@@ -1,7 +1,7 @@
 //! The files of the decision log: lines of JSON, a new file when one is full or old, and only so many of them.
 //!
-//! A file is named by the moment of its begin and never renamed, so that whoever follows or copies it keeps the right one. Its
-//! first line says what follows: the version of the format, and the configuration that was in force.
+//! A file is named by the moment at which it begins and never renamed, so that programs which follow or copy it keep
+//! the right one. Its first line holds the version of the format and the configuration that was in force.
 
 use std::{
     fs::{self, File, OpenOptions},

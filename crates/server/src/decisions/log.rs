@@ -33,7 +33,7 @@ pub(crate) struct LogCounters {
     pub(crate) failed: IntCounter,
 }
 
-/// The way to the thread.
+/// Passes records to the thread.
 pub(super) struct Log {
     waiting: Arc<Waiting>,
     counters: LogCounters,

@@ -1,4 +1,5 @@
-//! The latest records in memory. Whoever reads them takes references out, so that requests do not wait for a reader.
+//! The latest records in memory. A reader takes references out under the lock and reads them afterwards, so that
+//! requests do not wait for a reader.
 
 use std::{collections::VecDeque, sync::Arc};
 

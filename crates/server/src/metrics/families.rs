@@ -1,4 +1,4 @@
-//! Metrics as the `prometheus` crate knows them, made from the contract.
+//! Metrics of the `prometheus` crate, made from the contract.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const LATENCY_BUCKETS: [f64; 26] = [
     0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.4, 1.6, 2.0, 2.5, 3.0, 4.0, 5.0, 7.5, 10.0,
     20.0, 30.0, 60.0, 120.0,
 ];
-/// What follows where deadlines are longer: a tail beyond the last bucket has no figure.
+/// Further buckets, used where deadlines are longer: no quantile can be read beyond the last bucket.
 const LONGER_BUCKETS: [f64; 4] = [300.0, 600.0, 1800.0, 3600.0];
 /// Seconds; a request passes in tens of microseconds.
 const OVERHEAD_BUCKETS: [f64; 11] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25];

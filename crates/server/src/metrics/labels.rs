@@ -74,7 +74,7 @@ impl AttemptClass {
             Outcome::Served => Self::Ok,
             Outcome::ClientGone | Outcome::Stopped => Self::Cancelled,
             Outcome::Failed(kind) => match kind {
-                // The upstream did nothing wrong: the router let go of its call.
+                // The upstream did nothing wrong: the router cancelled the call.
                 ErrorKind::NoMemory => Self::Cancelled,
                 ErrorKind::InvalidRequest
                 | ErrorKind::ContextOverflow

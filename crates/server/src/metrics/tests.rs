@@ -18,7 +18,8 @@ fn table_of_metrics() -> String {
     out
 }
 
-/// Whoever changes a name, a label or a help text changes this document with it: dashboards and alerts of users depend on it.
+/// A change of a name, a label or a help text must change this document too: dashboards and alerts of users depend on
+/// it.
 #[test]
 fn the_document_says_what_is_published() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(DOCUMENT);

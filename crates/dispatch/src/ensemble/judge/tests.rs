@@ -16,7 +16,7 @@ fn asked_about(messages: &str, answer: &str, has_schema: bool) -> (String, Strin
     (text(0, "system"), text(1, "user"), body)
 }
 
-/// The answer as the judge reads it, which must be one line between the two marks, at the very end.
+/// The answer as the judge reads it, which must be one line between the two delimiters, at the very end.
 fn shown(user: &str) -> String {
     let lines: Vec<&str> = user.lines().collect();
     let [.., begin, answer, end] = lines.as_slice() else { panic!("{user}") };

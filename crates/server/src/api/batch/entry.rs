@@ -126,8 +126,8 @@ impl Batch {
         RequestInfo { request_id: id.clone(), route: Route::Batch, stream: false, model: None, key, team }
     }
 
-    /// Waits until the entry may be answered and makes a chat of it. Nothing begins once the router stops, the batch has had its
-    /// time, or its key is not in force any more.
+    /// Waits until the entry may be answered, and makes a chat of it. No entry begins once the router stops, the
+    /// batch's deadline is over, or its key was removed.
     async fn begin(&self, entry: Entry) -> Result<Begun, ApiError> {
         let calls = self.calls(&entry).await?;
         let permits = tokio::select! {
@@ -197,7 +197,7 @@ impl Batch {
     /// one, whichever is there first. The allowance comes first because who waits for it may wait for long, and must hold nothing
     /// meanwhile; the key's permits come before the router's, and all at once, so that no two entries wait for each other.
     async fn permits(&self, calls: u32) -> Result<EntryPermits, ApiError> {
-        // Its limits may be others by now.
+        // A reload may have changed its limits.
         let current = self.app.live().keyring.current(&self.admitted.key);
         let key = current.as_ref().unwrap_or(&self.admitted.key);
         let counted = u32::from(!self.has_begun.swap(true, Ordering::AcqRel));

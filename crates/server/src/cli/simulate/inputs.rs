@@ -82,12 +82,12 @@ impl Inputs {
         Ok(Self { trace, providers, scenarios, configs, policies, warnings })
     }
 
-    /// What the others are compared with, where there are several configurations.
+    /// The configuration that the others are compared with, if there are several.
     pub(super) fn before(&self) -> Option<&str> {
         self.configs.first().filter(|_| self.configs.len() > 1).map(|first| first.name.as_str())
     }
 
-    /// Whom demands are made of: every configuration but the first, or the only one.
+    /// The configurations that the gates apply to: every one but the first, or the only one.
     pub(super) fn judged(&self) -> Vec<&str> {
         let first = usize::from(self.configs.len() > 1);
         self.configs.iter().skip(first).map(|judged| judged.name.as_str()).collect()
@@ -125,7 +125,7 @@ fn configs(files: &[PathBuf], model: Option<&str>) -> anyhow::Result<Vec<Judged>
     let names = names(files)?;
     let (mut judged, mut problems) = (Vec::new(), Vec::new());
     for (file, name) in files.iter().zip(names) {
-        // Figures may not depend on the environment of whoever runs it.
+        // The figures must not depend on the environment of the user who runs it.
         let config = settings::load_with(file, &|_| None, Secrets::Ignored);
         let config = config.map_err(anyhow::Error::from);
         let model = config.and_then(|config| Ok((self::model(&config, model, &name)?, config)));
