@@ -100,7 +100,7 @@ async fn a_client_that_goes_amid_its_body_leaves_nothing_behind() {
             connection.send("2\r\n{ ").await;
         }
     }
-    // All places are free again.
+    // All permits are free again.
     eventually("places are given back", async || {
         let answers = rig.client.chats(4, 4, |_| chat("x")).await;
         answers.iter().all(|answer| answer.status == 200).then_some(())
@@ -195,7 +195,7 @@ async fn nothing_is_served_behind_bad_framing() {
     still_serves(&rig, 1).await;
 }
 
-/// Whoever asks for another protocol gets this one.
+/// A request to switch to another protocol is answered in this one.
 #[tokio::test]
 async fn no_other_protocol_is_spoken() {
     let rig = launch().start();

@@ -1,5 +1,5 @@
-//! Limits: a key's own excess is its own (429), the router's is ours (503), both say when to come again, and every place is given
-//! back.
+//! Limits: a 429 if the key's own limit is exceeded, a 503 if the router's is; both name a time to retry, and every
+//! permit is returned.
 
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ async fn a_key_over_its_limit_does_not_hurt_another() {
     let (greedy, modest) = tokio::join!(greedy, modest);
     assert!(modest.iter().all(|answer| answer.status == 200), "B never fails");
     let served = greedy.iter().filter(|answer| answer.status == 200).count();
-    // A place comes back each second.
+    // One more call is allowed each second.
     let most = LIMIT + usize::try_from(started.elapsed().as_secs()).unwrap() + 1;
     assert!((LIMIT..=most).contains(&served), "{served} of at most {most}");
     let says = "this key may make 60 requests per minute: slow down";
@@ -112,7 +112,7 @@ async fn give_back(rig: &Rig, held: Vec<Raw>) {
 #[tokio::test]
 async fn a_key_may_only_have_so_many_requests_under_way() {
     let rig = launch("concurrent = 2").start();
-    // Three times, so that a place that is lost once would be missed.
+    // Three times, so that a permit that is not returned would show.
     for _ in 0..3 {
         let held = hanging(&rig, 2).await;
         let answer = rig.client.chat(&chat("x")).await;
@@ -239,7 +239,8 @@ async fn a_key_without_limits_has_a_quarter_of_the_room() {
     Refusal { status: 429, code: "concurrency_limit_exceeded", param: None, says }.check("a third", &answer);
 }
 
-/// What cannot be served takes the router's time too; what is refused for a limit takes nothing of it.
+/// A bad request counts against the limit, because it takes the router's time; one that is refused for a limit does
+/// not.
 #[tokio::test]
 async fn a_bad_request_counts_as_one_and_a_refused_one_as_none() {
     let rig = launch("requests_per_minute = 1, burst = 5").start();
@@ -306,7 +307,7 @@ async fn a_429_keeps_its_model_and_team_in_the_metrics() {
     assert_eq!((metrics.value("llmrouter_team_requests_total", &[("team", "a")]), of("cerebras")), (5.0, 0.0));
 }
 
-/// A connection of one's own costs a handshake, just when the router is asked too much.
+/// If the connection were closed, the client would need a new one, at a time at which the router has too many requests.
 #[tokio::test]
 async fn a_429_keeps_the_connection_if_little_of_the_body_is_left() {
     let rig = launch("requests_per_minute = 1, burst = 1").start();

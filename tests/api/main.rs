@@ -1,4 +1,5 @@
-//! The public face under bad and hostile input: every refusal is one that the client can act on, and none hurts the next.
+//! The public API under bad and hostile input: every refusal is one that the client can act on, and the next request is
+//! not affected.
 
 // The modules say `cfg(test)` for clippy, which allows `unwrap` and `panic` there.
 #[cfg(test)]

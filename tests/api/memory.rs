@@ -146,7 +146,8 @@ fn completion(length: usize) -> String {
     json!({"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]}).to_string()
 }
 
-/// An answer that has no room is nobody's failure but the router's: however often it comes, no upstream is taken for broken.
+/// An answer without room in the budget is the router's failure alone: however often it happens, no upstream counts as
+/// broken.
 #[tokio::test]
 async fn a_whole_answer_without_room_is_the_routers_own_overload() {
     let body = completion(2 * SHARE);

@@ -148,7 +148,8 @@ async fn a_batch_waits_for_the_keys_allowance() {
     assert_eq!(logs.runpod_lb.received + logs.cerebras.received, 3);
 }
 
-/// Entries wait for places, but hold none meanwhile: batches side by side get on with as many as there are.
+/// Entries wait for permits, and hold none while they wait: batches side by side make progress with as many as there
+/// are.
 #[tokio::test]
 async fn batches_side_by_side_do_not_wait_for_each_other() {
     let keys = "[[keys]]\nid = \"k\"\nteam = \"t\"\nenv = \"CLIENT_KEY\"\nlimits = { concurrent = 2 }\n";
@@ -247,7 +248,7 @@ async fn only_so_many_batches_are_open_at_a_time() {
     let launch = Launch::new(Settings::instant(), &format!("{RUNPOD_LB}{CEREBRAS}{BALANCED}{KEYS}"));
     let rig = launch.env("LLM_ROUTER__SERVER__MAX_OPEN_BATCHES", "1").start();
     let body = json!({"prompts": prompts(2), "model": "llama"});
-    // Twice, so that a place that is lost would be missed.
+    // Twice, so that a permit that is not returned would show.
     for _ in 0..2 {
         hang(&rig);
         let before = received(&rig);
@@ -290,7 +291,8 @@ async fn a_batch_gets_on_under_its_own_permit() {
     assert!(results(&answer, false).values().all(|result| result["result"].is_string()), "{}", answer.text);
 }
 
-/// Entries wait in turn, and so would always be first: half of the room is not theirs to wait for.
+/// Entries wait for permits, and would take every one that becomes free. So half of the permits are for single requests
+/// alone.
 #[tokio::test]
 async fn batches_leave_half_of_the_room_to_single_requests() {
     let launch = Launch::new(Settings::instant(), &format!("{RUNPOD_LB}{CEREBRAS}{BALANCED}"));

@@ -209,7 +209,7 @@ async fn a_slow_first_byte(adapter: Adapter) {
     rig.emulator.control(adapter.face, Fault::HangBefore);
     let body = with(chat("hello"), json!({"max_tokens": 4}));
     assert_both_final(&rig, body, 504, "upstream_timeout", "hangs").await;
-    // Nobody waits for an answer that nobody wants.
+    // A call whose client has left is cancelled.
     eventually("both calls are cancelled", async || (rig.call_log(adapter.face).cancelled == 2).then_some(())).await;
 }
 

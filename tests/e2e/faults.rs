@@ -147,7 +147,7 @@ async fn the_share_returns_after_an_outage() {
     stream::iter(cells).buffer_unordered(SIDE_BY_SIDE).collect::<Vec<()>>().await;
 }
 
-/// A model with one upstream has nobody to fall back to: its client gets an error, and the next request works.
+/// A model with one upstream has no fallback: its client gets an error, and the next request works.
 #[tokio::test]
 async fn a_failure_of_a_single_upstream_is_reported_and_it_recovers() {
     let text = format!("{RUNPOD_LB}{}deadline_ms = 10000\n", e2e::only("runpod"));

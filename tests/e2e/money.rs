@@ -121,7 +121,7 @@ async fn every_nano_dollar_is_what_the_providers_counted() {
     assert_eq!(baseline("all:runpod"), served * 20);
     assert_eq!(baseline("split"), served * 36, "0.8 of it at $0.02, 0.2 at $0.10");
 
-    // What nobody counted is shown, apart from what is known.
+    // Estimated usage is shown apart from reported usage.
     let estimated = |reason| count(&metrics, "llmrouter_usage_estimated_total", &[("reason", reason)]);
     assert_eq!(estimated("client_gone"), LEAVERS as u64);
     assert_eq!(logs.runpod_queue.cancelled, LEAVERS as u64);

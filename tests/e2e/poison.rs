@@ -1,5 +1,5 @@
-//! Requests that make a provider answer 500 by their own fault hurt nobody else: a real vLLM does so for a JSON schema that
-//! is none.
+//! A request that itself makes a provider answer 500 affects no other request. A real vLLM answers so to an invalid
+//! JSON schema.
 
 use e2e::{Answer, BALANCED, CEREBRAS, RUNPOD_LB, RUNPOD_QUEUE, Rig, chat, only, streamed, with};
 use emulator::Settings;

@@ -205,7 +205,7 @@ async fn a_client_that_leaves_is_noticed_upstream() {
     }
 }
 
-/// The place in flight is given back as well, early headers or not.
+/// The permit is returned as well, with early headers or without.
 #[tokio::test]
 async fn a_client_that_leaves_after_early_headers_is_noticed_upstream() {
     let text = format!("{}early_headers = true\n", load_balancer());

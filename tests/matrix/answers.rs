@@ -13,14 +13,14 @@ async fn assert_passed_over(rig: &Rig, wire: &Wire, what: &str) {
     assert!(!wire.requests().is_empty(), "{what}: it was asked first");
 }
 
-/// One byte of it stands for a thousand, if it were unpacked.
+/// A compressed body, a thousand times larger when it is decompressed.
 fn packed() -> Vec<u8> {
     let mut body = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
     body.extend([0xed, 0xc1, 0x01, 0x0d, 0, 0, 0, 0xc2].iter().cycle().take(1024));
     body
 }
 
-/// No coding is asked for, and none that comes is undone: a bomb stays as small as it came.
+/// The router asks for no content coding and decodes none, so that a decompression bomb stays small.
 #[tokio::test]
 async fn a_packed_answer_is_not_unpacked_and_falls_back() {
     for coding in ["gzip", "br", "deflate", "zstd"] {
@@ -49,7 +49,7 @@ async fn a_head_without_measure_falls_back() {
     }
 }
 
-/// What comes is not kept: the upstream is hung up on after a bounded number of bytes.
+/// The connection to the upstream is closed after a bounded number of bytes.
 #[tokio::test]
 async fn a_head_without_end_is_hung_up_on() {
     let line = format!("x-endless: {}\r\n", "e".repeat(1_000));
@@ -69,7 +69,7 @@ async fn an_interim_answer_is_skipped() {
     }
 }
 
-/// To whoever waits for a token they are silence: the same limits end it, and the call is closed.
+/// They count as silence: the limits for the first token end the call.
 #[tokio::test]
 async fn interim_answers_without_end_are_cut_off() {
     let wire = Wire::start(Reply::flood("", "HTTP/1.1 102 Processing\r\n\r\n".repeat(50))).await;

@@ -1,5 +1,5 @@
-//! A client that leaves, at every point of a request and in every way that TCP knows: the call upstream ends, the permit is given
-//! back, nobody is asked again, and the upstream's health stays as it was.
+//! A client that leaves, at every point of a request and in every way that TCP has: the call upstream ends, the permit
+//! is returned, no call is repeated, and the upstream's health stays as it was.
 
 use std::net::{Shutdown, TcpStream};
 
@@ -94,7 +94,7 @@ async fn a_client_that_leaves_at_any_point_holds_nothing_and_causes_no_repeat() 
         let rig = launch(point);
         let mut asked = 0;
         if matches!(point, Point::Backoff) {
-            // Whoever stays is served by the repeat.
+            // A client that stays is served by the repeat.
             fail_once(&rig);
             assert_eq!(rig.client.chat(&chat("x")).await.header("x-llm-router-attempts"), "2");
             asked = 2;

@@ -32,7 +32,7 @@ fn routes(file: &str) -> Vec<(&'static str, String)> {
 }
 
 fn request(method: &str, path: &str, authorization: &str) -> Vec<u8> {
-    // The body is announced and never sent: whoever waits for it, waits too long.
+    // The body is announced and never sent: the refusal must come without it.
     let length = if method == "POST" { "content-type: application/json\r\ncontent-length: 1000\r\n" } else { "" };
     format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{authorization}{length}\r\n").into_bytes()
 }

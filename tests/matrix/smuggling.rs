@@ -106,7 +106,7 @@ async fn an_ambiguous_request_ends_its_connection_and_nothing_behind_it_is_serve
     assert_eq!(rig.client.chat(&chat("still there?")).await.status, 200);
 }
 
-/// A body that nobody reads, because its request was refused, is no request.
+/// The body of a refused request is not read, and must not be taken for a request.
 #[tokio::test]
 async fn the_body_of_a_refused_request_is_never_taken_for_the_next_one() {
     let rig = rig();
@@ -148,7 +148,7 @@ async fn no_connection_is_upgraded_and_trailers_are_ignored() {
         served += u64::from(statuses == [200]);
         assert_eq!(received(&rig), served, "{upgrade}");
     }
-    // A key that comes behind the body lets nobody in.
+    // A key in a trailer, behind the body, authenticates no request.
     let late = format!(
         "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nconnection: close\r\n\
          trailer: authorization\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\nauthorization: Bearer {CLIENT_KEY}\r\n\r\n",

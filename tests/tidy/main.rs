@@ -1,4 +1,5 @@
-//! The house stays in order: who may know whom, how long a file gets, and that the documents keep up with the code.
+//! Rules of the repository: which crate may depend on which, how long a file may be, and that the documents match the
+//! code.
 
 // The modules say `cfg(test)` for clippy, which allows `unwrap` and `panic` there.
 #[cfg(test)]

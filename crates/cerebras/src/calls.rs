@@ -7,7 +7,7 @@ use provider::Error;
 
 use crate::exclude::blaming;
 
-/// The calls so far, by their ids, and whether they are answered.
+/// The calls so far by their ids, and whether each is answered.
 #[derive(Default)]
 pub(crate) struct Calls<'a>(HashMap<Cow<'a, str>, bool>);
 

@@ -1,21 +1,21 @@
-//! What Cerebras' failures mean, above all the three meanings of 429.
+//! What Cerebras' errors mean, above all the three meanings of 429.
 //!
-//! Our requests are over their quota, our tokens are, or Cerebras itself is full. A quota stays closed until it resets,
-//! while a full queue may clear within a second; taking one for the other would park a healthy upstream, or hammer a
-//! closed one.
+//! Our requests exceed their quota, our tokens do, or Cerebras itself is full. A quota stays used up until it resets,
+//! while a full queue may clear within a second. If one were taken for the other, a healthy upstream would be parked
+//! for long, or one without quota called again and again.
 
 use std::time::Duration;
 
 use openai::{Dialect, ErrorBody, Failure, Finish, blame::ErrorFormat, classify, finish, quota_reset};
 use provider::{Error, ErrorKind};
 
-/// How long a full queue is left alone.
+/// How long a full queue is parked.
 const QUEUE_CLEARS: Duration = Duration::from_secs(1);
 
 /// Values of `param` that name no field of the request.
 const NO_FIELDS: [&str; 4] = ["api_key", "queue", "quota", "validation_error"];
 
-/// How Cerebras words its failures.
+/// How Cerebras writes its errors.
 pub(crate) struct CerebrasDialect;
 
 impl Dialect for CerebrasDialect {

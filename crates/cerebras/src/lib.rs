@@ -1,10 +1,10 @@
 //! The Cerebras provider.
 //!
-//! Cerebras refuses every field that it does not know, and every member that it does not know within one. What it takes
-//! is a list at every depth (`fields`, `messages`, `tools`, `format`), and the rest is left out and said. What cannot
-//! be left out without changing the answer is refused before anything is sent (`exclude` and the same), so that the
-//! router can go where it is served. A refusal that names what the answer can do without asks for a second call
-//! (`refusal`). Errors are flat, and a 429 has three meanings (`dialect`).
+//! Cerebras refuses every unknown field, and every unknown member within one. What it accepts is a list at every depth
+//! (`fields`, `messages`, `tools`, `format`); everything else is left out and named in a header. A field that cannot be
+//! left out without changing the answer is refused before anything is sent (`exclude` and the same modules), so that
+//! the router asks another upstream. After a refusal that names a field that can be left out, a second call is made
+//! without it (`refusal`). Errors are flat, and a 429 has three meanings (`dialect`).
 
 mod calls;
 mod dialect;

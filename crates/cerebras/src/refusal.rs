@@ -1,4 +1,4 @@
-//! What a refused format means: whose mistake it is, and whether a second call without a member is worth it.
+//! What a refused format means: whether the client caused it, and whether to call again without a member.
 
 use std::borrow::Cow;
 

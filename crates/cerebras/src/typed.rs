@@ -198,7 +198,7 @@ pub(crate) fn start_of(name: &str) -> &str {
     &name[..name.floor_char_boundary(MAX_NAME)]
 }
 
-/// Cannot happen: the whole body was read before.
+/// The error for a value that cannot be read. It cannot happen, because the whole body was checked before.
 pub(crate) fn unreadable(malformed: Malformed) -> Error {
     Error::new(ErrorKind::InvalidRequest, format!("the body is not valid JSON: {malformed}"))
 }

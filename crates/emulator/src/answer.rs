@@ -59,7 +59,7 @@ pub(crate) struct Style {
     pub(crate) tokens: usize,
     /// Whether the words hold multi-byte characters.
     pub(crate) foreign: bool,
-    /// Whether the model thinks first.
+    /// Whether the answer begins with reasoning.
     pub(crate) reasons: bool,
 }
 

@@ -118,7 +118,7 @@ pub(crate) fn authorize(face: Face, profile: &Profile, headers: &HeaderMap) -> R
     })
 }
 
-/// Plays a fault of the connection. The response it returns is written to a connection that is gone.
+/// Applies a fault of the connection. The response that it returns is written to a connection that is closed already.
 pub(crate) async fn sever(fault: &Fault, socket: Option<&Socket>, entry: Option<&mut Entry>) -> HttpResponse {
     let (Some(socket), false) = (socket, *fault == Fault::HangBefore) else { return std::future::pending().await };
     // The entry is closed first, or a client that has the answer could read a call log in which it is still open.
@@ -166,7 +166,7 @@ fn admit(state: &State, face: Face, route: Route, content_type: Option<&str>, bo
     cerebras::check(route, &body, &this.profile).map_err(|reply| metered(state, face, reply, None))?;
     let ask = Ask::read(route, &body, default_model);
     let Some(quota) = &this.quota else { return Ok(ask) };
-    // The provider reckons with the whole of what may be generated before it starts.
+    // The provider debits the whole token limit before it starts.
     let tokens = ask.prompt_tokens + ask.limit.unwrap_or(this.profile.answer_tokens as u64);
     #[expect(clippy::cast_precision_loss, reason = "a request has far fewer than 2^52 tokens")]
     let tokens = tokens as f64;

@@ -1,5 +1,5 @@
-//! The three provider APIs that the emulator imitates. One listener serves all of them under path prefixes, so that one port is
-//! enough and a fault can still be aimed at one provider alone.
+//! The three provider APIs that the emulator imitates, called faces. One listener serves all of them under path
+//! prefixes, so that one port is enough, and a fault can still apply to one of them alone.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Faults that can be ordered, and which request gets one.
+//! Faults that can be set, and which requests they apply to.
 //!
 //! A rule holds a fault and says for how many requests or for which share of them. A face holds a list of rules; the
 //! first that applies to a request decides. Rules apply to inference requests; probes (`models`, `ping`, `health`,

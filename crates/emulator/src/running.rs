@@ -50,7 +50,8 @@ impl Emulator {
         let thread = thread::Builder::new().name("emulator".into()).spawn(move || {
             System::new().block_on(async move {
                 let server = server(listener, threads, shared)?;
-                // Whoever asked is gone only if it has panicked, and then nobody wants the server.
+                // The receiver is gone only if the thread that starts the emulator has panicked; the server is not
+                // needed then.
                 let _ = sender.send(server.handle());
                 server.await
             })
@@ -92,7 +93,7 @@ impl Emulator {
         format!("{}/cerebras/v1", self.url())
     }
 
-    /// A base URL on a port where nobody listens, so that connections are refused by the kernel.
+    /// A base URL on a port without a listener, so that the kernel refuses connections.
     pub fn refusing_base() -> io::Result<String> {
         let addr = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         Ok(format!("http://{addr}/v1"))
@@ -170,7 +171,7 @@ fn server(listener: TcpListener, threads: usize, state: Arc<State>) -> io::Resul
         .shutdown_timeout(1)
         .keep_alive(KEEP_ALIVE)
         .tcp_nodelay(true)
-        // Without this a client that hangs up goes unnoticed until the answer is written.
+        // Without this, a client that disconnects goes unnoticed until the answer is written.
         .h1_allow_half_closed(false)
         .listen(listener)?;
     Ok(server.run())

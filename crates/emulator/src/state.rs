@@ -27,7 +27,7 @@ use crate::{
 /// wall clock.
 const EPOCH: u64 = 1_795_500_000;
 
-/// What a face is like, the same for all three.
+/// The settings of a face, in one form for all three.
 #[derive(Clone, Debug)]
 pub(crate) struct Profile {
     pub(crate) api_key: Option<String>,
@@ -48,7 +48,7 @@ pub(crate) struct Profile {
 pub(crate) struct FaceState {
     pub(crate) profile: Profile,
     pub(crate) fleet: Mutex<Fleet>,
-    /// Rung when a waiting request should look at the fleet again.
+    /// Notified when waiting requests should poll the fleet again.
     pub(crate) changed: Notify,
     pub(crate) quota: Option<Mutex<Quota>>,
     pub(crate) recorder: Recorder,
@@ -116,7 +116,7 @@ impl State {
         self.speed
     }
 
-    /// How long something takes that would take this many seconds in life.
+    /// How long something takes that takes this many seconds in real time.
     pub(crate) fn scaled(&self, seconds: f64) -> Duration {
         scaled(seconds, self.speed)
     }
@@ -214,7 +214,7 @@ impl FaceState {
         Self::new(profile, workers, None, scale, now)
     }
 
-    /// Cerebras shows no workers; behind it stands one that is never full.
+    /// Cerebras reports no workers. It is emulated by one worker that is never full.
     fn cerebras(settings: CerebrasSettings, scale: impl Fn(f64) -> Duration, now: Instant) -> Self {
         let workers = Workers { min: 1, max: 1, concurrency: u32::MAX, cold_start_s: 0.0, ..Workers::default() };
         let profile = Profile {
@@ -300,7 +300,7 @@ fn scaled(seconds: f64, speed: f64) -> Duration {
     if speed == 0.0 { Duration::ZERO } else { duration(seconds / speed) }
 }
 
-/// Times a caller names himself stay what they are when the model runs without delays.
+/// At speed 0 the times that a fault names are taken as they are.
 fn fault_time(seconds: f64, speed: f64) -> Duration {
     if speed == 0.0 { duration(seconds) } else { duration(seconds / speed) }
 }

@@ -208,7 +208,7 @@ fn check_sampling(body: &Value) -> Result<(), Reply> {
     Ok(())
 }
 
-/// A schema the grammar compiler chokes on is the server's own fault, says the server.
+/// A schema that the grammar compiler cannot handle is answered as a fault of the server, as vLLM does.
 fn check_format(format: &Value) -> Result<(), Reply> {
     if format["type"] != "json_schema" || schema_is_valid(&format["json_schema"]["schema"]) {
         return Ok(());

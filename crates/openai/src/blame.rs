@@ -52,7 +52,7 @@ pub struct Answer<'a> {
     pub operation: Option<Operation>,
     /// The status as it was sent.
     pub sent: u16,
-    /// The status that decides: that of the body, where the body names one under a 200.
+    /// The status that decides: the one in the body, if a 200 has a body that names one.
     pub status: u16,
     /// What the body says.
     pub said: &'a ErrorBody,
@@ -77,15 +77,15 @@ impl Answer<'_> {
     fn overflows(&self) -> bool {
         const FIELDS: [&str; 6] =
             ["messages", "prompt", "input", "input_tokens", "max_tokens", "max_completion_tokens"];
-        // What is said of another field quotes a client's words.
+        // A message about another field may quote what the client sent.
         let is_about_it = self.said.param.as_deref().is_none_or(|param| FIELDS.contains(&param));
         self.said.code.as_deref() == Some("context_length_exceeded")
             || (is_about_it && self.said.mentions("maximum context length"))
             || (is_about_it && self.said.mentions("cannot be greater than max_model_len"))
     }
 
-    /// RunPod's own words where no worker is up, and nothing around them: a vLLM quotes what a client sent. An endpoint may also
-    /// be configured as any OpenAI-compatible server.
+    /// RunPod's own message for an endpoint without workers, and nothing around it: a vLLM may quote the same words
+    /// from a client's request. An endpoint may also be configured as any OpenAI-compatible server.
     fn has_no_workers(&self) -> bool {
         let is_own = match self.format {
             ErrorFormat::RunPod => matches!(self.said.shape, Shape::Bare | Shape::Wrapped) && self.said.param.is_none(),
@@ -161,7 +161,7 @@ impl Answer<'_> {
     }
 }
 
-/// What a row is like, on the wire.
+/// An example of a row, as it is sent.
 #[derive(Debug, Clone, Copy)]
 pub enum Example {
     /// No answer came.

@@ -72,7 +72,7 @@ fn plain(frame: Frame) -> Read {
     Read { frame, peek: Peek::default() }
 }
 
-/// A sign of life without anything for the client.
+/// A frame that shows that the upstream is alive, without bytes for the client.
 fn silent() -> Read {
     plain(Frame { bytes: Bytes::new(), kind: FrameKind::Opening, usage: None })
 }

@@ -17,7 +17,7 @@ use crate::{
 /// Longest message that is passed on, in bytes.
 const MAX_MESSAGE: usize = 2_000;
 
-/// A reply that is no answer.
+/// A reply that reports a failure.
 #[derive(Clone, Copy)]
 pub struct Failure<'a> {
     /// What was asked for, if that is known.
@@ -43,7 +43,7 @@ pub enum Finish {
     Failed,
 }
 
-/// How one provider words its failures and its ends.
+/// How one provider writes its errors and finish reasons.
 pub trait Dialect: Send + Sync {
     /// The format of this provider's errors.
     fn error_format(&self) -> ErrorFormat {
@@ -107,7 +107,7 @@ pub fn classify(format: ErrorFormat, failure: &Failure<'_>, said: &ErrorBody) ->
         message: message(failure, said, status),
         param: said.param.clone(),
         code,
-        // What was refused for its content is the client's to read, whatever the status.
+        // A refusal for the request's content is passed on to the client, whatever its status.
         status: if row.name == "moderation" { Some(400) } else { is_named.then_some(status) },
         retry_after: retry_after(failure.headers).or(left.exhausted_for),
         ids: UpstreamIds::new(job_id, None, None),

@@ -23,9 +23,10 @@ use crate::{
 /// How much of the body of a failed call is read, in bytes.
 const MAX_ERROR_BODY: usize = 64 << 10;
 
-/// What a client reads where the connection broke.
+/// The message for the client if the connection broke.
 const BROKE: &str = "the connection to the upstream broke";
-/// What a client reads, and the logs, where a certificate has expired or is another host's, or the protocol is too old.
+/// The message for the client and the logs if a certificate has expired or is another host's, or the TLS version is too
+/// old.
 const NO_TLS: &str =
     "no TLS connection to the upstream could be made: its certificate or its protocol is not acceptable";
 /// Longest id of an upstream's that is kept, in bytes.
@@ -189,7 +190,7 @@ async fn failure(
 ) -> Error {
     let status = response.status().as_u16();
     let headers = response.headers().clone();
-    // A failure whose words have no room is judged by its status.
+    // If there is no memory for the body of a failure, its status alone decides.
     let start = reply::read_start(response, MAX_ERROR_BODY, memory).await.ok();
     let body = start.as_ref().map_or(&[][..], |start| &start.body);
     dialect.classify(&Failure { operation, status, headers: &headers, body })

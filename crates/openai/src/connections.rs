@@ -1,9 +1,9 @@
 //! Whether a call went over a connection that was kept, or over one that it opened.
 //!
-//! A server may close a kept connection at the very moment at which a request is written to it. The request was not served
-//! then, and the upstream is not ill: it is worth a second call on another connection. An error on a connection that the call
-//! itself opened says something else. The HTTP client does not distinguish the two, but it names the port of this machine that a
-//! connection has: a connection over which an answer came before is a kept one.
+//! A server may close a kept connection at the very moment at which a request is written to it. The request was not
+//! served then, and the upstream is not broken: the call is repeated on another connection. An error on a connection
+//! that the call itself opened says something else. The HTTP client does not distinguish the two, but it names the port
+//! of this machine that a connection has: a connection over which an answer came before is a kept one.
 
 use std::{error::Error as StdError, io};
 

@@ -1,5 +1,5 @@
-//! What the router adds to a request by itself, and what happens when an upstream refuses it: it is taken back or made to fit,
-//! the call is repeated once, and the upstream's rule is remembered for a while. The client, who sent none of it, never reads
+//! The fields that the router adds to a request. If an upstream refuses one, it is left out or made to fit, the call is
+//! repeated once, and the upstream's rule is remembered for a while. The client did not send the field, and never gets
 //! an error about it.
 
 use std::{sync::Arc, time::Duration};
@@ -59,7 +59,7 @@ pub(crate) enum Restriction {
     Limit(Option<u64>),
 }
 
-/// What was added to one request, and to whom it went.
+/// What was added to one request, and the rules of its upstream.
 #[derive(Debug, Clone)]
 pub(crate) struct Injected {
     pub(crate) rules: Arc<Rules>,

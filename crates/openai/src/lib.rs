@@ -35,7 +35,7 @@ pub use sse::{Event, Splitter, TooLong};
 #[doc(hidden)]
 pub mod fuzzing;
 
-/// Any OpenAI-compatible upstream, taken at its word.
+/// Any OpenAI-compatible upstream, without special treatment.
 pub struct OpenAi {
     client: Client,
     served: Arc<Served>,

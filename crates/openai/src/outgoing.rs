@@ -66,7 +66,7 @@ impl Served {
 pub struct Outgoing<'a> {
     /// The changes to the client's body.
     pub rewrite: Rewrite<'a>,
-    /// What is said of them.
+    /// The head of the reply, which names them.
     pub head: ReplyHead,
     injected: Injected,
 }
@@ -74,9 +74,10 @@ pub struct Outgoing<'a> {
 impl<'a> Outgoing<'a> {
     /// Starts the rewrite of `request` for an upstream.
     ///
-    /// Usage is always asked for, because a stream without it cannot be priced; [`crate::Client::send`] hides it again from a
-    /// client that did not ask. A limit is always sent, because a provider's own default is a trap (16 tokens in one case, the
-    /// rest of the context in another). What the upstream has refused of this lately is left out.
+    /// Usage is always asked for, because a stream without it cannot be priced; [`crate::Client::send`] hides it again
+    /// from a client that did not ask. A limit is always sent, because providers' defaults differ and surprise (16
+    /// tokens in one case, the rest of the context in another). What the upstream has refused of this lately is left
+    /// out.
     pub fn new(request: &'a Request, served: &'a Served, call: &Call) -> Self {
         let mut outgoing = Self {
             rewrite: request.rewrite(),

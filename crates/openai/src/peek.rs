@@ -1,7 +1,7 @@
 //! Reads the few members that the router needs of an answer, whole or one event of a stream: whether it is an error, what it counts, which choices it ends.
 //!
-//! Whatever is odd in what is looked at is the client's to read: a member of an unexpected type means nothing, one that appears
-//! twice counts each time. Only a text that is not JSON, as Python takes it, is refused: no client could read it.
+//! Odd values are relayed and are no errors: a member of an unexpected type is ignored, and one that appears twice is
+//! read each time. Only a text that is not JSON, as Python takes it, is refused: no client could read it.
 
 use std::ops::Range;
 
@@ -54,7 +54,7 @@ impl Peek {
 
     fn read(text: &str, dialect: &dyn Dialect, least: ErrorSign) -> Result<Self, Malformed> {
         match Self::look(text, dialect, least) {
-            // A client may well follow deeper. What is seen of it is that there is something.
+            // A client may accept deeper nesting. Such an answer is relayed, and counts as one choice with content.
             Err(malformed) if malformed.why == Why::TooDeep => {
                 Ok(Self { choices: Some(1), embeddings: Some(1), has_content: true, ..Self::default() })
             }

@@ -34,9 +34,9 @@ use crate::connections::Answered;
 const MOST_KEPT: usize = 4096;
 /// How long a connection is kept for a later call.
 const LONGEST_KEPT: Duration = Duration::from_secs(30);
-/// A connection that is silent for so long is asked whether it still stands, and again after as long each time.
+/// TCP keep-alive: a connection that is silent for this long is probed, and again after the same time.
 const KEEPALIVE: Duration = Duration::from_secs(15);
-/// How many such questions may stay without an answer.
+/// How many such probes may stay without an answer.
 const KEEPALIVES_MISSED: u32 = 3;
 /// Longest time that sent bytes may stay unacknowledged (Linux: `TCP_USER_TIMEOUT`).
 const LONGEST_UNACKNOWLEDGED: Duration = Duration::from_secs(30);
@@ -69,7 +69,7 @@ impl Service<Uri> for Connector {
 /// The connections of an upstream. They carry no key: that goes with every call.
 pub(crate) struct Pools {
     per_thread: ThreadLocal<Pool>,
-    /// Keeps no connection: for calls that a kept one has failed.
+    /// A pool that keeps no connection: for repeats of calls that failed on a kept one.
     fresh: ThreadLocal<legacy::Client<Connector, Full<Bytes>>>,
     connector: Connector,
 }

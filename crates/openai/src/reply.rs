@@ -1,4 +1,4 @@
-//! An HTTP response as frames: a stream if its first bytes are one, whatever its label says.
+//! An HTTP response as frames: a stream if its first bytes are those of one, whatever its content type says.
 
 use std::{
     convert::Infallible,
@@ -32,7 +32,7 @@ use crate::{
 /// Largest whole answer, in bytes: embeddings of a large batch are the longest.
 const MAX_WHOLE: usize = 64 << 20;
 
-/// What decides how an error of a call is reported.
+/// The facts of a call that decide how its error is reported.
 pub(crate) struct CallDetails {
     /// What was added to the request.
     pub(crate) injected: Injected,
@@ -197,7 +197,7 @@ async fn first_bytes<E>(
             }
         }
     }
-    // An empty body is no stream: its label does not answer.
+    // An empty body is no stream, whatever its content type says.
     Ok((reads, false))
 }
 

@@ -1,4 +1,4 @@
-//! What an upstream says about its own room. Every field is optional: unknown is unknown, never zero.
+//! An upstream's capacity and rate limits as it reports them. Every field is optional: an unknown value is never zero.
 
 use std::time::Duration;
 

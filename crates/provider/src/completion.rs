@@ -1,8 +1,9 @@
-//! A chat completion, a text completion, or a chunk of either: what the router itself reads of an answer that goes to others as
-//! it came.
+//! A chat completion, a text completion, or a chunk of either: the members that the router itself reads, of an answer
+//! that is relayed unchanged.
 //!
-//! It is wanted whatever stands around it, so nothing here fails on a value of an unexpected type: that is as if it were not there.
-//! Of a member that appears twice the last one counts, as in most parsers, and half of a surrogate pair becomes U+FFFD.
+//! Odd values elsewhere must not prevent that. So nothing here fails on a value of an unexpected type: it counts as
+//! absent. Of a member that appears twice the last one counts, as in most parsers, and half of a surrogate pair becomes
+//! U+FFFD.
 
 use std::borrow::Cow;
 

@@ -45,7 +45,7 @@ pub enum ErrorKind {
     Interrupted,
     /// The answer does not follow the protocol.
     Protocol,
-    /// The router has no memory left for the request or its answer: that says nothing of the upstream.
+    /// The router has no memory left for the request or its answer: that is no evidence about the upstream.
     NoMemory,
 }
 
@@ -222,11 +222,11 @@ impl Error {
         }
     }
 
-    /// Whether the request itself may be to blame although the upstream answered as if it were broken.
+    /// Whether the request itself may have caused an error that looks like an outage of the upstream.
     ///
-    /// A real vLLM answers some bad input with 500 (an invalid JSON schema, for one), and some prompts make a model say what
-    /// nobody can read. So a 500, an error without a status and an unreadable answer are charged to an upstream's health only
-    /// once a different request has failed there too.
+    /// A real vLLM answers some bad input with 500 (an invalid JSON schema, for one), and some prompts make a model
+    /// generate what no client can read. So a 500, an error without a status and an unreadable answer count against an
+    /// upstream's health only once a different request has failed there too.
     pub fn may_be_poison(&self) -> bool {
         match self.kind {
             ErrorKind::Unavailable => self.status.is_none_or(|status| status == 500),

@@ -163,7 +163,7 @@ impl State<'_> {
         Ok(object)
     }
 
-    /// What can only be said once the whole object was read.
+    /// The checks that need the whole object.
     fn check(&self) -> Result<(), InvalidRequest> {
         if self.head.model.is_empty() {
             let message = "'model' is required: name one of the models listed by GET /v1/models";

@@ -33,18 +33,18 @@ pub use reply::{Frame, FrameKind, Frames, Reply, ReplyHead, Usage};
 pub use request::{LONG_BODY, Operation, Request};
 pub use time::Time;
 
-/// What an adapter needs to know about one attempt beyond the request itself.
+/// What an adapter gets for one attempt besides the request itself.
 #[derive(Debug, Clone)]
 pub struct Call {
     /// The request's id, as sent to the client.
     pub request_id: RequestId,
     /// What to change because the same upstream has refused the request as it was: [`Error::again`] of an earlier attempt.
     pub adjustment: Option<Adjustment>,
-    /// What bodies and answers are counted in.
+    /// The memory budget of bodies and answers.
     pub memory: MemoryBudget,
 }
 
-/// One configured upstream, behind whatever API its provider speaks.
+/// One configured upstream, whatever the API of its provider.
 #[async_trait::async_trait]
 pub trait Provider: Send + Sync {
     /// Sends `request` once. Returns when the head of the reply is known; the frames follow as a stream.

@@ -1,7 +1,7 @@
 //! The memory that the bodies and held answers of the process may take together, and the part of it that one client may take.
 //!
-//! Nobody waits for memory: what does not fit is refused at once. What was reserved is given back when its guard is dropped, or
-//! the last copy of the bytes that it was attached to.
+//! No request waits for memory: what does not fit is refused at once. What was reserved is given back when its guard is
+//! dropped, or the last copy of the bytes that it was attached to.
 
 use std::sync::{
     Arc,
@@ -21,7 +21,7 @@ struct Account {
     limit: AtomicUsize,
     used: AtomicUsize,
     refusals: AtomicU64,
-    /// Of what budget it is which part, if it is one.
+    /// The budget that this one is a part of, and which part; `None` for a whole budget.
     whole: Option<(MemoryBudget, usize)>,
 }
 

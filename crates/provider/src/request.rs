@@ -45,14 +45,14 @@ impl Operation {
     }
 }
 
-/// A body of more bytes than this is long: work on it belongs on a thread that relays no streams.
+/// A body of more bytes than this is long: work on it is done on a thread that relays no streams.
 pub const LONG_BODY: usize = 1 << 20;
-/// Fields that name a conversation, or who speaks in it, most exact first.
+/// Fields that identify a conversation or its user, the most exact one first.
 const NAMES_OF_CONVERSATION: [&str; 2] = ["prompt_cache_key", "user"];
-/// So many bytes of a conversation's first messages tell it from others, with their length: hashing all of a long prompt would
-/// take longer than to decide.
+/// This many bytes of a conversation's first messages identify it, together with their length. To hash all of a long prompt
+/// would take longer than the decision.
 const MOST_HASHED: usize = 512;
-/// Most tokens that a prompt with images is thought to have.
+/// The largest estimate for a prompt with images, in tokens.
 const TOKENS_WITH_IMAGES: u64 = 4096;
 
 /// A validated request. The body is kept as it came and forwarded with small splices. A copy shares the body.
@@ -75,13 +75,13 @@ impl Request {
         let (head, object) = head::parse(operation, head::utf8(&body)?, limits)?;
         let request = Self { operation, head, body, object, body_hash: OnceLock::new(), _held: None };
         if request.body.len() > LONG_BODY {
-            // Now, where a long body takes nobody's time.
+            // Computed now, while this runs on a thread where a long body delays no other request.
             request.body_hash();
         }
         Ok(request)
     }
 
-    /// The same request, which holds what the client may be given again once nobody works on it any more: permits, memory.
+    /// The same request, which holds permits and memory of its client until the last copy of it is dropped.
     #[must_use]
     pub fn holding(self, held: impl Any + Send + Sync) -> Self {
         Self { _held: Some(Arc::new(held)), ..self }
@@ -149,7 +149,7 @@ impl Request {
     }
 }
 
-/// Says nothing of the prompt.
+/// Leaves the prompt out.
 impl std::fmt::Debug for Request {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Request")

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-/// Nanoseconds since an origin that whoever drives the code has fixed: the start of a process, or of a simulation.
+/// Nanoseconds since an origin that the driver of the code chooses: the start of a process, or of a simulation.
 ///
 /// Arithmetic saturates: two threads may pass moments in another order than they read them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

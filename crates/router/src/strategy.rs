@@ -20,8 +20,8 @@ use crate::{
 /// a start, or waits for it. It is less than the weight of the largest deficit, so that shares are still held.
 const KEPT_READY: f64 = 0.9;
 
-/// The value of a target's prompt cache, in mean costs: it need not read the prompt of a mean request again. A deficit of some requests,
-/// a price that differs by more, and a late first token outweigh it.
+/// The value of a target's prompt cache, in mean costs: it need not read the prompt of a mean request again. A deficit of
+/// some requests, a price that differs by more, and a late first token outweigh it.
 const CACHED_PROMPT: f64 = 0.5;
 
 /// The units of the terms of a score.

@@ -40,7 +40,7 @@ impl Existing {
     }
 }
 
-/// Says nothing of variables, which may hold secrets.
+/// Leaves variables out, because they may hold secrets.
 impl fmt::Debug for Existing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Existing").field("id", &self.id).field("name", &self.name).finish_non_exhaustive()

@@ -32,7 +32,7 @@ impl Cost {
         prices?.into_iter().max()
     }
 
-    /// What is paid a month even if nobody asks anything.
+    /// What is paid a month even without requests.
     pub fn fixed_per_month(&self) -> Option<NanoUsd> {
         Some(self.storage_per_month? + self.workers_per_month?)
     }

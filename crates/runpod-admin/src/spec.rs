@@ -208,7 +208,7 @@ impl Spec {
                     set("TOOL_CALL_PARSER", parser.clone());
                 }
                 if let Scaling::RequestCount(count) = self.scaling {
-                    // A worker that took fewer would leave requests waiting that nobody is started for.
+                    // If a worker took fewer requests, some would wait without the scaler starting a worker for them.
                     set("MAX_CONCURRENCY", count.max(WORKER_CONCURRENCY).to_string());
                 }
                 if self.gpu_count > 1 {

@@ -1,4 +1,4 @@
-//! What RunPod's failures mean: the refusal that a failed job hides, and the states of a job that nobody worked on.
+//! What RunPod's errors mean: the refusal that a failed job contains, and the states of a job that no worker took.
 //!
 //! The worker turns what vLLM refused into a failed job whose error is a Python dictionary as text. The endpoint
 //! answers it with HTTP 500 or with HTTP 200, depending on its age. Newer workers quote vLLM's reply (`vLLM returned
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::literal::dictionary;
 
-/// How RunPod words its failures.
+/// How RunPod writes its errors.
 pub(crate) struct RunPodDialect;
 
 impl Dialect for RunPodDialect {
@@ -35,14 +35,15 @@ impl Dialect for RunPodDialect {
 
     fn finish(&self, reason: &str) -> Finish {
         match reason {
-            // vLLM's word for an answer that it ended because it went round in circles.
+            // vLLM's finish reason for an answer that it ended because it repeated itself.
             "repetition" => Finish::Renamed("stop"),
             other => finish(other),
         }
     }
 }
 
-/// The status and the body in `vLLM returned HTTP 404: {…}`. Further in, the same words are a client's that were quoted.
+/// The status and the body in `vLLM returned HTTP 404: {…}`. Further inside the message the same words may be a
+/// quotation from a client's request.
 fn quoted(message: &str) -> Option<(u16, &str)> {
     let rest = message.strip_prefix("vLLM returned HTTP ")?;
     let (digits, rest) = rest.split_at_checked(3)?;

@@ -1,7 +1,8 @@
 //! Cancels jobs of a queue endpoint whose result is not needed any more.
 //!
-//! The endpoint runs each request as a job. When it gives up waiting for a worker it answers with the job, still in the queue:
-//! the router moves on, and the job would be done, and billed, for nobody. So it is cancelled.
+//! The endpoint runs each request as a job. When it gives up waiting for a worker, it answers with the job, which is
+//! still in the queue. The router asks another upstream then, and the job would be run and billed although no client
+//! waits for it. So it is cancelled.
 
 use std::{sync::Arc, time::Duration};
 

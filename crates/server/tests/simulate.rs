@@ -155,7 +155,7 @@ targets = [{{ upstream = "runpod-8b", share = {runpod} }}, {{ upstream = "cerebr
             assert!(told.iter().any(|line| line.starts_with(start) && line.ends_with(end)), "{start}: {told:#?}");
         }
         assert!(!told.iter().any(|line| line.contains("today.toml ")), "today's is the measure: {told:#?}");
-        // Whoever looks for the reason has everything at hand.
+        // The error names everything that is needed to find the reason.
         assert!(done.row("outage10m", "next.toml").contains('%'));
         let results: Value = serde_json::from_str(&folder.read("results.json")).expect("JSON");
         assert_eq!(results["broken_gates"].as_array().expect("a list").len(), told.len());

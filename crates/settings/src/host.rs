@@ -11,7 +11,7 @@ use url::Host;
 pub(crate) enum HostKind {
     /// Loopback, or a network of one's own: `http://` is as safe as that network.
     Private,
-    /// Answers the machine itself and gives out its credentials: the metadata service of a cloud, or any link-local address.
+    /// A metadata service, which hands out the machine's credentials to programs on it, or any link-local address.
     Metadata,
     Public,
 }

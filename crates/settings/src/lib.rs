@@ -5,8 +5,8 @@
 //! every fault is gathered with its path. Secrets come from the environment or from files and are never printed; the
 //! environment is an argument, so that tests touch none.
 //!
-//! Knows the vocabulary of `provider` and `router`, and neither HTTP nor async: what an upstream's settings become is the
-//! caller's work. [`reader`] reads other files in the same way.
+//! It uses the types of `provider` and `router`, and neither HTTP nor async: the caller makes adapters from the
+//! settings. [`reader`] reads other files in the same way.
 
 mod connections;
 mod cost;

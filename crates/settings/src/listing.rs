@@ -37,7 +37,7 @@ impl Listing {
         flatten("", value, settings);
     }
 
-    /// A name for what is said: two listings that differ have different ones.
+    /// The version of the settings: a hash, so that two listings that differ have different versions.
     pub(crate) fn version(&self) -> String {
         let [a, b, c, d, ..]: [u8; 32] = Sha256::digest(format!("{:?}", self.0)).into();
         format!("{a:02x}{b:02x}{c:02x}{d:02x}")
@@ -110,7 +110,7 @@ fn flatten(path: &str, value: &Value, settings: &mut BTreeMap<String, String>) {
     }
 }
 
-/// A text that is shown shortened gets a mark of all of it, or a change near its end would be none.
+/// A text that is shown shortened gets a hash of all of it. Otherwise a change near its end would not show.
 fn long_or_short(text: &str) -> String {
     let shown = quoted(text);
     if shown == format!("{text:?}") {
@@ -131,7 +131,7 @@ fn written(kind: &ValueKind) -> String {
     }
 }
 
-/// What an entry calls itself, or its place.
+/// The name of an entry, or its index.
 fn name(item: &Value, index: usize) -> String {
     let ValueKind::Table(table) = &item.kind else { return index.to_string() };
     let own = NAMES.iter().find_map(|key| match &table.get(*key)?.kind {

@@ -9,7 +9,8 @@ use router::{ModelSpec, UpstreamSpec};
 
 use crate::types::{Config, Model, Upstream};
 
-/// Another one in each process, so that a hash of a key tells nothing about the key.
+/// A random key of the hash, different in each process, so that the hash of an upstream's key reveals nothing about the
+/// key.
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 impl Upstream {

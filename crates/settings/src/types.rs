@@ -45,7 +45,7 @@ pub struct Server {
     pub listen: SocketAddr,
     /// Where operators connect.
     pub admin_listen: SocketAddr,
-    /// What operators prove themselves with; `None` switches the admin API off.
+    /// The operators' token; `None` switches the admin API off.
     pub admin_token: Option<SecretString>,
     /// Worker threads, at least one.
     pub workers: usize,

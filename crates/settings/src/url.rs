@@ -5,7 +5,7 @@ use url::Url;
 
 use crate::{host::HostKind, reader::Table, value::Text};
 
-/// What is appended to a base URL, and often pasted with it.
+/// Paths that the router appends to a base URL. Users often paste a URL that includes one.
 const CALLS: [&str; 3] = ["/chat/completions", "/completions", "/embeddings"];
 
 /// Which addresses an upstream may have beyond those that are safe.

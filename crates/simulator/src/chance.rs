@@ -1,7 +1,7 @@
-//! Chance without a sequence: every draw is a function of the seed and of what it is for.
+//! Random numbers without a sequence: each is a function of the seed and of its purpose.
 //!
-//! Two policies that do the same with the same request meet the same luck (common random numbers), so that a difference
-//! between them is not noise, and no draw depends on how many came before it.
+//! Two policies that do the same with the same request get the same numbers (common random numbers), so that a
+//! difference between them is no noise, and no number depends on how many were drawn before it.
 
 /// What a number is drawn for. Each purpose is a stream of its own.
 #[derive(Debug, Clone, Copy)]

@@ -68,7 +68,7 @@ pub struct ScenarioResult {
     pub policies: Vec<PolicyResult>,
 }
 
-/// What came of one policy in one scenario.
+/// The results of one policy in one scenario.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PolicyResult {
     /// The policy's name.
@@ -76,7 +76,7 @@ pub struct PolicyResult {
     /// Means over the seeds.
     #[serde(flatten)]
     pub summary: Summary,
-    /// What pictures need, of the first seed's run.
+    /// The data for charts, from the first seed's run.
     #[serde(skip)]
     pub shape: Shape,
 }

@@ -1,4 +1,4 @@
-//! What a team may demand of a change before it ships: its own checks turn a broken gate into an exit code.
+//! Limits that a team sets for a change before it is released; in a CI job a broken gate becomes an exit code.
 
 use std::fmt;
 

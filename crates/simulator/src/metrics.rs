@@ -48,12 +48,12 @@ pub struct Metrics {
     pub rate_limited: f64,
     /// Attempts for each request.
     pub attempts_per_request: f64,
-    /// What a picture of the run needs.
+    /// The data for charts of the run.
     #[serde(skip)]
     pub shape: Shape,
 }
 
-/// What a picture of a run needs.
+/// The data for charts of a run.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Shape {
     /// Times to the first token of answered requests, in seconds: for each of 100 equal parts, the longest in it.

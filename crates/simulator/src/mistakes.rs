@@ -14,7 +14,7 @@ pub struct Mistake {
 /// Why a file of settings was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// It is no TOML, or holds a key or a type that means nothing here.
+    /// It is not TOML, or holds an unknown key or a value of the wrong type.
     #[error("{0}")]
     Toml(#[from] toml::de::Error),
     /// Values that cannot be.

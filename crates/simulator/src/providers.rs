@@ -1,4 +1,4 @@
-//! What the simulated upstreams are like.
+//! The settings of the simulated upstreams.
 
 use provider::{PicoUsd, Price};
 

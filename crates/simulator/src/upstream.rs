@@ -98,7 +98,7 @@ impl Refusal {
     }
 }
 
-/// Where an upstream writes what it will do.
+/// The future events of an upstream, to which it adds.
 #[derive(Debug)]
 pub(crate) struct Plan<'a> {
     pub(crate) upstream: u16,

@@ -297,7 +297,10 @@ async fn a_stream_that_breaks_after_it_was_picked_breaks_visibly() {
 }
 
 /// The bodies that a fake provider receives, in order.
-fn recorded_bodies(fake: &Arc<Fake>, script: impl Fn(&Value) -> Script + Send + Sync + 'static) -> Arc<Mutex<Vec<Value>>> {
+fn recorded_bodies(
+    fake: &Arc<Fake>,
+    script: impl Fn(&Value) -> Script + Send + Sync + 'static,
+) -> Arc<Mutex<Vec<Value>>> {
     let bodies = Arc::new(Mutex::new(Vec::new()));
     let log = bodies.clone();
     fake.does(move |request: &Request| {

@@ -74,7 +74,7 @@ async fn play(mut socket: TcpStream, script: Vec<Turn>, received: Arc<Mutex<Vec<
             return;
         }
     }
-    // Whoever reads on waits for more.
+    // A reader that goes on waits for more bytes.
     std::future::pending::<()>().await;
 }
 

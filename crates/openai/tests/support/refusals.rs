@@ -45,7 +45,8 @@ pub(crate) fn leaves_health_alone(refusal: &Refusal, dialect: &dyn Dialect) -> R
     Ok(())
 }
 
-/// Whether the router takes an error of this kind for one request's: nobody is counted against, parked or broken at once.
+/// Whether the router attributes an error of this kind to the request: no upstream's health changes at once, and none
+/// is parked.
 fn is_refusal(kind: ErrorKind) -> bool {
     match kind {
         ErrorKind::InvalidRequest | ErrorKind::ContextOverflow | ErrorKind::Unsupported | ErrorKind::Refused => true,

@@ -1,6 +1,6 @@
 //! The body of a request: one JSON object, whose fields are handed out one by one while it is read.
 //!
-//! What is beyond a bound, or appears twice, is refused where it is met, before anything is kept of it.
+//! A value beyond its bound, or a name that appears twice, is refused where it is read, before anything of it is kept.
 
 use super::{InvalidRequest, shown};
 use crate::{
@@ -13,7 +13,7 @@ pub const MAX_FIELDS: usize = 256;
 
 /// Reads a request's body.
 pub struct RequestBody<'a> {
-    /// Stands before the value of the field that was handed out last; the caller reads it.
+    /// Positioned before the value of the field that was returned last, which the caller reads.
     pub reader: Reader<'a>,
     /// The name of that field.
     pub field: Text<'a>,

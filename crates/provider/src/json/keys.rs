@@ -43,7 +43,7 @@ fn bit_of(key: &[u8]) -> u64 {
 }
 
 impl<'a> Keys<'a> {
-    /// No object is open.
+    /// A state in which no object is open.
     pub(super) fn new() -> Self {
         Self { open: Vec::with_capacity(8), few: Vec::with_capacity(32), many: Vec::new() }
     }

@@ -14,7 +14,8 @@ pub fn tree(text: &str) -> Result<serde_json::Value, Malformed> {
     Ok(value)
 }
 
-/// Most bytes that the [`tree`] of `text` takes: its texts, and for each value a place of its own and, in an object, a name.
+/// Most bytes that the [`tree`] of `text` takes: its strings, and a fixed size for each value and, in an object, for
+/// its name.
 pub fn tree_bytes(text: &[u8]) -> usize {
     const EACH: usize = 200;
     2 * text.len() + EACH * (1 + text.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count())

@@ -12,7 +12,7 @@
 
 const FEATURES: usize = 3;
 const MOST_VARIANCE: f64 = 10.0;
-/// One sample changes a coefficient by at most this factor, or by the least step. Otherwise one sample far from all
+/// One sample changes a coefficient by at most this factor plus the least step. Otherwise one sample far from all
 /// others, such as a prompt of 10,000 tokens among prompts of 50, could move all coefficients to any value.
 const MOST_STEP: f64 = 4.0;
 const LEAST_STEP: f64 = 0.2;

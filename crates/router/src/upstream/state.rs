@@ -22,7 +22,8 @@ use crate::{
 
 /// After this time an upstream whose probe is under way is considered again.
 const PROBE_PAUSE: Duration = Duration::from_millis(200);
-/// The longest park. A quota that resets tomorrow is tried again after this minute, at the price of one refusal.
+/// The longest time for which a used-up quota in headers keeps calls away. One that resets tomorrow is tried again
+/// after this minute, at the price of one refusal.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// A refusal by an upstream is logged at most this often.
 const REFUSAL_LOG_INTERVAL: Duration = Duration::from_mins(1);

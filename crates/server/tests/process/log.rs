@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::router::{KEY, Router, eventually, exchange, folder, request};
 
-/// Whoever reads the log line by line, or shows it on a terminal, must not see requests that never came.
+/// A program that reads the log line by line, or a terminal that shows it, must not see requests that never came.
 #[test]
 fn a_request_makes_one_line_of_log_whatever_it_holds() {
     let folder = folder();

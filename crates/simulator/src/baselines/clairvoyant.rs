@@ -11,10 +11,11 @@ use crate::{
     trace::{Arrival, as_f64},
 };
 
-/// How close to the SLO it sails: what it does not see is the luck of network and start.
+/// The part of the SLO that it uses. The rest is a margin for what it does not foresee: the random times of network and
+/// starts.
 const MARGIN: f64 = 0.97;
 
-/// How often a request looks that waits, and for how long.
+/// How often a waiting request is tried again, and for how long.
 const LOOK_EVERY: Nanos = 200 * MILLISECOND;
 const PATIENCE: Nanos = 30 * SECOND;
 

@@ -81,7 +81,7 @@ impl Ask {
     }
 }
 
-/// A rule and the engine around it.
+/// A policy: a rule and the engine that runs it.
 #[derive(Debug)]
 pub(super) struct Plain<R> {
     rule: R,

@@ -123,8 +123,8 @@ fn a_stream_that_breaks_is_broken_unless_the_rules_let_it_start_again() {
     assert_eq!(broken(Rules { restart_broken_streams: true }), 0);
 }
 
-/// Sends every request to both upstreams, keeps the one that is first (and the other, if it does not `cancel`), and forgets
-/// every tenth.
+/// Sends every request to both upstreams and keeps the faster one (and the slower one too, unless `cancel` is set);
+/// leaves every tenth request without an end.
 #[derive(Default)]
 struct Both {
     cancel: bool,

@@ -1,4 +1,4 @@
-//! Fits that a few wild values do not move: medians, and a line through the medians of groups.
+//! Fits that are robust against outliers: medians, and a line through the medians of groups.
 
 use crate::providers::Lognormal;
 

@@ -23,7 +23,7 @@ impl Failing {
         }
     }
 
-    /// Whether a call fails by this.
+    /// Fails if the call is one of those that fail or are refused.
     pub(super) fn strike(&self, job: &Job, chance: Chance) -> Result<(), Refusal> {
         let drawn = |purpose| chance.unit(purpose, u64::from(job.request), u64::from(job.ordinal));
         if drawn(Purpose::Failure) < self.errors {
