@@ -198,7 +198,7 @@ impl Fit {
     /// The time to the first token of an empty prompt, and what a token of the prompt adds.
     fn first_token(points: &[(f64, f64)]) -> Result<(Lognormal, f64), String> {
         if points.len() < LEAST_CALLS {
-            return Err(format!("{} of {LEAST_CALLS} streams found nobody waiting", points.len()));
+            return Err(format!("{} of {LEAST_CALLS} streams found no call waiting", points.len()));
         }
         let no_prompts = || "the prompts are too much alike, or longer ones are not slower".to_owned();
         let line = fit::line(points).filter(|line| line.slope > 0.0).ok_or_else(no_prompts)?;

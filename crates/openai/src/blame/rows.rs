@@ -169,7 +169,7 @@ pub const ROWS: &[Row] = &[
             401,
             r#"{"message":"Wrong API Key","type":"invalid_request_error","param":"api_key","code":"wrong_api_key"}"#
         ),
-        "every call would be refused: the breaker opens at once, and whoever runs the router must act",
+        "every call would be refused: the breaker opens at once, and the operator must act",
         answer => answer.refuses_the_key()
     ),
     row!(
@@ -189,7 +189,7 @@ pub const ROWS: &[Row] = &[
             404,
             r#"{"error":{"message":"The model `m` does not exist.","type":"NotFoundError","param":"model","code":404}}"#
         ),
-        "every call would miss it: the breaker opens at once, and whoever runs the router must act",
+        "every call would miss it: the breaker opens at once, and the operator must act",
         answer => answer.misses_the_model()
     ),
     row!(

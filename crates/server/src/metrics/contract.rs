@@ -53,7 +53,7 @@ metrics! {
     REQUEST_ERRORS = Counter "llmrouter_request_errors_total" ["route", "model", "outcome", "code"],
         "Client requests that did not end well, by error code or kind of failure.";
     AUTH_FAILURES = Counter "llmrouter_auth_failures_total" ["credential", "reason"],
-        "Requests refused because nobody knows who sent them: no credential, a wrong one, or one of too many wrong ones.";
+        "Requests refused because their credential is missing, wrong, or one of too many wrong ones.";
     REQUEST_DURATION = Latency "llmrouter_request_duration_seconds" ["upstream", "provider", "model"],
         "Served requests, from the moment the whole request was there to the end of its answer.";
     FIRST_TOKEN = Latency "llmrouter_time_to_first_token_seconds" ["upstream", "provider", "model"],

@@ -48,7 +48,7 @@ fn the_log_of_a_router_is_a_trace_and_calibrates_the_simulator() {
     let (code, text) = run(&["calibrate", "--decisions", file, "--model", "llama", "--out", out.to_str().unwrap()]);
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains(&format!("second: {REQUESTS} streams that began")), "{text}");
-    assert!(text.contains("of 60 streams found nobody waiting)"), "the times are kept: {text}");
+    assert!(text.contains("of 60 streams found no call waiting)"), "the times are kept: {text}");
     let (code, text) = run(&[
         "simulate",
         "--trace",
