@@ -130,5 +130,8 @@ fn the_pages_stay_short() {
     let pages = pages.map(|name| format!("docs/{name}")).chain(["README.md".to_owned()]);
     let texts = pages.map(text).filter(|text| !text.contains("<!-- Made by "));
     let words: usize = texts.map(|text| text.split_whitespace().count()).sum();
-    assert!(words <= MAX_WORDS, "README.md and docs/*.md have {words} words of at most {MAX_WORDS}: say each thing once");
+    assert!(
+        words <= MAX_WORDS,
+        "README.md and docs/*.md have {words} words of at most {MAX_WORDS}: say each thing once"
+    );
 }

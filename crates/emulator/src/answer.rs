@@ -5,7 +5,7 @@
 use serde_json::json;
 
 use crate::{
-    ask::{Ask, Format, Route},
+    inference::{Format, InferenceRequest, Route},
     schema::{Prompt, fitting},
 };
 
@@ -64,30 +64,30 @@ pub(crate) struct Style {
 }
 
 impl Answer {
-    pub(crate) fn compose(ask: &Ask, style: Style) -> Self {
-        let limit = ask.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-        if let Some(call) = &ask.call {
+    pub(crate) fn compose(request: &InferenceRequest, style: Style) -> Self {
+        let limit = request.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        if let Some(call) = &request.call {
             // The name is a token too.
             let (pieces, finish) = cut(pieces(&call.arguments), limit.saturating_sub(1), Finish::ToolCalls);
             return Self { reasoning: Vec::new(), pieces, tool: Some(call.name.clone()), finish, stopped_at: None };
         }
         let thoughts = if style.reasons { REASONING.len().min(limit) } else { 0 };
         let reasoning = REASONING[..thoughts].iter().map(|word| (*word).to_owned()).collect();
-        let all = match &ask.format {
-            Format::Text => prose(ask, style, thoughts),
-            Format::Object => pieces(&json!({"answer": echo(ask)}).to_string()),
+        let all = match &request.format {
+            Format::Text => prose(request, style, thoughts),
+            Format::Object => pieces(&json!({"answer": echo(request)}).to_string()),
             Format::Schema(schema) => {
-                let prompt = Prompt::new(&ask.last_text, ask.prompt_tokens);
+                let prompt = Prompt::new(&request.last_text, request.prompt_tokens);
                 pieces(&fitting(schema, &prompt).to_string())
             }
             Format::OneOf(texts) => {
-                let prompt = Prompt::new(&ask.last_text, ask.prompt_tokens);
+                let prompt = Prompt::new(&request.last_text, request.prompt_tokens);
                 pieces(fitting(&json!({"enum": texts}), &prompt).as_str().unwrap_or_default())
             }
         };
         let (pieces, finish) = cut(all, limit - thoughts, Finish::Stop);
         let mut answer = Self { reasoning, pieces, tool: None, finish, stopped_at: None };
-        answer.cut_at_stop(&ask.stop);
+        answer.cut_at_stop(&request.stop);
         answer
     }
 
@@ -128,27 +128,27 @@ fn cut(mut pieces: Vec<String>, limit: usize, finish: Finish) -> (Vec<String>, F
 }
 
 /// Plain text of the usual length, thoughts included.
-fn prose(ask: &Ask, style: Style, thoughts: usize) -> Vec<String> {
+fn prose(request: &InferenceRequest, style: Style, thoughts: usize) -> Vec<String> {
     let filler: &[&str] = if style.foreign { &FOREIGN } else { &FILLER };
-    let echo = if style.foreign { String::new() } else { echo(ask) };
+    let echo = if style.foreign { String::new() } else { echo(request) };
     let said: Vec<&str> = echo.split(' ').filter(|word| !word.is_empty()).collect();
     let usual = style.tokens.max(1).saturating_sub(thoughts);
     // A tool's answer is repeated even if it takes longer.
-    let count = if ask.is_tool_result { usual.max(said.len()) } else { usual };
+    let count = if request.is_tool_result { usual.max(said.len()) } else { usual };
     let all = said.into_iter().chain(filler.iter().copied().cycle());
-    all.take(count).enumerate().map(|(at, word)| spaced(at, ask.route, word)).collect()
+    all.take(count).enumerate().map(|(at, word)| spaced(at, request.route, word)).collect()
 }
 
 /// What the answer says of the prompt, in words with one blank between.
-fn echo(ask: &Ask) -> String {
-    let (most, longest) = if ask.is_tool_result { ECHOED_RESULT } else { (ECHOED_WORDS, LONGEST_WORD) };
-    let said = ask.last_text.split_whitespace().take(most).map(|word| word.chars().take(longest).collect());
-    let seen = match ask.images {
+fn echo(request: &InferenceRequest) -> String {
+    let (most, longest) = if request.is_tool_result { ECHOED_RESULT } else { (ECHOED_WORDS, LONGEST_WORD) };
+    let said = request.last_text.split_whitespace().take(most).map(|word| word.chars().take(longest).collect());
+    let seen = match request.images {
         0 => None,
         1 => Some("I see 1 image.".to_owned()),
         images => Some(format!("I see {images} images.")),
     };
-    let opening = if ask.is_tool_result { TOOL_OPENING } else { OPENING };
+    let opening = if request.is_tool_result { TOOL_OPENING } else { OPENING };
     seen.into_iter().chain([opening.to_owned()]).chain(said).collect::<Vec<_>>().join(" ")
 }
 
@@ -181,7 +181,7 @@ mod tests {
     const STYLE: Style = Style { tokens: 6, foreign: false, reasons: false };
 
     fn compose(body: &Value, style: Style) -> Answer {
-        Answer::compose(&Ask::read(Route::Chat, body, "m"), style)
+        Answer::compose(&InferenceRequest::read(Route::Chat, body, "m"), style)
     }
 
     fn with_schema(schema: &Value, more: &Value) -> Value {
@@ -279,9 +279,10 @@ mod tests {
     fn images_are_counted() {
         let image = json!({"type": "image_url", "image_url": {"url": "data:,"}});
         let content = json!([{"type": "text", "text": "look"}, image, image]);
-        let ask = Ask::read(Route::Chat, &json!({"messages": [{"role": "user", "content": content}]}), "m");
-        assert_eq!(ask.prompt_tokens, 1 + 8 + 2 * 85);
-        assert_eq!(Answer::compose(&ask, Style { tokens: 7, ..STYLE }).text(), "I see 2 images. You said: look");
+        let request =
+            InferenceRequest::read(Route::Chat, &json!({"messages": [{"role": "user", "content": content}]}), "m");
+        assert_eq!(request.prompt_tokens, 1 + 8 + 2 * 85);
+        assert_eq!(Answer::compose(&request, Style { tokens: 7, ..STYLE }).text(), "I see 2 images. You said: look");
     }
 
     #[test]

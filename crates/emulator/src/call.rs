@@ -14,11 +14,11 @@ use tokio::time::{Instant, sleep_until};
 
 use self::answer::{Work, embeddings, script, whole_time};
 use crate::{
-    ask::{Ask, Route},
     call_log::Entry,
     cerebras,
     face::Face,
     fault::Fault,
+    inference::{InferenceRequest, Route},
     jobs, outage, refusal,
     reply::Reply,
     socket::Socket,
@@ -47,7 +47,7 @@ pub(crate) async fn serve(state: &Shared, face: Face, route: Route, incoming: In
         other => other,
     };
     if fault.breaks_connection() {
-        return sever(&fault, incoming.socket.as_deref(), Some(&mut entry)).await;
+        return break_connection(&fault, incoming.socket.as_deref(), Some(&mut entry)).await;
     }
     if let Err(reply) = authorize(face, &state.face(face).profile, incoming.headers) {
         entry.refuse();
@@ -55,7 +55,7 @@ pub(crate) async fn serve(state: &Shared, face: Face, route: Route, incoming: In
     }
     if let Some(reply) = outage::reply(state, face, &fault) {
         entry.break_off();
-        return metered(state, face, reply, None).into_response();
+        return with_quota_headers(state, face, reply, None).into_response();
     }
     if let Fault::Scripted(script) = fault {
         return written::respond(script, entry);
@@ -64,14 +64,14 @@ pub(crate) async fn serve(state: &Shared, face: Face, route: Route, incoming: In
         && let Some(reply) = refusal::reply(face, refusal, &incoming.body)
     {
         entry.refuse();
-        return metered(state, face, reply, None).into_response();
+        return with_quota_headers(state, face, reply, None).into_response();
     }
     let content_type = incoming.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let ask = match admit(state, face, route, content_type, &incoming.body) {
-        Ok(ask) => ask,
+    let request = match admit(state, face, route, content_type, &incoming.body) {
+        Ok(request) => request,
         Err(reply) => {
             entry.refuse();
-            return surfaced(state, face, reply).into_response();
+            return as_client_sees_it(state, face, reply).into_response();
         }
     };
     let Some(permit) = WorkerPermit::take(state, face).await else {
@@ -80,25 +80,26 @@ pub(crate) async fn serve(state: &Shared, face: Face, route: Route, incoming: In
         return Reply::json(status, &json!({"error": "no workers available"})).into_response();
     };
     let headers = if let Fault::OddQuota { headers } = &fault { headers.clone() } else { Vec::new() };
-    let mut response = answer::respond(state, face, &ask, Work { fault, entry, permit, socket: incoming.socket }).await;
+    let mut response =
+        answer::respond(state, face, &request, Work { fault, entry, permit, socket: incoming.socket }).await;
     written::set_headers(&mut response, &headers);
     response
 }
 
 /// Does a job's request without the HTTP around it: refusals and answers as the server inside the worker gives them.
 pub(crate) async fn perform(state: &Shared, face: Face, route: Route, body: &Bytes) -> Reply {
-    let ask = match admit(state, face, route, Some("application/json"), body) {
-        Ok(ask) => ask,
+    let request = match admit(state, face, route, Some("application/json"), body) {
+        Ok(request) => request,
         Err(reply) => return reply,
     };
     let Some(permit) = WorkerPermit::take(state, face).await else {
         return vllm::error(503, "InternalServerError", "no workers available", None);
     };
     if route == Route::Embeddings {
-        return embeddings(state, &ask);
+        return embeddings(state, &request);
     }
     let latency = state.face(face).profile.latency;
-    let script = script(state, face, &Ask { stream: false, ..ask }, false);
+    let script = script(state, face, &InferenceRequest { stream: false, ..request }, false);
     let due = Instant::now() + state.first_token(latency) + whole_time(&permit, &script, latency, 1.0);
     sleep_until(due).await;
     Reply::ok(script.whole())
@@ -119,7 +120,11 @@ pub(crate) fn authorize(face: Face, profile: &Profile, headers: &HeaderMap) -> R
 }
 
 /// Applies a fault of the connection. The response that it returns is written to a connection that is closed already.
-pub(crate) async fn sever(fault: &Fault, socket: Option<&Socket>, entry: Option<&mut Entry>) -> HttpResponse {
+pub(crate) async fn break_connection(
+    fault: &Fault,
+    socket: Option<&Socket>,
+    entry: Option<&mut Entry>,
+) -> HttpResponse {
     let (Some(socket), false) = (socket, *fault == Fault::HangBefore) else { return std::future::pending().await };
     // The entry is closed first, or a client that has the answer could read a call log in which it is still open.
     if let Some(entry) = entry {
@@ -135,7 +140,7 @@ pub(crate) async fn sever(fault: &Fault, socket: Option<&Socket>, entry: Option<
 }
 
 /// Adds the quota headers of a face that has a quota, without touching those already there.
-pub(crate) fn metered(state: &State, face: Face, mut reply: Reply, wanted: Option<f64>) -> Reply {
+pub(crate) fn with_quota_headers(state: &State, face: Face, mut reply: Reply, wanted: Option<f64>) -> Reply {
     for (name, value) in quota_headers(state, face, wanted) {
         if reply.headers.iter().all(|(present, _)| *present != name) {
             reply.headers.push((name, value));
@@ -150,35 +155,41 @@ fn quota_headers(state: &State, face: Face, wanted: Option<f64>) -> Vec<(&'stati
 }
 
 /// Reads and checks a request, and takes it out of the quota.
-fn admit(state: &State, face: Face, route: Route, content_type: Option<&str>, body: &[u8]) -> Result<Ask, Reply> {
+fn admit(
+    state: &State,
+    face: Face,
+    route: Route,
+    content_type: Option<&str>,
+    body: &[u8],
+) -> Result<InferenceRequest, Reply> {
     let this = state.face(face);
     let default_model = this.profile.models.first().map_or("", String::as_str);
     if face != Face::Cerebras {
         let body = vllm::parse(content_type, body)?;
         vllm::check(route, &body, &this.profile)?;
-        let mut ask = Ask::read(route, &body, default_model);
+        let mut request = InferenceRequest::read(route, &body, default_model);
         if route == Route::Completions {
-            ask.limit = ask.limit.or(Some(16));
+            request.limit = request.limit.or(Some(16));
         }
-        return Ok(ask);
+        return Ok(request);
     }
-    let body: Value = cerebras::parse(body).map_err(|reply| metered(state, face, reply, None))?;
-    cerebras::check(route, &body, &this.profile).map_err(|reply| metered(state, face, reply, None))?;
-    let ask = Ask::read(route, &body, default_model);
-    let Some(quota) = &this.quota else { return Ok(ask) };
+    let body: Value = cerebras::parse(body).map_err(|reply| with_quota_headers(state, face, reply, None))?;
+    cerebras::check(route, &body, &this.profile).map_err(|reply| with_quota_headers(state, face, reply, None))?;
+    let request = InferenceRequest::read(route, &body, default_model);
+    let Some(quota) = &this.quota else { return Ok(request) };
     // The provider debits the whole token limit before it starts.
-    let tokens = ask.prompt_tokens + ask.limit.unwrap_or(this.profile.answer_tokens as u64);
+    let tokens = request.prompt_tokens + request.limit.unwrap_or(this.profile.answer_tokens as u64);
     #[expect(clippy::cast_precision_loss, reason = "a request has far fewer than 2^52 tokens")]
     let tokens = tokens as f64;
     let taken = quota.lock().take(tokens, Instant::now());
     match taken {
-        Ok(()) => Ok(ask),
-        Err(limit) => Err(metered(state, face, cerebras::rate_limited(limit), Some(tokens))),
+        Ok(()) => Ok(request),
+        Err(limit) => Err(with_quota_headers(state, face, cerebras::rate_limited(limit), Some(tokens))),
     }
 }
 
 /// How a refusal of the server inside the worker reaches the client.
-fn surfaced(state: &State, face: Face, reply: Reply) -> Reply {
+fn as_client_sees_it(state: &State, face: Face, reply: Reply) -> Reply {
     match face {
         Face::RunpodQueue => jobs::failed(state, face, &reply),
         Face::RunpodLb | Face::Cerebras => reply,

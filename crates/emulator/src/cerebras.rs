@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::{
-    ask::{Route, prompt_tokens},
     fault::Limit,
+    inference::{Route, prompt_tokens},
     reply::Reply,
     state::Profile,
     vllm::schema_is_valid,

@@ -15,7 +15,7 @@ use crate::{
 /// An order for one face. Without a fault only the reported workers change.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Order {
+struct ControlRequest {
     face: Face,
     fault: Option<Fault>,
     times: Option<u64>,
@@ -42,8 +42,8 @@ pub(crate) fn serve(state: &State, method: &Method, rest: &[&str], body: &[u8]) 
     match (rest, method.as_str()) {
         ([], "GET") => Reply::json(200, &current(state)),
         ([], "POST") => match serde_json::from_slice(body) {
-            Ok(order) => {
-                obey(state, order);
+            Ok(request) => {
+                apply(state, request);
                 Reply::json(200, &current(state))
             }
             Err(cause) => Reply::json(400, &json!({"error": cause.to_string()})),
@@ -60,8 +60,8 @@ pub(crate) fn serve(state: &State, method: &Method, rest: &[&str], body: &[u8]) 
     }
 }
 
-fn obey(state: &State, order: Order) {
-    let Order { face, fault, times, share, containing, probes, rules, workers } = order;
+fn apply(state: &State, request: ControlRequest) {
+    let ControlRequest { face, fault, times, share, containing, probes, rules, workers } = request;
     if let Some(workers) = workers {
         state.report_workers(face, workers.throttled, workers.unhealthy);
     }

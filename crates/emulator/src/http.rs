@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::{
-    ask::Route,
-    call::{self, Incoming, authorize, metered, sever},
+    call::{self, Incoming, authorize, break_connection, with_quota_headers},
     control,
     face::Face,
     fault::Fault,
+    inference::Route,
     jobs, management, outage,
     reply::Reply,
     socket::Socket,
@@ -59,7 +59,7 @@ async fn probe(state: &Shared, face: Face, rest: &[&str], request: &HttpRequest,
     let fault = state.pick(face, true, b"");
     if fault.breaks_connection() {
         let socket = request.conn_data::<Arc<Socket>>().cloned();
-        return sever(&fault, socket.as_deref(), None).await;
+        return break_connection(&fault, socket.as_deref(), None).await;
     }
     // The health check of a container asks for no key.
     if rest != ["ping"]
@@ -68,12 +68,12 @@ async fn probe(state: &Shared, face: Face, rest: &[&str], request: &HttpRequest,
         return reply.into_response();
     }
     if let Some(reply) = outage::reply(state, face, &fault) {
-        return metered(state, face, reply, None).into_response();
+        return with_quota_headers(state, face, reply, None).into_response();
     }
     let reply = match face {
         Face::RunpodLb => load_balancer(state, rest, request.method()),
         Face::RunpodQueue => queue(state, rest, request, body, &fault).await,
-        Face::Cerebras => metered(state, face, cerebras(state, rest, request.method()), None),
+        Face::Cerebras => with_quota_headers(state, face, cerebras(state, rest, request.method()), None),
     };
     reply.into_response()
 }

@@ -19,9 +19,9 @@ use tokio::{
 };
 
 use crate::{
-    ask::Route,
     call,
     face::Face,
+    inference::Route,
     reply::Reply,
     state::{Shared, State},
 };

@@ -9,7 +9,6 @@
 //! /_control`; what was served is in [`Emulator::call_logs`] or `GET /_control/calls`.
 
 mod answer;
-mod ask;
 mod call;
 mod call_log;
 mod cerebras;
@@ -19,6 +18,7 @@ mod face;
 mod fault;
 mod fleet;
 mod http;
+mod inference;
 mod jobs;
 mod management;
 mod odd;

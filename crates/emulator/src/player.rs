@@ -89,7 +89,7 @@ pub(crate) struct Player {
 }
 
 /// A step of the player.
-enum Turn {
+enum PlayerStep {
     Send(Bytes),
     Cut,
     End,
@@ -99,40 +99,40 @@ impl Player {
     /// The body to send.
     pub(crate) fn play(self) -> impl Stream<Item = Result<Bytes, Cut>> + 'static {
         stream::unfold(Box::new(self), |mut player| async move {
-            match player.turn().await {
-                Turn::Send(bytes) => Some((Ok(bytes), player)),
-                Turn::Cut => Some((Err(Cut), player)),
-                Turn::End => None,
+            match player.next_step().await {
+                PlayerStep::Send(bytes) => Some((Ok(bytes), player)),
+                PlayerStep::Cut => Some((Err(Cut), player)),
+                PlayerStep::End => None,
             }
         })
     }
 
-    async fn turn(&mut self) -> Turn {
+    async fn next_step(&mut self) -> PlayerStep {
         if let Some(bytes) = self.spare.pop_front() {
             sleep(APART).await;
-            return Turn::Send(bytes);
+            return PlayerStep::Send(bytes);
         }
         if self.over {
-            return Turn::End;
+            return PlayerStep::End;
         }
-        if let Some(turn) = self.strike().await {
-            return turn;
+        if let Some(step) = self.fault_step().await {
+            return step;
         }
         let first = self.advance().await;
         match self.fault {
-            Fault::Merged => Turn::Send(self.merge(first).await),
+            Fault::Merged => PlayerStep::Send(self.merge(first).await),
             Fault::Split => self.split(&first, [first.len() / 3, first.len() * 2 / 3]),
             Fault::SplitUtf8 => {
                 // The second byte of a multi-byte character starts with the bits 10.
                 let inside = first.iter().position(|byte| byte & 0xc0 == 0x80);
-                inside.map_or_else(|| Turn::Send(first.clone()), |at| self.split(&first, [at, at]))
+                inside.map_or_else(|| PlayerStep::Send(first.clone()), |at| self.split(&first, [at, at]))
             }
-            _ => Turn::Send(first),
+            _ => PlayerStep::Send(first),
         }
     }
 
     /// The fault, if this is its moment.
-    async fn strike(&mut self) -> Option<Turn> {
+    async fn fault_step(&mut self) -> Option<PlayerStep> {
         let after = match self.fault {
             Fault::HangAmid { after_events }
             | Fault::ResetAmid { after_events }
@@ -145,7 +145,7 @@ impl Player {
         if after != self.next {
             return None;
         }
-        let turn = match std::mem::take(&mut self.fault) {
+        let step = match std::mem::take(&mut self.fault) {
             Fault::HangAmid { .. } => std::future::pending().await,
             Fault::ResetAmid { .. } => {
                 if let Some(socket) = &self.socket {
@@ -153,22 +153,22 @@ impl Player {
                 }
                 sleep(SETTLE).await;
                 self.break_off();
-                Turn::Cut
+                PlayerStep::Cut
             }
             Fault::EndAmid { .. } => {
                 self.break_off();
-                Turn::End
+                PlayerStep::End
             }
-            Fault::Garbage { .. } => Turn::Send(Bytes::from_static(b"data: {\"id\":\"chatcmpl-<html>oops\n\n")),
-            Fault::InvalidUtf8 { .. } => Turn::Send(Bytes::from_static(b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\xff\xfe\xc3\"},\"finish_reason\":null}]}\n\n")),
+            Fault::Garbage { .. } => PlayerStep::Send(Bytes::from_static(b"data: {\"id\":\"chatcmpl-<html>oops\n\n")),
+            Fault::InvalidUtf8 { .. } => PlayerStep::Send(Bytes::from_static(b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\xff\xfe\xc3\"},\"finish_reason\":null}]}\n\n")),
             Fault::ErrorEvent { .. } => {
                 self.spare.push_back(Bytes::from_static(b"data: [DONE]\n\n"));
                 self.break_off();
-                Turn::Send(error_event(self.face))
+                PlayerStep::Send(error_event(self.face))
             }
             _ => return None,
         };
-        Some(turn)
+        Some(step)
     }
 
     /// The next event, once it is due.
@@ -205,10 +205,10 @@ impl Player {
         joined.into()
     }
 
-    fn split(&mut self, bytes: &Bytes, at: [usize; 2]) -> Turn {
+    fn split(&mut self, bytes: &Bytes, at: [usize; 2]) -> PlayerStep {
         let rest = [bytes.slice(at[0]..at[1]), bytes.slice(at[1]..)];
         self.spare.extend(rest.into_iter().filter(|part| !part.is_empty()));
-        Turn::Send(bytes.slice(..at[0]))
+        PlayerStep::Send(bytes.slice(..at[0]))
     }
 
     fn break_off(&mut self) {

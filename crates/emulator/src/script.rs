@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use crate::{
     answer::{Answer, Finish},
-    ask::{Ask, Report, Route},
     call_log::Usage,
+    inference::{InferenceRequest, Report, Route},
     reply::quote,
 };
 
@@ -56,25 +56,25 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    pub(crate) fn new(dialect: Dialect, ask: &Ask, answer: Answer, id: u64, created: u64) -> Self {
-        let (prefix, object) = match (ask.route, ask.stream) {
+    pub(crate) fn new(dialect: Dialect, request: &InferenceRequest, answer: Answer, id: u64, created: u64) -> Self {
+        let (prefix, object) = match (request.route, request.stream) {
             (Route::Chat, true) => ("chatcmpl", "chat.completion.chunk"),
             (Route::Chat, false) => ("chatcmpl", "chat.completion"),
             (Route::Completions | Route::Embeddings, _) => ("cmpl", "text_completion"),
         };
         let open = format!(
             "{{\"id\":\"{prefix}-{id:016x}\",\"object\":\"{object}\",\"created\":{created},\"model\":{},\"choices\":[",
-            quote(&ask.model)
+            quote(&request.model)
         );
-        let usage = Usage { prompt: ask.prompt_tokens, completion: answer.tokens() * ask.choices as u64 };
-        let choices = ask.choices;
+        let usage = Usage { prompt: request.prompt_tokens, completion: answer.tokens() * request.choices as u64 };
+        let choices = request.choices;
         let mut script = Self {
             dialect,
-            route: ask.route,
+            route: request.route,
             answer,
             choices,
-            logprobs: ask.logprobs,
-            report: ask.report,
+            logprobs: request.logprobs,
+            report: request.report,
             usage,
             id,
             created,

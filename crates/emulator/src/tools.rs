@@ -79,7 +79,7 @@ fn asked_for<'a>(functions: &[&'a Value], messages: &[Value]) -> Option<&'a Valu
 
 fn last_user_text(messages: &[Value]) -> String {
     let last = messages.iter().rfind(|message| message["role"] == "user");
-    last.map(|message| crate::ask::content(&message["content"])).unwrap_or_default()
+    last.map(|message| crate::inference::content(&message["content"])).unwrap_or_default()
 }
 
 /// How well a text asks for a function; 0 if it does not.

@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    ask::{Route, prompt_tokens},
+    inference::{Route, prompt_tokens},
     reply::Reply,
     state::Profile,
 };

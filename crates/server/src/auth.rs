@@ -177,7 +177,13 @@ fn refuse(app: &App, request: &HttpRequest, credential: Credential, denied: Deni
     app.metrics.authentication_failed(credential, reason);
     if let Some(suppressed) = noted.log {
         let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
-        tracing::warn!(peer, credential, reason, suppressed, "a request was refused: its key or token is missing or unknown");
+        tracing::warn!(
+            peer,
+            credential,
+            reason,
+            suppressed,
+            "a request was refused: its key or token is missing or unknown"
+        );
     }
     noted.wait
 }

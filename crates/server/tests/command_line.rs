@@ -197,7 +197,8 @@ mod tests {
         drop(running);
         let process_log = text(&fs::read(&log).expect("a log"));
         drop(fs::remove_file(&log));
-        let refused: Vec<_> = process_log.lines().filter(|line| line.contains("its key or token is missing or unknown")).collect();
+        let refused: Vec<_> =
+            process_log.lines().filter(|line| line.contains("its key or token is missing or unknown")).collect();
         assert!((1..FLOOD / 10).contains(&refused.len()), "{} lines", refused.len());
         assert!(refused.iter().all(|line| line.contains("\"peer\":\"127.0.0.1\"")), "{refused:?}");
         assert!(refused[0].contains("\"suppressed\":0"), "{}", refused[0]);

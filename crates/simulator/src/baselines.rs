@@ -19,7 +19,7 @@ mod peak_ewma;
 mod prequal;
 
 use clairvoyant::Clairvoyant;
-use engine::Plain;
+use engine::RulePolicy;
 use fixed::{Only, StaticShares};
 use least_request::LeastRequest;
 use litellm::{LiteLlm, Rule};
@@ -69,24 +69,27 @@ pub const PEAK_EWMA: &str = "Peak-EWMA";
 /// All built-in baselines for these upstreams. The clairvoyant needs an upstream with workers and one with limits.
 pub fn baselines(providers: &Providers) -> Vec<PolicyFactory> {
     let mut policies = vec![
-        PolicyFactory::new(STATIC_SHARES, |setup| Plain::new(setup, StaticShares::new(setup))),
+        PolicyFactory::new(STATIC_SHARES, |setup| RulePolicy::new(setup, StaticShares::new(setup))),
         PolicyFactory::new("LiteLLM simple-shuffle + cooldown", |setup| {
-            Plain::new(setup, LiteLlm::new(setup, Rule::Shuffle))
+            RulePolicy::new(setup, LiteLlm::new(setup, Rule::Shuffle))
         }),
-        PolicyFactory::new("LiteLLM latency-based", |setup| Plain::new(setup, LiteLlm::new(setup, Rule::Latency))),
-        PolicyFactory::new("LiteLLM cost-based", |setup| Plain::new(setup, LiteLlm::new(setup, Rule::Cost))),
-        PolicyFactory::new("OpenRouter-like 1/price²", |setup| Plain::new(setup, LiteLlm::new(setup, Rule::Price))),
-        PolicyFactory::new("P2C weighted least-request", |setup| Plain::new(setup, LeastRequest::new(setup))),
-        PolicyFactory::new(PEAK_EWMA, |setup| Plain::new(setup, PeakEwma::new(setup))),
-        PolicyFactory::new("Prequal-like hot-cold", |setup| Plain::new(setup, Prequal::new(setup))),
+        PolicyFactory::new("LiteLLM latency-based", |setup| RulePolicy::new(setup, LiteLlm::new(setup, Rule::Latency))),
+        PolicyFactory::new("LiteLLM cost-based", |setup| RulePolicy::new(setup, LiteLlm::new(setup, Rule::Cost))),
+        PolicyFactory::new("OpenRouter-like 1/price²", |setup| {
+            RulePolicy::new(setup, LiteLlm::new(setup, Rule::Price))
+        }),
+        PolicyFactory::new("P2C weighted least-request", |setup| RulePolicy::new(setup, LeastRequest::new(setup))),
+        PolicyFactory::new(PEAK_EWMA, |setup| RulePolicy::new(setup, PeakEwma::new(setup))),
+        PolicyFactory::new("Prequal-like hot-cold", |setup| RulePolicy::new(setup, Prequal::new(setup))),
     ];
     for (number, upstream) in providers.upstreams.iter().enumerate() {
         let name = format!("all on {}", upstream.id);
-        policies.push(PolicyFactory::new(name, move |setup| Plain::new(setup, Only(number))));
+        policies.push(PolicyFactory::new(name, move |setup| RulePolicy::new(setup, Only(number))));
     }
     let has = |is: fn(&Model) -> bool| providers.upstreams.iter().any(|upstream| is(&upstream.model));
     if has(|model| matches!(model, Model::RunPod(_))) && has(|model| matches!(model, Model::Cerebras(_))) {
-        policies.push(PolicyFactory::new("clairvoyant greedy", |setup| Plain::new(setup, Clairvoyant::new(setup))));
+        policies
+            .push(PolicyFactory::new("clairvoyant greedy", |setup| RulePolicy::new(setup, Clairvoyant::new(setup))));
     }
     policies
 }

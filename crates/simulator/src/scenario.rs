@@ -93,12 +93,12 @@ impl FaultKind {
 pub(crate) struct Change {
     pub(crate) at: Nanos,
     pub(crate) upstream: usize,
-    pub(crate) what: Turn,
+    pub(crate) what: UpstreamChange,
 }
 
 /// What changes.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Turn {
+pub(crate) enum UpstreamChange {
     /// Every call fails from now on, or no longer.
     Outage(bool),
     /// There are no workers from now on, or there may be.
@@ -214,12 +214,14 @@ impl Scenario {
         let mut changes = Vec::new();
         for fault in &self.faults {
             let (on, off, fits) = match fault.kind {
-                FaultKind::Outage => (Turn::Outage(true), Turn::Outage(false), ""),
-                FaultKind::Throttle => (Turn::Throttle(true), Turn::Throttle(false), "runpod"),
-                FaultKind::Slowdown(factor) => (Turn::Speed(factor), Turn::Speed(1.0), ""),
-                FaultKind::Limits(factor) => (Turn::Limits(factor), Turn::Limits(1.0), "cerebras"),
-                FaultKind::Errors(part) => (Turn::Errors(part), Turn::Errors(0.0), ""),
-                FaultKind::Refusals(part) => (Turn::Refusals(part), Turn::Refusals(0.0), "cerebras"),
+                FaultKind::Outage => (UpstreamChange::Outage(true), UpstreamChange::Outage(false), ""),
+                FaultKind::Throttle => (UpstreamChange::Throttle(true), UpstreamChange::Throttle(false), "runpod"),
+                FaultKind::Slowdown(factor) => (UpstreamChange::Speed(factor), UpstreamChange::Speed(1.0), ""),
+                FaultKind::Limits(factor) => (UpstreamChange::Limits(factor), UpstreamChange::Limits(1.0), "cerebras"),
+                FaultKind::Errors(part) => (UpstreamChange::Errors(part), UpstreamChange::Errors(0.0), ""),
+                FaultKind::Refusals(part) => {
+                    (UpstreamChange::Refusals(part), UpstreamChange::Refusals(0.0), "cerebras")
+                }
             };
             for upstream in self.selected(&fault.upstreams, providers)? {
                 let settings = &providers.upstreams[upstream];

@@ -4,7 +4,7 @@ use crate::{
     chance::Chance,
     policy::{AttemptId, Capacity, Quota},
     providers::{Model, UpstreamSettings},
-    scenario::Turn,
+    scenario::UpstreamChange,
     time::{MILLISECOND, Nanos},
     timeline::Timeline,
     trace::Arrival,
@@ -155,7 +155,7 @@ impl Upstream {
 
     /// A call has reached it.
     pub(crate) fn reach(&mut self, job: Job, plan: &mut Plan<'_>) -> Result<(), Refusal> {
-        self.failing.strike(&job, self.chance)?;
+        self.failing.check(&job, self.chance)?;
         match &mut self.kind {
             Kind::RunPod(runpod) => runpod.reach(job, plan),
             Kind::Cerebras(cerebras) => cerebras.reach(job, plan),
@@ -185,11 +185,11 @@ impl Upstream {
     }
 
     /// The scenario changes it; returns the attempts that fail by that.
-    pub(crate) fn turn(&mut self, turn: Turn, plan: &mut Plan<'_>) -> Vec<(AttemptId, Consumed)> {
-        self.failing.turn(turn);
+    pub(crate) fn apply(&mut self, change: UpstreamChange, plan: &mut Plan<'_>) -> Vec<(AttemptId, Consumed)> {
+        self.failing.apply(change);
         match &mut self.kind {
-            Kind::RunPod(runpod) => runpod.turn(turn, plan),
-            Kind::Cerebras(cerebras) => cerebras.turn(turn, plan.now),
+            Kind::RunPod(runpod) => runpod.apply(change, plan),
+            Kind::Cerebras(cerebras) => cerebras.apply(change, plan.now),
         }
     }
 

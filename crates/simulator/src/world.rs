@@ -4,7 +4,7 @@ use provider::Price;
 
 use crate::{
     policy::{Actions, AttemptId, Event, Failure, Policy, RequestId},
-    scenario::{Case, Change, Turn},
+    scenario::{Case, Change, UpstreamChange},
     time::{NEVER, Nanos, SECOND},
     timeline::Timeline,
     trace::Arrival,
@@ -179,7 +179,7 @@ impl World {
         self.changed += 1;
         let number = u16::try_from(upstream).unwrap_or(u16::MAX);
         let mut plan = Plan { upstream: number, now: self.now, timeline: &mut self.timeline };
-        for (attempt, consumed) in self.upstreams[upstream].turn(what, &mut plan) {
+        for (attempt, consumed) in self.upstreams[upstream].apply(what, &mut plan) {
             self.waste(attempt, consumed);
             self.fail_later(attempt, Refusal::Unavailable);
         }

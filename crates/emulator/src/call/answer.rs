@@ -9,10 +9,10 @@ use tokio::time::{Instant, sleep_until};
 use super::quota_headers;
 use crate::{
     answer::{Answer, Style},
-    ask::{Ask, Route},
     call_log::{Entry, Usage},
     face::Face,
     fault::{Fault, OddStream},
+    inference::{InferenceRequest, Route},
     odd,
     player::{Player, Source, token_time},
     reply::Reply,
@@ -31,32 +31,37 @@ pub(super) struct Work {
     pub(super) socket: Option<Arc<Socket>>,
 }
 
-pub(super) async fn respond(state: &Shared, face: Face, ask: &Ask, work: Work) -> HttpResponse {
+pub(super) async fn respond(state: &Shared, face: Face, request: &InferenceRequest, work: Work) -> HttpResponse {
     let Work { fault, mut entry, permit, socket } = work;
     let latency = state.face(face).profile.latency;
     let slowdown = if let Fault::Brownout { factor } = fault { factor } else { 1.0 };
     let first_token = state.first_token(latency).mul_f64(slowdown.max(0.0));
     let worker = permit.worker;
     let mut due = Instant::now() + first_token;
-    if ask.route == Route::Embeddings {
+    if request.route == Route::Embeddings {
         sleep_until(due).await;
-        entry.complete(Some(Usage { prompt: ask.prompt_tokens, completion: 0 }));
-        return dressed(state, face, worker, embeddings(state, ask));
+        entry.complete(Some(Usage { prompt: request.prompt_tokens, completion: 0 }));
+        return with_fault_headers(state, face, worker, embeddings(state, request));
     }
-    if let (Fault::OddStream(odd), true) = (&fault, ask.stream) {
-        let script = script(state, face, &Ask { stream: *odd != OddStream::WholeForStream, ..ask.clone() }, false);
+    if let (Fault::OddStream(odd), true) = (&fault, request.stream) {
+        let script = script(
+            state,
+            face,
+            &InferenceRequest { stream: *odd != OddStream::WholeForStream, ..request.clone() },
+            false,
+        );
         sleep_until(due).await;
         if *odd == OddStream::WholeForStream {
             entry.emit(script.tokens());
             entry.complete(script.reported(false));
-            return dressed(state, face, worker, Reply::ok(script.whole()));
+            return with_fault_headers(state, face, worker, Reply::ok(script.whole()));
         }
         let headers = extra_headers(state, face, worker);
         return odd::Stream::new(&script, odd).respond(headers, script.reported(true), entry, permit);
     }
     let foreign = matches!(fault, Fault::SplitUtf8);
-    let script = script(state, face, ask, foreign);
-    let source = if ask.stream {
+    let script = script(state, face, request, foreign);
+    let source = if request.stream {
         Source::Events(script)
     } else {
         due += whole_time(&permit, &script, latency, slowdown);
@@ -64,22 +69,22 @@ pub(super) async fn respond(state: &Shared, face: Face, ask: &Ask, work: Work) -
         if let Fault::OddWhole(odd) = &fault {
             whole = odd::whole(&whole, odd);
         }
-        if let Some(reply) = spoilt(&fault, &whole) {
+        if let Some(reply) = with_event_fault(&fault, &whole) {
             sleep_until(due).await;
             entry.break_off();
-            return dressed(state, face, worker, reply);
+            return with_fault_headers(state, face, worker, reply);
         }
         if !matches!(fault, Fault::HangAmid { .. } | Fault::ResetAmid { .. } | Fault::EndAmid { .. }) {
             sleep_until(due).await;
             entry.emit(script.tokens());
             entry.complete(script.reported(false));
-            return dressed(state, face, worker, Reply::ok(whole));
+            return with_fault_headers(state, face, worker, Reply::ok(whole));
         }
         let whole = Bytes::from(whole);
         Source::Halves([whole.slice(..whole.len() / 2), whole.slice(whole.len() / 2..)], script)
     };
-    let kind = if ask.stream { "text/event-stream; charset=utf-8" } else { "application/json" };
-    let fault = if ask.stream { fault } else { after_first_half(fault) };
+    let kind = if request.stream { "text/event-stream; charset=utf-8" } else { "application/json" };
+    let fault = if request.stream { fault } else { after_first_half(fault) };
     let permit = Some(permit);
     let player = Player {
         face,
@@ -103,11 +108,11 @@ pub(super) async fn respond(state: &Shared, face: Face, ask: &Ask, work: Work) -
     response.streaming(player.play())
 }
 
-pub(super) fn script(state: &State, face: Face, ask: &Ask, foreign: bool) -> Script {
+pub(super) fn script(state: &State, face: Face, request: &InferenceRequest, foreign: bool) -> Script {
     let dialect = if face == Face::Cerebras { Dialect::Cerebras } else { Dialect::Vllm };
-    let reasons = dialect == Dialect::Cerebras && ask.route == Route::Chat && ask.model.contains("gpt-oss");
-    let answer = Answer::compose(ask, Style { tokens: state.face(face).profile.answer_tokens, foreign, reasons });
-    Script::new(dialect, ask, answer, state.id(), state.created())
+    let reasons = dialect == Dialect::Cerebras && request.route == Route::Chat && request.model.contains("gpt-oss");
+    let answer = Answer::compose(request, Style { tokens: state.face(face).profile.answer_tokens, foreign, reasons });
+    Script::new(dialect, request, answer, state.id(), state.created())
 }
 
 pub(super) fn whole_time(
@@ -120,7 +125,7 @@ pub(super) fn whole_time(
 }
 
 /// A whole answer spoilt by a fault that applies to events.
-fn spoilt(fault: &Fault, whole: &str) -> Option<Reply> {
+fn with_event_fault(fault: &Fault, whole: &str) -> Option<Reply> {
     match fault {
         Fault::Garbage { .. } => Some(Reply::new(200, "text/html", "<html><body>It works!</body></html>")),
         Fault::ErrorEvent { .. } => {
@@ -145,7 +150,7 @@ fn after_first_half(fault: Fault) -> Fault {
     }
 }
 
-fn dressed(state: &State, face: Face, worker: usize, mut reply: Reply) -> HttpResponse {
+fn with_fault_headers(state: &State, face: Face, worker: usize, mut reply: Reply) -> HttpResponse {
     reply.headers.extend(extra_headers(state, face, worker));
     reply.into_response()
 }
@@ -158,6 +163,6 @@ fn extra_headers(state: &State, face: Face, worker: usize) -> Vec<(&'static str,
     }
 }
 
-pub(super) fn embeddings(state: &State, ask: &Ask) -> Reply {
-    Reply::ok(ask.embeddings.render(&ask.model, ask.prompt_tokens, state.id()))
+pub(super) fn embeddings(state: &State, request: &InferenceRequest) -> Reply {
+    Reply::ok(request.embeddings.render(&request.model, request.prompt_tokens, state.id()))
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{CEREBRAS, Script, Step};
-use crate::{ask::Route, call_log::Usage, reply::quote};
+use crate::{call_log::Usage, inference::Route, reply::quote};
 
 impl Script {
     pub(super) fn cerebras_event(&self, out: &mut String, step: Step) {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Script, Step, VLLM};
 use crate::{
-    ask::{Report, Route},
+    inference::{Report, Route},
     reply::quote,
 };
 

@@ -108,7 +108,7 @@ fn warn(text: &str) {
 
 fn simulate(arguments: &Arguments) -> anyhow::Result<Vec<BrokenGate>> {
     let inputs = Inputs::read(arguments)?;
-    let judged = inputs.judged();
+    let evaluated = inputs.evaluated();
     let gates = arguments.gates.resolve(&inputs.providers, inputs.configs.len())?;
     for file in [&arguments.json, &arguments.report].into_iter().flatten() {
         output::check_target(file)?;
@@ -119,15 +119,15 @@ fn simulate(arguments: &Arguments) -> anyhow::Result<Vec<BrokenGate>> {
     let results = replay(&inputs, arguments.seeds)?;
     let before = inputs.before();
     let broken: Vec<BrokenGate> =
-        judged.iter().flat_map(|policy| gates::broken(&gates, &results, policy, before)).collect();
+        evaluated.iter().flat_map(|policy| gates::broken(&gates, &results, policy, before)).collect();
     let sentence = |after: &&str| change_in_a_sentence(&results, before?, after);
-    let changes: Vec<String> = judged.iter().filter_map(sentence).collect();
+    let changes: Vec<String> = evaluated.iter().filter_map(sentence).collect();
     if let Some(file) = &arguments.json {
         let document = Document::new(&inputs, arguments.speed, &results, &changes, &broken);
         output::write(file, &document.to_json()?)?;
     }
     if let Some(file) = &arguments.report {
-        output::write(file, &page(&results, before.zip(judged.last().copied())))?;
+        output::write(file, &page(&results, before.zip(evaluated.last().copied())))?;
     }
     say(&output::shown(&table(&results), &results, &changes))?;
     Ok(broken)

@@ -4,7 +4,7 @@
 //! It is no bound: it ignores requests that are still to come, warms nothing up and pushes no scaler, so that a policy may
 //! beat it.
 
-use super::engine::{Ask, Choice, Look, Rule};
+use super::engine::{Choice, PendingRequest, Rule, RuleInput};
 use crate::{
     policy::{Setup, UpstreamFacts},
     time::{MILLISECOND, Nanos, SECOND, from_seconds, seconds},
@@ -62,12 +62,12 @@ impl Clairvoyant {
         }
     }
 
-    fn pick(&self, ask: &Ask, look: &mut Look<'_>) -> Choice {
-        let waited = look.now - look.oracle.arrived(ask.request);
-        let size = as_f64(look.oracle.tokens(ask.request));
-        let first_token = look.oracle.first_token_in(self.workers, ask.request);
-        let has_room = look.oracle.has_room(self.limited, ask.request);
-        let fullness = look.oracle.fullness(self.limited);
+    fn pick(&self, pending: &PendingRequest, input: &mut RuleInput<'_>) -> Choice {
+        let waited = input.now - input.oracle.arrived(pending.request);
+        let size = as_f64(input.oracle.tokens(pending.request));
+        let first_token = input.oracle.first_token_in(self.workers, pending.request);
+        let has_room = input.oracle.has_room(self.limited, pending.request);
+        let fullness = input.oracle.fullness(self.limited);
         if first_token.saturating_add(waited) <= from_seconds(seconds(self.slo) * MARGIN) {
             let is_owed = self.beyond < 0.0 && size <= self.small * 1.6;
             let takes = has_room && is_owed && fullness > 0.3;
@@ -108,8 +108,8 @@ fn carried(sizes: &[u64], minutes: f64, facts: &UpstreamFacts) -> f64 {
 }
 
 impl Rule for Clairvoyant {
-    fn choose(&mut self, ask: &Ask, look: &mut Look<'_>) -> Choice {
-        let choice = self.pick(ask, look);
+    fn choose(&mut self, pending: &PendingRequest, input: &mut RuleInput<'_>) -> Choice {
+        let choice = self.pick(pending, input);
         if let Choice::Upstream(upstream) = choice {
             let got = f64::from(u8::from(upstream == self.limited));
             self.beyond = (self.beyond + got - self.share).clamp(-MOST_OFF, MOST_OFF);

@@ -19,7 +19,7 @@ const DEADLINE: Nanos = 60 * SECOND;
 /// A rule for where a request goes.
 pub(super) trait Rule {
     /// Where this request goes now. Called again after each failure and after each wait.
-    fn choose(&mut self, ask: &Ask, look: &mut Look<'_>) -> Choice;
+    fn choose(&mut self, pending: &PendingRequest, input: &mut RuleInput<'_>) -> Choice;
 
     /// An attempt was sent; `in_flight` are the upstream's, this one included.
     fn sent(&mut self, _upstream: usize, _in_flight: u32) {}
@@ -36,7 +36,7 @@ pub(super) trait Rule {
 
 /// A request that needs an upstream.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Ask {
+pub(super) struct PendingRequest {
     pub(super) request: RequestId,
     /// Attempts that have failed.
     pub(super) tries: u8,
@@ -48,7 +48,7 @@ pub(super) struct Ask {
 
 /// What a rule may look at.
 #[derive(Debug)]
-pub(super) struct Look<'a> {
+pub(super) struct RuleInput<'a> {
     pub(super) now: Nanos,
     /// Attempts under way, for each upstream.
     pub(super) in_flight: &'a [u32],
@@ -74,7 +74,7 @@ pub(super) enum Failed {
     Late,
 }
 
-impl Ask {
+impl PendingRequest {
     /// The next upstream in turn, once an attempt has failed.
     pub(super) fn fallback(&self, upstreams: usize) -> Option<Choice> {
         (self.tries > 0).then(|| Choice::Upstream((self.last + 1) % upstreams))
@@ -83,7 +83,7 @@ impl Ask {
 
 /// A policy: a rule and the engine that runs it.
 #[derive(Debug)]
-pub(super) struct Plain<R> {
+pub(super) struct RulePolicy<R> {
     rule: R,
     in_flight: Vec<u32>,
     requests: Vec<Request>,
@@ -93,7 +93,7 @@ pub(super) struct Plain<R> {
 #[derive(Debug, Clone, Copy)]
 struct Request {
     arrived: Nanos,
-    ask: Ask,
+    pending: PendingRequest,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -105,7 +105,7 @@ struct Attempt {
     waits: bool,
 }
 
-impl<R: Rule> Plain<R> {
+impl<R: Rule> RulePolicy<R> {
     pub(super) fn new(setup: &Setup<'_>, rule: R) -> Self {
         let in_flight = vec![0; setup.upstreams.len()];
         Self { rule, in_flight, requests: Vec::new(), attempts: Vec::new() }
@@ -118,11 +118,11 @@ impl<R: Rule> Plain<R> {
     }
 
     fn route(&mut self, request: RequestId, actions: &mut Actions<'_>) {
-        let Request { arrived, ask } = self.requests[request.index()];
-        self.requests[request.index()].ask.asked += 1;
+        let Request { arrived, pending } = self.requests[request.index()];
+        self.requests[request.index()].pending.asked += 1;
         let now = actions.now();
-        let mut look = Look { now, in_flight: &self.in_flight, oracle: actions.oracle() };
-        match self.rule.choose(&ask, &mut look) {
+        let mut input = RuleInput { now, in_flight: &self.in_flight, oracle: actions.oracle() };
+        match self.rule.choose(&pending, &mut input) {
             Choice::Upstream(upstream) => self.send(request, upstream, actions),
             Choice::Wait(time) if now + time <= arrived + DEADLINE => {
                 actions.wake_at(now + time, WakeReason::Again(request).token());
@@ -135,8 +135,8 @@ impl<R: Rule> Plain<R> {
         let now = actions.now();
         let attempt = actions.start(request, upstream);
         self.attempts.push(Attempt { request, upstream, sent: now, waits: true });
-        let ask = &mut self.requests[request.index()].ask;
-        (ask.tries, ask.last) = (ask.tries + 1, upstream);
+        let pending = &mut self.requests[request.index()].pending;
+        (pending.tries, pending.last) = (pending.tries + 1, upstream);
         self.in_flight[upstream] += 1;
         self.rule.sent(upstream, self.in_flight[upstream]);
         actions.wake_at(now + FIRST_TOKEN, WakeReason::FirstToken(attempt).token());
@@ -151,8 +151,8 @@ impl<R: Rule> Plain<R> {
         if committed {
             return;
         }
-        let Request { arrived, ask } = self.requests[request.index()];
-        if ask.tries >= ATTEMPTS || now > arrived + DEADLINE {
+        let Request { arrived, pending } = self.requests[request.index()];
+        if pending.tries >= ATTEMPTS || now > arrived + DEADLINE {
             actions.give_up(request);
         } else {
             self.route(request, actions);
@@ -160,13 +160,13 @@ impl<R: Rule> Plain<R> {
     }
 }
 
-impl<R: Rule> Policy for Plain<R> {
+impl<R: Rule> Policy for RulePolicy<R> {
     fn on(&mut self, event: Event, actions: &mut Actions<'_>) {
         let now = actions.now();
         match event {
             Event::Arrived { request, .. } => {
-                let ask = Ask { request, tries: 0, last: 0, asked: 0 };
-                self.requests.push(Request { arrived: now, ask });
+                let pending = PendingRequest { request, tries: 0, last: 0, asked: 0 };
+                self.requests.push(Request { arrived: now, pending });
                 self.route(request, actions);
             }
             Event::FirstToken { attempt, .. } => {

@@ -1,6 +1,6 @@
 //! Baselines that look at nothing: fixed shares, and one upstream for everything.
 
-use super::engine::{Ask, Choice, Look, Rule};
+use super::engine::{Choice, PendingRequest, Rule, RuleInput};
 use crate::{
     chance::{Chance, Purpose},
     policy::Setup,
@@ -21,10 +21,10 @@ impl StaticShares {
 }
 
 impl Rule for StaticShares {
-    fn choose(&mut self, ask: &Ask, _: &mut Look<'_>) -> Choice {
-        ask.fallback(self.shares.len()).unwrap_or_else(|| {
+    fn choose(&mut self, pending: &PendingRequest, _: &mut RuleInput<'_>) -> Choice {
+        pending.fallback(self.shares.len()).unwrap_or_else(|| {
             let upstreams = 0..self.shares.len();
-            let chance = self.chance.unit(Purpose::Choice, ask.request.index() as u64, u64::from(ask.asked));
+            let chance = self.chance.unit(Purpose::Choice, pending.request.index() as u64, u64::from(pending.asked));
             drawn(upstreams, |upstream| self.shares[upstream], chance).map_or(Choice::Nowhere, Choice::Upstream)
         })
     }
@@ -54,7 +54,7 @@ pub(super) fn drawn(
 pub(super) struct Only(pub(super) usize);
 
 impl Rule for Only {
-    fn choose(&mut self, _: &Ask, _: &mut Look<'_>) -> Choice {
+    fn choose(&mut self, _: &PendingRequest, _: &mut RuleInput<'_>) -> Choice {
         Choice::Upstream(self.0)
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use super::{
-    engine::{Ask, Choice, Failed, Look, Rule as Chooses},
+    engine::{Choice, Failed, PendingRequest, Rule as Chooses, RuleInput},
     fixed::drawn,
 };
 use crate::{
@@ -75,8 +75,8 @@ impl LiteLlm {
         Self { rule, chance: Chance::new(setup.seed, u64::MAX), upstreams: upstreams.collect(), from: Vec::new() }
     }
 
-    fn chosen(&self, ask: &Ask) -> Option<usize> {
-        let chance = self.chance.unit(Purpose::Choice, ask.request.index() as u64, u64::from(ask.asked));
+    fn chosen(&self, pending: &PendingRequest) -> Option<usize> {
+        let chance = self.chance.unit(Purpose::Choice, pending.request.index() as u64, u64::from(pending.asked));
         let upstreams = self.from.iter().copied();
         let of = |upstream: usize| &self.upstreams[upstream];
         let least = |cost: &dyn Fn(usize) -> f64| {
@@ -118,16 +118,16 @@ impl Upstream {
 }
 
 impl Chooses for LiteLlm {
-    fn choose(&mut self, ask: &Ask, look: &mut Look<'_>) -> Choice {
+    fn choose(&mut self, pending: &PendingRequest, input: &mut RuleInput<'_>) -> Choice {
         let Self { upstreams, from, .. } = self;
         from.clear();
-        from.extend((0..upstreams.len()).filter(|&upstream| upstreams[upstream].cools_until <= look.now));
-        if ask.tries > 0 && from.iter().any(|&upstream| upstream != ask.last) {
-            from.retain(|&upstream| upstream != ask.last);
+        from.extend((0..upstreams.len()).filter(|&upstream| upstreams[upstream].cools_until <= input.now));
+        if pending.tries > 0 && from.iter().any(|&upstream| upstream != pending.last) {
+            from.retain(|&upstream| upstream != pending.last);
         }
-        match self.chosen(ask) {
+        match self.chosen(pending) {
             Some(upstream) => Choice::Upstream(upstream),
-            None => ask.fallback(self.upstreams.len()).unwrap_or(Choice::Wait(ALL_COOL)),
+            None => pending.fallback(self.upstreams.len()).unwrap_or(Choice::Wait(ALL_COOL)),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Peak-EWMA, as Finagle, linkerd and tower do it: time to first token × (requests in flight + 1). A slower sample counts at
 //! once, a faster one slowly, and what was recorded fades while nothing is.
 
-use super::engine::{Ask, Choice, Failed, Look, Rule, least};
+use super::engine::{Choice, Failed, PendingRequest, Rule, RuleInput, least};
 use crate::{
     policy::Setup,
     time::{Nanos, seconds},
@@ -47,13 +47,14 @@ impl Estimate {
 }
 
 impl Rule for PeakEwma {
-    fn choose(&mut self, ask: &Ask, look: &mut Look<'_>) -> Choice {
+    fn choose(&mut self, pending: &PendingRequest, input: &mut RuleInput<'_>) -> Choice {
         let cost = |upstream: usize| {
             let estimate = &self.estimates[upstream];
-            estimate.value * estimate.kept(look.now) * f64::from(look.in_flight[upstream] + 1)
+            estimate.value * estimate.kept(input.now) * f64::from(input.in_flight[upstream] + 1)
         };
         let upstreams = 0..self.estimates.len();
-        ask.fallback(self.estimates.len())
+        pending
+            .fallback(self.estimates.len())
             .or_else(|| least(upstreams, cost).map(Choice::Upstream))
             .unwrap_or(Choice::Nowhere)
     }

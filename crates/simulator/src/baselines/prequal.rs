@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use super::engine::{Ask, Choice, Failed, Look, Rule, least};
+use super::engine::{Choice, Failed, PendingRequest, Rule, RuleInput, least};
 use crate::{
     policy::Setup,
     time::{Nanos, seconds},
@@ -81,15 +81,15 @@ fn remember<T>(memory: &mut VecDeque<T>, sample: T, most: usize) {
 }
 
 impl Rule for Prequal {
-    fn choose(&mut self, ask: &Ask, look: &mut Look<'_>) -> Choice {
+    fn choose(&mut self, pending: &PendingRequest, input: &mut RuleInput<'_>) -> Choice {
         let upstreams = self.counts.len();
-        if let Some(fallback) = ask.fallback(upstreams) {
+        if let Some(fallback) = pending.fallback(upstreams) {
             return fallback;
         }
         let hot_from = self.hot_from();
-        let cold = (0..upstreams).filter(|&upstream| look.in_flight[upstream] < hot_from);
+        let cold = (0..upstreams).filter(|&upstream| input.in_flight[upstream] < hot_from);
         least(cold, |upstream| self.medians[upstream])
-            .or_else(|| least(0..upstreams, |upstream| f64::from(look.in_flight[upstream])))
+            .or_else(|| least(0..upstreams, |upstream| f64::from(input.in_flight[upstream])))
             .map_or(Choice::Nowhere, Choice::Upstream)
     }
 

@@ -1,4 +1,4 @@
-use super::{engine::Plain, *};
+use super::{engine::RulePolicy, *};
 use crate::{
     experiment::run,
     metrics::Metrics,
@@ -116,7 +116,7 @@ fn a_stream_that_breaks_is_broken_unless_the_rules_let_it_start_again() {
     let fault = "window_at = 0.5\nfaults = [{ kind = \"runpod\", fault = \"outage\", for_s = 30 }]";
     let case = case(fault, 2000, TENTH);
     let broken = |rules: Rules| {
-        let finished = replay(&case, &mut Plain::new(&Setup::new(&case, 1), Only(0)), 1, rules);
+        let finished = replay(&case, &mut RulePolicy::new(&Setup::new(&case, 1), Only(0)), 1, rules);
         finished.records.iter().filter(|record| record.end == Some(End::Broken)).count()
     };
     assert!(broken(Rules::default()) > 0);
@@ -198,7 +198,7 @@ mod properties {
 
     /// Whatever happens, every request ends exactly once, nothing is left in flight, and money adds up.
     fn check<R: engine::Rule>(name: &str, case: &Case, seed: u64, rule: R) -> Result<(), TestCaseError> {
-        let mut policy = Plain::new(&Setup::new(case, seed), rule);
+        let mut policy = RulePolicy::new(&Setup::new(case, seed), rule);
         let finished = replay(case, &mut policy, seed, Rules::default());
         prop_assert_eq!(finished.records.len(), case.trace.arrivals().len());
         prop_assert_eq!(finished.left_running, 0, "{}", name);

@@ -2,7 +2,7 @@
 
 use crate::{
     providers::{Model, RunPodSettings},
-    scenario::{Case, Turn},
+    scenario::{Case, UpstreamChange},
     time::{Nanos, SECOND, seconds},
     trace::{Arrival, as_f64},
 };
@@ -183,11 +183,11 @@ fn state(case: &Case, upstream: usize, from: Nanos, length: Nanos) -> State {
         state.up += part * up;
         at = turned;
         match what {
-            Some(Turn::Outage(on) | Turn::Throttle(on)) => down = on,
-            Some(Turn::Speed(factor)) => speed = factor,
-            Some(Turn::Limits(factor)) => limits = factor,
+            Some(UpstreamChange::Outage(on) | UpstreamChange::Throttle(on)) => down = on,
+            Some(UpstreamChange::Speed(factor)) => speed = factor,
+            Some(UpstreamChange::Limits(factor)) => limits = factor,
             // A call that fails may be repeated.
-            Some(Turn::Errors(_) | Turn::Refusals(_)) => {}
+            Some(UpstreamChange::Errors(_) | UpstreamChange::Refusals(_)) => {}
             None => break,
         }
         if at >= until {

@@ -53,9 +53,9 @@ fn section(text: &mut String, results: &Results, scenario: &ScenarioResult, comp
     if let Some(reason) = &scenario.no_bound {
         let _ = writeln!(text, "<p>{}</p>", escaped(reason));
     }
-    let looks: Vec<Look> =
-        scenario.policies.iter().enumerate().map(|(n, policy)| Look::of(n, policy, compared)).collect();
-    let mut shown: Vec<(&PolicyResult, &Look)> = scenario.policies.iter().zip(&looks).collect();
+    let looks: Vec<Appearance> =
+        scenario.policies.iter().enumerate().map(|(n, policy)| Appearance::of(n, policy, compared)).collect();
+    let mut shown: Vec<(&PolicyResult, &Appearance)> = scenario.policies.iter().zip(&looks).collect();
     // What is drawn last lies in front.
     shown.sort_by_key(|(_, look)| look.is_prominent);
     text.push_str("<div class=\"figures\">\n");
@@ -81,7 +81,7 @@ fn limit(bound: &Bound) -> String {
     text + "."
 }
 
-fn rows(text: &mut String, results: &Results, scenario: &ScenarioResult, looks: &[Look]) {
+fn rows(text: &mut String, results: &Results, scenario: &ScenarioResult, looks: &[Appearance]) {
     let mut rows = cells(results, scenario).into_iter();
     text.push_str("<div class=\"scroll\"><table>\n<thead><tr><th></th>");
     for heading in rows.next().unwrap_or_default() {
@@ -103,7 +103,7 @@ fn rows(text: &mut String, results: &Results, scenario: &ScenarioResult, looks: 
 
 /// How a policy looks in all figures of a page.
 #[derive(Debug, Clone)]
-struct Look {
+struct Appearance {
     color: &'static str,
     /// One of the two that the page is about.
     is_compared: bool,
@@ -118,7 +118,7 @@ const COLORS: [&str; 16] = [
     "#66a61e", "#1b7f9c", "#b8a500", "#ff8fab", "#4d648d", "#2e8b57",
 ];
 
-impl Look {
+impl Appearance {
     fn of(number: usize, policy: &PolicyResult, compared: Option<(&str, &str)>) -> Self {
         let color = |number: usize| COLORS[number % COLORS.len()];
         let Some((before, after)) = compared else {

@@ -132,7 +132,7 @@ fn selector(kind: Option<String>, upstream: Option<String>, path: &str, mistakes
         (Some(kind), None) => UpstreamSelector::Kind(kind),
         (None, Some(id)) => UpstreamSelector::Upstream(id),
         _ => {
-            mistakes.note(path, "say whom it strikes: either kind = \"runpod\" or upstream = \"an-id\"");
+            mistakes.note(path, "name the upstreams: either kind = \"runpod\" or upstream = \"an-id\"");
             UpstreamSelector::Kind(String::new())
         }
     }
@@ -185,7 +185,7 @@ fn part(raw: &RawFault, path: &str, mistakes: &mut Mistakes) -> f64 {
             1.0
         }
         None => {
-            mistakes.note(format!("{path}.part"), "is missing: which part of the calls does it strike?");
+            mistakes.note(format!("{path}.part"), "is missing: which part of the calls does it apply to?");
             1.0
         }
     }

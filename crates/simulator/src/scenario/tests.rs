@@ -44,7 +44,7 @@ fn a_fault_may_come_again_and_again() {
     let flap = scenario("faults = [{ kind = \"runpod\", fault = \"outage\", for_s = 3, times = 2, every_s = 10 }]");
     let changes = apply(&flap, 100).changes;
     let turns: Vec<_> = changes.iter().map(|change| (change.at / SECOND, change.what)).collect();
-    let (down, up) = (Turn::Outage(true), Turn::Outage(false));
+    let (down, up) = (UpstreamChange::Outage(true), UpstreamChange::Outage(false));
     assert_eq!(turns, [(30, down), (33, up), (40, down), (43, up)]);
 }
 
@@ -88,8 +88,8 @@ fn a_bad_scenario_is_reported_with_its_path() {
         ("keep_every = 0", "scenarios[0].keep_every: must be at least 1"),
         ("window_at = 1.5", "scenarios[0].window_at: must be from 0 to below 1"),
         ("burst = { factor = 1, for_s = 5 }", "scenarios[0].burst.factor: must be from 2"),
-        ("overrides = [{ min_workers = 1 }]", "scenarios[0].overrides[0]: say whom it strikes"),
-        ("faults = [{ fault = \"outage\" }]", "scenarios[0].faults[0]: say whom it strikes"),
+        ("overrides = [{ min_workers = 1 }]", "scenarios[0].overrides[0]: name the upstreams"),
+        ("faults = [{ fault = \"outage\" }]", "scenarios[0].faults[0]: name the upstreams"),
         ("faults = [{ kind = \"runpod\", fault = \"slowdown\" }]", "faults[0].factor: is missing"),
         ("faults = [{ kind = \"runpod\", fault = \"outage\", factor = 2 }]", "faults[0].factor: means nothing here"),
         ("faults = [{ kind = \"runpod\", fault = \"errors\" }]", "faults[0].part: is missing"),

@@ -8,7 +8,7 @@ use crate::{
     chance::{Chance, Purpose},
     policy::{AttemptId, Quota},
     providers::CerebrasSettings,
-    scenario::Turn,
+    scenario::UpstreamChange,
     time::{MILLISECOND, Nanos, from_seconds, seconds},
     trace::as_f64,
 };
@@ -100,9 +100,9 @@ impl Cerebras {
         Some(self.running.swap_remove(at))
     }
 
-    pub(super) fn turn(&mut self, turn: Turn, now: Nanos) -> Vec<(AttemptId, Consumed)> {
-        match turn {
-            Turn::Outage(on) => {
+    pub(super) fn apply(&mut self, change: UpstreamChange, now: Nanos) -> Vec<(AttemptId, Consumed)> {
+        match change {
+            UpstreamChange::Outage(on) => {
                 self.outage = on;
                 if on {
                     let running = self.running.drain(..);
@@ -110,12 +110,12 @@ impl Cerebras {
                 }
             }
             // What is being written keeps its speed.
-            Turn::Speed(speed) => self.speed = speed,
-            Turn::Limits(factor) => {
+            UpstreamChange::Speed(speed) => self.speed = speed,
+            UpstreamChange::Limits(factor) => {
                 self.requests.grant(factor, now);
                 self.tokens.grant(factor, now);
             }
-            Turn::Throttle(_) | Turn::Errors(_) | Turn::Refusals(_) => {}
+            UpstreamChange::Throttle(_) | UpstreamChange::Errors(_) | UpstreamChange::Refusals(_) => {}
         }
         Vec::new()
     }
@@ -188,7 +188,7 @@ mod tests {
         // 0.8 s, of which 0.05 s are behind it, and half a second for the prompt; then 200 tokens at 100 a second.
         let (first, end) = reach(&mut cerebras, SECOND, job(0, 500, 200)).unwrap();
         assert_eq!((first, end), (2_250 * MILLISECOND, 4_250 * MILLISECOND));
-        cerebras.turn(Turn::Speed(0.5), SECOND);
+        cerebras.apply(UpstreamChange::Speed(0.5), SECOND);
         let (first, _) = reach(&mut cerebras, SECOND, job(1, 500, 200)).unwrap();
         assert_eq!(first, 3_550 * MILLISECOND);
     }
@@ -222,10 +222,10 @@ mod tests {
     fn an_outage_ends_what_is_running_and_refuses_what_comes() {
         let mut cerebras = cerebras(60.0, 60_000.0);
         reach(&mut cerebras, 0, job(0, 500, 200)).unwrap();
-        let failed = cerebras.turn(Turn::Outage(true), SECOND / 2);
+        let failed = cerebras.apply(UpstreamChange::Outage(true), SECOND / 2);
         assert_eq!(failed, [(AttemptId(0), Consumed { prompt_tokens: 500, completion_tokens: 0 })]);
         assert_eq!(reach(&mut cerebras, SECOND, job(1, 1, 1)), Err(Refusal::Unavailable));
-        assert!(cerebras.turn(Turn::Outage(false), 2 * SECOND).is_empty());
+        assert!(cerebras.apply(UpstreamChange::Outage(false), 2 * SECOND).is_empty());
         assert!(reach(&mut cerebras, 2 * SECOND, job(2, 1, 1)).is_ok());
     }
 }

@@ -3,7 +3,7 @@
 use super::{Job, Refusal};
 use crate::{
     chance::{Chance, Purpose},
-    scenario::Turn,
+    scenario::UpstreamChange,
     time::SECOND,
 };
 
@@ -15,16 +15,19 @@ pub(super) struct Failing {
 }
 
 impl Failing {
-    pub(super) const fn turn(&mut self, turn: Turn) {
-        match turn {
-            Turn::Errors(part) => self.errors = part,
-            Turn::Refusals(part) => self.refusals = part,
-            Turn::Outage(_) | Turn::Throttle(_) | Turn::Speed(_) | Turn::Limits(_) => {}
+    pub(super) const fn apply(&mut self, change: UpstreamChange) {
+        match change {
+            UpstreamChange::Errors(part) => self.errors = part,
+            UpstreamChange::Refusals(part) => self.refusals = part,
+            UpstreamChange::Outage(_)
+            | UpstreamChange::Throttle(_)
+            | UpstreamChange::Speed(_)
+            | UpstreamChange::Limits(_) => {}
         }
     }
 
     /// Fails if the call is one of those that fail or are refused.
-    pub(super) fn strike(&self, job: &Job, chance: Chance) -> Result<(), Refusal> {
+    pub(super) fn check(&self, job: &Job, chance: Chance) -> Result<(), Refusal> {
         let drawn = |purpose| chance.unit(purpose, u64::from(job.request), u64::from(job.ordinal));
         if drawn(Purpose::Failure) < self.errors {
             return Err(Refusal::Unavailable);

@@ -16,7 +16,7 @@ use crate::{
     chance::{Chance, Purpose},
     policy::{AttemptId, Capacity},
     providers::{Lognormal, RunPodSettings, Scaler},
-    scenario::Turn,
+    scenario::UpstreamChange,
     time::{Nanos, SECOND, from_seconds},
 };
 
@@ -228,11 +228,11 @@ impl RunPod {
         None
     }
 
-    pub(super) fn turn(&mut self, turn: Turn, plan: &mut Plan<'_>) -> Vec<(AttemptId, Consumed)> {
-        match turn {
-            Turn::Outage(on) => self.turn_outage(on, plan),
-            Turn::Throttle(on) => self.turn_throttle(on, plan.now),
-            Turn::Speed(speed) => {
+    pub(super) fn apply(&mut self, change: UpstreamChange, plan: &mut Plan<'_>) -> Vec<(AttemptId, Consumed)> {
+        match change {
+            UpstreamChange::Outage(on) => self.set_outage(on, plan),
+            UpstreamChange::Throttle(on) => self.set_throttle(on, plan.now),
+            UpstreamChange::Speed(speed) => {
                 for worker in &mut self.workers {
                     worker.advance(plan.now.max(worker.ready), self.speed, &self.settings);
                     worker.plan_next_end(speed, &self.settings, plan);
@@ -240,11 +240,11 @@ impl RunPod {
                 self.speed = speed;
                 Vec::new()
             }
-            Turn::Limits(_) | Turn::Errors(_) | Turn::Refusals(_) => Vec::new(),
+            UpstreamChange::Limits(_) | UpstreamChange::Errors(_) | UpstreamChange::Refusals(_) => Vec::new(),
         }
     }
 
-    fn turn_outage(&mut self, on: bool, plan: &mut Plan<'_>) -> Vec<(AttemptId, Consumed)> {
+    fn set_outage(&mut self, on: bool, plan: &mut Plan<'_>) -> Vec<(AttemptId, Consumed)> {
         self.outage = on;
         if !on {
             return Vec::new();
@@ -257,7 +257,7 @@ impl RunPod {
         failed
     }
 
-    fn turn_throttle(&mut self, on: bool, now: Nanos) -> Vec<(AttemptId, Consumed)> {
+    fn set_throttle(&mut self, on: bool, now: Nanos) -> Vec<(AttemptId, Consumed)> {
         self.throttled = on;
         if !on {
             return Vec::new();

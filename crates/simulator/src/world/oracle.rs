@@ -1,6 +1,6 @@
 //! Facts that no router can know, for the clairvoyant baseline.
 
-use super::{Turn, World};
+use super::{UpstreamChange, World};
 use crate::{
     policy::RequestId,
     time::{NEVER, Nanos},
@@ -37,7 +37,8 @@ impl<'a> Oracle<'a> {
         let whole_at = now + runpod.longest(record.prompt_tokens, record.completion_tokens);
         let goes_down =
             self.world.changes[self.world.changed..].iter().take_while(|change| change.at < whole_at).any(|change| {
-                change.upstream == upstream && matches!(change.what, Turn::Outage(true) | Turn::Throttle(true))
+                change.upstream == upstream
+                    && matches!(change.what, UpstreamChange::Outage(true) | UpstreamChange::Throttle(true))
             });
         if goes_down { NEVER } else { runpod.first_token_in(record.prompt_tokens, now) }
     }

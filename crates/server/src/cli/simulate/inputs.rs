@@ -36,7 +36,7 @@ tests/traces/azure_llm_2023_conv.csv.gz is one hour of a real service";
 
 /// A configuration that is judged.
 #[derive(Debug)]
-pub(super) struct Judged {
+pub(super) struct EvaluatedConfig {
     /// What it is called in tables: its file's name.
     pub(super) name: String,
     /// The model whose targets get the requests.
@@ -50,7 +50,7 @@ pub(super) struct Inputs {
     pub(super) trace: Trace,
     pub(super) providers: Providers,
     pub(super) scenarios: Vec<Scenario>,
-    pub(super) configs: Vec<Judged>,
+    pub(super) configs: Vec<EvaluatedConfig>,
     /// The configurations, then the baselines.
     pub(super) policies: Vec<PolicyFactory>,
     /// What the reader of the figures should know.
@@ -68,11 +68,11 @@ impl Inputs {
         let mut warnings = Vec::new();
         warnings.extend(take_slo(&mut providers, &configs));
         warnings.extend(other_prices(&configs, &providers));
-        let model = arguments.model.as_deref().or_else(|| configs.first().map(|judged| judged.model.as_str()));
+        let model = arguments.model.as_deref().or_else(|| configs.first().map(|evaluated| evaluated.model.as_str()));
         let trace = requests(trace, model, &mut warnings)?.compressed(arguments.speed)?;
         let scenarios = scenarios(arguments, &trace, &providers, &mut warnings)?;
         let mut policies = Vec::new();
-        for Judged { name, model, config } in &configs {
+        for EvaluatedConfig { name, model, config } in &configs {
             let factory = engine::policy_factory(name, config, model, &providers).with_context(|| name.clone())?;
             policies.push(factory);
         }
@@ -88,9 +88,9 @@ impl Inputs {
     }
 
     /// The configurations that the gates apply to: every one but the first, or the only one.
-    pub(super) fn judged(&self) -> Vec<&str> {
+    pub(super) fn evaluated(&self) -> Vec<&str> {
         let first = usize::from(self.configs.len() > 1);
-        self.configs.iter().skip(first).map(|judged| judged.name.as_str()).collect()
+        self.configs.iter().skip(first).map(|evaluated| evaluated.name.as_str()).collect()
     }
 }
 
@@ -121,20 +121,20 @@ fn recorded(name: &str, text: &str, model: Option<&str>, warnings: &mut Vec<Stri
 }
 
 /// The configurations, or everything that is wrong with any of them.
-fn configs(files: &[PathBuf], model: Option<&str>) -> anyhow::Result<Vec<Judged>> {
+fn configs(files: &[PathBuf], model: Option<&str>) -> anyhow::Result<Vec<EvaluatedConfig>> {
     let names = names(files)?;
-    let (mut judged, mut problems) = (Vec::new(), Vec::new());
+    let (mut evaluated, mut problems) = (Vec::new(), Vec::new());
     for (file, name) in files.iter().zip(names) {
         // The figures must not depend on the environment of the user who runs it.
         let config = settings::load_with(file, &|_| None, Secrets::Ignored);
         let config = config.map_err(anyhow::Error::from);
         let model = config.and_then(|config| Ok((self::model(&config, model, &name)?, config)));
         match model {
-            Ok((model, config)) => judged.push(Judged { name, model, config }),
+            Ok((model, config)) => evaluated.push(EvaluatedConfig { name, model, config }),
             Err(error) => problems.push(error.to_string()),
         }
     }
-    if problems.is_empty() { Ok(judged) } else { Err(anyhow!(problems.join("\n\n"))) }
+    if problems.is_empty() { Ok(evaluated) } else { Err(anyhow!(problems.join("\n\n"))) }
 }
 
 /// What each is called: its file's name, or the whole path where two files have one name.
@@ -165,8 +165,8 @@ fn model(config: &Config, wanted: Option<&str>, name: &str) -> anyhow::Result<St
 }
 
 /// The configurations say what is within the SLO, where they agree; a warning where they do not.
-fn take_slo(providers: &mut Providers, configs: &[Judged]) -> Option<String> {
-    let slos = configs.iter().filter_map(|judged| judged.config.model(&judged.model)?.slo_ttft);
+fn take_slo(providers: &mut Providers, configs: &[EvaluatedConfig]) -> Option<String> {
+    let slos = configs.iter().filter_map(|evaluated| evaluated.config.model(&evaluated.model)?.slo_ttft);
     let slos: BTreeSet<u64> = slos.filter_map(|slo| u64::try_from(slo.as_nanos()).ok()).collect();
     match slos.into_iter().collect::<Vec<_>>().as_slice() {
         [] => None,
@@ -175,15 +175,15 @@ fn take_slo(providers: &mut Providers, configs: &[Judged]) -> Option<String> {
             None
         }
         _ => Some(format!(
-            "the configurations have different slo.ttft_ms; all are judged by the {} s of the simulated providers",
+            "the configurations have different slo.ttft_ms; all are evaluated by the {} s of the simulated providers",
             simulator::seconds(providers.slo_ttft)
         )),
     }
 }
 
 /// Where the simulated providers charge something else than a configuration says.
-fn other_prices(configs: &[Judged], providers: &Providers) -> BTreeSet<String> {
-    let targets = configs.iter().flat_map(|Judged { model, config, .. }| {
+fn other_prices(configs: &[EvaluatedConfig], providers: &Providers) -> BTreeSet<String> {
+    let targets = configs.iter().flat_map(|EvaluatedConfig { model, config, .. }| {
         let targets = config.model(model).map(|model| model.targets.as_slice()).unwrap_or_default();
         let upstream = |target: &Target| config.upstreams.iter().find(|upstream| upstream.id == target.upstream);
         targets.iter().filter_map(upstream)

@@ -43,7 +43,8 @@ impl<'a> Document<'a> {
         changes: &'a [String],
         broken_gates: &'a [BrokenGate],
     ) -> Self {
-        let configs = inputs.configs.iter().map(|judged| Configuration { policy: &judged.name, model: &judged.model });
+        let configs =
+            inputs.configs.iter().map(|evaluated| Configuration { policy: &evaluated.name, model: &evaluated.model });
         Self { schema_version: SCHEMA_VERSION, speed, configs: configs.collect(), changes, broken_gates, results }
     }
 

@@ -3,14 +3,14 @@
 use std::fmt::Write;
 
 use super::{
-    Look, PolicyResult,
+    Appearance, PolicyResult,
     chart::{Axis, Chart},
     escaped,
 };
 use crate::bound::Bound;
 
 /// A policy and how it looks.
-type Shown<'a> = (&'a PolicyResult, &'a Look);
+type Shown<'a> = (&'a PolicyResult, &'a Appearance);
 
 /// Dollars against requests within the SLO: up and to the left is better, and no policy is beyond the limit.
 pub(super) fn cost_against_slo(shown: &[Shown<'_>], bound: Option<&Bound>) -> String {
@@ -53,7 +53,7 @@ fn diamond(chart: &Chart, (cost, slo): (f64, f64), fill: &str, name: &str) -> St
     )
 }
 
-fn dot(chart: &Chart, policy: &PolicyResult, look: &Look) -> String {
+fn dot(chart: &Chart, policy: &PolicyResult, look: &Appearance) -> String {
     let (cost, slo) = (policy.summary.usd_per_million, policy.summary.slo_percent);
     let (x, y) = chart.at(cost.mean, slo.mean);
     let (left, _) = chart.at(cost.mean - cost.half_width, slo.mean);
@@ -77,7 +77,7 @@ fn dot(chart: &Chart, policy: &PolicyResult, look: &Look) -> String {
     svg + "</g>"
 }
 
-fn stroke(look: &Look) -> String {
+fn stroke(look: &Appearance) -> String {
     let (width, opacity) = if look.is_prominent { (2.0, 1.0) } else { (1.2, 0.45) };
     format!("stroke=\"{}\" stroke-width=\"{width}\" opacity=\"{opacity}\"", look.color)
 }

@@ -24,8 +24,8 @@ fn the_two_that_are_compared_have_colours_of_their_own() {
     let results = results();
     for (before, after) in [(STATIC_SHARES, PEAK_EWMA), ("clairvoyant greedy", "all on runpod-8b")] {
         let looks = results.scenarios[0].policies.iter().enumerate();
-        let looks = looks.map(|(number, policy)| Look::of(number, policy, Some((before, after))));
-        let (compared, others): (Vec<Look>, Vec<Look>) = looks.partition(|look| look.is_compared);
+        let looks = looks.map(|(number, policy)| Appearance::of(number, policy, Some((before, after))));
+        let (compared, others): (Vec<Appearance>, Vec<Appearance>) = looks.partition(|look| look.is_compared);
         assert!(compared.len() == 2 && compared[0].color != compared[1].color);
         assert!(others.iter().all(|other| compared.iter().all(|look| look.color != other.color)));
     }

@@ -52,8 +52,8 @@ impl Endpoint {
         self.with(|runpod, plan| runpod.cancel(AttemptId(attempt), plan))
     }
 
-    fn turn(&mut self, turn: Turn) -> Vec<u32> {
-        let failed = self.with(|runpod, plan| runpod.turn(turn, plan));
+    fn apply(&mut self, change: UpstreamChange) -> Vec<u32> {
+        let failed = self.with(|runpod, plan| runpod.apply(change, plan));
         failed.into_iter().map(|(attempt, _)| attempt.0).collect()
     }
 
@@ -129,7 +129,7 @@ fn an_answer_gets_faster_when_another_is_cancelled() {
 fn half_the_speed_takes_twice_as_long() {
     let mut endpoint = Endpoint::new(settings());
     endpoint.reach(0, 100, 100);
-    endpoint.until(600 * MILLISECOND).turn(Turn::Speed(0.5));
+    endpoint.until(600 * MILLISECOND).apply(UpstreamChange::Speed(0.5));
     endpoint.until(10 * SECOND);
     assert_eq!(endpoint.times(0).1, Some(1600));
 }
@@ -205,11 +205,11 @@ fn an_outage_fails_what_is_there_and_what_comes() {
     endpoint.reach(0, 100, 1000);
     endpoint.reach(1, 100, 1000);
     endpoint.until(SECOND);
-    assert_eq!(endpoint.turn(Turn::Outage(true)), [0, 1]);
+    assert_eq!(endpoint.apply(UpstreamChange::Outage(true)), [0, 1]);
     assert_eq!(endpoint.runpod.capacity(SECOND), None);
     let job = Job { attempt: AttemptId(2), request: 2, ordinal: 0, prompt_tokens: 1, completion_tokens: 1 };
     assert_eq!(endpoint.with(|runpod, plan| runpod.reach(job, plan)), Err(Refusal::Unavailable));
-    endpoint.until(100 * SECOND).turn(Turn::Outage(false));
+    endpoint.until(100 * SECOND).apply(UpstreamChange::Outage(false));
     endpoint.reach(3, 100, 90);
     endpoint.until(102 * SECOND);
     assert_eq!(endpoint.times(3).1, Some(101_000));
@@ -221,7 +221,7 @@ fn workers_that_an_outage_leaves_idle_are_stopped() {
     let mut endpoint = Endpoint::new(RunPodSettings { min_workers: 0, ..settings() });
     endpoint.reach(0, 100, 100_000);
     endpoint.until(20 * SECOND);
-    endpoint.turn(Turn::Outage(true));
+    endpoint.apply(UpstreamChange::Outage(true));
     endpoint.until(49 * SECOND);
     assert_eq!(endpoint.runpod.workers.len(), 1);
     endpoint.until(50 * SECOND);
@@ -230,7 +230,7 @@ fn workers_that_an_outage_leaves_idle_are_stopped() {
     let mut endpoint = Endpoint::new(RunPodSettings { min_workers: 0, ..settings() });
     endpoint.reach(0, 5000, 1);
     endpoint.until(15 * SECOND);
-    endpoint.turn(Turn::Outage(true));
+    endpoint.apply(UpstreamChange::Outage(true));
     endpoint.until(48 * SECOND);
     assert_eq!(endpoint.runpod.workers.len(), 1, "it has read to 19 s");
     endpoint.until(49 * SECOND);
@@ -242,12 +242,12 @@ fn a_throttled_endpoint_takes_jobs_in_silence_and_works_them_off_later() {
     let mut endpoint = Endpoint::new(settings());
     endpoint.reach(0, 100, 1000);
     endpoint.until(SECOND);
-    assert_eq!(endpoint.turn(Turn::Throttle(true)), [0]);
+    assert_eq!(endpoint.apply(UpstreamChange::Throttle(true)), [0]);
     endpoint.reach(1, 100, 90);
     endpoint.until(60 * SECOND);
     let capacity = endpoint.capacity();
     assert_eq!((capacity.ready, capacity.throttled, capacity.queued), (0, 3, 1));
-    endpoint.turn(Turn::Throttle(false));
+    endpoint.apply(UpstreamChange::Throttle(false));
     endpoint.until(80 * SECOND);
     // The scaler looks at 61 s, the start takes 14 s.
     assert_eq!(endpoint.times(1).1, Some(76_000));
@@ -279,7 +279,7 @@ fn foresight_gives_the_time_to_the_first_token() {
     // Both answers get 50 tokens a second; the first has 50 + 5 of its 100.
     let slot_and_prompt = endpoint.runpod.first_token_in(300, endpoint.now);
     assert_eq!(slot_and_prompt, 1_200 * MILLISECOND);
-    endpoint.turn(Turn::Outage(true));
+    endpoint.apply(UpstreamChange::Outage(true));
     assert_eq!(endpoint.runpod.first_token_in(300, endpoint.now), crate::time::NEVER);
 }
 

@@ -22,23 +22,26 @@ fn config(rest: &str, price: &str) -> Config {
     settings::parse_with(&text, "t", &|_| None, Secrets::Ignored).unwrap()
 }
 
-fn judged(rest: &str, price: &str) -> Judged {
-    Judged { name: "t".to_owned(), model: "m".to_owned(), config: config(rest, price) }
+fn evaluated(rest: &str, price: &str) -> EvaluatedConfig {
+    EvaluatedConfig { name: "t".to_owned(), model: "m".to_owned(), config: config(rest, price) }
 }
 
 #[test]
 fn the_slo_is_the_configurations_where_they_agree() {
     let shipped = Providers::shipped().unwrap().slo_ttft;
-    let slo = |configs: &[Judged]| {
+    let slo = |configs: &[EvaluatedConfig]| {
         let mut providers = Providers::shipped().unwrap();
         let warning = take_slo(&mut providers, configs);
         (providers.slo_ttft, warning)
     };
-    let (none, one, two) =
-        (judged("", "0.02"), judged("slo = { ttft_ms = 700 }", "0.02"), judged("slo = { ttft_ms = 900 }", "0.02"));
+    let (none, one, two) = (
+        evaluated("", "0.02"),
+        evaluated("slo = { ttft_ms = 700 }", "0.02"),
+        evaluated("slo = { ttft_ms = 900 }", "0.02"),
+    );
     assert_eq!(slo(&[]), (shipped, None));
     assert_eq!(slo(&[none, one]), (700_000_000, None));
-    let (unchanged, warning) = slo(&[judged("slo = { ttft_ms = 700 }", "0.02"), two]);
+    let (unchanged, warning) = slo(&[evaluated("slo = { ttft_ms = 700 }", "0.02"), two]);
     assert_eq!(unchanged, shipped);
     assert!(warning.unwrap().contains("different slo.ttft_ms"));
 }
@@ -46,16 +49,16 @@ fn the_slo_is_the_configurations_where_they_agree() {
 #[test]
 fn a_price_that_is_not_the_simulated_one_is_reported_once() {
     let providers = Providers::shipped().unwrap();
-    let told = |configs: &[Judged]| other_prices(configs, &providers).into_iter().collect::<Vec<_>>();
-    assert_eq!(told(&[judged("", "0.02")]), Vec::<String>::new());
-    let twice = told(&[judged("", "0.03"), judged("", "0.03")]);
+    let prices = |configs: &[EvaluatedConfig]| other_prices(configs, &providers).into_iter().collect::<Vec<_>>();
+    assert_eq!(prices(&[evaluated("", "0.02")]), Vec::<String>::new());
+    let twice = prices(&[evaluated("", "0.03"), evaluated("", "0.03")]);
     assert_eq!(twice.len(), 1, "{twice:?}");
     assert!(twice[0].starts_with("runpod-8b has another price than the simulated runpod-8b"), "{twice:?}");
     // One that has another id is simulated by the one of its kind, whose price may well be another.
-    let mut other = judged("", "0.03");
+    let mut other = evaluated("", "0.03");
     other.config.upstreams[0].id = "mine".into();
     other.config.models[0].targets[0].upstream = "mine".into();
-    assert!(told(&[other])[0].starts_with("mine has another price than the simulated runpod-8b"));
+    assert!(prices(&[other])[0].starts_with("mine has another price than the simulated runpod-8b"));
 }
 
 #[test]

@@ -56,7 +56,7 @@ pub(crate) enum Format {
 
 /// A request in the emulator's terms.
 #[derive(Clone, Debug)]
-pub(crate) struct Ask {
+pub(crate) struct InferenceRequest {
     pub(crate) route: Route,
     pub(crate) model: String,
     pub(crate) prompt_tokens: u64,
@@ -80,7 +80,7 @@ pub(crate) struct Ask {
     pub(crate) embeddings: Wanted,
 }
 
-impl Ask {
+impl InferenceRequest {
     pub(crate) fn read(route: Route, body: &Value, default_model: &str) -> Self {
         let prompts = prompts(route, body);
         let last_text = prompts.last().cloned().unwrap_or_default();
@@ -195,14 +195,14 @@ mod tests {
     #[test]
     fn prompt_tokens_follow_the_documented_rule() {
         let body = json!({"messages": [{"role": "user", "content": "12345"}, {"role": "user", "content": [{"type": "text", "text": "678"}]}]});
-        let ask = Ask::read(Route::Chat, &body, "m");
-        assert_eq!((ask.prompt_tokens, ask.last_text.as_str(), ask.model.as_str()), (10, "678", "m"));
+        let request = InferenceRequest::read(Route::Chat, &body, "m");
+        assert_eq!((request.prompt_tokens, request.last_text.as_str(), request.model.as_str()), (10, "678", "m"));
     }
 
     #[test]
     fn every_prompt_of_a_list_gets_its_choices() {
-        let ask = Ask::read(Route::Completions, &json!({"prompt": ["a", "b"], "n": 2}), "m");
-        assert_eq!(ask.choices, 4);
-        assert_eq!(Ask::read(Route::Completions, &json!({"prompt": [1, 2, 3]}), "m").prompt_tokens, 11);
+        let request = InferenceRequest::read(Route::Completions, &json!({"prompt": ["a", "b"], "n": 2}), "m");
+        assert_eq!(request.choices, 4);
+        assert_eq!(InferenceRequest::read(Route::Completions, &json!({"prompt": [1, 2, 3]}), "m").prompt_tokens, 11);
     }
 }
