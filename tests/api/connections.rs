@@ -1,4 +1,4 @@
-//! Connections that want more than their part: slow heads, many from one address, readers that stop.
+//! Connections that use more than their share of resources: slow heads, many from one address, readers that stop.
 
 use std::{net::SocketAddr, time::Duration};
 

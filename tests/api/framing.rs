@@ -1,4 +1,5 @@
-//! Bodies and heads that are wrong as HTTP: too large, too slow, cut off, framed twice. Never a hang, and nothing is held on to.
+//! Bodies and heads that are wrong as HTTP: too large, too slow, cut off, framed twice. None may hang, and none may
+//! leave a permit or memory taken.
 
 use std::time::Duration;
 

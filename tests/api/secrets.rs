@@ -1,4 +1,4 @@
-//! What is confidential stays so: no key and no prompt in the access log, in an error or in a metric.
+//! No key and no prompt appears in the access log, in an error or in a metric.
 
 use std::fs;
 

@@ -15,7 +15,7 @@ strategy = "weighted"
 targets = [{ upstream = "runpod", share = 0.8 }, { upstream = "cerebras", share = 0.2 }]
 "#;
 
-/// Every refusal that no upstream takes back, whatever is asked of it.
+/// Every kind of refusal that no change of the request avoids.
 fn refusals() -> Vec<Refusal> {
     let away = || "https://elsewhere.invalid/v1/chat/completions".to_owned();
     vec![
@@ -150,7 +150,7 @@ impl Plan {
     }
 }
 
-/// Every good one was served at its turn, and both upstreams are as ready as before.
+/// Every good request was served by the upstream that its share chose, and both upstreams are as healthy as before.
 async fn assert_unharmed(rig: &Rig, good: &[Answer]) {
     assert_eq!(good.len(), REQUESTS / 2);
     for answer in good {

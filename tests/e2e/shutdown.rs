@@ -144,7 +144,7 @@ async fn the_listener_stays_open_for_the_grace_period() {
     running.join().unwrap();
 }
 
-/// A client that waits for a process that is about to end would rather have asked another.
+/// A client must not wait for a process that is about to end: refused at once, it can ask another replica.
 #[tokio::test]
 async fn connections_are_refused_once_the_grace_period_is_over() {
     let mut rig = rig(3_600, 1.0);

@@ -146,7 +146,7 @@ async fn after_early_headers_a_failure_comes_in_band() {
     assert!(stream.is_complete, "{:?}", stream.events);
 }
 
-/// At which moment a client leaves.
+/// The moment at which a client leaves.
 #[derive(Debug, Clone, Copy)]
 enum Moment {
     BeforeTheFirstToken,

@@ -1,5 +1,5 @@
-//! What the test matrix of `docs/reliability.md` asks for and no other test shows: an upstream that answers
-//! oddly or not at all, clients that leave, keys on every route, and requests that a second reader might take for others.
+//! Cases of `docs/reliability.md` that no other test covers: an upstream that answers oddly or not at all, clients that
+//! leave, keys on every route, and requests that a second reader might take for others.
 
 // The modules say `cfg(test)` for clippy, which allows `unwrap` and `panic` there.
 #[cfg(test)]

@@ -65,8 +65,8 @@ async fn no_header_of_a_client_reaches_an_upstream() {
     }
 }
 
-/// Where a request goes and with which key is the configuration's to say. These fields go along as any unknown one does, to the
-/// upstream that was configured.
+/// The configuration alone decides where a request goes and with which key. These fields are passed on to the
+/// configured upstream, as unknown fields are.
 #[tokio::test]
 async fn no_field_of_a_body_chooses_where_a_request_goes_or_with_which_key() {
     let other = Wire::start(Reply::whole("200 OK", "", ANSWER)).await;

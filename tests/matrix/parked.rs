@@ -1,5 +1,5 @@
-//! A rate limit and how long it lasts: whatever the header says, the upstream is left alone for a bounded time, the other one
-//! serves, and a client that no upstream can serve gets a `retry-after`.
+//! A rate limit and how long it lasts: whatever the header says, the upstream is parked for a bounded time, the other
+//! one serves, and a client that no upstream can serve gets a `retry-after`.
 
 use std::time::Duration;
 

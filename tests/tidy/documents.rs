@@ -1,4 +1,4 @@
-//! What the documents promise to be complete about, and where their links lead.
+//! The documents name every strategy, error code and header, no metric that does not exist, and have no broken links.
 
 use std::{collections::BTreeSet, path::Path};
 

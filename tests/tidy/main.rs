@@ -5,7 +5,7 @@
 #[cfg(test)]
 mod documents;
 #[cfg(test)]
-mod house;
+mod layout;
 #[cfg(test)]
 mod reliability;
 #[cfg(test)]

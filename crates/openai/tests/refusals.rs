@@ -1,4 +1,4 @@
-//! What a client can bring about at an OpenAI-compatible upstream says nothing of the upstream.
+//! A refusal that a client can cause at an OpenAI-compatible upstream never counts against the upstream.
 
 #[cfg(test)]
 #[path = "../../provider/tests/support/property.rs"]

@@ -1,4 +1,4 @@
-//! From configuration to a routing table: the one place that knows every provider.
+//! From configuration to a routing table: the only module that names every provider.
 
 use std::{collections::HashMap, sync::Arc};
 

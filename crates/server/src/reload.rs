@@ -88,7 +88,8 @@ impl Reloader {
                 Ok(config)
             }
             Err((problems, sources)) => {
-                // Nothing was seen of a file that is gone: whatever is there again later is read, the same text included.
+                // A file that is gone has no contents to compare with: once it is back it is read, even if its text is
+                // the same.
                 current.seen = sources.unwrap_or_default();
                 Err(problems.to_string())
             }

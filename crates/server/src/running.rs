@@ -34,7 +34,7 @@ use crate::{
 };
 use stop::{StopLimits, StopSignals};
 
-/// How often is looked whose capacity is due; polls cannot be closer.
+/// How often the upstreams are checked for a due poll of their capacity; polls cannot be more frequent.
 const CAPACITY_TICK: Duration = Duration::from_millis(100);
 
 /// Why a server did not start.
@@ -175,7 +175,7 @@ impl Lifecycle {
         actix_web::rt::spawn(stop::stop_on_signal(self.signals, self.limits, app.clone(), handles, socket));
         ready.send(()).map_err(io::Error::other)?;
         let (public, admin) = futures_util::future::join(public, admin).await;
-        // Not left to the last owner: threads that are about to end may hold it longer than the process lives.
+        // Closed here and not by the last owner: threads that are about to end may own it until the process exits.
         app.observer.close();
         if let Some(records) = &app.records {
             records.close();
@@ -186,7 +186,7 @@ impl Lifecycle {
 
 async fn poll_capacity(app: Arc<App>) {
     loop {
-        // A task each time: an upstream that is slow to say must not make what the others said go stale.
+        // A task for each round: an upstream that answers slowly must not delay the polls of the others.
         let polled = app.clone();
         actix_web::rt::spawn(async move { polled.router.poll_capacity().await });
         sleep(CAPACITY_TICK).await;

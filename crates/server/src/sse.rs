@@ -1,4 +1,5 @@
-//! An answer as the body of a response, and a streamed one above all: bytes are relayed as they came, several frames in one write if they are there.
+//! The body of a response, above all of a streamed one: bytes are relayed as they came, and frames that are available
+//! together go into one write.
 //!
 //! While the upstream is silent, comments keep the connection alive through balancers that cut idle ones. A stream that breaks
 //! ends with one `error` event and no `[DONE]`; both SDKs of OpenAI take a bare close for success.

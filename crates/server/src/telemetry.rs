@@ -9,8 +9,8 @@ use crate::connections::log_panics;
 
 /// Starts logging as configured. Does nothing if the process logs already.
 pub(crate) fn start(log: &Log) {
-    // A bare level is meant for the router. Actix would announce each of its workers, and log an error for each request that
-    // is no HTTP, which is the client's to send as often as it likes.
+    // A bare level is meant for the router. Actix would log the start of each of its workers, and an error for each
+    // request that is not HTTP, of which a client can send any number.
     let directives = format!("actix_server=warn,actix_http=off,{}", log.level);
     let filter = EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new("info"));
     let is_terminal = std::io::stderr().is_terminal();

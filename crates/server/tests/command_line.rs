@@ -103,7 +103,7 @@ mod tests {
         text(&answer)
     }
 
-    /// The finest log is where a header or a body would slip out.
+    /// Logged at the finest level, where a header or a body is most likely to appear.
     #[test]
     fn the_demo_answers_and_reveals_no_secret_anywhere() {
         const PROMPT: &str = "canary-in-the-prompt";
@@ -221,7 +221,7 @@ mod tests {
             .stderr(Stdio::null())
             .spawn()
             .expect("the binary runs");
-        // It is not taken: a process whose output nobody takes ends.
+        // The handle is kept: a process whose output has no reader ends.
         let output = BufReader::new(child.stdout.as_mut().expect("piped"));
         let address = output
             .lines()
@@ -285,7 +285,7 @@ mod tests {
         until("it serves", || readiness(&address).starts_with("HTTP/1.1 200"));
     }
 
-    /// Whoever can connect can send what is no HTTP, as often as they like.
+    /// Any client that can connect can send any number of requests that are not HTTP.
     #[test]
     fn garbage_does_not_fill_the_log() {
         let log = std::env::temp_dir().join(format!("llm-router-garbage-{}", std::process::id()));

@@ -115,7 +115,7 @@ async fn c17_parts_that_cerebras_does_not_take_go_to_another_upstream() {
     }
 }
 
-/// Where Cerebras refuses a part that it was thought to take, nobody says that the client was wrong.
+/// If Cerebras refuses a part that the configuration says it takes, the client gets no error that blames its request.
 #[tokio::test]
 async fn c17_a_part_that_cerebras_refuses_moves_on() {
     let rig = pair_of(&format!("{}features = {{ images = true }}\n", a("cerebras")));

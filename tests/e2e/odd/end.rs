@@ -1,4 +1,4 @@
-//! When an answer is complete, and what the client reads when it is not.
+//! When an answer is complete, and what the client gets when it is not.
 
 use e2e::{Transcript, chat, with};
 use emulator::{End, Fault, OddStream};

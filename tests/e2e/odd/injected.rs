@@ -1,4 +1,5 @@
-//! What the router adds to a request is taken back where the upstream refuses it, and the client never reads of it.
+//! If an upstream refuses a field that the router added, the call is repeated without it, and the client gets no error
+//! about it.
 
 use e2e::{Rig, chat, with};
 use emulator::{Fault, Refusal, Rule};

@@ -1,4 +1,4 @@
-//! What the router only looks at in a stream breaks none: the client reads what the upstream sent.
+//! Odd values in members that the router reads break no stream: the client gets what the upstream sent.
 
 use e2e::{MODEL, chat, with};
 use emulator::{End, Fault};
@@ -143,7 +143,7 @@ async fn c05_deltas_of_another_type_and_members_twice_are_the_client_s_to_read()
     assert_all_served(&inputs, "hello").await;
 }
 
-/// No reader of ours may stumble over it; what a client makes of it is the client's to decide.
+/// The router's readers must accept it; how a client handles it is not the router's concern.
 #[tokio::test]
 async fn half_a_surrogate_in_an_answer_is_relayed() {
     let rig = pair();

@@ -71,7 +71,7 @@ pub(super) const ROWS: [Row; 57] = [
     row(
         "F2",
         "TLS that must not be trusted: the key is not sent",
-        "crates/server/tests/process/tls.rs::no_request_goes_to_an_upstream_whose_certificate_is_wrong crates/server/tests/process/tls.rs::no_request_goes_to_an_upstream_that_speaks_no_tls_or_an_old_one crates/server/tests/process/tls.rs::a_certificate_of_a_known_authority_is_trusted tests/tidy/house.rs::every_certificate_is_checked",
+        "crates/server/tests/process/tls.rs::no_request_goes_to_an_upstream_whose_certificate_is_wrong crates/server/tests/process/tls.rs::no_request_goes_to_an_upstream_that_speaks_no_tls_or_an_old_one crates/server/tests/process/tls.rs::a_certificate_of_a_known_authority_is_trusted tests/tidy/layout.rs::every_certificate_is_checked",
     ),
     row(
         "F3",
@@ -184,7 +184,7 @@ pub(super) const ROWS: [Row; 57] = [
     rest(
         "P5",
         "a wall clock that jumps",
-        "crates/server/tests/process/clock.rs::a_wall_clock_that_jumps_moves_no_limit_and_no_pause tests/tidy/house.rs::the_wall_clock_is_read_in_one_place",
+        "crates/server/tests/process/clock.rs::a_wall_clock_that_jumps_moves_no_limit_and_no_pause tests/tidy/layout.rs::the_wall_clock_is_read_in_one_place",
         "windows of budgets come with budgets",
     ),
     rest("P6", "a store that is down, slow or read-only", "", "comes with shared state: until then there is no store"),

@@ -10,7 +10,7 @@ use crate::{Emulator, RunpodSettings, Settings};
 
 /// Served by the recorded server, but by no face here.
 const NOT_SERVED: [&str; 3] = ["responses", "version", "health"];
-/// Refused there with a parser's own words, of which only the frame is imitated.
+/// Refused there with a message of the parser, of which only the surrounding text is imitated.
 const OTHER_WORDS: [&str; 2] = ["err-not-json", "err-response-format"];
 
 #[tokio::test]

@@ -30,7 +30,7 @@ pub(crate) struct Refusal {
     body: Bytes,
 }
 
-/// Whether a refusal says something of its request alone.
+/// Whether a refusal is about its request alone.
 pub(crate) fn leaves_health_alone(refusal: &Refusal, dialect: &dyn Dialect) -> Result<(), TestCaseError> {
     let headers: HeaderMap = refusal
         .headers
@@ -63,7 +63,7 @@ fn is_refusal(kind: ErrorKind) -> bool {
     }
 }
 
-/// Texts that mean much where a provider says them, and nothing where a client does.
+/// Texts that decide in a provider's own message, and must not in a quotation from a client's request.
 const TEXTS: [&str; 28] = [
     "no workers available",
     "No Workers Available ",
@@ -131,7 +131,7 @@ const PAGES: [&str; 4] = [
     "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>",
 ];
 
-/// Headers that come with refusals. None of them parks anybody.
+/// Headers that come with refusals. None of them parks an upstream.
 const HEADERS: [(&str, &str); 7] = [
     ("retry-after", "30"),
     ("retry-after-ms", "1500"),

@@ -45,7 +45,7 @@ impl Stage {
         Self::at(base_url, operation, server)
     }
 
-    /// Nobody listens.
+    /// An address without a listener.
     pub(crate) async fn unreachable() -> Self {
         Self::at("http://127.0.0.1:1/v1".to_owned(), Operation::Chat, Raw::start(Vec::new()).await)
     }

@@ -93,7 +93,7 @@ fn ensemble() -> Ensemble {
     }
 }
 
-/// Nothing of the model fits the request.
+/// No upstream of the model can serve the request.
 pub(super) fn of_choice() -> Vec<ApiError> {
     let errors =
         [RouterError::Unsupported { what: "tool calls" }, RouterError::ContextOverflow { context_tokens: 131_072 }];

@@ -148,7 +148,7 @@ enum Part {
     Object(BTreeMap<String, Value>),
 }
 
-/// Options that are checked before anyone is called.
+/// Options that are checked before any upstream is called.
 #[derive(ToSchema)]
 struct Options {
     #[schema(minimum = 0, maximum = 4_294_967_295_i64)]

@@ -62,8 +62,8 @@ pub(super) async fn stop_on_signal(
         () = signals.stop_now.cancelled() => {}
     }
     handles[0].pause().await;
-    // Actix only stops to look, and that a little later than it says. Clients are to be refused at once, rather than wait for
-    // a process that is about to end.
+    // Actix only stops accepting, and a little later than it reports. The socket is closed here, so that clients are
+    // refused at once instead of waiting for a process that is about to end.
     sleep(PAUSE).await;
     drop(SockRef::from(&public).shutdown(Shutdown::Both));
     tokio::select! {

@@ -1,5 +1,5 @@
-//! The property of a relayed stream: whatever is odd about it, its client reads the data of all events byte for byte and in
-//! order, but for a closed list. From the body of the upstream's answer to that of ours, without sockets.
+//! A property of every relayed stream: its client gets the data of all events byte for byte and in order, except for
+//! the changes of a closed list. From the body of the upstream's answer to that of ours, without sockets.
 
 mod expected;
 mod odd;

@@ -137,7 +137,8 @@ impl Odd {
             End::Done(done) => _ = write!(text, "data: {done}\n\n"),
             End::DoneAndMore => text.push_str("data: [DONE]\n\ndata: {\"choices\":[]}\n\n"),
             End::Unterminated => text.truncate(text.trim_end_matches(['\n', '\r']).len()),
-            // What comes next tells whether a line feed belongs to a carriage return, and here nothing does.
+            // Only the next byte would show whether a line feed belongs to the carriage return, and no byte follows
+            // here.
             End::Cut | End::Silence => text.push_str(": end\n\n"),
             End::Clean => {}
         }

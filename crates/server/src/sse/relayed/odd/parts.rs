@@ -49,7 +49,7 @@ pub(super) const FIELDS: [&[&str]; 9] = [
     &[": data: {\"error\":\"quoted\"}"],
 ];
 
-/// Texts that a client has every right to see: none of them means anything to the router.
+/// Contents that must reach the client unchanged: none of them has a meaning for the router.
 pub(super) const PIECES: [&str; 24] = [
     r#""delta":{"content":"hello"}"#,
     r#""delta":{"content":"grüße 東京 😀"}"#,

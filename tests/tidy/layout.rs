@@ -1,4 +1,4 @@
-//! Crates, files and what they may hold.
+//! The layout of the repository: dependencies between crates, sizes of files, and what files may contain.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -75,7 +75,7 @@ fn packages_of(manifest: &str) -> BTreeSet<String> {
 
 #[test]
 fn crates_do_not_know_what_they_must_not() {
-    // What the engine, and the simulator that drives it in virtual time, do without.
+    // Packages that the engine, and the simulator that drives it in virtual time, must not use.
     const RUNS: &[&str] =
         &["actix-web", "config", "futures-util", "parking_lot", "prometheus", "hyper-util", "reqwest", "tokio"];
     let forbidden = [
@@ -154,7 +154,7 @@ fn the_top_level_holds_what_it_may() {
 
 #[test]
 fn nothing_unfinished_and_nothing_local_is_left_behind() {
-    // Put together here, or this file would name them.
+    // Joined at run time, because otherwise this file would contain them.
     let words =
         [["TO", "DO"], ["FIX", "ME"], ["XX", "X:"], ["/ro", "ot/"], ["/ho", "me/"], ["/wo", "rk/"]].map(|w| w.concat());
     let endings = [".rs", ".toml", ".md", ".py", ".mjs", "run", ".service", "Dockerfile"];
@@ -179,7 +179,7 @@ fn every_certificate_is_checked() {
     }
 }
 
-/// A wall clock may jump: it is read for logs and seeds alone. Clippy bans the call, and one place is let off.
+/// A wall clock may jump: it is read for logs and seeds alone. Clippy bans the call, with an exception for one file.
 #[test]
 fn the_wall_clock_is_read_in_one_place() {
     assert!(text(".clippy.toml").contains("path = \"std::time::SystemTime::now\""));
