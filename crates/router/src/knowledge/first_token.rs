@@ -37,6 +37,8 @@ const BOUNDS: [(f64, f64); 3] = [(0.02, 60.0), (0.0, 10.0), (0.0, 10.0)];
 const FORGETTING: f64 = 0.99;
 const MEMORY_S: f64 = 300.0;
 const LEAST_FORGETTING: f64 = 0.5;
+/// The variance of the logarithm before anything was seen.
+const VARIANCE: f64 = 0.09;
 /// How fast the spread follows, and its bounds.
 const SPREAD_STEP: f64 = 0.03;
 const SPREAD: (f64, f64) = (0.12, 0.8);
@@ -85,6 +87,8 @@ pub(crate) struct Prediction {
     pub(crate) median_s: f64,
     /// The standard deviation of its logarithm.
     pub(crate) spread: f64,
+    /// What it takes so seldom that nothing needs to be calculated, in seconds: 4.5 standard deviations.
+    pub(crate) longest_s: f64,
     /// What comes before it for certain: the wait for a slot, or a silence; in seconds.
     pub(crate) wait_s: f64,
     /// Whether the upstream seems to have stopped to answer. It still gets one call at a time, to see if it is back.
@@ -97,6 +101,9 @@ impl Prediction {
         let left = limit.as_secs_f64() - self.wait_s;
         if left <= 0.0 {
             return 1.0;
+        }
+        if left >= self.longest_s {
+            return 0.0;
         }
         normal::tail((left / self.median_s).ln() / self.spread)
     }
@@ -132,6 +139,8 @@ struct Silence {
 pub(crate) struct FirstToken {
     regression: Regression,
     variance: f64,
+    /// How many times the median the longest first tokens take.
+    longest: f64,
     waiting: Waiting,
     completions: Rate,
     learned_at: Option<Time>,
@@ -145,7 +154,8 @@ impl Default for FirstToken {
     fn default() -> Self {
         Self {
             regression: Regression::new(PRIOR, PRIOR_VARIANCE, BOUNDS),
-            variance: 0.09,
+            variance: VARIANCE,
+            longest: longest(VARIANCE),
             waiting: Waiting::default(),
             completions: Rate::default(),
             learned_at: None,
@@ -235,7 +245,13 @@ impl FirstToken {
         let silence_s = self.silence_s(load.ready.is_none(), now);
         let slot_wait = self.slot_wait(load, now);
         let wait_s = slot_wait.max(silence_s - median_s);
-        Prediction { median_s, spread: self.variance.sqrt(), wait_s, is_silent: silence_s >= self.least_silence_s() }
+        Prediction {
+            median_s,
+            spread: self.variance.sqrt(),
+            longest_s: median_s * self.longest,
+            wait_s,
+            is_silent: silence_s >= self.least_silence_s(),
+        }
     }
 
     /// The median time to the first token in seconds of a call that nothing waits before.
@@ -252,7 +268,11 @@ impl FirstToken {
             (Some(ready), Some(slots)) if ready > 0 => (load.in_flight + 1).saturating_sub(ready.saturating_mul(slots)),
             _ => 0,
         };
-        f64::from(own.max(foreign)) / self.completions.per_second(now).max(LEAST_COMPLETIONS)
+        let before = own.max(foreign);
+        if before == 0 {
+            return 0.0;
+        }
+        f64::from(before) / self.completions.per_second(now).max(LEAST_COMPLETIONS)
     }
 
     /// For how long the upstream has not answered what it should have; zero if it does answer.
@@ -286,11 +306,17 @@ impl FirstToken {
         let (least, most) = SPREAD;
         self.variance += SPREAD_STEP * (residual * residual - self.variance);
         self.variance = self.variance.clamp(least * least, most * most);
+        self.longest = longest(self.variance);
         let elapsed = self.learned_at.map_or(0.0, |at| (now - at).as_secs_f64());
         self.learned_at = Some(now);
         let forgetting = (FORGETTING * (-elapsed / MEMORY_S).exp()).max(LEAST_FORGETTING);
         self.regression.learn(features, took, forgetting);
     }
+}
+
+/// How many times the median 4.5 standard deviations of the logarithm are.
+fn longest(variance: f64) -> f64 {
+    (4.5 * variance.sqrt()).exp()
 }
 
 /// Thousands, in which the coefficients are all of one order.

@@ -100,8 +100,11 @@ impl Ramp {
         if self.most_in_flight(demand).is_some_and(|most| demand.in_flight >= most) {
             return Admission::Full;
         }
+        if !self.is_ramping() {
+            return Admission::Now;
+        }
         let tokens = self.tokens(demand, now);
-        if tokens >= 1.0 || !self.is_ramping() {
+        if tokens >= 1.0 {
             return Admission::Now;
         }
         Admission::At(now + duration((1.0 - tokens) / rate(demand)))

@@ -56,6 +56,9 @@ impl<const SECONDS: usize> Rate<SECONDS> {
     /// How many events the last seconds held.
     pub(crate) fn count(&self, now: Time) -> f64 {
         let now = second(now).max(self.latest);
+        if now == self.latest {
+            return self.counts.iter().sum();
+        }
         let oldest = (now + 1).saturating_sub(SECONDS as u64);
         let first = oldest.max((self.latest + 1).saturating_sub(SECONDS as u64));
         (first..=self.latest).map(|second| self.counts[Self::place(second)]).sum()

@@ -159,7 +159,9 @@ impl Supply {
         if is_alone && load.ready == Some(0) {
             return Admission::Now;
         }
-        let mut demand = self.demand(load, now);
+        // The rate limits only what comes back.
+        let per_second = if self.ramp.is_ramping() { self.expected.per_second(now) } else { 0.0 };
+        let mut demand = Demand { in_flight, ready: load.ready, slots: load.slots, per_second };
         if needs.is_stale {
             let most = self.ramp.most_in_flight(demand).unwrap_or(0);
             let (part, whole) = LEFT_FOR_FRESH;
