@@ -82,7 +82,7 @@ pub struct RequestInfo {
 /// One call to one upstream is over.
 #[derive(Debug, Clone)]
 pub struct AttemptEnded {
-    /// The request that it was for.
+    /// The request that it was for. A warm-up call has an id of its own and neither key nor team.
     pub info: Arc<RequestInfo>,
     /// The upstream.
     pub upstream: UpstreamId,
@@ -164,6 +164,13 @@ pub struct RequestEnded {
     pub config_version: Arc<str>,
 }
 
+impl AttemptEnded {
+    /// Whether a client got its answer in full. A warm-up call serves nobody.
+    pub fn has_served(&self) -> bool {
+        self.outcome == Outcome::Served && self.role != Role::WarmUp
+    }
+}
+
 impl RequestEnded {
     /// A request that never reached the router.
     pub fn refused(info: RequestInfo, outcome: RequestOutcome, duration: Duration, config_version: Arc<str>) -> Self {
@@ -239,13 +246,17 @@ impl EventSink {
         self.is_stopping.store(true, Ordering::Release);
     }
 
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Acquire)
+    }
+
     /// How an attempt ended that was dropped.
     pub(crate) fn dropped_attempt(&self) -> Outcome {
-        if self.is_stopping.load(Ordering::Acquire) { Outcome::Stopped } else { Outcome::ClientGone }
+        if self.is_stopping() { Outcome::Stopped } else { Outcome::ClientGone }
     }
 
     /// How a request ended that was dropped.
     pub(crate) fn dropped_request(&self) -> RequestOutcome {
-        if self.is_stopping.load(Ordering::Acquire) { RequestOutcome::Stopped } else { RequestOutcome::ClientGone }
+        if self.is_stopping() { RequestOutcome::Stopped } else { RequestOutcome::ClientGone }
     }
 }

@@ -16,6 +16,7 @@ mod serve;
 mod table;
 #[cfg(test)]
 mod testing;
+mod warm_up;
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -166,11 +167,16 @@ impl Router {
             self.sink.clone(),
             self.clock,
             (caller.table, RequestState::new(model, facts, named, deadline)),
-            SmallRng::seed_from_u64(self.seed.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed)),
+            SmallRng::seed_from_u64(self.next_seed()),
             self.clock.time(caller.arrived),
         ));
         let call = Call { request_id: caller.request_id, adjustment: None, memory: caller.memory };
         serve::serve(request, call, context, now).await
+    }
+
+    /// The seed of the random numbers of another request.
+    fn next_seed(&self) -> u64 {
+        self.seed.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed)
     }
 
     /// Sends the event for a request that asks for no model of the table.

@@ -38,6 +38,14 @@ impl PicoUsd {
     }
 }
 
+impl PicoUsd {
+    /// What a time costs at this rate for a second, rounded half up to a nano-dollar.
+    pub fn cost_of(self, time: Duration) -> NanoUsd {
+        let pico_nanos = u128::from(self.0) * time.as_nanos();
+        NanoUsd(u64::try_from((pico_nanos / 1_000_000_000 + 500) / 1_000).unwrap_or(u64::MAX))
+    }
+}
+
 impl NanoUsd {
     /// Reads US dollars, exactly: `"0.07"` is 70,000,000 nano-dollars.
     pub fn from_usd(text: &str) -> Result<Self, ParsePriceError> {

@@ -90,6 +90,7 @@ fn table(strategy: StrategyName, targets: usize) -> Result<Table, TableError> {
         limits: Limits { requests_per_minute: Some(1_000_000), tokens_per_minute: Some(1_000_000_000) },
         timeouts: Timeouts { first_token: Duration::from_secs(10), gap: Duration::from_secs(30) },
         capacity_poll: Duration::from_secs(5),
+        warm_up_usd_per_hour: provider::NanoUsd(0),
     };
     let model = ModelSpec {
         name: ModelId::from("m"),

@@ -34,8 +34,6 @@ const MOST_SLOWED: f64 = 2.0;
 /// requests, which could still be in time, would wait behind it and be late too. Where no call can be in time, it may
 /// wait as long as a call without a prompt takes.
 const MOST_BEHIND: f64 = 0.1;
-/// With fewer requests a second than this, an idle worker may be stopped before the next request comes.
-const SELDOM: f64 = 2.0;
 /// When a full upstream is expected to have room again.
 pub(crate) const FULL_PAUSE: Duration = Duration::from_secs(1);
 
@@ -83,9 +81,8 @@ pub struct Candidate {
     pub(crate) is_billed_by_time: bool,
     /// What a request of the model costs there on average, in nano-dollars.
     pub(crate) usual_cost: Option<f64>,
-    /// Whether a ready worker is idle there and may be stopped before the next request comes. False for a target whose
-    /// share is 0.
-    pub(crate) is_resting: bool,
+    /// The probability that its idle workers are stopped before the next request comes. Zero if the target's share is 0.
+    pub(crate) stop_risk: f64,
     /// Whether it is thought to hold the prompt cache of the request's conversation.
     pub holds_cache: bool,
     /// The part of the request that it need not read again, as far as is known: its prompt, in mean requests, at most one.
@@ -105,6 +102,8 @@ pub struct Candidate {
     /// The score that it would have with a deficit of zero.
     pub score_without_deficit: f64,
     pub(crate) if_late: IfLate,
+    /// Whether it is cold, and a call of the router's own starts a worker where requests ask for it.
+    pub(crate) is_warmed_up: bool,
 }
 
 impl Candidate {
@@ -254,10 +253,7 @@ impl Situation<'_> {
             marginal_cost: self.marginal_cost(upstream, state, &outlook, expected_cost),
             is_billed_by_time: upstream.spec.gpu_rate().is_some(),
             usual_cost: None,
-            is_resting: self.model.shares()[target] > 0.0
-                && outlook.is_cold == Some(false)
-                && state.in_flight() == 0
-                && expected.per_second < SELDOM,
+            stop_risk: self.stop_risk(target, &outlook),
             holds_cache: expected.holder == Some(target),
             cached: match expected.holder {
                 Some(holder) if holder == target => (real(facts.prompt_tokens) / expected.tokens.max(1.0)).min(1.0),
@@ -275,7 +271,14 @@ impl Situation<'_> {
                 may_probe: outlook.may_probe,
                 shows_demand: outlook.shows_demand,
             },
+            is_warmed_up: outlook.is_cold == Some(true) && upstream.spec.warm_up_usd_per_hour > NanoUsd(0),
         })
+    }
+
+    /// The probability that idle workers are stopped before the next request comes, if this one does not go there.
+    fn stop_risk(&self, target: usize, outlook: &Outlook) -> f64 {
+        let left = outlook.idle_left.filter(|_| outlook.is_cold == Some(false) && self.model.shares()[target] > 0.0);
+        left.map_or(0.0, |left| (-self.expected.per_second * left.as_secs_f64()).exp())
     }
 
     /// What the request needs from a target, and what it can expect there. The time that a request has waited is part

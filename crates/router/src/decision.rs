@@ -30,12 +30,22 @@ pub enum Reason {
     Fallback,
     /// The client named it.
     Direct,
+    /// It was cold: a call of the router's own starts a worker.
+    WarmUp,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 7] =
-        [Self::Share, Self::Spill, Self::Stay, Self::Cheapest, Self::Fastest, Self::Fallback, Self::Direct];
+    pub const ALL: [Self; 8] = [
+        Self::Share,
+        Self::Spill,
+        Self::Stay,
+        Self::Cheapest,
+        Self::Fastest,
+        Self::Fallback,
+        Self::Direct,
+        Self::WarmUp,
+    ];
 
     /// The name used in headers, metrics and logs.
     pub const fn as_str(self) -> &'static str {
@@ -47,11 +57,12 @@ impl Reason {
             Self::Fastest => "fastest",
             Self::Fallback => "fallback",
             Self::Direct => "direct",
+            Self::WarmUp => "warm_up",
         }
     }
 }
 
-/// What an attempt is among those of its request.
+/// What an attempt is among those of its request, or that it belongs to none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
     /// The first.
@@ -60,11 +71,13 @@ pub enum Role {
     Retry,
     /// One on another upstream after a failure.
     Fallback,
+    /// A call of the router's own that starts a worker. It serves no request.
+    WarmUp,
 }
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 3] = [Self::Primary, Self::Retry, Self::Fallback];
+    pub const ALL: [Self; 4] = [Self::Primary, Self::Retry, Self::Fallback, Self::WarmUp];
 
     /// The name used in metrics and logs.
     pub const fn as_str(self) -> &'static str {
@@ -72,6 +85,7 @@ impl Role {
             Self::Primary => "primary",
             Self::Retry => "retry",
             Self::Fallback => "fallback",
+            Self::WarmUp => "warm_up",
         }
     }
 }
@@ -125,7 +139,8 @@ impl Decision {
             candidate.deficit = candidate.due + deficits.deferred(candidate.target);
         }
         let strategy = model.spec.strategy.strategy();
-        strategy.rank(&mut self.candidates, &known.scale());
+        let scale = known.scale(&self.candidates);
+        strategy.rank(&mut self.candidates, &scale);
         if strategy.looks_ahead() && history.named().is_none() {
             self.look_ahead(situation)?;
         }
@@ -217,9 +232,13 @@ impl Decision {
             return Ok(());
         }
         let is_first = situation.history.attempts() == 0 && situation.is_fresh();
-        // A target that would be the best if it were in time, and that no call is probing.
-        let is_better =
-            |other: &Candidate| other.miss > 0.5 && other.if_late.may_probe && other.score_in_time < best.score_in_time;
+        // A target that would be the best if it were in time, and that no call is probing. A warm-up call spares the user that.
+        let is_better = |other: &Candidate| {
+            other.miss > 0.5
+                && other.if_late.may_probe
+                && !other.is_warmed_up
+                && other.score_in_time < best.score_in_time
+        };
         if is_first && let Some(place) = self.candidates.iter().skip(1).position(is_better) {
             self.candidates[..=place + 1].rotate_right(1);
             return Ok(());
@@ -233,6 +252,18 @@ impl Decision {
             return Ok(());
         }
         Err(NoCandidate::Late)
+    }
+
+    /// Whether the request goes elsewhere, or waits, only because no worker of this candidate is ready. `chosen` is the target that it
+    /// goes to.
+    pub(crate) fn wants(&self, candidate: &Candidate, chosen: Option<usize>) -> bool {
+        let score = |target: usize| {
+            let mut candidates = self.candidates.iter();
+            candidates.find(|candidate| candidate.target == target).map(|candidate| candidate.score_in_time)
+        };
+        candidate.is_warmed_up
+            && chosen != Some(candidate.target)
+            && chosen.and_then(score).is_none_or(|best| candidate.score_in_time < best)
     }
 
     /// What the targets earn with this request.

@@ -13,11 +13,13 @@
 mod fallback;
 mod health;
 mod model;
+mod warm_up;
 
 use std::sync::Arc;
 
 pub(crate) use model::ModelState;
 use provider::{Capacity, Time};
+pub use warm_up::WarmUp;
 
 use crate::{
     budget::{Budget, SpareRepeats},
@@ -113,6 +115,9 @@ impl Engine {
             let upstream = &model.targets()[candidate.target];
             let state = upstreams.of(&upstream.key, || upstream::State::new(&upstream.spec));
             state.passed(&upstream.spec, (chosen == Some(candidate.target), candidate.miss > LATE), now);
+            if decision.wants(candidate, chosen) && history.named().is_none() {
+                state.wanted(now);
+            }
         }
         // A request that no target can serve, or that names its upstream, is no evidence about waiting requests.
         let is_denied = matches!(made, Err(NoCandidate::Late | NoCandidate::Full | NoCandidate::Blocked(_)));

@@ -12,6 +12,7 @@ pub(crate) mod cold_start;
 pub(crate) mod conversations;
 pub(crate) mod decode;
 pub(crate) mod first_token;
+pub(crate) mod idle_tail;
 pub(crate) mod length;
 pub(crate) mod normal;
 pub(crate) mod park;

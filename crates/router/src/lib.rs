@@ -26,7 +26,7 @@ mod workers;
 pub use budget::SpareRepeats;
 pub use candidate::{Candidate, Excluded, Unfit};
 pub use decision::{Decision, Reason, Role};
-pub use engine::{Engine, Weight};
+pub use engine::{Engine, WarmUp, Weight};
 pub use ensemble::{Ensemble, Extract, Judge, Pick};
 pub use error::RouterError;
 pub use facts::{Facts, Named};

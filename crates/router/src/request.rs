@@ -150,6 +150,13 @@ pub struct Attempt {
     pub(crate) needs: RequestNeeds,
 }
 
+impl Attempt {
+    /// How long its prompt is thought to be, in tokens.
+    pub fn prompt_tokens(&self) -> u64 {
+        self.needs.prompt_tokens
+    }
+}
+
 /// A call to make.
 #[derive(Debug)]
 pub struct Start {

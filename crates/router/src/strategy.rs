@@ -16,9 +16,9 @@ use crate::{
     share::Accrual,
 };
 
-/// The value of a call that keeps an idle worker from being stopped, in mean costs: otherwise the next request pays for
-/// a start, or waits for it. It is less than the weight of the largest deficit, so that shares are still held.
-const KEPT_READY: f64 = 0.9;
+/// The value of a call that surely keeps an idle worker from being stopped, in mean costs: otherwise all requests go elsewhere
+/// until another worker has started. It is less than the weight of the largest deficit, so that shares are still held.
+const KEPT_READY: f64 = 2.5;
 
 /// The value of a target's prompt cache, in mean costs: it need not read the prompt of a mean request again. A deficit of
 /// some requests, a price that differs by more, and a late first token outweigh it.
@@ -80,10 +80,10 @@ impl StrategyName {
     pub const fn reasons(self) -> &'static [Reason] {
         match self {
             Self::Weighted | Self::Balanced => {
-                &[Reason::Share, Reason::Spill, Reason::Stay, Reason::Fallback, Reason::Direct]
+                &[Reason::Share, Reason::Spill, Reason::Stay, Reason::Fallback, Reason::Direct, Reason::WarmUp]
             }
-            Self::Cost => &[Reason::Cheapest, Reason::Stay, Reason::Fallback, Reason::Direct],
-            Self::Latency => &[Reason::Fastest, Reason::Stay, Reason::Fallback, Reason::Direct],
+            Self::Cost => &[Reason::Cheapest, Reason::Stay, Reason::Fallback, Reason::Direct, Reason::WarmUp],
+            Self::Latency => &[Reason::Fastest, Reason::Stay, Reason::Fallback, Reason::Direct, Reason::WarmUp],
         }
     }
 
@@ -121,22 +121,22 @@ struct Account {
     usual: f64,
     /// What it is behind.
     deficit: f64,
-    /// Whether it is worth something to keep its worker from being stopped.
-    keeps_ready: bool,
+    /// The probability that its worker is stopped before the next request, where it is worth something to keep it.
+    stop_risk: f64,
 }
 
 /// Orders candidates by the score that `weights` give to the `account` of each.
 fn rank_by(weights: Weights, candidates: &mut [Candidate], scale: &Scale, account: impl Fn(&Candidate) -> Account) {
     let dearest = score::dearest(candidates.iter().map(|candidate| account(candidate).cost));
     for candidate in &mut *candidates {
-        let Account { cost, usual, deficit, keeps_ready } = account(candidate);
+        let Account { cost, usual, deficit, stop_risk } = account(candidate);
         let stays = CACHED_PROMPT * candidate.cached;
         let mut terms = Terms {
             cost,
             miss: candidate.miss,
             time: candidate.time,
             deficit,
-            bonus: usual / scale.mean_cost.max(f64::MIN_POSITIVE) + if keeps_ready { KEPT_READY } else { 0.0 } + stays,
+            bonus: usual / scale.mean_cost.max(f64::MIN_POSITIVE) + KEPT_READY * stop_risk + stays,
         };
         candidate.stays = weights.cost * stays;
         candidate.score = weights.score(&terms, scale.mean_cost, dearest, &scale.z);

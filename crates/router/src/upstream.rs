@@ -4,11 +4,12 @@ mod needs;
 mod scaler_demand;
 mod state;
 mod supply;
+mod warm_up;
 
 use std::time::Duration;
 
 pub(crate) use needs::RequestNeeds;
-use provider::{Capacity, Features, Operation, PicoUsd, Quota, Tariff, Time, UpstreamId};
+use provider::{Capacity, Features, NanoUsd, Operation, PicoUsd, Quota, Tariff, Time, UpstreamId};
 pub(crate) use state::{Call, Origin, State, UnattributedFailure};
 pub(crate) use supply::Outlook;
 
@@ -54,9 +55,22 @@ pub struct UpstreamSpec {
     pub timeouts: Timeouts,
     /// How often to ask for its capacity.
     pub capacity_poll: Duration,
+    /// What it may cost in an hour to start workers by calls of the router's own; zero for no such calls.
+    pub warm_up_usd_per_hour: NanoUsd,
 }
 
+/// How long an idle worker runs on where that is not configured: as RunPod sets up a new endpoint.
+const USUAL_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+
 impl UpstreamSpec {
+    /// How long a worker runs on after its last request.
+    pub(crate) fn idle_timeout(&self) -> Duration {
+        match self.tariff {
+            Some(Tariff::GpuSeconds { idle_timeout, .. }) => idle_timeout,
+            Some(Tariff::Tokens(_)) | None => USUAL_IDLE_TIMEOUT,
+        }
+    }
+
     /// What a second of a running worker costs, where that is what is paid for.
     pub(crate) fn gpu_rate(&self) -> Option<PicoUsd> {
         match self.tariff {

@@ -206,7 +206,7 @@ impl Metrics {
             }
             tokens = usage.total();
             spent = ended.cost.unwrap_or_default();
-            let counter = if ended.outcome == Outcome::Served { &pair.served_nano_usd } else { &pair.wasted_nano_usd };
+            let counter = if ended.has_served() { &pair.served_nano_usd } else { &pair.wasted_nano_usd };
             counter.inc_by(spent.0);
             pair.unpriced.inc_by(u64::from(ended.outcome == Outcome::Served && ended.cost.is_none()));
         }
@@ -241,7 +241,7 @@ impl Metrics {
             let labels = [model.as_str(), from.as_str(), upstream, cause.as_str()];
             self.series.fallbacks.with_label_values(&labels).inc();
         }
-        if let Some(first_token) = ended.first_token.filter(|_| ended.info.stream) {
+        if let Some(first_token) = ended.first_token.filter(|_| ended.info.stream && ended.role != Role::WarmUp) {
             pair.first_token.observe(first_token.as_secs_f64());
         }
     }

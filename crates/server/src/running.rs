@@ -163,7 +163,7 @@ impl Lifecycle {
         let public = connections::serve(Listener::Public, &app, public, self.workers, api::routes)?;
         let admin = connections::serve(Listener::Admin, &app, admin, 1, admin::routes)?;
         let handles = [public.handle(), admin.handle()];
-        actix_web::rt::spawn(poll_capacity(app.clone()));
+        actix_web::rt::spawn(watch_upstreams(app.clone()));
         if let Some(reloader) = app.reloader.clone() {
             let app = app.clone();
             actix_web::rt::spawn(async move {
@@ -184,11 +184,14 @@ impl Lifecycle {
     }
 }
 
-async fn poll_capacity(app: Arc<App>) {
+async fn watch_upstreams(app: Arc<App>) {
     loop {
-        // A task for each round: an upstream that answers slowly must not delay the polls of the others.
+        // A task for each round: an upstream that answers slowly must not delay the polls of the others, and a cold start takes
+        // minutes.
         let polled = app.clone();
         actix_web::rt::spawn(async move { polled.router.poll_capacity().await });
+        let warmed = app.clone();
+        actix_web::rt::spawn(async move { warmed.router.warm_up().await });
         sleep(CAPACITY_TICK).await;
     }
 }

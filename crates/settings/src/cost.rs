@@ -33,21 +33,26 @@ pub(crate) fn read(mut table: Table<'_>) -> Option<Tariff> {
     tariff
 }
 
-type Parse = fn(&str) -> Result<PicoUsd, ParsePriceError>;
-
 const UNKNOWN: &str = "leave out the whole cost if it is not known: unknown is better than zero";
 
-fn required(table: &mut Table<'_>, key: &'static str, parse: Parse) -> Option<PicoUsd> {
+type Parse<T> = fn(&str) -> Result<T, ParsePriceError>;
+
+fn required(table: &mut Table<'_>, key: &'static str, parse: Parse<PicoUsd>) -> Option<PicoUsd> {
     if !table.has(key) {
         table.context.report(Problem::new(table.at(key), "missing", "US dollars, such as \"0.10\"").hint(UNKNOWN));
     }
     amount(table, key, parse)
 }
 
-fn amount(table: &mut Table<'_>, key: &'static str, parse: Parse) -> Option<PicoUsd> {
+/// US dollars, as `parse` reads them.
+pub(crate) fn amount<T: Copy + Default + PartialEq>(
+    table: &mut Table<'_>,
+    key: &'static str,
+    parse: Parse<T>,
+) -> Option<T> {
     let text = table.take(key)?.amount()?;
     match parse(&text.value) {
-        Ok(PicoUsd(0)) if key == "usd_per_second" => {
+        Ok(amount) if key == "usd_per_second" && amount == T::default() => {
             text.refuse("is zero", "a price above zero", Some(UNKNOWN.to_owned()))
         }
         Ok(amount) => Some(amount),

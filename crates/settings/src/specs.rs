@@ -32,6 +32,7 @@ impl Upstream {
             limits: self.limits,
             timeouts: router::Timeouts { first_token: self.timeouts.first_token, gap: self.timeouts.gap },
             capacity_poll: self.capacity_poll,
+            warm_up_usd_per_hour: self.warm_up_usd_per_hour,
         }
     }
 }

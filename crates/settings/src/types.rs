@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
-use provider::{Features, Limits, ModelId, Operation, Tariff, UpstreamId};
+use provider::{Features, Limits, ModelId, NanoUsd, Operation, Tariff, UpstreamId};
 use router::{Ensemble, StrategyName};
 use secrecy::SecretString;
 
@@ -225,6 +225,8 @@ pub struct Upstream {
     pub tariff: Option<Tariff>,
     /// How often its workers are counted.
     pub capacity_poll: Duration,
+    /// What it may cost in an hour to start workers by calls of the router's own; zero for no such calls.
+    pub warm_up_usd_per_hour: NanoUsd,
 }
 
 /// The kind of API that an upstream has.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use provider::{Features, Operation, UpstreamId};
+use provider::{Features, NanoUsd, Operation, UpstreamId};
 use router::Limits;
 
 use crate::{
@@ -32,6 +32,11 @@ enum Kind {
 const KINDS: [(&str, Kind); 3] = [("runpod", Kind::Runpod), ("cerebras", Kind::Cerebras), ("openai", Kind::OpenAi)];
 const ENDPOINT_TYPES: [(&str, EndpointType); 2] =
     [("queue", EndpointType::Queue), ("load_balancer", EndpointType::LoadBalancer)];
+
+/// Keys of upstreams of RunPod alone.
+const RUNPOD_ONLY: [&str; 4] = ["endpoint_id", "endpoint_type", "capacity_url", "warm_up"];
+/// What starts may cost in an hour where workers are counted, half a dollar.
+const WARM_UP: NanoUsd = NanoUsd(500_000_000);
 
 pub(crate) fn read(root: &mut Table<'_>) -> Vec<Entry> {
     let context = root.context;
@@ -96,8 +101,12 @@ fn upstream(mut table: Table<'_>) -> Entry {
     let timeouts = timeouts(table.table("timeouts"));
     let tariff = table.table("cost").and_then(cost::read);
     let capacity_poll = table.fine_seconds("capacity_poll_s").unwrap_or(Duration::from_secs(5));
+    let warm_up_usd_per_hour = match &provider {
+        Some(ProviderSettings::Runpod { capacity_url, .. }) => warm_up(table.table("warm_up"), capacity_url.is_some()),
+        Some(ProviderSettings::Cerebras | ProviderSettings::OpenAi) | None => NanoUsd::default(),
+    };
     if kind.is_none() {
-        for key in ["endpoint_id", "endpoint_type", "capacity_url"] {
+        for key in RUNPOD_ONLY {
             table.take(key);
         }
     }
@@ -119,6 +128,7 @@ fn upstream(mut table: Table<'_>) -> Entry {
             timeouts,
             tariff,
             capacity_poll,
+            warm_up_usd_per_hour,
         })
     };
     Entry { upstream: build(), id }
@@ -171,7 +181,7 @@ fn single_base_url(
     settings: ProviderSettings,
     own: &str,
 ) -> (Option<ProviderSettings>, Option<String>) {
-    for key in ["endpoint_id", "endpoint_type", "capacity_url"] {
+    for key in RUNPOD_ONLY {
         if let Some(item) = table.take(key) {
             let fault = format!("is set for provider = {:?}", settings.as_str());
             item.refuse::<()>(fault, "this key with provider = \"runpod\" only", Some("remove it".to_owned()));
@@ -246,6 +256,16 @@ fn limits(table: Option<Table<'_>>) -> Limits {
     };
     table.finish();
     limits
+}
+
+/// What calls of the router's own that start workers may cost in an hour. Where workers are not counted there are none.
+fn warm_up(table: Option<Table<'_>>, has_capacity: bool) -> NanoUsd {
+    let given = table.and_then(|mut table| {
+        let given = cost::amount(&mut table, "usd_per_hour", NanoUsd::from_usd);
+        table.finish();
+        given
+    });
+    if has_capacity { given.unwrap_or(WARM_UP) } else { NanoUsd::default() }
 }
 
 fn timeouts(table: Option<Table<'_>>) -> Timeouts {

@@ -38,7 +38,7 @@ pub struct Metrics {
     pub token_share_percent: Vec<f64>,
     /// Dollars for a million tokens of whole answers, wasted attempts included.
     pub usd_per_million: f64,
-    /// The cost of attempts that did not serve their request, in percent of the cost of whole answers.
+    /// The cost of attempts that did not serve their request and of calls for none, in percent of the cost of whole answers.
     pub waste_percent: f64,
     /// The second bill: all workers by the second.
     pub gpu_usd: f64,
@@ -46,7 +46,7 @@ pub struct Metrics {
     pub worker_starts: f64,
     /// Answers 429.
     pub rate_limited: f64,
-    /// Attempts for each request.
+    /// Attempts for each request, calls for none included.
     pub attempts_per_request: f64,
     /// The data for charts of the run.
     #[serde(skip)]
@@ -74,7 +74,7 @@ pub(crate) fn metrics(case: &Case, finished: &Finished) -> Metrics {
     ends.sort_unstable();
     let sum = |of: fn(&Record) -> u64| as_f64(records.iter().map(of).sum());
     let answered: u64 = records.iter().filter(served).map(Record::tokens).sum();
-    let (cost, waste) = (sum(|record| record.cost), sum(|record| record.waste));
+    let (cost, waste) = (sum(|record| record.cost), sum(|record| record.waste) + as_f64(finished.own_waste));
     let (share_percent, token_share_percent) = shares(records, case.providers.upstreams.len());
     Metrics {
         requests,

@@ -182,6 +182,12 @@ impl<'a> Actions<'a> {
         self.world.start(request, upstream)
     }
 
+    /// Makes a call of the policy's own to an upstream, for no request: a short prompt with an answer of one token. What it uses is
+    /// wasted.
+    pub fn warm_up(&mut self, upstream: usize) -> AttemptId {
+        self.world.warm_up(upstream)
+    }
+
     /// Ends an attempt. What it has used is paid for. No more events of it follow.
     pub fn cancel(&mut self, attempt: AttemptId) {
         self.world.cancel(attempt);

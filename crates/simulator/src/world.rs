@@ -21,6 +21,9 @@ pub(crate) use record::{End, Record};
 /// How long after the last request a run waits for requests that a policy does not end.
 const FORGOTTEN: Nanos = 3600 * SECOND;
 
+/// The request of the policy's own calls: none of the trace.
+const NOBODY: u32 = u32::MAX;
+
 /// How a run is made, apart from what happens in it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rules {
@@ -40,6 +43,8 @@ pub(crate) struct World {
     changes: Vec<Change>,
     changed: usize,
     records: Vec<Record>,
+    /// Of the policy's own calls.
+    of_nobody: Record,
     attempts: Vec<Attempt>,
     /// Requests that are not over, of those that have come.
     open: usize,
@@ -69,6 +74,8 @@ enum State {
 #[derive(Debug)]
 pub(crate) struct Finished {
     pub(crate) records: Vec<Record>,
+    /// The cost of the policy's own calls, in pico-dollars.
+    pub(crate) own_waste: u64,
     pub(crate) rate_limited: u64,
     pub(crate) attempts: usize,
     /// For each upstream: time of workers, and workers started.
@@ -127,6 +134,7 @@ impl World {
             changes: case.changes.clone(),
             changed: 0,
             records: Vec::with_capacity(requests),
+            of_nobody: Record::of_nobody(),
             attempts: Vec::with_capacity(requests + requests / 4),
             open: 0,
             running: 0,
@@ -185,9 +193,14 @@ impl World {
         }
     }
 
+    /// The record of a request, or that of the policy's own calls.
+    fn record(&mut self, request: u32) -> &mut Record {
+        self.records.get_mut(request as usize).unwrap_or(&mut self.of_nobody)
+    }
+
     fn job(&self, attempt: AttemptId) -> Job {
         let Attempt { request, ordinal, .. } = self.attempts[attempt.index()];
-        let record = &self.records[request as usize];
+        let record = self.records.get(request as usize).unwrap_or(&self.of_nobody);
         Job {
             attempt,
             request,
@@ -221,10 +234,11 @@ impl World {
         if state != State::There {
             return None;
         }
-        let record = &mut self.records[request as usize];
+        let now = self.now;
+        let record = self.record(request);
         if record.end.is_none() && record.serving.is_none() {
             record.serving = Some(attempt);
-            record.first_token = self.now;
+            record.first_token = now;
         }
         let quota = self.upstreams[usize::from(upstream)].quota(self.now);
         Some(Event::FirstToken { attempt, quota })
@@ -237,9 +251,10 @@ impl World {
         }
         self.over(attempt);
         self.upstreams[usize::from(upstream)].ended(attempt);
-        let record = &mut self.records[request as usize];
+        let price = self.prices[usize::from(upstream)];
+        let record = self.record(request);
         let completion_tokens = record.completion_tokens;
-        let cost = record.cost_of(self.prices[usize::from(upstream)]);
+        let cost = record.cost_of(price);
         if record.serving == Some(attempt) {
             record.cost = cost;
             self.close(request, End::Served { upstream });
@@ -253,9 +268,10 @@ impl World {
         let Attempt { request, upstream, state, .. } = self.attempts[attempt.index()];
         let State::Failing(refusal) = state else { return None };
         self.over(attempt);
-        let record = &mut self.records[request as usize];
+        let may_restart = self.rules.restart_broken_streams;
+        let record = self.record(request);
         let mut committed = record.serving == Some(attempt);
-        if committed && self.rules.restart_broken_streams {
+        if committed && may_restart {
             (record.serving, record.first_token, committed) = (None, NEVER, false);
         }
         if committed {
@@ -283,7 +299,8 @@ impl World {
 
     fn waste(&mut self, attempt: AttemptId, consumed: Consumed) {
         let Attempt { request, upstream, .. } = self.attempts[attempt.index()];
-        self.records[request as usize].waste += consumed.cost(self.prices[usize::from(upstream)]);
+        let cost = consumed.cost(self.prices[usize::from(upstream)]);
+        self.record(request).waste += cost;
     }
 
     fn finish(self) -> Finished {
@@ -293,6 +310,7 @@ impl World {
             gpu: self.upstreams.iter().map(|upstream| upstream.gpu_time(self.now)).collect(),
             #[cfg(test)]
             left_running: self.running,
+            own_waste: self.of_nobody.waste,
             records: self.records,
         }
     }

@@ -35,3 +35,5 @@ mod rig;
 mod shares;
 #[cfg(test)]
 mod usage_and_cost;
+#[cfg(test)]
+mod warm_up;

@@ -17,7 +17,8 @@ use provider::{
     Tariff, UpstreamId,
 };
 use router::{
-    BreakerState, Ensemble, ModelSpec, Reason, RouterError, Snapshot, StrategyName, Timeouts, Upstream, UpstreamSpec,
+    BreakerState, Ensemble, ModelSpec, Reason, Role, RouterError, Snapshot, StrategyName, Timeouts, Upstream,
+    UpstreamSpec,
 };
 use tokio::time::{Instant, sleep};
 
@@ -79,6 +80,7 @@ pub(crate) fn upstream(id: &str, fake: &Arc<Fake>) -> Wired {
         limits: router::Limits::default(),
         timeouts: Timeouts { first_token: 5 * S, gap: 3 * S },
         capacity_poll: S,
+        warm_up_usd_per_hour: provider::NanoUsd(0),
     };
     (spec, fake.clone())
 }
@@ -193,7 +195,8 @@ impl Rig {
     /// Every request and every attempt has ended exactly once, in order, and has returned its permit.
     fn check_events(&self) {
         let mut attempts = HashMap::<RequestId, u32>::new();
-        for ended in self.log.attempts.lock().iter() {
+        // A warm-up call belongs to no request.
+        for ended in self.log.attempts.lock().iter().filter(|ended| ended.role != Role::WarmUp) {
             *attempts.entry(ended.info.request_id.clone()).or_default() += 1;
         }
         let requests = self.log.requests.lock();

@@ -70,6 +70,11 @@ impl ModelState {
         self.arrivals.record(1.0, now);
     }
 
+    /// Whether any request has come in the last ten seconds.
+    pub(super) fn has_arrivals(&self, now: Time) -> bool {
+        self.arrivals.count(now) > 0.0
+    }
+
     /// What is expected of such a request.
     pub(super) fn expected(&self, facts: &Facts, now: Time) -> Expected {
         Expected {
@@ -89,21 +94,19 @@ impl ModelState {
         self.usual_costs.get(target).filter(|usual| usual.is_known()).map(MeanCost::get)
     }
 
-    /// The units of the terms of a score.
-    pub(crate) fn scale(&self) -> Scale {
-        Scale { mean_cost: self.mean_cost.get(), z: self.z.clone() }
+    /// The units of the terms of a score, for a decision between these candidates.
+    pub(crate) fn scale(&self, candidates: &[Candidate]) -> Scale {
+        let mut mean_cost = self.mean_cost.clone();
+        if !mean_cost.is_known() {
+            record_costs(&mut mean_cost, candidates);
+        }
+        Scale { mean_cost: mean_cost.get(), z: self.z.clone() }
     }
 
     /// A decision was made between these, about a request of so many tokens, its answer included.
     pub(super) fn decided(&mut self, candidates: &[Candidate], tokens: f64) {
         self.mean_tokens.record([Some(tokens)]);
-        let cost = |candidate: &Candidate| candidate.expected_cost.map(|cost| real(cost.0));
-        let marginal_cost = |candidate: &Candidate| candidate.marginal_cost.map(|cost| real(cost.0));
-        if candidates.iter().any(|candidate| candidate.expected_cost.is_some()) {
-            self.mean_cost.record(candidates.iter().map(cost));
-        } else {
-            self.mean_cost.record(candidates.iter().map(marginal_cost));
-        }
+        record_costs(&mut self.mean_cost, candidates);
         for candidate in candidates {
             if self.usual_costs.len() <= candidate.target {
                 self.usual_costs.resize_with(candidate.target + 1, MeanCost::default);
@@ -131,4 +134,17 @@ impl ModelState {
     pub(super) fn answered(&mut self, is_late: bool) {
         self.z.record(is_late);
     }
+}
+
+/// Records what a request would cost at these: at list prices, or, where none has one, on the bill.
+fn record_costs(mean: &mut MeanCost, candidates: &[Candidate]) {
+    if candidates.iter().any(|candidate| candidate.expected_cost.is_some()) {
+        mean.record(candidates.iter().map(cost));
+    } else {
+        mean.record(candidates.iter().map(|candidate| candidate.marginal_cost.map(|cost| real(cost.0))));
+    }
+}
+
+fn cost(candidate: &Candidate) -> Option<f64> {
+    candidate.expected_cost.map(|cost| real(cost.0))
 }

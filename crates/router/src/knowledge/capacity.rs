@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use provider::{Capacity, Time};
 
+use crate::knowledge::idle_tail::IdleTail;
+
 /// A report older than this many polls is unknown.
 const STALE_POLLS: u32 = 3;
 /// Longest that a model takes to load: RunPod gives a worker up that takes longer.
@@ -36,18 +38,33 @@ struct Loading {
 }
 
 /// What is known of the workers.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Workers {
     polled: Option<Polled>,
     loading: Option<Loading>,
     /// When a first token came last.
     answered_at: Option<Time>,
+    idle_tail: IdleTail,
+    /// When a call began at workers that may have been stopped since the report. Until it is answered they are taken to be.
+    doubted_at: Option<Time>,
 }
 
 impl Workers {
+    /// Nothing is known of them but that an idle one is stopped after `idle_timeout`.
+    pub(crate) fn new(idle_timeout: Duration) -> Self {
+        let idle_tail = IdleTail::new(idle_timeout);
+        Self { polled: None, loading: None, answered_at: None, idle_tail, doubted_at: None }
+    }
+
     /// Records the workers that the upstream reported. It is polled every `poll`; a start usually takes `start`.
     pub(crate) fn polled(&mut self, capacity: Capacity, poll: Duration, start: Duration, now: Time) {
         let before = self.fresh(now);
+        if capacity.running == Some(0) {
+            self.doubted_at = None;
+        }
+        if let Some(running) = capacity.running {
+            self.idle_tail.reported(running, now);
+        }
         self.polled = Some(Polled { capacity, at: now, until: now + poll * STALE_POLLS });
         let (Some(before), Some(running)) = (before, capacity.running) else {
             // Workers that were up before the first report are not taken to load.
@@ -55,6 +72,8 @@ impl Workers {
             return;
         };
         let Some(had) = before.capacity.running else { return };
+        // What a report shows now may be their successors.
+        let had = if self.doubted_at.is_some() && self.loading.is_none() { 0 } else { had };
         self.loading = self.loading(now).map(|loading| Loading { workers: loading.workers.min(running), ..loading });
         let came = running.saturating_sub(had);
         if came == 0 {
@@ -67,15 +86,45 @@ impl Workers {
             return;
         }
         let workers = self.loading.map_or(0, |loading| loading.workers) + came;
-        let since = self.loading.map_or(now, |loading| loading.since);
+        let since = self.loading.map_or(self.doubted_at.unwrap_or(now), |loading| loading.since);
         let longest = if is_from_none { LONGEST_START } else { start.min(LONGEST_START) };
         self.loading = Some(Loading { workers, since, until: since + longest, is_from_none });
+    }
+
+    /// A call begins.
+    pub(crate) fn called(&mut self, now: Time) {
+        if self.is_in_doubt(now) {
+            self.doubted_at = Some(now);
+        }
+        self.idle_tail.ended();
+    }
+
+    /// The last call is over.
+    pub(crate) fn rests(&mut self, now: Time) {
+        self.idle_tail.began(now);
+        // Without an answer it has shown nothing: the reports are believed.
+        if self.doubted_at.take().is_some() {
+            self.loading = None;
+        }
+    }
+
+    /// For how long an idle worker still runs on; `None` if it has work, or is not stopped.
+    pub(crate) fn idle_left(&self, now: Time) -> Option<Duration> {
+        self.idle_tail.left(now)
+    }
+
+    /// Whether the last report shows workers that may have been stopped meanwhile.
+    pub(crate) fn is_in_doubt(&self, now: Time) -> bool {
+        self.loading(now).is_none()
+            && self.fresh(now).is_some_and(|polled| polled.capacity.running.is_some_and(|running| running > 0))
+            && (self.doubted_at.is_some() || self.idle_tail.may_be_over(now))
     }
 
     /// A first token came: a worker is ready. If there was none before, the others that came up with it are taken to be
     /// ready too.
     pub(crate) fn answered(&mut self, now: Time) {
         self.answered_at = Some(now);
+        self.doubted_at = None;
         self.loading = self.loading.filter(|loading| !loading.is_from_none);
     }
 
@@ -106,7 +155,14 @@ impl Workers {
 
     /// Workers that can take a call now; `None` if unknown.
     pub(crate) fn ready(&self, now: Time) -> Option<u32> {
-        let running = self.fresh(now)?.capacity.running?;
+        let polled = self.fresh(now)?;
+        let running = polled.capacity.running?;
+        if self.is_in_doubt(now) {
+            return Some(0);
+        }
+        // What has answered since the report runs.
+        let has_answered = self.answered_at.is_some_and(|at| at > polled.at);
+        let running = if has_answered { running.max(1) } else { running };
         Some(running.saturating_sub(self.loading(now).map_or(0, |loading| loading.workers)))
     }
 
@@ -149,7 +205,7 @@ mod tests {
 
     /// Polled once at each of the seconds.
     fn polled(counts: &[(u64, u32)]) -> Workers {
-        let mut workers = Workers::default();
+        let mut workers = Workers::new(Duration::from_secs(5));
         for (second, count) in counts {
             workers.polled(running(*count), POLL, START, at(*second));
         }
@@ -212,12 +268,39 @@ mod tests {
         assert_eq!(workers.ready(at(2)), Some(1));
     }
 
+    /// Reports come every two seconds, and idle workers are stopped after five.
+    #[test]
+    fn a_worker_that_may_have_been_stopped_since_the_report_is_not_ready() {
+        let rest = || {
+            let mut workers = polled(&[(0, 1), (2, 1), (4, 1)]);
+            workers.called(at(0));
+            workers.answered(at(0));
+            workers.rests(at(0));
+            assert_eq!((workers.ready(at(4)), workers.ready(at(5))), (Some(1), Some(0)));
+            workers
+        };
+        let mut outlived = rest();
+        (6..=8).step_by(2).for_each(|second| outlived.polled(running(1), POLL, START, at(second)));
+        assert_eq!(outlived.ready(at(9)), Some(1), "a report shows that it runs on");
+        let mut answered = rest();
+        answered.called(at(5));
+        answered.polled(running(1), POLL, START, at(6));
+        assert_eq!(answered.ready(at(6)), Some(0), "that may be the next one, which loads");
+        answered.answered(at(7));
+        assert_eq!(answered.ready(at(7)), Some(1));
+        let mut left = rest();
+        left.called(at(5));
+        left.polled(running(1), POLL, START, at(6));
+        left.rests(at(7));
+        assert_eq!(left.ready(at(7)), Some(1), "the report is believed");
+    }
+
     #[test]
     fn what_is_old_or_left_out_is_unknown() {
         let workers = polled(&[(0, 2)]);
         assert_eq!(workers.report(at(6)).map(|(_, age)| age), Some(Duration::from_secs(6)));
         assert_eq!((workers.ready(at(6)), workers.ready(at(7)), workers.is_cold(at(7))), (Some(2), None, None));
-        let mut silent = Workers::default();
+        let mut silent = Workers::new(Duration::from_secs(5));
         silent.polled(Capacity::default(), POLL, START, at(0));
         assert_eq!((silent.ready(at(0)), silent.is_cold(at(0))), (None, None));
     }

@@ -38,7 +38,7 @@ impl Strategy for Balanced {
                 None => dearest,
             },
             deficit: weighted_deficit(candidate),
-            keeps_ready: candidate.is_resting,
+            stop_risk: candidate.stop_risk,
         });
     }
 

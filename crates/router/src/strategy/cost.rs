@@ -18,7 +18,7 @@ fn account(candidate: &Candidate) -> Account {
         cost: candidate.marginal_cost.map(|cost| real(cost.0)),
         usual: 0.0,
         deficit: 0.0,
-        keeps_ready: candidate.is_resting && !candidate.is_billed_by_time,
+        stop_risk: if candidate.is_billed_by_time { 0.0 } else { candidate.stop_risk },
     }
 }
 

@@ -21,7 +21,7 @@ impl Strategy for Latency {
             cost: candidate.expected_cost.map(|cost| real(cost.0)),
             usual: 0.0,
             deficit: 0.0,
-            keeps_ready: candidate.is_resting,
+            stop_risk: candidate.stop_risk,
         });
         // Of targets that are about as fast, the one that holds the prompt cache is first, then the one with the fewest calls
         // in flight: the prediction does not include work of other clients.

@@ -35,7 +35,7 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
                 marginal_cost: cost.map(NanoUsd),
                 is_billed_by_time: false,
                 usual_cost: None,
-                is_resting: false,
+                stop_risk: 0.0,
                 holds_cache: false,
                 cached: 0.0,
                 stays: 0.0,
@@ -46,6 +46,7 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
                 score_in_time: 0.0,
                 score_without_deficit: 0.0,
                 if_late: IfLate { begins_soon: true, may_probe: false, shows_demand: false },
+                is_warmed_up: false,
             }
         };
         drawn.into_iter().enumerate().map(candidate).collect()

@@ -93,7 +93,7 @@ impl State {
             park: Park::default(),
             was_overloaded: false,
             spent_until: None,
-            supply: Supply::new(spec.limits),
+            supply: Supply::new(spec),
             in_flight: 0,
             last_success: None,
             failed_at: None,
@@ -246,12 +246,36 @@ impl State {
         self.supply.record_capacity(spec, self.in_flight, capacity, now);
     }
 
-    /// A call begins that is not blocked.
+    /// A call of a request begins that is not blocked.
     pub(crate) fn begin(&mut self, spec: &UpstreamSpec, needs: &RequestNeeds, now: Time) -> Call {
+        self.supply.used();
+        self.let_in(spec, needs, now)
+    }
+
+    fn let_in(&mut self, spec: &UpstreamSpec, needs: &RequestNeeds, now: Time) -> Call {
         self.count_workers(spec, now);
         let claimed = self.supply.begin(spec, self.in_flight, needs, now);
         self.in_flight += 1;
         Call { is_probe: self.breaker.begin(), is_park_probe: self.park.begin(), claimed, answered: None }
+    }
+
+    /// A request went elsewhere that would have come here, were a worker ready.
+    pub(crate) fn wanted(&mut self, now: Time) {
+        self.supply.wanted(now);
+    }
+
+    /// Whether a call of the router's own is due that starts a worker.
+    pub(crate) fn is_warm_up_due(&self, spec: &UpstreamSpec, needs: &RequestNeeds, now: Time) -> bool {
+        self.in_flight == 0
+            && self.is_cold(now)
+            && self.blocked(spec, true, needs, now).is_none()
+            && self.supply.is_warm_up_due(spec, needs, now)
+    }
+
+    /// Such a call begins.
+    pub(crate) fn begin_warm_up(&mut self, spec: &UpstreamSpec, needs: &RequestNeeds, now: Time) -> Call {
+        self.supply.begin_warm_up(spec, now);
+        self.let_in(spec, needs, now)
     }
 
     /// The first token came. It ends a probe: to wait for the rest of a long answer would keep other requests waiting.
@@ -292,6 +316,9 @@ impl State {
     fn end(&mut self, spec: &UpstreamSpec, now: Time) {
         self.count_workers(spec, now);
         self.in_flight = self.in_flight.saturating_sub(1);
+        if self.in_flight == 0 {
+            self.supply.rests(now);
+        }
     }
 
     /// An answer is complete; it had so many tokens, if that is known.

@@ -4,9 +4,13 @@
 
 use std::time::Duration;
 
-use provider::{Capacity, Quota, Time};
+use provider::{Capacity, NanoUsd, Quota, Time};
 
-use super::{RequestNeeds, UpstreamSpec, scaler_demand::ScalerDemand};
+use super::{
+    RequestNeeds, UpstreamSpec,
+    scaler_demand::ScalerDemand,
+    warm_up::{LEAST_DEMAND, Purpose, WarmUps},
+};
 use crate::knowledge::{
     bucket::Fit,
     capacity::Workers,
@@ -33,6 +37,9 @@ const LEFT_FOR_FRESH: (u32, u32) = (3, 10);
 /// What a first token may take where no SLO is configured, as far as cold starts are concerned.
 const USUAL_LIMIT: Duration = Duration::from_secs(2);
 
+/// What a start is taken to cost where the price of a second is unknown: 20 s of a small GPU.
+const USUAL_START: NanoUsd = NanoUsd(5_000_000);
+
 /// What is known of what an upstream can take.
 #[derive(Debug)]
 pub(crate) struct Supply {
@@ -46,6 +53,7 @@ pub(crate) struct Supply {
     /// The same, for the question whether they pay for a worker.
     lasting: Rate<60>,
     scaler_demand: ScalerDemand,
+    warm_ups: WarmUps,
     allowance: Allowance,
     began_at: Option<Time>,
     /// Requests that passed by since its last call, and since the last one that was thought to be late.
@@ -79,14 +87,16 @@ pub(crate) struct Outlook {
     pub(crate) is_cold: Option<bool>,
     /// Whether calls go there at this moment so that its scaler sees the demand.
     pub(crate) shows_demand: bool,
+    /// For how long its idle workers still run on; `None` if they have work, or are not stopped.
+    pub(crate) idle_left: Option<Duration>,
     /// Whether a call may probe it: its last one is long ago, and no other call waits there.
     pub(crate) may_probe: bool,
 }
 
 impl Supply {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(spec: &UpstreamSpec) -> Self {
         Self {
-            capacity: Workers::default(),
+            capacity: Workers::new(spec.idle_timeout()),
             starts: ColdStarts::default(),
             first_token: FirstToken::default(),
             decode: Decode::default(),
@@ -94,7 +104,8 @@ impl Supply {
             expected: Rate::default(),
             lasting: Rate::default(),
             scaler_demand: ScalerDemand::default(),
-            allowance: Allowance::new(limits, Time::ZERO),
+            warm_ups: WarmUps::default(),
+            allowance: Allowance::new(spec.limits, Time::ZERO),
             began_at: None,
             passed: 0,
             passed_since_late: PROBE_AFTER,
@@ -120,6 +131,37 @@ impl Supply {
     /// Requests a second that would go here if all targets worked, as far as they have lasted for a minute.
     pub(crate) fn lasting_per_second(&self, now: Time) -> f64 {
         self.lasting.lasting(now)
+    }
+
+    /// A call of a request begins.
+    pub(crate) fn used(&mut self) {
+        self.warm_ups.used();
+    }
+
+    /// A request went elsewhere that would have come here, were a worker ready.
+    pub(crate) fn wanted(&mut self, now: Time) {
+        self.warm_ups.wanted(now);
+    }
+
+    /// Whether enough requests ask for a call that starts a worker, and it may cost what it does. No worker is ready and no call under way.
+    pub(crate) fn is_warm_up_due(&self, spec: &UpstreamSpec, needs: &RequestNeeds, now: Time) -> bool {
+        self.expected.count(now) >= LEAST_DEMAND
+            && matches!(self.fits(needs, Claim::Failover, now), Fit::Now)
+            && self.warm_ups.is_due(&self.purpose(spec, now), now)
+    }
+
+    /// Such a call begins.
+    pub(crate) fn begin_warm_up(&mut self, spec: &UpstreamSpec, now: Time) {
+        let purpose = self.purpose(spec, now);
+        self.warm_ups.begin(&purpose, now);
+    }
+
+    /// What a warm-up call would do at this moment.
+    fn purpose(&self, spec: &UpstreamSpec, now: Time) -> Purpose {
+        let takes = self.starts.remaining(0.5, now) + spec.idle_timeout();
+        let price = spec.gpu_rate().map_or(USUAL_START, |per_second| per_second.cost_of(takes));
+        let is_coming = self.capacity.on_their_way(now).is_some_and(|(coming, _)| coming > 0);
+        Purpose { price, most_per_hour: spec.warm_up_usd_per_hour, is_coming }
     }
 
     /// Workers that can take a call now; `None` if unknown.
@@ -213,6 +255,7 @@ impl Supply {
             alone_s: self.first_token.alone_s(needs.prompt_tokens),
             end: self.decode.answer_time(first_token, needs.completion_tokens),
             is_cold,
+            idle_left: self.capacity.idle_left(now),
             shows_demand: self.scaler_demand.is_on(now)
                 && prediction.wait_s < MAX_WAIT_TO_SHOW_DEMAND_S
                 && !prediction.is_silent,
@@ -245,10 +288,11 @@ impl Supply {
         self.began_at = Some(now);
         let demand = self.demand(load, now);
         self.ramp.started(demand, now);
-        if load.ready == Some(0) {
+        if load.ready == Some(0) && !self.capacity.is_in_doubt(now) {
             self.starts.called(now);
         }
         let pending = Some(self.first_token.begin(needs.prompt_tokens, load, now));
+        self.capacity.called(now);
         Claimed { pending, debit: Some(self.allowance.debit(needs.limited_tokens, now)) }
     }
 
@@ -315,7 +359,7 @@ impl Supply {
 
     /// Records the workers that it reported.
     pub(crate) fn record_capacity(&mut self, spec: &UpstreamSpec, in_flight: u32, capacity: Capacity, now: Time) {
-        let was_cold = self.capacity.is_cold(now);
+        let was_cold = self.capacity.is_cold(now).map(|is_cold| is_cold && !self.capacity.is_in_doubt(now));
         let start = self.starts.remaining(0.5, now);
         self.capacity.polled(capacity, spec.capacity_poll, start, now);
         let served = self.capacity.ready(now).zip(spec.worker_slots).map(|(ready, slots)| ready.saturating_mul(slots));
@@ -336,6 +380,11 @@ impl Supply {
             (Some(true), _) => self.ramp.reopened(),
             (Some(false) | None, _) => {}
         }
+    }
+
+    /// No call is under way any more.
+    pub(crate) fn rests(&mut self, now: Time) {
+        self.capacity.rests(now);
     }
 
     /// Its breaker closed.

@@ -28,6 +28,7 @@ pub(crate) fn upstream(id: &str) -> UpstreamSpec {
         limits: router::Limits::default(),
         timeouts: Timeouts { first_token: 5 * S, gap: 3 * S },
         capacity_poll: S,
+        warm_up_usd_per_hour: provider::NanoUsd(0),
     }
 }
 

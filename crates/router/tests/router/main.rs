@@ -21,4 +21,6 @@ mod recovery;
 #[cfg(test)]
 mod schedules;
 #[cfg(test)]
+mod warm_up;
+#[cfg(test)]
 mod worker_time;

@@ -2,12 +2,18 @@
 
 use std::sync::Arc;
 
-use provider::{Error, ErrorKind, Phase, Time};
+use provider::{Error, ErrorKind, Phase, Quota, Time};
 use rand::{SeedableRng, rngs::SmallRng};
-use router::{Action, Engine, Model, RequestState, Start};
+use router::{Action, Engine, Model, RequestState, Start, WarmUp};
 
 use super::calls::{self, TargetUpstream};
-use crate::policy::{Actions, AttemptId, Event, Policy, RequestId};
+use crate::{
+    policy::{Actions, AttemptId, Event, Policy, RequestId},
+    time::{Nanos, SECOND},
+};
+
+/// How often the engine is asked for warm-up calls, at most.
+const WARM_UP_TICK: Nanos = SECOND;
 
 /// An engine and the requests that it decides about.
 #[derive(Debug)]
@@ -18,8 +24,12 @@ pub(super) struct Driver {
     upstreams: Arc<[TargetUpstream]>,
     rng: SmallRng,
     requests: Vec<Live>,
-    /// The request of each attempt.
-    attempts: Vec<RequestId>,
+    /// The request of each attempt; `None` for a warm-up call.
+    attempts: Vec<Option<RequestId>>,
+    /// Warm-up calls under way.
+    warm_ups: Vec<(AttemptId, WarmUp)>,
+    /// When the engine is asked for warm-up calls again.
+    warm_up_at: Nanos,
 }
 
 /// A request on its way.
@@ -51,6 +61,8 @@ impl Driver {
             rng: SmallRng::seed_from_u64(seed),
             requests: Vec::new(),
             attempts: Vec::new(),
+            warm_ups: Vec::new(),
+            warm_up_at: 0,
         }
     }
 
@@ -75,15 +87,34 @@ impl Driver {
 
     fn start(&mut self, request: RequestId, start: &Start, actions: &mut Actions<'_>) {
         let attempt = actions.start(request, self.upstreams[start.attempt.target].upstream);
-        self.attempts.push(request);
+        self.attempts.push(Some(request));
         self.requests[request.index()].attempt = Some(attempt);
         actions.wake_at(start.limit.as_nanos(), WakeReason::Limit(attempt).token());
     }
 
     /// The request whose call `attempt` is, unless that is over.
     fn request_of(&self, attempt: AttemptId) -> Option<RequestId> {
-        let request = self.attempts[attempt.index()];
+        let request = self.attempts[attempt.index()]?;
         (self.requests[request.index()].attempt == Some(attempt)).then_some(request)
+    }
+
+    /// Makes the warm-up calls that are due.
+    fn warm_up(&mut self, actions: &mut Actions<'_>) {
+        if actions.now() < self.warm_up_at {
+            return;
+        }
+        self.warm_up_at = actions.now() + WARM_UP_TICK;
+        let Some(warm_up) = self.engine.warm_up(&self.model, Time::from_nanos(actions.now())) else { return };
+        let attempt = actions.warm_up(self.upstreams[warm_up.attempt().target].upstream);
+        self.attempts.push(None);
+        actions.wake_at(warm_up.limit().as_nanos(), WakeReason::Limit(attempt).token());
+        self.warm_ups.push((attempt, warm_up));
+    }
+
+    /// The warm-up call that `attempt` is, if it is one and under way. It is over.
+    fn warm_up_of(&mut self, attempt: AttemptId) -> Option<WarmUp> {
+        let place = self.warm_ups.iter().position(|(of, _)| *of == attempt)?;
+        Some(self.warm_ups.swap_remove(place).1)
     }
 
     fn arrived(&mut self, request: RequestId, prompt_tokens: u32, actions: &mut Actions<'_>) {
@@ -113,6 +144,12 @@ impl Driver {
                 self.notify_engine(request, actions, |engine, state, now, rng| engine.timer(state, now, rng));
             }
             WakeReason::Limit(attempt) => {
+                if let Some(warm_up) = self.warm_up_of(attempt) {
+                    actions.cancel(attempt);
+                    let now = Time::from_nanos(actions.now());
+                    self.engine.warm_up_failed(warm_up, &WarmUp::overdue(), now, &mut self.rng);
+                    return;
+                }
                 let Some(request) = self.request_of(attempt) else { return };
                 let Some(state) = &self.requests[request.index()].state else { return };
                 if state.is_committed() {
@@ -138,7 +175,10 @@ impl Policy for Driver {
     fn on(&mut self, event: Event, actions: &mut Actions<'_>) {
         let now = Time::from_nanos(actions.now());
         match event {
-            Event::Arrived { request, prompt_tokens } => self.arrived(request, prompt_tokens, actions),
+            Event::Arrived { request, prompt_tokens } => {
+                self.arrived(request, prompt_tokens, actions);
+                self.warm_up(actions);
+            }
             Event::FirstToken { attempt, quota } => {
                 let Some(request) = self.request_of(attempt) else { return };
                 let Some(state) = &mut self.requests[request.index()].state else { return };
@@ -146,9 +186,17 @@ impl Policy for Driver {
                 actions.wake_at(state.deadline().as_nanos(), WakeReason::Deadline(request).token());
             }
             Event::Failed { attempt, failure, committed } => {
+                if let Some(warm_up) = self.warm_up_of(attempt) {
+                    self.engine.warm_up_failed(warm_up, &calls::error(failure, false), now, &mut self.rng);
+                    return;
+                }
                 self.failed(attempt, calls::error(failure, committed), committed, actions);
             }
             Event::Ended { attempt, completion_tokens } => {
+                if let Some(warm_up) = self.warm_up_of(attempt) {
+                    self.engine.warmed_up(warm_up, Quota::default(), now);
+                    return;
+                }
                 let Some(request) = self.request_of(attempt) else { return };
                 let live = &mut self.requests[request.index()];
                 live.attempt = None;
@@ -165,6 +213,7 @@ impl Policy for Driver {
                     && let Some(capacity) = capacity
                 {
                     self.engine.record_capacity(target, calls::capacity(capacity), now);
+                    self.warm_up(actions);
                 }
             }
             Event::Wake { token } => self.woken(WakeReason::from(token), actions),

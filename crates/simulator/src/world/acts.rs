@@ -1,16 +1,24 @@
 //! The actions of a policy.
 
-use super::{Attempt, End, NEVER, Nanos, Plan, SimEvent, State, World};
+use super::{Attempt, End, NEVER, NOBODY, Nanos, Plan, SimEvent, State, World};
 use crate::policy::{AttemptId, RequestId};
 
 impl World {
     pub(crate) fn start(&mut self, request: RequestId, upstream: usize) -> AttemptId {
+        self.call(request.0, upstream)
+    }
+
+    pub(crate) fn warm_up(&mut self, upstream: usize) -> AttemptId {
+        self.call(NOBODY, upstream)
+    }
+
+    fn call(&mut self, request: u32, upstream: usize) -> AttemptId {
         let attempt = AttemptId(u32::try_from(self.attempts.len()).unwrap_or(u32::MAX));
-        let record = &mut self.records[request.index()];
+        let record = self.record(request);
         let ordinal = record.attempts;
         record.attempts += 1;
         let number = u16::try_from(upstream).unwrap_or(u16::MAX);
-        self.attempts.push(Attempt { request: request.0, upstream: number, ordinal, state: State::Travelling });
+        self.attempts.push(Attempt { request, upstream: number, ordinal, state: State::Travelling });
         self.running += 1;
         let travel = self.upstreams[upstream].travel(&self.job(attempt));
         self.timeline.plan(self.now + travel, SimEvent::Reach(attempt));
@@ -29,7 +37,7 @@ impl World {
             State::Travelling | State::Failing(_) => {}
         }
         self.over(attempt);
-        let record = &mut self.records[request as usize];
+        let record = self.record(request);
         if record.serving == Some(attempt) && record.end.is_none() {
             (record.serving, record.first_token) = (None, NEVER);
         }

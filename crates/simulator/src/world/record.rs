@@ -57,6 +57,12 @@ impl Record {
         }
     }
 
+    /// What calls of the policy's own count as: a short prompt with an answer of one token, for a request that nobody makes.
+    pub(super) const fn of_nobody() -> Self {
+        let arrival = Arrival { at: 0, prompt_tokens: 20, completion_tokens: 1 };
+        Self { end: Some(End::GivenUp), ..Self::new(arrival) }
+    }
+
     pub(super) fn cost_of(&self, price: Price) -> u64 {
         let Self { prompt_tokens, completion_tokens, .. } = *self;
         Consumed { prompt_tokens, completion_tokens }.cost(price)
