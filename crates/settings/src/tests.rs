@@ -6,7 +6,7 @@ mod own_file;
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use provider::{Operation, PicoUsd, Tariff};
+use provider::{NanoUsd, Operation, PicoUsd, Tariff};
 use router::{Extract, Judge, Pick};
 use secrecy::ExposeSecret;
 
@@ -147,6 +147,7 @@ fn a_valid_file_says_what_it_says() {
     assert_eq!(pod.operations, [Operation::Chat]);
     assert!(pod.features.tools && pod.features.json_schema && !pod.features.images);
     assert_eq!((pod.max_in_flight, pod.default_max_tokens), (1000, Some(4096)));
+    assert_eq!([pod, fast].map(|upstream| upstream.warm_up_usd_per_hour), [NanoUsd(500_000_000), NanoUsd(0)]);
     assert_eq!((pod.timeouts.connect, pod.timeouts.gap), (Duration::from_millis(500), Duration::from_secs(30)));
     let Some(Tariff::GpuSeconds { per_second, idle_timeout, list: Some(list) }) = &pod.tariff else { panic!("tariff") };
     assert_eq!((*per_second, *idle_timeout), (PicoUsd(190_000_000), Duration::from_secs(5)));
@@ -414,4 +415,19 @@ fn every_shipped_file_is_valid() {
 fn a_file_that_is_not_there_is_a_problem() {
     let problems = load(Path::new("/nonexistent.toml"), &env).expect_err("no such file");
     assert!(problems.to_string().starts_with("/nonexistent.toml: cannot be read: "), "{problems}");
+}
+
+/// What warm-up calls may cost in an hour, of an upstream of RunPod with these lines.
+#[track_caller]
+fn warm_up(lines: &str) -> NanoUsd {
+    let text = VALID.replace("id = \"pod\"", &format!("id = \"pod\"\n{lines}"));
+    let config = parse(&text, "x.toml", &env).expect("valid");
+    config.upstreams[0].warm_up_usd_per_hour
+}
+
+#[test]
+fn warm_up_calls_cost_what_they_may_and_nothing_where_workers_are_not_counted() {
+    assert_eq!(warm_up("warm_up = { usd_per_hour = \"0.07\" }"), NanoUsd(70_000_000));
+    assert_eq!(warm_up("warm_up = { usd_per_hour = \"0\" }"), NanoUsd(0));
+    assert_eq!(warm_up("capacity_url = \"none\"\nwarm_up = { usd_per_hour = \"0.07\" }"), NanoUsd(0));
 }

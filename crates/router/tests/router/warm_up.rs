@@ -70,7 +70,8 @@ impl World {
             self.ready_at = None;
         }
         self.hand.has_running(u32::from(self.ready_at.is_some()));
-        let (over, under_way): (Vec<_>, Vec<_>) = std::mem::take(&mut self.warm_ups).into_iter().partition(|(until, _)| *until <= now);
+        let (over, under_way): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.warm_ups).into_iter().partition(|(until, _)| *until <= now);
         self.warm_ups = under_way;
         for (_, warm_up) in over {
             self.hand.engine.warmed_up(warm_up, Quota::default(), now);

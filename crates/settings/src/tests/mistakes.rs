@@ -232,6 +232,21 @@ fn mistakes_in_upstreams_are_reported() {
         ("[\"chat\"]", "[\"chat\", \"chat\"]", "upstreams[0].supports[1]", "\"chat\" is listed twice", ""),
         ("connect_ms = 500", "connect_ms = 0", "upstreams[0].timeouts.connect_ms", "0 is out of range", ""),
         (fast, "id = \"fast\"\nworker_slots = 0", "upstreams[1].worker_slots", "0 is out of range", ""),
+        (
+            "id = \"pod\"",
+            "id = \"pod\"\nwarm_up = { usd_per_hour = 0.5 }",
+            "upstreams[0].warm_up.usd_per_hour",
+            "0.5 is a number",
+            "quotes",
+        ),
+        (
+            "id = \"pod\"",
+            "id = \"pod\"\nwarm_up = { usd_a_day = \"1\" }",
+            "upstreams[0].warm_up.usd_a_day",
+            "unknown key",
+            "",
+        ),
+        (fast, "id = \"fast\"\nwarm_up = 5", "upstreams[1].warm_up", "5 is set for provider = \"cerebras\"", "remove"),
         (fast, "id = \"fast\"\nlimits = 5", "upstreams[1].limits", "5 is not a table", ""),
         (
             fast,
