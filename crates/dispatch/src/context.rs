@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use provider::{Error, Frame, NanoUsd, Quota, ReplyHead, Request, Tariff, Time, Usage};
 use rand::rngs::SmallRng;
 use router::{Action, Attempt, Engine, RequestState, RouterError, Upstream};
+use tokio::{sync::Notify, time::timeout_at};
 
 use crate::{
     attempt::Progress,
@@ -48,6 +49,8 @@ pub(crate) struct RequestContext {
     is_calling: bool,
     failures: Vec<Failure>,
     activity: Activity,
+    /// Wakes it while it waits; `None` before it waits for the first time.
+    wakes: Option<Arc<Notify>>,
     /// Time in calls that are over.
     upstream_time: Duration,
     wait_time: Duration,
@@ -80,6 +83,7 @@ impl RequestContext {
             is_calling: false,
             failures: Vec::new(),
             activity: Activity::Deciding,
+            wakes: None,
             upstream_time: Duration::ZERO,
             wait_time: Duration::ZERO,
             first_token: None,
@@ -94,13 +98,19 @@ impl RequestContext {
         table.with(state.model().group, |engine| work(engine, state, rng))
     }
 
-    /// The same for work that decides. The decision is recorded unless one was acted on already.
+    /// The same for work that decides. The decision is recorded unless a call has begun already. If the request is to wait,
+    /// it can be woken from then on.
     fn decide(&mut self, work: impl FnOnce(&mut Engine, &mut RequestState, &mut SmallRng) -> Action) -> Action {
-        let Self { table, state, rng, record, latest, .. } = self;
-        table.with(state.model().group, |engine| {
+        let Self { table, state, rng, record, latest, wakes, .. } = self;
+        table.with_waiting(state.model().group, |engine, waiting| {
             let action = work(engine, state, rng);
             if let Some(record) = record.as_mut().filter(|_| latest.is_none()) {
                 record.take_decision(engine);
+            }
+            match action {
+                Action::Wait { .. } => waiting.insert(state.number(), wakes.get_or_insert_default().clone()),
+                Action::Start(_) | Action::GiveUp(_) if wakes.is_some() => waiting.remove(state.number()),
+                Action::Start(_) | Action::GiveUp(_) => {}
             }
             action
         })
@@ -148,11 +158,14 @@ impl RequestContext {
         self.decide(|engine, state, rng| engine.arrived(state, now, rng))
     }
 
-    /// The wait for the next attempt begins.
-    pub(crate) fn waits(&mut self) {
+    /// Waits until then, or until it is woken.
+    pub(crate) async fn wait(&mut self, until: Time) {
         let now = self.clock.now();
         self.spend_until(now);
         self.activity = Activity::Waiting(now);
+        let woken = self.wakes.get_or_insert_default().notified();
+        // Whether it was woken is the engine's to know.
+        let _is_late = timeout_at(self.clock.instant(until), woken).await;
     }
 
     /// The wait for the next attempt is over.
@@ -177,8 +190,10 @@ impl RequestContext {
         let error = error.unwrap_or_else(|| self.engine(|engine, state, _| engine.overdue(state, now)));
         self.end_failed(&error, now);
         let status = error.status;
-        let (should_log, action) = self.engine(|engine, state, rng| {
-            (engine.should_log_refusal(state, &error, now), engine.failed(state, error, now, rng))
+        let mut should_log = false;
+        let action = self.decide(|engine, state, rng| {
+            should_log = engine.should_log_refusal(state, &error, now);
+            engine.failed(state, error, now, rng)
         });
         if should_log {
             self.warn_of_refusal(status);
@@ -333,7 +348,11 @@ impl Drop for RequestContext {
             return;
         }
         let now = self.clock.now();
-        self.engine(|engine, state, _| engine.left(state, now));
+        let Self { table, state, .. } = self;
+        table.with_waiting(state.model().group, |engine, waiting| {
+            waiting.remove(state.number());
+            engine.left(state, now);
+        });
         self.end_attempt(self.sink.dropped_attempt(), now);
         drop(self.end(self.sink.dropped_request(), now));
     }

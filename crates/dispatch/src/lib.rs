@@ -121,7 +121,7 @@ pub struct Router {
     table: ArcSwap<Table>,
     sink: Arc<EventSink>,
     clock: Clock,
-    /// The seed of the next request's random numbers.
+    /// The next request's number, which no other one has, and the seed of its random numbers.
     seed: AtomicU64,
 }
 
@@ -160,14 +160,15 @@ impl Router {
         let named = target.map(|target| Named { target, falls_back: caller.falls_back });
         let conversation = conversation(request, caller.session.as_deref(), info.key.as_deref());
         let facts = serve::facts(request, conversation);
+        let number = self.next_seed();
         // On the heap, because it is large and is moved several times: into the answer, and with that through the
         // server.
         let context = Box::new(RequestContext::new(
             Arc::new(info),
             self.sink.clone(),
             self.clock,
-            (caller.table, RequestState::new(model, facts, named, deadline)),
-            SmallRng::seed_from_u64(self.next_seed()),
+            (caller.table, RequestState::new(model, facts, named, deadline).numbered(number)),
+            SmallRng::seed_from_u64(number),
             self.clock.time(caller.arrived),
         ));
         let call = Call { request_id: caller.request_id, adjustment: None, memory: caller.memory };

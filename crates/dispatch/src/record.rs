@@ -109,12 +109,9 @@ impl Draft {
         }
     }
 
-    /// Takes the decision that the engine has just made, in exchange for the lists of this record.
+    /// Takes the decision that the engine has just made, if it has made one, in exchange for the lists of this record.
     pub(crate) fn take_decision(&mut self, engine: &mut Engine) {
-        self.write(|record| {
-            let spare = std::mem::take(&mut record.decision);
-            record.decision = engine.take_decision(spare);
-        });
+        self.write(|record| engine.swap_decision(&mut record.decision));
     }
 
     /// A call is over, which began so long after the request had come.

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use futures_util::StreamExt;
 use provider::{Call, Error, ErrorKind, Frame, Reply, ReplyHead, Request, Reservation, Time};
 use router::{Action, Facts, RouterError, Start, Upstream};
-use tokio::time::{sleep_until, timeout_at};
+use tokio::time::timeout_at;
 
 use crate::{Served, answer::Relay, context::RequestContext};
 
@@ -51,8 +51,7 @@ pub(crate) async fn serve(
                 }
             }
             Action::Wait { until } => {
-                context.waits();
-                sleep_until(context.clock.instant(until)).await;
+                context.wait(until).await;
                 action = context.timer();
                 continue;
             }

@@ -5,7 +5,7 @@ use std::{ops::Deref, sync::Arc};
 use provider::{Provider, Time};
 use router::{Engine, Model, ModelSpec, Snapshot, SpareRepeats, Status, TableError, Upstream, UpstreamSpec, Weight};
 
-use crate::group::Group;
+use crate::group::{Group, Waiting};
 
 /// A routing table. It dereferences to [`router::Table`], which holds the configuration.
 pub struct Table {
@@ -65,6 +65,11 @@ impl Table {
     /// Does `work` with the engine of a group.
     pub(crate) fn with<R>(&self, group: usize, work: impl FnOnce(&mut Engine) -> R) -> R {
         self.groups[group].with(work)
+    }
+
+    /// Does `work` with the engine of a group, after which a request may wait, or waits no more.
+    pub(crate) fn with_waiting<R>(&self, group: usize, work: impl FnOnce(&mut Engine, &mut Waiting) -> R) -> R {
+        self.groups[group].with_waiting(work)
     }
 
     /// The adapter of an upstream.

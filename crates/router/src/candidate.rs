@@ -18,7 +18,7 @@ use crate::{
 /// without a call.
 const BYTES_PER_TOKEN_AT_MOST: u64 = 16;
 /// The SLO that is assumed where none is configured.
-const USUAL_SLO: Duration = Duration::from_secs(2);
+pub(crate) const USUAL_SLO: Duration = Duration::from_secs(2);
 /// A request that has waited for less time than this counts as new.
 const FRESH: Duration = Duration::from_millis(600);
 /// A target that misses the SLO with more than this probability does not count as an alternative.
@@ -211,6 +211,8 @@ pub(crate) struct Situation<'a> {
     pub(crate) arrived: Time,
     /// Whether, a moment ago, a request that could still be in time found no target worth a call.
     pub(crate) has_recent_denial: bool,
+    /// Whether it is held and room is offered to it.
+    pub(crate) has_offer: bool,
     pub(crate) now: Time,
 }
 
@@ -314,7 +316,7 @@ impl Situation<'_> {
         let Self { model, facts, expected, .. } = *self;
         let limit = facts.max_tokens.or(model.targets()[target].spec.default_max_tokens);
         let needs = RequestNeeds::new(facts.prompt_tokens, limit, expected.length.mean, facts.choices);
-        RequestNeeds { is_stale: self.is_stale(), ..needs }
+        RequestNeeds { is_stale: self.is_stale(), has_offer: self.has_offer, ..needs }
     }
 
     /// Whether no other target could ever serve the request.

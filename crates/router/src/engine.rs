@@ -9,14 +9,19 @@
 //! 2. after [`Action::Wait`]: [`timer`](Engine::timer); after [`Action::Start`]: [`failed`](Engine::failed), or
 //!    [`first_token`](Engine::first_token) and then [`served`](Engine::served) or [`broke`](Engine::broke); or, at any
 //!    time, [`left`](Engine::left), if the client left.
+//!
+//! After any event, other requests that wait may have to be woken: [`take_woken`](Engine::take_woken) names them.
 
 mod fallback;
 mod health;
+mod held;
+mod hold;
 mod model;
 mod warm_up;
 
 use std::sync::Arc;
 
+pub(crate) use held::Waiter;
 pub(crate) use model::ModelState;
 use provider::{Capacity, Time};
 pub use warm_up::WarmUp;
@@ -45,6 +50,12 @@ pub struct Engine {
     budget: Budget,
     /// The latest decision, whose lists are used again.
     decision: Decision,
+    /// Whether the latest event made it, and it was not taken.
+    has_decided: bool,
+    /// How many requests are held, whatever their model.
+    held: usize,
+    /// The numbers of those that are to be woken.
+    woken: Vec<u64>,
 }
 
 /// A target's part of its model's requests.
@@ -80,6 +91,7 @@ impl Engine {
             expected,
             arrived: now,
             has_recent_denial: false,
+            has_offer: false,
             now,
         };
         // Why there is no candidate is in the decision: all are excluded.
@@ -87,17 +99,21 @@ impl Engine {
         decision
     }
 
-    /// Takes the latest decision, for the record: to be called before anything else is decided. The lists of `spare` are used
-    /// for the next one, so that nothing is copied while the engine is locked.
-    pub fn take_decision(&mut self, spare: Decision) -> Decision {
-        std::mem::replace(&mut self.decision, spare)
+    /// If the latest event made a decision, exchanges it for `decision`, whose lists are used for the next one. So a
+    /// decision is recorded without a copy while the engine is locked.
+    pub fn swap_decision(&mut self, decision: &mut Decision) {
+        if std::mem::take(&mut self.has_decided) {
+            std::mem::swap(&mut self.decision, decision);
+        }
     }
 
     /// Decides, debits the target and lets the call in.
     fn decide(&mut self, request: &mut RequestState, repeats: bool, now: Time) -> Result<Attempt, NoCandidate> {
         let Self { upstreams, models, decision, .. } = self;
+        let waiter = request.waiter();
         let RequestState { model, facts, history, arrived, .. } = request;
         let known = models.of(&model.key, || ModelState::new(model));
+        let has_offer = known.held.has_offer(waiter);
         let expected = known.expected(facts, now);
         let situation = Situation {
             model,
@@ -107,9 +123,11 @@ impl Engine {
             expected,
             arrived: *arrived,
             has_recent_denial: known.has_recent_denial(now),
+            has_offer,
             now,
         };
         let made = decision.make(&situation, known, upstreams);
+        self.has_decided = true;
         let chosen = made.ok().map(|(target, _)| target);
         for candidate in &decision.candidates {
             let upstream = &model.targets()[candidate.target];
@@ -194,11 +212,13 @@ impl Engine {
     /// Records the workers that an upstream reported.
     pub fn record_capacity(&mut self, upstream: &Upstream, capacity: Capacity, now: Time) {
         self.state(upstream).record_capacity(&upstream.spec, capacity, now);
+        self.offer_room(upstream, now);
     }
 
     /// The configuration of an upstream may have changed.
     pub fn configure(&mut self, upstream: &Upstream, now: Time) {
         self.state(upstream).configure(&upstream.spec, now);
+        self.offer_room(upstream, now);
     }
 
     /// `model` replaces `old`. The deficits of its targets go on, unless shares or strategy have changed: a deficit of the old shares would keep the new ones from being held.
@@ -223,6 +243,8 @@ impl Engine {
         self.upstreams.absorb(other.upstreams);
         self.models.absorb(other.models);
         self.budget.absorb(&other.budget);
+        self.held += other.held;
+        self.woken.extend(other.woken);
     }
 
     /// Forgets what belongs to no table and no request any more.

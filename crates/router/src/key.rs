@@ -46,6 +46,11 @@ impl<T> States<T> {
         &mut self.0[at].1
     }
 
+    /// All of them.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.0.iter_mut().map(|(_, state)| &mut **state)
+    }
+
     /// Adds the states of `other`, which has none that these have.
     pub(crate) fn absorb(&mut self, other: Self) {
         self.0.extend(other.0);

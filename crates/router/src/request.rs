@@ -12,6 +12,7 @@ use provider::{Adjustment, Error, Time};
 
 use crate::{
     decision::{Reason, Role},
+    engine::Waiter,
     error::RouterError,
     facts::{Facts, Named},
     history::History,
@@ -35,10 +36,16 @@ pub struct RequestState {
     pub(crate) call: Option<Call>,
     /// When it came.
     pub(crate) arrived: Time,
+    /// What the driver knows it by.
+    pub(crate) number: u64,
     /// Whether it is held: no target is worth a call at this moment.
     pub(crate) is_held: bool,
     /// Since when it is held, but for the moments at which it looks for a target again.
     pub(crate) held_since: Option<Time>,
+    /// When it looks for a target for the last time while it is held.
+    pub(crate) last_look: Time,
+    /// Until when it waits, unless it is woken.
+    pub(crate) waits_until: Time,
     /// Attempts that the retry budget allowed, or that needed no budget.
     pub(crate) paid: u32,
     /// How often it was repeated after a wait.
@@ -75,8 +82,11 @@ impl RequestState {
             attempt: None,
             call: None,
             arrived: Time::ZERO,
+            number: 0,
             is_held: false,
             held_since: None,
+            last_look: Time::ZERO,
+            waits_until: Time::ZERO,
             paid: 0,
             repeats: 0,
             worst: None,
@@ -84,6 +94,28 @@ impl RequestState {
             failed_otherwise: false,
             is_committed: false,
         }
+    }
+
+    /// The same request with a number, by which [`take_woken`](crate::Engine::take_woken) names it. No other request of
+    /// the engine may have it.
+    #[must_use]
+    pub fn numbered(self, number: u64) -> Self {
+        Self { number, ..self }
+    }
+
+    /// Its number.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Until when it waits, unless it is woken; the end of its latest wait if it does not wait.
+    pub fn waits_until(&self) -> Time {
+        self.waits_until
+    }
+
+    /// It as one of those that are held.
+    pub(crate) fn waiter(&self) -> Waiter {
+        Waiter { arrived: self.arrived, number: self.number }
     }
 
     /// The model that is asked for.
@@ -174,7 +206,8 @@ pub struct Start {
 pub enum Action {
     /// Call a target.
     Start(Start),
-    /// Wait, then call [`Engine::timer`](crate::Engine::timer).
+    /// Wait, then call [`Engine::timer`](crate::Engine::timer); sooner if [`Engine::take_woken`](crate::Engine::take_woken)
+    /// names the request.
     Wait {
         /// Until then.
         until: Time,

@@ -16,6 +16,8 @@ mod fake;
 mod fallback;
 #[cfg(test)]
 mod health;
+#[cfg(test)]
+mod held;
 mod ids;
 #[cfg(test)]
 mod limits;

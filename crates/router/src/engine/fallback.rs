@@ -27,18 +27,12 @@ use crate::{
 /// upstream is back, and what keeps repeats from multiplying load is the budget.
 const BASE_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_millis(300);
-/// How long a request is held for a target that is worth a call, and how often that is looked at.
-const LONGEST_HOLD: Duration = Duration::from_secs(30);
-const HOLD_STEP: std::ops::Range<f64> = 0.1..0.2;
-const HOLD_SLOWS_S: f64 = 2.0;
-/// Most requests of a model that are held.
-const MOST_HELD: u32 = 4096;
 /// Most repeats of a request that every target has failed.
 const MAX_REPEATS: u32 = 2;
 /// Longest wait for an upstream that is parked or broken, somewhat longer than a breaker's longest pause.
 const MAX_UNAVAILABLE_WAIT: Duration = Duration::from_secs(10);
 /// Less time than this left, and an attempt is not worth its price.
-const LEAST_TIME: Duration = Duration::from_secs(1);
+pub(super) const LEAST_TIME: Duration = Duration::from_secs(1);
 /// What a token of a whole answer may take; slower than any useful upstream.
 const SLOWEST_TOKEN: Duration = Duration::from_millis(50);
 /// Tokens that a whole answer may have where no limit is known.
@@ -80,11 +74,14 @@ impl Engine {
         }
     }
 
-    /// The wait of [`Action::Wait`] is over.
+    /// The wait of [`Action::Wait`] is over, or [`Self::take_woken`] has named the request. It may have to wait on.
     pub fn timer(&mut self, request: &mut RequestState, now: Time, rng: &mut dyn Rng) -> Action {
-        let was_held = self.release(request);
-        request.repeats += u32::from(!was_held);
-        self.next(request, !was_held || request.attempts() > 0, now, rng)
+        if let Some(until) = self.goes_on_waiting(request, now) {
+            self.has_decided = false;
+            return Self::wait(request, until);
+        }
+        request.repeats += u32::from(!request.is_held);
+        self.next(request, !request.is_held || request.attempts() > 0, now, rng)
     }
 
     /// An attempt failed before content came.
@@ -96,6 +93,7 @@ impl Engine {
             {
                 return Action::Start(start);
             }
+            self.offer_room(&request.model.targets()[attempt.target], now);
             if !kind.repeats_here() {
                 request.history.rule_out(attempt.target);
             }
@@ -116,6 +114,7 @@ impl Engine {
     fn next(&mut self, request: &mut RequestState, repeats: bool, now: Time, rng: &mut dyn Rng) -> Action {
         let none = match self.decide(request, repeats, now) {
             Ok(attempt) => {
+                self.release(request, now);
                 let is_fresh = |target: usize| request.history.is_fresh(target);
                 let has_others = self.decision.candidates.iter().any(|candidate| is_fresh(candidate.target));
                 let adjustment = request.history.adjusted(attempt.target).cloned();
@@ -124,12 +123,19 @@ impl Engine {
             Err(none) => none,
         };
         if let Some(until) = self.hold(request, none, now, rng) {
-            return Action::Wait { until };
+            return Self::wait(request, until);
         }
+        self.release(request, now);
         match self.retry_at(request, none, now, rng) {
-            Some(until) => Action::Wait { until },
+            Some(until) => Self::wait(request, until),
             None => Action::GiveUp(self.give_up(request, none, now, rng)),
         }
+    }
+
+    /// The request waits, and decides again by then.
+    fn wait(request: &mut RequestState, until: Time) -> Action {
+        request.waits_until = until;
+        Action::Wait { until }
     }
 
     /// Calls the target of `failed` once more at once, changed as its adapter asks, if that was not done yet, it takes
@@ -273,52 +279,6 @@ impl Engine {
             && !self.state(upstream).succeeded_since(attempt.started)
     }
 
-    /// Until when to hold a request that no target is worth a call for at this moment; `None` if it is not to be held.
-    fn hold(&mut self, request: &mut RequestState, none: NoCandidate, now: Time, rng: &mut dyn Rng) -> Option<Time> {
-        if !request.model.spec.strategy.strategy().looks_ahead() || request.history.named().is_some() {
-            return None;
-        }
-        let free_at = match none {
-            NoCandidate::Late | NoCandidate::Full => now,
-            NoCandidate::Blocked(until) if until <= now + max_unavailable_wait(request) => until,
-            NoCandidate::Blocked(_)
-            | NoCandidate::Repeatable
-            | NoCandidate::Exhausted
-            | NoCandidate::Unsupported(_)
-            | NoCandidate::ContextOverflow(_) => return None,
-        };
-        // Newer requests look again more often, so that they go first: they may still be in time, or are late by less.
-        let age = (now - request.arrived).as_secs_f64();
-        let step = now + Duration::from_secs_f64(rng.random_range(HOLD_STEP) * (1.0 + age / HOLD_SLOWS_S));
-        let until = if free_at > now { free_at.min(step) } else { step };
-        // A failure after a long wait is no reason to give up at once.
-        let held_since = request.held_since.unwrap_or(now);
-        let patience = (held_since + LONGEST_HOLD).min(request.deadline);
-        let known = self.models.of(&request.model.key, || ModelState::new(&request.model));
-        if free_at.max(until) + LEAST_TIME > patience || known.held >= MOST_HELD {
-            return None;
-        }
-        // The first call to an upstream is free. A repeat draws on the budget, also after it was held.
-        if !request.history.has_fresh() && request.attempts() > request.paid {
-            if !self.budget.withdraw(now) {
-                return None;
-            }
-            request.paid = request.attempts();
-        }
-        known.held += 1;
-        (request.is_held, request.held_since) = (true, Some(held_since));
-        Some(until)
-    }
-
-    /// The request is held no more. Returns whether it was.
-    pub(super) fn release(&mut self, request: &mut RequestState) -> bool {
-        let was_held = std::mem::take(&mut request.is_held);
-        if was_held {
-            self.model(&request.model).held -= 1;
-        }
-        was_held
-    }
-
     pub(super) fn model(&mut self, model: &Model) -> &mut ModelState {
         self.models.of(&model.key, || ModelState::new(model))
     }
@@ -336,7 +296,7 @@ fn patience(upstream: &Upstream, facts: &Facts) -> Duration {
 }
 
 /// How long to wait for targets that are known to take no calls: not for long where several calls have failed already.
-fn max_unavailable_wait(request: &RequestState) -> Duration {
+pub(super) fn max_unavailable_wait(request: &RequestState) -> Duration {
     if request.attempts() < 2 { MAX_UNAVAILABLE_WAIT } else { MAX_UNAVAILABLE_WAIT / 5 }
 }
 

@@ -22,6 +22,7 @@ impl Engine {
         let Some(call) = &mut request.call else { return };
         let upstream = &request.model.targets()[target];
         self.state(upstream).first_token(&upstream.spec, (call, origin), (quota, stream), now);
+        self.offer_room(upstream, now);
         request.is_committed = true;
         if let Some(conversation) = request.facts.conversation {
             self.model(&request.model).answered_turn(conversation, target, now);
@@ -40,6 +41,7 @@ impl Engine {
         let upstream = &request.model.targets()[target];
         let said = (completion_tokens, request.facts.stream);
         self.state(upstream).succeeded(&upstream.spec, (&call, request.origin(started)), said, now);
+        self.offer_room(upstream, now);
         if let Some(tokens) = completion_tokens {
             let Facts { prompt_tokens, choices, .. } = request.facts;
             self.model(&request.model).lengths.record(prompt_tokens, tokens / choices.max(1));
@@ -48,15 +50,17 @@ impl Engine {
 
     /// The answer failed after content had come: the request is over.
     pub fn broke(&mut self, request: &mut RequestState, error: &Error, now: Time, rng: &mut dyn Rng) {
-        let _ended = self.judge(request, error, now, rng);
+        let Some(Attempt { target, .. }) = self.judge(request, error, now, rng) else { return };
+        self.offer_room(&request.model.targets()[target], now);
     }
 
     /// The client left. That is no evidence about the upstream.
     pub fn left(&mut self, request: &mut RequestState, now: Time) {
-        self.release(request);
+        self.release(request, now);
         let Some((Attempt { target, .. }, mut call)) = request.attempt.take().zip(request.call.take()) else { return };
         let upstream = &request.model.targets()[target];
         self.state(upstream).released(&upstream.spec, &mut call, now);
+        self.offer_room(upstream, now);
     }
 
     /// Whether the attempt's upstream has an unattributed failure that a success could clear. If so, a success must be

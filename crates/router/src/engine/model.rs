@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use provider::Time;
 
+use super::held::Held;
 use crate::{
     candidate::{Candidate, Expected},
     facts::Facts,
@@ -40,8 +41,7 @@ pub(crate) struct ModelState {
     /// When a request that could still meet the SLO last found no target worth a call.
     denied_at: Option<Time>,
     conversations: Conversations,
-    /// Requests that are held.
-    pub(super) held: u32,
+    pub(super) held: Held,
 }
 
 impl ModelState {
@@ -61,7 +61,7 @@ impl ModelState {
             z: Z::new(MAY_MISS),
             denied_at: None,
             conversations: Conversations::default(),
-            held: 0,
+            held: Held::default(),
         }
     }
 

@@ -12,6 +12,8 @@ pub(crate) struct RequestNeeds {
     pub(crate) completion_tokens: f64,
     /// Whether it has missed the SLO already: it leaves some room for requests that have not.
     pub(crate) is_stale: bool,
+    /// Whether it is held and room is offered to it: then the permits that are reserved do not count as taken.
+    pub(crate) has_offer: bool,
 }
 
 impl RequestNeeds {
@@ -25,6 +27,6 @@ impl RequestNeeds {
         let answer = limit.unwrap_or(expected).saturating_mul(choices);
         let completion_tokens = limit.map_or(mean, |limit| mean.min(real(limit)));
         let limited_tokens = prompt_tokens.saturating_add(answer);
-        Self { prompt_tokens, limited_tokens, completion_tokens, is_stale: false }
+        Self { prompt_tokens, limited_tokens, completion_tokens, is_stale: false, has_offer: false }
     }
 }

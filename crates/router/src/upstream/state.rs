@@ -46,6 +46,8 @@ pub(crate) struct State {
     spent_until: Option<Time>,
     supply: Supply,
     in_flight: u32,
+    /// Permits that are reserved for requests that were held and decide next.
+    reserved: u32,
     last_success: Option<Time>,
     /// When a call failed last since one went well.
     failed_at: Option<Time>,
@@ -95,6 +97,7 @@ impl State {
             spent_until: None,
             supply: Supply::new(spec),
             in_flight: 0,
+            reserved: 0,
             last_success: None,
             failed_at: None,
             refusal_logged_at: None,
@@ -142,6 +145,16 @@ impl State {
         self.supply.passed(spec, self.in_flight, chosen_late, now);
     }
 
+    /// Reserves a permit for a request that was held and decides next.
+    pub(crate) fn reserve(&mut self) {
+        self.reserved += 1;
+    }
+
+    /// A permit is reserved no longer.
+    pub(crate) fn unreserve(&mut self) {
+        self.reserved = self.reserved.saturating_sub(1);
+    }
+
     /// Calls in flight.
     pub(crate) fn in_flight(&self) -> u32 {
         self.in_flight
@@ -168,7 +181,8 @@ impl State {
         needs: &RequestNeeds,
         now: Time,
     ) -> Option<Blocked> {
-        self.closed(now).or_else(|| match self.supply.room(spec, self.in_flight, is_alone, needs, now) {
+        let taken = self.in_flight + if needs.has_offer { 0 } else { self.reserved };
+        self.closed(now).or_else(|| match self.supply.room(spec, taken, is_alone, needs, now) {
             Admission::Now => None,
             // It is in its ramp: it gets more calls with every answer.
             Admission::At(at) => Some(Blocked::Broken(at)),

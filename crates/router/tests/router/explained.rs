@@ -45,7 +45,8 @@ proptest! {
             prop_assert_eq!(&explained.candidates, &again.candidates);
             prop_assert_eq!(explained.candidates.len() + explained.excluded.len(), 3);
             let action = hand.engine.arrived(&mut request, hand.now, &mut rng);
-            let recorded = hand.engine.take_decision(Decision::default());
+            let mut recorded = Decision::default();
+            hand.engine.swap_decision(&mut recorded);
             prop_assert_eq!(&recorded.candidates, &explained.candidates, "the record says the same");
             let start = match action {
                 Action::Start(start) => start,

@@ -1,6 +1,6 @@
 //! A table, its engine, and a clock that the test moves.
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::Cell, sync::Arc, time::Duration};
 
 use provider::{Error, ErrorKind, Features, ModelId, Operation, Phase, Quota, Time, UpstreamId};
 use rand::{SeedableRng, rngs::SmallRng};
@@ -68,12 +68,14 @@ pub(crate) struct Hand {
     pub(crate) engine: Engine,
     pub(crate) now: Time,
     pub(crate) rng: SmallRng,
+    /// The number of the next request.
+    next: Cell<u64>,
 }
 
 impl Hand {
     pub(crate) fn new(upstreams: Vec<UpstreamSpec>, models: Vec<ModelSpec>) -> Self {
         let table = Table::new("test", upstreams, models, None).expect("a table");
-        Self { table, engine: Engine::default(), now: Time::ZERO, rng: SmallRng::seed_from_u64(7) }
+        Self { table, engine: Engine::default(), now: Time::ZERO, rng: SmallRng::seed_from_u64(7), next: Cell::new(0) }
     }
 
     /// A model `m` with the targets `a` at 0.8 and `b` at 0.2.
@@ -93,7 +95,8 @@ impl Hand {
     pub(crate) fn request(&self, model: &str) -> RequestState {
         let model = self.model(model);
         let deadline = self.now + model.spec.deadline;
-        RequestState::new(model, CHAT, None, deadline)
+        let number = self.next.replace(self.next.get() + 1);
+        RequestState::new(model, CHAT, None, deadline).numbered(number)
     }
 
     pub(crate) fn arrived(&mut self, request: &mut RequestState) -> Action {
@@ -113,6 +116,13 @@ impl Hand {
 
     pub(crate) fn timer(&mut self, request: &mut RequestState) -> Action {
         self.engine.timer(request, self.now, &mut self.rng)
+    }
+
+    /// The numbers of those that are to be woken, in order.
+    pub(crate) fn woken(&mut self) -> Vec<u64> {
+        let mut woken: Vec<_> = std::iter::from_fn(|| self.engine.take_woken()).collect();
+        woken.sort_unstable();
+        woken
     }
 
     pub(crate) fn serve(&mut self, mut request: RequestState) {

@@ -385,14 +385,22 @@ fn what_waits_for_a_park_to_end_does_not_come_all_at_once() {
     for request in &mut waiting {
         waits(&hand.arrived(request));
     }
+    waiting.push(refused);
     hand.pass(2 * S);
     let look_again = |requests: &mut Vec<RequestState>, hand: &mut Hand| {
-        let actions: Vec<_> = requests.iter_mut().map(|request| hand.timer(request)).collect();
-        actions.iter().filter(|action| matches!(action, Action::Start(_))).count()
+        let (mut begun, now) = (0, hand.now);
+        for request in requests.iter_mut().filter(|request| request.waits_until() <= now) {
+            begun += usize::from(matches!(hand.timer(request), Action::Start(_)));
+        }
+        while let Some(woken) = hand.engine.take_woken() {
+            let request = requests.iter_mut().find(|request| request.number() == woken).expect("one that waits");
+            begun += usize::from(matches!(hand.timer(request), Action::Start(_)));
+        }
+        begun
     };
     assert_eq!(look_again(&mut waiting, &mut hand), 1, "one call finds out whether it is over");
     let probe = waiting.iter().position(|request| request.attempt().is_some()).expect("the probe");
     hand.serve(waiting.swap_remove(probe));
     let begun = look_again(&mut waiting, &mut hand);
-    assert!((1..=4).contains(&begun), "{begun} of 49 at once, where five a second are usual");
+    assert!((1..=4).contains(&begun), "{begun} of 50 at once, where five a second are usual");
 }

@@ -28,6 +28,7 @@ struct Slow {
     requests: Vec<(Time, Next, RequestState)>,
     /// The prompt of each answered request, and how long after it came its first token did.
     served: Vec<(u64, Duration)>,
+    next_number: u64,
 }
 
 impl Slow {
@@ -39,7 +40,15 @@ impl Slow {
         let mut spec = model("m", StrategyName::Balanced, &[("a", 0.8), ("b", 0.2)]);
         spec.slo_first_token = Some(2 * S);
         let hand = Hand::new(vec![a, b], vec![spec]);
-        Self { hand, base, reports_workers, is_read_at: Time::ZERO, requests: Vec::new(), served: Vec::new() }
+        Self {
+            hand,
+            base,
+            reports_workers,
+            is_read_at: Time::ZERO,
+            requests: Vec::new(),
+            served: Vec::new(),
+            next_number: 0,
+        }
     }
 
     fn carry_out(&mut self, action: Action, request: RequestState) {
@@ -54,6 +63,19 @@ impl Slow {
             Action::Start(_) => self.hand.serve(request),
             Action::GiveUp(_) => {}
         }
+        while let Some(woken) = self.hand.engine.take_woken() {
+            self.wake(woken);
+        }
+    }
+
+    /// A request that waits is woken.
+    fn wake(&mut self, number: u64) {
+        let waits =
+            |(_, next, request): &(Time, Next, RequestState)| matches!(next, Next::Timer) && request.number() == number;
+        let Some(at) = self.requests.iter().position(waits) else { return };
+        let (_, _, mut request) = self.requests.swap_remove(at);
+        let action = self.hand.timer(&mut request);
+        self.carry_out(action, request);
     }
 
     /// What happens until `end`.
@@ -73,6 +95,9 @@ impl Slow {
                     self.served.push((request.facts().prompt_tokens, took));
                     self.hand.engine.first_token(&mut request, Quota::default(), self.hand.now, &mut self.hand.rng);
                     self.hand.engine.served(&mut request, Some(1), self.hand.now);
+                    while let Some(woken) = self.hand.engine.take_woken() {
+                        self.wake(woken);
+                    }
                 }
             }
         }
@@ -92,7 +117,8 @@ impl Slow {
             let model = self.hand.model("m");
             let deadline = self.hand.now + model.spec.deadline;
             let facts = Facts { prompt_tokens: *prompt, ..CHAT };
-            let mut request = RequestState::new(model, facts, None, deadline);
+            let mut request = RequestState::new(model, facts, None, deadline).numbered(self.next_number);
+            self.next_number += 1;
             let action = self.hand.arrived(&mut request);
             self.carry_out(action, request);
             self.pass_until(self.hand.now + pause);

@@ -66,6 +66,8 @@ struct Seen {
     requests: u32,
     calls: [BTreeMap<u64, u32>; 2],
     most_deficit: f64,
+    wake_ups: u32,
+    most_waiting: usize,
 }
 
 impl Seen {
@@ -86,6 +88,8 @@ struct World<'a> {
     chance: SmallRng,
     due: BinaryHeap<Reverse<(Time, u64, What)>>,
     requests: BTreeMap<u64, RequestState>,
+    /// Until when they wait, of those that do.
+    waits: BTreeMap<u64, Time>,
     seen: Seen,
 }
 
@@ -104,8 +108,8 @@ impl World<'_> {
         a.worker_slots = Some(30);
         let hand = Hand::new(vec![a, upstream("b")], specs(plan, 0.8));
         let chance = SmallRng::seed_from_u64(plan.seed);
-        let mut world =
-            World { plan, hand, chance, due: BinaryHeap::new(), requests: BTreeMap::new(), seen: Seen::default() };
+        let (requests, waits) = (BTreeMap::new(), BTreeMap::new());
+        let mut world = World { plan, hand, chance, due: BinaryHeap::new(), requests, waits, seen: Seen::default() };
         world.at(Time::ZERO, 0, What::Poll);
         world.at(Time::ZERO, 0, What::Arrives);
         if plan.reloads {
@@ -114,6 +118,9 @@ impl World<'_> {
         while let Some(Reverse((at, id, what))) = world.due.pop() {
             world.hand.now = at;
             world.happens(id, what);
+            while let Some(woken) = world.hand.engine.take_woken() {
+                world.wakes(woken);
+            }
         }
         assert!(world.requests.is_empty(), "every request ends");
         assert_eq!((world.hand.in_flight("a"), world.hand.in_flight("b")), (0, 0), "every permit is back");
@@ -163,11 +170,9 @@ impl World<'_> {
                 }
             }
             What::Arrives => self.arrives(),
-            What::Wakes => {
-                let Some(mut request) = self.requests.remove(&id) else { return };
-                let action = self.hand.timer(&mut request);
-                self.act(id, request, action);
-            }
+            // Who was woken meanwhile has another timer, or none.
+            What::Wakes if self.waits.get(&id).is_some_and(|until| *until <= self.hand.now) => self.wakes(id),
+            What::Wakes => {}
             What::Answers => {
                 let Some(request) = self.requests.get_mut(&id) else { return };
                 self.hand.engine.first_token(request, Quota::default(), self.hand.now, &mut self.hand.rng);
@@ -189,9 +194,20 @@ impl World<'_> {
             }
             What::Leaves => {
                 let Some(mut request) = self.requests.remove(&id) else { return };
+                self.waits.remove(&id);
                 self.hand.engine.left(&mut request, self.hand.now);
             }
         }
+    }
+
+    fn wakes(&mut self, id: u64) {
+        if self.waits.remove(&id).is_none() {
+            return;
+        }
+        let Some(mut request) = self.requests.remove(&id) else { return };
+        self.seen.wake_ups += 1;
+        let action = self.hand.timer(&mut request);
+        self.act(id, request, action);
     }
 
     fn arrives(&mut self) {
@@ -211,7 +227,7 @@ impl World<'_> {
         let decision = self.hand.engine.explain(&model, &CHAT, None, self.hand.now);
         let deficits = decision.candidates.iter().map(|candidate| candidate.deficit);
         self.seen.most_deficit = deficits.fold(self.seen.most_deficit, f64::max);
-        let mut request = RequestState::new(model, CHAT, None, self.hand.now + 60 * S);
+        let mut request = RequestState::new(model, CHAT, None, self.hand.now + 60 * S).numbered(id);
         let action = self.hand.arrived(&mut request);
         self.act(id, request, action);
     }
@@ -231,6 +247,8 @@ impl World<'_> {
             }
             Action::Wait { until } => {
                 assert!(until < deadline, "a request waits beyond its deadline");
+                self.waits.insert(id, until);
+                self.seen.most_waiting = self.seen.most_waiting.max(self.waits.len());
                 self.at(until, id, What::Wakes);
             }
             Action::GiveUp(_) => return,
@@ -310,4 +328,18 @@ proptest! {
         let most = 1.2 * f64::from(seen.requests) + 10.0 * f64::from(plan.seconds);
         prop_assert!(f64::from(seen.all_calls()) <= most, "{} calls for {} requests", seen.all_calls(), seen.requests);
     }
+}
+
+/// In an outage with thousands of held requests, one of them looks for a target again and again, and each of the others
+/// once, when its patience ends.
+#[test]
+fn who_waits_in_an_outage_is_not_woken_again_and_again() {
+    let out = |target| Outage { target, from_s: 0, seconds: 1_000, fault: Fault::Error(ErrorKind::Unavailable) };
+    let strategy = StrategyName::Balanced;
+    let outages = vec![out(0), out(1)];
+    let plan = Plan { seed: 1, strategy, models: 1, per_second: 80.0, seconds: 60, outages, leave: 0, reloads: false };
+    let seen = World::run(&plan);
+    assert!(seen.most_waiting >= 2_000, "{} wait", seen.most_waiting);
+    let most = 2 * seen.requests + 40 * plan.seconds;
+    assert!(seen.wake_ups <= most, "{} wake-ups of {} requests", seen.wake_ups, seen.requests);
 }

@@ -93,6 +93,16 @@ impl Run {
     }
 
     fn step(&mut self, step: Step) {
+        self.happens(step);
+        while let Some(woken) = self.hand.engine.take_woken() {
+            let is = |open: &Open| open.wakes.is_some() && open.request.number() == woken;
+            let Some(mut request) = self.take(0, is) else { continue };
+            let action = self.hand.timer(&mut request);
+            self.act(request, &action);
+        }
+    }
+
+    fn happens(&mut self, step: Step) {
         let calls = |open: &Open| open.request.attempt().is_some();
         match step {
             Step::Pass(millis) => {

@@ -39,6 +39,8 @@ struct Live {
     state: Option<Box<RequestState>>,
     /// The call under way.
     attempt: Option<AttemptId>,
+    /// Until when it waits, if it does.
+    waits_until: Option<Time>,
 }
 
 /// Why a wake-up was asked for.
@@ -74,10 +76,15 @@ impl Driver {
         event: impl FnOnce(&mut Engine, &mut RequestState, Time, &mut SmallRng) -> Action,
     ) {
         let now = Time::from_nanos(actions.now());
-        let Some(state) = &mut self.requests[request.index()].state else { return };
+        let Live { state, waits_until, .. } = &mut self.requests[request.index()];
+        let Some(state) = state else { return };
+        *waits_until = None;
         match event(&mut self.engine, state, now, &mut self.rng) {
             Action::Start(start) => self.start(request, &start, actions),
-            Action::Wait { until } => actions.wake_at(until.as_nanos(), WakeReason::Timer(request).token()),
+            Action::Wait { until } => {
+                *waits_until = Some(until);
+                actions.wake_at(until.as_nanos(), WakeReason::Timer(request).token());
+            }
             Action::GiveUp(_) => {
                 self.requests[request.index()].state = None;
                 actions.give_up(request);
@@ -119,9 +126,10 @@ impl Driver {
 
     fn arrived(&mut self, request: RequestId, prompt_tokens: u32, actions: &mut Actions<'_>) {
         let deadline = Time::from_nanos(actions.now()) + self.model.spec.deadline;
-        let mut state = RequestState::new(self.model.clone(), calls::facts(prompt_tokens), None, deadline);
+        let mut state = RequestState::new(self.model.clone(), calls::facts(prompt_tokens), None, deadline)
+            .numbered(request.index() as u64);
         state.identify(request.index() as u64);
-        self.requests.push(Live { state: Some(Box::new(state)), attempt: None });
+        self.requests.push(Live { state: Some(Box::new(state)), attempt: None, waits_until: None });
         self.notify_engine(request, actions, |engine, state, now, rng| engine.arrived(state, now, rng));
     }
 
@@ -141,6 +149,10 @@ impl Driver {
     fn woken(&mut self, reason: WakeReason, actions: &mut Actions<'_>) {
         match reason {
             WakeReason::Timer(request) => {
+                // It may have been woken meanwhile.
+                if self.requests[request.index()].waits_until.is_none_or(|until| until.as_nanos() > actions.now()) {
+                    return;
+                }
                 self.notify_engine(request, actions, |engine, state, now, rng| engine.timer(state, now, rng));
             }
             WakeReason::Limit(attempt) => {
@@ -169,10 +181,9 @@ impl Driver {
             }
         }
     }
-}
 
-impl Policy for Driver {
-    fn on(&mut self, event: Event, actions: &mut Actions<'_>) {
+    /// Passes an event to the engine.
+    fn pass_on(&mut self, event: Event, actions: &mut Actions<'_>) {
         let now = Time::from_nanos(actions.now());
         match event {
             Event::Arrived { request, prompt_tokens } => {
@@ -217,6 +228,18 @@ impl Policy for Driver {
                 }
             }
             Event::Wake { token } => self.woken(WakeReason::from(token), actions),
+        }
+    }
+}
+
+impl Policy for Driver {
+    fn on(&mut self, event: Event, actions: &mut Actions<'_>) {
+        self.pass_on(event, actions);
+        while let Some(number) = self.engine.take_woken() {
+            let request = RequestId(u32::try_from(number).unwrap_or(u32::MAX));
+            if self.requests[request.index()].waits_until.is_some() {
+                self.notify_engine(request, actions, |engine, state, now, rng| engine.timer(state, now, rng));
+            }
         }
     }
 }

@@ -1,0 +1,185 @@
+//! The requests to a model that are held, in the order in which they are offered room.
+//!
+//! Requests that can still be in time come first, in the order of their arrival, which is the order of their limits:
+//! all requests of a model have the same SLO. The others follow, the newest first, because they are late by less. So
+//! the waiters are kept in the order of their arrival; the list is read forwards from the first one that can be in
+//! time, and then backwards from there.
+//!
+//! Room is offered to one waiter at a time, until it has decided or left. If it could not use the room, or left, room
+//! is offered to the next one. One waiter, the poller, has a short timer, for what changes by time alone; the others
+//! wait until their patience ends. While anybody waits, room is offered to a waiter, or one is the poller.
+
+use std::sync::Arc;
+
+use provider::Time;
+
+use crate::{candidate::USUAL_SLO, table::Model, upstream::Upstream};
+
+/// A request that has waited for this part of the SLO is not likely to be in time any more.
+const MOST_WAITED: f64 = 0.3;
+/// How many waiters in a row are offered the same room if none of them can use it. Another one may be able to because
+/// its prompt is shorter.
+const MOST_REFUSALS: u32 = 8;
+
+/// A request that is held. They are ordered by their arrival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Waiter {
+    /// When it came.
+    pub(crate) arrived: Time,
+    /// What the driver knows it by.
+    pub(crate) number: u64,
+}
+
+/// An offer of room, open until the waiter has decided or left.
+#[derive(Debug, Clone)]
+pub(super) struct Offer {
+    pub(super) waiter: Waiter,
+    /// The upstream at which a permit is reserved for the waiter.
+    pub(super) reserved_at: Option<Arc<Upstream>>,
+}
+
+/// The requests to a model that are held.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// In the order of their arrival.
+    waiters: Vec<Waiter>,
+    /// Their model; `None` while there are none.
+    model: Option<Arc<Model>>,
+    offer: Option<Offer>,
+    poller: Option<Waiter>,
+    /// The upstream where room was made last; `None` if the poller's timer fired since.
+    room_at: Option<Arc<Upstream>>,
+    /// Whether room was made while an offer was open: then the first waiter comes next.
+    has_more_room: bool,
+    /// How many waiters in a row could not use the room.
+    refusals: u32,
+}
+
+impl Held {
+    pub(super) fn len(&self) -> usize {
+        self.waiters.len()
+    }
+
+    /// The open offer.
+    pub(super) fn offer(&self) -> Option<&Offer> {
+        self.offer.as_ref()
+    }
+
+    pub(super) fn has_offer(&self, waiter: Waiter) -> bool {
+        self.offer().is_some_and(|offer| offer.waiter == waiter)
+    }
+
+    /// Room may have been made at `upstream`. It is offered to the first waiter, unless an offer is open.
+    pub(super) fn room_made(&mut self, upstream: &Upstream, now: Time) {
+        let mut targets = self.model.iter().flat_map(|model| model.targets());
+        let Some(target) = targets.find(|target| target.key == upstream.key) else { return };
+        (self.room_at, self.has_more_room) = (Some(target.clone()), true);
+        if self.offer.is_none() {
+            self.begin(now);
+        }
+    }
+
+    /// The timer of `waiter` fired. If it is the poller, room is offered to the first waiter, unless an offer is open.
+    pub(super) fn timer_fired(&mut self, waiter: Waiter, now: Time) {
+        if self.poller != Some(waiter) {
+            return;
+        }
+        self.poller = None;
+        if self.offer.is_none() {
+            self.room_at = None;
+            self.begin(now);
+        }
+    }
+
+    /// `waiter` found no target and is held from now on. Returns whether it is the poller.
+    pub(super) fn add(&mut self, waiter: Waiter, model: &Arc<Model>) -> bool {
+        let at = self.waiters.partition_point(|other| *other < waiter);
+        self.waiters.insert(at, waiter);
+        self.model = Some(model.clone());
+        if self.offer.is_some() || self.poller.is_some() {
+            return false;
+        }
+        self.poller = Some(waiter);
+        true
+    }
+
+    /// `waiter` decided again and goes on waiting. `may_suit_others`: another waiter may be able to use what it could
+    /// not. Returns whether it is the poller.
+    pub(super) fn refused(&mut self, waiter: Waiter, may_suit_others: bool, now: Time) -> bool {
+        if !self.has_offer(waiter) {
+            return false;
+        }
+        self.offer = None;
+        self.refusals += 1;
+        if std::mem::take(&mut self.has_more_room) && self.first(now) != Some(waiter) {
+            self.begin(now);
+        } else if may_suit_others && self.refusals < MOST_REFUSALS {
+            self.offer_to(self.after(waiter, now), now);
+        }
+        if self.offer.is_none() {
+            self.poller = Some(waiter);
+        }
+        self.offer.is_none()
+    }
+
+    /// `waiter` is held no more: a call of it began, it was given up, or its client left.
+    pub(super) fn remove(&mut self, waiter: Waiter, now: Time) {
+        let next = self.after(waiter, now);
+        if let Ok(at) = self.waiters.binary_search(&waiter) {
+            self.waiters.remove(at);
+        }
+        if self.poller == Some(waiter) {
+            self.poller = None;
+        }
+        if self.has_offer(waiter) {
+            self.offer = None;
+            if !self.has_more_room {
+                self.offer_to(next, now);
+            }
+        }
+        if self.offer.is_none() && (self.has_more_room || self.poller.is_none()) {
+            self.begin(now);
+        }
+        if self.waiters.is_empty() {
+            self.model = None;
+        }
+    }
+
+    /// Room is offered to the first waiter.
+    fn begin(&mut self, now: Time) {
+        (self.refusals, self.has_more_room) = (0, false);
+        self.offer_to(self.first(now), now);
+    }
+
+    /// Room is offered to `waiter`. A permit is reserved only for one that can be in time: a new request goes before
+    /// the others.
+    fn offer_to(&mut self, waiter: Option<Waiter>, now: Time) {
+        let reserved_at = |waiter| self.room_at.clone().filter(|_| self.can_be_in_time(waiter, now));
+        self.offer = waiter.map(|waiter| Offer { waiter, reserved_at: reserved_at(waiter) });
+    }
+
+    fn can_be_in_time(&self, waiter: Waiter, now: Time) -> bool {
+        let slo = self.model.as_ref().and_then(|model| model.spec.slo_first_token).unwrap_or(USUAL_SLO);
+        now - waiter.arrived < slo.mul_f64(MOST_WAITED)
+    }
+
+    /// How many are late. They are the first ones of the list.
+    fn late(&self, now: Time) -> usize {
+        self.waiters.partition_point(|waiter| !self.can_be_in_time(*waiter, now))
+    }
+
+    fn first(&self, now: Time) -> Option<Waiter> {
+        let late = self.late(now);
+        self.waiters.get(late).or_else(|| self.waiters.get(late.checked_sub(1)?)).copied()
+    }
+
+    /// The one that comes after `waiter`.
+    fn after(&self, waiter: Waiter, now: Time) -> Option<Waiter> {
+        let (late, at) = (self.late(now), self.waiters.partition_point(|other| *other < waiter));
+        let next = if at < late { None } else { self.waiters.get(at + 1) };
+        next.or_else(|| self.waiters.get(at.min(late).checked_sub(1)?)).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests;

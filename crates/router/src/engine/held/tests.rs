@@ -1,0 +1,134 @@
+use std::time::Duration;
+
+use proptest::{collection::vec, prelude::*};
+use provider::Operation;
+
+use super::*;
+use crate::{ModelSpec, StrategyName, Table, Timeouts, UpstreamSpec};
+
+const S: Duration = Duration::from_secs(1);
+
+/// A model with the target `a`, in which a first token may take two seconds.
+fn model() -> Arc<Model> {
+    let upstream = UpstreamSpec {
+        id: "a".into(),
+        account: 0,
+        provider_name: "fake",
+        served_model: "a".to_owned(),
+        tariff: None,
+        operations: Operation::ALL.to_vec(),
+        features: provider::Features::default(),
+        context_tokens: None,
+        default_max_tokens: None,
+        max_in_flight: 1,
+        worker_slots: None,
+        limits: crate::Limits::default(),
+        timeouts: Timeouts { first_token: S, gap: S },
+        capacity_poll: S,
+    };
+    let model = ModelSpec {
+        name: "m".into(),
+        strategy: StrategyName::Balanced,
+        slo_first_token: Some(2 * S),
+        baseline: None,
+        deadline: 60 * S,
+        early_headers: false,
+        targets: vec![("a".into(), 1.0)],
+    };
+    let table = Table::new("test", vec![upstream], vec![model], None).expect("a table");
+    table.models().next().expect("a model").clone()
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Passes(u64),
+    Joins,
+    /// After a failure, so many milliseconds after it came.
+    JoinsLate(u64),
+    Leaves(usize),
+    Offers,
+    Looks(usize),
+    /// The one that room is offered to cannot use it.
+    Decides(bool),
+    /// The one that room is offered to begins a call.
+    Begins,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        3 => (0..900_u64).prop_map(Step::Passes),
+        4 => Just(Step::Joins),
+        1 => (0..5_000_u64).prop_map(Step::JoinsLate),
+        2 => any::<usize>().prop_map(Step::Leaves),
+        3 => Just(Step::Offers),
+        2 => any::<usize>().prop_map(Step::Looks),
+        4 => any::<bool>().prop_map(Step::Decides),
+        2 => Just(Step::Begins),
+    ];
+    vec(step, 1..200)
+}
+
+/// The order in which room goes to those that wait, put plainly.
+fn in_order(waiters: &[Waiter], now: Time) -> Vec<Waiter> {
+    let is_late = |waiter: &&Waiter| now - waiter.arrived >= 600 * Duration::from_millis(1);
+    let (mut late, mut order): (Vec<Waiter>, Vec<Waiter>) = waiters.iter().partition(is_late);
+    order.sort_unstable();
+    late.sort_unstable();
+    order.extend(late.into_iter().rev());
+    order
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever happens, somebody decides next or looks before long; each waiter has its place in the order.
+    #[test]
+    fn as_long_as_anybody_waits_somebody_looks(steps in steps()) {
+        let (model, mut held, mut now) = (model(), Held::default(), Time::ZERO + 60 * S);
+        let upstream = model.targets()[0].clone();
+        let mut waiting: Vec<Waiter> = Vec::new();
+        for (number, step) in (0..).zip(steps) {
+            let offered = held.offer().map(|offer| offer.waiter);
+            let at = |at: usize| at.checked_rem(waiting.len()).map(|at| waiting[at]);
+            match step {
+                Step::Passes(millis) => now += Duration::from_millis(millis),
+                Step::Joins | Step::JoinsLate(_) => {
+                    let ago = if let Step::JoinsLate(millis) = step { millis } else { 0 };
+                    let arrived = Time::from_nanos(now.as_nanos() - ago * 1_000_000);
+                    waiting.push(Waiter { arrived, number });
+                    held.add(Waiter { arrived, number }, &model);
+                }
+                Step::Leaves(nth) => {
+                    let Some(leaves) = at(nth) else { continue };
+                    waiting.retain(|waiter| *waiter != leaves);
+                    held.remove(leaves, now);
+                }
+                Step::Offers => held.room_made(&upstream, now),
+                Step::Looks(nth) => {
+                    let Some(looks) = at(nth) else { continue };
+                    held.timer_fired(looks, now);
+                }
+                Step::Decides(may_suit_others) => {
+                    let Some(offered) = offered else { continue };
+                    held.refused(offered, may_suit_others, now);
+                    prop_assert!(!held.has_offer(offered), "it has decided");
+                }
+                Step::Begins => {
+                    let Some(offered) = offered else { continue };
+                    waiting.retain(|waiter| *waiter != offered);
+                    held.remove(offered, now);
+                }
+            }
+            let order = in_order(&waiting, now);
+            prop_assert_eq!(held.len(), waiting.len());
+            prop_assert_eq!(held.first(now), order.first().copied());
+            for pair in order.windows(2) {
+                prop_assert_eq!(held.after(pair[0], now), Some(pair[1]));
+            }
+            prop_assert_eq!(order.last().and_then(|last| held.after(*last, now)), None);
+            let next = held.offer().map(|offer| offer.waiter).or(held.poller);
+            prop_assert_eq!(next.is_some(), !waiting.is_empty());
+            prop_assert!(next.is_none_or(|next| waiting.contains(&next)), "one that has left");
+        }
+    }
+}

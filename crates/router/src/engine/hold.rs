@@ -1,0 +1,168 @@
+//! Holding: a request that no target is worth a call for waits until there is room for it.
+
+use std::time::Duration;
+
+use provider::Time;
+use rand::{Rng, RngExt};
+
+use super::{
+    Engine,
+    fallback::{LEAST_TIME, max_unavailable_wait},
+    held::{Held, Offer},
+};
+use crate::{
+    candidate::{Excluded, NoCandidate},
+    request::RequestState,
+    upstream::{self, Blocked, Upstream},
+};
+
+/// How long a request is held.
+const LONGEST_HOLD: Duration = Duration::from_secs(30);
+/// After this many seconds, one of the requests that are held looks for a target even if nothing happened; sooner if
+/// it is known when a target may be free.
+const POLL_AFTER_S: std::ops::Range<f64> = 0.1..0.2;
+/// Most requests of a model that are held.
+const MOST_HELD: usize = 4096;
+
+impl Engine {
+    /// Takes the number of a request that is to be woken; to be called after every event until there is none. If that
+    /// request still waits, the driver calls [`Self::timer`] for it.
+    pub fn take_woken(&mut self) -> Option<u64> {
+        self.woken.pop()
+    }
+
+    /// Until when to hold a request that no target is worth a call for at this moment; `None` if it is not to be held.
+    pub(super) fn hold(
+        &mut self,
+        request: &mut RequestState,
+        none: NoCandidate,
+        now: Time,
+        rng: &mut dyn Rng,
+    ) -> Option<Time> {
+        if !request.model.spec.strategy.strategy().looks_ahead() || request.history.named().is_some() {
+            return None;
+        }
+        let free_at = match none {
+            NoCandidate::Late | NoCandidate::Full => now,
+            NoCandidate::Blocked(until) if until <= now + max_unavailable_wait(request) => until,
+            NoCandidate::Blocked(_)
+            | NoCandidate::Repeatable
+            | NoCandidate::Exhausted
+            | NoCandidate::Unsupported(_)
+            | NoCandidate::ContextOverflow(_) => return None,
+        };
+        let poll_at = now + Duration::from_secs_f64(rng.random_range(POLL_AFTER_S));
+        let poll_at = if free_at > now { free_at.min(poll_at) } else { poll_at };
+        // A failure after a long wait is no reason to give up at once.
+        let held_since = request.held_since.unwrap_or(now);
+        // What is left after the last look is enough for a call.
+        let last_look = ((held_since + LONGEST_HOLD).min(request.deadline) - Time::ZERO).saturating_sub(LEAST_TIME);
+        let last_look = Time::ZERO + last_look;
+        let is_full = !request.is_held && self.model(&request.model).held.len() >= MOST_HELD;
+        if free_at.max(poll_at) > last_look || is_full {
+            return None;
+        }
+        // The first call to an upstream is free. A repeat draws on the budget, also after it was held.
+        if !request.history.has_fresh() && request.attempts() > request.paid {
+            if !self.budget.withdraw(now) {
+                return None;
+            }
+            request.paid = request.attempts();
+        }
+        let is_poller = self.queue(request, now);
+        request.held_since = Some(held_since);
+        request.last_look = last_look;
+        Some(if is_poller { poll_at } else { last_look })
+    }
+
+    /// The request waits among those that are held. Returns whether it is the one that polls.
+    fn queue(&mut self, request: &mut RequestState, now: Time) -> bool {
+        if request.is_held {
+            let (waiter, may_suit_others) = (request.waiter(), self.may_suit_others());
+            return self.change_held(request, |held| held.refused(waiter, may_suit_others, now));
+        }
+        request.is_held = true;
+        self.held += 1;
+        let (waiter, model) = (request.waiter(), request.model.clone());
+        self.change_held(request, |held| held.add(waiter, &model))
+    }
+
+    /// Until when the request goes on waiting after its timer fired or it was woken; `None` if it decides now.
+    pub(super) fn goes_on_waiting(&mut self, request: &mut RequestState, now: Time) -> Option<Time> {
+        let is_due = now >= request.waits_until;
+        if !request.is_held {
+            return (!is_due).then_some(request.waits_until);
+        }
+        let waiter = request.waiter();
+        if self.model(&request.model).held.has_offer(waiter) || now >= request.last_look {
+            return None;
+        }
+        if !is_due {
+            return Some(request.waits_until);
+        }
+        self.change_held(request, |held| held.timer_fired(waiter, now));
+        if self.model(&request.model).held.has_offer(waiter) {
+            // It decides now, so that it is not to be woken.
+            self.woken.pop();
+            return None;
+        }
+        Some(request.last_look)
+    }
+
+    /// The request is held no more.
+    pub(super) fn release(&mut self, request: &mut RequestState, now: Time) {
+        if !std::mem::take(&mut request.is_held) {
+            return;
+        }
+        self.held -= 1;
+        let waiter = request.waiter();
+        self.change_held(request, |held| held.remove(waiter, now));
+    }
+
+    /// An upstream may have room that it had not.
+    pub(super) fn offer_room(&mut self, upstream: &Upstream, now: Time) {
+        if self.held == 0 {
+            return;
+        }
+        let Self { models, upstreams, woken, .. } = self;
+        let state = upstreams.of(&upstream.key, || upstream::State::new(&upstream.spec));
+        for held in models.iter_mut().map(|known| &mut known.held) {
+            let had_offer = held.offer().is_some();
+            held.room_made(upstream, now);
+            let Some(offer) = held.offer().filter(|_| !had_offer) else { continue };
+            woken.push(offer.waiter.number);
+            if offer.reserved_at.is_some() {
+                state.reserve();
+            }
+        }
+    }
+
+    /// Changes who waits for the model of `request`. If room is then offered to another waiter, that one is woken, and
+    /// the reserved permit is its.
+    fn change_held<R>(&mut self, request: &RequestState, change: impl FnOnce(&mut Held) -> R) -> R {
+        let held = &mut self.model(&request.model).held;
+        let before = held.offer().cloned();
+        let result = change(held);
+        let after = held.offer().cloned();
+        let waiter = |offer: &Option<Offer>| offer.as_ref().map(|offer| offer.waiter);
+        if waiter(&before) == waiter(&after) {
+            return result;
+        }
+        self.woken.extend(waiter(&after).map(|waiter| waiter.number));
+        if let Some(upstream) = before.and_then(|offer| offer.reserved_at) {
+            self.state(&upstream).unreserve();
+        }
+        if let Some(upstream) = after.and_then(|offer| offer.reserved_at) {
+            self.state(&upstream).reserve();
+        }
+        result
+    }
+
+    /// Whether the latest decision found no target for a reason that may not be one for another request.
+    fn may_suit_others(&self) -> bool {
+        let is_for_all = |(_, why): &(usize, Excluded)| {
+            matches!(why, Excluded::Blocked(Blocked::Broken(_) | Blocked::Parked(_) | Blocked::Full))
+        };
+        !self.decision.candidates.is_empty() || !self.decision.excluded.iter().all(is_for_all)
+    }
+}
