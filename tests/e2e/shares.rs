@@ -43,7 +43,9 @@ async fn the_turns_of_a_conversation_stay_with_one_upstream() {
     // Each conversation comes back at another place of the round.
     for turn in 0..160 {
         let conversation = turn * 7 % 20 + turn / 20 % 3;
-        let asked = rig.client.json("/v1/chat/completions", &ask(turn));
+        // A prompt that is long enough to be worth it.
+        let long = with(chat(&"What came before. ".repeat(100)), json!({"model": "llama-3.1-8b"}));
+        let asked = rig.client.json("/v1/chat/completions", &long);
         let answer = Answer::of(asked.header("x-llm-router-session", format!("thread-{conversation}"))).await;
         assert_eq!(answer.status, 200);
         reasons += u32::from(answer.reason() == "stay");

@@ -34,6 +34,8 @@ const MOST_SLOWED: f64 = 2.0;
 /// requests, which could still be in time, would wait behind it and be late too. Where no call can be in time, it may
 /// wait as long as a call without a prompt takes.
 const MOST_BEHIND: f64 = 0.1;
+/// A prompt of fewer tokens is read so soon that it does not matter who holds it.
+const LEAST_CACHED_TOKENS: u64 = 256;
 /// When a full upstream is expected to have room again.
 pub(crate) const FULL_PAUSE: Duration = Duration::from_secs(1);
 
@@ -240,6 +242,7 @@ impl Situation<'_> {
         // An upstream without any call yet counts as the fastest, so that one call tries it.
         let is_untried = !state.supply().has_answered() && state.in_flight() == 0 && state.penalty_s(now) <= 0.0;
         let expected_cost = self.expected_cost(upstream);
+        let holds_cache = expected.holder == Some(target) && facts.prompt_tokens >= LEAST_CACHED_TOKENS;
         Ok(Candidate {
             target,
             deficit: 0.0,
@@ -256,11 +259,8 @@ impl Situation<'_> {
             is_billed_by_time: upstream.spec.gpu_rate().is_some(),
             usual_cost: None,
             stop_risk: self.stop_risk(target, &outlook),
-            holds_cache: expected.holder == Some(target),
-            cached: match expected.holder {
-                Some(holder) if holder == target => (real(facts.prompt_tokens) / expected.tokens.max(1.0)).min(1.0),
-                Some(_) | None => 0.0,
-            },
+            holds_cache,
+            cached: if holds_cache { (real(facts.prompt_tokens) / expected.tokens.max(1.0)).min(1.0) } else { 0.0 },
             stays: 0.0,
             is_too_long: upstream.spec.context_tokens.is_some_and(|context| context < facts.prompt_tokens),
             miss: outlook.miss,

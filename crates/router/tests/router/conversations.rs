@@ -45,6 +45,22 @@ fn the_turns_of_a_conversation_stay_together_while_the_shares_hold() {
     }
 }
 
+/// Load of one short prompt, over and over, keeps its exact order.
+#[test]
+fn a_short_prompt_is_sent_wherever_it_is_due() {
+    let mut hand = Hand::pair(StrategyName::Balanced);
+    let reasons: Vec<Reason> = (0..100)
+        .map(|_| {
+            let mut request =
+                RequestState::new(hand.model("m"), Facts { conversation: Some(7), ..CHAT }, None, hand.now + 60 * S);
+            let reason = started(hand.arrived(&mut request)).attempt.reason;
+            hand.serve(request);
+            reason
+        })
+        .collect();
+    assert!(reasons.iter().all(|reason| *reason == Reason::Share), "{reasons:?}");
+}
+
 #[test]
 fn exact_shares_come_before_conversations() {
     let mut hand = Hand::pair(StrategyName::Weighted);
@@ -71,7 +87,7 @@ fn a_turn_that_nobody_answered_is_not_remembered() {
     let mut request = request(&hand, 7);
     started(hand.arrived(&mut request));
     drop(gave_up(hand.failed(&mut request, ErrorKind::InvalidRequest)));
-    let facts = Facts { conversation: Some(7), ..CHAT };
+    let facts = Facts { conversation: Some(7), prompt_tokens: 900, ..CHAT };
     let decision = hand.engine.explain(&hand.table.model("m").expect("a model").clone(), &facts, None, hand.now);
     assert!(decision.candidates.iter().all(|candidate| !candidate.holds_cache));
 }

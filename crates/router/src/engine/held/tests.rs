@@ -25,6 +25,7 @@ fn model() -> Arc<Model> {
         limits: crate::Limits::default(),
         timeouts: Timeouts { first_token: S, gap: S },
         capacity_poll: S,
+        warm_up_usd_per_hour: provider::NanoUsd(0),
     };
     let model = ModelSpec {
         name: "m".into(),
