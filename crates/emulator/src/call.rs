@@ -76,14 +76,18 @@ pub(crate) async fn serve(state: &Shared, face: Face, route: Route, incoming: In
     };
     let Some(permit) = WorkerPermit::take(state, face).await else {
         entry.refuse();
-        let status = state.face(face).profile.no_worker_status;
-        return Reply::json(status, &json!({"error": "no workers available"})).into_response();
+        return no_worker(state, face).into_response();
     };
     let headers = if let Fault::OddQuota { headers } = &fault { headers.clone() } else { Vec::new() };
     let mut response =
         answer::respond(state, face, &request, Work { fault, entry, permit, socket: incoming.socket }).await;
     written::set_headers(&mut response, &headers);
     response
+}
+
+fn no_worker(state: &State, face: Face) -> Reply {
+    let status = state.face(face).profile.no_worker_status;
+    Reply::json(status, &json!({"error": "no workers available"}))
 }
 
 /// Does a job's request without the HTTP around it: refusals and answers as the server inside the worker gives them.
@@ -98,6 +102,7 @@ pub(crate) async fn perform(state: &Shared, face: Face, route: Route, body: &Byt
     if route == Route::Embeddings {
         return embeddings(state, &request);
     }
+    permit.read_prompt(state.prefill(face, request.prompt_tokens)).await;
     let latency = state.face(face).profile.latency;
     let script = script(state, face, &InferenceRequest { stream: false, ..request }, false);
     let due = Instant::now() + state.first_token(latency) + whole_time(&permit, &script, latency, 1.0);

@@ -26,6 +26,9 @@ struct ControlRequest {
     /// Several rules at once, tried in this order.
     rules: Option<Vec<Rule>>,
     workers: Option<Reported>,
+    /// Whether everything that is under way is broken off as well.
+    #[serde(default)]
+    sever: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -61,13 +64,16 @@ pub(crate) fn serve(state: &State, method: &Method, rest: &[&str], body: &[u8]) 
 }
 
 fn apply(state: &State, request: ControlRequest) {
-    let ControlRequest { face, fault, times, share, containing, probes, rules, workers } = request;
+    let ControlRequest { face, fault, times, share, containing, probes, rules, workers, sever } = request;
     if let Some(workers) = workers {
         state.report_workers(face, workers.throttled, workers.unhealthy);
     }
     let single = fault.map(|fault| vec![Rule { fault, times, share, containing, probes }]);
     if let Some(rules) = rules.or(single) {
         state.set_rules(face, rules);
+    }
+    if sever {
+        state.sever(face);
     }
 }
 

@@ -1,9 +1,10 @@
 //! The workers of an endpoint as a state machine: initializing, running, idle. It takes the time as an argument and
 //! never waits; [`crate::worker_permit`] does the waiting.
 //!
-//! Scaling is by demand: a worker is started when more requests wait than the workers on their way can take. A cold start
-//! has two parts, as RunPod reports them: the worker is initializing while it fetches its image, which costs nothing, and
-//! running while it loads its model. Billing is for the time in which a worker runs: load, work and idle tail.
+//! Scaling is by demand or by count: a worker is started when more requests wait than the workers on their way can take, or
+//! when there are more requests than [`Size::requests_per_worker`] allows each. A cold start has two parts, as RunPod
+//! reports them: the worker is initializing while it fetches its image, which costs nothing, and running while it loads its
+//! model. Billing is for the time in which a worker runs: load, work and idle tail.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -14,8 +15,11 @@ use std::{
     time::Duration,
 };
 
+use rand::rngs::SmallRng;
 use serde::Serialize;
-use tokio::time::Instant;
+use tokio::{sync::Mutex, time::Instant};
+
+use crate::chance::lognormal;
 
 /// Size and pace of a fleet, with the emulator's speed already applied.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +27,14 @@ pub(crate) struct Size {
     pub(crate) min: usize,
     pub(crate) max: usize,
     pub(crate) concurrency: u32,
+    /// There is to be a worker for each so many requests, waiting and placed; `None` scales by demand.
+    pub(crate) requests_per_worker: Option<u32>,
+    /// How often requests are counted for that.
+    pub(crate) scale_every: Duration,
+    /// The median.
     pub(crate) cold_start: Duration,
+    /// Sigma of the lognormal distribution around it.
+    pub(crate) cold_start_spread: f64,
     /// How much of the cold start is the load, its last part; 0 to 1.
     pub(crate) load_share: f64,
     pub(crate) idle_timeout: Duration,
@@ -49,11 +60,26 @@ pub struct Counts {
     pub total: usize,
 }
 
+/// What the requests at a worker have in common.
+#[derive(Debug, Default)]
+pub(crate) struct Load {
+    requests: AtomicU32,
+    /// Held while a prompt is read, which is done for one after the other.
+    pub(crate) reading: Mutex<()>,
+}
+
+impl Load {
+    /// How many there are.
+    pub(crate) fn requests(&self) -> u32 {
+        self.requests.load(Ordering::Relaxed)
+    }
+}
+
 /// Whether a request has a worker.
 #[derive(Clone, Debug)]
 pub(crate) enum Assignment {
-    /// At this worker, with the number of requests it has.
-    At(usize, Arc<AtomicU32>),
+    /// At this worker, with the others that it has.
+    At(usize, Arc<Load>),
     /// In the queue; nothing changes by itself before this time.
     Waiting(Option<Instant>),
 }
@@ -75,12 +101,12 @@ enum Phase {
 #[derive(Debug)]
 struct Worker {
     phase: Phase,
-    load: Arc<AtomicU32>,
+    load: Arc<Load>,
 }
 
 impl Worker {
     fn busy(&self) -> u32 {
-        self.load.load(Ordering::Relaxed)
+        self.load.requests()
     }
 }
 
@@ -94,10 +120,12 @@ pub(crate) struct Fleet {
     next_waiter: u64,
     throttled: bool,
     billed: Duration,
+    next_count: Instant,
+    rng: SmallRng,
 }
 
 impl Fleet {
-    pub(crate) fn new(size: Size, now: Instant) -> Self {
+    pub(crate) fn new(size: Size, rng: SmallRng, now: Instant) -> Self {
         let worker = |index| Worker {
             phase: if index < size.min { Phase::Running { since: now, quiet_since: now } } else { Phase::Idle },
             load: Arc::default(),
@@ -110,6 +138,8 @@ impl Fleet {
             next_waiter: 0,
             throttled: false,
             billed: Duration::ZERO,
+            next_count: now + size.scale_every,
+            rng,
         }
     }
 
@@ -246,7 +276,7 @@ impl Fleet {
                 return;
             }
             let Some(waiter) = self.waiting.pop_front() else { return };
-            worker.load.fetch_add(1, Ordering::Relaxed);
+            worker.load.requests.fetch_add(1, Ordering::Relaxed);
             self.placed.insert(waiter, index);
         }
     }
@@ -255,21 +285,34 @@ impl Fleet {
         if self.throttled {
             return;
         }
-        let starting = self.workers.iter().filter(|worker| matches!(worker.phase, Phase::Starting { .. })).count();
-        let mut room = starting * self.size.concurrency as usize;
-        for worker in &mut self.workers {
-            if room >= self.waiting.len() {
-                return;
-            }
-            if matches!(worker.phase, Phase::Idle) {
-                let ready_at = now + self.size.cold_start;
-                worker.phase = Phase::Starting {
-                    load_at: ready_at - self.size.cold_start.mul_f64(self.size.load_share),
-                    ready_at,
-                };
-                room += self.size.concurrency as usize;
-            }
+        let missing = match self.size.requests_per_worker {
+            None => self.missing_for_the_waiting(),
+            Some(requests) => self.missing_by_count(requests as usize, now),
+        };
+        let Self { size, workers, rng, .. } = self;
+        for worker in workers.iter_mut().filter(|worker| matches!(worker.phase, Phase::Idle)).take(missing) {
+            let takes = size.cold_start.mul_f64(lognormal(size.cold_start_spread, rng));
+            let ready_at = now + takes;
+            worker.phase = Phase::Starting { load_at: ready_at - takes.mul_f64(size.load_share), ready_at };
         }
+    }
+
+    /// Workers to start for those that wait, beside the ones on their way.
+    fn missing_for_the_waiting(&self) -> usize {
+        let starting = self.workers.iter().filter(|worker| matches!(worker.phase, Phase::Starting { .. })).count();
+        let concurrency = self.size.concurrency as usize;
+        self.waiting.len().saturating_sub(starting.saturating_mul(concurrency)).div_ceil(concurrency)
+    }
+
+    /// Workers to start so that there is one for each so many requests. Whoever finds none at all starts one at once.
+    fn missing_by_count(&mut self, requests: usize, now: Instant) -> usize {
+        let up = self.workers.iter().filter(|worker| !matches!(worker.phase, Phase::Idle)).count();
+        if now < self.next_count {
+            return usize::from(up == 0 && !self.waiting.is_empty());
+        }
+        self.next_count = now + self.size.scale_every;
+        let wanted = (self.waiting.len() + self.placed.len()).div_ceil(requests.max(1));
+        wanted.clamp(self.size.min, self.size.max).saturating_sub(up)
     }
 
     fn scale_down(&mut self, now: Instant) {
@@ -297,12 +340,13 @@ impl Fleet {
 
     fn release(&mut self, index: usize, now: Instant) {
         let worker = &mut self.workers[index];
-        worker.load.fetch_sub(1, Ordering::Relaxed);
+        worker.load.requests.fetch_sub(1, Ordering::Relaxed);
         if let Phase::Running { quiet_since, .. } = &mut worker.phase {
             *quiet_since = now;
         }
     }
 
+    /// When a worker gets ready, or requests are counted the next time.
     fn next_start(&self) -> Option<Instant> {
         if self.throttled {
             return None;
@@ -311,91 +355,10 @@ impl Fleet {
             Phase::Starting { ready_at, .. } => Some(ready_at),
             Phase::Idle | Phase::Running { .. } => None,
         });
-        starts.min()
+        let count = self.size.requests_per_worker.map(|_| self.next_count);
+        starts.chain(count).min()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SIZE: Size = Size {
-        min: 0,
-        max: 2,
-        concurrency: 2,
-        cold_start: Duration::from_secs(40),
-        load_share: 0.75,
-        idle_timeout: Duration::from_secs(5),
-        throttled: 0,
-        unhealthy: 1,
-    };
-
-    fn after(start: Instant, seconds: u64) -> Instant {
-        start + Duration::from_secs(seconds)
-    }
-
-    #[test]
-    fn a_cold_request_waits_for_its_worker_and_the_worker_goes_after_the_idle_timeout() {
-        let start = Instant::now();
-        let mut fleet = Fleet::new(SIZE, start);
-        let waiter = fleet.enter();
-        assert!(matches!(fleet.poll(waiter, start), Assignment::Waiting(Some(at)) if at == after(start, 40)));
-        assert_eq!(
-            fleet.counts(start),
-            Counts { initializing: 1, idle: 1, unhealthy: 1, total: 3, ..Counts::default() }
-        );
-        let loading = fleet.counts(after(start, 10));
-        assert_eq!((loading.running, loading.initializing), (1, 0), "a model that loads counts as running");
-        assert!(matches!(fleet.poll(waiter, after(start, 39)), Assignment::Waiting(Some(_))), "but serves nobody");
-        assert!(matches!(fleet.poll(waiter, after(start, 40)), Assignment::At(0, _)));
-        assert!(!fleet.leave(waiter, after(start, 50)));
-        assert_eq!(fleet.counts(after(start, 54)).running, 1);
-        assert_eq!(fleet.counts(after(start, 60)).running, 0);
-        assert_eq!(fleet.billed(after(start, 100)), Duration::from_secs(45), "30 s to load, 10 s of work, 5 s of tail");
-    }
-
-    #[test]
-    fn the_queue_is_served_in_order_and_spreads_over_workers() {
-        let start = Instant::now();
-        let mut fleet = Fleet::new(Size { min: 1, max: 1, ..SIZE }, start);
-        let waiters: Vec<u64> = (0..3).map(|_| fleet.enter()).collect();
-        assert!(matches!(fleet.poll(waiters[1], start), Assignment::At(0, load) if load.load(Ordering::Relaxed) == 2));
-        assert!(matches!(fleet.poll(waiters[2], start), Assignment::Waiting(None)));
-        assert_eq!((fleet.queued(), fleet.placed()), (1, 2));
-        fleet.leave(waiters[0], start);
-        assert!(matches!(fleet.poll(waiters[2], start), Assignment::At(0, _)));
-    }
-
-    #[test]
-    fn more_demand_starts_more_workers() {
-        let start = Instant::now();
-        let mut fleet = Fleet::new(SIZE, start);
-        let waiters: Vec<u64> = (0..3).map(|_| fleet.enter()).collect();
-        fleet.poll(waiters[0], start);
-        assert_eq!(fleet.counts(start).initializing, 2);
-        assert!(waiters.iter().all(|waiter| matches!(fleet.poll(*waiter, after(start, 41)), Assignment::At(..))));
-    }
-
-    #[test]
-    fn throttled_workers_never_get_ready() {
-        let start = Instant::now();
-        let mut fleet = Fleet::new(Size { min: 1, ..SIZE }, start);
-        fleet.set_throttled(true);
-        let waiter = fleet.enter();
-        assert!(matches!(fleet.poll(waiter, after(start, 1000)), Assignment::Waiting(None)));
-        let counts = fleet.counts(start);
-        assert_eq!((counts.running, counts.throttled), (0, 2));
-    }
-
-    #[test]
-    fn cooling_stops_even_the_workers_that_are_never_scaled_down() {
-        let start = Instant::now();
-        let mut fleet = Fleet::new(Size { min: 1, ..SIZE }, start);
-        fleet.cool(Duration::from_secs(7), after(start, 3));
-        assert_eq!(fleet.billed(after(start, 9)), Duration::from_secs(3));
-        let waiter = fleet.enter();
-        assert!(
-            matches!(fleet.poll(waiter, after(start, 10)), Assignment::Waiting(Some(at)) if at == after(start, 17))
-        );
-    }
-}
+mod tests;

@@ -12,6 +12,7 @@ mod answer;
 mod call;
 mod call_log;
 mod cerebras;
+mod chance;
 mod control;
 mod embeddings;
 mod face;

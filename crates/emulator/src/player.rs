@@ -118,7 +118,10 @@ impl Player {
         if let Some(step) = self.fault_step().await {
             return step;
         }
-        let first = self.advance().await;
+        let Some(first) = self.advance().await else {
+            self.break_off();
+            return PlayerStep::Cut;
+        };
         match self.fault {
             Fault::Merged => PlayerStep::Send(self.merge(first).await),
             Fault::Split => self.split(&first, [first.len() / 3, first.len() * 2 / 3]),
@@ -171,23 +174,24 @@ impl Player {
         Some(step)
     }
 
-    /// The next event, once it is due.
-    async fn advance(&mut self) -> Bytes {
+    /// The next event, once it is due; `None` if everything was broken off meanwhile.
+    async fn advance(&mut self) -> Option<Bytes> {
         if self.due > Instant::now() {
             sleep_until(self.due).await;
+        }
+        if self.permit.as_ref().is_some_and(WorkerPermit::is_severed) {
+            return None;
         }
         let (bytes, tokens) = self.source.part(self.next);
         self.next += 1;
         self.entry.emit(tokens);
-        if tokens > 0 {
-            self.due += self.gap();
-        }
+        self.due += self.gap() * u32::try_from(tokens).unwrap_or(u32::MAX);
         if self.next == self.source.len() {
             self.over = true;
             self.entry.complete(self.source.reported());
             self.permit = None;
         }
-        bytes
+        Some(bytes)
     }
 
     fn gap(&self) -> Duration {
@@ -200,7 +204,8 @@ impl Player {
             if self.over {
                 break;
             }
-            joined.extend_from_slice(&self.advance().await);
+            let Some(next) = self.advance().await else { break };
+            joined.extend_from_slice(&next);
         }
         joined.into()
     }

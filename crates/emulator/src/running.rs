@@ -104,6 +104,12 @@ impl Emulator {
         self.set_rules(face, vec![fault.into()]);
     }
 
+    /// Breaks off every request that is under way at a face, as when its workers are gone: streams are cut, and what waits is
+    /// answered as without a worker.
+    pub fn sever(&self, face: Face) {
+        self.state.sever(face);
+    }
+
     /// Replaces the rules of a face; the first that applies to a request decides its fault.
     pub fn set_rules(&self, face: Face, rules: Vec<Rule>) {
         self.state.set_rules(face, rules);

@@ -26,7 +26,7 @@ pub(crate) enum Dialect {
     Cerebras,
 }
 
-/// One event of a stream; the first number is a piece, the last one a choice.
+/// One event of a stream; the first number is a thought or the first of some pieces, the last one a choice.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Role(usize),
@@ -47,6 +47,8 @@ pub(crate) struct Script {
     answer: Answer,
     choices: usize,
     logprobs: bool,
+    /// Pieces that an event carries.
+    pieces_at_once: usize,
     report: Report,
     usage: Usage,
     id: u64,
@@ -56,7 +58,14 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    pub(crate) fn new(dialect: Dialect, request: &InferenceRequest, answer: Answer, id: u64, created: u64) -> Self {
+    pub(crate) fn new(
+        dialect: Dialect,
+        request: &InferenceRequest,
+        answer: Answer,
+        pieces_at_once: usize,
+        id: u64,
+        created: u64,
+    ) -> Self {
         let (prefix, object) = match (request.route, request.stream) {
             (Route::Chat, true) => ("chatcmpl", "chat.completion.chunk"),
             (Route::Chat, false) => ("chatcmpl", "chat.completion"),
@@ -74,6 +83,7 @@ impl Script {
             answer,
             choices,
             logprobs: request.logprobs,
+            pieces_at_once,
             report: request.report,
             usage,
             id,
@@ -103,7 +113,8 @@ impl Script {
     /// Tokens an event carries.
     pub(crate) fn tokens_in(&self, at: usize) -> u64 {
         match self.steps[at] {
-            Step::Thought(..) | Step::Piece(..) => 1,
+            Step::Thought(..) => 1,
+            Step::Piece(from, _) => self.pieces(from).len() as u64,
             Step::Tool(_) if self.dialect == Dialect::Vllm => 1,
             Step::Tool(_) => self.answer.tokens(),
             Step::Finish(_) if self.last_piece().is_some() => 1,
@@ -168,12 +179,12 @@ impl Script {
         for at in 0..self.answer.reasoning.len() {
             steps.extend(each.clone().map(|choice| Step::Thought(at, choice)));
         }
-        let with_finish = usize::from(self.last_piece().is_some());
         if self.answer.tool.is_some() {
             steps.extend(each.clone().map(Step::Tool));
         }
         let is_apart = self.answer.tool.is_none() || self.dialect == Dialect::Vllm;
-        for at in 0..if is_apart { self.answer.pieces.len() - with_finish } else { 0 } {
+        let alone = if is_apart { self.lone_pieces().len() } else { 0 };
+        for at in (0..alone).step_by(self.pieces_at_once) {
             steps.extend(each.clone().map(|choice| Step::Piece(at, choice)));
         }
         steps.extend(each.map(Step::Finish));
@@ -182,6 +193,17 @@ impl Script {
         }
         steps.push(Step::Done);
         self.steps = steps;
+    }
+
+    /// The pieces of an answer that come in events of their own.
+    fn lone_pieces(&self) -> &[String] {
+        &self.answer.pieces[..self.answer.pieces.len() - usize::from(self.last_piece().is_some())]
+    }
+
+    /// Those of the event that begins with this one.
+    fn pieces(&self, from: usize) -> &[String] {
+        let pieces = self.lone_pieces();
+        &pieces[from..pieces.len().min(from + self.pieces_at_once)]
     }
 
     /// vLLM sends the last piece of an answer that hit the limit together with the finish reason.

@@ -76,12 +76,16 @@ pub struct RunpodSettings {
     pub context: u64,
     /// Tokens of an answer that is not cut short.
     pub answer_tokens: usize,
+    /// Tokens that an event of a stream carries.
+    pub event_tokens: usize,
     /// Whether the server was started with a tool parser; without one every request with tools is refused.
     pub tool_parser: bool,
     /// Whether the models look at images; if not, a request with one is refused.
     pub images: bool,
     /// How fast the model answers.
     pub latency: Latency,
+    /// Prompt tokens that a worker reads in a second, one prompt after the other; left out, reading takes no time.
+    pub prefill_tokens_per_s: Option<f64>,
     /// The workers of the endpoint.
     pub workers: Workers,
     /// Longest wait for a worker in seconds; left out it is 120 on a load-balancing endpoint and endless on a queue.
@@ -100,9 +104,11 @@ impl Default for RunpodSettings {
             embedding_models: vec!["BAAI/bge-small".into()],
             context: 8192,
             answer_tokens: 24,
+            event_tokens: 1,
             tool_parser: false,
             images: false,
             latency: Latency { first_token_ms: 350.0, spread: 0.25, tokens_per_s: 125.0, crowding: 0.025 },
+            prefill_tokens_per_s: None,
             workers: Workers::default(),
             max_wait_s: None,
             no_worker_status: 503,
@@ -123,10 +129,14 @@ pub struct CerebrasSettings {
     pub context: u64,
     /// Tokens of an answer that is not cut short.
     pub answer_tokens: usize,
+    /// Tokens that an event of a stream carries.
+    pub event_tokens: usize,
     /// Whether the models look at images; if not, a request with one is refused.
     pub images: bool,
     /// How fast the models answer.
     pub latency: Latency,
+    /// Tokens of a prompt that are read in a second, whatever other prompts there are; left out, reading takes no time.
+    pub prefill_tokens_per_s: Option<f64>,
     /// The account's quota.
     pub quota: Quota,
 }
@@ -138,8 +148,10 @@ impl Default for CerebrasSettings {
             models: vec!["llama3.1-8b".into(), "gpt-oss-120b".into()],
             context: 65_536,
             answer_tokens: 24,
+            event_tokens: 1,
             images: false,
             latency: Latency { first_token_ms: 150.0, spread: 0.25, tokens_per_s: 1500.0, crowding: 0.0 },
+            prefill_tokens_per_s: None,
             quota: Quota::default(),
         }
     }
@@ -178,8 +190,13 @@ pub struct Workers {
     pub max: usize,
     /// Requests one worker takes at a time.
     pub concurrency: u32,
-    /// Seconds from the decision to start a worker until it serves.
+    /// When workers are started: left out, as many as those that wait need; otherwise one for each so many requests,
+    /// waiting and served, counted once a second, and at once where there is none.
+    pub requests_per_worker: Option<u32>,
+    /// Seconds from the decision to start a worker until it serves; the median, where starts differ.
     pub cold_start_s: f64,
+    /// Sigma of the lognormal distribution around that median; 0 makes every start alike.
+    pub cold_start_spread: f64,
     /// The last part of that, in which the model is loaded: the worker counts as running and is billed, but does not serve.
     pub load_s: f64,
     /// Seconds without work after which a worker is scaled down.
@@ -196,7 +213,9 @@ impl Default for Workers {
             min: 1,
             max: 3,
             concurrency: 64,
+            requests_per_worker: None,
             cold_start_s: 40.0,
+            cold_start_spread: 0.0,
             load_s: 30.0,
             idle_timeout_s: 5.0,
             throttled: 0,

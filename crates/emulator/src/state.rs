@@ -14,6 +14,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     call_log::{CallLog, CallLogs, Recorder},
+    chance::lognormal,
     face::Face,
     fault::{Fault, Rule, Rules},
     fleet::{Fleet, Size},
@@ -27,6 +28,9 @@ use crate::{
 /// wall clock.
 const EPOCH: u64 = 1_795_500_000;
 
+/// Requests are not counted more often for the scaler, however fast the model runs.
+const SHORTEST_COUNT: Duration = Duration::from_millis(1);
+
 /// The settings of a face, in one form for all three.
 #[derive(Clone, Debug)]
 pub(crate) struct Profile {
@@ -35,9 +39,14 @@ pub(crate) struct Profile {
     pub(crate) embedding_models: Vec<String>,
     pub(crate) context: u64,
     pub(crate) answer_tokens: usize,
+    pub(crate) event_tokens: usize,
     pub(crate) tool_parser: bool,
     pub(crate) images: bool,
     pub(crate) latency: Latency,
+    /// Prompt tokens a second.
+    pub(crate) prefill: Option<f64>,
+    /// Whether the prompts at a worker are read one after the other.
+    pub(crate) reads_in_turn: bool,
     pub(crate) max_wait: Option<Duration>,
     pub(crate) no_worker_status: u16,
     pub(crate) failed_job_status: u16,
@@ -50,6 +59,8 @@ pub(crate) struct FaceState {
     pub(crate) fleet: Mutex<Fleet>,
     /// Notified when waiting requests should poll the fleet again.
     pub(crate) changed: Notify,
+    /// How many times everything under way was broken off.
+    pub(crate) severed: AtomicU64,
     pub(crate) quota: Option<Mutex<Quota>>,
     pub(crate) recorder: Recorder,
     rules: Mutex<Rules>,
@@ -76,12 +87,12 @@ impl State {
         let scale = |seconds| scaled(seconds, speed);
         let lb_wait = settings.runpod_lb.max_wait_s.unwrap_or(120.0);
         let faces = [
-            FaceState::runpod(settings.runpod_lb, Some(fault_time(lb_wait, speed)), scale, start),
+            FaceState::runpod(settings.runpod_lb, Some(fault_time(lb_wait, speed)), scale, start, settings.seed),
             {
                 let wait = settings.runpod_queue.max_wait_s.map(|wait| fault_time(wait, speed));
-                FaceState::runpod(settings.runpod_queue, wait, scale, start)
+                FaceState::runpod(settings.runpod_queue, wait, scale, start, settings.seed)
             },
-            FaceState::cerebras(settings.cerebras, scale, start),
+            FaceState::cerebras(settings.cerebras, scale, start, settings.seed),
         ];
         Self {
             jobs: Mutex::default(),
@@ -131,13 +142,8 @@ impl State {
         if self.speed == 0.0 {
             return Duration::ZERO;
         }
-        let (angle, radius) = {
-            let mut rng = self.rng.lock();
-            (rng.random::<f64>(), rng.random::<f64>())
-        };
-        // Box and Muller's transform; 1 minus a number below 1 is never 0.
-        let normal = (-2.0 * (1.0 - radius).ln()).sqrt() * (std::f64::consts::TAU * angle).cos();
-        self.scaled(latency.first_token_ms / 1000.0 * (latency.spread * normal).exp())
+        let factor = lognormal(latency.spread, &mut *self.rng.lock());
+        self.scaled(latency.first_token_ms / 1000.0 * factor)
     }
 
     pub(crate) fn rules(&self, face: Face) -> Vec<Rule> {
@@ -157,6 +163,20 @@ impl State {
         }
         drop(fleet);
         this.rules.lock().set(rules);
+        this.changed.notify_waiters();
+    }
+
+    /// How long a prompt is read.
+    pub(crate) fn prefill(&self, face: Face, prompt_tokens: u64) -> Duration {
+        #[expect(clippy::cast_precision_loss, reason = "a prompt has far fewer than 2^52 tokens")]
+        let seconds = |per_second| prompt_tokens as f64 / per_second;
+        self.face(face).profile.prefill.map(|per_second| self.scaled(seconds(per_second))).unwrap_or_default()
+    }
+
+    /// Breaks off everything that is under way at a face.
+    pub(crate) fn sever(&self, face: Face) {
+        let this = self.face(face);
+        this.severed.fetch_add(1, Relaxed);
         this.changed.notify_waiters();
     }
 
@@ -196,6 +216,7 @@ impl FaceState {
         max_wait: Option<Duration>,
         scale: impl Fn(f64) -> Duration,
         now: Instant,
+        seed: u64,
     ) -> Self {
         let workers = settings.workers;
         let profile = Profile {
@@ -204,18 +225,21 @@ impl FaceState {
             embedding_models: settings.embedding_models,
             context: settings.context,
             answer_tokens: settings.answer_tokens,
+            event_tokens: settings.event_tokens.max(1),
             tool_parser: settings.tool_parser,
             images: settings.images,
             latency: settings.latency,
+            prefill: settings.prefill_tokens_per_s,
+            reads_in_turn: true,
             max_wait,
             no_worker_status: settings.no_worker_status,
             failed_job_status: settings.failed_job_status,
         };
-        Self::new(profile, workers, None, scale, now)
+        Self::new(profile, workers, None, scale, now, seed)
     }
 
     /// Cerebras reports no workers. It is emulated by one worker that is never full.
-    fn cerebras(settings: CerebrasSettings, scale: impl Fn(f64) -> Duration, now: Instant) -> Self {
+    fn cerebras(settings: CerebrasSettings, scale: impl Fn(f64) -> Duration, now: Instant, seed: u64) -> Self {
         let workers = Workers { min: 1, max: 1, concurrency: u32::MAX, cold_start_s: 0.0, ..Workers::default() };
         let profile = Profile {
             api_key: settings.api_key,
@@ -223,14 +247,17 @@ impl FaceState {
             embedding_models: Vec::new(),
             context: settings.context,
             answer_tokens: settings.answer_tokens,
+            event_tokens: settings.event_tokens.max(1),
             tool_parser: true,
             images: settings.images,
             latency: settings.latency,
+            prefill: settings.prefill_tokens_per_s,
+            reads_in_turn: false,
             max_wait: None,
             no_worker_status: 503,
             failed_job_status: 500,
         };
-        Self::new(profile, workers, Some(settings.quota), scale, now)
+        Self::new(profile, workers, Some(settings.quota), scale, now, seed)
     }
 
     fn new(
@@ -239,11 +266,13 @@ impl FaceState {
         quota: Option<crate::settings::Quota>,
         scale: impl Fn(f64) -> Duration,
         now: Instant,
+        seed: u64,
     ) -> Self {
         Self {
             profile,
-            fleet: Mutex::new(Fleet::new(size(workers, scale), now)),
+            fleet: Mutex::new(Fleet::new(size(workers, scale), SmallRng::seed_from_u64(seed), now)),
             changed: Notify::new(),
+            severed: AtomicU64::new(0),
             quota: quota.map(|settings| Mutex::new(Quota::new(settings, now))),
             recorder: Recorder::default(),
             rules: Mutex::default(),
@@ -288,7 +317,10 @@ fn size(workers: Workers, scale: impl Fn(f64) -> Duration) -> Size {
         min: workers.min.min(workers.max),
         max: workers.max,
         concurrency: workers.concurrency.max(1),
+        requests_per_worker: workers.requests_per_worker,
+        scale_every: scale(1.0).max(SHORTEST_COUNT),
         cold_start: scale(workers.cold_start_s),
+        cold_start_spread: workers.cold_start_spread,
         load_share: if workers.cold_start_s > 0.0 { (workers.load_s / workers.cold_start_s).min(1.0) } else { 1.0 },
         idle_timeout: scale(workers.idle_timeout_s),
         throttled: workers.throttled,

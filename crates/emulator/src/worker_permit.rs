@@ -1,16 +1,16 @@
 //! A request's permit at a worker: waits for what [`crate::fleet`] decides. Dropping a permit, or the wait for one, returns
 //! it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
     face::Face,
-    fleet::Assignment,
+    fleet::{Assignment, Load},
     state::{Shared, State},
 };
 
@@ -19,20 +19,24 @@ use crate::{
 pub(crate) struct WorkerPermit {
     waiter: Waiter,
     pub(crate) worker: usize,
-    load: Arc<AtomicU32>,
+    load: Arc<Load>,
 }
 
 impl WorkerPermit {
-    /// Waits for a worker, at most as long as the face allows; `None` when that time is over.
+    /// Waits for a worker, at most as long as the face allows; `None` when that time is over, or everything was broken off.
     pub(crate) async fn take(state: &Shared, face: Face) -> Option<Self> {
         let this = state.face(face);
-        let waiter = Waiter { state: Arc::clone(state), face, number: this.fleet.lock().enter() };
+        let severed = this.severed.load(Ordering::Relaxed);
+        let waiter = Waiter { state: Arc::clone(state), face, number: this.fleet.lock().enter(), severed };
         let deadline = this.profile.max_wait.map(|wait| Instant::now() + wait);
         loop {
             let changed = this.changed.notified();
             let mut changed = std::pin::pin!(changed);
             // Listening starts before the look, or a change between the two would be missed.
             changed.as_mut().enable();
+            if waiter.is_severed() {
+                return None;
+            }
             let now = Instant::now();
             let assignment = this.fleet.lock().poll(waiter.number, now);
             let wake = match assignment {
@@ -53,7 +57,24 @@ impl WorkerPermit {
 
     /// Requests at the same worker, this one included.
     pub(crate) fn load(&self) -> u32 {
-        self.load.load(Ordering::Relaxed)
+        self.load.requests()
+    }
+
+    /// Whether everything was broken off since the request came.
+    pub(crate) fn is_severed(&self) -> bool {
+        self.waiter.is_severed()
+    }
+
+    /// Reads a prompt, which takes so long; at RunPod the prompts of a worker are read one after the other.
+    pub(crate) async fn read_prompt(&self, takes: Duration) {
+        if takes.is_zero() {
+            return;
+        }
+        let reads_in_turn = self.state().face(self.waiter.face).profile.reads_in_turn;
+        let _turn = if reads_in_turn { Some(self.load.reading.lock().await) } else { None };
+        if !self.is_severed() {
+            sleep(takes).await;
+        }
     }
 
     pub(crate) const fn state(&self) -> &Arc<State> {
@@ -66,6 +87,14 @@ struct Waiter {
     state: Shared,
     face: Face,
     number: u64,
+    /// How many times everything was broken off before it came.
+    severed: u64,
+}
+
+impl Waiter {
+    fn is_severed(&self) -> bool {
+        self.state.face(self.face).severed.load(Ordering::Relaxed) != self.severed
+    }
 }
 
 impl Drop for Waiter {

@@ -6,7 +6,7 @@ use actix_web::{HttpResponse, http::header::CONTENT_TYPE};
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
-use super::quota_headers;
+use super::{no_worker, quota_headers};
 use crate::{
     answer::{Answer, Style},
     call_log::{Entry, Usage},
@@ -35,7 +35,13 @@ pub(super) async fn respond(state: &Shared, face: Face, request: &InferenceReque
     let Work { fault, mut entry, permit, socket } = work;
     let latency = state.face(face).profile.latency;
     let slowdown = if let Fault::Brownout { factor } = fault { factor } else { 1.0 };
-    let first_token = state.first_token(latency).mul_f64(slowdown.max(0.0));
+    let slowdown = slowdown.max(0.0);
+    permit.read_prompt(state.prefill(face, request.prompt_tokens).mul_f64(slowdown)).await;
+    if permit.is_severed() {
+        entry.break_off();
+        return no_worker(state, face).into_response();
+    }
+    let first_token = state.first_token(latency).mul_f64(slowdown);
     let worker = permit.worker;
     let mut due = Instant::now() + first_token;
     if request.route == Route::Embeddings {
@@ -76,6 +82,10 @@ pub(super) async fn respond(state: &Shared, face: Face, request: &InferenceReque
         }
         if !matches!(fault, Fault::HangAmid { .. } | Fault::ResetAmid { .. } | Fault::EndAmid { .. }) {
             sleep_until(due).await;
+            if permit.is_severed() {
+                entry.break_off();
+                return no_worker(state, face).into_response();
+            }
             entry.emit(script.tokens());
             entry.complete(script.reported(false));
             return with_fault_headers(state, face, worker, Reply::ok(whole));
@@ -112,7 +122,7 @@ pub(super) fn script(state: &State, face: Face, request: &InferenceRequest, fore
     let dialect = if face == Face::Cerebras { Dialect::Cerebras } else { Dialect::Vllm };
     let reasons = dialect == Dialect::Cerebras && request.route == Route::Chat && request.model.contains("gpt-oss");
     let answer = Answer::compose(request, Style { tokens: state.face(face).profile.answer_tokens, foreign, reasons });
-    Script::new(dialect, request, answer, state.id(), state.created())
+    Script::new(dialect, request, answer, state.face(face).profile.event_tokens, state.id(), state.created())
 }
 
 pub(super) fn whole_time(

@@ -13,7 +13,7 @@ impl Script {
                 (choice, format!("\"delta\":{{\"reasoning\":{}}}", quote(&self.answer.reasoning[at])))
             }
             Step::Piece(at, choice) => {
-                let text = quote(&self.answer.pieces[at]);
+                let text = quote(&self.pieces(at).concat());
                 (
                     choice,
                     if self.route == Route::Chat {

@@ -32,19 +32,21 @@ impl Script {
                 at + 1
             }
             Step::Piece(at, choice) if self.answer.tool.is_some() => {
-                let call = json!({"index": 0, "function": {"arguments": self.answer.pieces[at]}});
+                let pieces = self.pieces(at);
+                let call = json!({"index": 0, "function": {"arguments": pieces.concat()}});
                 push_call(out, choice, &call);
-                at + 2
+                at + pieces.len() + 1
             }
             Step::Piece(at, choice) => {
-                let text = quote(&self.answer.pieces[at]);
+                let pieces = self.pieces(at);
+                let text = quote(&pieces.concat());
                 let more =
                     if self.route == Route::Chat { "" } else { "\"stop_reason\":null,\"prompt_token_ids\":null," };
                 let _ = write!(
                     out,
                     "{{\"index\":{choice},{text_open}{text}{text_close},\"logprobs\":null,\"finish_reason\":null,{more}\"token_ids\":null}}]"
                 );
-                at + 1
+                at + pieces.len()
             }
             Step::Tool(choice) => {
                 push_call(out, choice, &self.tool_call(choice, Some(0), ""));

@@ -7,6 +7,7 @@ mod management;
 mod odd;
 mod pace;
 mod refusals;
+mod simulated;
 
 use std::{sync::OnceLock, time::Duration};
 
