@@ -80,9 +80,9 @@ enum Command {
         after_help = "Prints what to put into the [[upstreams]] of a configuration. As with the real ones, calls need a key, \
         but any will do.\n\nFaults are set over HTTP, for example a 500 to every request on RunPod's load balancer:\n  \
         curl -X POST http://127.0.0.1:9100/_control -d '{\"face\": \"runpod_lb\", \"fault\": {\"kind\": \"status\", \"code\": \
-        500}}'\nThe other faces are runpod_queue and cerebras. \"times\": 3 or \"share\": 0.5 beside the fault bounds it. An \
-        unknown kind is answered with all known ones.\nPOST /_control/reset ends all faults; GET /_control shows them, \
-        GET /_control/calls what was received."
+        500}}'\nThe other faces are runpod_queue and cerebras. \"times\": 3 or \"share\": 0.5 beside the fault bounds it, \
+        \"sever\": true breaks off what is under way as well. An unknown kind is answered with all known ones.\nPOST \
+        /_control/reset ends all faults; GET /_control shows them, GET /_control/calls what was received."
     )]
     Emulate {
         /// Where to listen.
@@ -94,6 +94,9 @@ enum Command {
         /// Seed of all random choices.
         #[arg(long, value_name = "NUMBER", default_value_t = 1)]
         seed: u64,
+        /// What else can be set, as JSON: quotas, workers, latencies, keys. What it leaves out keeps its default.
+        #[arg(long, value_name = "FILE")]
+        settings: Option<PathBuf>,
     },
     /// Set up a RunPod endpoint and its network volume from a file: what would change, what it costs, and doing it.
     #[command(subcommand)]
@@ -125,7 +128,9 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Calibrate(arguments) => calibrate::run(&arguments),
         Command::Simulate(arguments) => return simulate::run(&arguments),
-        Command::Emulate { listen, speed, seed } => emulate(listen, speed, seed),
+        Command::Emulate { listen, speed, seed, settings } => {
+            emulated(settings.as_deref()).and_then(|given| emulate(Settings { address: listen, speed, seed, ..given }))
+        }
         Command::Runpod(command) => runpod::run(&command),
     };
     match outcome {
@@ -230,8 +235,15 @@ fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{plural}")
 }
 
-fn emulate(address: SocketAddr, speed: f64, chance: u64) -> anyhow::Result<()> {
-    let settings = Settings { address, speed, seed: chance, ..Settings::default() };
+/// The emulator's settings in this file, or the usual ones.
+fn emulated(file: Option<&Path>) -> anyhow::Result<Settings> {
+    let Some(file) = file else { return Ok(Settings::default()) };
+    let text = std::fs::read_to_string(file).map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?;
+    serde_json::from_str(&text).map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))
+}
+
+fn emulate(settings: Settings) -> anyhow::Result<()> {
+    let address = settings.address;
     let on_runpod = settings.runpod_lb.models.join(" or ");
     let embeddings = settings.runpod_lb.embedding_models.join(" or ");
     let on_cerebras = settings.cerebras.models.join(" or ");

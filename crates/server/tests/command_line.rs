@@ -89,6 +89,36 @@ mod tests {
         assert!(text(&output.stderr).contains("nowhere.toml"), "{}", text(&output.stderr));
     }
 
+    /// Starts the emulated providers with these settings.
+    fn emulate(name: &str, settings: &str) -> Command {
+        let file = std::env::temp_dir().join(format!("llm-router-{name}-{}.json", std::process::id()));
+        fs::write(&file, settings).expect("a file");
+        let mut command = Command::new(BINARY);
+        command.args(["emulate", "--listen", "127.0.0.1:0", "--settings"]).arg(&file);
+        command
+    }
+
+    #[test]
+    fn emulated_providers_are_as_their_file_says() {
+        let mut child = emulate("emulated", r#"{"cerebras": {"models": ["one-of-mine"]}}"#)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
+        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines().map(|line| line.expect("text"));
+        let _running = Running(child);
+        assert!(lines.any(|line| line.contains("one-of-mine")));
+    }
+
+    #[test]
+    fn a_setting_that_emulated_providers_do_not_have_is_named() {
+        let output = emulate("unknown", r#"{"cerebras": {"modles": []}}"#).output().expect("the binary runs");
+        let said = text(&output.stderr);
+        assert!(
+            !output.status.success() && said.contains("llm-router-unknown-") && said.contains("`modles`"),
+            "{said}"
+        );
+    }
+
     /// Sends a request with this key and returns all that comes back, headers included.
     fn send(address: &str, request_line: &str, key: &str, body: &str) -> String {
         let mut connection = TcpStream::connect(address).expect("a connection");
