@@ -2,6 +2,7 @@
 //! nothing.
 
 mod files;
+mod shares;
 mod storm;
 
 use std::{
