@@ -36,7 +36,8 @@ HEAD = """# Routing, measured in simulation
 
 The four strategies beside what other routers do, on two [traces](../tests/traces/README.md) and in nine scenarios, against the
 [same simulated providers](simulation.md#how-it-works): RunPod with one to three workers, the cheap one, and Cerebras, five times as
-dear and too small to carry the traffic alone. It ranks policies, it predicts no bill. To make this page again:
+dear and too small to carry the traffic alone. It ranks policies, it predicts no bill; [in real time](generated/realtime.md) the
+router keeps to it, beside LiteLLM's proxy. To make this page again:
 
 ```sh
 tests/run routing

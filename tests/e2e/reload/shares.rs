@@ -21,8 +21,8 @@ fn priced(upstream: &str, usd: &str) -> String {
 
 /// Requests that RunPod and Cerebras have received.
 fn received(rig: &Rig) -> [f64; 2] {
-    let books = rig.emulator.books();
-    [Face::RunpodLb, Face::Cerebras].map(|face| f64::from(u32::try_from(books.of(face).received).unwrap()))
+    let calls = rig.emulator.call_logs();
+    [Face::RunpodLb, Face::Cerebras].map(|face| f64::from(u32::try_from(calls.of(face).received).unwrap()))
 }
 
 /// Watches what RunPod gets of the next requests, and hands each look to `check`, as requests to RunPod and in all.

@@ -81,14 +81,14 @@ async fn workers_that_vanish_take_everything_under_way_with_them() {
     let mut stream = chat(&emulator.runpod_lb_base(), &streamed(MODEL)).send().await.unwrap();
     stream.chunk().await.unwrap();
     let waiting = async {
-        eventually(|| emulator.call_logs().runpod_lb, |books| books.received == 2).await;
+        eventually(|| emulator.call_logs().runpod_lb, |log| log.received == 2).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
         emulator.sever(Face::RunpodLb);
     };
     let ((status, _), ()) = join(read(chat(&emulator.runpod_lb_base(), &ask(MODEL))), waiting).await;
     assert_eq!(status, 503);
     while let Ok(Some(_)) = stream.chunk().await {}
-    let books = eventually(|| emulator.call_logs().runpod_lb, |books| books.in_flight == 0).await;
-    assert_eq!((books.broken, books.refused, books.completed), (1, 1, 0));
+    let log = eventually(|| emulator.call_logs().runpod_lb, |log| log.in_flight == 0).await;
+    assert_eq!((log.broken, log.refused, log.completed), (1, 1, 0));
     assert_eq!(read(chat(&emulator.runpod_lb_base(), &ask(MODEL))).await.0, 200, "the next one is served");
 }
