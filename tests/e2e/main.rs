@@ -33,3 +33,5 @@ mod shares;
 mod shutdown;
 #[cfg(test)]
 mod streaming;
+#[cfg(test)]
+mod warm_up;
