@@ -77,6 +77,7 @@ impl Engine {
         let state = self.state(upstream);
         state.first_token(&upstream.spec, (&mut call, origin), (quota, false), now);
         state.succeeded(&upstream.spec, (&call, origin), (None, false), now);
+        self.offer_room(upstream, now);
     }
 
     /// The call failed. That it took too long is no evidence while no worker is ready.
@@ -89,6 +90,7 @@ impl Engine {
         } else {
             state.failed(&upstream.spec, (&mut call, origin(&attempt)), error, now, rng);
         }
+        self.offer_room(upstream, now);
     }
 
     /// The call was dropped. That is no evidence about the upstream.
@@ -96,6 +98,7 @@ impl Engine {
         let WarmUp { model, attempt, mut call } = warm_up;
         let upstream = &model.targets()[attempt.target];
         self.state(upstream).released(&upstream.spec, &mut call, now);
+        self.offer_room(upstream, now);
     }
 }
 

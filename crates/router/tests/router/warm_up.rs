@@ -6,7 +6,7 @@ use std::time::Duration;
 use provider::{NanoUsd, PicoUsd, Price, Quota, Tariff, Time};
 use router::{BreakerState, RequestState, Role, StrategyName, UpstreamSpec, WarmUp};
 
-use crate::hand::{Hand, MS, S, error, model, upstream};
+use crate::hand::{Hand, MS, S, error, model, started, upstream, waits};
 
 /// A start of `a` takes so long, and an idle worker of it runs on for so long.
 const START: Duration = Duration::from_secs(20);
@@ -43,7 +43,12 @@ struct World {
 
 impl World {
     fn new(strategy: StrategyName, a: UpstreamSpec) -> Self {
-        let b = UpstreamSpec { tariff: Some(price("0.10")), ..upstream("b") };
+        Self::beside(strategy, a, 1_000)
+    }
+
+    /// The same, where `b` takes so many calls at a time.
+    fn beside(strategy: StrategyName, a: UpstreamSpec, max_in_flight: u32) -> Self {
+        let b = UpstreamSpec { max_in_flight, tariff: Some(price("0.10")), ..upstream("b") };
         let mut spec = model("m", strategy, &[("a", 0.8), ("b", 0.2)]);
         spec.slo_first_token = Some(2 * S);
         let hand = Hand::new(vec![a, b], vec![spec]);
@@ -233,6 +238,28 @@ fn a_call_that_ends_in_any_way_is_in_flight_no_more() {
         end(&mut hand, warm_up);
         assert_eq!((hand.in_flight("a"), hand.breaker("a")), (0, breaker));
     }
+}
+
+/// A request that nobody can serve meanwhile is woken once a worker is ready.
+#[test]
+fn a_held_request_is_woken_by_the_answer_to_the_call() {
+    let mut hand = World::beside(StrategyName::Balanced, on_demand(), 4).hand;
+    let _requests = wanted(&mut hand);
+    let m = hand.model("m");
+    let warm_up = hand.engine.warm_up(&m, hand.now).expect("due");
+    let mut held = hand.request("m");
+    let action = hand.arrived(&mut held);
+    assert!(waits(&action) > hand.now, "the other target is full");
+    hand.pass(20 * S);
+    hand.has_running(0);
+    for _ in hand.woken() {
+        let action = hand.timer(&mut held);
+        assert!(waits(&action) > hand.now, "no worker is ready");
+    }
+    hand.pass(100 * MS);
+    hand.engine.warmed_up(warm_up, Quota::default(), hand.now);
+    assert_eq!(hand.woken(), [held.number()]);
+    assert_eq!(started(hand.timer(&mut held)).attempt.target, 0);
 }
 
 /// By the second a worker costs more than few small requests save at the other target.
