@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use provider::{NanoUsd, PicoUsd, Price, Quota, Tariff, Time};
-use router::{BreakerState, RequestState, Role, StrategyName, UpstreamSpec, WarmUp};
+use provider::{ErrorKind, NanoUsd, PicoUsd, Price, Quota, Tariff, Time};
+use router::{BreakerState, Named, RequestState, Role, StrategyName, UpstreamSpec, WarmUp};
 
-use crate::hand::{Hand, MS, S, error, model, started, upstream, waits};
+use crate::hand::{CHAT, Hand, MS, S, error, model, started, upstream, waits};
 
 /// A start of `a` takes so long, and an idle worker of it runs on for so long.
 const START: Duration = Duration::from_secs(20);
@@ -198,13 +198,12 @@ fn nothing_is_started_where_it_is_switched_off_or_workers_are_not_counted() {
 #[test]
 fn an_upstream_whose_breaker_is_open_is_not_called() {
     let mut hand = World::new(StrategyName::Balanced, on_demand()).hand;
-    hand.has_running(1);
-    let (mut request, start) = hand.begin();
-    assert_eq!(start.attempt.target, 0);
-    let _next = hand.failed(&mut request, provider::ErrorKind::Auth);
     let _requests = wanted(&mut hand);
-    assert_eq!(hand.breaker("a"), BreakerState::Open);
-    let m = hand.model("m");
+    let (m, deadline) = (hand.model("m"), hand.now + 60 * S);
+    let mut direct = RequestState::new(m.clone(), CHAT, Some(Named { target: 0, falls_back: false }), deadline);
+    assert_eq!(started(hand.arrived(&mut direct)).attempt.target, 0);
+    let _refused = hand.failed(&mut direct, ErrorKind::Auth);
+    assert_eq!((hand.breaker("a"), hand.in_flight("a")), (BreakerState::Open, 0));
     assert!(hand.engine.warm_up(&m, hand.now).is_none());
 }
 
@@ -221,7 +220,7 @@ fn a_call_that_ends_in_any_way_is_in_flight_no_more() {
         ),
         (
             |hand, warm_up| {
-                let refused = error(provider::ErrorKind::Auth);
+                let refused = error(ErrorKind::Auth);
                 hand.engine.warm_up_failed(warm_up, &refused, hand.now, &mut hand.rng);
             },
             BreakerState::Open,
