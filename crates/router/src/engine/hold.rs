@@ -20,7 +20,7 @@ use crate::{
 const LONGEST_HOLD: Duration = Duration::from_secs(30);
 /// After this many seconds, one of the requests that are held looks for a target even if nothing happened; sooner if
 /// it is known when a target may be free.
-const POLL_AFTER_S: std::ops::Range<f64> = 0.1..0.2;
+const POLL_AFTER_S: std::ops::Range<f64> = 0.05..0.1;
 /// Most requests of a model that are held.
 const MOST_HELD: usize = 4096;
 

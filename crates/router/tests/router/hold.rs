@@ -125,7 +125,7 @@ fn one_of_those_that_wait_looks_for_a_target_again_and_again() {
     let mut waiting = [held(&mut hand, "m"), held(&mut hand, "m"), held(&mut hand, "m")];
     for _ in 0..100 {
         let due = waiting.iter_mut().min_by_key(|request| request.waits_until()).expect("three wait");
-        assert!(due.waits_until() <= hand.now + S / 5, "{:?} at {:?}", due.waits_until(), hand.now);
+        assert!(due.waits_until() <= hand.now + S / 10, "{:?} at {:?}", due.waits_until(), hand.now);
         hand.now = due.waits_until();
         waits(&hand.timer(due));
         let leaves = due.number();
