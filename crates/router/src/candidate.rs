@@ -213,6 +213,8 @@ pub(crate) struct Situation<'a> {
     pub(crate) arrived: Time,
     /// Whether, a moment ago, a request that could still be in time found no target worth a call.
     pub(crate) has_recent_denial: bool,
+    /// Whether it is held, but for this decision.
+    pub(crate) was_held: bool,
     /// Whether it is held and room is offered to it.
     pub(crate) has_offer: bool,
     pub(crate) now: Time,

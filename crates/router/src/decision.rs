@@ -22,6 +22,8 @@ pub enum Reason {
     Spill,
     /// It holds the prompt cache of the conversation; without that, another one would have been asked.
     Stay,
+    /// The request was held, and this one had room first.
+    Hold,
     /// It is the cheapest that is fast enough.
     Cheapest,
     /// It is the fastest.
@@ -36,10 +38,11 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Share,
         Self::Spill,
         Self::Stay,
+        Self::Hold,
         Self::Cheapest,
         Self::Fastest,
         Self::Fallback,
@@ -53,6 +56,7 @@ impl Reason {
             Self::Share => "share",
             Self::Spill => "spill",
             Self::Stay => "stay",
+            Self::Hold => "hold",
             Self::Cheapest => "cheapest",
             Self::Fastest => "fastest",
             Self::Fallback => "fallback",
@@ -303,6 +307,7 @@ fn reason(situation: &Situation<'_>, deficits: &Deficits, target: usize, candida
     match (history.attempts(), model.spec.strategy.strategy().reason()) {
         _ if history.named() == Some(target) => Reason::Direct,
         (1.., _) => Reason::Fallback,
+        (0, _) if situation.was_held => Reason::Hold,
         (0, _) if stays(target, candidates) => Reason::Stay,
         (0, Reason::Share) if is_spill(model, deficits, target, candidates) => Reason::Spill,
         (0, reason) => reason,

@@ -91,6 +91,7 @@ impl Engine {
             expected,
             arrived: now,
             has_recent_denial: false,
+            was_held: false,
             has_offer: false,
             now,
         };
@@ -111,7 +112,7 @@ impl Engine {
     fn decide(&mut self, request: &mut RequestState, repeats: bool, now: Time) -> Result<Attempt, NoCandidate> {
         let Self { upstreams, models, decision, .. } = self;
         let waiter = request.waiter();
-        let RequestState { model, facts, history, arrived, .. } = request;
+        let RequestState { model, facts, history, arrived, held_since, .. } = request;
         let known = models.of(&model.key, || ModelState::new(model));
         let has_offer = known.held.has_offer(waiter);
         let expected = known.expected(facts, now);
@@ -123,6 +124,7 @@ impl Engine {
             expected,
             arrived: *arrived,
             has_recent_denial: known.has_recent_denial(now),
+            was_held: held_since.is_some(),
             has_offer,
             now,
         };

@@ -79,11 +79,21 @@ impl StrategyName {
     /// The reasons that it can have for a target.
     pub const fn reasons(self) -> &'static [Reason] {
         match self {
-            Self::Weighted | Self::Balanced => {
-                &[Reason::Share, Reason::Spill, Reason::Stay, Reason::Fallback, Reason::Direct, Reason::WarmUp]
+            Self::Weighted | Self::Balanced => &[
+                Reason::Share,
+                Reason::Spill,
+                Reason::Stay,
+                Reason::Hold,
+                Reason::Fallback,
+                Reason::Direct,
+                Reason::WarmUp,
+            ],
+            Self::Cost => {
+                &[Reason::Cheapest, Reason::Stay, Reason::Hold, Reason::Fallback, Reason::Direct, Reason::WarmUp]
             }
-            Self::Cost => &[Reason::Cheapest, Reason::Stay, Reason::Fallback, Reason::Direct, Reason::WarmUp],
-            Self::Latency => &[Reason::Fastest, Reason::Stay, Reason::Fallback, Reason::Direct, Reason::WarmUp],
+            Self::Latency => {
+                &[Reason::Fastest, Reason::Stay, Reason::Hold, Reason::Fallback, Reason::Direct, Reason::WarmUp]
+            }
         }
     }
 

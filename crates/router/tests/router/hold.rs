@@ -1,7 +1,7 @@
 //! Who is held gets room in order, one after the other, and whoever needs none passes it on.
 
 use provider::ErrorKind;
-use router::{Action, Decision, Facts, Limits, RequestState, RouterError, StrategyName, UpstreamSpec};
+use router::{Action, Decision, Facts, Limits, Reason, RequestState, RouterError, StrategyName, UpstreamSpec};
 
 use crate::hand::{CHAT, Hand, MS, S, gave_up, model, started, upstream, waits};
 
@@ -111,11 +111,12 @@ fn a_new_request_that_can_be_in_time_goes_before_one_that_is_late() {
     hand.pass(3 * S);
     hand.serve(call);
     assert_eq!(hand.woken(), [late.number()]);
-    let (new, _) = hand.begin();
+    let (new, start) = hand.begin();
+    assert_eq!(start.attempt.reason, Reason::Share);
     waits(&hand.timer(&mut late));
     hand.serve(new);
     assert_eq!(hand.woken(), [late.number()]);
-    started(hand.timer(&mut late));
+    assert_eq!(started(hand.timer(&mut late)).attempt.reason, Reason::Hold);
 }
 
 /// What changes by time alone is seen although nothing happens: by one of those that wait.
