@@ -81,6 +81,7 @@ fn room_passes_on_from_who_cannot_use_it() {
     started(arrives(&mut hand, 59_900).0);
     let (action, mut long) = arrives(&mut hand, 6_000);
     waits(&action);
+    hand.pass(MS);
     let (action, mut short) = arrives(&mut hand, 300);
     waits(&action);
     hand.pass(500 * MS);
