@@ -120,32 +120,30 @@ fn a_new_request_that_can_be_in_time_goes_before_one_that_is_late() {
     assert_eq!(started(hand.timer(&mut late)).attempt.reason, Reason::Hold);
 }
 
-/// What changes by time alone is seen although nothing happens: by one of those that wait.
+/// What changes by time alone is seen although nothing happens, also when the one that looked for it has left.
 #[test]
 fn one_of_those_that_wait_looks_for_a_target_again_and_again() {
-    let (mut hand, call) = busy();
-    let mut waiting = [held(&mut hand, "m"), held(&mut hand, "m"), held(&mut hand, "m")];
-    for _ in 0..100 {
-        let due = waiting.iter_mut().min_by_key(|request| request.waits_until()).expect("three wait");
-        assert!(due.waits_until() <= hand.now + S / 10, "{:?} at {:?}", due.waits_until(), hand.now);
-        hand.now = due.waits_until();
-        waits(&hand.timer(due));
-        let leaves = due.number();
-        for woken in hand.woken() {
-            let request = waiting.iter_mut().find(|request| request.number() == woken).expect("one that waits");
-            waits(&hand.timer(request));
-        }
-        // Whoever looked leaves, and another one comes.
-        let at = waiting.iter().position(|request| request.number() == leaves).expect("one that waits");
-        hand.engine.left(&mut waiting[at], hand.now);
-        for woken in hand.woken() {
-            let request = waiting.iter_mut().find(|request| request.number() == woken).expect("one that waits");
-            waits(&hand.timer(request));
-        }
-        waiting[at] = held(&mut hand, "m");
+    let (mut hand, _call) = busy();
+    let mut waiting: Vec<_> = (0..20).map(|_| held(&mut hand, "m")).collect();
+    let next = |waiting: &[RequestState]| (0..waiting.len()).min_by_key(|at| waiting[*at].waits_until());
+    while let Some(at) = next(&waiting) {
+        let due = waiting[at].waits_until();
+        assert!(due <= hand.now + S / 10, "{due:?} at {:?}", hand.now);
+        hand.now = due;
+        waits(&hand.timer(&mut waiting[at]));
+        wake(&mut hand, &mut waiting);
+        let at = next(&waiting).expect("one that waits");
+        hand.engine.left(&mut waiting.remove(at), hand.now);
+        wake(&mut hand, &mut waiting);
     }
-    hand.serve(call);
-    assert_eq!(hand.woken().len(), 1);
+}
+
+/// Those that are to be woken are, and find no room.
+fn wake(hand: &mut Hand, waiting: &mut [RequestState]) {
+    while let Some(number) = hand.engine.take_woken() {
+        let request = waiting.iter_mut().find(|request| request.number() == number).expect("one that waits");
+        waits(&hand.timer(request));
+    }
 }
 
 #[test]
