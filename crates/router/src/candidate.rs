@@ -199,6 +199,17 @@ impl Expected {
     }
 }
 
+/// Whether a request was held before it is decided about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// It was not.
+    None,
+    /// It was, and is offered no room.
+    Held,
+    /// It was, and room is offered to it.
+    Offered,
+}
+
 /// What a decision is about: one request at one moment.
 #[derive(Clone, Copy)]
 pub(crate) struct Situation<'a> {
@@ -213,10 +224,7 @@ pub(crate) struct Situation<'a> {
     pub(crate) arrived: Time,
     /// Whether, a moment ago, a request that could still be in time found no target worth a call.
     pub(crate) has_recent_denial: bool,
-    /// Whether it is held, but for this decision.
-    pub(crate) was_held: bool,
-    /// Whether it is held and room is offered to it.
-    pub(crate) has_offer: bool,
+    pub(crate) hold: Hold,
     pub(crate) now: Time,
 }
 
@@ -318,7 +326,7 @@ impl Situation<'_> {
         let Self { model, facts, expected, .. } = *self;
         let limit = facts.max_tokens.or(model.targets()[target].spec.default_max_tokens);
         let needs = RequestNeeds::new(facts.prompt_tokens, limit, expected.length.mean, facts.choices);
-        RequestNeeds { is_stale: self.is_stale(), has_offer: self.has_offer, ..needs }
+        RequestNeeds { is_stale: self.is_stale(), has_offer: self.hold == Hold::Offered, ..needs }
     }
 
     /// Whether no other target could ever serve the request.

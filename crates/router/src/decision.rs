@@ -3,7 +3,7 @@
 //! The same type serves the call, the explanation and the record: what is explained is what would be done.
 
 use crate::{
-    candidate::{Candidate, Excluded, NoCandidate, Situation, UNLIKELY},
+    candidate::{Candidate, Excluded, Hold, NoCandidate, Situation, UNLIKELY},
     engine::ModelState,
     key::States,
     share::{Accrual, Deficits, Quantum},
@@ -307,7 +307,7 @@ fn reason(situation: &Situation<'_>, deficits: &Deficits, target: usize, candida
     match (history.attempts(), model.spec.strategy.strategy().reason()) {
         _ if history.named() == Some(target) => Reason::Direct,
         (1.., _) => Reason::Fallback,
-        (0, _) if situation.was_held => Reason::Hold,
+        (0, _) if situation.hold != Hold::None => Reason::Hold,
         (0, _) if stays(target, candidates) => Reason::Stay,
         (0, Reason::Share) if is_spill(model, deficits, target, candidates) => Reason::Spill,
         (0, reason) => reason,

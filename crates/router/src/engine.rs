@@ -28,7 +28,7 @@ pub use warm_up::WarmUp;
 
 use crate::{
     budget::{Budget, SpareRepeats},
-    candidate::{Candidate, NoCandidate, Situation},
+    candidate::{Candidate, Hold, NoCandidate, Situation},
     decision::{Decision, Reason, Role},
     facts::{Facts, Named},
     history::History,
@@ -91,8 +91,7 @@ impl Engine {
             expected,
             arrived: now,
             has_recent_denial: false,
-            was_held: false,
-            has_offer: false,
+            hold: Hold::None,
             now,
         };
         // Why there is no candidate is in the decision: all are excluded.
@@ -114,7 +113,11 @@ impl Engine {
         let waiter = request.waiter();
         let RequestState { model, facts, history, arrived, held_since, .. } = request;
         let known = models.of(&model.key, || ModelState::new(model));
-        let has_offer = known.held.has_offer(waiter);
+        let hold = match held_since {
+            Some(_) if known.held.has_offer(waiter) => Hold::Offered,
+            Some(_) => Hold::Held,
+            None => Hold::None,
+        };
         let expected = known.expected(facts, now);
         let situation = Situation {
             model,
@@ -124,8 +127,7 @@ impl Engine {
             expected,
             arrived: *arrived,
             has_recent_denial: known.has_recent_denial(now),
-            was_held: held_since.is_some(),
-            has_offer,
+            hold,
             now,
         };
         let made = decision.make(&situation, known, upstreams);
