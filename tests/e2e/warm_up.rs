@@ -50,7 +50,7 @@ async fn a_cold_endpoint_is_started_without_a_waiting_user_and_then_gets_its_sha
         answer.provider().to_owned()
     };
     let mut before = 0;
-    within(Duration::from_secs(60), "RunPod serves", async || {
+    within(Duration::from_mins(1), "RunPod serves", async || {
         if ask().await == "runpod" {
             return Some(());
         }

@@ -122,7 +122,7 @@ pub(super) const ROWS: [Row; 57] = [
     row(
         "F12",
         "cold starts",
-        "crates/dispatch/tests/dispatch/health.rs::a_cold_upstream_that_times_out_is_not_broken crates/dispatch/tests/dispatch/health.rs::a_share_is_spilled_while_no_worker_is_ready_except_for_one_call_to_warm_it tests/e2e/gpu.rs::cold_starts_bursts_and_idle_tails_are_billed_as_the_provider_bills_them tests/e2e/streaming.rs::early_headers_come_before_the_first_token",
+        "crates/dispatch/tests/dispatch/health.rs::a_cold_upstream_that_times_out_is_not_broken crates/dispatch/tests/dispatch/health.rs::a_share_is_spilled_while_no_worker_is_ready_except_for_one_call_to_warm_it crates/router/tests/router/warm_up.rs::a_caller_a_minute_neither_waits_for_a_start_nor_pays_one tests/e2e/warm_up.rs::a_cold_endpoint_is_started_without_a_waiting_user_and_then_gets_its_share tests/e2e/gpu.rs::cold_starts_bursts_and_idle_tails_are_billed_as_the_provider_bills_them tests/e2e/streaming.rs::early_headers_come_before_the_first_token",
     ),
     row(
         "F13",
