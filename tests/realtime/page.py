@@ -31,7 +31,7 @@ its answer, which the simulated router does not know; an event carries {event_to
 processor time on each.
 
 `balanced` is at most {slo:.1f} points of SLO attainment and {share:.1f} points of share from what was simulated;
-three would fail the run.
+three would fail the run. ± is of a mean: a single run strays further, most by how long workers happen to take to start.
 """
 PARTS = {
     "full": "the router and the simulator, {count} requests",
