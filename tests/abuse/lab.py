@@ -68,10 +68,20 @@ def limited_to(memory: int) -> pathlib.Path | None:
 
 
 class Lab:
-    """An emulator and a router in processes of their own, both stopped at the end of the block."""
+    """An emulator and a router in processes of their own, both stopped at the end of the block.
 
-    def __init__(self, binary: str, memory: int | None = None, max_in_flight: int = 2000, speed: float = 0):
+    `key_concurrent`: calls of a key at the same time, instead of a quarter of `max_in_flight`."""
+
+    def __init__(
+        self,
+        binary: str,
+        memory: int | None = None,
+        max_in_flight: int = 2000,
+        speed: float = 0,
+        key_concurrent: int | None = None,
+    ):
         self.binary, self.memory, self.max_in_flight, self.speed = binary, memory, max_in_flight, speed
+        self.limits = f"limits = {{ concurrent = {key_concurrent} }}\n" if key_concurrent else ""
         self.folder = tempfile.TemporaryDirectory()
         self.log = pathlib.Path(self.folder.name) / "log"
         self.group = limited_to(memory) if memory else None
@@ -79,7 +89,7 @@ class Lab:
     def __enter__(self) -> "Lab":
         self.emulator = self._start(["emulate", "--listen", "127.0.0.1:0", "--speed", str(self.speed)], {})
         self.emulator_url = self._line(self.emulator, "http://").split("http://")[1].split()[0].split("/")[0].rstrip(".,;\"")
-        keys = "".join(f'[[keys]]\nid = "{name}"\nteam = "{name}"\nenv = "KEY_{name.upper()}"\n' for name in KEYS)
+        keys = "".join(f'[[keys]]\nid = "{name}"\nteam = "{name}"\nenv = "KEY_{name.upper()}"\n{self.limits}' for name in KEYS)
         text = CONFIG.format(emulator=f"http://{self.emulator_url}", keys=keys, max_in_flight=self.max_in_flight)
         config = pathlib.Path(self.folder.name) / "router.toml"
         config.write_text(text)

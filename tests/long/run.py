@@ -145,7 +145,8 @@ async def streams(options, report: Report) -> None:
 
 async def overload(options, report: Report) -> None:
     rounds, seconds, cap = 5, 5 * options.minutes, 32
-    with Lab(options.binary, max_in_flight=cap, speed=1) as it:
+    # The limit of the router is what is tried, not that of a key.
+    with Lab(options.binary, max_in_flight=cap, speed=1, key_concurrent=4 * cap) as it:
         request = chat(KEYS["good"], max_tokens=24)
         peaks, served, shed, codes = [], [], [], set()
         # In turn, so that whatever else the machine does falls on both.
