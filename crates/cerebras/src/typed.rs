@@ -96,7 +96,7 @@ impl<'c> Writer<'c> {
         Ok(members)
     }
 
-    /// Notes that a member is left out; an empty one is not mentioned.
+    /// Records that a member is left out; an empty one is not mentioned.
     pub(crate) fn drop_member(&mut self, name: &str, value: &Value<'_>) {
         if value.is_empty() || self.dropped.len() == MAX_NAMES {
             return;
@@ -186,7 +186,7 @@ impl<'c> Writer<'c> {
     }
 }
 
-/// Notes once that `name` is left out.
+/// Records once that `name` is left out.
 pub(crate) fn note_dropped(dropped: &mut Vec<String>, name: String) {
     if !dropped.contains(&name) {
         dropped.push(name);

@@ -32,7 +32,7 @@ impl Socket {
         }
     }
 
-    /// Notes a request on the connection; whether it is the first one.
+    /// Records a request on the connection. Returns whether it is the first one.
     pub(crate) fn is_first_request(&self) -> bool {
         !self.is_used.swap(true, Ordering::Relaxed)
     }

@@ -21,8 +21,8 @@ pub(crate) struct Answered {
     ports: Mutex<Ports>,
 }
 
-/// Ports that were noted last, and those before them. The kernel gives a port out again only after thousands of others, so one
-/// that is noted belongs to the connection that it was noted for.
+/// Ports that were recorded last, and those before them. The kernel gives a port out again only after thousands of others, so one
+/// that is recorded belongs to the connection that it was recorded for.
 #[derive(Default)]
 struct Ports {
     recent: Set,
@@ -58,12 +58,12 @@ impl Answered {
     }
 
     /// Records that an answer came over the connection that its extensions name.
-    pub(crate) fn note(&self, extensions: &Extensions) {
+    pub(crate) fn record(&self, extensions: &Extensions) {
         let Some(connection) = extensions.get::<HttpInfo>() else { return };
-        self.note_port(connection.local_addr().port());
+        self.record_port(connection.local_addr().port());
     }
 
-    fn note_port(&self, port: u16) {
+    fn record_port(&self, port: u16) {
         let mut ports = self.ports.lock();
         if ports.recent.count >= self.most && !ports.recent.holds(port) {
             ports.older = std::mem::take(&mut ports.recent);
@@ -109,12 +109,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_ports_noted_last_are_known() {
+    fn the_ports_recorded_last_are_known() {
         let answered = Answered::new(100);
         assert!(!answered.contains(0) && !answered.contains(u16::MAX));
         for port in (0..=u16::MAX).rev() {
-            answered.note_port(port);
-            answered.note_port(port);
+            answered.record_port(port);
+            answered.record_port(port);
             assert!(answered.contains(port) && answered.contains(port.saturating_add(99)), "{port}");
         }
         assert!(!answered.contains(250), "beyond twice as many as are kept");

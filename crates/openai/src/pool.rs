@@ -126,7 +126,7 @@ impl Pools {
             .get_or(|| Pool { http: client(self.connector.clone(), MOST_KEPT), answered: Answered::new(MOST_KEPT) });
         match http.request(call).await {
             Ok(response) => {
-                answered.note(response.extensions());
+                answered.record(response.extensions());
                 Ok(response)
             }
             Err(error) if answered.is_stale(&error) => Err(SendError::Stale),

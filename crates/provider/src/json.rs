@@ -23,7 +23,7 @@ pub use text::{Text, whole_characters};
 pub use tree::{tree, tree_bytes};
 pub use value::Value;
 
-/// Notes that a key or a value is looked at; nothing outside of tests.
+/// Counts that a key or a value is looked at; nothing outside of tests.
 #[inline]
 fn step() {
     #[cfg(any(test, feature = "steps"))]

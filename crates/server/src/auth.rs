@@ -169,13 +169,13 @@ pub(crate) fn operator(app: &App, request: &HttpRequest) -> Result<(), ApiError>
     Err(wait.map_or_else(ApiError::no_admin_token, ApiError::too_many_wrong_keys))
 }
 
-/// Notes that a request is refused; says how long its sender should wait, if that is one of many.
+/// Records that a request is refused. Returns how long its sender should wait, if that is one of many.
 fn refuse(app: &App, request: &HttpRequest, credential: Credential, denied: Denied) -> Option<Duration> {
     let peer = request.peer_addr().map(|peer| peer.ip());
-    let noted = app.failures.record(denied, peer, Instant::now());
-    let (credential, reason) = (credential.as_str(), noted.reason());
+    let recorded = app.failures.record(denied, peer, Instant::now());
+    let (credential, reason) = (credential.as_str(), recorded.reason());
     app.metrics.authentication_failed(credential, reason);
-    if let Some(suppressed) = noted.log {
+    if let Some(suppressed) = recorded.log {
         let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
         tracing::warn!(
             peer,
@@ -185,7 +185,7 @@ fn refuse(app: &App, request: &HttpRequest, credential: Credential, denied: Deni
             "a request was refused: its key or token is missing or unknown"
         );
     }
-    noted.wait
+    recorded.wait
 }
 
 #[cfg(test)]
