@@ -113,6 +113,11 @@ impl Candidate {
     pub fn is_cold(&self) -> bool {
         self.is_ready == Some(false)
     }
+
+    /// Whether its first token is thought to be late.
+    pub(crate) fn is_late(&self) -> bool {
+        self.miss > 0.5
+    }
 }
 
 /// Why there is no candidate.

@@ -238,7 +238,7 @@ impl Decision {
         let is_first = situation.history.attempts() == 0 && situation.is_fresh();
         // A target that would be the best if it were in time, and that no call is probing. A warm-up call spares the user that.
         let is_better = |other: &Candidate| {
-            other.miss > 0.5
+            other.is_late()
                 && other.if_late.may_probe
                 && !other.is_warmed_up
                 && other.score_in_time < best.score_in_time
@@ -261,13 +261,13 @@ impl Decision {
     /// Whether the request goes elsewhere, or waits, only because no worker of this candidate is ready. `chosen` is the target that it
     /// goes to.
     pub(crate) fn wants(&self, candidate: &Candidate, chosen: Option<usize>) -> bool {
-        let score = |target: usize| {
-            let mut candidates = self.candidates.iter();
-            candidates.find(|candidate| candidate.target == target).map(|candidate| candidate.score_in_time)
-        };
-        candidate.is_warmed_up
-            && chosen != Some(candidate.target)
-            && chosen.and_then(score).is_none_or(|best| candidate.score_in_time < best)
+        if !candidate.is_warmed_up || chosen == Some(candidate.target) {
+            return false;
+        }
+        let Some(own) = self.candidates.iter().find(|own| chosen == Some(own.target)) else { return true };
+        // What a cold target is behind is deferred, and no part of its score.
+        let is_behind = self.strategy.has_shares() && candidate.deficit > own.deficit;
+        candidate.score_in_time < own.score_in_time || is_behind
     }
 
     /// What the targets earn with this request.
@@ -327,12 +327,16 @@ fn stays(chosen: usize, candidates: &[Candidate]) -> bool {
 fn is_spill(model: &Model, deficits: &Deficits, chosen: usize, candidates: &[Candidate]) -> bool {
     let quantum = Quantum::new(model.shares(), Accrual::Held, 1.0);
     let deficit = |target| deficits.next_deficit(target, quantum) + deficits.deferred(target);
-    let in_time = |target| {
-        candidates.iter().find(|candidate| candidate.target == target).map(|candidate| candidate.score_in_time)
-    };
+    let find = |target: usize| candidates.iter().find(|candidate| candidate.target == target);
+    let own = find(chosen).map(|candidate| candidate.score_in_time);
     let mut others = (0..model.targets().len()).filter(|target| *target != chosen);
-    others.any(|target| match (in_time(target), in_time(chosen)) {
-        (Some(other), Some(own)) => other < own - 1e-9,
-        (None, _) | (_, None) => deficit(target) > deficit(chosen) + 1e-9,
+    others.any(|target| {
+        let other = find(target);
+        // What one that is away or late is behind is deferred.
+        let is_behind = deficit(target) > deficit(chosen) + 1e-9;
+        match other.zip(own) {
+            Some((other, own)) => other.score_in_time < own - 1e-9 || other.is_late() && is_behind,
+            None => is_behind,
+        }
     })
 }

@@ -39,9 +39,6 @@ use crate::{
     upstream::{self, RequestNeeds, Snapshot, Status, Upstream},
 };
 
-/// A first token that misses its limit with this probability is thought to be late.
-const LATE: f64 = 0.5;
-
 /// What is known of a group of models and upstreams.
 #[derive(Debug, Default)]
 pub struct Engine {
@@ -136,7 +133,7 @@ impl Engine {
         for candidate in &decision.candidates {
             let upstream = &model.targets()[candidate.target];
             let state = upstreams.of(&upstream.key, || upstream::State::new(&upstream.spec));
-            state.passed(&upstream.spec, (chosen == Some(candidate.target), candidate.miss > LATE), now);
+            state.passed(&upstream.spec, (chosen == Some(candidate.target), candidate.is_late()), now);
             if decision.wants(candidate, chosen) && history.named().is_none() {
                 state.wanted(now);
             }
@@ -272,7 +269,7 @@ fn debit(model: &Model, deficits: &mut Deficits, history: &mut History, decision
     let accrual = model.spec.strategy.accrual();
     // What a target misses because it is late is paid back little by little, as after an absence.
     let serves =
-        |candidate: &&Candidate| accrual == Accrual::Available || candidate.target == target || candidate.miss <= LATE;
+        |candidate: &&Candidate| accrual == Accrual::Available || candidate.target == target || !candidate.is_late();
     let available = decision.candidates.iter().filter(serves).map(|candidate| candidate.target);
     let part = available.clone().map(|target| model.shares()[target]).sum();
     let earned = deficits.debit(target, Quantum::new(model.shares(), accrual, part), available);

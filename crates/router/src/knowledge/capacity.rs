@@ -16,6 +16,9 @@ use crate::knowledge::idle_tail::IdleTail;
 
 /// A report older than this many polls is unknown.
 const STALE_POLLS: u32 = 3;
+/// A first token that comes within this time after a call may have come from a worker that ran on. One that started so fast does
+/// no harm either.
+const AS_WARM: Duration = Duration::from_millis(1500);
 /// Longest that a model takes to load: RunPod gives a worker up that takes longer.
 pub(crate) const LONGEST_START: Duration = Duration::from_mins(7);
 
@@ -45,7 +48,7 @@ pub(crate) struct Workers {
     /// When a first token came last.
     answered_at: Option<Time>,
     idle_tail: IdleTail,
-    /// When a call began at workers that may have been stopped since the report. Until it is answered they are taken to be.
+    /// When the first call began at workers that may have been stopped since the report. Until one is answered they are taken to be.
     doubted_at: Option<Time>,
 }
 
@@ -94,9 +97,9 @@ impl Workers {
     /// A call begins.
     pub(crate) fn called(&mut self, now: Time) {
         if self.is_in_doubt(now) {
-            self.doubted_at = Some(now);
+            self.doubted_at = self.doubted_at.or(Some(now));
         }
-        self.idle_tail.ended();
+        self.idle_tail.ended(now);
     }
 
     /// The last call is over.
@@ -124,7 +127,9 @@ impl Workers {
     /// ready too.
     pub(crate) fn answered(&mut self, now: Time) {
         self.answered_at = Some(now);
-        self.doubted_at = None;
+        if self.doubted_at.take().is_some_and(|at| now - at < AS_WARM) {
+            self.idle_tail.outlived();
+        }
         self.loading = self.loading.filter(|loading| !loading.is_from_none);
     }
 
@@ -219,6 +224,32 @@ mod tests {
         assert_eq!(workers.on_their_way(at(5)), Some((2, Duration::from_secs(3))));
         workers.answered(at(5));
         assert_eq!((workers.ready(at(5)), workers.is_cold(at(5))), (Some(2), Some(false)));
+    }
+
+    #[test]
+    fn a_worker_in_doubt_that_answers_at_once_is_not_doubted_after_the_next_rest() {
+        // A worker was taken away when it had just become idle. The next one is in doubt as soon as it rests.
+        let doubted = |answers_after: Duration| {
+            let mut workers = polled(&[(0, 1)]);
+            workers.called(at(1));
+            workers.answered(at(1));
+            workers.rests(at(1));
+            workers.polled(running(0), POLL, START, at(2));
+            workers.called(at(3));
+            workers.polled(running(1), POLL, START, at(4));
+            workers.answered(at(5));
+            workers.rests(at(5));
+            assert!(workers.is_in_doubt(at(6)));
+            workers.called(at(8));
+            assert_eq!(workers.ready(at(8)), Some(0));
+            let now = at(8) + answers_after;
+            workers.answered(now);
+            workers.polled(running(1), POLL, START, now);
+            workers.rests(now);
+            workers.is_in_doubt(now + Duration::from_secs(1))
+        };
+        assert!(!doubted(Duration::from_millis(400)));
+        assert!(doubted(Duration::from_secs(10)), "after a cold start");
     }
 
     #[test]

@@ -16,11 +16,14 @@ const SLACK: Duration = Duration::from_secs(2);
 /// How long idle workers run on, and the rest that goes on.
 #[derive(Debug, Clone)]
 pub(crate) struct IdleTail {
+    configured: Duration,
     /// Between these. `None`: they are not stopped.
     bounds: Option<(Duration, Duration)>,
     /// Whether a worker was seen to be stopped. Before, the configured time is believed until one outlives it.
     is_learned: bool,
     rest: Option<Rest>,
+    /// How long the latest rest was that a call ended.
+    latest: Duration,
 }
 
 /// The time since the last call.
@@ -35,12 +38,27 @@ struct Rest {
 impl IdleTail {
     /// Workers are thought to run on for this time.
     pub(crate) fn new(configured: Duration) -> Self {
-        Self { bounds: Some((configured, configured)), is_learned: false, rest: None }
+        let bounds = Some((configured, configured));
+        Self { configured, bounds, is_learned: false, rest: None, latest: Duration::ZERO }
     }
 
     /// A call begins.
-    pub(crate) fn ended(&mut self) {
-        self.rest = None;
+    pub(crate) fn ended(&mut self, now: Time) {
+        if let Some(rest) = self.rest.take() {
+            self.latest = now - rest.since;
+        }
+    }
+
+    /// The call that ended the rest was answered as fast as by a worker that had run on. Where others were seen to be stopped sooner,
+    /// that had another cause: a worker that broke, or was taken away.
+    pub(crate) fn outlived(&mut self) {
+        let Some((least, most)) = self.bounds else { return };
+        if self.latest <= most {
+            self.bounds = Some((least.max(self.latest), most));
+            return;
+        }
+        self.is_learned = false;
+        self.bounds = (self.latest <= self.configured).then_some((self.configured, self.configured));
     }
 
     /// The last call is over.
@@ -101,7 +119,7 @@ mod tests {
     fn after_rests(rests: u32, tail: f64) -> (IdleTail, f64) {
         let (mut idle, mut now) = (IdleTail::new(Duration::from_secs(20)), 0.0);
         for rest in 0..rests {
-            idle.ended();
+            idle.ended(at(now));
             now += 0.7 * f64::from(rest % 7);
             idle.began(at(now));
             let stops = now + tail;
@@ -111,7 +129,7 @@ mod tests {
             });
             now = next + 61.0;
         }
-        idle.ended();
+        idle.ended(at(now));
         (idle, now)
     }
 
@@ -142,12 +160,26 @@ mod tests {
     }
 
     #[test]
+    fn a_worker_that_was_taken_away_is_not_taken_for_one_that_was_idle_for_long() {
+        let mut idle = IdleTail::new(Duration::from_secs(20));
+        idle.began(at(0.0));
+        idle.reported(0, at(0.8));
+        idle.ended(at(5.0));
+        idle.began(at(6.0));
+        assert!(idle.may_be_over(at(6.1)), "by all that was seen");
+        idle.ended(at(7.0));
+        idle.outlived();
+        idle.began(at(8.0));
+        assert!(!idle.may_be_over(at(27.0)) && idle.may_be_over(at(28.0)), "the configured time counts again");
+    }
+
+    #[test]
     fn another_setting_replaces_what_was_learned() {
         let (mut idle, now) = after_rests(10, 5.0);
         idle.began(at(now));
         idle.reported(1, at(now + 28.0));
         idle.reported(0, at(now + 33.0));
-        idle.ended();
+        idle.ended(at(now + 60.0));
         idle.began(at(now + 60.0));
         assert!(!idle.may_be_over(at(now + 80.0)) && idle.may_be_over(at(now + 91.0)));
     }

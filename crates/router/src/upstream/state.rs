@@ -280,10 +280,9 @@ impl State {
 
     /// Whether a call of the router's own is due that starts a worker.
     pub(crate) fn is_warm_up_due(&self, spec: &UpstreamSpec, needs: &RequestNeeds, now: Time) -> bool {
-        self.in_flight == 0
-            && self.is_cold(now)
+        self.is_cold(now)
             && self.blocked(spec, true, needs, now).is_none()
-            && self.supply.is_warm_up_due(spec, needs, now)
+            && self.supply.is_warm_up_due(spec, self.in_flight, needs, now)
     }
 
     /// Such a call begins.

@@ -143,11 +143,11 @@ impl Supply {
         self.warm_ups.wanted(now);
     }
 
-    /// Whether enough requests ask for a call that starts a worker, and it may cost what it does. No worker is ready and no call under way.
-    pub(crate) fn is_warm_up_due(&self, spec: &UpstreamSpec, needs: &RequestNeeds, now: Time) -> bool {
+    /// Whether enough requests ask for a call that starts a worker, and it may cost what it does. No worker is ready.
+    pub(crate) fn is_warm_up_due(&self, spec: &UpstreamSpec, in_flight: u32, needs: &RequestNeeds, now: Time) -> bool {
         self.expected.count(now) >= LEAST_DEMAND
             && matches!(self.fits(needs, Claim::Failover, now), Fit::Now)
-            && self.warm_ups.is_due(&self.purpose(spec, now), now)
+            && self.warm_ups.is_due(&self.purpose(spec, now), in_flight, now)
     }
 
     /// Such a call begins.
@@ -161,7 +161,8 @@ impl Supply {
         let takes = self.starts.remaining(0.5, now) + spec.idle_timeout();
         let price = spec.gpu_rate().map_or(USUAL_START, |per_second| per_second.cost_of(takes));
         let is_coming = self.capacity.on_their_way(now).is_some_and(|(coming, _)| coming > 0);
-        Purpose { price, most_per_hour: spec.warm_up_usd_per_hour, is_coming }
+        let is_running = self.capacity.report(now).is_some_and(|(capacity, _)| capacity.running > Some(0));
+        Purpose { price, most_per_hour: spec.warm_up_usd_per_hour, is_coming, is_running }
     }
 
     /// Workers that can take a call now; `None` if unknown.

@@ -19,6 +19,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(30);
 const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 /// A call that failed is repeated no sooner.
 const REPEAT: Duration = Duration::from_secs(5);
+/// One that is not answered within this time, although a worker runs, may be lost: another one is sent, and each further one after
+/// twice as long as the one before.
+const LOST: Duration = Duration::from_secs(30);
 const HOUR: Duration = Duration::from_hours(1);
 
 /// The warm-up calls to an upstream.
@@ -47,6 +50,8 @@ pub(super) struct Purpose {
     pub(super) most_per_hour: NanoUsd,
     /// Whether a worker is on its way already: the call only shows when it is ready.
     pub(super) is_coming: bool,
+    /// Whether a worker runs, by the last report. It may still load its model.
+    pub(super) is_running: bool,
 }
 
 impl WarmUps {
@@ -60,10 +65,14 @@ impl WarmUps {
         self.used = self.used.saturating_add(1);
     }
 
-    /// Whether a call is due to an upstream that is cold and has no call under way.
-    pub(super) fn is_due(&self, purpose: &Purpose, now: Time) -> bool {
+    /// Whether a call is due to an upstream that is cold.
+    pub(super) fn is_due(&self, purpose: &Purpose, in_flight: u32, now: Time) -> bool {
         let is_wanted = self.wanted_at.is_some_and(|at| now - at < WANTED_FOR);
-        if !is_wanted || self.called_at.is_some_and(|at| now - at < REPEAT) {
+        let repeat = match in_flight {
+            0 => REPEAT,
+            more => LOST.saturating_mul(1 << more.saturating_sub(1).min(16)),
+        };
+        if !is_wanted || self.called_at.is_some_and(|at| now - at < repeat) || in_flight > 0 && !purpose.is_running {
             return false;
         }
         purpose.is_coming
@@ -101,7 +110,8 @@ mod tests {
     use super::*;
 
     const CENT: NanoUsd = NanoUsd(10_000_000);
-    const START: Purpose = Purpose { price: CENT, most_per_hour: NanoUsd(100_000_000), is_coming: false };
+    const START: Purpose =
+        Purpose { price: CENT, most_per_hour: NanoUsd(100_000_000), is_coming: false, is_running: false };
 
     /// When starts happen in so many seconds, one request a second, `calls` of which go there after each start, and then the worker
     /// is stopped.
@@ -110,7 +120,7 @@ mod tests {
         for second in 0..seconds {
             let now = Time::ZERO + Duration::from_secs(second);
             warm_ups.wanted(now);
-            if warm_ups.is_due(&purpose, now) {
+            if warm_ups.is_due(&purpose, 0, now) {
                 warm_ups.begin(&purpose, now);
                 (0..calls).for_each(|_| warm_ups.used());
                 starts.push(second);
@@ -142,9 +152,28 @@ mod tests {
     fn nothing_is_started_that_nobody_wants() {
         let mut warm_ups = WarmUps::default();
         let at = |seconds| Time::ZERO + Duration::from_secs(seconds);
-        assert!(!warm_ups.is_due(&START, at(0)));
+        assert!(!warm_ups.is_due(&START, 0, at(0)));
         warm_ups.wanted(at(0));
-        assert!(warm_ups.is_due(&START, at(9)) && !warm_ups.is_due(&START, at(10)));
+        assert!(warm_ups.is_due(&START, 0, at(9)) && !warm_ups.is_due(&START, 0, at(10)));
+    }
+
+    #[test]
+    fn a_call_that_is_not_answered_by_a_worker_that_runs_is_followed_by_others() {
+        let starts = |purpose: Purpose| {
+            let (mut warm_ups, mut calls) = (WarmUps::default(), Vec::new());
+            for second in 0..300_u64 {
+                let now = Time::ZERO + Duration::from_secs(second);
+                warm_ups.wanted(now);
+                if warm_ups.is_due(&purpose, u32::try_from(calls.len()).unwrap(), now) {
+                    warm_ups.begin(&purpose, now);
+                    calls.push(second);
+                }
+            }
+            calls
+        };
+        let running = Purpose { is_coming: true, is_running: true, ..START };
+        assert_eq!(starts(running), [0, 30, 90, 210]);
+        assert_eq!(starts(Purpose { is_running: false, ..running }), [0], "it waits for a worker, as others would");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use provider::{ErrorKind, NanoUsd, PicoUsd, Price, Quota, Tariff, Time};
-use router::{BreakerState, Named, RequestState, Role, StrategyName, UpstreamSpec, WarmUp};
+use router::{BreakerState, Named, Reason, RequestState, Role, StrategyName, UpstreamSpec, WarmUp};
 
 use crate::hand::{CHAT, Hand, MS, S, error, model, started, upstream, waits};
 
@@ -48,7 +48,7 @@ impl World {
 
     /// The same, where `b` takes so many calls at a time.
     fn beside(strategy: StrategyName, a: UpstreamSpec, max_in_flight: u32) -> Self {
-        let b = UpstreamSpec { max_in_flight, tariff: Some(price("0.10")), ..upstream("b") };
+        let b = UpstreamSpec { max_in_flight, tariff: a.tariff.as_ref().map(|_| price("0.10")), ..upstream("b") };
         let mut spec = model("m", strategy, &[("a", 0.8), ("b", 0.2)]);
         spec.slo_first_token = Some(2 * S);
         let hand = Hand::new(vec![a, b], vec![spec]);
@@ -150,6 +150,26 @@ fn the_worker_that_many_ask_for_is_started_once_while_others_serve() {
         assert!((20..=26).contains(&before), "{strategy:?}: after {before} s");
         let share = world.served[300..].iter().filter(|(target, _)| *target == 0).count();
         assert!(share >= 230, "{strategy:?}: {share} of 300");
+    }
+}
+
+/// However the requests were shared before, and although what the cold target misses is deferred, requests ask for its start.
+#[test]
+fn a_worker_that_was_stopped_is_started_again_whatever_the_deficits_are() {
+    for before in 0..10 {
+        let mut world = World::new(StrategyName::Balanced, UpstreamSpec { tariff: None, ..on_demand() });
+        world.ready_at = Some(world.hand.now);
+        world.run(1, before);
+        world.ready_at = None;
+        world.second();
+        let (mut request, start) = world.hand.begin();
+        assert_eq!(start.attempt.reason, Reason::Spill, "the cold one is behind, after {before} requests");
+        world.hand.engine.left(&mut request, world.hand.now);
+        world.run(1, 60);
+        assert!(
+            world.called >= 1 && world.served.last().is_some_and(|(_, took)| *took <= S),
+            "after {before} requests"
+        );
     }
 }
 
