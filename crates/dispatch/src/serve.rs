@@ -13,7 +13,7 @@ use crate::{Served, answer::Relay, context::RequestContext};
 const MAX_HELD: usize = 64 << 10;
 
 /// The part of a request that routing uses, which is one turn of this conversation.
-pub(crate) fn facts(request: &Request, conversation: Option<u64>) -> Facts {
+pub(crate) fn facts(request: &Request, conversation: Option<u64>, in_batch: bool) -> Facts {
     Facts {
         operation: request.operation,
         stream: request.head.stream,
@@ -22,6 +22,7 @@ pub(crate) fn facts(request: &Request, conversation: Option<u64>) -> Facts {
         prompt_tokens: request.estimated_prompt_tokens(),
         max_tokens: request.head.max_tokens,
         choices: request.head.choices(),
+        in_batch,
         conversation,
     }
 }

@@ -67,6 +67,7 @@ pub(crate) fn begun(table: &Table, model: &str) -> RequestState {
         prompt_tokens: 25,
         max_tokens: None,
         choices: 1,
+        in_batch: false,
         conversation: None,
     };
     let model = table.model(model).expect("a model").clone();

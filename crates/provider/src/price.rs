@@ -101,14 +101,24 @@ impl fmt::Display for NanoUsd {
 pub struct Price {
     /// Per prompt token.
     pub input: PicoUsd,
+    /// Per prompt token that the upstream had in its cache.
+    pub cached_input: PicoUsd,
     /// Per completion token.
     pub output: PicoUsd,
 }
 
 impl Price {
-    /// What `usage` costs, rounded half up to a nano-dollar.
+    /// One without a price of its own for cached tokens.
+    pub const fn new(input: PicoUsd, output: PicoUsd) -> Self {
+        Self { input, cached_input: input, output }
+    }
+
+    /// What `usage` costs, rounded half up to a nano-dollar. Prompt tokens that the upstream does not report as cached have the full
+    /// price.
     pub fn cost(&self, usage: &Usage) -> NanoUsd {
-        let pico = u128::from(self.input.0) * u128::from(usage.prompt_tokens)
+        let cached = usage.cached_tokens.unwrap_or(0).min(usage.prompt_tokens);
+        let pico = u128::from(self.input.0) * u128::from(usage.prompt_tokens - cached)
+            + u128::from(self.cached_input.0) * u128::from(cached)
             + u128::from(self.output.0) * u128::from(usage.completion_tokens);
         NanoUsd(u64::try_from((pico + 500) / 1_000).unwrap_or(u64::MAX))
     }
@@ -165,14 +175,24 @@ mod tests {
     #[test]
     fn ten_million_tokens_cost_what_the_list_says() {
         let usage = Usage { prompt_tokens: 6_000_000, completion_tokens: 4_000_000, ..Usage::default() };
-        let price = |usd| PicoUsd::from_usd_per_million(usd).map(|rate| Price { input: rate, output: rate });
+        let price = |usd| PicoUsd::from_usd_per_million(usd).map(|rate| Price::new(rate, rate));
         assert_eq!(price("0.02").expect("price").cost(&usage).to_string(), "0.200000000");
         assert_eq!(price("0.10").expect("price").cost(&usage).to_string(), "1.000000000");
     }
 
     #[test]
+    fn cached_tokens_have_their_own_price() {
+        let price = Price { cached_input: PicoUsd(1_000), ..Price::new(PicoUsd(10_000), PicoUsd(20_000)) };
+        let usage =
+            |cached_tokens| Usage { prompt_tokens: 100, completion_tokens: 10, cached_tokens, ..Usage::default() };
+        assert_eq!(price.cost(&usage(None)), NanoUsd(1_200));
+        assert_eq!(price.cost(&usage(Some(80))), NanoUsd(480));
+        assert_eq!(price.cost(&usage(Some(1_000))), NanoUsd(300), "no more than there are");
+    }
+
+    #[test]
     fn a_cost_is_rounded_once_and_half_up() {
-        let price = Price { input: PicoUsd(1_499), output: PicoUsd(1_500) };
+        let price = Price::new(PicoUsd(1_499), PicoUsd(1_500));
         assert_eq!(price.cost(&Usage { prompt_tokens: 1, ..Usage::default() }), NanoUsd(1));
         assert_eq!(price.cost(&Usage { completion_tokens: 1, ..Usage::default() }), NanoUsd(2));
     }

@@ -29,6 +29,7 @@ const CHAT: Facts = Facts {
     prompt_tokens: 500,
     max_tokens: Some(256),
     choices: 1,
+    in_batch: false,
     conversation: None,
 };
 

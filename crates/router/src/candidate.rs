@@ -256,8 +256,8 @@ impl Situation<'_> {
         let predicted = if facts.stream { outlook.first_token } else { outlook.end };
         // An upstream without any call yet counts as the fastest, so that one call tries it.
         let is_untried = !state.supply().has_answered() && state.in_flight() == 0 && state.penalty_s(now) <= 0.0;
-        let expected_cost = self.expected_cost(upstream);
         let holds_cache = expected.holder == Some(target) && facts.prompt_tokens >= LEAST_CACHED_TOKENS;
+        let expected_cost = self.expected_cost(upstream, holds_cache);
         Ok(Candidate {
             target,
             deficit: 0.0,

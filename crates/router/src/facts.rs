@@ -19,6 +19,8 @@ pub struct Facts {
     pub max_tokens: Option<u64>,
     /// How many choices a complete answer has.
     pub choices: u64,
+    /// Whether it is one of a batch: nobody waits for its first token.
+    pub in_batch: bool,
     /// A hash of the conversation that it is part of, and of who sends it; `None` if it is part of none.
     pub conversation: Option<u64>,
 }

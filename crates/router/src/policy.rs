@@ -48,13 +48,14 @@ pub(crate) fn policies(targets: &[Arc<Upstream>], shares: &[f64], baseline: Opti
 
 /// The average price of a token that is split by `shares`, rounded to a pico-dollar.
 fn split(targets: &[Arc<Upstream>], shares: &[f64]) -> Option<Price> {
-    let (mut input, mut output) = (0.0, 0.0);
+    let (mut input, mut cached_input, mut output) = (0.0, 0.0, 0.0);
     for (upstream, share) in targets.iter().zip(shares).filter(|(_, share)| **share > 0.0) {
         let price = list_price(&upstream.spec)?;
         input += share * as_float(price.input);
+        cached_input += share * as_float(price.cached_input);
         output += share * as_float(price.output);
     }
-    Some(Price { input: rounded(input), output: rounded(output) })
+    Some(Price { input: rounded(input), cached_input: rounded(cached_input), output: rounded(output) })
 }
 
 #[expect(

@@ -115,7 +115,7 @@ impl RequestState {
 
     /// It as one of those that are held.
     pub(crate) fn waiter(&self) -> Waiter {
-        Waiter { arrived: self.arrived, number: self.number }
+        Waiter { in_batch: self.facts.in_batch, arrived: self.arrived, number: self.number }
     }
 
     /// The model that is asked for.

@@ -19,13 +19,15 @@ pub(crate) fn read(mut table: Table<'_>) -> Option<Tariff> {
         Kind::Tokens => {
             let input = required(&mut table, "input_usd_per_million", PicoUsd::from_usd_per_million);
             let output = required(&mut table, "output_usd_per_million", PicoUsd::from_usd_per_million);
-            input.zip(output).map(|(input, output)| Tariff::Tokens(Price { input, output }))
+            let cached_input = amount(&mut table, "cached_input_usd_per_million", PicoUsd::from_usd_per_million);
+            let price = input.zip(output).map(|(input, output)| Price::new(input, output));
+            price.map(|price| Tariff::Tokens(Price { cached_input: cached_input.unwrap_or(price.input), ..price }))
         }
         Kind::GpuSeconds => {
             let per_second = required(&mut table, "usd_per_second", PicoUsd::from_usd_per_second);
             let idle_timeout = table.seconds("idle_timeout_s", 0).unwrap_or(Duration::from_secs(5));
             let list = amount(&mut table, "list_usd_per_million", PicoUsd::from_usd_per_million)
-                .map(|rate| Price { input: rate, output: rate });
+                .map(|rate| Price::new(rate, rate));
             per_second.map(|per_second| Tariff::GpuSeconds { per_second, idle_timeout, list })
         }
     };

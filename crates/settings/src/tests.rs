@@ -6,7 +6,7 @@ mod own_file;
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use provider::{NanoUsd, Operation, PicoUsd, Tariff};
+use provider::{NanoUsd, Operation, PicoUsd, Price, Tariff};
 use router::{Extract, Judge, Pick};
 use secrecy::ExposeSecret;
 
@@ -50,7 +50,7 @@ cost = { kind = "gpu_seconds", usd_per_second = "0.00019", list_usd_per_million 
 id = "fast"
 provider = "cerebras"
 model = "llama3.1-8b"
-cost = { kind = "tokens", input_usd_per_million = "0.10", output_usd_per_million = "0.20" }
+cost = { kind = "tokens", input_usd_per_million = "0.10", cached_input_usd_per_million = "0.05", output_usd_per_million = "0.20" }
 
 [[models]]
 name = "llama-3.1-8b"
@@ -151,7 +151,9 @@ fn a_valid_file_says_what_it_says() {
     assert_eq!((pod.timeouts.connect, pod.timeouts.gap), (Duration::from_millis(500), Duration::from_secs(30)));
     let Some(Tariff::GpuSeconds { per_second, idle_timeout, list: Some(list) }) = &pod.tariff else { panic!("tariff") };
     assert_eq!((*per_second, *idle_timeout), (PicoUsd(190_000_000), Duration::from_secs(5)));
-    assert_eq!((list.input, list.output), (PicoUsd(20_000), PicoUsd(20_000)));
+    assert_eq!(*list, Price::new(PicoUsd(20_000), PicoUsd(20_000)));
+    let price = Price { cached_input: PicoUsd(50_000), ..Price::new(PicoUsd(100_000), PicoUsd(200_000)) };
+    assert_eq!(fast.tariff, Some(Tariff::Tokens(price)));
     assert_eq!(fast.base_url, "https://api.cerebras.ai/v1");
     assert_eq!(fast.operations, [Operation::Chat, Operation::Completions]);
 

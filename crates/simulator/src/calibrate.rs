@@ -144,7 +144,7 @@ impl Fit {
         self.settings.share = calls.latest.share;
         let price = calls.latest.price.and_then(|price| {
             let exact = |usd: f64| PicoUsd::from_usd_per_million(&usd.to_string()).ok();
-            Some(Price { input: exact(price.input_usd_per_million)?, output: exact(price.output_usd_per_million)? })
+            Some(Price::new(exact(price.input_usd_per_million)?, exact(price.output_usd_per_million)?))
         });
         self.found("share", calls.latest.share.to_string(), 1);
         match price {

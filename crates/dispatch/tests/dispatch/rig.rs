@@ -88,7 +88,7 @@ pub(crate) fn upstream(id: &str, fake: &Arc<Fake>) -> Wired {
 /// US dollars per million tokens, in and out.
 pub(crate) fn price(input: &str, output: &str) -> Tariff {
     let rate = |usd| PicoUsd::from_usd_per_million(usd).expect("a price");
-    Tariff::Tokens(Price { input: rate(input), output: rate(output) })
+    Tariff::Tokens(Price::new(rate(input), rate(output)))
 }
 
 pub(crate) fn model(strategy: StrategyName, targets: &[(&str, f64)]) -> ModelSpec {

@@ -15,8 +15,9 @@ const START_IS_PAID_WITHIN_S: f64 = 60.0;
 const LEAST_PER_SECOND: f64 = 1.0 / 3600.0;
 
 impl Situation<'_> {
-    /// What the request is expected to cost at list prices; `None` without a price per token.
-    pub(super) fn expected_cost(&self, upstream: &Upstream) -> Option<NanoUsd> {
+    /// What the request is expected to cost at list prices; `None` without a price per token. `holds_cache`: the upstream is
+    /// thought to have the prompt in its cache.
+    pub(super) fn expected_cost(&self, upstream: &Upstream, holds_cache: bool) -> Option<NanoUsd> {
         let price = upstream.spec.tariff.as_ref()?.list_price()?;
         let Self { facts, expected, .. } = *self;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an answer's length")]
@@ -24,6 +25,7 @@ impl Situation<'_> {
         Some(price.cost(&Usage {
             prompt_tokens: facts.prompt_tokens,
             completion_tokens: completion.saturating_mul(facts.choices),
+            cached_tokens: holds_cache.then_some(facts.prompt_tokens),
             ..Usage::default()
         }))
     }

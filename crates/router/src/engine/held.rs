@@ -1,9 +1,10 @@
 //! The requests to a model that are held, in the order in which they are offered room.
 //!
 //! Requests that can still be in time come first, in the order of their arrival, which is the order of their limits:
-//! all requests of a model have the same SLO. The others follow, the newest first, because they are late by less. So
-//! the waiters are kept in the order of their arrival; the list is read forwards from the first one that can be in
-//! time, and then backwards from there.
+//! all requests of a model have the same SLO. The others follow, the newest first, because they are late by less. Those
+//! of batches come last, the oldest first. So the waiters are kept in the order of their arrival, those of batches behind
+//! the others; the list is read forwards from the first one that can be in time, then backwards from there, and then
+//! from the first one of a batch.
 //!
 //! Room is offered to one waiter at a time, until it has decided or left. If it could not use the room, or left, room
 //! is offered to the next one. One waiter, the poller, has a short timer, for what changes by time alone; the others
@@ -21,9 +22,11 @@ const MOST_WAITED: f64 = 0.3;
 /// its prompt is shorter.
 const MOST_REFUSALS: u32 = 8;
 
-/// A request that is held. They are ordered by their arrival.
+/// A request that is held. They are ordered by their arrival, those of batches behind the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Waiter {
+    /// Whether it is one of a batch.
+    pub(crate) in_batch: bool,
     /// When it came.
     pub(crate) arrived: Time,
     /// What the driver knows it by.
@@ -41,7 +44,7 @@ pub(super) struct Offer {
 /// The requests to a model that are held.
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    /// In the order of their arrival.
+    /// In their order.
     waiters: Vec<Waiter>,
     /// Their model; `None` while there are none.
     model: Option<Arc<Model>>,
@@ -160,24 +163,36 @@ impl Held {
 
     fn can_be_in_time(&self, waiter: Waiter, now: Time) -> bool {
         let slo = self.model.as_ref().and_then(|model| model.spec.slo_first_token).unwrap_or(USUAL_SLO);
-        now - waiter.arrived < slo.mul_f64(MOST_WAITED)
+        !waiter.in_batch && now - waiter.arrived < slo.mul_f64(MOST_WAITED)
     }
 
-    /// How many are late. They are the first ones of the list.
-    fn late(&self, now: Time) -> usize {
-        self.waiters.partition_point(|waiter| !self.can_be_in_time(*waiter, now))
+    /// How many are not of a batch. They are the first ones of the list.
+    fn interactive(&self) -> usize {
+        self.waiters.partition_point(|waiter| !waiter.in_batch)
     }
 
     fn first(&self, now: Time) -> Option<Waiter> {
-        let late = self.late(now);
-        self.waiters.get(late).or_else(|| self.waiters.get(late.checked_sub(1)?)).copied()
+        let (waiters, of_batches) = self.waiters.split_at(self.interactive());
+        let late = self.late(waiters, now);
+        waiters.get(late).or_else(|| waiters.last()).or_else(|| of_batches.first()).copied()
     }
 
     /// The one that comes after `waiter`.
     fn after(&self, waiter: Waiter, now: Time) -> Option<Waiter> {
-        let (late, at) = (self.late(now), self.waiters.partition_point(|other| *other < waiter));
-        let next = if at < late { None } else { self.waiters.get(at + 1) };
-        next.or_else(|| self.waiters.get(at.min(late).checked_sub(1)?)).copied()
+        let (waiters, of_batches) = self.waiters.split_at(self.interactive());
+        let place = |list: &[Waiter]| list.partition_point(|other| *other < waiter);
+        if waiter.in_batch {
+            return of_batches.get(place(of_batches) + 1).copied();
+        }
+        let (late, at) = (self.late(waiters, now), place(waiters));
+        let next = if at < late { None } else { waiters.get(at + 1) };
+        let next = next.or_else(|| waiters.get(at.min(late).checked_sub(1)?));
+        next.or_else(|| of_batches.first()).copied()
+    }
+
+    /// How many of those that are not of a batch are late. They are the first ones.
+    fn late(&self, interactive: &[Waiter], now: Time) -> usize {
+        interactive.partition_point(|waiter| !self.can_be_in_time(*waiter, now))
     }
 }
 

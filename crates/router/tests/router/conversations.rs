@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use provider::ErrorKind;
+use provider::{ErrorKind, PicoUsd, Price, Tariff};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
-use router::{Facts, Reason, RequestState, StrategyName};
+use router::{Facts, Reason, RequestState, StrategyName, UpstreamSpec};
 
-use crate::hand::{CHAT, Hand, MS, S, gave_up, started};
+use crate::hand::{CHAT, Hand, MS, S, gave_up, model, started, upstream};
 
 /// The target that serves a turn, and why.
 fn turn(hand: &mut Hand, conversation: u64) -> (usize, Reason) {
@@ -90,4 +90,20 @@ fn a_turn_that_nobody_answered_is_not_remembered() {
     let facts = Facts { conversation: Some(7), prompt_tokens: 900, ..CHAT };
     let decision = hand.engine.explain(&hand.table.model("m").expect("a model").clone(), &facts, None, hand.now);
     assert!(decision.candidates.iter().all(|candidate| !candidate.holds_cache));
+}
+
+#[test]
+fn a_prompt_that_is_cached_has_the_price_of_cached_tokens() {
+    let price = Price { cached_input: PicoUsd(100_000), ..Price::new(PicoUsd(1_000_000), PicoUsd(0)) };
+    let a = UpstreamSpec { tariff: Some(Tariff::Tokens(price)), ..upstream("a") };
+    let mut hand = Hand::new(vec![a], vec![model("m", StrategyName::Cost, &[("a", 1.0)])]);
+    let mut costs = [7, 7, 8].map(|conversation| {
+        let facts = *request(&hand, conversation).facts();
+        let decision = hand.engine.explain(&hand.model("m"), &facts, None, hand.now);
+        let cost = decision.candidates[0].expected_cost.expect("a price").0;
+        turn(&mut hand, conversation);
+        cost
+    });
+    costs.sort_unstable();
+    assert_eq!(costs, [90_000, 900_000, 900_000]);
 }

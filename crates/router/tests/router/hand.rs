@@ -53,6 +53,7 @@ pub(crate) const CHAT: Facts = Facts {
     prompt_tokens: 25,
     max_tokens: None,
     choices: 1,
+    in_batch: false,
     conversation: None,
 };
 

@@ -90,6 +90,25 @@ fn room_passes_on_from_who_cannot_use_it() {
     started(hand.timer(&mut short));
 }
 
+/// Somebody waits for each of the others.
+#[test]
+fn one_of_a_batch_goes_after_the_others_however_late_they_are() {
+    let (mut hand, mut call) = busy();
+    let facts = Facts { in_batch: true, ..CHAT };
+    let mut entry = RequestState::new(hand.model("m"), facts, None, hand.now + 60 * S).numbered(u64::MAX);
+    waits(&hand.arrived(&mut entry));
+    hand.pass(S);
+    let late = held(&mut hand, "m");
+    hand.pass(3 * S);
+    let new = held(&mut hand, "m");
+    for mut next in [new, late, entry] {
+        hand.serve(call);
+        assert_eq!(hand.woken(), [next.number()]);
+        started(hand.timer(&mut next));
+        call = next;
+    }
+}
+
 #[test]
 fn a_new_request_takes_no_room_that_is_kept_for_one_that_waits() {
     let (mut hand, call) = busy();

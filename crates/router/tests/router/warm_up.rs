@@ -14,7 +14,7 @@ const TAIL: Duration = Duration::from_secs(5);
 
 fn price(usd_per_million: &str) -> Tariff {
     let rate = PicoUsd::from_usd_per_million(usd_per_million).expect("a price");
-    Tariff::Tokens(Price { input: rate, output: rate })
+    Tariff::Tokens(Price::new(rate, rate))
 }
 
 /// `a` is started on demand, for half a dollar an hour at most.
@@ -161,7 +161,7 @@ fn a_worker_that_was_stopped_is_started_again_whatever_the_deficits_are() {
         world.ready_at = Some(world.hand.now);
         world.run(1, before);
         world.ready_at = None;
-        world.second();
+        world.run(1, 5);
         let (mut request, start) = world.hand.begin();
         assert_eq!(start.attempt.reason, Reason::Spill, "the cold one is behind, after {before} requests");
         world.hand.engine.left(&mut request, world.hand.now);

@@ -14,7 +14,7 @@ fn hand(slots: Option<u32>) -> Hand {
     by_time.worker_slots = slots;
     by_time.tariff = Some(Tariff::GpuSeconds { per_second: PicoUsd(300_000_000), idle_timeout: 5 * S, list: None });
     let per_token = PicoUsd(100_000);
-    by_token.tariff = Some(Tariff::Tokens(Price { input: per_token, output: per_token }));
+    by_token.tariff = Some(Tariff::Tokens(Price::new(per_token, per_token)));
     let mut model = model("m", StrategyName::Cost, &[("a", 0.8), ("b", 0.2)]);
     model.slo_first_token = Some(2 * S);
     Hand::new(vec![by_time, by_token], vec![model])

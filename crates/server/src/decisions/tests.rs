@@ -123,6 +123,7 @@ fn kept() -> Kept {
         prompt_tokens: 25,
         max_tokens: None,
         choices: 1,
+        in_batch: false,
         conversation: None,
     };
     let ended = Some(dispatch::Closed { model, facts, request });

@@ -71,8 +71,10 @@ struct CandidateView<'a> {
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = Price)]
+#[expect(clippy::struct_field_names, reason = "the unit is a part of each name")]
 struct PriceView {
     input_usd_per_million: f64,
+    cached_input_usd_per_million: f64,
     output_usd_per_million: f64,
 }
 
@@ -139,6 +141,7 @@ impl<'a> CandidateView<'a> {
             marginal_cost_usd: candidate.marginal_cost.map(|cost| as_float(cost.0) / 1e9),
             price: price.map(|price| PriceView {
                 input_usd_per_million: as_float(price.input.0) / 1e6,
+                cached_input_usd_per_million: as_float(price.cached_input.0) / 1e6,
                 output_usd_per_million: as_float(price.output.0) / 1e6,
             }),
             score: rounded(candidate.score, 1e6),

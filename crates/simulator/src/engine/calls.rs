@@ -29,6 +29,7 @@ pub(super) fn facts(prompt_tokens: u32) -> Facts {
         prompt_tokens,
         max_tokens: None,
         choices: 1,
+        in_batch: false,
         conversation: None,
     }
 }

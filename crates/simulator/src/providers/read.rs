@@ -188,10 +188,10 @@ fn upstream(
     let mut per_million = |text: &str, field: &str| {
         amount(PicoUsd::from_usd_per_million(text), &format!("{path}.price.{field}"), mistakes)
     };
-    let price = Price {
-        input: per_million(&price.input_usd_per_million, "input_usd_per_million"),
-        output: per_million(&price.output_usd_per_million, "output_usd_per_million"),
-    };
+    let price = Price::new(
+        per_million(&price.input_usd_per_million, "input_usd_per_million"),
+        per_million(&price.output_usd_per_million, "output_usd_per_million"),
+    );
     UpstreamSettings { id, share, price, model }
 }
 

@@ -46,6 +46,8 @@ enum Step {
     Joins,
     /// After a failure, so many milliseconds after it came.
     JoinsLate(u64),
+    /// One of a batch.
+    JoinsInBatch,
     Leaves(usize),
     Offers,
     Looks(usize),
@@ -60,6 +62,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (0..900_u64).prop_map(Step::Passes),
         4 => Just(Step::Joins),
         1 => (0..5_000_u64).prop_map(Step::JoinsLate),
+        2 => Just(Step::JoinsInBatch),
         2 => any::<usize>().prop_map(Step::Leaves),
         3 => Just(Step::Offers),
         2 => any::<usize>().prop_map(Step::Looks),
@@ -72,10 +75,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// The order in which room goes to those that wait, put plainly.
 fn in_order(waiters: &[Waiter], now: Time) -> Vec<Waiter> {
     let is_late = |waiter: &&Waiter| now - waiter.arrived >= 600 * Duration::from_millis(1);
-    let (mut late, mut order): (Vec<Waiter>, Vec<Waiter>) = waiters.iter().partition(is_late);
+    let (mut of_batches, interactive): (Vec<Waiter>, Vec<Waiter>) = waiters.iter().partition(|waiter| waiter.in_batch);
+    let (mut late, mut order): (Vec<Waiter>, Vec<Waiter>) = interactive.iter().partition(is_late);
     order.sort_unstable();
     late.sort_unstable();
+    of_batches.sort_unstable();
     order.extend(late.into_iter().rev());
+    order.extend(of_batches);
     order
 }
 
@@ -93,11 +99,12 @@ proptest! {
             let at = |at: usize| at.checked_rem(waiting.len()).map(|at| waiting[at]);
             match step {
                 Step::Passes(millis) => now += Duration::from_millis(millis),
-                Step::Joins | Step::JoinsLate(_) => {
+                Step::Joins | Step::JoinsLate(_) | Step::JoinsInBatch => {
                     let ago = if let Step::JoinsLate(millis) = step { millis } else { 0 };
                     let arrived = Time::from_nanos(now.as_nanos() - ago * 1_000_000);
-                    waiting.push(Waiter { arrived, number });
-                    held.add(Waiter { arrived, number }, &model);
+                    let waiter = Waiter { in_batch: matches!(step, Step::JoinsInBatch), arrived, number };
+                    waiting.push(waiter);
+                    held.add(waiter, &model);
                 }
                 Step::Leaves(nth) => {
                     let Some(leaves) = at(nth) else { continue };
