@@ -94,11 +94,11 @@ fn room_passes_on_from_who_cannot_use_it() {
 #[test]
 fn one_of_a_batch_goes_after_the_others_however_late_they_are() {
     let (mut hand, mut call) = busy();
+    let late = held(&mut hand, "m");
+    hand.pass(S);
     let facts = Facts { in_batch: true, ..CHAT };
     let mut entry = RequestState::new(hand.model("m"), facts, None, hand.now + 60 * S).numbered(u64::MAX);
     waits(&hand.arrived(&mut entry));
-    hand.pass(S);
-    let late = held(&mut hand, "m");
     hand.pass(3 * S);
     let new = held(&mut hand, "m");
     for mut next in [new, late, entry] {
