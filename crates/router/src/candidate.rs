@@ -101,8 +101,6 @@ pub struct Candidate {
     pub score: f64,
     /// The score that it would have if it were in time.
     pub score_in_time: f64,
-    /// The score that it would have with a deficit of zero.
-    pub score_without_deficit: f64,
     pub(crate) if_late: IfLate,
     /// Whether it is cold, and a call of the router's own starts a worker where requests ask for it.
     pub(crate) is_warmed_up: bool,
@@ -282,7 +280,6 @@ impl Situation<'_> {
             time: if is_untried { 0.0 } else { predicted.as_secs_f64() + state.penalty_s(now) } / self.slo_s(),
             score: 0.0,
             score_in_time: 0.0,
-            score_without_deficit: 0.0,
             if_late: IfLate {
                 begins_soon: self.begins_soon(&needs, &outlook),
                 may_probe: outlook.may_probe,

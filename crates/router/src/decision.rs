@@ -224,12 +224,7 @@ impl Decision {
     /// Puts a target first that needs a call to show its demand or to probe it, or fails if the best one is not worth a
     /// call now.
     fn look_ahead(&mut self, situation: &Situation<'_>) -> Result<(), NoCandidate> {
-        let Some(mut best) = self.candidates.first().copied() else { return Ok(()) };
-        // The share yields to the SLO.
-        if best.miss >= UNLIKELY {
-            self.candidates.sort_by(|a, b| a.score_without_deficit.total_cmp(&b.score_without_deficit));
-            best = self.candidates[0];
-        }
+        let Some(best) = self.candidates.first().copied() else { return Ok(()) };
         // A target whose scaler must see the demand goes first.
         if let Some(place) = self.candidates.iter().position(|other| other.if_late.shows_demand) {
             self.candidates[..=place].rotate_right(1);

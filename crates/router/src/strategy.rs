@@ -150,9 +150,7 @@ fn rank_by(weights: Weights, candidates: &mut [Candidate], scale: &Scale, accoun
         };
         candidate.stays = weights.cost * stays;
         candidate.score = weights.score(&terms, scale.mean_cost, dearest, &scale.z);
-        terms.deficit = 0.0;
-        candidate.score_without_deficit = weights.score(&terms, scale.mean_cost, dearest, &scale.z);
-        (terms.miss, terms.time, terms.deficit) = (0.0, 0.0, deficit);
+        (terms.miss, terms.time) = (0.0, 0.0);
         candidate.score_in_time = weights.score(&terms, scale.mean_cost, dearest, &scale.z);
     }
     // Of equals, one whose price is known.

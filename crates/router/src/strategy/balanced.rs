@@ -1,8 +1,5 @@
 //! A held share: in the long run each target serves its part of the requests, the small ones going to the dear targets, and
 //! the SLO above both.
-//!
-//! A small deficit weighs little, so that the size of a request decides which target gets it; a large one weighs more
-//! than in proportion, so that the share is held whatever the sizes are.
 
 use super::{Account, Scale, Strategy, rank_by};
 use crate::{
@@ -16,15 +13,6 @@ use crate::{
 
 pub(super) struct Balanced;
 
-/// A deficit of so many requests counts twice.
-const DOUBLES_AT: f64 = 100.0;
-
-/// The deficit, weighed more the larger it is.
-fn weighted_deficit(candidate: &Candidate) -> f64 {
-    let deficit = candidate.due;
-    deficit * (1.0 + deficit.abs() / DOUBLES_AT)
-}
-
 impl Strategy for Balanced {
     fn rank(&self, candidates: &mut [Candidate], scale: &Scale) {
         let cost = |candidate: &Candidate| candidate.expected_cost.map(|cost| real(cost.0));
@@ -37,7 +25,7 @@ impl Strategy for Balanced {
                 Some(cost) => candidate.usual_cost.unwrap_or(cost),
                 None => dearest,
             },
-            deficit: weighted_deficit(candidate),
+            deficit: candidate.due,
             stop_risk: candidate.stop_risk,
         });
     }

@@ -44,7 +44,6 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
                 time,
                 score: 0.0,
                 score_in_time: 0.0,
-                score_without_deficit: 0.0,
                 if_late: IfLate { begins_soon: true, may_probe: false, shows_demand: false },
                 is_warmed_up: false,
             }

@@ -182,7 +182,7 @@ impl State {
         now: Time,
     ) -> Option<Blocked> {
         let taken = self.in_flight + if needs.has_offer { 0 } else { self.reserved };
-        self.closed(now).or_else(|| match self.supply.room(spec, taken, is_alone, needs, now) {
+        self.closed(now).or_else(|| match self.supply.room(spec, taken, is_alone, now) {
             Admission::Now => None,
             // It is in its ramp: it gets more calls with every answer.
             Admission::At(at) => Some(Blocked::Broken(at)),

@@ -32,8 +32,6 @@ const PROBE_WARM: [(Duration, u32); 2] = [(Duration::from_secs(1), 20), (Duratio
 
 /// No request is sent where it would wait longer than this for a slot, to show demand to a scaler.
 const MAX_WAIT_TO_SHOW_DEMAND_S: f64 = 4.0;
-/// A request that has missed the SLO leaves this part of the room for those that have not: three tenths.
-const LEFT_FOR_FRESH: (u32, u32) = (3, 10);
 /// What a first token may take where no SLO is configured, as far as cold starts are concerned.
 const USUAL_LIMIT: Duration = Duration::from_secs(2);
 
@@ -187,14 +185,7 @@ impl Supply {
 
     /// Whether one more call has room. A cold upstream that is the only one for a request is given what its queue
     /// takes.
-    pub(crate) fn room(
-        &self,
-        spec: &UpstreamSpec,
-        in_flight: u32,
-        is_alone: bool,
-        needs: &RequestNeeds,
-        now: Time,
-    ) -> Admission {
+    pub(crate) fn room(&self, spec: &UpstreamSpec, in_flight: u32, is_alone: bool, now: Time) -> Admission {
         let load = self.load(spec, in_flight, now);
         if in_flight >= spec.max_in_flight {
             return Admission::Full;
@@ -204,14 +195,7 @@ impl Supply {
         }
         // The rate limits only what comes back.
         let per_second = if self.ramp.is_ramping() { self.expected.per_second(now) } else { 0.0 };
-        let mut demand = Demand { in_flight, ready: load.ready, slots: load.slots, per_second };
-        if needs.is_stale {
-            let most = self.ramp.most_in_flight(demand).unwrap_or(0);
-            let (part, whole) = LEFT_FOR_FRESH;
-            // Where a single call has room, nothing is left for others: it would never be called.
-            demand.in_flight += most.saturating_mul(part).div_ceil(whole).min(most.saturating_sub(1));
-        }
-        self.ramp.admits(demand, now)
+        self.ramp.admits(Demand { in_flight, ready: load.ready, slots: load.slots, per_second }, now)
     }
 
     /// Changes the limits that are configured.
