@@ -135,6 +135,8 @@ pub enum Tariff {
         per_second: PicoUsd,
         /// How long a worker runs on after its last request.
         idle_timeout: Duration,
+        /// Workers that run, and are paid for, whether they have work or not.
+        kept_workers: u32,
         /// The price per token that comparisons use, if one is given.
         list: Option<Price>,
     },

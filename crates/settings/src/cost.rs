@@ -26,9 +26,10 @@ pub(crate) fn read(mut table: Table<'_>) -> Option<Tariff> {
         Kind::GpuSeconds => {
             let per_second = required(&mut table, "usd_per_second", PicoUsd::from_usd_per_second);
             let idle_timeout = table.seconds("idle_timeout_s", 0).unwrap_or(Duration::from_secs(5));
+            let kept_workers = table.int("kept_workers", 0..=10_000).unwrap_or(0);
             let list = amount(&mut table, "list_usd_per_million", PicoUsd::from_usd_per_million)
                 .map(|rate| Price::new(rate, rate));
-            per_second.map(|per_second| Tariff::GpuSeconds { per_second, idle_timeout, list })
+            per_second.map(|per_second| Tariff::GpuSeconds { per_second, idle_timeout, kept_workers, list })
         }
     };
     table.finish();

@@ -35,7 +35,8 @@ impl Situation<'_> {
     /// By the token that is what it costs. By the second of a worker, a call to a worker that is up is nearly free by
     /// itself, but it takes all calls together to keep one up. So a call costs its part of the workers that all requests need
     /// that could go there: the time of one worker is divided by the requests in it, and is at least the call's own time in
-    /// its slot. Where no worker is up, its start and the time that it runs on idle are added.
+    /// its slot. Where no worker is up, its start and the time that it runs on idle are added. Where no more workers are up than are
+    /// paid for anyway, a call costs nothing but its own time in its slot.
     pub(super) fn marginal_cost(
         &self,
         upstream: &Upstream,
@@ -43,17 +44,20 @@ impl Situation<'_> {
         outlook: &Outlook,
         expected_cost: Option<NanoUsd>,
     ) -> Option<NanoUsd> {
-        let Some(Tariff::GpuSeconds { per_second, idle_timeout, .. }) = &upstream.spec.tariff else {
+        let Some(Tariff::GpuSeconds { per_second, idle_timeout, kept_workers, .. }) = &upstream.spec.tariff else {
             return expected_cost;
         };
         let Self { facts, expected, now, .. } = *self;
         let size = if expected.tokens > 0.0 { expected.tokens_of(facts) / expected.tokens } else { 1.0 };
         let per_second_of_worker = size / state.supply().lasting_per_second(now).max(LEAST_PER_SECOND);
+        let is_kept = state.supply().ready_workers(now).is_some_and(|ready| (1..=*kept_workers).contains(&ready));
         let taken_s = match upstream.spec.worker_slots {
             Some(slots) => {
                 let answer_s = outlook.end.saturating_sub(outlook.first_token).as_secs_f64() + outlook.alone_s;
-                per_second_of_worker.max(answer_s / f64::from(slots.max(1)))
+                let in_slot_s = answer_s / f64::from(slots.max(1));
+                if is_kept { in_slot_s } else { per_second_of_worker.max(in_slot_s) }
             }
+            None if is_kept => 0.0,
             // All that are ready seem to be needed.
             None => per_second_of_worker * f64::from(state.supply().ready_workers(now).unwrap_or(1).max(1)),
         };

@@ -10,9 +10,15 @@ use crate::hand::{CHAT, Hand, MS, S, model, upstream};
 /// A thousand tokens cost a tenth of a cent at `b`; a worker of `a` costs $0.0003 a second, which ten requests a second pay for
 /// three times over.
 fn hand(slots: Option<u32>) -> Hand {
+    keeping(0, slots)
+}
+
+/// The same, where so many workers of `a` run whether they have work or not.
+fn keeping(kept_workers: u32, slots: Option<u32>) -> Hand {
     let (mut by_time, mut by_token) = (upstream("a"), upstream("b"));
     by_time.worker_slots = slots;
-    by_time.tariff = Some(Tariff::GpuSeconds { per_second: PicoUsd(300_000_000), idle_timeout: 5 * S, list: None });
+    by_time.tariff =
+        Some(Tariff::GpuSeconds { per_second: PicoUsd(300_000_000), idle_timeout: 5 * S, kept_workers, list: None });
     let per_token = PicoUsd(100_000);
     by_token.tariff = Some(Tariff::Tokens(Price::new(per_token, per_token)));
     let mut model = model("m", StrategyName::Cost, &[("a", 0.8), ("b", 0.2)]);
@@ -65,4 +71,21 @@ fn a_worker_that_every_request_takes_alone_is_worth_its_time_only() {
         serve(&mut alone, 300, 100 * MS, 3) <= 30,
         "a second of a worker for each request costs more than its tokens"
     );
+}
+
+/// A minimum of one worker is paid for without a request: one a minute costs nothing more there. A second worker is not kept.
+#[test]
+fn a_worker_that_is_kept_gets_what_it_can_serve() {
+    for slots in [Some(30), None] {
+        for (running, to_a) in [(1, 30), (2, 0)] {
+            let mut kept = keeping(1, slots);
+            let to_worker: u32 = (0..30)
+                .map(|_| {
+                    kept.pass(60 * S);
+                    serve(&mut kept, 1, 200 * MS, running)
+                })
+                .sum();
+            assert_eq!(to_worker, to_a, "{running} running, {slots:?} slots");
+        }
+    }
 }
