@@ -34,7 +34,7 @@ api_key_env = "ANY_KEY"
 model = "meta-llama/Llama-3.1-8B-Instruct"
 max_in_flight = {max_in_flight}
 timeouts = {{ first_token_ms = {first_token_ms} }}
-cost = {{ kind = "gpu_seconds", usd_per_second = "{gpu_second_usd:.6f}", list_usd_per_million = "0.02" }}
+cost = {{ kind = "gpu_seconds", usd_per_second = "{gpu_second_usd:.6f}", kept_workers = {kept_workers}, list_usd_per_million = "0.02" }}
 
 [[upstreams]]
 id = "cerebras-8b"
@@ -88,6 +88,7 @@ def config_of(it, api_port: int, admin_port: int, emulator: str) -> str:
         max_in_flight=it.max_in_flight,
         first_token_ms=round(it.first_token_ms / it.speed),
         gpu_second_usd=GPU_SECOND_USD * it.speed,
+        kept_workers=int(it.idle_timeout_s is None),
         strategy=it.strategy,
         slo=f"slo = {{ ttft_ms = {it.slo_ms} }}" if it.slo_ms else "",
         deadline_ms=round(it.deadline_ms / it.speed),
