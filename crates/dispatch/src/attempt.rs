@@ -1,13 +1,54 @@
 //! The progress of one call to one upstream, and an estimate of its usage where the upstream reports none.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use provider::{ErrorKind, Frame, FrameKind, NanoUsd, ReplyHead, Tariff, UpstreamIds, Usage};
+use router::{Attempt, Model, RequestState, Upstream};
 
 use crate::event::{Estimate, Outcome, Unreported};
 
 /// Bytes of a token in a whole answer, its JSON included; only for answers that do not count their tokens.
 const BYTES_PER_TOKEN: u64 = 4;
+
+/// A call of a request to an upstream.
+#[derive(Debug)]
+pub(crate) struct UpstreamCall {
+    pub(crate) attempt: Attempt,
+    pub(crate) progress: Progress,
+    /// Whether its end event was sent.
+    pub(crate) is_over: bool,
+}
+
+impl UpstreamCall {
+    /// One that begins.
+    pub(crate) fn new(attempt: Attempt) -> Self {
+        Self { attempt, progress: Progress::default(), is_over: false }
+    }
+
+    pub(crate) fn upstream<'a>(&self, model: &'a Model) -> &'a Arc<Upstream> {
+        &model.targets()[self.attempt.target]
+    }
+
+    fn tariff<'a>(&self, model: &'a Model) -> Option<&'a Tariff> {
+        self.upstream(model).spec.tariff.as_ref()
+    }
+
+    /// The list price of the answer, if it is counted already.
+    pub(crate) fn cost(&self, model: &Model) -> Option<NanoUsd> {
+        self.progress.cost(self.tariff(model))
+    }
+
+    /// The estimated usage if it ended like this.
+    pub(crate) fn estimate(&self, outcome: Outcome, request: &RequestState) -> Option<Estimate> {
+        self.progress.estimate(outcome, request.facts().prompt_tokens, self.tariff(request.model()))
+    }
+}
+
+/// The upstream's own ids of a call, set when the head of its answer comes.
+pub(crate) type Heard = Arc<OnceLock<UpstreamIds>>;
 
 /// The progress of a call so far.
 #[derive(Debug, Default)]
@@ -16,8 +57,10 @@ pub(crate) struct Progress {
     /// Whether the head of an answer came.
     has_reply: bool,
     pub(crate) usage: Option<Usage>,
-    /// The upstream's own ids of the call.
-    pub(crate) ids: UpstreamIds,
+    /// The upstream's own ids of the call, but for those that were only heard.
+    ids: UpstreamIds,
+    /// What the head of the answer says while another call may be under way. `None` if none may.
+    heard: Option<Heard>,
     /// Tokens of the answer, by its pieces.
     answer_estimate: u64,
 }
@@ -27,6 +70,23 @@ impl Progress {
     pub(crate) fn replied(&mut self, head: &ReplyHead) {
         self.has_reply = true;
         self.record_ids(&head.ids);
+    }
+
+    /// Where the head of the answer is to be told of, instead of to [`Self::replied`].
+    pub(crate) fn listen(&mut self) -> Heard {
+        self.heard.get_or_insert_default().clone()
+    }
+
+    /// The upstream's own ids of the call.
+    pub(crate) fn ids(&self) -> UpstreamIds {
+        match self.heard.as_ref().and_then(|heard| heard.get()) {
+            Some(heard) => self.ids.or(heard),
+            None => self.ids.clone(),
+        }
+    }
+
+    fn has_reply(&self) -> bool {
+        self.has_reply || self.heard.as_ref().is_some_and(|heard| heard.get().is_some())
     }
 
     /// Records the upstream's own ids of the call. Where an error has none, those of the head stay.
@@ -58,10 +118,11 @@ impl Progress {
         let reason = match outcome {
             Outcome::Served => Unreported::Missing,
             Outcome::ClientGone => Unreported::ClientGone,
+            Outcome::Lost => Unreported::Lost,
             // An upstream may bill a call that was cut off while it generated; a refusal is not billed.
             Outcome::Stopped | Outcome::Failed(ErrorKind::Timeout(_) | ErrorKind::Interrupted) => Unreported::Broken,
             // The upstream generated an answer even if the router has no memory for it.
-            Outcome::Failed(ErrorKind::NoMemory) if self.has_reply => Unreported::Broken,
+            Outcome::Failed(ErrorKind::NoMemory) if self.has_reply() => Unreported::Broken,
             Outcome::Failed(_) if has_answered => Unreported::Broken,
             Outcome::Failed(_) => return None,
         };

@@ -2,20 +2,20 @@
 //! attempt and one for the end of the request, even if it is dropped. A drop is an event of the engine as well: the
 //! client left.
 
+mod hedged;
+
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use provider::{Error, Frame, NanoUsd, Quota, ReplyHead, Request, Tariff, Time, Usage};
+use provider::{Error, Frame, NanoUsd, Quota, ReplyHead, Request, Time, Usage};
 use rand::rngs::SmallRng;
-use router::{Action, Attempt, Engine, RequestState, RouterError, Upstream};
+use router::{Action, Attempt, Engine, RequestState, Role, RouterError, Upstream};
 use tokio::{sync::Notify, time::timeout_at};
 
 use crate::{
-    attempt::Progress,
+    attempt::UpstreamCall,
     clock::Clock,
-    event::{
-        AttemptEnded, Estimate, Event, EventSink, Failure, Outcome, RequestEnded, RequestInfo, RequestOutcome, Route,
-    },
+    event::{AttemptEnded, Event, EventSink, Failure, Outcome, RequestEnded, RequestInfo, RequestOutcome, Route},
     record::{Closed, Draft, RecordSink},
     table::Table,
 };
@@ -30,6 +30,15 @@ enum Activity {
     Waiting(Time),
 }
 
+/// One of the calls of a request that are under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// The only one, or the one that began first.
+    First,
+    /// The one that began beside it.
+    Second,
+}
+
 /// A request on its way.
 pub(crate) struct RequestContext {
     pub(crate) info: Arc<RequestInfo>,
@@ -41,12 +50,10 @@ pub(crate) struct RequestContext {
     rng: SmallRng,
     /// When the whole request was there.
     arrived: Time,
-    /// The latest attempt.
-    latest: Option<Attempt>,
-    /// Its progress.
-    progress: Progress,
-    /// Whether its end event is still to be sent.
-    is_calling: bool,
+    /// The latest call; where two are under way, the first of them.
+    latest: Option<UpstreamCall>,
+    /// The second call, while two are under way.
+    rival: Option<Box<UpstreamCall>>,
     failures: Vec<Failure>,
     activity: Activity,
     /// Wakes it while it waits; `None` before it waits for the first time.
@@ -79,8 +86,7 @@ impl RequestContext {
             rng,
             arrived,
             latest: None,
-            progress: Progress::default(),
-            is_calling: false,
+            rival: None,
             failures: Vec::new(),
             activity: Activity::Deciding,
             wakes: None,
@@ -116,34 +122,36 @@ impl RequestContext {
         })
     }
 
-    /// The upstream of the latest attempt.
+    /// The upstream of the latest call.
     pub(crate) fn upstream(&self) -> Option<&Arc<Upstream>> {
-        self.latest.map(|attempt| &self.state.model().targets()[attempt.target])
+        self.latest.as_ref().map(|call| call.upstream(self.state.model()))
     }
 
     /// The head of the answer came.
     pub(crate) fn replied(&mut self, head: &ReplyHead) {
-        self.progress.replied(head);
+        if let Some(call) = &mut self.latest {
+            call.progress.replied(head);
+        }
     }
 
     /// A frame is relayed.
     pub(crate) fn relays(&mut self, frame: &Frame) {
-        self.progress.record(frame, self.info.route != Route::Embeddings);
+        if let Some(call) = &mut self.latest {
+            call.progress.record(frame, self.info.route != Route::Embeddings);
+        }
     }
 
     /// Records the usage in a frame that is still held: the headers of a whole answer carry its price, and go out before
     /// its only frame is relayed.
     pub(crate) fn counted(&mut self, usage: Option<Usage>) {
-        self.progress.usage = usage.or(self.progress.usage);
+        if let Some(call) = &mut self.latest {
+            call.progress.usage = usage.or(call.progress.usage);
+        }
     }
 
     /// The list price of the answer, if it is counted already.
     pub(crate) fn cost(&self) -> Option<NanoUsd> {
-        self.progress.cost(self.tariff())
-    }
-
-    fn tariff(&self) -> Option<&Tariff> {
-        self.upstream()?.spec.tariff.as_ref()
+        self.latest.as_ref()?.cost(self.state.model())
     }
 
     /// Sets the request's fingerprint: a hash of its content and its client's key.
@@ -178,38 +186,48 @@ impl RequestContext {
     pub(crate) fn begins(&mut self, attempt: Attempt) {
         self.spend_until(attempt.started);
         self.activity = Activity::Calling(attempt.started);
-        self.latest = Some(attempt);
-        self.progress = Progress::default();
-        self.is_calling = true;
+        self.latest = Some(UpstreamCall::new(attempt));
     }
 
-    /// The call failed before content came; `None` if it was cancelled at its limit.
-    pub(crate) fn failed(&mut self, request: &Request, error: Option<Error>) -> Action {
+    /// The call of `attempt` was cancelled at its limit: returns the error for that.
+    pub(crate) fn overdue(&mut self, attempt: &Attempt) -> Error {
         let now = self.clock.now();
-        self.identify(request);
-        let error = error.unwrap_or_else(|| self.engine(|engine, state, _| engine.overdue(state, now)));
-        self.end_failed(&error, now);
-        let status = error.status;
-        let mut should_log = false;
-        let action = self.decide(|engine, state, rng| {
-            should_log = engine.should_log_refusal(state, &error, now);
-            engine.failed(state, error, now, rng)
-        });
-        if should_log {
-            self.warn_of_refusal(status);
-        }
-        action
+        self.engine(|engine, state, _| engine.overdue(state, attempt, now))
     }
 
-    /// Logs that the upstream refuses requests in a way that may be a mistake of the configuration. Its message is left
-    /// out: it may quote a prompt.
-    fn warn_of_refusal(&self, status: Option<u16>) {
-        let Some(upstream) = self.upstream() else { return };
-        tracing::warn!(
-            upstream = %upstream.spec.id,
-            status,
-            "the upstream refused a request that others may take: if it refuses all, look at its base_url, key and model"
-        );
+    /// The only call under way failed before content came.
+    pub(crate) fn failed(&mut self, request: &Request, error: Error) -> Action {
+        let now = self.clock.now();
+        self.end_failed(Which::First, request, &error, now);
+        self.decide(|engine, state, rng| engine.failed(state, error, now, rng))
+    }
+
+    /// Logs that an upstream refuses requests in a way that may be a mistake of the configuration, if it is time to. Its
+    /// message is left out: it may quote a prompt.
+    fn warn_of_refusal(&mut self, which: Which, error: &Error, now: Time) {
+        let Some(upstream) = self.call(which).map(|call| call.upstream(self.state.model()).clone()) else { return };
+        if self.engine(|engine, _, _| engine.should_log_refusal(&upstream, error, now)) {
+            tracing::warn!(
+                upstream = %upstream.spec.id,
+                status = error.status,
+                "the upstream refused a request that others may take: if it refuses all, look at its base_url, key and model"
+            );
+        }
+    }
+
+    /// One of the calls under way.
+    fn call(&self, which: Which) -> Option<&UpstreamCall> {
+        match which {
+            Which::First => self.latest.as_ref(),
+            Which::Second => self.rival.as_deref(),
+        }
+    }
+
+    fn call_mut(&mut self, which: Which) -> Option<&mut UpstreamCall> {
+        match which {
+            Which::First => self.latest.as_mut(),
+            Which::Second => self.rival.as_deref_mut(),
+        }
     }
 
     /// Content came: the answer is committed to the attempt. Returns when.
@@ -222,16 +240,19 @@ impl RequestContext {
         }
         self.engine(|engine, state, rng| engine.first_token(state, quota, now, rng));
         self.first_token = Some(now - self.arrived);
-        self.progress.first_token = self.latest.map(|attempt| now - attempt.started);
+        if let Some(call) = &mut self.latest {
+            call.progress.first_token = Some(now - call.attempt.started);
+        }
         now
     }
 
     /// The answer is complete. Returns what must be done before its end is released.
     pub(crate) fn served(&mut self) -> Option<BoxFuture<'static, ()>> {
         let now = self.clock.now();
-        let tokens = self.progress.usage.map(|usage| usage.completion_tokens);
+        let usage = self.latest.as_ref().and_then(|call| call.progress.usage);
+        let tokens = usage.map(|usage| usage.completion_tokens);
         self.engine(|engine, state, _| engine.served(state, tokens, now));
-        self.end_attempt(Outcome::Served, now);
+        self.end_call(Which::First, Outcome::Served, now);
         self.end(RequestOutcome::Served, now)
     }
 
@@ -239,7 +260,7 @@ impl RequestContext {
     pub(crate) fn broke(&mut self, error: &Error) {
         let now = self.clock.now();
         self.engine(|engine, state, rng| engine.broke(state, error, now, rng));
-        self.end_failed(error, now);
+        self.record_failure(Which::First, error, now);
         drop(self.end(RequestOutcome::Broken(error.kind), now));
     }
 
@@ -257,51 +278,65 @@ impl RequestContext {
         }
     }
 
-    /// The attempt under way has failed.
-    fn end_failed(&mut self, error: &Error, now: Time) {
-        self.progress.record_ids(&error.ids);
-        self.end_attempt(Outcome::Failed(error.kind), now);
-        self.spend_until(now);
-        let (Some(upstream), Some(attempt)) = (self.upstream(), self.latest) else { return };
-        self.failures.push(Failure {
-            upstream: upstream.spec.id.clone(),
+    /// A call failed before content came.
+    fn end_failed(&mut self, which: Which, request: &Request, error: &Error, now: Time) {
+        self.identify(request);
+        self.record_failure(which, error, now);
+        self.warn_of_refusal(which, error, now);
+    }
+
+    /// A call has failed.
+    fn record_failure(&mut self, which: Which, error: &Error, now: Time) {
+        if let Some(call) = self.call_mut(which) {
+            call.progress.record_ids(&error.ids);
+        }
+        self.end_call(which, Outcome::Failed(error.kind), now);
+        if self.rival.is_none() {
+            self.spend_until(now);
+        }
+        let Some(call) = self.call(which) else { return };
+        let failure = Failure {
+            upstream: call.upstream(self.state.model()).spec.id.clone(),
             kind: error.kind,
             status: error.status,
-            ids: self.progress.ids.clone(),
-            duration: now - attempt.started,
-        });
+            ids: call.progress.ids(),
+            duration: now - call.attempt.started,
+        };
+        self.failures.push(failure);
     }
 
-    /// Sends the event for the end of the attempt under way, if there is one.
-    fn end_attempt(&mut self, outcome: Outcome, now: Time) {
-        let (Some(upstream), Some(attempt)) = (self.upstream(), self.latest) else { return };
-        if !self.is_calling {
-            return;
-        }
+    /// Sends the event for the end of a call, unless it was sent.
+    fn end_call(&mut self, which: Which, outcome: Outcome, now: Time) {
+        let model = self.state.model();
+        let Some(call) = self.call(which).filter(|call| !call.is_over) else { return };
+        let UpstreamCall { attempt, progress, .. } = call;
+        let after = match attempt.role {
+            Role::Retry | Role::Fallback => self.failures.last(),
+            Role::Primary | Role::WarmUp | Role::Hedge => None,
+        };
+        let begun = attempt.started - self.arrived;
         let ended = AttemptEnded {
             info: self.info.clone(),
-            upstream: upstream.spec.id.clone(),
+            upstream: call.upstream(model).spec.id.clone(),
             role: attempt.role,
-            after: self.failures.last().map(|failure| (failure.upstream.clone(), failure.kind)),
-            strategy: self.state.model().spec.strategy,
+            after: after.map(|failure| (failure.upstream.clone(), failure.kind)),
+            strategy: model.spec.strategy,
             reason: attempt.reason,
             outcome,
-            usage: self.progress.usage,
-            cost: self.cost(),
-            estimate: self.estimate(outcome),
-            ids: self.progress.ids.clone(),
-            first_token: self.progress.first_token,
+            usage: progress.usage,
+            cost: call.cost(model),
+            estimate: call.estimate(outcome, &self.state),
+            ids: progress.ids(),
+            first_token: progress.first_token,
             duration: now - attempt.started,
         };
-        self.is_calling = false;
+        if let Some(call) = self.call_mut(which) {
+            call.is_over = true;
+        }
         self.sink.observer.on(&Event::AttemptEnded(&ended));
         if let Some(record) = &mut self.record {
-            record.tried(attempt.started - self.arrived, ended);
+            record.tried(begun, ended);
         }
-    }
-
-    fn estimate(&self, outcome: Outcome) -> Option<Estimate> {
-        self.progress.estimate(outcome, self.state.facts().prompt_tokens, self.tariff())
     }
 
     /// Sends the event for the end of the request. Returns what must be done before the end of a complete answer is
@@ -310,7 +345,7 @@ impl RequestContext {
         self.is_over = true;
         self.spend_until(now);
         // What an attempt used that did not serve is in its own event.
-        let serving = self.state.is_committed().then_some(&self.progress);
+        let serving = self.latest.as_ref().filter(|_| self.state.is_committed());
         let model = self.state.model();
         let ended = RequestEnded {
             info: self.info.clone(),
@@ -318,12 +353,12 @@ impl RequestContext {
             attempts: self.state.attempts(),
             failures: std::mem::take(&mut self.failures),
             upstream: self.upstream().map(|upstream| upstream.spec.id.clone()),
-            ids: serving.map(|progress| progress.ids.clone()).unwrap_or_default(),
-            strategy: self.latest.map(|_| model.spec.strategy),
-            reason: self.latest.map(|attempt| attempt.reason),
-            usage: serving.and_then(|progress| progress.usage),
-            cost: serving.and_then(|_| self.cost()),
-            estimate: serving.and_then(|_| self.estimate(outcome.of_attempt())),
+            ids: serving.map(|call| call.progress.ids()).unwrap_or_default(),
+            strategy: self.latest.as_ref().map(|_| model.spec.strategy),
+            reason: self.latest.as_ref().map(|call| call.attempt.reason),
+            usage: serving.and_then(|call| call.progress.usage),
+            cost: serving.and_then(|call| call.cost(model)),
+            estimate: serving.and_then(|call| call.estimate(outcome.of_attempt(), &self.state)),
             policies: model.policies().clone(),
             first_token: self.first_token,
             upstream_time: self.upstream_time,
@@ -353,7 +388,9 @@ impl Drop for RequestContext {
             waiting.remove(state.number());
             engine.left(state, now);
         });
-        self.end_attempt(self.sink.dropped_attempt(), now);
+        for which in [Which::First, Which::Second] {
+            self.end_call(which, self.sink.dropped_attempt(), now);
+        }
         drop(self.end(self.sink.dropped_request(), now));
     }
 }

@@ -11,6 +11,7 @@ mod context;
 mod ensemble;
 mod event;
 mod group;
+mod hedge;
 mod record;
 mod serve;
 mod table;

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 
 use futures_util::StreamExt;
 use provider::{Call, Error, ErrorKind, Frame, Reply, ReplyHead, Request, Reservation, Time};
-use router::{Action, Facts, RouterError, Start, Upstream};
+use router::{Action, Attempt, Facts, RouterError, Start};
 use tokio::time::timeout_at;
 
-use crate::{Served, answer::Relay, context::RequestContext};
+use crate::{Served, answer::Relay, context::RequestContext, hedge};
 
 /// Most bytes that are held before the first frame with content.
 const MAX_HELD: usize = 64 << 10;
@@ -37,18 +37,21 @@ pub(crate) async fn serve(
     let mut action = context.arrived(now);
     loop {
         let error = match action {
-            Action::Start(Start { attempt, limit, adjustment }) => {
+            Action::Start(Start { attempt, limit, hedge_at, adjustment }) => {
                 context.begins(attempt);
                 call.adjustment = adjustment;
-                let upstream = context.state.model().targets()[attempt.target].clone();
-                let limit = context.clock.instant(limit);
-                match timeout_at(limit, open(&upstream, request, &call, &mut context)).await {
-                    Ok(Ok(begun)) => {
+                let begun = match hedge_at {
+                    None => alone(request, &call, (attempt, limit), &mut context).await,
+                    // On the heap, because few requests need the room of two calls.
+                    Some(at) => Box::pin(hedge::open(request, &call, (attempt, limit), at, &mut context)).await,
+                };
+                match begun {
+                    Ok((begun, Attempt { target, reason, .. })) => {
+                        let upstream = context.state.model().targets()[target].clone();
                         let (head, relay) = commit(request, begun, context);
-                        return Ok(Served::new(head, relay, &upstream, attempt.reason));
+                        return Ok(Served::new(head, relay, &upstream, reason));
                     }
-                    Ok(Err(error)) => Some(error),
-                    Err(_) => None,
+                    Err(error) => error,
                 }
             }
             Action::Wait { until } => {
@@ -66,21 +69,34 @@ pub(crate) async fn serve(
 }
 
 /// An answer that has begun, and the frames of it that are held.
-struct BegunReply {
+pub(crate) struct BegunReply {
     reply: Reply,
     held: VecDeque<Frame>,
     reservation: Reservation,
 }
 
-/// Sends the request and waits for the first frame with content.
-async fn open(
-    upstream: &Upstream,
+/// Makes the call of `attempt`, which is to have content by `limit`.
+async fn alone(
     request: &Request,
     call: &Call,
+    (attempt, limit): (Attempt, Time),
     context: &mut RequestContext,
-) -> Result<BegunReply, Error> {
-    let mut reply = context.table.provider(upstream).call(request, call).await?;
-    context.replied(&reply.head);
+) -> Result<(BegunReply, Attempt), Error> {
+    let upstream = context.state.model().targets()[attempt.target].clone();
+    let limit = context.clock.instant(limit);
+    let opening = async {
+        let reply = context.table.provider(&upstream).call(request, call).await?;
+        context.replied(&reply.head);
+        begin(reply, call).await
+    };
+    match timeout_at(limit, opening).await {
+        Ok(begun) => Ok((begun?, attempt)),
+        Err(_) => Err(context.overdue(&attempt)),
+    }
+}
+
+/// Waits for the first frame with content.
+pub(crate) async fn begin(mut reply: Reply, call: &Call) -> Result<BegunReply, Error> {
     let mut held = VecDeque::new();
     let mut reservation = call.memory.nothing();
     while let Some(frame) = reply.frames.next().await {

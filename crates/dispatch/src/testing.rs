@@ -53,6 +53,7 @@ pub(crate) fn model(name: &str, targets: &[&str]) -> ModelSpec {
         baseline: None,
         deadline: 60 * S,
         early_headers: false,
+        hedge: None,
         targets: targets.iter().map(|id| (UpstreamId::from(*id), 1.0)).collect(),
     }
 }

@@ -114,7 +114,7 @@ impl WarmUpCall {
             usage: self.progress.usage,
             cost: self.progress.cost(tariff),
             estimate: self.progress.estimate(outcome, attempt.prompt_tokens(), tariff),
-            ids: self.progress.ids.clone(),
+            ids: self.progress.ids(),
             first_token: None,
             duration: now - attempt.started,
         };

@@ -100,6 +100,7 @@ fn table(strategy: StrategyName, targets: usize) -> Result<Table, TableError> {
         baseline: None,
         deadline: Duration::from_mins(1),
         early_headers: false,
+        hedge: None,
         targets: ids.iter().map(|id| (id.clone(), 1.0)).collect(),
     };
     Table::new("bench", ids.iter().map(upstream).collect(), vec![model], None)

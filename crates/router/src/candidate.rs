@@ -2,7 +2,7 @@
 
 mod cost;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use provider::{NanoUsd, Time};
 
@@ -22,7 +22,7 @@ pub(crate) const USUAL_SLO: Duration = Duration::from_secs(2);
 /// A request that has waited for less time than this counts as new.
 const FRESH: Duration = Duration::from_millis(600);
 /// A target that misses the SLO with more than this probability does not count as an alternative.
-const LATE: f64 = 0.25;
+pub(crate) const LATE: f64 = 0.25;
 /// If a target misses the SLO with at least this probability, a new request is held until the target has caught up, and
 /// a request that has waited counts as late.
 pub(crate) const UNLIKELY: f64 = 0.35;
@@ -110,6 +110,11 @@ impl Candidate {
     /// Whether no worker is ready, one that still loads its model included; no if that is unknown.
     pub fn is_cold(&self) -> bool {
         self.is_ready == Some(false)
+    }
+
+    /// What it is expected to add to the bill, or else to cost at list prices, in nano-dollars; `None` without a price.
+    pub(crate) fn cost(&self) -> Option<f64> {
+        self.marginal_cost.or(self.expected_cost).map(|cost| real(cost.0))
     }
 
     /// Whether its first token is thought to be late.
@@ -333,11 +338,17 @@ impl Situation<'_> {
 
     /// Whether no other target could ever serve the request.
     fn is_alone(&self, target: usize) -> bool {
+        self.others(target).next().is_none()
+    }
+
+    /// The other targets that could serve the request at some time.
+    pub(crate) fn others(&self, target: usize) -> impl Iterator<Item = usize> {
         let Self { model, facts, history, .. } = *self;
-        let mut others = model.targets().iter().enumerate().filter(|(other, _)| *other != target);
-        !others.any(|(other, upstream)| {
-            history.allows(other) && !history.is_ruled_out(other) && check(upstream, facts, history).is_ok()
-        })
+        let others = model.targets().iter().enumerate().filter(move |(other, _)| *other != target);
+        let can_serve = move |(other, upstream): &(usize, &Arc<Upstream>)| {
+            history.allows(*other) && !history.is_ruled_out(*other) && check(upstream, facts, history).is_ok()
+        };
+        others.filter(can_serve).map(|(other, _)| other)
     }
 
     /// Whether the limits of a target have room for the request, where the best of the other candidates would miss the SLO

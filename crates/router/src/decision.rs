@@ -2,6 +2,13 @@
 //!
 //! The same type serves the call, the explanation and the record: what is explained is what would be done.
 
+mod hedge;
+
+use std::time::Duration;
+
+pub(crate) use hedge::LEAST as LEAST_BEFORE_HEDGE;
+use provider::Time;
+
 use crate::{
     candidate::{Candidate, Excluded, Hold, NoCandidate, Situation, UNLIKELY},
     engine::ModelState,
@@ -11,7 +18,6 @@ use crate::{
     table::Model,
     upstream::State,
 };
-use provider::Time;
 
 /// Why an upstream was chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,11 +40,13 @@ pub enum Reason {
     Direct,
     /// It was cold: a call of the router's own starts a worker.
     WarmUp,
+    /// The first call was late to begin, and this one was likely to be in time.
+    Hedge,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Share,
         Self::Spill,
         Self::Stay,
@@ -48,6 +56,7 @@ impl Reason {
         Self::Fallback,
         Self::Direct,
         Self::WarmUp,
+        Self::Hedge,
     ];
 
     /// The name used in headers, metrics and logs.
@@ -62,6 +71,7 @@ impl Reason {
             Self::Fallback => "fallback",
             Self::Direct => "direct",
             Self::WarmUp => "warm_up",
+            Self::Hedge => "hedge",
         }
     }
 }
@@ -77,11 +87,13 @@ pub enum Role {
     Fallback,
     /// A call of the router's own that starts a worker. It serves no request.
     WarmUp,
+    /// A second one beside the first, which was late to begin.
+    Hedge,
 }
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 4] = [Self::Primary, Self::Retry, Self::Fallback, Self::WarmUp];
+    pub const ALL: [Self; 5] = [Self::Primary, Self::Retry, Self::Fallback, Self::WarmUp, Self::Hedge];
 
     /// The name used in metrics and logs.
     pub const fn as_str(self) -> &'static str {
@@ -90,6 +102,7 @@ impl Role {
             Self::Retry => "retry",
             Self::Fallback => "fallback",
             Self::WarmUp => "warm_up",
+            Self::Hedge => "hedge",
         }
     }
 }
@@ -109,6 +122,8 @@ pub struct Decision {
     pub excluded: Vec<(usize, Excluded)>,
     /// Why the first candidate is the first; `None` if there is none.
     pub reason: Option<Reason>,
+    /// From the request's arrival to a second call, if the first one has not begun to answer by then; `None` for none.
+    pub hedge_after: Option<Duration>,
 }
 
 impl Decision {
@@ -120,9 +135,31 @@ impl Decision {
         known: &ModelState,
         upstreams: &mut States<State>,
     ) -> Result<(usize, Reason), NoCandidate> {
+        self.rank(situation, known, upstreams)?;
+        let Situation { model, history, .. } = *situation;
+        if model.spec.strategy.looks_ahead() && history.named().is_none() {
+            self.look_ahead(situation)?;
+        }
+        // The one that the client named goes first, then those that can hold the prompt, in the strategy's own order.
+        let named = history.named();
+        self.candidates.sort_by_key(|candidate| (named != Some(candidate.target), candidate.is_too_long));
+        let target = self.candidates.first().map(|candidate| candidate.target).ok_or(NoCandidate::Exhausted)?;
+        let reason = reason(situation, known.deficits(), target, &self.candidates);
+        self.reason = Some(reason);
+        self.hedge_after = hedge::after(situation, target, upstreams);
+        Ok((target, reason))
+    }
+
+    /// Looks at the targets and orders those that could serve the request as the strategy does; fails if there are none.
+    fn rank(
+        &mut self,
+        situation: &Situation<'_>,
+        known: &ModelState,
+        upstreams: &mut States<State>,
+    ) -> Result<(), NoCandidate> {
         let deficits = known.deficits();
         let Situation { model, history, now, .. } = *situation;
-        (self.at, self.strategy, self.reason) = (now, model.spec.strategy, None);
+        (self.at, self.strategy, self.reason, self.hedge_after) = (now, model.spec.strategy, None, None);
         self.expected_completion = situation.expected.length.mean;
         self.look(situation, upstreams)?;
         // Repeats take turns: only the targets with the fewest attempts remain.
@@ -142,19 +179,9 @@ impl Decision {
             };
             candidate.deficit = candidate.due + deficits.deferred(candidate.target);
         }
-        let strategy = model.spec.strategy.strategy();
         let scale = known.scale(&self.candidates);
-        strategy.rank(&mut self.candidates, &scale);
-        if strategy.looks_ahead() && history.named().is_none() {
-            self.look_ahead(situation)?;
-        }
-        // The one that the client named goes first, then those that can hold the prompt, in the strategy's own order.
-        let named = history.named();
-        self.candidates.sort_by_key(|candidate| (named != Some(candidate.target), candidate.is_too_long));
-        let target = self.candidates.first().map(|candidate| candidate.target).ok_or(NoCandidate::Exhausted)?;
-        let reason = reason(situation, deficits, target, &self.candidates);
-        self.reason = Some(reason);
-        Ok((target, reason))
+        model.spec.strategy.strategy().rank(&mut self.candidates, &scale);
+        Ok(())
     }
 
     /// Sorts the targets into candidates and those that are none; fails if there is no candidate.

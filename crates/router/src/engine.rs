@@ -10,10 +10,15 @@
 //!    [`first_token`](Engine::first_token) and then [`served`](Engine::served) or [`broke`](Engine::broke); or, at any
 //!    time, [`left`](Engine::left), if the client left.
 //!
+//! Where a [`Start`](crate::Start) has a moment for a second call, and there is no content by then,
+//! [`hedge`](Engine::hedge) may begin one. While two calls are under way, [`one_failed`](Engine::one_failed) takes the
+//! place of `failed`, and [`won`](Engine::won) comes before `first_token`.
+//!
 //! After any event, other requests that wait may have to be woken: [`take_woken`](Engine::take_woken) names them.
 
 mod fallback;
 mod health;
+mod hedge;
 mod held;
 mod hold;
 mod model;
@@ -36,7 +41,7 @@ use crate::{
     request::{Attempt, RequestState},
     share::{Accrual, Deficits, Quantum},
     table::{Model, ModelSpec},
-    upstream::{self, RequestNeeds, Snapshot, Status, Upstream},
+    upstream::{self, Call, RequestNeeds, Snapshot, Status, Upstream},
 };
 
 /// What is known of a group of models and upstreams.
@@ -146,6 +151,7 @@ impl Engine {
         let (target, reason) = made?;
         let needs = situation.needs(target);
         known.decided(&decision.candidates, expected.tokens_of(facts));
+        hedge::deposit(known, model, history, decision);
         debit(model, &mut known.deficits, history, decision, target);
         let role = match (history.attempts(), history.is_fresh(target)) {
             (0, _) => Role::Primary,
@@ -155,22 +161,34 @@ impl Engine {
         Ok(self.begin(request, target, (role, reason), &needs, now))
     }
 
-    /// A call to `target` begins, which is not blocked.
+    /// A call to `target` begins, which is not blocked. It is the only one of the request.
     fn begin(
+        &mut self,
+        request: &mut RequestState,
+        target: usize,
+        why: (Role, Reason),
+        needs: &RequestNeeds,
+        now: Time,
+    ) -> Attempt {
+        let (attempt, call) = self.call(request, target, why, needs, now);
+        (request.attempt, request.call) = (Some(attempt), Some(call));
+        request.held_since = None;
+        attempt
+    }
+
+    /// A call to `target` begins, which is not blocked.
+    fn call(
         &mut self,
         request: &mut RequestState,
         target: usize,
         (role, reason): (Role, Reason),
         needs: &RequestNeeds,
         now: Time,
-    ) -> Attempt {
+    ) -> (Attempt, Call) {
         let upstream = &request.model.targets()[target];
-        request.call = Some(self.state(upstream).begin(&upstream.spec, needs, now));
+        let call = self.state(upstream).begin(&upstream.spec, needs, now);
         request.history.attempted(target);
-        request.held_since = None;
-        let attempt = Attempt { target, started: now, role, reason, needs: *needs };
-        request.attempt = Some(attempt);
-        attempt
+        (Attempt { target, started: now, role, reason, needs: *needs }, call)
     }
 
     /// What is known of an upstream.
@@ -261,9 +279,7 @@ fn debit(model: &Model, deficits: &mut Deficits, history: &mut History, decision
     if history.named().is_some() {
         return;
     }
-    if let Some(debit) = history.debit() {
-        deficits.shift((debit.last, target), &debit.earned, model.shares());
-        history.debit_moved(target);
+    if move_debit(model, deficits, history, target) {
         return;
     }
     let accrual = model.spec.strategy.accrual();
@@ -274,4 +290,12 @@ fn debit(model: &Model, deficits: &mut Deficits, history: &mut History, decision
     let part = available.clone().map(|target| model.shares()[target]).sum();
     let earned = deficits.debit(target, Quantum::new(model.shares(), accrual, part), available);
     history.debited(target, earned);
+}
+
+/// If a target is debited for the request, `target` is debited in its place. Returns whether one is.
+fn move_debit(model: &Model, deficits: &mut Deficits, history: &mut History, target: usize) -> bool {
+    let Some(debit) = history.debit() else { return false };
+    deficits.shift((debit.last, target), &debit.earned, model.shares());
+    history.debit_moved(target);
+    true
 }

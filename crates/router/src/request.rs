@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use provider::{Adjustment, Error, Time};
+use provider::{Adjustment, Error, ErrorKind, Time};
 
 use crate::{
     decision::{Reason, Role},
@@ -34,6 +34,8 @@ pub struct RequestState {
     pub(crate) attempt: Option<Attempt>,
     /// What it has claimed of its upstream.
     pub(crate) call: Option<Call>,
+    /// A second call under way, until one of the two has content or fails.
+    pub(crate) rival: Option<(Attempt, Call)>,
     /// When it came.
     pub(crate) arrived: Time,
     /// What the driver knows it by.
@@ -81,6 +83,7 @@ impl RequestState {
             fingerprint: None,
             attempt: None,
             call: None,
+            rival: None,
             arrived: Time::ZERO,
             number: 0,
             is_held: false,
@@ -148,6 +151,42 @@ impl RequestState {
         self.attempt.as_ref()
     }
 
+    /// The second call, while two are under way.
+    pub fn rival(&self) -> Option<&Attempt> {
+        self.rival.as_ref().map(|(attempt, _)| attempt)
+    }
+
+    /// The only call under way is over.
+    pub(crate) fn take_call(&mut self) -> Option<(Attempt, Call)> {
+        self.attempt.take().zip(self.call.take())
+    }
+
+    /// Of two calls under way, the one to `target` is over. The other one is then the only one.
+    pub(crate) fn take_one(&mut self, target: usize) -> Option<(Attempt, Call)> {
+        let rival = self.rival.take()?;
+        if rival.0.target == target {
+            return Some(rival);
+        }
+        self.attempt.replace(rival.0).zip(self.call.replace(rival.1))
+    }
+
+    /// A call to `target` failed in this way: what that says about further ones.
+    pub(crate) fn failed_at(&mut self, target: usize, kind: ErrorKind) {
+        if !kind.repeats_here() {
+            self.history.rule_out(target);
+        }
+        if kind == ErrorKind::ContextOverflow {
+            self.history.overflowed(self.model.targets()[target].spec.context_tokens);
+        }
+    }
+
+    /// Keeps the error if it has the highest severity so far.
+    pub(crate) fn keep_worst(&mut self, error: Error) {
+        if self.worst.as_ref().is_none_or(|known| error.kind.severity() >= known.kind.severity()) {
+            self.worst = Some(Box::new(error));
+        }
+    }
+
     /// A hash of the request's content and its client's key, once it is known.
     pub fn fingerprint(&self) -> Option<u64> {
         self.fingerprint
@@ -196,6 +235,8 @@ pub struct Start {
     pub attempt: Attempt,
     /// When to cancel it, unless content has come.
     pub limit: Time,
+    /// When to call [`Engine::hedge`](crate::Engine::hedge), unless content has come; `None` for never.
+    pub hedge_at: Option<Time>,
     /// What to change of the request, because the target has refused it as it was.
     pub adjustment: Option<Adjustment>,
 }

@@ -87,14 +87,32 @@ impl StrategyName {
                 Reason::Fallback,
                 Reason::Direct,
                 Reason::WarmUp,
+                Reason::Hedge,
             ],
-            Self::Cost => {
-                &[Reason::Cheapest, Reason::Stay, Reason::Hold, Reason::Fallback, Reason::Direct, Reason::WarmUp]
-            }
-            Self::Latency => {
-                &[Reason::Fastest, Reason::Stay, Reason::Hold, Reason::Fallback, Reason::Direct, Reason::WarmUp]
-            }
+            Self::Cost => &[
+                Reason::Cheapest,
+                Reason::Stay,
+                Reason::Hold,
+                Reason::Fallback,
+                Reason::Direct,
+                Reason::WarmUp,
+                Reason::Hedge,
+            ],
+            Self::Latency => &[
+                Reason::Fastest,
+                Reason::Stay,
+                Reason::Hold,
+                Reason::Fallback,
+                Reason::Direct,
+                Reason::WarmUp,
+                Reason::Hedge,
+            ],
         }
+    }
+
+    /// Whether it predicts when a target would answer, and so can tell when another one is still in time.
+    pub fn looks_ahead(self) -> bool {
+        self.strategy().looks_ahead()
     }
 
     pub(crate) fn strategy(self) -> &'static dyn Strategy {

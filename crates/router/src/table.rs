@@ -6,6 +6,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use provider::{ModelId, UpstreamId};
 
 use crate::{
+    hedge::Hedge,
     key::Key,
     policy::{Policy, policies},
     strategy::StrategyName,
@@ -27,6 +28,8 @@ pub struct ModelSpec {
     pub deadline: Duration,
     /// Whether streams get their headers before the first token.
     pub early_headers: bool,
+    /// When a stream is called a second time elsewhere; `None` for never.
+    pub hedge: Option<Hedge>,
     /// The upstreams and the share of each.
     pub targets: Vec<(UpstreamId, f64)>,
 }

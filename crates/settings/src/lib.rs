@@ -12,6 +12,7 @@ mod connections;
 mod cost;
 mod ensembles;
 mod env;
+mod hedge;
 mod host;
 mod keys;
 mod listing;

@@ -6,6 +6,7 @@ use provider::{ModelId, UpstreamId};
 use router::StrategyName;
 
 use crate::{
+    hedge::Hedges,
     problem::{Problem, did_you_mean},
     reader::Table,
     types::{Model, Target},
@@ -50,7 +51,14 @@ fn model(mut table: Table<'_>, upstreams: &[Entry]) -> (Option<String>, Option<M
     let baseline = table.text("baseline").and_then(|text| baseline(&text, upstreams));
     let deadline = table.millis("deadline_ms").unwrap_or(Duration::from_mins(1));
     let early_headers = table.flag("early_headers", false);
+    let hedge = Hedges::read(&mut table);
+    let before = table.context.problems();
     let targets = targets(&mut table, upstreams);
+    if table.context.problems() == before
+        && let Some(hedge) = &hedge
+    {
+        hedge.check(strategy, &targets, upstreams);
+    }
     table.finish();
     let model = name.as_deref().map(ModelId::from).zip(strategy).map(|(name, strategy)| Model {
         name,
@@ -59,6 +67,7 @@ fn model(mut table: Table<'_>, upstreams: &[Entry]) -> (Option<String>, Option<M
         baseline,
         deadline,
         early_headers,
+        hedge: hedge.and_then(|hedge| hedge.settings),
         targets,
     });
     (name, model)

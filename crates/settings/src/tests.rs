@@ -7,7 +7,7 @@ mod own_file;
 use std::{fs, path::PathBuf, time::Duration};
 
 use provider::{NanoUsd, Operation, PicoUsd, Price, Tariff};
-use router::{Extract, Judge, Pick};
+use router::{Extract, Hedge, Judge, Pick};
 use secrecy::ExposeSecret;
 
 use super::*;
@@ -77,6 +77,20 @@ fn env(name: &str) -> Option<String> {
 
 fn valid() -> Config {
     parse(VALID, "valid.toml", &env).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+#[test]
+fn hedges_are_read() {
+    let hedged = |hedge: &str| {
+        let text = VALID.replace("baseline = \"fast\"", &format!("baseline = \"fast\"\n{hedge}"));
+        let config = parse(&text, "x.toml", &env).unwrap_or_else(|problems| panic!("{problems}"));
+        config.models[0].spec().hedge
+    };
+    assert_eq!(hedged(""), None);
+    let learned = Hedge { most_extra_cost: 0.025, after: None };
+    assert_eq!(hedged("hedge = { max_extra_cost_percent = 2.5 }"), Some(learned));
+    let fixed = Hedge { most_extra_cost: 1.0, after: Some(Duration::from_millis(800)) };
+    assert_eq!(hedged("hedge = { max_extra_cost_percent = 100, after_ms = 800 }"), Some(fixed));
 }
 
 #[test]

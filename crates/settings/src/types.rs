@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, path::PathBuf
 
 use ipnet::IpNet;
 use provider::{Features, Limits, ModelId, NanoUsd, Operation, Tariff, UpstreamId};
-use router::{Ensemble, StrategyName};
+use router::{Ensemble, Hedge, StrategyName};
 use secrecy::SecretString;
 
 use crate::{Listing, Sources};
@@ -293,6 +293,8 @@ pub struct Model {
     pub deadline: Duration,
     /// Whether a stream's head is sent before the first token is there.
     pub early_headers: bool,
+    /// When a stream is called a second time elsewhere; `None` for never.
+    pub hedge: Option<Hedge>,
     /// Where requests go, at least one; shares sum to 1.
     pub targets: Vec<Target>,
 }

@@ -109,6 +109,15 @@ impl<'a> Item<'a> {
         self.refuse("is not a share", "a number from 0 to 1", percent)
     }
 
+    /// A number above 0 and at most 100.
+    pub fn percent(self) -> Option<f64> {
+        let number = self.number();
+        if number > 0.0 && number <= 100.0 {
+            return Some(number);
+        }
+        self.refuse("is no such percentage", "a number above 0, and at most 100", None)
+    }
+
     /// Seconds, from a tenth to a day.
     pub fn fine_seconds(self) -> Option<Duration> {
         let number = self.number();

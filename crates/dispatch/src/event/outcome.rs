@@ -12,6 +12,8 @@ pub enum Outcome {
     Failed(ErrorKind),
     /// The client left first.
     ClientGone,
+    /// Another call of the request began to answer first, and this one was cancelled.
+    Lost,
     /// The router stopped first.
     Stopped,
 }
@@ -23,6 +25,7 @@ impl Outcome {
             Self::Served => "served",
             Self::Failed(kind) => kind.as_str(),
             Self::ClientGone => "client_gone",
+            Self::Lost => "lost",
             Self::Stopped => "stopped",
         }
     }
@@ -103,11 +106,13 @@ pub enum Unreported {
     Broken,
     /// The answer was complete and had no usage.
     Missing,
+    /// Another call of the request was faster.
+    Lost,
 }
 
 impl Unreported {
     /// Every reason.
-    pub const ALL: [Self; 3] = [Self::ClientGone, Self::Broken, Self::Missing];
+    pub const ALL: [Self; 4] = [Self::ClientGone, Self::Broken, Self::Missing, Self::Lost];
 
     /// The name used in metrics and logs.
     pub const fn as_str(self) -> &'static str {
@@ -115,6 +120,7 @@ impl Unreported {
             Self::ClientGone => "client_gone",
             Self::Broken => "broken",
             Self::Missing => "missing",
+            Self::Lost => "lost",
         }
     }
 }

@@ -17,6 +17,8 @@ mod fallback;
 #[cfg(test)]
 mod health;
 #[cfg(test)]
+mod hedge;
+#[cfg(test)]
 mod held;
 mod ids;
 #[cfg(test)]

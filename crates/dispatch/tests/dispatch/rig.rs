@@ -99,6 +99,7 @@ pub(crate) fn model(strategy: StrategyName, targets: &[(&str, f64)]) -> ModelSpe
         baseline: None,
         deadline: 60 * S,
         early_headers: false,
+        hedge: None,
         targets: targets.iter().map(|(id, share)| (UpstreamId::from(*id), *share)).collect(),
     }
 }

@@ -87,23 +87,17 @@ impl Engine {
     /// An attempt failed before content came.
     pub fn failed(&mut self, request: &mut RequestState, mut error: Error, now: Time, rng: &mut dyn Rng) -> Action {
         let kind = error.kind;
-        if let Some(attempt) = self.judge(request, &error, now, rng) {
+        if let Some((attempt, call)) = request.take_call() {
+            self.judge(request, (attempt, call), &error, now, rng);
             if let Some(adjustment) = error.again.take()
                 && let Some(start) = self.again(request, attempt, adjustment, now)
             {
                 return Action::Start(start);
             }
             self.offer_room(&request.model.targets()[attempt.target], now);
-            if !kind.repeats_here() {
-                request.history.rule_out(attempt.target);
-            }
-            if kind == ErrorKind::ContextOverflow {
-                request.history.overflowed(request.model.targets()[attempt.target].spec.context_tokens);
-            }
+            request.failed_at(attempt.target, kind);
         }
-        if request.worst.as_ref().is_none_or(|known| kind.severity() >= known.kind.severity()) {
-            request.worst = Some(Box::new(error));
-        }
+        request.keep_worst(error);
         if !kind.moves_on() || request.deadline < now + LEAST_TIME {
             return Action::GiveUp(self.give_up(request, NoCandidate::Exhausted, now, rng));
         }
@@ -118,7 +112,9 @@ impl Engine {
                 let is_fresh = |target: usize| request.history.is_fresh(target);
                 let has_others = self.decision.candidates.iter().any(|candidate| is_fresh(candidate.target));
                 let adjustment = request.history.adjusted(attempt.target).cloned();
-                return Action::Start(self.start(request, attempt, has_others, adjustment));
+                let start = self.start(request, attempt, has_others, adjustment);
+                let hedge_at = self.hedge_at(request, &start);
+                return Action::Start(Start { hedge_at, ..start });
             }
             Err(none) => none,
         };
@@ -166,7 +162,7 @@ impl Engine {
     }
 
     /// The call of `attempt`, which began just now; `has_others`: there are targets that have had no call of the request yet.
-    fn start(
+    pub(super) fn start(
         &mut self,
         request: &RequestState,
         attempt: Attempt,
@@ -182,7 +178,7 @@ impl Engine {
             false if self.state(upstream).is_cold(attempt.started) => left,
             false => patience(upstream, &request.facts).min(left),
         };
-        Start { attempt, limit: attempt.started + patience, adjustment }
+        Start { attempt, limit: attempt.started + patience, hedge_at: None, adjustment }
     }
 
     /// When to try again; `None` to give up.
@@ -260,10 +256,10 @@ impl Engine {
         }
     }
 
-    /// The limit of [`Start`] was reached without content: returns the error for that. The driver cancels the call and
-    /// passes the error to [`Self::failed`].
-    pub fn overdue(&mut self, request: &RequestState, now: Time) -> Error {
-        if now >= request.deadline && !self.is_unresponsive(request, now) {
+    /// The limit of [`Start`] was reached without content from `attempt`: returns the error for that. The driver cancels
+    /// the call and passes the error to [`Self::failed`], or to [`Self::one_failed`].
+    pub fn overdue(&mut self, request: &RequestState, attempt: &Attempt, now: Time) -> Error {
+        if now >= request.deadline && !self.is_unresponsive(request, attempt, now) {
             Error::new(ErrorKind::Timeout(Phase::Deadline), "no upstream answered by the request's deadline")
         } else {
             Error::new(ErrorKind::Timeout(Phase::FirstToken), "the upstream did not begin to answer in time")
@@ -272,8 +268,7 @@ impl Engine {
 
     /// Whether the upstream had as long as a stream may take to begin, and no request got content from it meanwhile.
     /// Otherwise the attempt that runs into the request's deadline may just be a long one.
-    fn is_unresponsive(&mut self, request: &RequestState, now: Time) -> bool {
-        let Some(attempt) = &request.attempt else { return false };
+    fn is_unresponsive(&mut self, request: &RequestState, attempt: &Attempt, now: Time) -> bool {
         let upstream = &request.model.targets()[attempt.target];
         now - attempt.started >= upstream.spec.timeouts.first_token
             && !self.state(upstream).succeeded_since(attempt.started)

@@ -7,7 +7,7 @@ use super::Engine;
 use crate::{
     facts::Facts,
     request::{Attempt, RequestState, UnattributedAttempt},
-    upstream::{Origin, UnattributedFailure},
+    upstream::{Call, Origin, UnattributedFailure, Upstream},
 };
 
 /// A request that failed this often, while others succeeded, is poison: it causes its failures itself. Fewer failures
@@ -35,9 +35,7 @@ impl Engine {
 
     /// The answer is complete; it had so many tokens, if that is known.
     pub fn served(&mut self, request: &mut RequestState, completion_tokens: Option<u64>, now: Time) {
-        let Some((Attempt { target, started, .. }, call)) = request.attempt.take().zip(request.call.take()) else {
-            return;
-        };
+        let Some((Attempt { target, started, .. }, call)) = request.take_call() else { return };
         let upstream = &request.model.targets()[target];
         let said = (completion_tokens, request.facts.stream);
         self.state(upstream).succeeded(&upstream.spec, (&call, request.origin(started)), said, now);
@@ -50,14 +48,22 @@ impl Engine {
 
     /// The answer failed after content had come: the request is over.
     pub fn broke(&mut self, request: &mut RequestState, error: &Error, now: Time, rng: &mut dyn Rng) {
-        let Some(Attempt { target, .. }) = self.judge(request, error, now, rng) else { return };
-        self.offer_room(&request.model.targets()[target], now);
+        let Some((attempt, call)) = request.take_call() else { return };
+        self.judge(request, (attempt, call), error, now, rng);
+        self.offer_room(&request.model.targets()[attempt.target], now);
     }
 
     /// The client left. That is no evidence about the upstream.
     pub fn left(&mut self, request: &mut RequestState, now: Time) {
         self.release(request, now);
-        let Some((Attempt { target, .. }, mut call)) = request.attempt.take().zip(request.call.take()) else { return };
+        for called in [request.rival.take(), request.take_call()].into_iter().flatten() {
+            self.give_back(request, called, now);
+        }
+    }
+
+    /// A call is cancelled. That is no evidence about its upstream.
+    pub(super) fn give_back(&mut self, request: &RequestState, called: (Attempt, Call), now: Time) {
+        let (Attempt { target, .. }, mut call) = called;
         let upstream = &request.model.targets()[target];
         self.state(upstream).released(&upstream.spec, &mut call, now);
         self.offer_room(upstream, now);
@@ -70,25 +76,21 @@ impl Engine {
         self.state(&request.model.targets()[attempt.target]).has_unattributed_failure()
     }
 
-    /// Whether to log that the attempt's upstream refuses requests in a way that may be a mistake of the configuration:
-    /// the first such refusal, and at most one a minute. If so, the refusal counts as logged.
-    pub fn should_log_refusal(&mut self, request: &RequestState, error: &Error, now: Time) -> bool {
-        let Some(attempt) = &request.attempt else { return false };
-        error.kind == ErrorKind::Refused
-            && error.again.is_none()
-            && self.state(&request.model.targets()[attempt.target]).should_log_refusal(now)
+    /// Whether to log that an upstream refuses requests in a way that may be a mistake of the configuration: the first
+    /// such refusal, and at most one a minute. If so, the refusal counts as logged.
+    pub fn should_log_refusal(&mut self, upstream: &Upstream, error: &Error, now: Time) -> bool {
+        error.kind == ErrorKind::Refused && error.again.is_none() && self.state(upstream).should_log_refusal(now)
     }
 
-    /// The attempt failed and is over: attributes the failure. Returns the attempt, if there was one.
+    /// A call failed and is over: attributes the failure.
     pub(super) fn judge(
         &mut self,
         request: &mut RequestState,
+        (Attempt { target, started, .. }, mut call): (Attempt, Call),
         error: &Error,
         now: Time,
         rng: &mut dyn Rng,
-    ) -> Option<Attempt> {
-        let (attempt, mut call) = request.attempt.take().zip(request.call.take())?;
-        let Attempt { target, started, .. } = attempt;
+    ) {
         let origin = request.origin(started);
         let upstream = &request.model.targets()[target];
         let is_probe = call.is_probe;
@@ -112,7 +114,6 @@ impl Engine {
             state.failed(&upstream.spec, (&mut call, origin), error, now, rng);
             request.failed_otherwise |= !error.kind.is_refusal();
         }
-        Some(attempt)
     }
 
     /// The request is over: records its unattributed failures at the upstreams that they happened at.

@@ -8,6 +8,7 @@ use super::held::Held;
 use crate::{
     candidate::{Candidate, Expected},
     facts::Facts,
+    hedge::HedgeBudget,
     knowledge::{
         conversations::Conversations,
         length::Lengths,
@@ -42,6 +43,7 @@ pub(crate) struct ModelState {
     denied_at: Option<Time>,
     conversations: Conversations,
     pub(super) held: Held,
+    pub(crate) hedges: HedgeBudget,
 }
 
 impl ModelState {
@@ -62,6 +64,7 @@ impl ModelState {
             denied_at: None,
             conversations: Conversations::default(),
             held: Held::default(),
+            hedges: HedgeBudget::default(),
         }
     }
 

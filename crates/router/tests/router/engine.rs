@@ -73,15 +73,15 @@ fn a_limit_leaves_time_for_who_comes_next() {
     let mut hand = Hand::pair(StrategyName::Balanced);
     let mut request = hand.request("m");
     hand.pass(54 * S);
-    let limit = started(hand.arrived(&mut request)).limit;
-    assert_eq!(limit, hand.now + 3 * S);
-    hand.now = limit;
-    let silent = hand.engine.overdue(&request, hand.now);
+    let start = started(hand.arrived(&mut request));
+    assert_eq!(start.limit, hand.now + 3 * S);
+    hand.now = start.limit;
+    let silent = hand.engine.overdue(&request, &start.attempt, hand.now);
     assert_eq!(silent.kind, TIMEOUT);
     let start = started(hand.engine.failed(&mut request, silent, hand.now, &mut hand.rng));
     assert_eq!((start.attempt.target, start.limit), (1, request.deadline()));
     hand.now = start.limit;
-    let silent = hand.engine.overdue(&request, hand.now);
+    let silent = hand.engine.overdue(&request, &start.attempt, hand.now);
     assert_eq!(silent.kind, ErrorKind::Timeout(Phase::Deadline), "three seconds of silence prove nothing");
     gave_up(hand.engine.failed(&mut request, silent, hand.now, &mut hand.rng));
 }

@@ -40,6 +40,7 @@ pub(crate) fn model(name: &str, strategy: StrategyName, targets: &[(&str, f64)])
         baseline: None,
         deadline: 60 * S,
         early_headers: false,
+        hedge: None,
         targets: targets.iter().map(|(id, share)| (UpstreamId::from(*id), *share)).collect(),
     }
 }

@@ -13,6 +13,8 @@ mod groups;
 #[cfg(test)]
 mod hand;
 #[cfg(test)]
+mod hedge;
+#[cfg(test)]
 mod hold;
 #[cfg(test)]
 mod known;

@@ -1,8 +1,8 @@
 //! Random schedules: whatever happens in whatever order, permits are counted and no limit is beyond a deadline.
 
 use proptest::{collection::vec, prelude::*, sample::select};
-use provider::{ErrorKind, Quota};
-use router::{Action, RequestState, StrategyName};
+use provider::{ErrorKind, PicoUsd, Price, Quota, Tariff};
+use router::{Action, Hedge, RequestState, StrategyName};
 
 use crate::hand::{Hand, MS, TIMEOUT, error, model, upstream};
 
@@ -15,6 +15,8 @@ enum Step {
     Fails(usize, ErrorKind),
     Ends(usize),
     Leaves(usize),
+    /// One that has a call gets a second one, if it may.
+    Hedges(usize),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -34,6 +36,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (any::<usize>(), select(kinds.to_vec())).prop_map(|(at, kind)| Step::Fails(at, kind)),
         1 => any::<usize>().prop_map(Step::Ends),
         1 => any::<usize>().prop_map(Step::Leaves),
+        3 => any::<usize>().prop_map(Step::Hedges),
     ];
     vec(step, 1..200)
 }
@@ -42,6 +45,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct Open {
     request: RequestState,
     wakes: Option<provider::Time>,
+}
+
+/// The target of one of the two calls under way, if there are two.
+fn one_of_two(request: &RequestState, which: usize) -> Option<usize> {
+    let two = [request.attempt()?.target, request.rival()?.target];
+    Some(two[which % 2])
 }
 
 /// Two models that share the upstream `b`.
@@ -55,10 +64,14 @@ impl Run {
         let upstreams = ["a", "b", "c"].map(|id| {
             let mut spec = upstream(id);
             spec.max_in_flight = 3;
+            spec.tariff = Some(Tariff::Tokens(Price { input: PicoUsd(20_000), output: PicoUsd(20_000) }));
             spec
         });
-        let models =
+        let mut models =
             vec![model("m", strategy, &[("a", 0.8), ("b", 0.2)]), model("n", strategy, &[("b", 0.5), ("c", 0.5)])];
+        for model in &mut models {
+            model.hedge = Some(Hedge { most_extra_cost: 1.0, after: Some(MS) });
+        }
         Self { hand: Hand::new(upstreams.into(), models), open: Vec::new() }
     }
 
@@ -117,6 +130,9 @@ impl Run {
             Step::FirstToken(at) => {
                 let Some(mut request) = self.take(at, calls) else { return };
                 if !request.is_committed() {
+                    if let Some(winner) = one_of_two(&request, at) {
+                        self.hand.engine.won(&mut request, winner, self.hand.now);
+                    }
                     self.hand.engine.first_token(&mut request, Quota::default(), self.hand.now, &mut self.hand.rng);
                 }
                 self.open.push(Open { request, wakes: None });
@@ -126,6 +142,11 @@ impl Run {
                 request.identify(at as u64 % 5);
                 if request.is_committed() {
                     self.hand.engine.broke(&mut request, &error(kind), self.hand.now, &mut self.hand.rng);
+                } else if let Some(failed) = one_of_two(&request, at) {
+                    let Hand { engine, now, rng, .. } = &mut self.hand;
+                    engine.one_failed(&mut request, failed, error(kind), *now, rng);
+                    assert!(request.attempt().is_some() && request.rival().is_none());
+                    self.open.push(Open { request, wakes: None });
                 } else {
                     let action = self.hand.failed(&mut request, kind);
                     self.act(request, &action);
@@ -139,17 +160,26 @@ impl Run {
                 let Some(mut request) = self.take(at, |_| true) else { return };
                 self.hand.engine.left(&mut request, self.hand.now);
             }
+            Step::Hedges(at) => {
+                let Some(mut request) = self.take(at, calls) else { return };
+                if let Some(second) = self.hand.engine.hedge(&mut request, self.hand.now) {
+                    assert!(second.limit <= request.deadline());
+                    assert_ne!(Some(second.attempt.target), request.attempt().map(|first| first.target));
+                }
+                self.open.push(Open { request, wakes: None });
+            }
         }
     }
 
     /// Each upstream has as many calls in flight as there are attempts at it, and never more than it may.
     fn check(&mut self) {
         for id in ["a", "b", "c"] {
-            let at = |open: &&Open| {
-                let target = open.request.attempt().map(|attempt| attempt.target);
-                target.is_some_and(|target| open.request.model().targets()[target].spec.id.as_str() == id)
+            let calls = |open: &Open| {
+                let targets = [open.request.attempt(), open.request.rival()].map(|it| it.map(|attempt| attempt.target));
+                let ids = targets.into_iter().flatten().map(|target| &open.request.model().targets()[target].spec.id);
+                ids.filter(|of| of.as_str() == id).count()
             };
-            let attempts = self.open.iter().filter(at).count();
+            let attempts: usize = self.open.iter().map(calls).sum();
             assert_eq!(self.hand.in_flight(id) as usize, attempts, "at {id}");
             assert!(attempts <= 3, "at {id}");
         }

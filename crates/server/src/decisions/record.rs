@@ -49,7 +49,7 @@ struct AttemptView<'a> {
     reason: &'static str,
     /// From the request's arrival to the call.
     start_ms: f64,
-    /// `served`, the kind of failure, `client_gone` or `stopped`.
+    /// `served`, the kind of failure, `lost` (another call of the request began to answer first), `client_gone` or `stopped`.
     outcome: &'static str,
     /// From the call to its first token.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -24,6 +24,10 @@ pub(crate) struct DecisionView<'a> {
     estimated_prompt_tokens: u64,
     /// By the answers before.
     expected_completion_tokens: f64,
+    /// From the request's arrival to a second call, if the first one has not begun to answer by then and the budget for that
+    /// is there; absent if there is to be none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hedge_after_ms: Option<f64>,
     config_version: &'a str,
 }
 
@@ -110,6 +114,7 @@ impl<'a> DecisionView<'a> {
             excluded: decision.excluded.iter().map(excluded).collect(),
             estimated_prompt_tokens,
             expected_completion_tokens: rounded(decision.expected_completion, 1e1),
+            hedge_after_ms: decision.hedge_after.map(|after| rounded(after.as_secs_f64() * 1e3, 1e3)),
             config_version,
         }
     }

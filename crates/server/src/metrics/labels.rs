@@ -72,7 +72,7 @@ impl AttemptClass {
     pub(super) const fn of(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Served => Self::Ok,
-            Outcome::ClientGone | Outcome::Stopped => Self::Cancelled,
+            Outcome::ClientGone | Outcome::Lost | Outcome::Stopped => Self::Cancelled,
             Outcome::Failed(kind) => match kind {
                 // The upstream did nothing wrong: the router cancelled the call.
                 ErrorKind::NoMemory => Self::Cancelled,

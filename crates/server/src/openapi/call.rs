@@ -176,7 +176,7 @@ fn header(name: &str) -> Header {
             "calls that were made for this request; with an ensemble those that ended, of all members and judges"
         }
         "x-llm-router-reason" => {
-            "why this upstream: `share`, `spill`, `stay`, `hold`, `cheapest`, `fastest`, `fallback`, `direct`"
+            "why this upstream: `share`, `spill`, `stay`, `hold`, `cheapest`, `fastest`, `fallback`, `direct`, `hedge`"
         }
         "x-llm-router-cost-usd" => {
             "list price in US dollars; absent where price or usage is unknown, as it is for a stream that has just begun"

@@ -120,6 +120,7 @@ fn router(odd: Odd) -> Router {
         baseline: None,
         deadline: 60 * second,
         early_headers: false,
+        hedge: None,
         targets: vec![(UpstreamId::from("a"), 1.0)],
     };
     Router::new(

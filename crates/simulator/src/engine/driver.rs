@@ -1,5 +1,7 @@
 //! Drives the engine: what `dispatch` does with tokio, in virtual time.
 
+mod hedged;
+
 use std::sync::Arc;
 
 use provider::{Error, ErrorKind, Phase, Quota, Time};
@@ -39,6 +41,8 @@ struct Live {
     state: Option<Box<RequestState>>,
     /// The call under way.
     attempt: Option<AttemptId>,
+    /// The second call, while two are under way.
+    rival: Option<AttemptId>,
     /// Until when it waits, if it does.
     waits_until: Option<Time>,
 }
@@ -52,6 +56,8 @@ enum WakeReason {
     Limit(AttemptId),
     /// A request must be over by now.
     Deadline(RequestId),
+    /// A request may be called a second time now.
+    Hedge(RequestId),
 }
 
 impl Driver {
@@ -93,16 +99,25 @@ impl Driver {
     }
 
     fn start(&mut self, request: RequestId, start: &Start, actions: &mut Actions<'_>) {
+        let attempt = self.call(request, start, actions);
+        self.requests[request.index()].attempt = Some(attempt);
+        if let Some(at) = start.hedge_at {
+            actions.wake_at(at.as_nanos(), WakeReason::Hedge(request).token());
+        }
+    }
+
+    fn call(&mut self, request: RequestId, start: &Start, actions: &mut Actions<'_>) -> AttemptId {
         let attempt = actions.start(request, self.upstreams[start.attempt.target].upstream);
         self.attempts.push(Some(request));
-        self.requests[request.index()].attempt = Some(attempt);
         actions.wake_at(start.limit.as_nanos(), WakeReason::Limit(attempt).token());
+        attempt
     }
 
     /// The request whose call `attempt` is, unless that is over.
     fn request_of(&self, attempt: AttemptId) -> Option<RequestId> {
         let request = self.attempts[attempt.index()]?;
-        (self.requests[request.index()].attempt == Some(attempt)).then_some(request)
+        let Live { attempt: first, rival, .. } = self.requests[request.index()];
+        [first, rival].contains(&Some(attempt)).then_some(request)
     }
 
     /// Makes the warm-up calls that are due.
@@ -129,12 +144,16 @@ impl Driver {
         let mut state = RequestState::new(self.model.clone(), calls::facts(prompt_tokens), None, deadline)
             .numbered(request.index() as u64);
         state.identify(request.index() as u64);
-        self.requests.push(Live { state: Some(Box::new(state)), attempt: None, waits_until: None });
+        self.requests.push(Live { state: Some(Box::new(state)), attempt: None, rival: None, waits_until: None });
         self.notify_engine(request, actions, |engine, state, now, rng| engine.arrived(state, now, rng));
     }
 
     fn failed(&mut self, attempt: AttemptId, error: Error, committed: bool, actions: &mut Actions<'_>) {
         let Some(request) = self.request_of(attempt) else { return };
+        if self.requests[request.index()].rival.is_some() {
+            self.one_failed(request, attempt, error, Time::from_nanos(actions.now()));
+            return;
+        }
         let live = &mut self.requests[request.index()];
         live.attempt = None;
         if !committed {
@@ -167,10 +186,13 @@ impl Driver {
                 if state.is_committed() {
                     return;
                 }
+                let is_second = self.requests[request.index()].rival == Some(attempt);
+                let Some(called) = (if is_second { state.rival() } else { state.attempt() }) else { return };
                 actions.cancel(attempt);
-                let error = self.engine.overdue(state, Time::from_nanos(actions.now()));
+                let error = self.engine.overdue(state, called, Time::from_nanos(actions.now()));
                 self.failed(attempt, error, false, actions);
             }
+            WakeReason::Hedge(request) => self.hedge(request, actions),
             WakeReason::Deadline(request) => {
                 let live = &self.requests[request.index()];
                 let Some(attempt) = live.attempt else { return };
@@ -192,6 +214,7 @@ impl Driver {
             }
             Event::FirstToken { attempt, quota } => {
                 let Some(request) = self.request_of(attempt) else { return };
+                self.won(request, attempt, actions);
                 let Some(state) = &mut self.requests[request.index()].state else { return };
                 self.engine.first_token(state, calls::quota(quota), now, &mut self.rng);
                 actions.wake_at(state.deadline().as_nanos(), WakeReason::Deadline(request).token());
@@ -250,6 +273,7 @@ impl WakeReason {
             Self::Timer(request) => (request.0 as u64) << 2,
             Self::Limit(attempt) => ((attempt.0 as u64) << 2) | 1,
             Self::Deadline(request) => ((request.0 as u64) << 2) | 2,
+            Self::Hedge(request) => ((request.0 as u64) << 2) | 3,
         }
     }
 }
@@ -260,7 +284,8 @@ impl From<u64> for WakeReason {
         match token & 3 {
             0 => Self::Timer(RequestId(number)),
             1 => Self::Limit(AttemptId(number)),
-            _ => Self::Deadline(RequestId(number)),
+            2 => Self::Deadline(RequestId(number)),
+            _ => Self::Hedge(RequestId(number)),
         }
     }
 }

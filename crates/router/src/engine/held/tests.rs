@@ -34,6 +34,7 @@ fn model() -> Arc<Model> {
         baseline: None,
         deadline: 60 * S,
         early_headers: false,
+        hedge: None,
         targets: vec![("a".into(), 1.0)],
     };
     let table = Table::new("test", vec![upstream], vec![model], None).expect("a table");

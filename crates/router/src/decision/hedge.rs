@@ -1,0 +1,66 @@
+//! The second call of a stream: when it begins, and where it goes.
+
+use std::time::Duration;
+
+use super::Decision;
+use crate::{
+    candidate::{Candidate, LATE, Situation, USUAL_SLO},
+    engine::ModelState,
+    key::States,
+    knowledge::{bucket::Fit, quota::Claim},
+    upstream::{BreakerState, State},
+};
+
+/// The first call is given at least this time, unless a sooner moment is configured.
+pub(crate) const LEAST: Duration = Duration::from_millis(300);
+/// Nine first tokens out of ten come within the median times e to so many standard deviations of the logarithm.
+const NINE_OF_TEN: f64 = 1.28;
+
+/// From the request's arrival to its second call if `first` is called first; `None` if there is to be none. A request
+/// that names its upstream has none. Nor has a whole answer, whose first byte is its last: it may be nearly complete.
+pub(super) fn after(situation: &Situation<'_>, first: usize, upstreams: &mut States<State>) -> Option<Duration> {
+    let Situation { model, facts, history, now, .. } = *situation;
+    let hedge = model.spec.hedge.as_ref()?;
+    if !facts.stream || history.named().is_some() || history.attempts() > 0 {
+        return None;
+    }
+    let likely_by = |other: usize| {
+        let upstream = &model.targets()[other];
+        let state = upstreams.of(&upstream.key, || State::new(&upstream.spec));
+        state.outlook(&upstream.spec, &situation.needs(other), None, now).prediction.at(NINE_OF_TEN)
+    };
+    let soonest = situation.others(first).map(likely_by).min()?;
+    let slo = model.spec.slo_first_token.unwrap_or(USUAL_SLO);
+    Some(hedge.after.unwrap_or_else(|| slo.saturating_sub(soonest).max(LEAST)))
+}
+
+impl Decision {
+    /// The target of a second call: the best one by the strategy that was not asked yet, is likely to be in time, has
+    /// room beside every reserve, and costs no more than the budget covers; `None` if there is none.
+    pub(crate) fn second(
+        &mut self,
+        situation: &Situation<'_>,
+        known: &ModelState,
+        upstreams: &mut States<State>,
+    ) -> Option<Candidate> {
+        self.rank(situation, known, upstreams).ok()?;
+        let Situation { model, arrived, now, .. } = *situation;
+        let slo = model.spec.slo_first_token.unwrap_or(USUAL_SLO);
+        // What is late already may take as long again.
+        let limit = Some(slo.saturating_sub(now - arrived)).filter(|left| !left.is_zero()).unwrap_or(slo);
+        let mut is_soon_and_has_room = |target: usize| {
+            let upstream = &model.targets()[target];
+            let state = upstreams.of(&upstream.key, || State::new(&upstream.spec));
+            let needs = situation.needs(target);
+            state.outlook(&upstream.spec, &needs, Some(limit), now).miss < LATE
+                && matches!(state.supply().fits(&needs, Claim::Share, now), Fit::Now)
+        };
+        let is_worth_it = |candidate: &&Candidate| {
+            !candidate.is_too_long
+                && candidate.breaker == BreakerState::Closed
+                && candidate.cost().is_some_and(|cost| known.hedges.covers(cost))
+                && is_soon_and_has_room(candidate.target)
+        };
+        self.candidates.iter().find(is_worth_it).copied()
+    }
+}
