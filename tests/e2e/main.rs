@@ -16,6 +16,8 @@ mod faults;
 #[cfg(test)]
 mod gpu;
 #[cfg(test)]
+mod hedge;
+#[cfg(test)]
 mod money;
 #[cfg(test)]
 mod naming;

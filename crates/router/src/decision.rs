@@ -143,10 +143,11 @@ impl Decision {
         // The one that the client named goes first, then those that can hold the prompt, in the strategy's own order.
         let named = history.named();
         self.candidates.sort_by_key(|candidate| (named != Some(candidate.target), candidate.is_too_long));
-        let target = self.candidates.first().map(|candidate| candidate.target).ok_or(NoCandidate::Exhausted)?;
+        let first = self.candidates.first().ok_or(NoCandidate::Exhausted)?;
+        let target = first.target;
+        self.hedge_after = hedge::after(situation, first, upstreams);
         let reason = reason(situation, known.deficits(), target, &self.candidates);
         self.reason = Some(reason);
-        self.hedge_after = hedge::after(situation, target, upstreams);
         Ok((target, reason))
     }
 

@@ -21,15 +21,15 @@ fn specs() -> [UpstreamSpec; 2] {
     [priced("a", "0.02"), priced("b", "0.10")]
 }
 
-fn hand(upstreams: [UpstreamSpec; 2], hedge: Hedge, slo: Duration) -> Hand {
-    let mut spec = model("m", StrategyName::Balanced, &[("a", 0.8), ("b", 0.2)]);
+fn hand(upstreams: [UpstreamSpec; 2], strategy: StrategyName, hedge: Hedge, slo: Duration) -> Hand {
+    let mut spec = model("m", strategy, &[("a", 0.8), ("b", 0.2)]);
     (spec.hedge, spec.slo_first_token) = (Some(hedge), Some(slo));
     Hand::new(upstreams.into(), vec![spec])
 }
 
 /// Second calls may cost as much as first ones, of which some were served: there is a budget.
 fn rich(upstreams: [UpstreamSpec; 2]) -> Hand {
-    let mut hand = hand(upstreams, Hedge { most_extra_cost: 1.0, after: Some(AFTER) }, 2 * S);
+    let mut hand = hand(upstreams, StrategyName::Balanced, Hedge { most_extra_cost: 1.0, after: Some(AFTER) }, 2 * S);
     serve(&mut hand, 40, 100 * MS);
     hand
 }
@@ -227,34 +227,34 @@ fn there_is_no_second_call_to_a_target_that_would_not_help() {
 
     let mut full = specs();
     full[1].max_in_flight = 1;
-    assert!(!hedges(rich(full), |hand| drop(named_b(hand))), "it is full");
+    assert!(!hedges(rich(full), |hand| drop(call(hand, 1))), "it is full");
 
     assert!(!hedges(rich(specs()), break_b), "its breaker is open");
 
     let mut spent = specs();
     spent[1].limits = Limits { requests_per_minute: Some(100), ..Limits::default() };
     assert!(hedges(rich(spent.clone()), |_| {}));
-    assert!(!hedges(rich(spent), |hand| (0..55).for_each(|_| drop(named_b(hand)))), "the rest is reserved");
+    assert!(!hedges(rich(spent), |hand| (0..55).for_each(|_| drop(call(hand, 1)))), "the rest is reserved");
 
     let mut slow = rich(specs());
     for _ in 0..40 {
-        let request = named_b(&mut slow);
+        let request = call(&mut slow, 1);
         slow.pass(1_500 * MS);
         slow.serve(request);
     }
     assert!(!hedges(slow, |_| {}), "it takes longer than what is left");
 }
 
-/// A call to `b`, which runs on.
-fn named_b(hand: &mut Hand) -> RequestState {
-    let named = Named { target: 1, falls_back: false };
+/// A call to `target`, which runs on.
+fn call(hand: &mut Hand, target: usize) -> RequestState {
+    let named = Named { target, falls_back: false };
     let mut request = RequestState::new(hand.model("m"), CHAT, Some(named), hand.now + 60 * S).numbered(2_000);
     started(hand.arrived(&mut request));
     request
 }
 
 fn break_b(hand: &mut Hand) {
-    let mut request = named_b(hand);
+    let mut request = call(hand, 1);
     gave_up(hand.failed(&mut request, ErrorKind::Auth));
     assert_eq!(hand.breaker("b"), BreakerState::Open);
 }
@@ -263,7 +263,7 @@ fn break_b(hand: &mut Hand) {
 #[test]
 fn second_calls_cost_no_more_than_their_part_of_the_first_ones() {
     const REQUESTS: u32 = 2_000;
-    let mut hand = hand(specs(), Hedge { most_extra_cost: 0.02, after: Some(AFTER) }, 2 * S);
+    let mut hand = hand(specs(), StrategyName::Balanced, Hedge { most_extra_cost: 0.02, after: Some(AFTER) }, 2 * S);
     let (mut firsts, mut seconds) = (0_u64, 0_u64);
     for _ in 0..REQUESTS {
         let mut request = hand.request("m");
@@ -290,16 +290,24 @@ fn second_calls_cost_no_more_than_their_part_of_the_first_ones() {
 /// Without a configured moment it is the last one at which the other target is likely to be in time.
 #[test]
 fn the_moment_is_learned_from_how_fast_the_other_target_is() {
-    let moment = |takes: Duration, slo: Duration| {
-        let mut hand = hand(specs(), Hedge { most_extra_cost: 1.0, after: None }, slo);
-        serve(&mut hand, 100, takes);
+    let moment = |[a, b]: [Duration; 2], slo: Duration| {
+        let mut hand = hand(specs(), StrategyName::Cost, Hedge { most_extra_cost: 1.0, after: None }, slo);
+        for _ in 0..100 {
+            for (target, takes) in [a, b].into_iter().enumerate() {
+                let request = call(&mut hand, target);
+                hand.pass(takes);
+                hand.serve(request);
+            }
+        }
         let (_, start) = begin_at_a(&mut hand);
         start.hedge_at.map(|at| at - hand.now).expect("a moment")
     };
-    let (fast, slow) = (moment(200 * MS, 2 * S), moment(S, 2 * S));
-    assert!((1_600 * MS..1_800 * MS).contains(&fast), "{fast:?}");
-    assert!((600 * MS..1_000 * MS).contains(&slow), "{slow:?}");
-    assert_eq!(moment(200 * MS, 400 * MS), 300 * MS, "the first call has some time");
+    let (fast, slow) = (moment([200 * MS, 200 * MS], 2 * S), moment([200 * MS, S], 2 * S));
+    assert!((1_600 * MS..1_900 * MS).contains(&fast), "{fast:?}");
+    assert!((700 * MS..900 * MS).contains(&slow), "{slow:?}");
+    let usual = moment([1_500 * MS, 200 * MS], 2 * S);
+    assert!((1_800 * MS..2_000 * MS).contains(&usual), "its own time is no reason: {usual:?}");
+    assert_eq!(moment([50 * MS, 300 * MS], 500 * MS), 300 * MS, "the first call has some time");
 }
 
 /// A request that was held longer than that is not called twice at once.
