@@ -76,7 +76,7 @@ pub(super) const ROWS: [Row; 57] = [
     row(
         "F3",
         "a reset before or amid the head, silence before the first byte",
-        "tests/e2e/faults.rs::cerebras_answers_whatever_happens_to_a_load_balancing_endpoint tests/e2e/faults.rs::cerebras_answers_whatever_happens_to_a_queue_endpoint crates/dispatch/tests/dispatch/fallback.rs::a_hanging_stream_is_given_up_at_the_first_token_limit crates/dispatch/tests/dispatch/fallback.rs::the_deadline_ends_everything",
+        "tests/e2e/faults.rs::cerebras_answers_whatever_happens_to_a_load_balancing_endpoint tests/e2e/faults.rs::cerebras_answers_whatever_happens_to_a_queue_endpoint crates/dispatch/tests/dispatch/fallback.rs::a_hanging_stream_is_given_up_at_the_first_token_limit crates/dispatch/tests/dispatch/fallback.rs::the_deadline_ends_everything tests/e2e/hedge.rs::a_stream_that_hangs_at_runpod_is_served_by_a_second_call_to_cerebras",
     ),
     rest(
         "F4",

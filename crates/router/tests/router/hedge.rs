@@ -13,7 +13,7 @@ const AFTER: Duration = Duration::from_millis(800);
 
 fn priced(id: &str, usd_per_million: &str) -> UpstreamSpec {
     let rate = PicoUsd::from_usd_per_million(usd_per_million).expect("a price");
-    UpstreamSpec { tariff: Some(Tariff::Tokens(Price { input: rate, output: rate })), ..upstream(id) }
+    UpstreamSpec { tariff: Some(Tariff::Tokens(Price::new(rate, rate))), ..upstream(id) }
 }
 
 /// The upstreams `a`, at 0.8, and `b`, which costs five times as much.

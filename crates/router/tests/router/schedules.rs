@@ -64,7 +64,7 @@ impl Run {
         let upstreams = ["a", "b", "c"].map(|id| {
             let mut spec = upstream(id);
             spec.max_in_flight = 3;
-            spec.tariff = Some(Tariff::Tokens(Price { input: PicoUsd(20_000), output: PicoUsd(20_000) }));
+            spec.tariff = Some(Tariff::Tokens(Price::new(PicoUsd(20_000), PicoUsd(20_000))));
             spec
         });
         let mut models =
