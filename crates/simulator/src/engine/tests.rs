@@ -146,3 +146,36 @@ fn the_share_of_balanced_holds_while_both_upstreams_fail_now_and_then() {
         assert!((share.mean - 80.0).abs() < 1.5 && share.half_width < 1.0, "{}: {share:?}", scenario.scenario);
     }
 }
+
+/// Four requests a second for a minute and a half to the cheaper of two upstreams, whose first token takes 0.35 s.
+#[test]
+fn second_calls_are_made_and_what_the_losers_cost_is_wasted() {
+    let providers = Providers::parse(ROOMY).expect("providers");
+    let rows: Vec<_> = (0..360).map(|n| format!("{},200,50", f64::from(n) / 4.0)).collect();
+    let trace =
+        Trace::parse("even", &format!("t_s,input_tokens,output_tokens\n{}\n", rows.join("\n"))).expect("a trace");
+    let scenarios: Vec<_> =
+        Scenario::shipped().expect("scenarios").into_iter().filter(|scenario| scenario.name == "steady").collect();
+    let cheapest = CONFIG.replace("weighted", "cost");
+    let hedged = format!("{cheapest}hedge = {{ max_extra_cost_percent = 100, after_ms = 300 }}\n");
+    let policy = |text: &str| policy_factory("a", &config(text), "m", &providers).expect("a policy factory");
+    let policies = [policy(&cheapest), policy(&hedged)];
+    let experiment = Experiment {
+        trace: &trace,
+        providers: &providers,
+        scenarios: &scenarios,
+        policies: &policies,
+        seeds: 2,
+        bound: false,
+        rules: Rules::default(),
+    };
+    let results = experiment.run(&|_, _| {}).expect("results");
+    let [without, with] = [0, 1].map(|at| &results.scenarios[0].policies[at].summary);
+    assert!((with.ok_percent.mean - 100.0).abs() < 1e-9, "{:?}", with.ok_percent);
+    assert!((without.attempts_per_request.mean - 1.0).abs() < 1e-9 && without.waste_percent.mean < 1e-9);
+    // A second call costs five times as much as a first one, and takes what five of those allow.
+    let attempts = with.attempts_per_request.mean;
+    assert!((1.05..=1.2).contains(&attempts), "{attempts} calls for each request");
+    assert!(with.waste_percent.mean > 1.0, "{:?}", with.waste_percent);
+    assert!(with.usd_per_million.mean > without.usd_per_million.mean);
+}
