@@ -136,6 +136,23 @@ fn if_one_fails_the_request_goes_on_with_the_other_alone() {
     }
 }
 
+/// Though a third target could serve.
+#[test]
+fn there_is_one_second_call() {
+    let mut spec = model("m", StrategyName::Cost, &[("a", 0.4), ("b", 0.3), ("c", 0.3)]);
+    spec.hedge = Some(Hedge { most_extra_cost: 1.0, after: Some(AFTER) });
+    let [a, b] = specs();
+    let mut hand = Hand::new(vec![a, b, priced("c", "0.20")], vec![spec]);
+    serve(&mut hand, 40, 100 * MS);
+    let mut request = two_calls(&mut hand);
+    assert!(hand.engine.hedge(&mut request, hand.now).is_none(), "while both are under way");
+    hand.engine.one_failed(&mut request, 1, error(ErrorKind::Unavailable), hand.now, &mut hand.rng);
+    assert!(hand.engine.hedge(&mut request, hand.now).is_none(), "while the first goes on");
+    assert_eq!(hand.in_flight("c"), 0);
+    let fallback = started(hand.failed(&mut request, ErrorKind::Unavailable));
+    assert_eq!((fallback.attempt.target, fallback.attempt.role), (2, Role::Fallback));
+}
+
 #[test]
 fn when_both_have_failed_it_is_as_after_a_fallback_that_failed() {
     let mut hand = rich(specs());
@@ -220,7 +237,7 @@ fn there_is_no_second_call_to_a_target_that_would_not_help() {
     let hedges = |mut hand: Hand, prepare: fn(&mut Hand)| {
         let (mut request, start) = begin_at_a(&mut hand);
         prepare(&mut hand);
-        hand.now = start.hedge_at.expect("a moment");
+        hand.now = hand.now.max(start.hedge_at.expect("a moment"));
         hand.engine.hedge(&mut request, hand.now).is_some()
     };
     assert!(hedges(rich(specs()), |_| {}));
@@ -230,6 +247,13 @@ fn there_is_no_second_call_to_a_target_that_would_not_help() {
     assert!(!hedges(rich(full), |hand| drop(call(hand, 1))), "it is full");
 
     assert!(!hedges(rich(specs()), break_b), "its breaker is open");
+    let half_open = |hand: &mut Hand| {
+        break_b(hand);
+        // As long as a breaker pauses at most, before the moment of the second call.
+        hand.now += 10 * S;
+        assert_eq!(hand.breaker("b"), BreakerState::HalfOpen);
+    };
+    assert!(!hedges(rich(specs()), half_open), "nobody knows if it is back");
 
     let mut spent = specs();
     spent[1].limits = Limits { requests_per_minute: Some(100), ..Limits::default() };
