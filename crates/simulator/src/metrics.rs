@@ -71,7 +71,6 @@ pub(crate) fn metrics(case: &Case, finished: &Finished) -> Metrics {
     let mut ttft: Vec<Nanos> = records.iter().filter(served).map(|record| record.first_token - record.at).collect();
     let mut ends: Vec<Nanos> = records.iter().filter(served).map(|record| record.ended_at - record.at).collect();
     ttft.sort_unstable();
-    ends.sort_unstable();
     let sum = |of: fn(&Record) -> u64| as_f64(records.iter().map(of).sum());
     let answered: u64 = records.iter().filter(served).map(Record::tokens).sum();
     let (cost, waste) = (sum(|record| record.cost), sum(|record| record.waste) + as_f64(finished.own_waste));
@@ -84,7 +83,7 @@ pub(crate) fn metrics(case: &Case, finished: &Finished) -> Metrics {
         ttft_p95: percentile(&ttft, ttft.len(), 0.95),
         ttft_p99: percentile(&ttft, ttft.len(), 0.99),
         ttft_p95_of_all: percentile(&ttft, records.len(), 0.95),
-        end_p95: percentile(&ends, ends.len(), 0.95),
+        end_p95: one_percentile(&mut ends, 0.95),
         share_percent,
         token_share_percent,
         usd_per_million: (cost + waste) / 1e6 / as_f64(answered.max(1)),
@@ -97,16 +96,29 @@ pub(crate) fn metrics(case: &Case, finished: &Finished) -> Metrics {
     }
 }
 
-/// The time by which `part` of `of` requests had what `sorted` lists; infinite where it lists too few.
+/// The place in a list of `of` of the last one of its first `part`.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     clippy::cast_precision_loss,
     reason = "a place in a list"
 )]
+fn place(of: usize, part: f64) -> usize {
+    ((part * of as f64).ceil() as usize).saturating_sub(1)
+}
+
+/// The time by which `part` of `of` requests had what `sorted` lists; infinite where it lists too few.
 fn percentile(sorted: &[Nanos], of: usize, part: f64) -> f64 {
-    let place = ((part * of as f64).ceil() as usize).saturating_sub(1);
-    sorted.get(place).map_or(f64::INFINITY, |&time| seconds(time))
+    sorted.get(place(of, part)).map_or(f64::INFINITY, |&time| seconds(time))
+}
+
+/// The time by which `part` of those that `times` lists were served. Only one is asked for, so that no order is needed.
+fn one_percentile(times: &mut [Nanos], part: f64) -> f64 {
+    let place = place(times.len(), part);
+    if place >= times.len() {
+        return f64::INFINITY;
+    }
+    seconds(*times.select_nth_unstable(place).1)
 }
 
 /// Each upstream's part of the answered requests and of their tokens, in percent.
@@ -159,6 +171,8 @@ mod tests {
         assert!((percentile(&times, 100, 0.5) - 50.0).abs() < 1e-12);
         assert!((percentile(&times[..1], 1, 0.99) - 1.0).abs() < 1e-12);
         assert!(percentile(&times, 110, 0.95).is_infinite(), "ten of 110 were never served");
-        assert!(percentile(&[], 0, 0.5).is_infinite());
+        assert!(percentile(&[], 0, 0.5).is_infinite() && one_percentile(&mut [], 0.5).is_infinite());
+        let mut reversed: Vec<Nanos> = times.into_iter().rev().collect();
+        assert!((one_percentile(&mut reversed, 0.95) - 95.0).abs() < 1e-12);
     }
 }

@@ -13,9 +13,15 @@ pub(crate) struct Timeline<T> {
 
 #[derive(Debug)]
 struct Planned<T> {
-    at: Nanos,
-    number: u64,
+    /// The time, and below it the number of the plan: one number, because the heap compares little else.
+    order: u128,
     what: T,
+}
+
+impl<T> Planned<T> {
+    const fn at(&self) -> Nanos {
+        (self.order >> 64) as Nanos
+    }
 }
 
 impl<T> Timeline<T> {
@@ -25,25 +31,25 @@ impl<T> Timeline<T> {
 
     /// Plans `what` for `at`.
     pub(crate) fn plan(&mut self, at: Nanos, what: T) {
-        self.heap.push(Planned { at, number: self.planned, what });
+        self.heap.push(Planned { order: u128::from(at) << 64 | u128::from(self.planned), what });
         self.planned += 1;
     }
 
     /// When the next thing happens.
     pub(crate) fn next_at(&self) -> Nanos {
-        self.heap.peek().map_or(NEVER, |next| next.at)
+        self.heap.peek().map_or(NEVER, Planned::at)
     }
 
     /// Takes the next thing out.
     pub(crate) fn next(&mut self) -> Option<(Nanos, T)> {
-        self.heap.pop().map(|next| (next.at, next.what))
+        self.heap.pop().map(|next| (next.at(), next.what))
     }
 }
 
 /// A heap gives its greatest first, and the greatest here is the earliest.
 impl<T> Ord for Planned<T> {
     fn cmp(&self, other: &Self) -> Ordering {
-        (other.at, other.number).cmp(&(self.at, self.number))
+        other.order.cmp(&self.order)
     }
 }
 
@@ -55,7 +61,7 @@ impl<T> PartialOrd for Planned<T> {
 
 impl<T> PartialEq for Planned<T> {
     fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
+        self.order == other.order
     }
 }
 

@@ -184,6 +184,8 @@ impl Driver {
                 let Some(request) = self.request_of(attempt) else { return };
                 let Some(state) = &self.requests[request.index()].state else { return };
                 if state.is_committed() {
+                    // Most answers are complete before this, and need no wake-up at their deadlines.
+                    actions.wake_at(state.deadline().as_nanos(), WakeReason::Deadline(request).token());
                     return;
                 }
                 let is_second = self.requests[request.index()].rival == Some(attempt);
@@ -217,7 +219,6 @@ impl Driver {
                 self.won(request, attempt, actions);
                 let Some(state) = &mut self.requests[request.index()].state else { return };
                 self.engine.first_token(state, calls::quota(quota), now, &mut self.rng);
-                actions.wake_at(state.deadline().as_nanos(), WakeReason::Deadline(request).token());
             }
             Event::Failed { attempt, failure, committed } => {
                 if let Some(warm_up) = self.warm_up_of(attempt) {

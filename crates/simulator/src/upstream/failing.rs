@@ -28,11 +28,13 @@ impl Failing {
 
     /// Fails if the call is one of those that fail or are refused.
     pub(super) fn check(&self, job: &Job, chance: Chance) -> Result<(), Refusal> {
-        let drawn = |purpose| chance.unit(purpose, u64::from(job.request), u64::from(job.ordinal));
-        if drawn(Purpose::Failure) < self.errors {
+        let is_drawn = |purpose, part: f64| {
+            part > 0.0 && chance.unit(purpose, u64::from(job.request), u64::from(job.ordinal)) < part
+        };
+        if is_drawn(Purpose::Failure, self.errors) {
             return Err(Refusal::Unavailable);
         }
-        if drawn(Purpose::Refusal) < self.refusals {
+        if is_drawn(Purpose::Refusal, self.refusals) {
             return Err(Refusal::RateLimited { retry_after: SECOND });
         }
         Ok(())
