@@ -119,8 +119,13 @@ impl Price {
         let cached = usage.cached_tokens.unwrap_or(0).min(usage.prompt_tokens);
         let pico = u128::from(self.input.0) * u128::from(usage.prompt_tokens - cached)
             + u128::from(self.cached_input.0) * u128::from(cached)
-            + u128::from(self.output.0) * u128::from(usage.completion_tokens);
-        NanoUsd(u64::try_from((pico + 500) / 1_000).unwrap_or(u64::MAX))
+            + u128::from(self.output.0) * u128::from(usage.completion_tokens)
+            + 500;
+        // A sum beyond 64 bits, 18 million dollars, takes a division that is many times as slow.
+        NanoUsd(match u64::try_from(pico) {
+            Ok(pico) => pico / 1_000,
+            Err(_) => u64::try_from(pico / 1_000).unwrap_or(u64::MAX),
+        })
     }
 }
 

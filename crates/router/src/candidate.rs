@@ -9,7 +9,7 @@ use provider::{NanoUsd, Time};
 use crate::{
     facts::Facts,
     history::History,
-    knowledge::{bucket::Fit, length::Length, quota::Claim, real},
+    knowledge::{bucket::Fit, first_token::Load, length::Length, quota::Claim, real},
     table::Model,
     upstream::{Blocked, BreakerState, Outlook, RequestNeeds, State, Upstream},
 };
@@ -91,6 +91,8 @@ pub struct Candidate {
     pub(crate) cached: f64,
     /// What that took off its score.
     pub(crate) stays: f64,
+    /// What the request would take of its limits, in tokens.
+    pub(crate) limited_tokens: u64,
     /// Whether the prompt, by its size, is longer than the context.
     pub is_too_long: bool,
     /// The probability that its first token is late.
@@ -192,6 +194,8 @@ pub enum Excluded {
 pub(crate) struct Expected {
     /// How long the answer is thought to be.
     pub(crate) length: Length,
+    /// Its mean in whole tokens.
+    pub(crate) completion_tokens: u64,
     /// Requests in a second.
     pub(crate) per_second: f64,
     /// Tokens of a request on average, its answer included; 0 if unknown.
@@ -245,12 +249,15 @@ impl Situation<'_> {
         if history.is_ruled_out(target) {
             return Err(Excluded::RuledOut);
         }
-        let slo = model.spec.slo_first_token;
-        let (needs, outlook) = self.outlook(target, state);
+        let (slo, slo_s) = (model.spec.slo_first_token, self.slo_s());
+        let load = state.load(&upstream.spec, now);
+        let (needs, outlook) = self.outlook(target, state, load);
         if needs.is_stale && self.has_recent_denial && !self.is_alone(target) {
             return Err(Excluded::Blocked(Blocked::Full));
         }
-        if let Some(blocked) = state.blocked(&upstream.spec, self.is_alone(target), &needs, now) {
+        // Only to a cold one it matters.
+        let is_alone = outlook.is_cold == Some(true) && self.is_alone(target);
+        if let Some(blocked) = state.blocked(&upstream.spec, load, is_alone, &needs, now) {
             return Err(Excluded::Blocked(blocked));
         }
         if !self.repeats && !history.is_fresh(target) {
@@ -266,8 +273,8 @@ impl Situation<'_> {
             deficit: 0.0,
             due: 0.0,
             is_ready: outlook.is_cold.map(|is_cold| !is_cold),
-            ready_workers: state.supply().ready_workers(now),
-            queued: state.supply().queued(now),
+            ready_workers: load.ready,
+            queued: load.queued,
             breaker: state.breaker(now),
             in_flight: state.in_flight(),
             first_token: state.supply().has_answered().then_some(predicted),
@@ -280,13 +287,14 @@ impl Situation<'_> {
             holds_cache,
             cached: if holds_cache { (real(facts.prompt_tokens) / expected.tokens.max(1.0)).min(1.0) } else { 0.0 },
             stays: 0.0,
+            limited_tokens: needs.limited_tokens,
             is_too_long: upstream.spec.context_tokens.is_some_and(|context| context < facts.prompt_tokens),
             miss: outlook.miss,
-            time: if is_untried { 0.0 } else { predicted.as_secs_f64() + state.penalty_s(now) } / self.slo_s(),
+            time: if is_untried { 0.0 } else { predicted.as_secs_f64() + state.penalty_s(now) } / slo_s,
             score: 0.0,
             score_in_time: 0.0,
             if_late: IfLate {
-                begins_soon: self.begins_soon(&needs, &outlook),
+                begins_soon: begins_soon(&needs, &outlook, slo_s),
                 may_probe: outlook.may_probe,
                 shows_demand: outlook.shows_demand,
             },
@@ -302,30 +310,18 @@ impl Situation<'_> {
 
     /// What the request needs from a target, and what it can expect there. The time that a request has waited is part
     /// of its SLO, until it is late.
-    fn outlook(&self, target: usize, state: &State) -> (RequestNeeds, Outlook) {
+    fn outlook(&self, target: usize, state: &State, load: Load) -> (RequestNeeds, Outlook) {
         let Self { model, arrived, now, .. } = *self;
-        let (spec, slo) = (&model.targets()[target].spec, model.spec.slo_first_token);
+        let slo = model.spec.slo_first_token;
         let needs = self.needs(target);
         let left = slo.map(|slo| slo.saturating_sub(now - arrived));
-        let outlook = state.outlook(spec, &needs, left, now);
+        let outlook = state.outlook(load, &needs, left, now);
         let has_missed = !self.is_fresh() && outlook.miss >= UNLIKELY && model.spec.strategy.strategy().looks_ahead();
         if !has_missed && !needs.is_stale {
             return (needs, outlook);
         }
         let needs = RequestNeeds { is_stale: true, ..needs };
-        (needs, state.outlook(spec, &needs, slo, now))
-    }
-
-    /// Whether a call that is not likely to be in time would begin so soon that it is better sent than held.
-    fn begins_soon(&self, needs: &RequestNeeds, outlook: &Outlook) -> bool {
-        let (slo_s, first_token_s, base_s) = (self.slo_s(), outlook.first_token.as_secs_f64(), outlook.base_s);
-        let behind_s = first_token_s - outlook.alone_s;
-        let is_soon = match needs.is_stale {
-            true if base_s < slo_s => behind_s < MOST_BEHIND * slo_s,
-            true => behind_s < base_s,
-            false => first_token_s < f64::max(slo_s, MOST_SLOWED * base_s),
-        };
-        outlook.has_slot() && is_soon
+        (needs, state.outlook(load, &needs, slo, now))
     }
 
     /// What the request needs from a target.
@@ -351,15 +347,15 @@ impl Situation<'_> {
         others.filter(can_serve).map(|(other, _)| other)
     }
 
-    /// Whether the limits of a target have room for the request, where the best of the other candidates would miss the SLO
-    /// with the probability `others`; `None` if there is no other.
-    pub(crate) fn fits(&self, target: usize, state: &State, others: Option<f64>) -> Result<(), Blocked> {
-        let claim = self.claim(others);
-        match state.supply().fits(&self.needs(target), claim, self.now) {
+    /// Whether the limits of a candidate have room for the request, where the best of the others would miss the SLO with
+    /// the probability `others`; `None` if there is no other.
+    pub(crate) fn fits(&self, candidate: &Candidate, state: &State, others: Option<f64>) -> Result<(), Blocked> {
+        let (tokens, claim) = (candidate.limited_tokens, self.claim(others));
+        match state.supply().fits(tokens, claim, self.now) {
             Fit::Now => Ok(()),
             Fit::At(at) => Err(Blocked::Spent(at)),
             // It does not fit beside the reserve. It may fit into the full bucket without the reserve.
-            Fit::Never => match state.supply().fits(&self.needs(target), Claim::Failover, self.now) {
+            Fit::Never => match state.supply().fits(tokens, Claim::Failover, self.now) {
                 Fit::Now | Fit::Never => Ok(()),
                 Fit::At(at) => Err(Blocked::Spent(at)),
             },
@@ -420,6 +416,18 @@ impl Situation<'_> {
             }
         }
     }
+}
+
+/// Whether a call that is not likely to be in time would begin so soon that it is better sent than held.
+fn begins_soon(needs: &RequestNeeds, outlook: &Outlook, slo_s: f64) -> bool {
+    let (first_token_s, base_s) = (outlook.first_token.as_secs_f64(), outlook.base_s);
+    let behind_s = first_token_s - outlook.alone_s;
+    let is_soon = match needs.is_stale {
+        true if base_s < slo_s => behind_s < MOST_BEHIND * slo_s,
+        true => behind_s < base_s,
+        false => first_token_s < f64::max(slo_s, MOST_SLOWED * base_s),
+    };
+    outlook.has_slot() && is_soon
 }
 
 /// Whether an upstream, free or not, can do what is asked.

@@ -146,7 +146,7 @@ impl Decision {
         let first = self.candidates.first().ok_or(NoCandidate::Exhausted)?;
         let target = first.target;
         self.hedge_after = hedge::after(situation, first, upstreams);
-        let reason = reason(situation, known.deficits(), target, &self.candidates);
+        let reason = self.reason_for(situation, known.deficits(), target);
         self.reason = Some(reason);
         Ok((target, reason))
     }
@@ -164,8 +164,11 @@ impl Decision {
         self.expected_completion = situation.expected.length.mean;
         self.look(situation, upstreams)?;
         // Repeats take turns: only the targets with the fewest attempts remain.
-        if let Some(least) = self.candidates.iter().map(|candidate| history.attempts_at(candidate.target)).min() {
-            self.candidates.retain(|candidate| history.attempts_at(candidate.target) == least);
+        let attempts = |candidate: &Candidate| history.attempts_at(candidate.target);
+        if history.attempts() > 0
+            && let Some(least) = self.candidates.iter().map(attempts).min()
+        {
+            self.candidates.retain(|candidate| attempts(candidate) == least);
         }
         let quantum = self.quantum(model);
         for candidate in &mut self.candidates {
@@ -236,7 +239,7 @@ impl Decision {
             let others = least.but(target);
             let upstream = &situation.model.targets()[target];
             let state = upstreams.of(&upstream.key, || State::new(&upstream.spec));
-            match situation.fits(target, state, others) {
+            match situation.fits(candidate, state, others) {
                 Ok(()) => at += 1,
                 Err(blocked) => {
                     self.candidates.remove(at);
@@ -298,6 +301,33 @@ impl Decision {
         let available = self.candidates.iter().map(|candidate| model.shares()[candidate.target]).sum();
         Quantum::new(model.shares(), model.spec.strategy.accrual(), available)
     }
+
+    /// Why `target` is asked now, which is one of the candidates.
+    fn reason_for(&self, situation: &Situation<'_>, deficits: &Deficits, target: usize) -> Reason {
+        let Situation { model, history, .. } = *situation;
+        match (history.attempts(), model.spec.strategy.strategy().reason()) {
+            _ if history.named() == Some(target) => Reason::Direct,
+            (1.., _) => Reason::Fallback,
+            (0, _) if situation.hold != Hold::None => Reason::Hold,
+            (0, _) if stays(target, &self.candidates) => Reason::Stay,
+            (0, Reason::Share) if self.is_spill(model, deficits, target) => Reason::Spill,
+            (0, reason) => reason,
+        }
+    }
+
+    /// Whether another target would have been asked, could it have taken the first call of a request, and in time. Each
+    /// is either a candidate or excluded.
+    fn is_spill(&self, model: &Model, deficits: &Deficits, chosen: usize) -> bool {
+        let quantum = Quantum::new(model.shares(), Accrual::Held, 1.0);
+        let deficit = |target: usize| deficits.next_deficit(target, quantum) + deficits.deferred(target);
+        let least = deficit(chosen) + 1e-9;
+        // What one that is away or late is behind is deferred.
+        let is_behind = |target: usize| deficit(target) > least;
+        let Some(own) = self.candidates.iter().find(|own| own.target == chosen) else { return false };
+        let mut others = self.candidates.iter().filter(|other| other.target != chosen);
+        others.any(|other| other.score_in_time < own.score_in_time - 1e-9 || other.is_late() && is_behind(other.target))
+            || self.excluded.iter().any(|(target, _)| is_behind(*target))
+    }
 }
 
 /// The two candidates that miss the SLO with the least probability.
@@ -324,19 +354,6 @@ impl TwoLeast {
     }
 }
 
-/// Why `target` is asked now, which is one of `candidates`.
-fn reason(situation: &Situation<'_>, deficits: &Deficits, target: usize, candidates: &[Candidate]) -> Reason {
-    let Situation { model, history, .. } = *situation;
-    match (history.attempts(), model.spec.strategy.strategy().reason()) {
-        _ if history.named() == Some(target) => Reason::Direct,
-        (1.., _) => Reason::Fallback,
-        (0, _) if situation.hold != Hold::None => Reason::Hold,
-        (0, _) if stays(target, candidates) => Reason::Stay,
-        (0, Reason::Share) if is_spill(model, deficits, target, candidates) => Reason::Spill,
-        (0, reason) => reason,
-    }
-}
-
 /// Whether `chosen` is the best only because it holds the prompt cache.
 fn stays(chosen: usize, candidates: &[Candidate]) -> bool {
     let Some(own) = candidates.iter().find(|candidate| candidate.target == chosen) else { return false };
@@ -344,22 +361,4 @@ fn stays(chosen: usize, candidates: &[Candidate]) -> bool {
     own.stays > 0.0
         && others.clone().all(|other| own.score <= other)
         && others.any(|other| other < own.score + own.stays)
-}
-
-/// Whether another target would have been asked, could it have taken the request, and in time.
-fn is_spill(model: &Model, deficits: &Deficits, chosen: usize, candidates: &[Candidate]) -> bool {
-    let quantum = Quantum::new(model.shares(), Accrual::Held, 1.0);
-    let deficit = |target| deficits.next_deficit(target, quantum) + deficits.deferred(target);
-    let find = |target: usize| candidates.iter().find(|candidate| candidate.target == target);
-    let own = find(chosen).map(|candidate| candidate.score_in_time);
-    let mut others = (0..model.targets().len()).filter(|target| *target != chosen);
-    others.any(|target| {
-        let other = find(target);
-        // What one that is away or late is behind is deferred.
-        let is_behind = deficit(target) > deficit(chosen) + 1e-9;
-        match other.zip(own) {
-            Some((other, own)) => other.score_in_time < own - 1e-9 || other.is_late() && is_behind,
-            None => is_behind,
-        }
-    })
 }

@@ -1,10 +1,19 @@
 //! What is known of upstreams and models, found by keys that survive a change of the configuration.
 
-use std::{cmp::Ordering, sync::Arc};
+use std::{
+    cmp::Ordering,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
 
 /// The identity of an upstream or a model: the same in every table that has it. A copy is the same key.
+///
+/// The number is the place at which its state was found last. An event asks for the same states several times, and finds
+/// them there without a search. It is only a hint: several engines may have a state of one key, each at another place.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Key(Arc<()>);
+pub(crate) struct Key(Arc<AtomicUsize>);
 
 impl Key {
     fn order(&self, other: &Self) -> Ordering {
@@ -36,14 +45,19 @@ impl<T> Default for States<T> {
 impl<T> States<T> {
     /// The state of `key`; made by `new` when it is asked for the first time.
     pub(crate) fn of(&mut self, key: &Key, new: impl FnOnce() -> T) -> &mut T {
-        let at = match self.0.binary_search_by(|(known, _)| known.order(key)) {
-            Ok(at) => at,
-            Err(at) => {
-                self.0.insert(at, (key.clone(), Box::new(new())));
-                at
-            }
-        };
+        let hint = key.0.load(Relaxed);
+        let at = if self.0.get(hint).is_some_and(|(known, _)| known == key) { hint } else { self.find(key, new) };
         &mut self.0[at].1
+    }
+
+    /// The place of the state of `key`.
+    fn find(&mut self, key: &Key, new: impl FnOnce() -> T) -> usize {
+        let at = self.0.binary_search_by(|(known, _)| known.order(key)).unwrap_or_else(|at| {
+            self.0.insert(at, (key.clone(), Box::new(new())));
+            at
+        });
+        key.0.store(at, Relaxed);
+        at
     }
 
     /// All of them.

@@ -20,11 +20,9 @@ impl Situation<'_> {
     pub(super) fn expected_cost(&self, upstream: &Upstream, holds_cache: bool) -> Option<NanoUsd> {
         let price = upstream.spec.tariff.as_ref()?.list_price()?;
         let Self { facts, expected, .. } = *self;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an answer's length")]
-        let completion = expected.length.mean.round() as u64;
         Some(price.cost(&Usage {
             prompt_tokens: facts.prompt_tokens,
-            completion_tokens: completion.saturating_mul(facts.choices),
+            completion_tokens: expected.completion_tokens.saturating_mul(facts.choices),
             cached_tokens: holds_cache.then_some(facts.prompt_tokens),
             ..Usage::default()
         }))

@@ -150,8 +150,9 @@ impl Engine {
         let upstream = &request.model.targets()[target];
         let needs = failed.needs;
         let state = self.state(upstream);
-        let is_blocked = state.blocked(&upstream.spec, true, &needs, now).is_some();
-        if is_blocked || matches!(state.supply().fits(&needs, Claim::Failover, now), Fit::At(_)) {
+        let load = state.load(&upstream.spec, now);
+        let is_blocked = state.blocked(&upstream.spec, load, true, &needs, now).is_some();
+        if is_blocked || matches!(state.supply().fits(needs.limited_tokens, Claim::Failover, now), Fit::At(_)) {
             return None;
         }
         let attempt = self.begin(request, target, (Role::Retry, reason), &needs, now);

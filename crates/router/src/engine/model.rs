@@ -80,8 +80,12 @@ impl ModelState {
 
     /// What is expected of such a request.
     pub(super) fn expected(&self, facts: &Facts, now: Time) -> Expected {
+        let length = self.lengths.predict(facts.prompt_tokens).limited(facts.max_tokens);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an answer's length")]
+        let completion_tokens = length.mean.round() as u64;
         Expected {
-            length: self.lengths.predict(facts.prompt_tokens).limited(facts.max_tokens),
+            length,
+            completion_tokens,
             per_second: self.arrivals.per_second(now),
             holder: facts.conversation.and_then(|conversation| self.conversations.holder(conversation, now)),
             tokens: if self.mean_tokens.is_known() { self.mean_tokens.get() } else { 0.0 },

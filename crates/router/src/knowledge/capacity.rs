@@ -61,7 +61,7 @@ impl Workers {
 
     /// Records the workers that the upstream reported. It is polled every `poll`; a start usually takes `start`.
     pub(crate) fn polled(&mut self, capacity: Capacity, poll: Duration, start: Duration, now: Time) {
-        let before = self.fresh(now);
+        let before = self.fresh(now).copied();
         if capacity.running == Some(0) {
             self.doubted_at = None;
         }
@@ -184,8 +184,8 @@ impl Workers {
         self.ready(now).map(|ready| ready == 0)
     }
 
-    fn fresh(&self, now: Time) -> Option<Polled> {
-        self.polled.filter(|polled| now <= polled.until)
+    fn fresh(&self, now: Time) -> Option<&Polled> {
+        self.polled.as_ref().filter(|polled| now <= polled.until)
     }
 
     fn loading(&self, now: Time) -> Option<Loading> {

@@ -110,12 +110,7 @@ impl Prediction {
 
     /// The median, waiting included.
     pub(crate) fn median(&self) -> Duration {
-        self.at(0.0)
-    }
-
-    /// The time at `z` standard deviations of the logarithm: 1.28 is the 90th percentile.
-    pub(crate) fn at(&self, z: f64) -> Duration {
-        duration(self.wait_s + self.median_s * (z * self.spread).exp())
+        duration(self.wait_s + self.median_s)
     }
 
     /// The same after a further wait that comes first, such as what remains of a cold start.
@@ -139,6 +134,8 @@ struct Silence {
 pub(crate) struct FirstToken {
     regression: Regression,
     variance: f64,
+    /// The standard deviation, the root of the variance: a prediction is made for each target of each request.
+    spread: f64,
     /// How many times the median the longest first tokens take.
     longest: f64,
     waiting: Waiting,
@@ -155,7 +152,8 @@ impl Default for FirstToken {
         Self {
             regression: Regression::new(PRIOR, PRIOR_VARIANCE, BOUNDS),
             variance: VARIANCE,
-            longest: longest(VARIANCE),
+            spread: VARIANCE.sqrt(),
+            longest: longest(VARIANCE.sqrt()),
             waiting: Waiting::default(),
             completions: Rate::default(),
             learned_at: None,
@@ -170,13 +168,13 @@ impl FirstToken {
     /// A call with a prompt of so many tokens begins. `load` is without it.
     pub(crate) fn begin(&mut self, tokens: u64, load: Load, now: Time) -> Pending {
         let is_cold = load.ready == Some(0);
-        let prediction = self.predict(tokens, load, now);
+        let slot_wait_s = self.slot_wait(load, now);
         // How long a cold start takes is not known here, so that nothing that waits for one is late.
-        let expected_s = if is_cold { f64::INFINITY } else { prediction.median_s + self.slot_wait(load, now) };
+        let expected_s = if is_cold { f64::INFINITY } else { self.median_s(tokens, load) + slot_wait_s };
         Pending {
             handle: self.waiting.begin(tokens, expected_s, now),
             workers: workers(load),
-            is_sample: !is_cold && self.slot_wait(load, now) <= MOST_SLOT_WAIT_S,
+            is_sample: !is_cold && slot_wait_s <= MOST_SLOT_WAIT_S,
         }
     }
 
@@ -240,21 +238,31 @@ impl FirstToken {
 
     /// The time to the first token of a call that would begin now. Where no worker is ready it is the time once one is.
     pub(crate) fn predict(&self, tokens: u64, load: Load, now: Time) -> Prediction {
-        let features = [1.0, kilo(tokens), kilo(self.waiting.tokens()) / workers(load)];
-        let median_s = self.regression.predict(features);
+        let median_s = self.median_s(tokens, load);
         let silence_s = self.silence_s(load.ready.is_none(), now);
         let slot_wait = self.slot_wait(load, now);
         let wait_s = slot_wait.max(silence_s - median_s);
         Prediction {
             median_s,
-            spread: self.variance.sqrt(),
+            spread: self.spread,
             longest_s: median_s * self.longest,
             wait_s,
             is_silent: silence_s >= self.least_silence_s(),
         }
     }
 
-    /// The median time to the first token in seconds of a call that nothing waits before.
+    /// The median time to the first token in seconds of a call that would begin now and need not wait for a slot.
+    fn median_s(&self, tokens: u64, load: Load) -> f64 {
+        self.regression.predict([1.0, kilo(tokens), kilo(self.waiting.tokens()) / workers(load)])
+    }
+
+    /// The median time to the first token in seconds of a call without a prompt that nothing waits before.
+    pub(crate) fn base_s(&self) -> f64 {
+        let [base, ..] = self.regression.coefficients();
+        base
+    }
+
+    /// The same of a call with a prompt of so many tokens.
     pub(crate) fn alone_s(&self, tokens: u64) -> f64 {
         self.regression.predict([1.0, kilo(tokens), 0.0])
     }
@@ -294,8 +302,7 @@ impl FirstToken {
 
     /// How long there must be no answer before that is evidence.
     fn least_silence_s(&self) -> f64 {
-        let [base, ..] = self.regression.coefficients();
-        LEAST_SILENCE_S.max(SILENCE_BASES * base)
+        LEAST_SILENCE_S.max(SILENCE_BASES * self.base_s())
     }
 
     fn learn(&mut self, features: [f64; 3], took: f64, now: Time) {
@@ -306,7 +313,8 @@ impl FirstToken {
         let (least, most) = SPREAD;
         self.variance += SPREAD_STEP * (residual * residual - self.variance);
         self.variance = self.variance.clamp(least * least, most * most);
-        self.longest = longest(self.variance);
+        self.spread = self.variance.sqrt();
+        self.longest = longest(self.spread);
         let elapsed = self.learned_at.map_or(0.0, |at| (now - at).as_secs_f64());
         self.learned_at = Some(now);
         let forgetting = (FORGETTING * (-elapsed / MEMORY_S).exp()).max(LEAST_FORGETTING);
@@ -315,8 +323,8 @@ impl FirstToken {
 }
 
 /// How many times the median 4.5 standard deviations of the logarithm are.
-fn longest(variance: f64) -> f64 {
-    (4.5 * variance.sqrt()).exp()
+fn longest(spread: f64) -> f64 {
+    (4.5 * spread).exp()
 }
 
 /// Thousands, in which the coefficients are all of one order.

@@ -20,6 +20,8 @@ pub(crate) struct Rate<const SECONDS: usize = 10> {
     /// The second of the latest event, counted from the origin.
     latest: u64,
     counts: [f64; SECONDS],
+    /// The sum of the counts of the seconds before the latest one: a count is asked for with every request.
+    before: f64,
 }
 
 fn second(at: Time) -> u64 {
@@ -28,7 +30,7 @@ fn second(at: Time) -> u64 {
 
 impl<const SECONDS: usize> Default for Rate<SECONDS> {
     fn default() -> Self {
-        Self { since: None, latest: 0, counts: [0.0; SECONDS] }
+        Self { since: None, latest: 0, counts: [0.0; SECONDS], before: 0.0 }
     }
 }
 
@@ -45,9 +47,10 @@ impl<const SECONDS: usize> Rate<SECONDS> {
         let at = second(now).max(self.latest);
         let passed = at - self.latest;
         if self.since.is_none() || passed >= SECONDS as u64 {
-            (self.since, self.counts) = (Some(now), [0.0; SECONDS]);
-        } else {
+            (self.since, self.counts, self.before) = (Some(now), [0.0; SECONDS], 0.0);
+        } else if passed > 0 {
             (1..=passed).for_each(|step| self.counts[Self::place(self.latest + step)] = 0.0);
+            self.before = self.counts.iter().sum();
         }
         self.latest = at;
         self.counts[Self::place(at)] += part;
@@ -57,7 +60,7 @@ impl<const SECONDS: usize> Rate<SECONDS> {
     pub(crate) fn count(&self, now: Time) -> f64 {
         let now = second(now).max(self.latest);
         if now == self.latest {
-            return self.counts.iter().sum();
+            return self.before + self.counts[Self::place(now)];
         }
         let oldest = (now + 1).saturating_sub(SECONDS as u64);
         let first = oldest.max((self.latest + 1).saturating_sub(SECONDS as u64));

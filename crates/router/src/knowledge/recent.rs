@@ -13,7 +13,8 @@ const PLACES: usize = 7;
 /// A sum over the last window.
 #[derive(Debug, Clone)]
 pub(crate) struct Recent {
-    part: Duration,
+    /// The length of a part in nanoseconds.
+    part_ns: u64,
     /// The part of time of the latest amount, counted from the origin.
     latest: u64,
     sums: [f64; PLACES],
@@ -21,7 +22,8 @@ pub(crate) struct Recent {
 
 impl Recent {
     pub(crate) fn new(window: Duration) -> Self {
-        Self { part: window / PARTS, latest: 0, sums: [0.0; PLACES] }
+        let part_ns = u64::try_from((window / PARTS).as_nanos()).unwrap_or(u64::MAX).max(1);
+        Self { part_ns, latest: 0, sums: [0.0; PLACES] }
     }
 
     /// So much came.
@@ -42,8 +44,7 @@ impl Recent {
 
     /// The part of time that holds a moment. Threads may pass moments in another order than they read them.
     fn part_of(&self, at: Time) -> u64 {
-        let part = u64::try_from(self.part.as_nanos()).unwrap_or(u64::MAX).max(1);
-        (at.as_nanos() / part).max(self.latest)
+        (at.as_nanos() / self.part_ns).max(self.latest)
     }
 }
 

@@ -39,6 +39,7 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
                 holds_cache: false,
                 cached: 0.0,
                 stays: 0.0,
+                limited_tokens: 0,
                 is_too_long: false,
                 miss,
                 time,

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     knowledge::{
         breaker::{self, Breaker, Kind},
+        first_token::Load,
         park::Park,
         ramp::Admission,
     },
@@ -121,15 +122,14 @@ impl State {
         &self.supply
     }
 
-    /// What a request could expect there now.
-    pub(crate) fn outlook(
-        &self,
-        spec: &UpstreamSpec,
-        needs: &RequestNeeds,
-        limit: Option<Duration>,
-        now: Time,
-    ) -> Outlook {
-        self.supply.outlook(spec, self.in_flight, needs, limit, now)
+    /// What it has to do now.
+    pub(crate) fn load(&self, spec: &UpstreamSpec, now: Time) -> Load {
+        self.supply.load(spec, self.in_flight, now)
+    }
+
+    /// What a request could expect there now, with this load.
+    pub(crate) fn outlook(&self, load: Load, needs: &RequestNeeds, limit: Option<Duration>, now: Time) -> Outlook {
+        self.supply.outlook(load, needs, limit, now)
     }
 
     /// Seconds that are added to the predicted time after a failure, so that an upstream that fails fast does not look
@@ -162,27 +162,30 @@ impl State {
 
     /// What is known now. `stream` chooses between the times of streamed and whole answers.
     pub(crate) fn snapshot(&self, spec: &UpstreamSpec, stream: bool, needs: &RequestNeeds, now: Time) -> Snapshot {
-        let outlook = self.outlook(spec, needs, None, now);
+        let load = self.load(spec, now);
+        let outlook = self.outlook(load, needs, None, now);
         let known = |time: Duration| self.supply.has_answered().then_some(time);
         Snapshot {
             in_flight: self.in_flight,
             first_token: known(if stream { outlook.first_token } else { outlook.end }),
             stream_first_token: known(outlook.first_token),
             is_ready: outlook.is_cold.map(|is_cold| !is_cold),
-            blocked: self.blocked(spec, true, needs, now),
+            blocked: self.blocked(spec, load, true, needs, now),
         }
     }
 
-    /// Why no call can start now. `is_alone`: no other target could serve the request.
+    /// Why no call can start now, with this load. `is_alone`: no other target could serve the request.
     pub(crate) fn blocked(
         &self,
         spec: &UpstreamSpec,
+        load: Load,
         is_alone: bool,
         needs: &RequestNeeds,
         now: Time,
     ) -> Option<Blocked> {
         let taken = self.in_flight + if needs.has_offer { 0 } else { self.reserved };
-        self.closed(now).or_else(|| match self.supply.room(spec, taken, is_alone, now) {
+        let load = Load { in_flight: taken, ..load };
+        self.closed(now).or_else(|| match self.supply.room(spec, load, is_alone, now) {
             Admission::Now => None,
             // It is in its ramp: it gets more calls with every answer.
             Admission::At(at) => Some(Blocked::Broken(at)),
@@ -281,7 +284,7 @@ impl State {
     /// Whether a call of the router's own is due that starts a worker.
     pub(crate) fn is_warm_up_due(&self, spec: &UpstreamSpec, needs: &RequestNeeds, now: Time) -> bool {
         self.is_cold(now)
-            && self.blocked(spec, true, needs, now).is_none()
+            && self.blocked(spec, self.load(spec, now), true, needs, now).is_none()
             && self.supply.is_warm_up_due(spec, self.in_flight, needs, now)
     }
 

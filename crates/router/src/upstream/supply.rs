@@ -111,7 +111,8 @@ impl Supply {
         }
     }
 
-    fn load(&self, spec: &UpstreamSpec, in_flight: u32, now: Time) -> Load {
+    /// What it has to do, with so many calls in flight.
+    pub(crate) fn load(&self, spec: &UpstreamSpec, in_flight: u32, now: Time) -> Load {
         Load { in_flight, ready: self.ready_workers(now), slots: spec.worker_slots, queued: self.queued(now) }
     }
 
@@ -144,7 +145,7 @@ impl Supply {
     /// Whether enough requests ask for a call that starts a worker, and it may cost what it does. No worker is ready.
     pub(crate) fn is_warm_up_due(&self, spec: &UpstreamSpec, in_flight: u32, needs: &RequestNeeds, now: Time) -> bool {
         self.expected.count(now) >= LEAST_DEMAND
-            && matches!(self.fits(needs, Claim::Failover, now), Fit::Now)
+            && matches!(self.fits(needs.limited_tokens, Claim::Failover, now), Fit::Now)
             && self.warm_ups.is_due(&self.purpose(spec, now), in_flight, now)
     }
 
@@ -169,7 +170,7 @@ impl Supply {
     }
 
     /// Jobs that wait for a worker, by its last report; `None` if unknown.
-    pub(crate) fn queued(&self, now: Time) -> Option<u32> {
+    fn queued(&self, now: Time) -> Option<u32> {
         self.capacity.report(now).and_then(|(capacity, _)| capacity.queued)
     }
 
@@ -185,17 +186,17 @@ impl Supply {
 
     /// Whether one more call has room. A cold upstream that is the only one for a request is given what its queue
     /// takes.
-    pub(crate) fn room(&self, spec: &UpstreamSpec, in_flight: u32, is_alone: bool, now: Time) -> Admission {
-        let load = self.load(spec, in_flight, now);
+    pub(crate) fn room(&self, spec: &UpstreamSpec, load: Load, is_alone: bool, now: Time) -> Admission {
+        let Load { in_flight, ready, slots, .. } = load;
         if in_flight >= spec.max_in_flight {
             return Admission::Full;
         }
-        if is_alone && load.ready == Some(0) {
+        if is_alone && ready == Some(0) {
             return Admission::Now;
         }
         // The rate limits only what comes back.
         let per_second = if self.ramp.is_ramping() { self.expected.per_second(now) } else { 0.0 };
-        self.ramp.admits(Demand { in_flight, ready: load.ready, slots: load.slots, per_second }, now)
+        self.ramp.admits(Demand { in_flight, ready, slots, per_second }, now)
     }
 
     /// Changes the limits that are configured.
@@ -204,20 +205,12 @@ impl Supply {
     }
 
     /// When a call has room in the limits.
-    pub(crate) fn fits(&self, needs: &RequestNeeds, claim: Claim, now: Time) -> Fit {
-        self.allowance.fits(needs.limited_tokens, claim, now)
+    pub(crate) fn fits(&self, limited_tokens: u64, claim: Claim, now: Time) -> Fit {
+        self.allowance.fits(limited_tokens, claim, now)
     }
 
     /// What would become of a request.
-    pub(crate) fn outlook(
-        &self,
-        spec: &UpstreamSpec,
-        in_flight: u32,
-        needs: &RequestNeeds,
-        limit: Option<Duration>,
-        now: Time,
-    ) -> Outlook {
-        let load = self.load(spec, in_flight, now);
+    pub(crate) fn outlook(&self, load: Load, needs: &RequestNeeds, limit: Option<Duration>, now: Time) -> Outlook {
         let is_cold = load.ready.map(|ready| ready == 0);
         let mut prediction = self.first_token.predict(needs.prompt_tokens, load, now);
         let mut miss = limit.map_or(0.0, |limit| prediction.late(limit));
@@ -236,7 +229,7 @@ impl Supply {
             prediction,
             miss,
             first_token,
-            base_s: self.first_token.alone_s(0),
+            base_s: self.first_token.base_s(),
             alone_s: self.first_token.alone_s(needs.prompt_tokens),
             end: self.decode.answer_time(first_token, needs.completion_tokens),
             is_cold,
@@ -291,9 +284,10 @@ impl Supply {
         now: Time,
     ) {
         self.has_answered = true;
-        let load = self.load(spec, in_flight, now);
-        let demand = self.demand(load, now);
-        self.ramp.answered(demand, now);
+        if self.ramp.is_ramping() {
+            let demand = self.demand(self.load(spec, in_flight, now), now);
+            self.ramp.answered(demand, now);
+        }
         if let Some(pending) = claimed.pending.take() {
             if stream {
                 self.first_token.answered(pending, now);
