@@ -110,6 +110,7 @@ fn table(strategy: StrategyName, targets: usize) -> Result<Table, TableError> {
     let by_second = Tariff::GpuSeconds {
         per_second: PicoUsd(190_000_000),
         idle_timeout: Duration::from_secs(5),
+        kept_workers: 0,
         list: Some(Price::new(PicoUsd(20_000), PicoUsd(20_000))),
     };
     let upstream = |(nth, id): (usize, &UpstreamId)| UpstreamSpec {

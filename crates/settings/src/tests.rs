@@ -44,7 +44,7 @@ model = "meta-llama/Llama-3.1-8B-Instruct"
 supports = ["chat"]
 features = { tools = true }
 timeouts = { connect_ms = 500 }
-cost = { kind = "gpu_seconds", usd_per_second = "0.00019", kept_workers = 2, list_usd_per_million = "0.02" }
+cost = { kind = "gpu_seconds", usd_per_second = "0.00019", kept_workers = 1, list_usd_per_million = "0.02" }
 
 [[upstreams]]
 id = "fast"
@@ -163,7 +163,7 @@ fn a_valid_file_says_what_it_says() {
     assert_eq!((pod.max_in_flight, pod.default_max_tokens), (1000, Some(4096)));
     assert_eq!([pod, fast].map(|upstream| upstream.warm_up_usd_per_hour), [NanoUsd(500_000_000), NanoUsd(0)]);
     assert_eq!((pod.timeouts.connect, pod.timeouts.gap), (Duration::from_millis(500), Duration::from_secs(30)));
-    let Some(Tariff::GpuSeconds { per_second, idle_timeout, kept_workers: 2, list: Some(list) }) = &pod.tariff else {
+    let Some(Tariff::GpuSeconds { per_second, idle_timeout, kept_workers: 1, list: Some(list) }) = &pod.tariff else {
         panic!("tariff")
     };
     assert_eq!((*per_second, *idle_timeout), (PicoUsd(190_000_000), Duration::from_secs(5)));

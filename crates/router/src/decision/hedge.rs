@@ -32,7 +32,7 @@ pub(super) fn after(situation: &Situation<'_>, first: &Candidate, upstreams: &mu
     let mut within = |target: usize, deviations: f64| {
         let upstream = &model.targets()[target];
         let state = upstreams.of(&upstream.key, || State::new(&upstream.spec));
-        state.outlook(&upstream.spec, &situation.needs(target), None, now).prediction.at(deviations)
+        state.outlook(state.load(&upstream.spec, now), &situation.needs(target), None, now).prediction.at(deviations)
     };
     let soonest = situation.others(first.target).map(|other| within(other, NINE_OF_TEN)).min()?;
     if hedge.after.is_some() {
@@ -61,8 +61,8 @@ impl Decision {
             let upstream = &model.targets()[target];
             let state = upstreams.of(&upstream.key, || State::new(&upstream.spec));
             let needs = situation.needs(target);
-            state.outlook(&upstream.spec, &needs, Some(limit), now).miss < LATE
-                && matches!(state.supply().fits(&needs, Claim::Share, now), Fit::Now)
+            state.outlook(state.load(&upstream.spec, now), &needs, Some(limit), now).miss < LATE
+                && matches!(state.supply().fits(needs.limited_tokens, Claim::Share, now), Fit::Now)
         };
         let is_worth_it = |candidate: &&Candidate| {
             !candidate.is_too_long

@@ -113,6 +113,11 @@ impl Prediction {
         duration(self.wait_s + self.median_s)
     }
 
+    /// The time at `z` standard deviations of the logarithm: 1.28 is the 90th percentile.
+    pub(crate) fn at(&self, z: f64) -> Duration {
+        duration(self.wait_s + self.median_s * (z * self.spread).exp())
+    }
+
     /// The same after a further wait that comes first, such as what remains of a cold start.
     #[must_use]
     pub(crate) fn after(self, wait: Duration) -> Self {
