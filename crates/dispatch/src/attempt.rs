@@ -48,7 +48,7 @@ impl UpstreamCall {
 }
 
 /// The upstream's own ids of a call, set when the head of its answer comes.
-pub(crate) type Heard = Arc<OnceLock<UpstreamIds>>;
+pub(crate) type SharedIds = Arc<OnceLock<UpstreamIds>>;
 
 /// The progress of a call so far.
 #[derive(Debug, Default)]
@@ -57,10 +57,10 @@ pub(crate) struct Progress {
     /// Whether the head of an answer came.
     has_reply: bool,
     pub(crate) usage: Option<Usage>,
-    /// The upstream's own ids of the call, but for those that were only heard.
+    /// The upstream's own ids of the call, but for those in `shared_ids`.
     ids: UpstreamIds,
-    /// What the head of the answer says while another call may be under way. `None` if none may.
-    heard: Option<Heard>,
+    /// Those in the head of the answer while another call may be under way. `None` if none may.
+    shared_ids: Option<SharedIds>,
     /// Tokens of the answer, by its pieces.
     answer_estimate: u64,
 }
@@ -72,21 +72,21 @@ impl Progress {
         self.record_ids(&head.ids);
     }
 
-    /// Where the head of the answer is to be told of, instead of to [`Self::replied`].
-    pub(crate) fn listen(&mut self) -> Heard {
-        self.heard.get_or_insert_default().clone()
+    /// Where the ids in the head of the answer are recorded, instead of by [`Self::replied`].
+    pub(crate) fn share_ids(&mut self) -> SharedIds {
+        self.shared_ids.get_or_insert_default().clone()
     }
 
     /// The upstream's own ids of the call.
     pub(crate) fn ids(&self) -> UpstreamIds {
-        match self.heard.as_ref().and_then(|heard| heard.get()) {
-            Some(heard) => self.ids.or(heard),
+        match self.shared_ids.as_ref().and_then(|shared_ids| shared_ids.get()) {
+            Some(shared_ids) => self.ids.or(shared_ids),
             None => self.ids.clone(),
         }
     }
 
     fn has_reply(&self) -> bool {
-        self.has_reply || self.heard.as_ref().is_some_and(|heard| heard.get().is_some())
+        self.has_reply || self.shared_ids.as_ref().is_some_and(|shared_ids| shared_ids.get().is_some())
     }
 
     /// Records the upstream's own ids of the call. Where an error has none, those of the head stay.

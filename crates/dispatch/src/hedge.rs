@@ -8,7 +8,7 @@ use router::{Attempt, Upstream};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::{
-    attempt::Heard,
+    attempt::SharedIds,
     context::{RequestContext, Which},
     serve::{BegunReply, begin},
     table::Table,
@@ -24,7 +24,7 @@ pub(crate) async fn open(
     hedge_at: Time,
     context: &mut RequestContext,
 ) -> Result<(BegunReply, Attempt), Error> {
-    let first = OneCall::new(&attempt, limit, context.listen(), context);
+    let first = OneCall::new(&attempt, limit, context.share_ids(), context);
     let (which, begun) = race(request, call, first, hedge_at, context).await;
     if begun.is_ok() {
         context.won(which);
@@ -55,8 +55,8 @@ async fn race(
         begun = &mut first => return (Which::First, begun),
         () = sleep_until(hedge_at) => context.hedge(),
     };
-    let Some((start, heard)) = second else { return (Which::First, first.await) };
-    let second = OneCall::new(&start.attempt, start.limit, heard, context);
+    let Some((start, shared_ids)) = second else { return (Which::First, first.await) };
+    let second = OneCall::new(&start.attempt, start.limit, shared_ids, context);
     let call = Call { adjustment: start.adjustment, ..call.clone() };
     let mut second = pin!(second.open(&table, request, &call));
     let (which, begun) = tokio::select! {
@@ -80,13 +80,13 @@ async fn race(
 struct OneCall {
     upstream: Arc<Upstream>,
     limit: Instant,
-    heard: Heard,
+    shared_ids: SharedIds,
 }
 
 impl OneCall {
-    fn new(attempt: &Attempt, limit: Time, heard: Heard, context: &RequestContext) -> Self {
+    fn new(attempt: &Attempt, limit: Time, shared_ids: SharedIds, context: &RequestContext) -> Self {
         let upstream = context.state.model().targets()[attempt.target].clone();
-        Self { upstream, limit: context.clock.instant(limit), heard }
+        Self { upstream, limit: context.clock.instant(limit), shared_ids }
     }
 
     /// Makes the call and waits for content. Fails without an error if its limit is reached.
@@ -94,7 +94,7 @@ impl OneCall {
         let opening = async {
             let reply = table.provider(&self.upstream).call(request, call).await?;
             // There is one head.
-            drop(self.heard.set(reply.head.ids.clone()));
+            drop(self.shared_ids.set(reply.head.ids.clone()));
             begin(reply, call).await
         };
         timeout_at(self.limit, opening).await.map_or(Err(None), |begun| begun.map_err(Some))

@@ -114,9 +114,9 @@ impl Candidate {
         self.is_ready == Some(false)
     }
 
-    /// What it is expected to add to the bill, or else to cost at list prices, in nano-dollars; `None` without a price.
+    /// What it is expected to cost at list prices, or else to add to the bill, in nano-dollars; `None` without a price.
     pub(crate) fn cost(&self) -> Option<f64> {
-        self.marginal_cost.or(self.expected_cost).map(|cost| real(cost.0))
+        self.expected_cost.or(self.marginal_cost).map(|cost| real(cost.0))
     }
 
     /// Whether its first token is thought to be late.

@@ -145,7 +145,7 @@ impl Decision {
         self.candidates.sort_by_key(|candidate| (named != Some(candidate.target), candidate.is_too_long));
         let first = self.candidates.first().ok_or(NoCandidate::Exhausted)?;
         let target = first.target;
-        self.hedge_after = hedge::after(situation, first, upstreams);
+        self.hedge_after = hedge::after(situation, &self.candidates, upstreams);
         let reason = self.reason_for(situation, known.deficits(), target);
         self.reason = Some(reason);
         Ok((target, reason))

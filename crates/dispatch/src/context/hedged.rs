@@ -5,14 +5,14 @@ use router::{Attempt, Start};
 
 use super::{RequestContext, Which};
 use crate::{
-    attempt::{Heard, UpstreamCall},
+    attempt::{SharedIds, UpstreamCall},
     event::Outcome,
 };
 
 impl RequestContext {
-    /// Where the head of the answer to the latest call is to be told of, since another one may begin beside it.
-    pub(crate) fn listen(&mut self) -> Heard {
-        self.latest.as_mut().map(|call| call.progress.listen()).unwrap_or_default()
+    /// Where the ids in the head of the answer to the latest call are recorded, since another one may begin beside it.
+    pub(crate) fn share_ids(&mut self) -> SharedIds {
+        self.latest.as_mut().map(|call| call.progress.share_ids()).unwrap_or_default()
     }
 
     /// The latest attempt; while two calls are under way, the first of them.
@@ -20,15 +20,15 @@ impl RequestContext {
         self.latest.as_ref().map(|call| call.attempt)
     }
 
-    /// No content has come by the time of the second call. Returns the call, and where the head of its answer is to be
-    /// told of, if the engine begins one.
-    pub(crate) fn hedge(&mut self) -> Option<(Start, Heard)> {
+    /// No content has come by the time of the second call. Returns the call, and where the ids in the head of its
+    /// answer are recorded, if the engine begins one.
+    pub(crate) fn hedge(&mut self) -> Option<(Start, SharedIds)> {
         let now = self.clock.now();
         let start = self.engine(|engine, state, _| engine.hedge(state, now))?;
         let mut call = Box::new(UpstreamCall::new(start.attempt));
-        let heard = call.progress.listen();
+        let shared_ids = call.progress.share_ids();
         self.rival = Some(call);
-        Some((start, heard))
+        Some((start, shared_ids))
     }
 
     /// One of two calls under way failed before content came; without an error, its limit was reached. The request goes

@@ -18,26 +18,39 @@ pub(crate) const LEAST: Duration = Duration::from_millis(300);
 const NINE_OF_TEN: f64 = 1.28;
 const NINETEEN_OF_TWENTY: f64 = 1.64;
 
-/// From the request's arrival to its second call if `first` is called first; `None` if there is to be none. A request
-/// that names its upstream has none. Nor has a whole answer, whose first byte is its last: it may be nearly complete.
+/// From the request's arrival to its second call if the first of `candidates` is called first; `None` if there is to be none. A
+/// request that names its upstream has none. Nor has a whole answer, whose first byte is its last: it may be nearly complete; nor a
+/// call that starts a worker, or shows whether an upstream is back: it runs its course.
 ///
 /// Where the moment is learned, it is the last one at which another target is likely to be in time. A first call that is
 /// thought to be in time has at least as long as such a call usually takes: a long prompt is no reason for a second call.
-pub(super) fn after(situation: &Situation<'_>, first: &Candidate, upstreams: &mut States<State>) -> Option<Duration> {
+pub(super) fn after(
+    situation: &Situation<'_>,
+    candidates: &[Candidate],
+    upstreams: &mut States<State>,
+) -> Option<Duration> {
     let Situation { model, facts, history, now, .. } = *situation;
     let hedge = model.spec.hedge.as_ref()?;
     if !facts.stream || history.named().is_some() || history.attempts() > 0 {
         return None;
+    }
+    let (first, others) = candidates.split_first()?;
+    let shows_something = first.is_cold() || first.is_late() || first.breaker != BreakerState::Closed;
+    // One that takes no call at this moment may take one by then.
+    let any_other = situation.others(first.target).next();
+    if shows_something || any_other.is_none() {
+        return None;
+    }
+    if hedge.after.is_some() {
+        return hedge.after;
     }
     let mut within = |target: usize, deviations: f64| {
         let upstream = &model.targets()[target];
         let state = upstreams.of(&upstream.key, || State::new(&upstream.spec));
         state.outlook(state.load(&upstream.spec, now), &situation.needs(target), None, now).prediction.at(deviations)
     };
-    let soonest = situation.others(first.target).map(|other| within(other, NINE_OF_TEN)).min()?;
-    if hedge.after.is_some() {
-        return hedge.after;
-    }
+    let others = others.iter().map(|other| other.target).chain(any_other.filter(|_| others.is_empty()));
+    let soonest = others.map(|other| within(other, NINE_OF_TEN)).min()?;
     let slo = model.spec.slo_first_token.unwrap_or(USUAL_SLO);
     let usual = if first.miss < LATE { within(first.target, NINETEEN_OF_TWENTY) } else { Duration::ZERO };
     Some(slo.saturating_sub(soonest).max(usual).max(LEAST))

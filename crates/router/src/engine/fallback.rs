@@ -98,7 +98,9 @@ impl Engine {
             request.failed_at(attempt.target, kind);
         }
         request.keep_worst(error);
-        if !kind.moves_on() || request.deadline < now + LEAST_TIME {
+        // It may be that of another call, which failed while this one ran on.
+        let is_final = request.worst.as_ref().is_some_and(|worst| !worst.kind.moves_on());
+        if !kind.moves_on() || is_final || request.deadline < now + LEAST_TIME {
             return Action::GiveUp(self.give_up(request, NoCandidate::Exhausted, now, rng));
         }
         self.next(request, false, now, rng)

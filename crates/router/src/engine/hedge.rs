@@ -82,9 +82,11 @@ impl Engine {
         let Some((attempt, call)) = request.take_one(target) else { return };
         self.judge(request, (attempt, call), &error, now, rng);
         self.offer_room(&request.model.targets()[target], now);
-        request.failed_at(target, error.kind);
-        error.again = None;
-        request.keep_worst(error);
+        let may_be_repeated = error.again.take().is_some_and(|adjustment| request.history.adjust(target, &adjustment));
+        if !may_be_repeated {
+            request.failed_at(target, error.kind);
+            request.keep_worst(error);
+        }
         if let Some(left) = request.attempt {
             self.goes_on_at(request, left.target);
         }

@@ -75,6 +75,7 @@ impl Engine {
         let WarmUp { model, attempt, mut call } = warm_up;
         let (upstream, origin) = (&model.targets()[attempt.target], origin(&attempt));
         let state = self.state(upstream);
+        state.warm_up_ended();
         state.first_token(&upstream.spec, (&mut call, origin), (quota, false), now);
         state.succeeded(&upstream.spec, (&call, origin), (None, false), now);
         self.offer_room(upstream, now);
@@ -85,6 +86,7 @@ impl Engine {
         let WarmUp { model, attempt, mut call } = warm_up;
         let upstream = &model.targets()[attempt.target];
         let state = self.state(upstream);
+        state.warm_up_ended();
         if matches!(error.kind, ErrorKind::Timeout(_)) && state.is_cold(now) || error.kind == ErrorKind::NoMemory {
             state.released(&upstream.spec, &mut call, now);
         } else {
@@ -97,7 +99,9 @@ impl Engine {
     pub fn warm_up_dropped(&mut self, warm_up: WarmUp, now: Time) {
         let WarmUp { model, attempt, mut call } = warm_up;
         let upstream = &model.targets()[attempt.target];
-        self.state(upstream).released(&upstream.spec, &mut call, now);
+        let state = self.state(upstream);
+        state.warm_up_ended();
+        state.released(&upstream.spec, &mut call, now);
         self.offer_room(upstream, now);
     }
 }

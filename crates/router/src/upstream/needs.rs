@@ -10,7 +10,7 @@ pub(crate) struct RequestNeeds {
     pub(crate) limited_tokens: u64,
     /// Tokens of the answer, as expected.
     pub(crate) completion_tokens: f64,
-    /// Whether it has missed the SLO already: it leaves some room for requests that have not.
+    /// Whether it has missed the SLO already: requests that have not go first.
     pub(crate) is_stale: bool,
     /// Whether it is held and room is offered to it: then the permits that are reserved do not count as taken.
     pub(crate) has_offer: bool,

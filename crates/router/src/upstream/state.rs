@@ -9,6 +9,7 @@ use rand::Rng;
 use super::{
     Blocked, BreakerState, RequestNeeds, Snapshot, Status, UpstreamSpec,
     supply::{Claimed, Outlook, Supply},
+    warm_up::UnderWay,
 };
 use crate::{
     knowledge::{
@@ -47,6 +48,8 @@ pub(crate) struct State {
     spent_until: Option<Time>,
     supply: Supply,
     in_flight: u32,
+    /// How many of them are calls of the router's own that start a worker.
+    warm_ups: u32,
     /// Permits that are reserved for requests that were held and decide next.
     reserved: u32,
     last_success: Option<Time>,
@@ -98,6 +101,7 @@ impl State {
             spent_until: None,
             supply: Supply::new(spec),
             in_flight: 0,
+            warm_ups: 0,
             reserved: 0,
             last_success: None,
             failed_at: None,
@@ -285,13 +289,19 @@ impl State {
     pub(crate) fn is_warm_up_due(&self, spec: &UpstreamSpec, needs: &RequestNeeds, now: Time) -> bool {
         self.is_cold(now)
             && self.blocked(spec, self.load(spec, now), true, needs, now).is_none()
-            && self.supply.is_warm_up_due(spec, self.in_flight, needs, now)
+            && self.supply.is_warm_up_due(spec, UnderWay { all: self.in_flight, warm_ups: self.warm_ups }, needs, now)
     }
 
     /// Such a call begins.
     pub(crate) fn begin_warm_up(&mut self, spec: &UpstreamSpec, needs: &RequestNeeds, now: Time) -> Call {
         self.supply.begin_warm_up(spec, now);
+        self.warm_ups += 1;
         self.let_in(spec, needs, now)
+    }
+
+    /// Such a call is over.
+    pub(crate) fn warm_up_ended(&mut self) {
+        self.warm_ups = self.warm_ups.saturating_sub(1);
     }
 
     /// The first token came. It ends a probe: to wait for the rest of a long answer would keep other requests waiting.

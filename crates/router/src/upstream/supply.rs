@@ -9,7 +9,7 @@ use provider::{Capacity, NanoUsd, Quota, Time};
 use super::{
     RequestNeeds, UpstreamSpec,
     scaler_demand::ScalerDemand,
-    warm_up::{LEAST_DEMAND, Purpose, WarmUps},
+    warm_up::{LEAST_DEMAND, Purpose, UnderWay, WarmUps},
 };
 use crate::knowledge::{
     bucket::Fit,
@@ -143,10 +143,10 @@ impl Supply {
     }
 
     /// Whether enough requests ask for a call that starts a worker, and it may cost what it does. No worker is ready.
-    pub(crate) fn is_warm_up_due(&self, spec: &UpstreamSpec, in_flight: u32, needs: &RequestNeeds, now: Time) -> bool {
+    pub(crate) fn is_warm_up_due(&self, spec: &UpstreamSpec, calls: UnderWay, needs: &RequestNeeds, now: Time) -> bool {
         self.expected.count(now) >= LEAST_DEMAND
             && matches!(self.fits(needs.limited_tokens, Claim::Failover, now), Fit::Now)
-            && self.warm_ups.is_due(&self.purpose(spec, now), in_flight, now)
+            && self.warm_ups.is_due(&self.purpose(spec, now), calls, now)
     }
 
     /// Such a call begins.

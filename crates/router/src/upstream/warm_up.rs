@@ -41,6 +41,13 @@ pub(super) struct WarmUps {
     starts: VecDeque<(Time, NanoUsd)>,
 }
 
+/// The calls to the upstream that are under way.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct UnderWay {
+    pub(crate) all: u32,
+    pub(crate) warm_ups: u32,
+}
+
 /// What a warm-up call would do.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Purpose {
@@ -66,13 +73,15 @@ impl WarmUps {
     }
 
     /// Whether a call is due to an upstream that is cold.
-    pub(super) fn is_due(&self, purpose: &Purpose, in_flight: u32, now: Time) -> bool {
+    pub(super) fn is_due(&self, purpose: &Purpose, calls: UnderWay, now: Time) -> bool {
         let is_wanted = self.wanted_at.is_some_and(|at| now - at < WANTED_FOR);
-        let repeat = match in_flight {
+        let repeat = match calls.warm_ups {
             0 => REPEAT,
             more => LOST.saturating_mul(1 << more.saturating_sub(1).min(16)),
         };
-        if !is_wanted || self.called_at.is_some_and(|at| now - at < repeat) || in_flight > 0 && !purpose.is_running {
+        // Any call starts a worker. Beside it one is due only where an earlier one may be lost.
+        let may_be_lost = calls.warm_ups > 0 && purpose.is_running && purpose.is_coming;
+        if !is_wanted || self.called_at.is_some_and(|at| now - at < repeat) || calls.all > 0 && !may_be_lost {
             return false;
         }
         purpose.is_coming
@@ -120,7 +129,7 @@ mod tests {
         for second in 0..seconds {
             let now = Time::ZERO + Duration::from_secs(second);
             warm_ups.wanted(now);
-            if warm_ups.is_due(&purpose, 0, now) {
+            if warm_ups.is_due(&purpose, UnderWay::default(), now) {
                 warm_ups.begin(&purpose, now);
                 (0..calls).for_each(|_| warm_ups.used());
                 starts.push(second);
@@ -152,19 +161,24 @@ mod tests {
     fn nothing_is_started_that_nobody_wants() {
         let mut warm_ups = WarmUps::default();
         let at = |seconds| Time::ZERO + Duration::from_secs(seconds);
-        assert!(!warm_ups.is_due(&START, 0, at(0)));
+        assert!(!warm_ups.is_due(&START, UnderWay::default(), at(0)));
         warm_ups.wanted(at(0));
-        assert!(warm_ups.is_due(&START, 0, at(9)) && !warm_ups.is_due(&START, 0, at(10)));
+        assert!(
+            warm_ups.is_due(&START, UnderWay::default(), at(9))
+                && !warm_ups.is_due(&START, UnderWay::default(), at(10))
+        );
     }
 
     #[test]
     fn a_call_that_is_not_answered_by_a_worker_that_runs_is_followed_by_others() {
-        let starts = |purpose: Purpose| {
+        let starts = |purpose: Purpose, of_users: u32| {
             let (mut warm_ups, mut calls) = (WarmUps::default(), Vec::new());
             for second in 0..300_u64 {
                 let now = Time::ZERO + Duration::from_secs(second);
                 warm_ups.wanted(now);
-                if warm_ups.is_due(&purpose, u32::try_from(calls.len()).unwrap(), now) {
+                let count = u32::try_from(calls.len()).expect("a few");
+                let users = if calls.is_empty() { 0 } else { of_users };
+                if warm_ups.is_due(&purpose, UnderWay { all: count + users, warm_ups: count }, now) {
                     warm_ups.begin(&purpose, now);
                     calls.push(second);
                 }
@@ -172,8 +186,14 @@ mod tests {
             calls
         };
         let running = Purpose { is_coming: true, is_running: true, ..START };
-        assert_eq!(starts(running), [0, 30, 90, 210]);
-        assert_eq!(starts(Purpose { is_running: false, ..running }), [0], "it waits for a worker, as others would");
+        for of_users in [0, 10] {
+            assert_eq!(starts(running, of_users), [0, 30, 90, 210]);
+        }
+        let users = UnderWay { all: 1, warm_ups: 0 };
+        let mut warm_ups = WarmUps::default();
+        warm_ups.wanted(Time::ZERO);
+        assert!(!warm_ups.is_due(&running, users, Time::ZERO), "a user's call starts a worker");
+        assert_eq!(starts(Purpose { is_running: false, ..running }, 0), [0], "it waits for a worker, as others would");
     }
 
     #[test]
