@@ -50,7 +50,7 @@ def body_of(kind: str, number: int) -> dict:
 def send(it: lab.Lab, number: int) -> str:
     """Sends one request; how it ended for the client."""
     kind = kind_of(number)
-    client = http.client.HTTPConnection("127.0.0.1", it.api_port, timeout=30)
+    client = http.client.HTTPConnection("127.0.0.1", it.api_port, timeout=70)
     try:
         client.request("POST", "/v1/chat/completions", json.dumps(body_of(kind, number)), {
             "authorization": f"Bearer {it.keys[lab.TEAMS[number % 3 == 0]]}", "content-type": "application/json"})
