@@ -112,7 +112,7 @@ async fn cerebras_answers_when_nobody_listens_at_runpod() {
 const MOST_ROUNDS: u32 = 1_000;
 
 /// What RunPod is behind its share, in requests.
-async fn owed(rig: &Rig) -> f64 {
+async fn deficit(rig: &Rig) -> f64 {
     let told = rig.client.post("/v1/route/explain", &ask(0)).await.json();
     let candidates = told["candidates"].as_array().expect("candidates");
     let runpod = candidates.iter().find(|candidate| candidate["upstream"] == "runpod");
@@ -134,7 +134,7 @@ async fn assert_share_returns(fault: Fault) {
         let answers = rig.client.chats(20, 10, ask).await;
         assert!(answers.iter().all(|answer| answer.status == 200), "{name}");
         paid += answers.iter().filter(|answer| answer.provider() == "runpod").count();
-        if owed(&rig).await < 2.0 {
+        if deficit(&rig).await < 2.0 {
             break;
         }
     }

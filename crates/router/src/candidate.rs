@@ -316,7 +316,7 @@ impl Situation<'_> {
         let needs = self.needs(target);
         let left = slo.map(|slo| slo.saturating_sub(now - arrived));
         let outlook = state.outlook(load, &needs, left, now);
-        let has_missed = !self.is_fresh() && outlook.miss >= UNLIKELY && model.spec.strategy.strategy().looks_ahead();
+        let has_missed = !self.is_fresh() && outlook.miss >= UNLIKELY && model.spec.strategy.looks_ahead();
         if !has_missed && !needs.is_stale {
             return (needs, outlook);
         }
@@ -367,7 +367,7 @@ impl Situation<'_> {
     fn claim(&self, others: Option<f64>) -> Claim {
         let Self { model, history, now, arrived, .. } = *self;
         let waited = now - arrived;
-        if !model.spec.strategy.strategy().looks_ahead() || history.named().is_some() {
+        if !model.spec.strategy.looks_ahead() || history.named().is_some() {
             return Claim::Failover;
         }
         let in_time = waited < model.spec.slo_first_token.unwrap_or(USUAL_SLO);
@@ -384,7 +384,7 @@ impl Situation<'_> {
     pub(crate) fn is_stale(&self) -> bool {
         let spec = &self.model.spec;
         let is_late = self.now - self.arrived >= spec.slo_first_token.unwrap_or(USUAL_SLO);
-        is_late && spec.strategy.strategy().looks_ahead()
+        is_late && spec.strategy.looks_ahead()
     }
 
     /// What a first token may take, in seconds.

@@ -39,7 +39,7 @@ impl Engine {
         now: Time,
         rng: &mut dyn Rng,
     ) -> Option<Time> {
-        if !request.model.spec.strategy.strategy().looks_ahead() || request.history.named().is_some() {
+        if !request.model.spec.strategy.looks_ahead() || request.history.named().is_some() {
             return None;
         }
         let free_at = match none {

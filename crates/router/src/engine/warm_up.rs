@@ -58,7 +58,7 @@ impl WarmUp {
 impl Engine {
     /// Begins a call that starts a worker of a cold target of `model`, if one is due. To be asked about once a second.
     pub fn warm_up(&mut self, model: &Arc<Model>, now: Time) -> Option<WarmUp> {
-        if !model.spec.strategy.strategy().looks_ahead() || !self.model(model).has_arrivals(now) {
+        if !model.spec.strategy.looks_ahead() || !self.model(model).has_arrivals(now) {
             return None;
         }
         let needs = RequestNeeds::new(PROMPT_TOKENS, Some(COMPLETION_TOKENS), 1.0, 1);

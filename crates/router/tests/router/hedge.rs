@@ -28,7 +28,7 @@ fn hand(upstreams: [UpstreamSpec; 2], strategy: StrategyName, hedge: Hedge, slo:
 }
 
 /// Second calls may cost as much as first ones, of which some were served: there is a budget.
-fn rich(upstreams: [UpstreamSpec; 2]) -> Hand {
+fn with_budget(upstreams: [UpstreamSpec; 2]) -> Hand {
     let mut hand = hand(upstreams, StrategyName::Balanced, Hedge { most_extra_cost: 1.0, after: Some(AFTER) }, 2 * S);
     serve(&mut hand, 40, 100 * MS);
     hand
@@ -71,14 +71,14 @@ fn in_flight(hand: &mut Hand) -> [u32; 2] {
 }
 
 /// What `a` is behind, in requests.
-fn owed_to_a(hand: &mut Hand) -> f64 {
+fn deficit_of_a(hand: &mut Hand) -> f64 {
     let explained = hand.engine.explain(&hand.table.model("m").expect("a model").clone(), &CHAT, None, hand.now);
     explained.candidates.iter().find(|candidate| candidate.target == 0).expect("it is there").deficit
 }
 
 #[test]
 fn a_call_that_is_late_to_begin_gets_a_second_one_elsewhere() {
-    let mut hand = rich(specs());
+    let mut hand = with_budget(specs());
     let (mut request, first) = begin_at_a(&mut hand);
     assert_eq!(first.hedge_at, Some(hand.now + AFTER));
     hand.pass(AFTER);
@@ -93,7 +93,7 @@ fn a_call_that_is_late_to_begin_gets_a_second_one_elsewhere() {
 #[test]
 fn whichever_has_content_first_serves_and_the_other_gives_back_what_it_took() {
     for winner in [0, 1] {
-        let mut hand = rich(specs());
+        let mut hand = with_budget(specs());
         let mut request = two_calls(&mut hand);
         hand.pass(100 * MS);
         hand.engine.won(&mut request, winner, hand.now);
@@ -107,21 +107,21 @@ fn whichever_has_content_first_serves_and_the_other_gives_back_what_it_took() {
 
 #[test]
 fn the_share_goes_to_the_one_that_served() {
-    let owed = |winner: usize| {
-        let mut hand = rich(specs());
+    let deficit = |winner: usize| {
+        let mut hand = with_budget(specs());
         let mut request = two_calls(&mut hand);
         hand.engine.won(&mut request, winner, hand.now);
         hand.serve(request);
-        owed_to_a(&mut hand)
+        deficit_of_a(&mut hand)
     };
-    let (by_a, by_b) = (owed(0), owed(1));
+    let (by_a, by_b) = (deficit(0), deficit(1));
     assert!((by_b - by_a - 1.0).abs() < 1e-9, "{by_a} and {by_b}");
 }
 
 #[test]
 fn if_one_fails_the_request_goes_on_with_the_other_alone() {
     for failed in [0, 1] {
-        let mut hand = rich(specs());
+        let mut hand = with_budget(specs());
         let mut request = two_calls(&mut hand);
         let unavailable = error(ErrorKind::Unavailable);
         hand.engine.one_failed(&mut request, failed, unavailable, hand.now, &mut hand.rng);
@@ -155,7 +155,7 @@ fn there_is_one_second_call() {
 
 #[test]
 fn when_both_have_failed_it_is_as_after_a_fallback_that_failed() {
-    let mut hand = rich(specs());
+    let mut hand = with_budget(specs());
     let mut request = two_calls(&mut hand);
     hand.engine.one_failed(&mut request, 1, error(ErrorKind::Auth), hand.now, &mut hand.rng);
     let mut action = hand.failed(&mut request, ErrorKind::Unavailable);
@@ -171,11 +171,11 @@ fn when_both_have_failed_it_is_as_after_a_fallback_that_failed() {
 /// The error of the higher severity is the client's, whichever call it is of.
 #[test]
 fn the_client_is_told_of_the_worse_failure() {
-    let mut hand = rich(specs());
+    let mut hand = with_budget(specs());
     let mut request = two_calls(&mut hand);
     hand.engine.one_failed(&mut request, 0, error(ErrorKind::InvalidRequest), hand.now, &mut hand.rng);
     let told = gave_up(hand.failed(&mut request, ErrorKind::Auth)).to_string();
-    let mut other = rich(specs());
+    let mut other = with_budget(specs());
     let (mut request, _) = begin_at_a(&mut other);
     assert_eq!(
         told,
@@ -185,7 +185,7 @@ fn the_client_is_told_of_the_worse_failure() {
 
 #[test]
 fn failures_beside_another_call_open_a_breaker_as_any_do() {
-    let mut hand = rich(specs());
+    let mut hand = with_budget(specs());
     for _ in 0..8 {
         if hand.breaker("a") != BreakerState::Closed {
             return;
@@ -206,7 +206,7 @@ fn failures_beside_another_call_open_a_breaker_as_any_do() {
 
 #[test]
 fn a_client_that_leaves_cancels_both() {
-    let mut hand = rich(specs());
+    let mut hand = with_budget(specs());
     let mut request = two_calls(&mut hand);
     hand.engine.left(&mut request, hand.now);
     assert_eq!(in_flight(&mut hand), [0, 0]);
@@ -214,7 +214,7 @@ fn a_client_that_leaves_cancels_both() {
 
 #[test]
 fn what_is_not_a_first_call_of_a_stream_has_no_second_one() {
-    let mut hand = rich(specs());
+    let mut hand = with_budget(specs());
     let mut moment = |facts: Facts, named: Option<Named>| {
         let mut request = RequestState::new(hand.model("m"), facts, named, hand.now + 60 * S).numbered(1_000);
         let start = started(hand.arrived(&mut request));
@@ -247,27 +247,27 @@ fn there_is_no_second_call_to_a_target_that_would_not_help() {
         hand.now = hand.now.max(start.hedge_at.expect("a moment"));
         hand.engine.hedge(&mut request, hand.now).is_some()
     };
-    assert!(hedges(rich(specs()), |_| {}));
+    assert!(hedges(with_budget(specs()), |_| {}));
 
     let mut full = specs();
     full[1].max_in_flight = 1;
-    assert!(!hedges(rich(full), |hand| drop(call(hand, 1))), "it is full");
+    assert!(!hedges(with_budget(full), |hand| drop(call(hand, 1))), "it is full");
 
-    assert!(!hedges(rich(specs()), break_b), "its breaker is open");
+    assert!(!hedges(with_budget(specs()), break_b), "its breaker is open");
     let half_open = |hand: &mut Hand| {
         break_b(hand);
         // As long as a breaker pauses at most, before the moment of the second call.
         hand.now += 10 * S;
         assert_eq!(hand.breaker("b"), BreakerState::HalfOpen);
     };
-    assert!(!hedges(rich(specs()), half_open), "nobody knows if it is back");
+    assert!(!hedges(with_budget(specs()), half_open), "nobody knows if it is back");
 
     let mut spent = specs();
     spent[1].limits = Limits { requests_per_minute: Some(100), ..Limits::default() };
-    assert!(hedges(rich(spent.clone()), |_| {}));
-    assert!(!hedges(rich(spent), |hand| (0..55).for_each(|_| drop(call(hand, 1)))), "the rest is reserved");
+    assert!(hedges(with_budget(spent.clone()), |_| {}));
+    assert!(!hedges(with_budget(spent), |hand| (0..55).for_each(|_| drop(call(hand, 1)))), "the rest is reserved");
 
-    let mut slow = rich(specs());
+    let mut slow = with_budget(specs());
     for _ in 0..40 {
         let request = call(&mut slow, 1);
         slow.pass(1_500 * MS);
@@ -346,7 +346,7 @@ fn the_moment_is_learned_from_how_fast_the_other_target_is() {
 fn a_call_that_begins_late_has_some_time_before_the_second_one() {
     let mut narrow = specs();
     (narrow[0].max_in_flight, narrow[1].max_in_flight) = (1, 1);
-    let mut hand = rich(narrow);
+    let mut hand = with_budget(narrow);
     let (first, _) = hand.begin();
     let (_second, _) = hand.begin();
     let mut held = hand.request("m");
@@ -360,7 +360,7 @@ fn a_call_that_begins_late_has_some_time_before_the_second_one() {
 
 #[test]
 fn an_explanation_says_when_the_second_call_would_begin() {
-    let mut hand = rich(specs());
+    let mut hand = with_budget(specs());
     let model = hand.model("m");
     let whole = Facts { stream: false, ..CHAT };
     let mut after = |facts: &Facts| hand.engine.explain(&model, facts, None, hand.now).hedge_after;
@@ -370,7 +370,7 @@ fn an_explanation_says_when_the_second_call_would_begin() {
 /// A hanging upstream is left, although every one of its calls was cancelled.
 #[test]
 fn a_call_that_was_cancelled_is_known_to_have_waited() {
-    let mut hand = rich(specs());
+    let mut hand = with_budget(specs());
     for _ in 0..4 {
         let mut request = hand.request("m");
         let Action::Start(start) = hand.arrived(&mut request) else { panic!("it waits") };
