@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use provider::{ErrorKind, NanoUsd, PicoUsd, Price, Quota, Tariff};
+use provider::{Adjustment, Error, ErrorKind, NanoUsd, PicoUsd, Price, Quota, Tariff};
 use router::{
     Action, BreakerState, Facts, Hedge, Limits, Named, Reason, RequestState, Role, Start, StrategyName, UpstreamSpec,
 };
@@ -385,4 +385,37 @@ fn a_call_that_was_cancelled_is_known_to_have_waited() {
     }
     let (_, start) = hand.begin();
     assert_eq!(start.attempt.target, 1);
+}
+
+/// What starts a worker, or shows whether an upstream is back, runs its course.
+#[test]
+fn a_call_that_shows_something_about_its_upstream_has_no_second_one() {
+    let mut cold = with_budget(specs());
+    cold.has_running(0);
+    let named = Some(Named { target: 1, falls_back: false });
+    let m = cold.model("m");
+    // Calls to `b` alone let `a` be due for a probe.
+    (0..20).for_each(|_| {
+        let mut request = RequestState::new(m.clone(), CHAT, named, cold.now + 60 * S);
+        started(cold.arrived(&mut request));
+        cold.pass(S);
+        cold.serve(request);
+        cold.has_running(0);
+    });
+    let (_, start) = begin_at_a(&mut cold);
+    assert_eq!(start.hedge_at, None, "it starts a worker");
+}
+
+/// The upstream is called once more without what it refused, as without a second call.
+#[test]
+fn a_refusal_beside_another_call_that_may_be_repeated_rules_nobody_out() {
+    let mut hand = with_budget(specs());
+    let mut request = two_calls(&mut hand);
+    let adjustment = Adjustment::Without("stream_options".to_owned());
+    let refused = Error { again: Some(adjustment.clone()), ..error(ErrorKind::Refused) };
+    hand.engine.one_failed(&mut request, 1, refused, hand.now, &mut hand.rng);
+    let until = waits(&hand.failed(&mut request, ErrorKind::Refused));
+    hand.pass(until - hand.now);
+    let start = started(hand.timer(&mut request));
+    assert_eq!((start.attempt.target, start.adjustment), (1, Some(adjustment)));
 }
