@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use crate::knowledge::score::MeanCost;
+use crate::knowledge::mean::Mean;
 
 /// When a stream of a model is called a second time, and what that may cost.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,7 +25,7 @@ pub struct Hedge {
 pub(crate) struct HedgeBudget {
     left: f64,
     /// What a first call costs.
-    mean_cost: MeanCost,
+    mean_cost: Mean,
 }
 
 impl HedgeBudget {

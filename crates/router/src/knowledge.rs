@@ -14,6 +14,7 @@ pub(crate) mod decode;
 pub(crate) mod first_token;
 pub(crate) mod idle_tail;
 pub(crate) mod length;
+pub(crate) mod mean;
 pub(crate) mod normal;
 pub(crate) mod park;
 pub(crate) mod quota;

@@ -1,5 +1,7 @@
 //! `hedge`: when streams of a model are called a second time elsewhere, and what that may cost.
 
+use std::time::Duration;
+
 use router::{Hedge, StrategyName};
 
 use crate::{
@@ -32,7 +34,12 @@ impl<'a> Hedges<'a> {
     }
 
     /// Reports what keeps a model with these targets from having second calls.
-    pub(crate) fn check(&self, strategy: Option<StrategyName>, targets: &[Target], upstreams: &[Entry]) {
+    pub(crate) fn check(
+        &self,
+        (strategy, deadline): (Option<StrategyName>, Duration),
+        targets: &[Target],
+        upstreams: &[Entry],
+    ) {
         let report = |problem: Problem| self.context.report(problem);
         if let Some(strategy) = strategy.filter(|strategy| !strategy.looks_ahead()) {
             let fault = format!("does not go with strategy = {:?}", strategy.as_str());
@@ -42,15 +49,26 @@ impl<'a> Hedges<'a> {
             let expected = "a second target, for the second call";
             report(Problem::new(&self.path, "is set for a model with one target", expected));
         }
+        // How long the first call may wait at most for its first token.
+        let mut longest = Duration::ZERO;
         for target in targets {
             let entry = upstreams.iter().find(|entry| entry.id.as_deref() == Some(target.upstream.as_str()));
             // An upstream with problems of its own is not blamed twice.
             let upstream = entry.and_then(|entry| entry.upstream.as_ref());
+            longest = longest.max(upstream.map_or(Duration::MAX, |upstream| upstream.timeouts.first_token));
             if upstream.is_some_and(|upstream| upstream.tariff.is_none()) {
                 let fault = format!("is set although the upstream {:?} has no price", target.upstream.as_str());
                 let problem = Problem::new(&self.path, fault, "a price for each target, so that the cap can be kept");
                 report(problem.hint("add cost to the upstream"));
             }
+        }
+        let longest = longest.min(deadline / 2);
+        let after = self.settings.as_ref().and_then(|hedge| hedge.after);
+        if let Some(after) = after.filter(|after| targets.len() > 1 && *after >= longest) {
+            let fault = format!("is later than any first call may wait, which is {} ms", longest.as_millis());
+            let expected = "less than timeouts.first_token_ms of a target and than half of the model's deadline_ms";
+            let problem = Problem::new(format!("{}.after_ms", self.path), fault, expected);
+            report(problem.value(after.as_millis().to_string()));
         }
     }
 }

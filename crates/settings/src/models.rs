@@ -57,7 +57,7 @@ fn model(mut table: Table<'_>, upstreams: &[Entry]) -> (Option<String>, Option<M
     if table.context.problems() == before
         && let Some(hedge) = &hedge
     {
-        hedge.check(strategy, &targets, upstreams);
+        hedge.check((strategy, deadline), &targets, upstreams);
     }
     table.finish();
     let model = name.as_deref().map(ModelId::from).zip(strategy).map(|(name, strategy)| Model {

@@ -9,13 +9,7 @@ use crate::{
     candidate::{Candidate, Expected},
     facts::Facts,
     hedge::HedgeBudget,
-    knowledge::{
-        conversations::Conversations,
-        length::Lengths,
-        rate::Rate,
-        real,
-        score::{MeanCost, Z},
-    },
+    knowledge::{conversations::Conversations, length::Lengths, mean::Mean, rate::Rate, real, score::Z},
     share::Deficits,
     strategy::Scale,
     table::Model,
@@ -33,11 +27,11 @@ pub(crate) struct ModelState {
     pub(super) deficits: Deficits,
     pub(crate) lengths: Lengths,
     arrivals: Rate,
-    mean_cost: MeanCost,
+    mean_cost: Mean,
     /// Tokens of a request, its answer included.
-    mean_tokens: MeanCost,
+    mean_tokens: Mean,
     /// What a request costs on average at each target.
-    usual_costs: Vec<MeanCost>,
+    usual_costs: Vec<Mean>,
     z: Z,
     /// When a request that could still meet the SLO last found no target worth a call.
     denied_at: Option<Time>,
@@ -57,8 +51,8 @@ impl ModelState {
             deficits,
             lengths: Lengths::default(),
             arrivals: Rate::default(),
-            mean_cost: MeanCost::default(),
-            mean_tokens: MeanCost::default(),
+            mean_cost: Mean::default(),
+            mean_tokens: Mean::default(),
             usual_costs: Vec::new(),
             z: Z::new(MAY_MISS),
             denied_at: None,
@@ -98,7 +92,7 @@ impl ModelState {
 
     /// What a request costs on average at a target, in nano-dollars; `None` if that is unknown.
     pub(crate) fn usual_cost(&self, target: usize) -> Option<f64> {
-        self.usual_costs.get(target).filter(|usual| usual.is_known()).map(MeanCost::get)
+        self.usual_costs.get(target).filter(|usual| usual.is_known()).map(Mean::get)
     }
 
     /// The units of the terms of a score, for a decision between these candidates.
@@ -116,7 +110,7 @@ impl ModelState {
         record_costs(&mut self.mean_cost, candidates);
         for candidate in candidates {
             if self.usual_costs.len() <= candidate.target {
-                self.usual_costs.resize_with(candidate.target + 1, MeanCost::default);
+                self.usual_costs.resize_with(candidate.target + 1, Mean::default);
             }
             self.usual_costs[candidate.target].record([cost(candidate)]);
         }
@@ -144,7 +138,7 @@ impl ModelState {
 }
 
 /// Records what a request would cost at these: at list prices, or, where none has one, on the bill.
-fn record_costs(mean: &mut MeanCost, candidates: &[Candidate]) {
+fn record_costs(mean: &mut Mean, candidates: &[Candidate]) {
     if candidates.iter().any(|candidate| candidate.expected_cost.is_some()) {
         mean.record(candidates.iter().map(cost));
     } else {

@@ -57,7 +57,7 @@ pub(crate) struct Terms {
 }
 
 impl Weights {
-    /// The score of a target; the least is the best. `mean_cost` is the [`MeanCost`], `dearest` the [`dearest`] of all
+    /// The score of a target; the least is the best. `mean_cost` is what a request costs on average, `dearest` the [`dearest`] of all
     /// targets.
     pub(crate) fn score(&self, terms: &Terms, mean_cost: f64, dearest: f64, z: &Z) -> f64 {
         let miss = match self.miss {
@@ -73,38 +73,6 @@ impl Weights {
 /// all. Zero if none is known, so that the cost decides nothing.
 pub(crate) fn dearest(costs: impl IntoIterator<Item = Option<f64>>) -> f64 {
     costs.into_iter().flatten().fold(0.0, f64::max)
-}
-
-/// What a request costs on average: the unit of all scores.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct MeanCost {
-    mean: f64,
-    samples: f64,
-}
-
-impl MeanCost {
-    /// The weight of a new request.
-    const STEP: f64 = 0.01;
-
-    /// A request was decided, whose targets would cost this; unknown costs do not count.
-    pub(crate) fn record(&mut self, costs: impl IntoIterator<Item = Option<f64>>) {
-        let (sum, count) = costs.into_iter().flatten().fold((0.0, 0.0), |(sum, count), cost| (sum + cost, count + 1.0));
-        if count <= 0.0 {
-            return;
-        }
-        self.samples += 1.0;
-        self.mean += Self::STEP.max(self.samples.recip()) * (sum / count - self.mean);
-    }
-
-    /// Whether any cost was known.
-    pub(crate) fn is_known(&self) -> bool {
-        self.samples > 0.0
-    }
-
-    /// The mean; 1 while nothing is known or all is free, so that a score is a number.
-    pub(crate) fn get(&self) -> f64 {
-        if self.mean > 0.0 { self.mean } else { 1.0 }
-    }
 }
 
 /// The weight of a miss, as a virtual queue: a late first token adds one, and every first token takes off the part that
@@ -215,18 +183,6 @@ mod tests {
         let before = z.weight();
         (0..10_000).for_each(|call| z.record(call % 100 == 0));
         assert!((z.weight() - before).abs() < 0.3, "one in a hundred is what may be missed: {}", z.weight());
-    }
-
-    #[test]
-    fn the_mean_cost_is_that_of_known_costs() {
-        let mut mean = MeanCost::default();
-        assert!((mean.get() - 1.0).abs() < 1e-12);
-        mean.record([None, None]);
-        assert!((mean.get() - 1.0).abs() < 1e-12);
-        (0..500).for_each(|_| mean.record([Some(1.0), None, Some(5.0)]));
-        assert!((mean.get() - 3.0).abs() < 1e-9);
-        (0..300).for_each(|_| mean.record([Some(30.0)]));
-        assert!(mean.get() > 28.0, "{}", mean.get());
     }
 
     proptest! {

@@ -265,7 +265,7 @@ fn there_is_no_second_call_to_a_target_that_would_not_help() {
     let mut spent = specs();
     spent[1].limits = Limits { requests_per_minute: Some(100), ..Limits::default() };
     assert!(hedges(with_budget(spent.clone()), |_| {}));
-    assert!(!hedges(with_budget(spent), |hand| (0..55).for_each(|_| drop(call(hand, 1)))), "the rest is reserved");
+    assert!(!hedges(with_budget(spent), |hand| (0..70).for_each(|_| drop(call(hand, 1)))), "the rest is reserved");
 
     let mut slow = with_budget(specs());
     for _ in 0..40 {

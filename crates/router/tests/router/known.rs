@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use provider::{Capacity, Error, ErrorKind, Quota, Time};
-use router::{Action, BreakerState, Limits, RequestState, RouterError, StrategyName};
+use provider::{Capacity, Error, ErrorKind, PicoUsd, Price, Quota, Tariff, Time};
+use router::{Action, BreakerState, Limits, RequestState, RouterError, StrategyName, UpstreamSpec};
 
 use crate::hand::{CHAT, Hand, MS, S, TIMEOUT, error, model, started, upstream, waits};
 
@@ -403,4 +403,31 @@ fn what_waits_for_a_park_to_end_does_not_come_all_at_once() {
     hand.serve(waiting.swap_remove(probe));
     let begun = look_again(&mut waiting, &mut hand);
     assert!((1..=4).contains(&begun), "{begun} of 50 at once, where five a second are usual");
+}
+
+/// How long answers are is learned with the first ones. What a request usually costs is learned from what it was expected to cost, and
+/// must not stay behind: each request would seem small, and small ones go to the dear target.
+#[test]
+fn the_share_is_held_while_the_length_of_answers_is_learned() {
+    let strays = |tokens: u64, share: f64| {
+        let priced = |id: &str, pico_usd: u64| {
+            let price = Price::new(PicoUsd(pico_usd), PicoUsd(pico_usd));
+            UpstreamSpec { tariff: Some(Tariff::Tokens(price)), ..upstream(id) }
+        };
+        let mut spec = model("m", StrategyName::Balanced, &[("a", share), ("b", 1.0 - share)]);
+        spec.slo_first_token = Some(2 * S);
+        let mut hand = Hand::new(vec![priced("a", 20_000), priced("b", 100_000)], vec![spec]);
+        let (mut served_by_a, mut strays) = (0.0, 0.0_f64);
+        for number in 1..=200_u32 {
+            let (mut request, start) = hand.begin();
+            hand.pass(50 * MS);
+            hand.engine.first_token(&mut request, Quota::default(), hand.now, &mut hand.rng);
+            hand.engine.served(&mut request, Some(tokens), hand.now);
+            served_by_a += f64::from(u8::from(start.attempt.target == 0));
+            strays = strays.max((served_by_a - share * f64::from(number)).abs());
+        }
+        strays
+    };
+    let strays = [(5, 0.8), (5, 0.5), (2_000, 0.8)].map(|(tokens, share)| strays(tokens, share));
+    assert!(strays.iter().all(|strays| *strays <= 7.0), "requests off the share, at most: {strays:?}");
 }
