@@ -33,7 +33,7 @@ const MOST_SLOWED: f64 = 2.0;
 /// A late request is sent only where it waits behind other calls for at most this part of the SLO. Otherwise later
 /// requests, which could still be in time, would wait behind it and be late too. Where no call can be in time, it may
 /// wait as long as a call without a prompt takes.
-const MOST_BEHIND: f64 = 0.1;
+const MOST_BEHIND: f64 = 0.03;
 /// A prompt of fewer tokens is read so soon that it does not matter who holds it.
 const LEAST_CACHED_TOKENS: u64 = 256;
 /// When a full upstream is expected to have room again.

@@ -17,7 +17,7 @@ use crate::{
 
 /// If a request that can still meet the SLO finds no target worth a call, requests that have already missed it wait for
 /// this time.
-const LATE_REQUESTS_YIELD: Duration = Duration::from_millis(500);
+const LATE_REQUESTS_YIELD: Duration = Duration::from_secs(2);
 /// The part of the first tokens that may be late.
 const MAY_MISS: f64 = 0.01;
 

@@ -75,7 +75,6 @@ impl Engine {
         let WarmUp { model, attempt, mut call } = warm_up;
         let (upstream, origin) = (&model.targets()[attempt.target], origin(&attempt));
         let state = self.state(upstream);
-        state.warm_up_ended();
         state.first_token(&upstream.spec, (&mut call, origin), (quota, false), now);
         state.succeeded(&upstream.spec, (&call, origin), (None, false), now);
         self.offer_room(upstream, now);
@@ -86,7 +85,6 @@ impl Engine {
         let WarmUp { model, attempt, mut call } = warm_up;
         let upstream = &model.targets()[attempt.target];
         let state = self.state(upstream);
-        state.warm_up_ended();
         if matches!(error.kind, ErrorKind::Timeout(_)) && state.is_cold(now) || error.kind == ErrorKind::NoMemory {
             state.released(&upstream.spec, &mut call, now);
         } else {
@@ -100,7 +98,6 @@ impl Engine {
         let WarmUp { model, attempt, mut call } = warm_up;
         let upstream = &model.targets()[attempt.target];
         let state = self.state(upstream);
-        state.warm_up_ended();
         state.released(&upstream.spec, &mut call, now);
         self.offer_room(upstream, now);
     }

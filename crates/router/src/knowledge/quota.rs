@@ -38,7 +38,7 @@ impl Claim {
         match self {
             Self::Share => 0.40,
             Self::Stale => 0.25,
-            Self::Spill => 0.10,
+            Self::Spill => 0.03,
             Self::Failover => 0.0,
         }
     }

@@ -76,6 +76,8 @@ pub(crate) struct Call {
     pub(crate) is_probe: bool,
     /// Whether it is the one call that is let in after a park, to see whether the upstream still refuses.
     is_park_probe: bool,
+    /// Whether it is one of the router's own that starts a worker.
+    is_warm_up: bool,
     claimed: Claimed,
     answered: Option<Time>,
 }
@@ -270,14 +272,15 @@ impl State {
     /// A call of a request begins that is not blocked.
     pub(crate) fn begin(&mut self, spec: &UpstreamSpec, needs: &RequestNeeds, now: Time) -> Call {
         self.supply.used();
-        self.let_in(spec, needs, now)
+        self.let_in(spec, needs, false, now)
     }
 
-    fn let_in(&mut self, spec: &UpstreamSpec, needs: &RequestNeeds, now: Time) -> Call {
+    fn let_in(&mut self, spec: &UpstreamSpec, needs: &RequestNeeds, is_warm_up: bool, now: Time) -> Call {
         self.count_workers(spec, now);
         let claimed = self.supply.begin(spec, self.in_flight, needs, now);
         self.in_flight += 1;
-        Call { is_probe: self.breaker.begin(), is_park_probe: self.park.begin(), claimed, answered: None }
+        let (is_probe, is_park_probe) = (self.breaker.begin(), self.park.begin());
+        Call { is_probe, is_park_probe, is_warm_up, claimed, answered: None }
     }
 
     /// A request went elsewhere that would have come here, were a worker ready.
@@ -296,12 +299,7 @@ impl State {
     pub(crate) fn begin_warm_up(&mut self, spec: &UpstreamSpec, needs: &RequestNeeds, now: Time) -> Call {
         self.supply.begin_warm_up(spec, now);
         self.warm_ups += 1;
-        self.let_in(spec, needs, now)
-    }
-
-    /// Such a call is over.
-    pub(crate) fn warm_up_ended(&mut self) {
-        self.warm_ups = self.warm_ups.saturating_sub(1);
+        self.let_in(spec, needs, true, now)
     }
 
     /// The first token came. It ends a probe: to wait for the rest of a long answer would keep other requests waiting.
@@ -339,9 +337,10 @@ impl State {
     }
 
     /// A call is over.
-    fn end(&mut self, spec: &UpstreamSpec, now: Time) {
+    fn end(&mut self, spec: &UpstreamSpec, call: &Call, now: Time) {
         self.count_workers(spec, now);
         self.in_flight = self.in_flight.saturating_sub(1);
+        self.warm_ups = self.warm_ups.saturating_sub(u32::from(call.is_warm_up));
         if self.in_flight == 0 {
             self.supply.rests(now);
         }
@@ -361,7 +360,7 @@ impl State {
         self.unattributed_after_content.succeeded(origin.by, origin.began);
         let took = call.answered.map_or(Duration::ZERO, |at| now - at);
         self.supply.completed(tokens, took, stream, now);
-        self.end(spec, now);
+        self.end(spec, call, now);
     }
 
     /// A call ended in a way that is no evidence about the upstream's health.
@@ -369,7 +368,7 @@ impl State {
         self.breaker.released(call.is_probe);
         self.park.released(call.is_park_probe);
         self.supply.ended(&mut call.claimed, false, now);
-        self.end(spec, now);
+        self.end(spec, call, now);
     }
 
     /// A call failed: health moves as the kind of error demands, and what the upstream asked for is honoured.
@@ -398,7 +397,7 @@ impl State {
         self.supply.ended(&mut call.claimed, counts, now);
         if !counts {
             self.breaker.released(call.is_probe);
-            self.end(spec, now);
+            self.end(spec, call, now);
             return;
         }
         self.failed_at = Some(now);
@@ -416,7 +415,7 @@ impl State {
             let began = if nth == 0 { began } else { now };
             self.breaker.failed(kind, call.is_probe, began, now, rng);
         }
-        self.end(spec, now);
+        self.end(spec, call, now);
     }
 
     /// A call of the request `by` failed in a way that the request may have caused. It is attributed once the request
@@ -425,7 +424,7 @@ impl State {
         self.unattributed.record_pending(by, now);
         self.park.released(call.is_park_probe);
         self.supply.ended(&mut call.claimed, false, now);
-        self.end(spec, now);
+        self.end(spec, call, now);
     }
 
     /// Whether there is an unattributed failure that a success could clear.

@@ -26,7 +26,7 @@ fn why_a_call_comes_decides_what_it_must_leave() {
         }
         taken.push(calls);
     }
-    assert_eq!(taken, [36, 9, 9, 6], "down to 40, 25, 10 and 0 % of 60,000 tokens");
+    assert_eq!(taken, [36, 9, 13, 2], "down to 40, 25, 3 and 0 % of 60,000 tokens");
 }
 
 #[test]
