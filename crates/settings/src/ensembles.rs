@@ -7,7 +7,6 @@ use router::{Ensemble, Extract, Judge, Pick};
 use crate::{
     problem::{Problem, did_you_mean},
     reader::Table,
-    types::Model,
     value::{Item, Text},
 };
 
@@ -16,7 +15,9 @@ pub const ENSEMBLE_PREFIX: &str = "ensemble/";
 const MOST_MEMBERS: usize = 16;
 const LONGEST_RUBRIC: usize = 8_192;
 
-pub(crate) fn read(root: &mut Table<'_>, models: &[Model]) -> Vec<Ensemble> {
+/// The ensembles, and the name of every one, those with problems included: what names one of these is not blamed.
+/// `models` are the names of the models.
+pub(crate) fn read(root: &mut Table<'_>, models: &[String]) -> (Vec<Ensemble>, Vec<String>) {
     let context = root.context;
     let mut ensembles: Vec<Ensemble> = Vec::new();
     let mut names = Vec::new();
@@ -32,11 +33,12 @@ pub(crate) fn read(root: &mut Table<'_>, models: &[Model]) -> Vec<Ensemble> {
         }
         ensembles.extend(ensemble);
     }
-    ensembles
+    (ensembles, names)
 }
 
-fn ensemble(mut table: Table<'_>, models: &[Model]) -> (Option<String>, Option<Ensemble>) {
-    let name = table.required("name", "the name that clients ask for, such as \"ensemble/best-of-two\"").and_then(name);
+fn ensemble(mut table: Table<'_>, models: &[String]) -> (Option<String>, Option<Ensemble>) {
+    let name = table.required("name", "the name that clients ask for, such as \"ensemble/best-of-two\"");
+    let name = name.inspect(check_name).map(|text| text.value);
     let members = members(&mut table, models);
     let pick = if let Some(item) = table.take("pick") {
         item.table().and_then(|table| pick(table, models))
@@ -51,22 +53,22 @@ fn ensemble(mut table: Table<'_>, models: &[Model]) -> (Option<String>, Option<E
     (name, ensemble.map(|((name, members), pick)| Ensemble { name, members, pick, deadline }))
 }
 
-fn name(text: Text<'_>) -> Option<String> {
+fn check_name(text: &Text<'_>) {
     let name = &text.value;
     let expected = "ensemble/ and a name, 128 visible ASCII characters at most";
     match name.strip_prefix(ENSEMBLE_PREFIX) {
         None => {
             let hint = format!("write \"{ENSEMBLE_PREFIX}{name}\"");
-            text.refuse("is not an ensemble's name", expected, Some(hint))
+            text.refuse::<()>("is not an ensemble's name", expected, Some(hint));
         }
         Some(rest) if rest.is_empty() || name.len() > 128 || !name.bytes().all(|byte| byte.is_ascii_graphic()) => {
-            text.refuse("is not an ensemble's name", expected, None)
+            text.refuse::<()>("is not an ensemble's name", expected, None);
         }
-        Some(_) => Some(text.value),
+        Some(_) => {}
     }
 }
 
-fn members(table: &mut Table<'_>, models: &[Model]) -> Option<Vec<String>> {
+fn members(table: &mut Table<'_>, models: &[String]) -> Option<Vec<String>> {
     let expected = format!("an array of the names of 2 to {MOST_MEMBERS} models; one may be named several times");
     let Some(item) = table.take("members") else {
         table.context.report(Problem::new(table.at("members"), "missing", expected));
@@ -80,11 +82,11 @@ fn members(table: &mut Table<'_>, models: &[Model]) -> Option<Vec<String>> {
     Some(items.into_iter().filter_map(Item::text).filter_map(|text| model(text, models)).collect())
 }
 
-fn model(text: Text<'_>, models: &[Model]) -> Option<String> {
-    if models.iter().any(|model| model.name.as_str() == text.value) {
+fn model(text: Text<'_>, models: &[String]) -> Option<String> {
+    if models.contains(&text.value) {
         return Some(text.value);
     }
-    let hint = did_you_mean(&text.value, models.iter().map(|model| model.name.as_str()));
+    let hint = did_you_mean(&text.value, models.iter().map(String::as_str));
     text.refuse("is not the name of a model", "the name of one of [[models]]", hint)
 }
 
@@ -97,7 +99,7 @@ enum Kind {
     Judge,
 }
 
-fn pick(mut table: Table<'_>, models: &[Model]) -> Option<Pick> {
+fn pick(mut table: Table<'_>, models: &[String]) -> Option<Pick> {
     let kinds = [
         ("first", Kind::First),
         ("longest", Kind::Longest),
@@ -124,7 +126,7 @@ fn extract(table: &mut Table<'_>) -> Extract {
     text.and_then(|text| text.choice("a part of an answer", &extracts)).unwrap_or(Extract::Text)
 }
 
-fn judge(table: &mut Table<'_>, models: &[Model]) -> Option<Judge> {
+fn judge(table: &mut Table<'_>, models: &[String]) -> Option<Judge> {
     let model = table.required("model", "the name of the model that judges").and_then(|text| model(text, models));
     let rubric = match table.text("rubric") {
         None => Judge::RUBRIC.to_owned(),

@@ -142,12 +142,11 @@ fn read(mut root: Table<'_>, listing: Listing) -> Option<Config> {
     let auth = scalars::auth(&mut root, &server);
     let (keys, key_models) = keys::read(&mut root, auth, &server);
     let upstreams = upstreams::read(&mut root);
-    let models = models::read(&mut root, &upstreams);
-    let ensembles = ensembles::read(&mut root, &models);
-    let tasks = tasks::read(&mut root, &models, &ensembles);
-    let names = models.iter().map(|model| model.name.as_str().to_owned());
-    let others = ensembles.iter().map(|ensemble| ensemble.name.clone());
-    let names: Vec<_> = names.chain(others).chain(tasks.keys().map(|task| format!("{TASK_PREFIX}{task}"))).collect();
+    let (models, mut names) = models::read(&mut root, &upstreams);
+    let (ensembles, more) = ensembles::read(&mut root, &names);
+    names.extend(more);
+    let tasks = tasks::read(&mut root, &names);
+    names.extend(tasks.keys().map(|task| format!("{TASK_PREFIX}{task}")));
     keys::check_models(&key_models, &names);
     root.finish();
     let upstreams = upstreams.into_iter().map(|entry| entry.upstream).collect::<Option<_>>()?;

@@ -14,9 +14,10 @@ use crate::{
     value::{Item, Text},
 };
 
-pub(crate) fn read(root: &mut Table<'_>, upstreams: &[Entry]) -> Vec<Model> {
+/// The models, and the name of every one, those with problems included: what names one of these is not blamed.
+pub(crate) fn read(root: &mut Table<'_>, upstreams: &[Entry]) -> (Vec<Model>, Vec<String>) {
     let context = root.context;
-    let Some(tables) = root.tables("models") else { return Vec::new() };
+    let Some(tables) = root.tables("models") else { return Default::default() };
     if tables.is_empty() {
         context.report(Problem::new("models", "no model", "at least one [[models]]"));
     }
@@ -34,12 +35,13 @@ pub(crate) fn read(root: &mut Table<'_>, upstreams: &[Entry]) -> Vec<Model> {
         }
         models.extend(model);
     }
-    models
+    (models, names)
 }
 
 fn model(mut table: Table<'_>, upstreams: &[Entry]) -> (Option<String>, Option<Model>) {
     let strategies = StrategyName::ALL.map(|strategy| (strategy.as_str(), strategy));
-    let name = table.required("name", "the name that clients ask for").and_then(|text| public_name(text, upstreams));
+    let name = table.required("name", "the name that clients ask for");
+    let name = name.inspect(|text| check_name(text, upstreams)).map(|text| text.value);
     let strategy = table
         .required("strategy", "weighted, balanced, cost or latency")
         .and_then(|text| text.choice("a strategy", &strategies));
@@ -74,21 +76,20 @@ fn model(mut table: Table<'_>, upstreams: &[Entry]) -> (Option<String>, Option<M
 }
 
 /// A name that clients can send and that means one thing only.
-fn public_name(text: Text<'_>, upstreams: &[Entry]) -> Option<String> {
+fn check_name(text: &Text<'_>, upstreams: &[Entry]) {
     let name = &text.value;
     if !(1..=128).contains(&name.len()) || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return text.refuse("is not a model's name", "1 to 128 visible ASCII characters", None);
+        text.refuse::<()>("is not a model's name", "1 to 128 visible ASCII characters", None);
+        return;
     }
     let prefix = name.split_once('/').map(|(prefix, _)| prefix);
     if let Some(prefix @ ("task" | "ensemble")) = prefix {
         let expected = format!("a name that does not start with {prefix}/, which is reserved");
-        return text.refuse("is reserved", expected, None);
-    }
-    if prefix.is_some_and(|prefix| upstreams.iter().any(|entry| entry.id.as_deref() == Some(prefix))) {
+        text.refuse::<()>("is reserved", expected, None);
+    } else if prefix.is_some_and(|prefix| upstreams.iter().any(|entry| entry.id.as_deref() == Some(prefix))) {
         let expected = "a name that does not start with an upstream's id and a slash";
-        return text.refuse("already means the upstream of that id", expected, None);
+        text.refuse::<()>("already means the upstream of that id", expected, None);
     }
-    Some(text.value)
 }
 
 fn reference<'a>(text: &Text<'_>, upstreams: &'a [Entry]) -> Option<&'a Entry> {

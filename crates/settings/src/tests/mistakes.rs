@@ -150,6 +150,41 @@ fn mistakes_in_ensembles_are_reported() {
     assert!(problems[0].message.contains("[[ensembles]]"), "{}", problems[0]);
 }
 
+/// What names it is right, and stays unreported.
+#[test]
+fn what_has_problems_of_its_own_is_not_reported_as_missing() {
+    const REST: &str = r#"
+[[keys]]
+id = "app"
+team = "growth"
+env = "APP_KEY"
+models = ["llama-3.1-8b", "ensemble/two", "task/chat", "task/hard"]
+
+[[ensembles]]
+name = "ensemble/two"
+members = ["llama-3.1-8b", "llama-3.1-8b"]
+pick = { kind = "judge", model = "llama-3.1-8b" }
+
+[tasks]
+chat = "llama-3.1-8b"
+hard = "ensemble/two"
+"#;
+    let text = VALID.to_owned() + REST;
+    for (right, wrong, paths) in [
+        ("\"balanced\"", "\"balance\"", &["models[0].strategy"][..]),
+        ("strategy = \"balanced\"", "", &["models[0].strategy"]),
+        ("\"judge\"", "\"judges\"", &["ensembles[0].pick.kind"]),
+        ("chat = \"llama-3.1-8b\"", "chat = 7", &["tasks.chat"]),
+        ("chat = \"llama-3.1-8b\"", "chat = \"llama\"", &["tasks.chat"]),
+        // In all places.
+        ("\"llama-3.1-8b\"", "\"llama 8b\"", &["models[0].name"]),
+        ("\"ensemble/two\"", "\"two\"", &["ensembles[0].name"]),
+    ] {
+        let problems = parse(&text.replace(right, wrong), "x.toml", &env).expect_err("it is noticed").list;
+        assert_eq!(problems.iter().map(|problem| problem.path.as_str()).collect::<Vec<_>>(), paths, "{problems:#?}");
+    }
+}
+
 #[test]
 fn mistakes_in_the_sections_of_single_values_are_reported() {
     let listen = "listen = \"127.0.0.1:8080\"";
