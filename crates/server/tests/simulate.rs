@@ -126,7 +126,7 @@ targets = [{{ upstream = "runpod-8b", share = {runpod} }}, {{ upstream = "cerebr
         }
         assert!(!done.stderr.contains("gate"), "{}", done.stderr);
         // A log gets no bar.
-        assert!(done.stderr.contains("5 runs in ") && !done.stderr.contains('\r'), "{}", done.stderr);
+        assert!(done.stderr.contains("4 runs and 1 limit in ") && !done.stderr.contains('\r'), "{}", done.stderr);
     }
 
     #[test]
@@ -177,6 +177,7 @@ targets = [{{ upstream = "runpod-8b", share = {runpod} }}, {{ upstream = "cerebr
     #[test]
     fn what_cannot_be_simulated_is_said_before_anything_runs() {
         let folder = Folder::new("wrong");
+        folder.write("README.md", "# A service\n\nThat answers.\n");
         folder.write("bad.csv", "t_s,input_tokens,output_tokens\n0,1,1\nsoon,1,1\n");
         folder.write("broken.toml", "[server]\ndrane_s = 1\n");
         folder.write(
@@ -187,11 +188,20 @@ targets = [{{ upstream = "runpod-8b", share = {runpod} }}, {{ upstream = "cerebr
         folder
             .write("elsewhere.toml", &config("0.8", "0.2").replace("cerebras", "openai").replace("openai-8b", "mine"));
         folder.write("providers.toml", "slo_ttft_ms = \"soon\"\n");
-        let cases: [(&[&str], &[&str]); 18] = [
+        let cases: [(&[&str], &[&str]); 21] = [
             (&["--config", "today.toml"], &["--trace FILE", "t_s,input_tokens,output_tokens"]),
             (&["--trace", "trace.csv"], &["--config", "--baselines"]),
             (&["--trace", "bad.csv", "--config", "today.toml"], &["bad.csv", "line 3: t_s is \"soon\""]),
             (&["--trace", "nowhere.csv", "--config", "today.toml"], &["nowhere.csv", "No such file"]),
+            (
+                &["--trace", "README.md", "--config", "today.toml"],
+                &["README.md: no trace and no decision log", "t_s, input_tokens and output_tokens"],
+            ),
+            (&["--trace", ".", "--config", "today.toml"], &[". is a folder", "give the files in it: ./*.jsonl"]),
+            (
+                &["--trace", "trace.csv", "bad.csv", "--config", "today.toml"],
+                &["trace.csv: this is no decision log", "{\"format\":1,"],
+            ),
             (
                 &["--trace", "trace.csv", "--config", "broken.toml", "--config", "two.toml"],
                 &["broken.toml: server.drane_s", "did you mean \"drain_s\"?", "two.toml has several models", "m, n"],
@@ -229,7 +239,7 @@ targets = [{{ upstream = "runpod-8b", share = {runpod} }}, {{ upstream = "cerebr
             let done = folder.simulate(arguments);
             assert_eq!(done.code, Some(2), "{arguments:?}: {done:?}");
             assert_eq!(done.stdout, "", "{arguments:?}");
-            assert!(!done.stderr.contains("runs in"), "{arguments:?}: {}", done.stderr);
+            assert!(!done.stderr.contains("runs and"), "{arguments:?}: {}", done.stderr);
             for words in said {
                 assert!(done.stderr.contains(words), "{arguments:?}, {words}: {}", done.stderr);
             }

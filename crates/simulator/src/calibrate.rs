@@ -231,7 +231,7 @@ impl Fit {
         };
         let points: Vec<(f64, f64)> = calls.begun.iter().filter_map(point).collect();
         if points.len() < LEAST_CALLS {
-            let why = format!("{} of {LEAST_CALLS} answers had {LEAST_TOKENS} tokens", points.len());
+            let why = format!("{} of {LEAST_CALLS} streams had counted answers of {LEAST_TOKENS} tokens", points.len());
             [rate, slowdown].into_iter().filter(|name| !name.is_empty()).for_each(|name| self.keep(name, why.clone()));
             return None;
         }
@@ -277,7 +277,7 @@ impl Fit {
         };
         let found = fit::lognormal(&starts).filter(|_| starts.len() >= LEAST_STARTS);
         let Some(cold_start) = found else {
-            self.keep(NAME, format!("{} of {LEAST_STARTS} starts were waited for{lost}", starts.len()));
+            self.keep(NAME, format!("{} of {LEAST_STARTS} streams waited for a worker to start{lost}", starts.len()));
             return;
         };
         settings.cold_start = cold_start;

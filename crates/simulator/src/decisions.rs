@@ -26,6 +26,12 @@ pub enum DecisionLogError {
     /// It was written by another version of the router.
     #[error("the decision log is of format {0}; this program reads format {FORMAT}")]
     Format(u64),
+    /// No line of it is one of a decision log.
+    #[error(
+        "this is no decision log: that has lines of JSON, the first of them {{\"format\":{FORMAT},…}}, as a router writes them \
+         to decisions.log_folder"
+    )]
+    NoLog,
     /// No line of it is the record of a request.
     #[error("the decision log has no request in it")]
     Empty,
@@ -106,17 +112,21 @@ impl DecisionLog {
 
     /// Reads the lines of one or several logs, one after the other.
     pub fn parse(text: &str) -> Result<Self, DecisionLogError> {
-        let mut log = Self::default();
+        let (mut log, mut has_head) = (Self::default(), false);
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             match serde_json::from_str(line.trim_start_matches('\u{feff}')) {
-                Ok(Line::Head { format: FORMAT }) => {}
+                Ok(Line::Head { format: FORMAT }) => has_head = true,
                 Ok(Line::Head { format }) => return Err(DecisionLogError::Format(format)),
                 Ok(Line::Record(record)) if record.ts.is_finite() => log.records.push(*record),
                 Ok(Line::Record(_)) | Err(_) => log.unreadable += 1,
             }
         }
         log.records.sort_by(|a, b| a.ts.total_cmp(&b.ts));
-        if log.records.is_empty() { Err(DecisionLogError::Empty) } else { Ok(log) }
+        match log.records.as_slice() {
+            [] if has_head => Err(DecisionLogError::Empty),
+            [] => Err(DecisionLogError::NoLog),
+            [_, ..] => Ok(log),
+        }
     }
 
     /// The requests of both.
@@ -236,6 +246,9 @@ mod tests {
         let error = |text: &str| DecisionLog::parse(text).expect_err("no log").to_string();
         assert!(error(r#"{"format":2}"#).contains("format 2; this program reads format 1"));
         assert!(error(HEAD).contains("no request in it"));
+        for other in ["# A service\n\nThat answers.", "t_s,input_tokens,output_tokens\n0,1,1", "{\"id\":1}", ""] {
+            assert!(error(other).starts_with("this is no decision log"), "{other}: {}", error(other));
+        }
         let log = DecisionLog::parse(&line(1.0, "llama", "")).expect("a log");
         let error = log.of_model("lama").expect_err("no such model").to_string();
         assert!(error.contains("\"lama\"") && error.contains("they ask for llama"), "{error}");

@@ -46,8 +46,14 @@ pub enum TraceError {
         /// What went wrong.
         error: io::Error,
     },
+    /// It is a folder.
+    #[error("{} is a folder: give the files in it: {}", .0.display(), .0.join("*.jsonl").display())]
+    Folder(PathBuf),
     /// The first line names other columns.
-    #[error("the trace's first line must name the columns t_s, input_tokens and output_tokens, and lacks {0}")]
+    #[error(
+        "no trace and no decision log: a trace's first line names the columns t_s, input_tokens and output_tokens, and this one \
+         lacks {0}"
+    )]
     NoColumn(&'static str),
     /// Lines that mean nothing.
     #[error("{}", bad_lines(.0, *.1))]
@@ -169,6 +175,9 @@ impl Trace {
 
 /// Reads a text, plain or packed with gzip, whatever the file is called.
 pub fn read_text(path: &Path) -> Result<String, TraceError> {
+    if path.is_dir() {
+        return Err(TraceError::Folder(path.to_owned()));
+    }
     let unreadable = |error| TraceError::Unreadable { path: path.to_owned(), error };
     let bytes = fs::read(path).map_err(unreadable)?;
     let mut text = String::new();

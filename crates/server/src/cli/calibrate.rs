@@ -16,7 +16,7 @@ Decision logs are what a router writes to decisions.log_folder. Only streams tel
 
 Example: what the providers were like last week, and what a change would do with just those requests:
   llm-router calibrate --decisions /var/lib/llm-router/decisions/*.jsonl --out providers.toml
-  llm-router simulate --trace /var/lib/llm-router/decisions/decisions-1795522701000.jsonl \\
+  llm-router simulate --trace /var/lib/llm-router/decisions/*.jsonl \\
     --providers providers.toml --config config.toml --config next.toml
 
 Prints each parameter with the number of samples it comes from, how well the fit predicts what was seen, and what was seen too
@@ -47,8 +47,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let defaults = providers(arguments.providers.as_deref())?;
     let mut log = DecisionLog::default();
     for file in &arguments.decisions {
-        let read = DecisionLog::parse(&read_text(file)?).with_context(|| file.display().to_string());
-        log.merge(read.map_err(|error| anyhow::anyhow!("{error:#}"))?);
+        log.merge(parsed(file, &read_text(file)?)?);
     }
     let unreadable = log.unreadable;
     if let Some(model) = &arguments.model {
@@ -63,6 +62,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         write(out, &calibration.providers.to_toml())?;
     }
     Ok(())
+}
+
+/// What the text of a decision log says.
+pub(super) fn parsed(file: &Path, text: &str) -> anyhow::Result<DecisionLog> {
+    DecisionLog::parse(text).map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))
 }
 
 /// The simulated providers of `file`, or those that ship.

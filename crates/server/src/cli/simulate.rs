@@ -24,7 +24,7 @@ const NO_RESULT: u8 = 2;
 
 pub(super) const HELP: &str = "\
 A trace is a CSV file, plain or gzip, with the columns t_s (seconds), input_tokens and output_tokens: one line for each
-request. Or it is a decision log of a router, of which the requests for the model count. tests/traces/azure_llm_2023_conv.csv.gz is one hour of a real service.
+request. Or it is a decision log of a router, or several, of which the requests for the model count. tests/traces/azure_llm_2023_conv.csv.gz is one hour of a real service.
 
 Example: what would a share of 0.6 change, when all is well and in every kind of trouble?
   cp config.toml next.toml      # and edit next.toml
@@ -42,9 +42,9 @@ The same arguments give the same figures, byte by byte. Models and figures: docs
 /// What to simulate.
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// The requests to replay: when they came and how long they were.
-    #[arg(long, value_name = "FILE")]
-    trace: Option<PathBuf>,
+    /// The requests to replay: when they came and how long they were. Several decision logs are replayed as one.
+    #[arg(long = "trace", value_name = "FILE", num_args = 1..)]
+    traces: Vec<PathBuf>,
     /// A configuration to judge, a TOML file; secrets are not needed. Each further one is compared with the first.
     #[arg(long = "config", short, value_name = "FILE")]
     configs: Vec<PathBuf>,
@@ -145,6 +145,6 @@ fn replay(inputs: &Inputs, seeds: u64) -> anyhow::Result<Results> {
     };
     let progress = Progress::start();
     let results = experiment.run(&|done, all| progress.show(done, all));
-    progress.end();
+    progress.end(inputs.scenarios.len());
     Ok(results?)
 }

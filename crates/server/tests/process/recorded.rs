@@ -44,6 +44,13 @@ fn the_log_of_a_router_is_a_trace_and_calibrates_the_simulator() {
     let (code, text) = run(&["simulate", "--trace", file, "--model", "lama", "--baselines"]);
     assert_eq!(code, Some(2), "{text}");
     assert!(text.contains("they ask for llama, only-first"), "{text}");
+    let second = folder.join("second.jsonl");
+    fs::copy(file, &second).unwrap();
+    let both = [file, second.to_str().unwrap()];
+    let (code, text) =
+        run(&["simulate", "--trace", both[0], both[1], "--model", "llama", "--baselines", "--seeds", "1"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains(&format!("{} requests", 2 * REQUESTS)), "several logs are one: {text}");
     let out = folder.join("providers.toml");
     let (code, text) = run(&["calibrate", "--decisions", file, "--model", "llama", "--out", out.to_str().unwrap()]);
     assert_eq!(code, Some(0), "{text}");
@@ -64,5 +71,9 @@ fn the_log_of_a_router_is_a_trace_and_calibrates_the_simulator() {
     assert_eq!(code, Some(0), "{text}");
     let (code, text) = run(&["calibrate", "--decisions", "no-such-file.jsonl"]);
     assert_eq!((code, text.contains("cannot read no-such-file.jsonl")), (Some(1), true), "{text}");
+    let (code, text) = run(&["calibrate", "--decisions", out.to_str().unwrap()]);
+    assert_eq!((code, text.contains("providers.toml: this is no decision log")), (Some(1), true), "{text}");
+    let (code, text) = run(&["calibrate", "--decisions", folder.to_str().unwrap()]);
+    assert_eq!((code, text.contains("is a folder: give the files in it")), (Some(1), true), "{text}");
     fs::remove_dir_all(folder).unwrap();
 }

@@ -245,4 +245,9 @@ fn a_log_of_a_few_requests_changes_no_time() {
     let Model::Cerebras(default) = &shipped.upstreams[1].model else { panic!("it is Cerebras") };
     assert_eq!(fast(&calibration.providers).first_token, default.first_token);
     assert!(is_kept(&calibration, "fast", "first_token"), "{}", calibration.report());
+    assert!(
+        calibration.report().contains("10 of 60 streams had counted answers of 16 tokens"),
+        "{}",
+        calibration.report()
+    );
 }

@@ -1,8 +1,12 @@
-//! What a change of policy changes, in one sentence.
+//! What a change of policy changes, in one sentence. A difference is told where it exceeds the half widths of both
+//! confidence intervals together; a smaller one may be chance, and is said to be no larger.
 
 use std::fmt::Write;
 
-use crate::experiment::{PolicyResult, Results};
+use crate::{
+    experiment::{PolicyResult, Results},
+    statistics::Estimate,
+};
 
 /// What policy `b` changes against `a` over all scenarios, in one sentence; `None` where one of them was not run.
 pub fn change_in_a_sentence(results: &Results, a: &str, b: &str) -> Option<String> {
@@ -16,26 +20,57 @@ pub fn change_in_a_sentence(results: &Results, a: &str, b: &str) -> Option<Strin
         .collect();
     let pairs = pairs?;
     let (scenario, before, after) = pairs.first()?;
-    let cost = 100.0 * (after.summary.usd_per_million.mean / before.summary.usd_per_million.mean - 1.0);
+    let cost = cost(before, after);
     let slo = |(_, before, after): &(&str, &PolicyResult, &PolicyResult)| {
-        after.summary.slo_percent.mean - before.summary.slo_percent.mean
+        difference(before.summary.slo_percent, after.summary.slo_percent).filter(|points| points.abs() >= 0.005)
     };
-    let money = match cost {
-        cost if cost.abs() < 0.05 => "the same as".to_owned(),
-        cost if cost > 0.0 => format!("{cost:.1} % more than"),
-        cost => format!("{:.1} % less than", -cost),
+    let first = slo(&pairs[0]);
+    let mut sentence = match (&cost, first.map(within)) {
+        (Some(cost), Some(within)) => format!("In {scenario}, {b} costs {cost} than {a} and brings {within}"),
+        (Some(cost), None) => format!("In {scenario}, {b} costs {cost} than {a}, and {NO_MORE}"),
+        (None, Some(within)) => {
+            format!("In {scenario}, {b} brings {within} than {a}, and no difference in cost is larger than chance")
+        }
+        (None, None) => {
+            let what = "is larger than chance, in cost or in requests within the SLO";
+            format!("In {scenario}, no difference between {b} and {a} {what}")
+        }
     };
-    let mut sentence = format!("In {scenario}, {b} costs {money} {a} and brings {}", within(slo(&pairs[0])));
-    if let Some(extreme) = pairs[1..].iter().max_by(|x, y| slo(x).abs().total_cmp(&slo(y).abs())) {
-        let _ = write!(sentence, "; the largest difference is in {}: {}", extreme.0, within(slo(extreme)));
+    let others = &pairs[1..];
+    let told = others.iter().filter_map(|pair| Some((pair.0, slo(pair)?)));
+    let largest = told.max_by(|x, y| x.1.abs().total_cmp(&y.1.abs()));
+    if let Some((scenario, points)) = largest {
+        let _ = write!(sentence, "; the largest difference is in {scenario}: {}", within(points));
+    } else if !others.is_empty() {
+        let none = if first.is_some() { NO_MORE } else { "none is either" };
+        let _ = write!(sentence, "; in the other scenarios {none}");
+    }
+    let is_all_told = cost.is_some() && first.is_some() && (others.is_empty() || largest.is_some());
+    if results.seeds == 1 {
+        sentence += " (one run each: it may be chance)";
+    } else if !is_all_told {
+        let _ = write!(sentence, " (with {} seeds)", results.seeds);
     }
     Some(sentence + ".")
 }
 
+const NO_MORE: &str = "no difference in requests within the SLO is larger than chance";
+
+/// From one to the other, unless chance could explain it.
+fn difference(before: Estimate, after: Estimate) -> Option<f64> {
+    let difference = after.mean - before.mean;
+    (difference.abs() > before.half_width + after.half_width).then_some(difference)
+}
+
+/// How much more or less is paid, in words.
+fn cost(before: &PolicyResult, after: &PolicyResult) -> Option<String> {
+    let (before, after) = (before.summary.usd_per_million, after.summary.usd_per_million);
+    let percent = 100.0 * difference(before, after)? / before.mean;
+    let direction = if percent > 0.0 { "more" } else { "less" };
+    (percent.abs() >= 0.05).then(|| format!("{:.1} % {direction}", percent.abs()))
+}
+
 fn within(points: f64) -> String {
-    match points {
-        points if points.abs() < 0.005 => "as many requests within the SLO".to_owned(),
-        points if points > 0.0 => format!("{points:.2} points more requests within the SLO"),
-        points => format!("{:.2} points fewer requests within the SLO", -points),
-    }
+    let direction = if points > 0.0 { "more" } else { "fewer" };
+    format!("{:.2} points {direction} requests within the SLO", points.abs())
 }

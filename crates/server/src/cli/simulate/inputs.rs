@@ -59,7 +59,9 @@ pub(super) struct Inputs {
 
 impl Inputs {
     pub(super) fn read(arguments: &Arguments) -> anyhow::Result<Self> {
-        let Some(trace) = &arguments.trace else { bail!(NO_TRACE) };
+        if arguments.traces.is_empty() {
+            bail!(NO_TRACE);
+        }
         if arguments.configs.is_empty() && !arguments.baselines {
             bail!("nothing to simulate: give a configuration with --config FILE, or --baselines");
         }
@@ -69,7 +71,7 @@ impl Inputs {
         warnings.extend(take_slo(&mut providers, &configs));
         warnings.extend(other_prices(&configs, &providers));
         let model = arguments.model.as_deref().or_else(|| configs.first().map(|evaluated| evaluated.model.as_str()));
-        let trace = requests(trace, model, &mut warnings)?.compressed(arguments.speed)?;
+        let trace = requests(&arguments.traces, model, &mut warnings)?.compressed(arguments.speed)?;
         let scenarios = scenarios(arguments, &trace, &providers, &mut warnings)?;
         let mut policies = Vec::new();
         for EvaluatedConfig { name, model, config } in &configs {
@@ -98,19 +100,26 @@ fn text(file: &Path) -> anyhow::Result<String> {
     fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
-/// The requests of a trace, or of a decision log those for `model`.
-fn requests(file: &Path, model: Option<&str>, warnings: &mut Vec<String>) -> anyhow::Result<Trace> {
-    let (name, text) = (Trace::name_of(file), read_text(file)?);
-    let trace = if DecisionLog::is_one(&text) {
-        recorded(&name, &text, model, warnings)
-    } else {
-        Trace::parse(&name, &text).map_err(Into::into)
-    };
-    trace.with_context(|| file.display().to_string())
+/// The requests of a trace, or of decision logs those for `model`.
+fn requests(files: &[PathBuf], model: Option<&str>, warnings: &mut Vec<String>) -> anyhow::Result<Trace> {
+    let mut log = DecisionLog::default();
+    for file in files {
+        let text = read_text(file)?;
+        if files.len() == 1 && !DecisionLog::is_one(&text) {
+            return Trace::parse(&Trace::name_of(file), &text).with_context(|| file.display().to_string());
+        }
+        log.merge(calibrate::parsed(file, &text)?);
+    }
+    let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+    recorded(&Trace::name_of(&files[0]), log, model, warnings).with_context(|| names.join(", "))
 }
 
-fn recorded(name: &str, text: &str, model: Option<&str>, warnings: &mut Vec<String>) -> anyhow::Result<Trace> {
-    let mut log = DecisionLog::parse(text)?;
+fn recorded(
+    name: &str,
+    mut log: DecisionLog,
+    model: Option<&str>,
+    warnings: &mut Vec<String>,
+) -> anyhow::Result<Trace> {
     if log.unreadable > 0 {
         warnings.push(format!("{} lines of the decision log could not be read and were left out", log.unreadable));
     }

@@ -8,6 +8,8 @@ use std::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::cli::counted;
+
 /// The bar's length, in characters.
 const BAR: usize = 30;
 
@@ -17,7 +19,7 @@ const REDRAW: Duration = Duration::from_millis(100);
 /// How often a log gets a line at most.
 const LINE: Duration = Duration::from_secs(10);
 
-/// Shows how far it is.
+/// Shows how far it is with the runs, and with what no router can pass in each scenario.
 pub(super) struct Progress {
     is_terminal: bool,
     started: Instant,
@@ -52,11 +54,12 @@ impl Progress {
         print(&if self.is_terminal { bar(state.done, all, elapsed) } else { line(state.done, all, elapsed) });
     }
 
-    /// All is done.
-    pub(super) fn end(self) {
+    /// All is done. So many of the pieces of work were limits, the others were runs.
+    pub(super) fn end(self, limits: usize) {
         let (done, elapsed) = (self.state.into_inner().done, self.started.elapsed());
         let clear = if self.is_terminal { "\r\x1b[K" } else { "" };
-        print(&format!("{clear}{done} runs in {:.1} s\n", elapsed.as_secs_f64()));
+        let (runs, limits) = (counted(done.saturating_sub(limits), "run"), counted(limits, "limit"));
+        print(&format!("{clear}{runs} and {limits} in {:.1} s\n", elapsed.as_secs_f64()));
     }
 }
 
@@ -69,11 +72,11 @@ fn print(text: &str) {
 fn bar(done: usize, all: usize, elapsed: Duration) -> String {
     let full = (done * BAR / all.max(1)).min(BAR);
     let (full, rest) = ("#".repeat(full), "-".repeat(BAR - full));
-    format!("\rsimulating [{full}{rest}] {done}/{all} runs, {} s\x1b[K", elapsed.as_secs())
+    format!("\rsimulating [{full}{rest}] {done}/{all} runs and limits, {} s\x1b[K", elapsed.as_secs())
 }
 
 fn line(done: usize, all: usize, elapsed: Duration) -> String {
-    format!("simulating: {done} of {all} runs, {} s\n", elapsed.as_secs())
+    format!("simulating: {done} of {all} runs and limits, {} s\n", elapsed.as_secs())
 }
 
 #[cfg(test)]
@@ -83,7 +86,7 @@ mod tests {
     #[test]
     fn a_bar_grows_from_nothing_to_all_and_stays_in_its_line() {
         let drawn = |done| bar(done, 6, Duration::from_secs(3));
-        assert!(drawn(0).contains(&format!("[{}] 0/6 runs, 3 s", "-".repeat(BAR))));
+        assert!(drawn(0).contains(&format!("[{}] 0/6 runs and limits, 3 s", "-".repeat(BAR))));
         assert!(drawn(3).contains(&format!("[{}{}] 3/6", "#".repeat(BAR / 2), "-".repeat(BAR / 2))));
         assert!(drawn(6).contains(&format!("[{}] 6/6", "#".repeat(BAR))));
         assert!(drawn(3).starts_with('\r') && !drawn(3).contains('\n'));
@@ -91,6 +94,6 @@ mod tests {
 
     #[test]
     fn a_log_gets_whole_lines_without_control_characters() {
-        assert_eq!(line(3, 6, Duration::from_secs(12)), "simulating: 3 of 6 runs, 12 s\n");
+        assert_eq!(line(3, 6, Duration::from_secs(12)), "simulating: 3 of 6 runs and limits, 12 s\n");
     }
 }

@@ -25,22 +25,44 @@ fn what_never_ends_is_said_in_words() {
     assert!(all.contains("never") && !all.contains("inf"), "{all}");
 }
 
-#[test]
-fn a_change_is_reported_in_one_sentence() {
+/// The sentence about two policies whose figures have these half widths; one is 10 % cheaper and has 2.5 points fewer
+/// requests within the SLO.
+fn sentence(seeds: u64, cost_width: f64, slo_widths: [f64; 2]) -> String {
     let mut results = results();
-    for (scenario, (cost, slo)) in results.scenarios.iter_mut().zip([(0.04, 99.0), (0.05, 80.0)]) {
+    results.seeds = seeds;
+    for (scenario, (slo, width)) in results.scenarios.iter_mut().zip([99.0, 80.0].into_iter().zip(slo_widths)) {
         for policy in &mut scenario.policies {
-            let better = policy.policy == PEAK_EWMA;
-            policy.summary.usd_per_million.mean = if better { cost * 0.9 } else { cost };
-            policy.summary.slo_percent.mean = if better { slo - 2.5 } else { slo };
+            let (cost, slo) = if policy.policy == PEAK_EWMA { (0.036, slo - 2.5) } else { (0.04, slo) };
+            policy.summary.usd_per_million = Estimate { mean: cost, half_width: cost_width };
+            policy.summary.slo_percent = Estimate { mean: slo, half_width: width };
         }
     }
-    let sentence = change_in_a_sentence(&results, STATIC_SHARES, PEAK_EWMA).unwrap();
+    assert_eq!(change_in_a_sentence(&results, STATIC_SHARES, "mine"), None);
+    change_in_a_sentence(&results, STATIC_SHARES, PEAK_EWMA).unwrap()
+}
+
+#[test]
+fn a_change_is_reported_in_one_sentence() {
     let expected = "In steady, Peak-EWMA costs 10.0 % less than static shares + fallback and brings 2.50 points fewer requests within \
                     the SLO; the largest difference is in outage10m: 2.50 points fewer requests within the SLO.";
-    assert_eq!(sentence, expected);
-    assert!(change_in_a_sentence(&results, STATIC_SHARES, STATIC_SHARES).unwrap().contains("costs the same as"));
-    assert_eq!(change_in_a_sentence(&results, STATIC_SHARES, "mine"), None);
+    assert_eq!(sentence(3, 0.001, [1.0, 1.0]), expected);
+    let lone = sentence(1, 0.0, [0.0, 0.0]);
+    assert!(lone.ends_with("the SLO (one run each: it may be chance)."), "{lone}");
+}
+
+#[test]
+fn a_difference_within_both_confidence_intervals_is_no_change() {
+    let expected = "In steady, Peak-EWMA costs 10.0 % less than static shares + fallback, and no difference in requests within the SLO \
+                    is larger than chance; in the other scenarios none is either (with 3 seeds).";
+    assert_eq!(sentence(3, 0.001, [1.3, 1.3]), expected);
+    let expected = "In steady, Peak-EWMA brings 2.50 points fewer requests within the SLO than static shares + fallback, and no \
+                    difference in cost is larger than chance; in the other scenarios no difference in requests within the SLO is \
+                    larger than chance (with 3 seeds).";
+    assert_eq!(sentence(3, 0.003, [1.0, 1.3]), expected);
+    let expected = "In steady, no difference between Peak-EWMA and static shares + fallback is larger than chance, in cost or in \
+                    requests within the SLO; the largest difference is in outage10m: 2.50 points fewer requests within the SLO \
+                    (with 3 seeds).";
+    assert_eq!(sentence(3, 0.003, [1.3, 1.0]), expected);
 }
 
 #[test]
