@@ -15,7 +15,7 @@ use actix_web::{
 };
 use bytes::Bytes;
 use dispatch::RequestOutcome;
-use provider::{Error, ErrorKind, InvalidRequest, NoMemory};
+use provider::{Error, ErrorKind, InvalidRequest, NoMemory, Operation};
 use router::{Ensemble, RouterError};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -342,11 +342,13 @@ impl From<&RouterError> for ApiError {
     fn from(error: &RouterError) -> Self {
         match error {
             RouterError::NoSuchModel(name) => Self::no_such_model(name),
-            RouterError::Unsupported { .. } => Self::bad_request(
-                StatusCode::BAD_REQUEST,
-                "unsupported",
-                format!("{error}: choose another model, or leave that out"),
-            ),
+            RouterError::Unsupported { what } => {
+                // What is named is an operation, or a feature, which a request can do without.
+                let is_operation = Operation::ALL.iter().any(|operation| operation.as_str() == *what);
+                let otherwise = if is_operation { "" } else { ", or leave that out" };
+                let message = format!("{error}: choose another model{otherwise}");
+                Self::bad_request(StatusCode::BAD_REQUEST, "unsupported", message)
+            }
             RouterError::ContextOverflow { .. } => {
                 Self::bad_request(StatusCode::BAD_REQUEST, "context_length_exceeded", format!("{error}: shorten it"))
             }
@@ -443,6 +445,13 @@ fn event(message: &str, kind: &str, code: &str, request_id: &str) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_feature_can_be_left_out_and_an_operation_cannot() {
+        let said = |what| ApiError::from(&RouterError::Unsupported { what }).message;
+        assert_eq!(said("chat"), "no upstream of this model can do that: chat: choose another model");
+        assert!(said("tool calls").ends_with("tool calls: choose another model, or leave that out"));
+    }
 
     #[test]
     fn retry_after_is_whole_seconds_from_1_to_120() {

@@ -40,13 +40,14 @@ pub(super) struct Arguments {
 /// Asks and prints.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let body = arguments.body()?;
+    let is_stream = serde_json::from_str(&body).is_ok_and(|body: Value| body["stream"] == true);
     let key = match &arguments.key_env {
         Some(name) => Some(process_env(name).with_context(|| format!("the variable {name} is not set"))?),
         None => None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let decision = runtime.block_on(ask(&arguments.url, key, body))?;
-    Ok(say(&if arguments.json { decision.to_string() } else { table(&decision) })?)
+    Ok(say(&if arguments.json { decision.to_string() } else { table(&decision, is_stream) })?)
 }
 
 fn address(text: &str) -> Result<String, String> {
@@ -83,8 +84,8 @@ async fn ask(url: &str, key: Option<String>, body: String) -> anyhow::Result<Val
     })
 }
 
-/// The decision for people.
-fn table(decision: &Value) -> String {
+/// The decision for people. The time that is predicted is that of a stream's first token, or of the whole answer.
+fn table(decision: &Value, is_stream: bool) -> String {
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let number =
         |value: &Value, unit: &str| value.as_f64().map_or("-".to_owned(), |number| format!("{number:.2}{unit}"));
@@ -97,10 +98,11 @@ fn table(decision: &Value) -> String {
     )];
     let candidates = decision["candidates"].as_array().map(Vec::as_slice).unwrap_or_default();
     if !candidates.is_empty() {
-        let row = |[upstream, share, deficit, ready, load, first, cost]: [&str; 7]| {
-            format!("  {upstream:<24} {share:>6} {deficit:>7} {ready:>6} {load:>11} {first:>12} {cost:>14}")
+        let row = |[upstream, share, deficit, ready, load, time, cost]: [&str; 7]| {
+            format!("  {upstream:<24} {share:>6} {deficit:>7} {ready:>6} {load:>11} {time:>12} {cost:>14}")
         };
-        lines.push(row(["would be asked", "share", "deficit", "ready", "in flight", "first token", "adds to bill"]));
+        let time = if is_stream { "first token" } else { "whole answer" };
+        lines.push(row(["would be asked", "share", "deficit", "ready", "in flight", time, "adds to bill"]));
         for candidate in candidates {
             let ready = match candidate["has_ready_worker"].as_bool() {
                 Some(true) => "yes",
@@ -144,11 +146,14 @@ mod tests {
             }],
             "excluded": [{"upstream": "api", "why": "its breaker is open", "retry_after_s": 1.5}],
         });
-        let shown = table(&decision);
+        let shown = table(&decision, true);
         let lines: Vec<&str> = shown.lines().collect();
         let words = |line: &'_ str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(lines[0], "m by balanced: gpu (share)");
         assert_eq!(words(lines[1])[3..6], ["share", "deficit", "ready"]);
+        assert!(lines[1].contains("first token"), "{shown}");
+        let whole = table(&decision, false);
+        assert!(whole.contains("whole answer") && !whole.contains("first token"), "{whole}");
         assert_eq!(words(lines[2]), ["gpu", "0.80", "2.50", "yes", "3/400", "350.00", "ms", "$0.000009000"]);
         assert!(lines[3].contains("not asked: its breaker is open, for 1.5 s"), "{shown}");
         assert_eq!(lines[4], "  configuration 1a");
