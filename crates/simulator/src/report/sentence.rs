@@ -42,8 +42,8 @@ pub fn change_in_a_sentence(results: &Results, a: &str, b: &str) -> Option<Strin
     if let Some((scenario, points)) = largest {
         let _ = write!(sentence, "; the largest difference is in {scenario}: {}", within(points));
     } else if !others.is_empty() {
-        let none = if first.is_some() { NO_MORE } else { "none is either" };
-        let _ = write!(sentence, "; in the other scenarios {none}");
+        let is_clear = cost.is_some() && first.is_none();
+        sentence += if is_clear { "; nor in any other scenario" } else { NONE_ELSEWHERE };
     }
     let is_all_told = cost.is_some() && first.is_some() && (others.is_empty() || largest.is_some());
     if results.seeds == 1 {
@@ -55,6 +55,7 @@ pub fn change_in_a_sentence(results: &Results, a: &str, b: &str) -> Option<Strin
 }
 
 const NO_MORE: &str = "no difference in requests within the SLO is larger than chance";
+const NONE_ELSEWHERE: &str = "; in no other scenario is the difference in requests within the SLO larger than chance";
 
 /// From one to the other, unless chance could explain it.
 fn difference(before: Estimate, after: Estimate) -> Option<f64> {

@@ -53,10 +53,10 @@ fn a_change_is_reported_in_one_sentence() {
 #[test]
 fn a_difference_within_both_confidence_intervals_is_no_change() {
     let expected = "In steady, Peak-EWMA costs 10.0 % less than static shares + fallback, and no difference in requests within the SLO \
-                    is larger than chance; in the other scenarios none is either (with 3 seeds).";
+                    is larger than chance; nor in any other scenario (with 3 seeds).";
     assert_eq!(sentence(3, 0.001, [1.3, 1.3]), expected);
     let expected = "In steady, Peak-EWMA brings 2.50 points fewer requests within the SLO than static shares + fallback, and no \
-                    difference in cost is larger than chance; in the other scenarios no difference in requests within the SLO is \
+                    difference in cost is larger than chance; in no other scenario is the difference in requests within the SLO \
                     larger than chance (with 3 seeds).";
     assert_eq!(sentence(3, 0.003, [1.0, 1.3]), expected);
     let expected = "In steady, no difference between Peak-EWMA and static shares + fallback is larger than chance, in cost or in \
