@@ -234,8 +234,8 @@ pub(crate) struct Situation<'a> {
     pub(crate) expected: Expected,
     /// When it came.
     pub(crate) arrived: Time,
-    /// Whether, a moment ago, a request that could still be in time found no target worth a call.
-    pub(crate) has_recent_denial: bool,
+    /// Whether, a moment ago, another request could still be in time and found no target worth a call.
+    pub(crate) another_was_denied: bool,
     pub(crate) hold: Hold,
     pub(crate) now: Time,
 }
@@ -252,7 +252,7 @@ impl Situation<'_> {
         let (slo, slo_s) = (model.spec.slo_first_token, self.slo_s());
         let load = state.load(&upstream.spec, now);
         let (needs, outlook) = self.outlook(target, state, load);
-        if needs.is_stale && self.has_recent_denial && !self.is_alone(target) {
+        if needs.is_stale && self.another_was_denied && !self.is_alone(target) {
             return Err(Excluded::Blocked(Blocked::Full));
         }
         // Only to a cold one it matters.
@@ -333,7 +333,7 @@ impl Situation<'_> {
     }
 
     /// Whether no other target could ever serve the request.
-    fn is_alone(&self, target: usize) -> bool {
+    pub(crate) fn is_alone(&self, target: usize) -> bool {
         self.others(target).next().is_none()
     }
 
@@ -347,10 +347,9 @@ impl Situation<'_> {
         others.filter(can_serve).map(|(other, _)| other)
     }
 
-    /// Whether the limits of a candidate have room for the request, where the best of the others would miss the SLO with
-    /// the probability `others`; `None` if there is no other.
-    pub(crate) fn fits(&self, candidate: &Candidate, state: &State, others: Option<f64>) -> Result<(), Blocked> {
-        let (tokens, claim) = (candidate.limited_tokens, self.claim(others));
+    /// Whether the limits of a candidate have room for the request beside the reserve that the claim has to leave.
+    pub(crate) fn fits(&self, candidate: &Candidate, state: &State, claim: Claim) -> Result<(), Blocked> {
+        let tokens = candidate.limited_tokens;
         match state.supply().fits(tokens, claim, self.now) {
             Fit::Now => Ok(()),
             Fit::At(at) => Err(Blocked::Spent(at)),
@@ -363,8 +362,8 @@ impl Situation<'_> {
     }
 
     /// Why the request goes to a target, where the best of the other targets would miss the SLO with the probability
-    /// `others`.
-    fn claim(&self, others: Option<f64>) -> Claim {
+    /// `others`; `None` if there is no other.
+    pub(crate) fn claim(&self, others: Option<f64>) -> Claim {
         let Self { model, history, now, arrived, .. } = *self;
         let waited = now - arrived;
         if !model.spec.strategy.looks_ahead() || history.named().is_some() {

@@ -13,6 +13,7 @@ use crate::{
     candidate::{Candidate, Excluded, Hold, NoCandidate, Situation, UNLIKELY},
     engine::ModelState,
     key::States,
+    knowledge::quota::Claim,
     share::{Accrual, Deficits, Quantum},
     strategy::StrategyName,
     table::Model,
@@ -225,28 +226,30 @@ impl Decision {
         }
     }
 
-    /// Drops the candidates whose limits have no room for the request.
+    /// Drops the candidates whose limits have no room for the request: those that have none at all, then those where what is
+    /// left is reserved. A target without room is no alternative that would keep the request from a reserve.
     fn check_limits(
         &mut self,
         situation: &Situation<'_>,
         upstreams: &mut States<State>,
         mut none: NoCandidate,
     ) -> NoCandidate {
-        let mut at = 0;
-        let mut least = TwoLeast::of(&self.candidates);
-        while let Some(candidate) = self.candidates.get(at) {
-            let target = candidate.target;
-            let others = least.but(target);
-            let upstream = &situation.model.targets()[target];
-            let state = upstreams.of(&upstream.key, || State::new(&upstream.spec));
-            match situation.fits(candidate, state, others) {
-                Ok(()) => at += 1,
-                Err(blocked) => {
-                    self.candidates.remove(at);
-                    least = TwoLeast::of(&self.candidates);
-                    self.excluded.push((target, Excluded::Blocked(blocked)));
-                    none = none.or(blocked, situation.now);
-                }
+        for beside_reserves in [false, true] {
+            let mut at = 0;
+            let mut least = TwoLeast::of(&self.candidates);
+            while let Some(candidate) = self.candidates.get(at) {
+                let target = candidate.target;
+                let claim = if beside_reserves { situation.claim(least.but(target)) } else { Claim::Failover };
+                let upstream = &situation.model.targets()[target];
+                let state = upstreams.of(&upstream.key, || State::new(&upstream.spec));
+                let Err(blocked) = situation.fits(candidate, state, claim) else {
+                    at += 1;
+                    continue;
+                };
+                self.candidates.remove(at);
+                least = TwoLeast::of(&self.candidates);
+                self.excluded.push((target, Excluded::Blocked(blocked)));
+                none = none.or(blocked, situation.now);
             }
         }
         none
@@ -274,11 +277,7 @@ impl Decision {
             return Ok(());
         }
         let is_likely_in_time = situation.is_fresh() && best.miss < UNLIKELY;
-        if is_likely_in_time
-            || best.if_late.begins_soon
-            || best.if_late.may_probe
-            || situation.model.targets().len() == 1
-        {
+        if is_likely_in_time || best.if_late.begins_soon || best.if_late.may_probe || situation.is_alone(best.target) {
             return Ok(());
         }
         Err(NoCandidate::Late)

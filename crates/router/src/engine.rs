@@ -92,7 +92,7 @@ impl Engine {
             repeats: false,
             expected,
             arrived: now,
-            has_recent_denial: false,
+            another_was_denied: false,
             hold: Hold::None,
             now,
         };
@@ -113,7 +113,7 @@ impl Engine {
     fn decide(&mut self, request: &mut RequestState, repeats: bool, now: Time) -> Result<Attempt, NoCandidate> {
         let Self { upstreams, models, decision, .. } = self;
         let waiter = request.waiter();
-        let RequestState { model, facts, history, arrived, held_since, .. } = request;
+        let RequestState { model, facts, history, arrived, held_since, number, .. } = request;
         let known = models.of(&model.key, || ModelState::new(model));
         let hold = match held_since {
             Some(_) if known.held.has_offer(waiter) => Hold::Offered,
@@ -128,7 +128,7 @@ impl Engine {
             repeats,
             expected,
             arrived: *arrived,
-            has_recent_denial: known.has_recent_denial(now),
+            another_was_denied: known.another_was_denied(*number, now),
             hold,
             now,
         };
@@ -138,7 +138,11 @@ impl Engine {
         for candidate in &decision.candidates {
             let upstream = &model.targets()[candidate.target];
             let state = upstreams.of(&upstream.key, || upstream::State::new(&upstream.spec));
-            state.passed(&upstream.spec, (chosen == Some(candidate.target), candidate.is_late()), now);
+            let is_chosen = chosen == Some(candidate.target);
+            state.passed(candidate.is_late(), is_chosen);
+            if hold == Hold::None {
+                state.asks(&upstream.spec, candidate.is_late(), now);
+            }
             if decision.wants(candidate, chosen) && history.named().is_none() {
                 state.wanted(now);
             }
@@ -146,7 +150,7 @@ impl Engine {
         // A request that no target can serve, or that names its upstream, is no evidence about waiting requests.
         let is_denied = matches!(made, Err(NoCandidate::Late | NoCandidate::Full | NoCandidate::Blocked(_)));
         if is_denied && history.named().is_none() && !situation.is_stale() {
-            known.denied(now);
+            known.denied(*number, now);
         }
         let (target, reason) = made?;
         let needs = situation.needs(target);
@@ -240,15 +244,18 @@ impl Engine {
         self.offer_room(upstream, now);
     }
 
-    /// `model` replaces `old`. The deficits of its targets go on, unless shares or strategy have changed: a deficit of the old shares would keep the new ones from being held.
+    /// `model` replaces `old`. The deficits of its targets go on, unless shares or strategy have changed: a deficit of the old
+    /// shares would keep the new ones from being held. What requests cost is learned anew where a price has changed.
     pub fn carry_over(&mut self, model: &Model, old: &Model) {
         let has_other_shares = model.has_other_shares_than(old);
-        if model.key == old.key && !has_other_shares {
-            return;
-        }
         let known = self.models.of(&old.key, || ModelState::new(old));
         if model.key == old.key {
-            known.deficits.restart();
+            if has_other_shares {
+                known.deficits.restart();
+            }
+            if model.has_other_prices_than(old) {
+                known.forget_costs();
+            }
             return;
         }
         let index = |target: &Arc<Upstream>| old.target(target.spec.id.as_str()).filter(|_| !has_other_shares);

@@ -87,6 +87,12 @@ impl Model {
         self.spec.strategy != other.spec.strategy || differences.any(|difference| difference > 1e-9)
     }
 
+    /// Whether any of its targets, which are those of `other`, has another price.
+    pub(crate) fn has_other_prices_than(&self, other: &Self) -> bool {
+        let tariffs = |model: &Self| model.targets.iter().map(|target| target.spec.tariff.clone()).collect::<Vec<_>>();
+        tariffs(self) != tariffs(other)
+    }
+
     /// Whether it has the same targets as `other`, in the same order.
     fn has_targets_of(&self, other: &Self) -> bool {
         let ids = |model: &'_ Self| model.targets.iter().map(|target| target.spec.id.clone()).collect::<Vec<_>>();

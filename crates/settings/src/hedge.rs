@@ -65,8 +65,10 @@ impl<'a> Hedges<'a> {
         let longest = longest.min(deadline / 2);
         let after = self.settings.as_ref().and_then(|hedge| hedge.after);
         if let Some(after) = after.filter(|after| targets.len() > 1 && *after >= longest) {
-            let fault = format!("is later than any first call may wait, which is {} ms", longest.as_millis());
-            let expected = "less than timeouts.first_token_ms of a target and than half of the model's deadline_ms";
+            let longest = longest.as_millis();
+            let fault =
+                format!("is too late: a first call has failed after {longest} ms, while another target can be called");
+            let expected = "less than the longest timeouts.first_token_ms of the targets and than half of deadline_ms";
             let problem = Problem::new(format!("{}.after_ms", self.path), fault, expected);
             report(problem.value(after.as_millis().to_string()));
         }

@@ -29,7 +29,7 @@ pub(super) fn after(
     candidates: &[Candidate],
     upstreams: &mut States<State>,
 ) -> Option<Duration> {
-    let Situation { model, facts, history, now, .. } = *situation;
+    let Situation { model, facts, history, now, arrived, .. } = *situation;
     let hedge = model.spec.hedge.as_ref()?;
     if !facts.stream || history.named().is_some() || history.attempts() > 0 {
         return None;
@@ -52,7 +52,8 @@ pub(super) fn after(
     let others = others.iter().map(|other| other.target).chain(any_other.filter(|_| others.is_empty()));
     let soonest = others.map(|other| within(other, NINE_OF_TEN)).min()?;
     let slo = model.spec.slo_first_token.unwrap_or(USUAL_SLO);
-    let usual = if first.miss < LATE { within(first.target, NINETEEN_OF_TWENTY) } else { Duration::ZERO };
+    let usual =
+        if first.miss < LATE { now - arrived + within(first.target, NINETEEN_OF_TWENTY) } else { Duration::ZERO };
     Some(slo.saturating_sub(soonest).max(usual).max(LEAST))
 }
 

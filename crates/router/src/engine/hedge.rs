@@ -37,7 +37,7 @@ impl Engine {
             repeats: false,
             expected: known.expected(facts, now),
             arrived: *arrived,
-            has_recent_denial: known.has_recent_denial(now),
+            another_was_denied: known.another_was_denied(request.number(), now),
             hold: Hold::None,
             now,
         };

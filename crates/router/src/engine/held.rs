@@ -113,6 +113,8 @@ impl Held {
             return false;
         }
         self.offer = None;
+        // From now on its timer is a long one, unless it becomes the poller once more.
+        self.poller = self.poller.filter(|poller| *poller != waiter);
         self.refusals += 1;
         if std::mem::take(&mut self.has_more_room) && self.first(now) != Some(waiter) {
             self.begin(now);

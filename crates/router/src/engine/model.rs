@@ -33,8 +33,8 @@ pub(crate) struct ModelState {
     /// What a request costs on average at each target.
     usual_costs: Vec<Mean>,
     z: Z,
-    /// When a request that could still meet the SLO last found no target worth a call.
-    denied_at: Option<Time>,
+    /// When a request that could still meet the SLO last found no target worth a call, and its number.
+    denied: Option<(Time, u64)>,
     conversations: Conversations,
     pub(super) held: Held,
     pub(crate) hedges: HedgeBudget,
@@ -55,11 +55,17 @@ impl ModelState {
             mean_tokens: Mean::default(),
             usual_costs: Vec::new(),
             z: Z::new(MAY_MISS),
-            denied_at: None,
+            denied: None,
             conversations: Conversations::default(),
             held: Held::default(),
             hedges: HedgeBudget::default(),
         }
+    }
+
+    /// What requests cost is another amount from now on.
+    pub(super) fn forget_costs(&mut self) {
+        (self.mean_cost, self.hedges) = (Mean::default(), HedgeBudget::default());
+        self.usual_costs.clear();
     }
 
     /// A request has come.
@@ -116,14 +122,14 @@ impl ModelState {
         }
     }
 
-    /// A request that can still be in time found no target worth a call.
-    pub(super) fn denied(&mut self, now: Time) {
-        self.denied_at = Some(now);
+    /// The request of this number, which can still be in time, found no target worth a call.
+    pub(super) fn denied(&mut self, number: u64, now: Time) {
+        self.denied = Some((now, number));
     }
 
-    /// Whether, a moment ago, a request that could still be in time found no target worth a call.
-    pub(crate) fn has_recent_denial(&self, now: Time) -> bool {
-        self.denied_at.is_some_and(|at| now - at < LATE_REQUESTS_YIELD)
+    /// Whether, a moment ago, a request other than the one of this number could still be in time and found no target worth a call.
+    pub(crate) fn another_was_denied(&self, number: u64, now: Time) -> bool {
+        self.denied.is_some_and(|(at, denied)| denied != number && now - at < LATE_REQUESTS_YIELD)
     }
 
     /// A target answers a turn of a conversation.

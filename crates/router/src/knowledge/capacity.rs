@@ -59,6 +59,11 @@ impl Workers {
         Self { polled: None, loading: None, answered_at: None, idle_tail, doubted_at: None }
     }
 
+    /// An idle worker is stopped after `idle_timeout` as far as is known, if that has changed.
+    pub(crate) fn configure(&mut self, idle_timeout: Duration) {
+        self.idle_tail.configure(idle_timeout);
+    }
+
     /// Records the workers that the upstream reported. It is polled every `poll`; a start usually takes `start`.
     pub(crate) fn polled(&mut self, capacity: Capacity, poll: Duration, start: Duration, now: Time) {
         let before = self.fresh(now).copied();

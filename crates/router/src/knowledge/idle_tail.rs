@@ -42,6 +42,13 @@ impl IdleTail {
         Self { configured, bounds, is_learned: false, rest: None, latest: Duration::ZERO }
     }
 
+    /// The configured time may have changed. If so, what was learned of the old one is forgotten.
+    pub(crate) fn configure(&mut self, configured: Duration) {
+        if configured != self.configured {
+            *self = Self { rest: self.rest, ..Self::new(configured) };
+        }
+    }
+
     /// A call begins.
     pub(crate) fn ended(&mut self, now: Time) {
         if let Some(rest) = self.rest.take() {

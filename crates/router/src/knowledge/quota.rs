@@ -132,6 +132,11 @@ impl Allowance {
         self.correct(said, is_latest, now);
     }
 
+    /// The call was given up before the provider said what is left. It may have counted it, so it is not given back.
+    pub(crate) fn abandoned(&mut self, debit: &Debit) {
+        self.answered(debit);
+    }
+
     /// The call never reached the provider, or was of no account to it.
     #[expect(clippy::needless_pass_by_value, reason = "a debit is given back once")]
     pub(crate) fn failed(&mut self, debit: Debit, now: Time) {

@@ -8,7 +8,7 @@ use rand::Rng;
 
 use super::{
     Blocked, BreakerState, RequestNeeds, Snapshot, Status, UpstreamSpec,
-    supply::{Claimed, Outlook, Supply},
+    supply::{Claimed, Outlook, Supply, Unanswered},
     warm_up::UnderWay,
 };
 use crate::{
@@ -120,7 +120,7 @@ impl State {
 
     /// Its configuration may have changed.
     pub(crate) fn configure(&mut self, spec: &UpstreamSpec, now: Time) {
-        self.supply.configure(spec.limits, now);
+        self.supply.configure(spec, now);
     }
 
     /// What can be taken of it.
@@ -146,9 +146,14 @@ impl State {
         self.failed_at.map_or(0.0, |at| PENALTY_S * (-(now - at).as_secs_f64() / FADING_S).exp())
     }
 
-    /// A request could have gone to it. The first of the pair says whether it does, the second whether it was predicted to be late.
-    pub(crate) fn passed(&mut self, spec: &UpstreamSpec, chosen_late: (bool, bool), now: Time) {
-        self.supply.passed(spec, self.in_flight, chosen_late, now);
+    /// A request could have gone to it, whose first token was predicted to be late or not. `is_chosen`: it goes there.
+    pub(crate) fn passed(&mut self, is_late: bool, is_chosen: bool) {
+        self.supply.passed(is_late, is_chosen);
+    }
+
+    /// A request has come that could go to it, and is predicted to be late or not.
+    pub(crate) fn asks(&mut self, spec: &UpstreamSpec, is_late: bool, now: Time) {
+        self.supply.asks(spec, self.in_flight, is_late, now);
     }
 
     /// Reserves a permit for a request that was held and decides next.
@@ -367,7 +372,7 @@ impl State {
     pub(crate) fn released(&mut self, spec: &UpstreamSpec, call: &mut Call, now: Time) {
         self.breaker.released(call.is_probe);
         self.park.released(call.is_park_probe);
-        self.supply.ended(&mut call.claimed, false, now);
+        self.supply.ended(&mut call.claimed, Unanswered { is_failure: false, may_be_counted: true }, now);
         self.end(spec, call, now);
     }
 
@@ -394,7 +399,11 @@ impl State {
             self.park.released(call.is_park_probe);
         }
         let counts = error.kind.counts_against_health();
-        self.supply.ended(&mut call.claimed, counts, now);
+        let may_be_counted = matches!(
+            error.kind,
+            ErrorKind::Timeout(_) | ErrorKind::Interrupted | ErrorKind::Protocol | ErrorKind::NoMemory
+        );
+        self.supply.ended(&mut call.claimed, Unanswered { is_failure: counts, may_be_counted }, now);
         if !counts {
             self.breaker.released(call.is_probe);
             self.end(spec, call, now);
@@ -423,7 +432,7 @@ impl State {
     pub(crate) fn failed_unattributed(&mut self, spec: &UpstreamSpec, call: &mut Call, by: Option<u64>, now: Time) {
         self.unattributed.record_pending(by, now);
         self.park.released(call.is_park_probe);
-        self.supply.ended(&mut call.claimed, false, now);
+        self.supply.ended(&mut call.claimed, Unanswered { is_failure: false, may_be_counted: false }, now);
         self.end(spec, call, now);
     }
 

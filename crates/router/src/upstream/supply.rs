@@ -17,7 +17,7 @@ use crate::knowledge::{
     cold_start::ColdStarts,
     decode::Decode,
     first_token::{FirstToken, Load, Pending, Prediction},
-    quota::{Allowance, Claim, Debit, Limits},
+    quota::{Allowance, Claim, Debit},
     ramp::{Admission, Demand, Ramp},
     rate::Rate,
 };
@@ -65,6 +65,15 @@ pub(crate) struct Supply {
 pub(crate) struct Claimed {
     pending: Option<Pending>,
     debit: Option<Debit>,
+}
+
+/// How a call ended that was not answered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unanswered {
+    /// Whether it counts as a failure of the upstream.
+    pub(crate) is_failure: bool,
+    /// Whether the provider may have counted it against our limits: it was sent, and nothing says that it was not taken.
+    pub(crate) may_be_counted: bool,
 }
 
 /// What would become of a request.
@@ -199,9 +208,10 @@ impl Supply {
         self.ramp.admits(Demand { in_flight, ready, slots, per_second }, now)
     }
 
-    /// Changes the limits that are configured.
-    pub(crate) fn configure(&mut self, limits: Limits, now: Time) {
-        self.allowance.configure(limits, now);
+    /// Its configuration may have changed.
+    pub(crate) fn configure(&mut self, spec: &UpstreamSpec, now: Time) {
+        self.allowance.configure(spec.limits, now);
+        self.capacity.configure(spec.idle_timeout());
     }
 
     /// When a call has room in the limits.
@@ -242,15 +252,13 @@ impl Supply {
     }
 
     /// A request could have gone here. `is_late`: it was predicted to be late.
-    pub(crate) fn passed(
-        &mut self,
-        spec: &UpstreamSpec,
-        in_flight: u32,
-        (is_chosen, is_late): (bool, bool),
-        now: Time,
-    ) {
+    pub(crate) fn passed(&mut self, is_late: bool, is_chosen: bool) {
         self.passed = if is_chosen { 0 } else { self.passed.saturating_add(1) };
         self.passed_since_late = if is_chosen && is_late { 0 } else { self.passed_since_late.saturating_add(1) };
+    }
+
+    /// A request has come that could go here, and is predicted to be late or not. However often it decides again, it is demand once.
+    pub(crate) fn asks(&mut self, spec: &UpstreamSpec, in_flight: u32, is_late: bool, now: Time) {
         let workers = self.capacity.ready(now).zip(self.capacity.on_their_way(now));
         // Where the workers are more than half full, the scaler sees the demand already.
         let is_seen = |ready: u32| {
@@ -310,19 +318,20 @@ impl Supply {
         }
     }
 
-    /// A call ended without an answer. `is_failure`: it counts as a failure of the upstream.
-    pub(crate) fn ended(&mut self, claimed: &mut Claimed, is_failure: bool, now: Time) {
+    /// A call ended without an answer.
+    pub(crate) fn ended(&mut self, claimed: &mut Claimed, how: Unanswered, now: Time) {
         if let Some(pending) = claimed.pending.take() {
             self.first_token.gave_up(pending, now);
         } else {
             self.first_token.completed(now);
         }
-        if is_failure {
+        if how.is_failure {
             self.ramp.failed();
         }
-        if let Some(debit) = claimed.debit.take() {
-            // Its next answer shows whether the provider counted the call.
-            self.allowance.failed(debit, now);
+        match claimed.debit.take() {
+            Some(debit) if how.may_be_counted => self.allowance.abandoned(&debit),
+            Some(debit) => self.allowance.failed(debit, now),
+            None => {}
         }
     }
 

@@ -358,6 +358,28 @@ fn a_call_that_begins_late_has_some_time_before_the_second_one() {
     assert_eq!(start.hedge_at, Some(hand.now + 300 * MS));
 }
 
+/// What such a call usually takes counts from its begin.
+#[test]
+fn a_learned_moment_leaves_a_held_request_its_time() {
+    let mut narrow = specs();
+    (narrow[0].max_in_flight, narrow[1].max_in_flight) = (1, 1);
+    let mut hand = hand(narrow, StrategyName::Balanced, Hedge { most_extra_cost: 1.0, after: None }, 2 * S);
+    for _ in 0..60 {
+        let (request, start) = hand.begin();
+        hand.pass([S, 1_200 * MS][start.attempt.target]);
+        hand.serve(request);
+    }
+    let [first, _second] = [hand.begin().0, hand.begin().0];
+    let mut held = hand.request("m");
+    waits(&hand.arrived(&mut held));
+    hand.pass(400 * MS);
+    hand.serve(first);
+    assert_eq!(hand.woken(), [held.number()]);
+    let start = started(hand.timer(&mut held));
+    let after = start.hedge_at.map(|at| at - hand.now).expect("a moment");
+    assert!(after > 1_200 * MS, "{after:?}");
+}
+
 #[test]
 fn an_explanation_says_when_the_second_call_would_begin() {
     let mut hand = with_budget(specs());

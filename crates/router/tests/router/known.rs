@@ -431,3 +431,47 @@ fn the_share_is_held_while_the_length_of_answers_is_learned() {
     let strays = [(5, 0.8), (5, 0.5), (2_000, 0.8)].map(|(tokens, share)| strays(tokens, share));
     assert!(strays.iter().all(|strays| *strays <= 7.0), "requests off the share, at most: {strays:?}");
 }
+
+/// A long prompt that takes nearly the whole SLO even at an idle target is held at first. It does not wait for itself.
+#[test]
+fn a_request_does_not_yield_to_itself() {
+    let mut hand = pair(StrategyName::Balanced);
+    hand.has_running(1);
+    for _ in 0..60 {
+        let (request, _) = hand.begin();
+        serve_after(&mut hand, request, 300 * MS);
+        hand.has_running(1);
+    }
+    let came = hand.now;
+    let facts = router::Facts { prompt_tokens: 40_000, ..CHAT };
+    let mut long = RequestState::new(hand.model("m"), facts, None, came + 60 * S).numbered(1_000);
+    let mut action = hand.arrived(&mut long);
+    waits(&action);
+    while let Action::Wait { until } = action {
+        hand.now = until;
+        hand.has_running(1);
+        action = hand.timer(&mut long);
+    }
+    let waited = hand.now - came;
+    assert!(matches!(action, Action::Start(_)) && waited < S, "{action:?} after {waited:?}");
+}
+
+/// Where one target alone can serve a request, and starts, the request waits there as at a model with one target.
+#[test]
+fn what_one_target_alone_can_serve_waits_for_its_start() {
+    let (mut a, mut b) = (upstream("a"), upstream("b"));
+    a.worker_slots = Some(30);
+    b.features.images = false;
+    (a.capacity_poll, b.max_in_flight) = (60 * S, 10);
+    let mut spec = model("m", StrategyName::Balanced, &[("a", 0.8), ("b", 0.2)]);
+    spec.slo_first_token = Some(2 * S);
+    let mut hand = Hand::new(vec![a, b], vec![spec]);
+    hand.has_running(0);
+    for _ in 0..3 {
+        let mut facts = CHAT;
+        facts.features.images = true;
+        let mut image = RequestState::new(hand.model("m"), facts, None, hand.now + 60 * S);
+        assert_eq!(started(hand.arrived(&mut image)).attempt.target, 0);
+        hand.pass(100 * MS);
+    }
+}

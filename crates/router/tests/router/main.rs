@@ -19,9 +19,13 @@ mod hold;
 #[cfg(test)]
 mod known;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod overload;
 #[cfg(test)]
 mod recovery;
+#[cfg(test)]
+mod reloads;
 #[cfg(test)]
 mod schedules;
 #[cfg(test)]

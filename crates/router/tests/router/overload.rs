@@ -151,3 +151,37 @@ fn late_requests_do_not_make_others_late() {
     let others = slow.served.len() - in_time;
     assert!(in_time >= 44 && others >= 15, "{in_time} of 60 in time, {others} others");
 }
+
+/// A request that is held looks many times a second. It is demand once: the workers' scaler is not shown more than came.
+#[test]
+fn one_request_that_looks_again_and_again_is_no_demand() {
+    let mut a = upstream("a");
+    a.worker_slots = Some(30);
+    let mut spec = model("m", StrategyName::Balanced, &[("a", 0.5), ("b", 0.5)]);
+    spec.slo_first_token = Some(2 * S);
+    let mut hand = Hand::new(vec![a, upstream("b")], vec![spec]);
+    let served_by_b = |hand: &mut Hand, requests: u32| {
+        let targets = (0..requests).map(|_| {
+            hand.has_running(1);
+            let (request, start) = hand.begin();
+            hand.pass(300 * MS);
+            hand.serve(request);
+            start.attempt.target
+        });
+        targets.sum::<usize>()
+    };
+    served_by_b(&mut hand, 60);
+    let facts = Facts { prompt_tokens: 40_000, ..CHAT };
+    let mut long = RequestState::new(hand.model("m"), facts, None, hand.now + 60 * S).numbered(1_000);
+    let came = hand.now;
+    let mut action = hand.arrived(&mut long);
+    while let Action::Wait { until } = action
+        && until < came + 550 * MS
+    {
+        hand.now = until;
+        action = hand.timer(&mut long);
+    }
+    assert!(matches!(action, Action::Wait { .. }), "{action:?}");
+    let served = served_by_b(&mut hand, 18);
+    assert!((7..=11).contains(&served), "{served} of 18 at a share of a half");
+}

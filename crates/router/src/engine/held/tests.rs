@@ -141,3 +141,16 @@ proptest! {
         }
     }
 }
+
+/// Room went past the one that looks from time to time, whose timer is a long one from then on. The next one is served.
+#[test]
+fn somebody_looks_after_room_went_past_the_poller() {
+    let (model, mut held, now) = (model(), Held::default(), Time::ZERO + 60 * S);
+    let waiter = |number| Waiter { in_batch: false, arrived: now, number };
+    let [poller, next] = [0, 1].map(waiter);
+    assert!(held.add(poller, &model) && !held.add(next, &model));
+    held.room_made(&model.targets()[0].clone(), now);
+    assert!(!held.refused(poller, true, now), "the next one is offered the room");
+    held.remove(next, now);
+    assert!(held.has_offer(poller), "it decides, and looks again soon");
+}

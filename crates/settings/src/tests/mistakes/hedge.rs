@@ -36,14 +36,14 @@ fn mistakes_in_hedges_are_reported() {
             early,
             "baseline = \"fast\"\nhedge = { max_extra_cost_percent = 2, after_ms = 10000 }",
             "models[0].hedge.after_ms",
-            "10000 is later than any first call may wait, which is 10000 ms",
+            "10000 is too late: a first call has failed after 10000 ms, while another target can be called",
             "",
         ),
         (
             early,
             "baseline = \"fast\"\ndeadline_ms = 4000\nhedge = { max_extra_cost_percent = 2, after_ms = 2000 }",
             "models[0].hedge.after_ms",
-            "2000 is later than any first call may wait, which is 2000 ms",
+            "2000 is too late: a first call has failed after 2000 ms, while another target can be called",
             "",
         ),
         (
