@@ -31,6 +31,8 @@ pub struct Scale {
     pub(crate) mean_cost: f64,
     /// The weight of a late first token.
     pub(crate) z: Z,
+    /// How certain it is what an answer will cost, 0 to 1.
+    pub(crate) certainty: f64,
 }
 
 /// A way to order candidates.

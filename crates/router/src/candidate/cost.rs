@@ -33,8 +33,9 @@ impl Situation<'_> {
     /// By the token that is what it costs. By the second of a worker, a call to a worker that is up is nearly free by
     /// itself, but it takes all calls together to keep one up. So a call costs its part of the workers that all requests need
     /// that could go there: the time of one worker is divided by the requests in it, and is at least the call's own time in
-    /// its slot. Where no worker is up, its start and the time that it runs on idle are added. Where no more workers are up than are
-    /// paid for anyway, a call costs nothing but its own time in its slot.
+    /// its slot. Where no worker is up, its start and the time that it runs on idle are added. However few requests come, a call
+    /// costs no more than a worker that is up for it alone. Where no more workers are up than are paid for anyway, a call costs
+    /// nothing but its own time in its slot.
     pub(super) fn marginal_cost(
         &self,
         upstream: &Upstream,
@@ -49,9 +50,9 @@ impl Situation<'_> {
         let size = if expected.tokens > 0.0 { expected.tokens_of(facts) / expected.tokens } else { 1.0 };
         let per_second_of_worker = size / state.supply().lasting_per_second(now).max(LEAST_PER_SECOND);
         let is_kept = state.supply().ready_workers(now).is_some_and(|ready| (1..=*kept_workers).contains(&ready));
+        let answer_s = outlook.end.saturating_sub(outlook.first_token).as_secs_f64() + outlook.alone_s;
         let taken_s = match upstream.spec.worker_slots {
             Some(slots) => {
-                let answer_s = outlook.end.saturating_sub(outlook.first_token).as_secs_f64() + outlook.alone_s;
                 let in_slot_s = answer_s / f64::from(slots.max(1));
                 if is_kept { in_slot_s } else { per_second_of_worker.max(in_slot_s) }
             }
@@ -59,11 +60,12 @@ impl Situation<'_> {
             // All that are ready seem to be needed.
             None => per_second_of_worker * f64::from(state.supply().ready_workers(now).unwrap_or(1).max(1)),
         };
-        let start_s = match outlook.is_cold {
-            Some(true) => outlook.prediction.wait_s + idle_timeout.as_secs_f64(),
-            Some(false) | None => 0.0,
+        let (wait_s, idle_s) = (outlook.prediction.wait_s, idle_timeout.as_secs_f64());
+        let (start_s, by_itself_s) = match outlook.is_cold {
+            Some(true) => (wait_s + idle_s, wait_s + answer_s + idle_s),
+            Some(false) | None => (0.0, answer_s + idle_s),
         };
-        let billed_s = taken_s * (1.0 + start_s / START_IS_PAID_WITHIN_S);
+        let billed_s = (taken_s * (1.0 + start_s / START_IS_PAID_WITHIN_S)).min(by_itself_s);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a price, which is saturated")]
         let nanos = (real(per_second.0) / 1e3 * billed_s).round() as u64;
         Some(NanoUsd(nanos))

@@ -17,7 +17,7 @@ use crate::{
 
 /// If a request that can still meet the SLO finds no target worth a call, requests that have already missed it wait for
 /// this time.
-const LATE_REQUESTS_YIELD: Duration = Duration::from_secs(2);
+const LATE_REQUESTS_YIELD: Duration = Duration::from_secs(3);
 /// The part of the first tokens that may be late.
 const MAY_MISS: f64 = 0.01;
 
@@ -33,8 +33,9 @@ pub(crate) struct ModelState {
     /// What a request costs on average at each target.
     usual_costs: Vec<Mean>,
     z: Z,
-    /// When a request that could still meet the SLO last found no target worth a call, and its number.
-    denied: Option<(Time, u64)>,
+    /// When a request that could still meet the SLO last found no target worth a call, and its number; then the same of the
+    /// last other one.
+    denied: [Option<(Time, u64)>; 2],
     conversations: Conversations,
     pub(super) held: Held,
     pub(crate) hedges: HedgeBudget,
@@ -55,7 +56,7 @@ impl ModelState {
             mean_tokens: Mean::default(),
             usual_costs: Vec::new(),
             z: Z::new(MAY_MISS),
-            denied: None,
+            denied: [None; 2],
             conversations: Conversations::default(),
             held: Held::default(),
             hedges: HedgeBudget::default(),
@@ -107,7 +108,7 @@ impl ModelState {
         if !mean_cost.is_known() {
             record_costs(&mut mean_cost, candidates);
         }
-        Scale { mean_cost: mean_cost.get(), z: self.z.clone() }
+        Scale { mean_cost: mean_cost.get(), z: self.z.clone(), certainty: self.lengths.certainty() }
     }
 
     /// A decision was made between these, about a request of so many tokens, its answer included.
@@ -124,12 +125,15 @@ impl ModelState {
 
     /// The request of this number, which can still be in time, found no target worth a call.
     pub(super) fn denied(&mut self, number: u64, now: Time) {
-        self.denied = Some((now, number));
+        let [latest, other] = self.denied;
+        let is_another = latest.is_some_and(|(_, denied)| denied != number);
+        self.denied = [Some((now, number)), if is_another { latest } else { other }];
     }
 
     /// Whether, a moment ago, a request other than the one of this number could still be in time and found no target worth a call.
     pub(crate) fn another_was_denied(&self, number: u64, now: Time) -> bool {
-        self.denied.is_some_and(|(at, denied)| denied != number && now - at < LATE_REQUESTS_YIELD)
+        let mut denied = self.denied.iter().flatten();
+        denied.any(|(at, denied)| *denied != number && now - *at < LATE_REQUESTS_YIELD)
     }
 
     /// A target answers a turn of a conversation.

@@ -23,6 +23,8 @@ const PERCENTILE_STEP: f64 = 0.2;
 const PERCENTILE: f64 = 0.95;
 /// The weight of what stands behind a class, in samples.
 const PRIOR_WEIGHT: f64 = 8.0;
+/// After so many answers, half of what is expected of lengths is thought to be certain.
+const HALF_CERTAIN: f64 = 50.0;
 /// What is expected before the first answer.
 const PRIOR: Length = Length { mean: 256.0, p95: 768.0 };
 
@@ -91,6 +93,11 @@ impl Lengths {
         let tokens = real(completion_tokens);
         self.classes[class(prompt_tokens)].record(tokens);
         self.all.record(tokens);
+    }
+
+    /// How far what is expected rests on answers: 0 before the first one, towards 1 with many.
+    pub(crate) fn certainty(&self) -> f64 {
+        self.all.samples / (self.all.samples + HALF_CERTAIN)
     }
 
     /// How long the answer to such a prompt will be.

@@ -18,15 +18,18 @@ impl Strategy for Balanced {
         let cost = |candidate: &Candidate| candidate.expected_cost.map(|cost| real(cost.0));
         let dearest = score::dearest(candidates.iter().map(cost));
         // The share accounts for the usual price of a target. Only what a request costs beyond that decides which
-        // target gets it.
-        rank_by(Weights::BALANCED, candidates, scale, |candidate| Account {
-            cost: cost(candidate),
-            usual: match cost(candidate) {
-                Some(cost) => candidate.usual_cost.unwrap_or(cost),
-                None => dearest,
-            },
-            deficit: candidate.due,
-            stop_risk: candidate.stop_risk,
+        // target gets it, as far as that is certain.
+        rank_by(Weights::BALANCED, candidates, scale, |candidate| {
+            let (cost, usual) = match cost(candidate) {
+                Some(cost) => (Some(cost), candidate.usual_cost.unwrap_or(cost)),
+                None => (None, dearest),
+            };
+            Account {
+                cost: cost.map(|cost| usual + scale.certainty * (cost - usual)),
+                usual,
+                deficit: candidate.due,
+                stop_risk: candidate.stop_risk,
+            }
         });
     }
 

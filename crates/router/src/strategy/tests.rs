@@ -5,7 +5,7 @@ use super::{Candidate, Scale, StrategyName};
 use crate::{candidate::IfLate, knowledge::score::Z, upstream::BreakerState};
 
 fn scale() -> Scale {
-    Scale { mean_cost: 2.0, z: Z::new(0.01) }
+    Scale { mean_cost: 2.0, z: Z::new(0.01), certainty: 1.0 }
 }
 
 fn candidates() -> impl Strategy<Value = Vec<Candidate>> {

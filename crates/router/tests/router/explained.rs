@@ -1,10 +1,10 @@
 //! What is explained is what would be done.
 
 use proptest::{collection::vec, prelude::*, sample::select};
-use provider::ErrorKind;
-use router::{Action, Decision, StrategyName};
+use provider::{ErrorKind, NanoUsd, PicoUsd, Price, Tariff};
+use router::{Action, Decision, StrategyName, UpstreamSpec};
 
-use crate::hand::{CHAT, Hand, MS, TIMEOUT, model, upstream};
+use crate::hand::{CHAT, Hand, MS, S, TIMEOUT, model, upstream};
 
 /// What happened to an earlier request.
 #[derive(Debug, Clone, Copy)]
@@ -68,4 +68,26 @@ proptest! {
             hand.rng = rng;
         }
     }
+}
+
+/// A worker that is up for one call alone runs for the call and its idle time, and for its start where none is up.
+#[test]
+fn a_call_where_few_come_adds_no_more_than_a_worker_of_its_own() {
+    let tariff = Tariff::GpuSeconds {
+        per_second: PicoUsd(1_000_000_000),
+        idle_timeout: 5 * S,
+        kept_workers: 0,
+        list: Some(Price::new(PicoUsd(20_000), PicoUsd(20_000))),
+    };
+    let adds_usd = |running: u32| {
+        let a = UpstreamSpec { tariff: Some(tariff.clone()), worker_slots: Some(30), ..upstream("a") };
+        let mut hand = Hand::new(vec![a], vec![model("m", StrategyName::Cost, &[("a", 1.0)])]);
+        hand.has_running(running);
+        let model = hand.model("m");
+        let candidate = hand.engine.explain(&model, &CHAT, None, hand.now).candidates[0];
+        candidate.marginal_cost.map_or(0.0, NanoUsd::usd)
+    };
+    let (warm, cold) = (adds_usd(1), adds_usd(0));
+    assert!((0.005..0.02).contains(&warm), "{warm} dollars, at a tenth of a cent a second");
+    assert!((0.015..0.045).contains(&cold), "{cold} dollars, at a tenth of a cent a second");
 }
