@@ -47,6 +47,8 @@ def main() -> None:
     params.port = args.port
     params.n_ctx = CONTEXT_TOKENS * SLOTS
     params.n_parallel = SLOTS
+    # Threads of a model wait for each other: where another process keeps a core busy, two are many times slower than one.
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
     params.cache_prompt = False  # the same prompt then gives the same answer, whatever came before
     params.endpoint_metrics = True  # run.py reads how many tokens an abandoned stream really cost
     server = xllamacpp.Server(params)

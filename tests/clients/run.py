@@ -244,10 +244,12 @@ model = "{model['model']}"
 context_tokens = {model['context_tokens']}
 default_max_tokens = 256
 max_in_flight = 16
+timeouts = {{ first_token_ms = 60000 }}
 {UPSTREAMS[provider]}
 [[models]]
 name = "{PUBLIC_MODEL}"
 strategy = "weighted"
+deadline_ms = 180000
 targets = [{{ upstream = "small", share = 1.0 }}]
 
 {odd_model(odd, "silent", SILENT_MODEL)}
