@@ -276,11 +276,15 @@ impl Decision {
             self.candidates[..=place + 1].rotate_right(1);
             return Ok(());
         }
-        let is_likely_in_time = situation.is_fresh() && best.miss < UNLIKELY;
-        if is_likely_in_time || best.if_late.begins_soon || best.if_late.may_probe || situation.is_alone(best.target) {
+        let is_likely_in_time = |candidate: &Candidate| situation.is_fresh() && candidate.miss < UNLIKELY;
+        let is_worth_a_call = best.if_late.begins_soon || best.if_late.may_probe || situation.is_alone(best.target);
+        if is_worth_a_call || is_likely_in_time(&best) {
             return Ok(());
         }
-        Err(NoCandidate::Late)
+        // Another one that is likely to be in time is called, rather than waiting for the best one.
+        let place = self.candidates.iter().position(is_likely_in_time).ok_or(NoCandidate::Late)?;
+        self.candidates[..=place].rotate_right(1);
+        Ok(())
     }
 
     /// Whether the request goes elsewhere, or waits, only because no worker of this candidate is ready. `chosen` is the target that it

@@ -10,6 +10,8 @@ use provider::Time;
 
 /// An answer's end is seen later than it was, and a call arrives later than it is sent.
 const ON_THE_WAY: Duration = Duration::from_millis(500);
+/// The shortest time that is believed: it is configured in whole seconds, and a worker that is gone sooner broke or was taken away.
+const SHORTEST: Duration = Duration::from_secs(1);
 /// A worker that still runs so long after the configured time shows that its endpoint has another one.
 const SLACK: Duration = Duration::from_secs(2);
 
@@ -111,7 +113,7 @@ impl IdleTail {
 
 /// When a worker is thought to be stopped, as a time after the end of its last answer was seen.
 fn tail(least: Duration, most: Duration) -> Duration {
-    ((least + most) / 2).saturating_sub(ON_THE_WAY)
+    ((least.max(SHORTEST) + most.max(SHORTEST)) / 2).saturating_sub(ON_THE_WAY)
 }
 
 #[cfg(test)]
@@ -151,6 +153,17 @@ mod tests {
     }
 
     #[test]
+    fn a_worker_that_is_gone_at_once_makes_no_short_rest_doubtful() {
+        let mut idle = IdleTail::new(Duration::from_secs(5));
+        idle.began(at(0.0));
+        idle.reported(0, at(0.1));
+        idle.ended(at(1.0));
+        idle.began(at(2.0));
+        let doubted = [0.01, 0.4, 0.6].map(|seconds| idle.may_be_over(at(2.0 + seconds)));
+        assert_eq!(doubted, [false, false, true]);
+    }
+
+    #[test]
     fn nothing_is_doubted_before_a_worker_was_seen_to_be_stopped() {
         let (mut idle, now) = after_rests(10, 1e6);
         idle.began(at(now));
@@ -173,7 +186,7 @@ mod tests {
         idle.reported(0, at(0.8));
         idle.ended(at(5.0));
         idle.began(at(6.0));
-        assert!(idle.may_be_over(at(6.1)), "by all that was seen");
+        assert!(idle.may_be_over(at(6.7)), "by all that was seen");
         idle.ended(at(7.0));
         idle.outlived();
         idle.began(at(8.0));

@@ -475,3 +475,25 @@ fn what_one_target_alone_can_serve_waits_for_its_start() {
         hand.pass(100 * MS);
     }
 }
+
+/// A target that is owed requests and may have a worker in time, or not, holds nothing up that another one serves in time.
+#[test]
+fn no_request_is_held_that_another_target_serves_in_time() {
+    let mut hand = pair(StrategyName::Balanced);
+    let at_a = router::Named { target: 0, falls_back: true };
+    for _ in 0..8 {
+        hand.has_running(0);
+        let mut request = RequestState::new(hand.model("m"), CHAT, Some(at_a), hand.now + 60 * S);
+        started(hand.arrived(&mut request));
+        serve_after(&mut hand, request, 1_900 * MS);
+        hand.pass(10 * S);
+    }
+    for number in 0..1_000 {
+        hand.has_running(0);
+        let mut request = hand.request("m");
+        let action = hand.arrived(&mut request);
+        let Action::Start(start) = action else { panic!("request {number}: {action:?}") };
+        hand.pass(if start.attempt.target == 0 { 1_900 * MS } else { 5 * MS });
+        hand.serve(request);
+    }
+}
