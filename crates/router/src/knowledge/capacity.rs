@@ -138,6 +138,26 @@ impl Workers {
         self.loading = self.loading.filter(|loading| !loading.is_from_none);
     }
 
+    /// More calls are in flight than the ready workers serve, and nothing is queued: one more of the workers that were
+    /// taken to load is ready. Only one, since a few calls are always on their way; the next report shows whether the
+    /// others are ready too.
+    pub(crate) fn one_more_ready(&mut self) {
+        if let Some(loading) = self.loading.as_mut().filter(|loading| !loading.is_from_none) {
+            loading.workers = loading.workers.saturating_sub(1);
+        }
+    }
+
+    /// Jobs are queued although our calls take no more than `serving` workers: the others are taken to load, until `until` at least.
+    pub(crate) fn only_ready(&mut self, serving: u32, until: Time, now: Time) {
+        let more = self.ready(now).unwrap_or(0).saturating_sub(serving);
+        if more == 0 {
+            return;
+        }
+        let none = Loading { workers: 0, since: now, until, is_from_none: false };
+        let loading = self.loading(now).unwrap_or(none);
+        self.loading = Some(Loading { workers: loading.workers + more, until: loading.until.max(until), ..loading });
+    }
+
     /// The last report and its age; `None` if there is none or it is stale.
     pub(crate) fn report(&self, now: Time) -> Option<(Capacity, Duration)> {
         self.fresh(now).map(|polled| (polled.capacity, now - polled.at))
@@ -244,6 +264,27 @@ mod tests {
         assert_eq!((workers.ready(at(3)), workers.is_cold(at(3))), (Some(1), Some(false)), "the old one answered");
         (4..=16).step_by(2).for_each(|second| workers.polled(running(3), POLL, START, at(second)));
         assert_eq!(workers.ready(at(16)), Some(3));
+    }
+
+    #[test]
+    fn workers_that_leave_jobs_in_the_queue_are_not_ready() {
+        let mut workers = polled(&[(0, 3)]);
+        workers.only_ready(1, at(4), at(1));
+        assert_eq!((workers.ready(at(1)), workers.ready(at(3)), workers.ready(at(4))), (Some(1), Some(1), Some(3)));
+        workers.only_ready(3, at(9), at(5));
+        assert_eq!(workers.ready(at(5)), Some(3), "all of them have work");
+    }
+
+    #[test]
+    fn of_several_that_load_one_at_a_time_is_taken_to_be_ready() {
+        let mut workers = polled(&[(0, 1), (2, 3)]);
+        for ready in [2, 3, 3] {
+            workers.one_more_ready();
+            assert_eq!(workers.ready(at(3)), Some(ready));
+        }
+        let mut cold = polled(&[(0, 0), (2, 2)]);
+        cold.one_more_ready();
+        assert_eq!(cold.ready(at(3)), Some(0), "the first token shows when one is");
     }
 
     #[test]

@@ -271,7 +271,7 @@ impl State {
             self.breaker.may_be_back(now);
         }
         self.workers.record(capacity, spec.capacity_poll, now);
-        self.supply.record_capacity(spec, capacity, now);
+        self.supply.record_capacity(spec, self.in_flight, capacity, now);
     }
 
     /// A call of a request begins that is not blocked.

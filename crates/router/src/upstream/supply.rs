@@ -346,10 +346,19 @@ impl Supply {
     }
 
     /// Records the workers that it reported.
-    pub(crate) fn record_capacity(&mut self, spec: &UpstreamSpec, capacity: Capacity, now: Time) {
+    pub(crate) fn record_capacity(&mut self, spec: &UpstreamSpec, in_flight: u32, capacity: Capacity, now: Time) {
         let was_cold = self.capacity.is_cold(now).map(|is_cold| is_cold && !self.capacity.is_in_doubt(now));
         let start = self.starts.remaining(0.5, now);
         self.capacity.polled(capacity, spec.capacity_poll, start, now);
+        let served = self.capacity.ready(now).zip(spec.worker_slots).map(|(ready, slots)| ready.saturating_mul(slots));
+        if capacity.queued == Some(0) && served.is_some_and(|served| in_flight >= served + served / 10) {
+            self.capacity.one_more_ready();
+        }
+        if let Some((queued, slots)) = capacity.queued.filter(|queued| *queued > 0).zip(spec.worker_slots) {
+            // To the nearest: some of ours are on their way, neither queued nor served.
+            let serving = ((in_flight.saturating_sub(queued) + slots / 2) / slots.max(1)).max(1);
+            self.capacity.only_ready(serving, now + spec.capacity_poll.mul_f64(1.5), now);
+        }
         let Some((ready, (coming, age))) = self.capacity.ready(now).zip(self.capacity.on_their_way(now)) else {
             return;
         };
