@@ -1,4 +1,4 @@
-//! A changed share or strategy is followed at once: what targets were owed before it is forgotten.
+//! A changed share or strategy is followed at once: the deficits from before it are forgotten.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::{CEREBRAS, RUNPOD, change, launch, shares, under_load};
 
-/// Requests to which a share is held: enough for a debt of tens to show.
+/// Requests to which a share is held: enough for a deficit of tens to show.
 const HELD: f64 = 100.0;
 /// Most requests that a target may be off its share, however many there were.
 const STRAY: f64 = 10.0;
@@ -61,7 +61,7 @@ async fn a_changed_share_or_strategy_is_followed_at_once() {
         edit("balanced", 0.6).await;
         assert_share_is_held(&rig, 0.6).await;
 
-        // RunPod is away, so that it is owed tens of requests when the strategy changes.
+        // RunPod is away, so that its deficit is tens of requests when the strategy changes.
         rig.emulator.control(Face::RunpodLb, Fault::Status { code: 500, retry_after: None });
         watch(&rig, |_, _| {}).await;
         edit("cost", 0.6).await;

@@ -476,7 +476,7 @@ fn what_one_target_alone_can_serve_waits_for_its_start() {
     }
 }
 
-/// A target that is owed requests and may have a worker in time, or not, holds nothing up that another one serves in time.
+/// A target that has a deficit and may have a worker in time, or not, holds nothing up that another one serves in time.
 #[test]
 fn no_request_is_held_that_another_target_serves_in_time() {
     let mut hand = pair(StrategyName::Balanced);
