@@ -52,11 +52,11 @@ impl DecisionRecords {
 
 impl Recorder for DecisionRecords {
     fn keep(&self, record: Arc<Record>, spare: &Spare) {
-        let kept = Kept { record, ended_at: clock::unix_seconds() };
+        let ended_at = clock::unix_seconds();
         if let Some(log) = &self.log {
-            log.push(kept.clone());
+            log.push(&record, ended_at);
         }
-        if let Some(record) = self.ring.push(kept) {
+        if let Some(record) = self.ring.push(Kept { record, ended_at }) {
             spare.put(record);
         }
     }

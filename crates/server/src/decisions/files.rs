@@ -58,18 +58,26 @@ impl Files {
 
     /// Files of which the first one is a device.
     #[cfg(test)]
-    pub(super) fn onto(device: &str, settings: DecisionLog) -> io::Result<Self> {
+    pub(super) fn onto(device: &std::path::Path, settings: DecisionLog) -> io::Result<Self> {
         let file = OpenOptions::new().write(true).open(device)?;
         let current = Current { file, path: PathBuf::new(), since: Instant::now(), bytes: 0, head: 0 };
         Ok(Self { settings, current })
     }
 
-    /// Whether `bytes` more belong into the next file.
-    pub(super) fn is_full(&self, bytes: usize) -> bool {
+    /// How many bytes of whole lines belong into the current file: none if it is old or the first line would not fit.
+    pub(super) fn fitting(&self, lines: &[u8]) -> usize {
         let current = &self.current;
         let is_used = current.bytes > current.head;
-        let is_old = current.since.elapsed() >= self.settings.max_file_age;
-        is_used && is_old || current.bytes + bytes as u64 > self.settings.max_file_bytes && bytes > 0
+        if is_used && current.since.elapsed() >= self.settings.max_file_age {
+            return 0;
+        }
+        let room = self.settings.max_file_bytes.saturating_sub(current.bytes);
+        match usize::try_from(room) {
+            Ok(room) if room < lines.len() => {
+                lines[..room].iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1)
+            }
+            _ => lines.len(),
+        }
     }
 
     /// Begins the next file, unless this one has no records.

@@ -1,10 +1,11 @@
-//! The decision log: every record as a line of JSON, written by a thread of its own.
+//! The decision log: every record as a line of JSON, written to the files by a thread of its own.
 //!
-//! Requests leave references to their records in a list of bounded length, from which the thread takes all there are ten times a
-//! second: waking it for each record would cost more than writing it. What finds the list full is dropped, and what cannot be
-//! written is lost; both are counted, and no request fails for it.
+//! A request's own thread makes the line, while the record is in its caches: making it in another thread costs twice as
+//! much. The lines wait in a buffer of bounded length, from which the writer takes all there are fifty times a second:
+//! waking it for each line would cost more than writing it. A line that finds the buffer full is dropped, and what cannot
+//! be written is lost; both are counted, and no request fails for it.
 
-use std::{io, sync::Arc, thread::JoinHandle, time::Duration};
+use std::{cell::RefCell, io, sync::Arc, thread::JoinHandle, time::Duration};
 
 use dispatch::Record;
 use parking_lot::{Condvar, Mutex};
@@ -12,16 +13,19 @@ use prometheus::IntCounter;
 use settings::DecisionLog;
 use tokio::time::Instant;
 
-use super::{files::Files, record::RecordView, ring::Kept};
+use super::{files::Files, record::RecordView};
 
-/// Most records that wait for the thread.
-const MOST_WAITING: usize = 8192;
+/// Most bytes of lines that wait for the writer.
+const MOST_WAITING: usize = 16 << 20;
 /// How often the thread writes.
-const PERIOD: Duration = Duration::from_millis(100);
+const PERIOD: Duration = Duration::from_millis(20);
 /// While nothing can be written, the process log says so this often.
 const LOG_EVERY: Duration = Duration::from_mins(1);
-/// Bytes of lines that are written at once.
-const BATCH: usize = 256 << 10;
+
+thread_local! {
+    /// Where this thread makes its lines.
+    static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// What becomes of records.
 #[derive(Clone)]
@@ -33,7 +37,7 @@ pub(crate) struct LogCounters {
     pub(crate) failed: IntCounter,
 }
 
-/// Passes records to the thread.
+/// Passes lines to the thread.
 pub(super) struct Log {
     waiting: Arc<Waiting>,
     counters: LogCounters,
@@ -42,14 +46,48 @@ pub(super) struct Log {
 
 #[derive(Default)]
 struct Waiting {
-    records: Mutex<Records>,
+    lines: Mutex<Lines>,
     stop: Condvar,
 }
 
+/// Lines that wait for the writer.
 #[derive(Default)]
-struct Records {
-    list: Vec<Kept>,
+struct Lines {
+    bytes: Vec<u8>,
+    /// The configuration in force when the last one was made.
+    config_version: Arc<str>,
     is_stopping: bool,
+}
+
+impl Lines {
+    fn is_taking(&self) -> bool {
+        self.bytes.len() < MOST_WAITING && !self.is_stopping
+    }
+
+    /// Takes a line, unless it is to be dropped.
+    fn take(&mut self, line: &[u8], config_version: &Arc<str>) -> bool {
+        if !self.is_taking() {
+            return false;
+        }
+        self.bytes.extend_from_slice(line);
+        if self.config_version != *config_version {
+            self.config_version = config_version.clone();
+        }
+        true
+    }
+}
+
+impl Waiting {
+    /// Waits until it is time to write, and exchanges the lines for those of an empty batch.
+    fn swap(&self, batch: &mut Lines) {
+        let mut lines = self.lines.lock();
+        if !lines.is_stopping && lines.bytes.len() < MOST_WAITING / 8 {
+            self.stop.wait_for(&mut lines, PERIOD);
+        }
+        std::mem::swap(&mut lines.bytes, &mut batch.bytes);
+        batch.config_version.clone_from(&lines.config_version);
+        batch.is_stopping = lines.is_stopping;
+    }
 }
 
 impl Log {
@@ -60,27 +98,36 @@ impl Log {
 
     pub(super) fn start(files: Files, counters: LogCounters) -> io::Result<Self> {
         let waiting = Arc::<Waiting>::default();
-        let writer = Writer { files, counters: counters.clone(), lines: Vec::new(), records: 0, logged_at: None };
+        let writer = Writer { files, counters: counters.clone(), logged_at: None };
         let shared = waiting.clone();
         let thread = std::thread::Builder::new().name("decision-log".into());
         let writer = Mutex::new(Some(thread.spawn(move || writer.run(&shared))?));
         Ok(Self { waiting, counters, writer })
     }
 
-    /// Leaves a record to the thread.
-    pub(super) fn push(&self, kept: Kept) {
-        let mut records = self.waiting.records.lock();
-        if records.list.len() < MOST_WAITING && !records.is_stopping {
-            records.list.push(kept);
+    /// Leaves the line of a record to the thread.
+    pub(super) fn push(&self, record: &Record, ended_at: f64) {
+        if !self.waiting.lines.lock().is_taking() {
+            self.counters.dropped.inc();
             return;
         }
-        drop(records);
-        self.counters.dropped.inc();
+        let (Some(view), Some(closed)) = (RecordView::of(record, ended_at), &record.ended) else { return };
+        LINE.with_borrow_mut(|line| {
+            line.clear();
+            if serde_json::to_writer(&mut *line, &view).is_err() {
+                self.counters.failed.inc();
+                return;
+            }
+            line.push(b'\n');
+            if !self.waiting.lines.lock().take(line, &closed.request.config_version) {
+                self.counters.dropped.inc();
+            }
+        });
     }
 
-    /// Writes the records that are there, and takes no more.
+    /// Writes the lines that are there, and takes no more.
     pub(super) fn close(&self) {
-        self.waiting.records.lock().is_stopping = true;
+        self.waiting.lines.lock().is_stopping = true;
         self.waiting.stop.notify_all();
         if let Some(writer) = self.writer.lock().take() {
             drop(writer.join());
@@ -98,77 +145,53 @@ impl Drop for Log {
 struct Writer {
     files: Files,
     counters: LogCounters,
-    /// Lines that are to be written at once, and how many.
-    lines: Vec<u8>,
-    records: u64,
     /// When the process log said last that nothing can be written.
     logged_at: Option<Instant>,
 }
 
 impl Writer {
     fn run(mut self, waiting: &Waiting) {
-        let mut batch = Vec::new();
-        loop {
-            let is_stopping = {
-                let mut records = waiting.records.lock();
-                if !records.is_stopping && records.list.len() < MOST_WAITING / 8 {
-                    waiting.stop.wait_for(&mut records, PERIOD);
-                }
-                std::mem::swap(&mut records.list, &mut batch);
-                records.is_stopping
+        let mut batch = Lines::default();
+        while !batch.is_stopping {
+            waiting.swap(&mut batch);
+            self.write(&batch.bytes, &batch.config_version);
+            batch.bytes.clear();
+        }
+    }
+
+    /// Writes whole lines, into as many files as they fill.
+    fn write(&mut self, mut lines: &[u8], config_version: &str) {
+        while !lines.is_empty() {
+            let fitting = match self.files.fitting(lines) {
+                0 => self.rotate(lines, config_version),
+                fitting => fitting,
             };
-            for Kept { record, ended_at } in batch.drain(..) {
-                self.take(&record, ended_at);
-            }
-            self.flush();
-            if is_stopping {
-                return;
-            }
+            let (fitting, rest) = lines.split_at(fitting);
+            self.append(fitting);
+            lines = rest;
         }
     }
 
-    fn take(&mut self, record: &Record, ended_at: f64) {
-        let Some(view) = RecordView::of(record, ended_at) else { return };
-        let begin = self.lines.len();
-        if serde_json::to_writer(&mut self.lines, &view).is_err() {
-            self.lines.truncate(begin);
-            self.counters.failed.inc();
-            return;
-        }
-        self.lines.push(b'\n');
-        if self.files.is_full(self.lines.len()) {
-            let version = record.ended.as_ref().map_or("", |closed| &*closed.request.config_version);
-            self.rotate(begin, version);
-        }
-        self.records += 1;
-        if self.lines.len() >= BATCH {
-            self.flush();
-        }
-    }
-
-    /// Begins the next file with the line at `begin`.
-    fn rotate(&mut self, begin: usize, config_version: &str) {
-        let line = self.lines.split_off(begin);
-        self.flush();
+    /// Begins the next file. Returns how many bytes of the lines are to be written next: at least one line, be it longer
+    /// than a file; all of them into the old file if there is no next one.
+    fn rotate(&mut self, lines: &[u8], config_version: &str) -> usize {
         if let Err(error) = self.files.rotate(config_version) {
             self.log_failure(&error);
+            return lines.len();
         }
-        self.lines = line;
+        let first = lines.iter().position(|byte| *byte == b'\n').map_or(lines.len(), |end| end + 1);
+        self.files.fitting(lines).max(first)
     }
 
-    fn flush(&mut self) {
-        if self.records == 0 {
-            return;
-        }
-        match self.files.write(&self.lines) {
-            Ok(()) => self.counters.written.inc_by(self.records),
+    fn append(&mut self, lines: &[u8]) {
+        let records = lines.iter().filter(|byte| **byte == b'\n').count() as u64;
+        match self.files.write(lines) {
+            Ok(()) => self.counters.written.inc_by(records),
             Err(error) => {
-                self.counters.failed.inc_by(self.records);
+                self.counters.failed.inc_by(records);
                 self.log_failure(&error);
             }
         }
-        self.lines.clear();
-        self.records = 0;
     }
 
     fn log_failure(&mut self, error: &io::Error) {

@@ -1,9 +1,9 @@
 //! Files and drops of the decision log. That records come through whole is tested end to end.
 
 use std::{
-    fs,
+    fs::{self, OpenOptions},
     path::{Path, PathBuf},
-    sync::Arc,
+    process::Command,
     time::Duration,
 };
 
@@ -11,7 +11,7 @@ use dispatch::{Record, RequestEnded, RequestOutcome};
 use prometheus::IntCounter;
 use settings::DecisionLog;
 
-use super::{LogCounters, files::Files, log::Log, ring::Kept};
+use super::{LogCounters, files::Files, log::Log};
 
 /// A folder that is gone after the test.
 struct Folder(PathBuf);
@@ -44,7 +44,7 @@ impl Drop for Folder {
 const DAY: Duration = Duration::from_hours(24);
 
 fn write(files: &mut Files, line: &str) {
-    if files.is_full(line.len()) {
+    if files.fitting(line.as_bytes()) == 0 {
         files.rotate("v2").expect("the next file");
     }
     files.write(line.as_bytes()).expect("written");
@@ -102,7 +102,7 @@ fn counters() -> LogCounters {
 }
 
 /// A record of a request that nobody served.
-fn kept() -> Kept {
+fn record() -> Record {
     let app = crate::running::test_app();
     let model = app.router.table().models().next().expect("a model").clone();
     let info = dispatch::RequestInfo {
@@ -127,15 +127,19 @@ fn kept() -> Kept {
         conversation: None,
     };
     let ended = Some(dispatch::Closed { model, facts, request });
-    Kept { record: Arc::new(Record { ended, ..Record::default() }), ended_at: 1_795_522_701.5 }
+    Record { ended, ..Record::default() }
+}
+
+fn push(log: &Log, record: &Record, times: usize) {
+    (0..times).for_each(|_| log.push(record, 1_795_522_701.5));
 }
 
 #[test]
 fn what_was_recorded_before_a_stop_is_written() {
     let folder = Folder::new("decisions-stop");
-    let (counters, kept) = (counters(), kept());
+    let counters = counters();
     let log = Log::open(folder.settings(1 << 20, DAY, 9), "v1", counters.clone()).expect("opened");
-    (0..100).for_each(|_| log.push(kept.clone()));
+    push(&log, &record(), 100);
     drop(log);
     let contents = folder.contents();
     let lines: Vec<_> = contents.iter().flat_map(|text| text.lines().skip(1)).collect();
@@ -145,18 +149,56 @@ fn what_was_recorded_before_a_stop_is_written() {
     assert_eq!(record["decision"]["config_version"], "v3");
 }
 
-/// The thread looks ten times a second: what comes faster than the list is long is lost and counted.
 #[test]
-fn what_finds_the_list_full_is_dropped_and_counted() {
-    let folder = Folder::new("decisions-drops");
-    let (counters, kept) = (counters(), kept());
-    let log = Log::open(folder.settings(1 << 30, DAY, 9), "v1", counters.clone()).expect("opened");
-    let pushed = 200_000;
-    (0..pushed).for_each(|_| log.push(kept.clone()));
+fn lines_that_come_at_once_fill_file_after_file() {
+    let folder = Folder::new("decisions-batch");
+    let counters = counters();
+    let log = Log::open(folder.settings(4096, DAY, 99), "v1", counters.clone()).expect("opened");
+    push(&log, &record(), 100);
     drop(log);
-    let (written, dropped) = (counters.written.get(), counters.dropped.get());
-    assert_eq!((written + dropped, counters.failed.get()), (pushed, 0));
-    assert!(dropped > 0, "{written} written");
+    let contents = folder.contents();
+    assert_eq!(
+        (contents.iter().map(|text| text.lines().count() - 1).sum::<usize>(), counters.written.get()),
+        (100, 100)
+    );
+    assert!(contents.len() > 5 && contents.iter().all(|text| text.len() <= 4096), "{contents:?}");
+    assert!(
+        contents[1].starts_with("{\"format\":1") && contents[1].contains("\"config_version\":\"v3\""),
+        "{}",
+        contents[1]
+    );
+}
+
+#[test]
+fn a_line_that_is_longer_than_a_file_may_be_is_written() {
+    let folder = Folder::new("decisions-long");
+    let counters = counters();
+    let log = Log::open(folder.settings(100, DAY, 99), "v1", counters.clone()).expect("opened");
+    push(&log, &record(), 3);
+    drop(log);
+    assert_eq!((folder.contents().len(), counters.written.get()), (3, 3));
+}
+
+/// A pipe that nobody reads stands for a disk that hangs.
+#[test]
+fn while_the_disk_hangs_records_are_dropped_and_counted_and_nobody_waits() {
+    let folder = Folder::new("decisions-drops");
+    fs::create_dir(&folder.0).expect("a folder");
+    let pipe = folder.0.join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    let mut reader = OpenOptions::new().read(true).write(true).open(&pipe).expect("a pipe");
+    let (counters, record) = (counters(), record());
+    let files = Files::onto(&pipe, folder.settings(1 << 30, DAY, 9)).expect("opened");
+    let log = Log::start(files, counters.clone()).expect("started");
+    let mut pushed = 0;
+    while counters.dropped.get() < 1000 {
+        push(&log, &record, 1000);
+        pushed += 1000;
+    }
+    // Reading for as long as the test runs lets the writer end.
+    std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
+    drop(log);
+    assert_eq!((counters.written.get() + counters.dropped.get(), counters.failed.get()), (pushed, 0));
 }
 
 /// A device that is always full stands for a disk that is.
@@ -166,10 +208,10 @@ fn what_a_full_disk_does_not_take_is_counted_and_nothing_else_happens() {
         return;
     }
     let folder = Folder::new("decisions-full");
-    let (counters, kept) = (counters(), kept());
-    let files = Files::onto("/dev/full", folder.settings(1 << 20, DAY, 9)).expect("opened");
+    let counters = counters();
+    let files = Files::onto(Path::new("/dev/full"), folder.settings(1 << 20, DAY, 9)).expect("opened");
     let log = Log::start(files, counters.clone()).expect("started");
-    (0..10).for_each(|_| log.push(kept.clone()));
+    push(&log, &record(), 10);
     drop(log);
     assert_eq!((counters.written.get(), counters.failed.get()), (0, 10));
 }
