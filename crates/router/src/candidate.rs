@@ -183,6 +183,8 @@ pub enum Excluded {
     Unfit(Unfit),
     /// It takes no call at this moment.
     Blocked(Blocked),
+    /// The request is late, and others that may still be in time were denied a call a moment ago: they go first.
+    Yields,
     /// The request will not be sent to it again: it refused it for good, or has had the most attempts allowed.
     RuledOut,
     /// It had a call of this request before, and repeats are not allowed at this moment.
@@ -253,7 +255,7 @@ impl Situation<'_> {
         let load = state.load(&upstream.spec, now);
         let (needs, outlook) = self.outlook(target, state, load);
         if needs.is_stale && self.another_was_denied && !self.is_alone(target) {
-            return Err(Excluded::Blocked(Blocked::Full));
+            return Err(Excluded::Yields);
         }
         // Only to a cold one it matters.
         let is_alone = outlook.is_cold == Some(true) && self.is_alone(target);

@@ -17,7 +17,7 @@ use crate::{
     share::{Accrual, Deficits, Quantum},
     strategy::StrategyName,
     table::Model,
-    upstream::State,
+    upstream::{Blocked, State},
 };
 
 /// Why an upstream was chosen.
@@ -211,6 +211,7 @@ impl Decision {
             match why {
                 Excluded::Unfit(why) => unfit = unfit.max(Some(why)),
                 Excluded::Blocked(blocked) => none = none.or(blocked, situation.now),
+                Excluded::Yields => none = none.or(Blocked::Full, situation.now),
                 Excluded::Asked => none = NoCandidate::Repeatable,
                 Excluded::RuledOut => {}
             }

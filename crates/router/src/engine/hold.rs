@@ -161,7 +161,8 @@ impl Engine {
     /// Whether the latest decision found no target for a reason that may not be one for another request.
     fn may_suit_others(&self) -> bool {
         let is_for_all = |(_, why): &(usize, Excluded)| {
-            matches!(why, Excluded::Blocked(Blocked::Broken(_) | Blocked::Parked(_) | Blocked::Full))
+            // It yields to requests that may still be in time and were denied a call a moment ago.
+            matches!(why, Excluded::Yields | Excluded::Blocked(Blocked::Broken(_) | Blocked::Parked(_) | Blocked::Full))
         };
         !self.decision.candidates.is_empty() || !self.decision.excluded.iter().all(is_for_all)
     }

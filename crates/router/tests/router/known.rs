@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use provider::{Capacity, Error, ErrorKind, PicoUsd, Price, Quota, Tariff, Time};
-use router::{Action, BreakerState, Limits, RequestState, RouterError, StrategyName, UpstreamSpec};
+use router::{Action, BreakerState, Limits, RequestState, StrategyName, UpstreamSpec};
 
 use crate::hand::{CHAT, Hand, MS, S, TIMEOUT, error, model, started, upstream, waits};
 
@@ -303,29 +303,6 @@ fn a_late_request_gets_the_one_slot_that_there_is() {
     }
     hand.serve(first);
     started(hand.timer(&mut second));
-}
-
-/// Late requests yield to one that could be in time and finds no room, not to one that no target can serve.
-#[test]
-fn what_no_target_can_serve_keeps_no_late_request_waiting() {
-    let (mut a, mut b) = (upstream("a"), upstream("b"));
-    (a.max_in_flight, b.max_in_flight) = (1, 1);
-    (a.features.images, b.features.images) = (false, false);
-    let mut spec = model("m", StrategyName::Balanced, &[("a", 0.8), ("b", 0.2)]);
-    spec.slo_first_token = Some(2 * S);
-    let mut hand = Hand::new(vec![a, b], vec![spec]);
-    let busy = [hand.begin().0, hand.begin().0];
-    let mut late = hand.request("m");
-    waits(&hand.arrived(&mut late));
-    hand.pass(3 * S);
-    for request in busy {
-        hand.serve(request);
-    }
-    let mut facts = CHAT;
-    facts.features.images = true;
-    let mut image = RequestState::new(hand.model("m"), facts, None, hand.now + 60 * S);
-    assert!(matches!(hand.arrived(&mut image), Action::GiveUp(RouterError::Unsupported { .. })));
-    started(hand.timer(&mut late));
 }
 
 /// What an upstream is given when it comes back is in proportion to the requests of all its models.

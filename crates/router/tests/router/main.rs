@@ -19,6 +19,8 @@ mod hold;
 #[cfg(test)]
 mod known;
 #[cfg(test)]
+mod late;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod overload;

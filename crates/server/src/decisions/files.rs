@@ -73,9 +73,7 @@ impl Files {
         }
         let room = self.settings.max_file_bytes.saturating_sub(current.bytes);
         match usize::try_from(room) {
-            Ok(room) if room < lines.len() => {
-                lines[..room].iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1)
-            }
+            Ok(room) if room < lines.len() => memchr::memrchr(b'\n', &lines[..room]).map_or(0, |last| last + 1),
             _ => lines.len(),
         }
     }

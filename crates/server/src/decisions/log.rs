@@ -179,12 +179,12 @@ impl Writer {
             self.log_failure(&error);
             return lines.len();
         }
-        let first = lines.iter().position(|byte| *byte == b'\n').map_or(lines.len(), |end| end + 1);
+        let first = memchr::memchr(b'\n', lines).map_or(lines.len(), |end| end + 1);
         self.files.fitting(lines).max(first)
     }
 
     fn append(&mut self, lines: &[u8]) {
-        let records = lines.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let records = memchr::memchr_iter(b'\n', lines).count() as u64;
         match self.files.write(lines) {
             Ok(()) => self.counters.written.inc_by(records),
             Err(error) => {

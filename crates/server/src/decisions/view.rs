@@ -165,6 +165,7 @@ impl<'a> ExcludedView<'a> {
             Excluded::Blocked(Blocked::Parked(until)) => ("it asked to be left alone", Some(until)),
             Excluded::Blocked(Blocked::Spent(until)) => ("its limits for this minute are used up", Some(until)),
             Excluded::Blocked(Blocked::Full) => ("it has as many calls as it may", None),
+            Excluded::Yields => ("requests that may still be in time go first", None),
             Excluded::RuledOut | Excluded::Asked => ("it was asked already", None),
         };
         Self {
