@@ -24,6 +24,8 @@ mod naming;
 #[cfg(test)]
 mod odd;
 #[cfg(test)]
+mod on_record;
+#[cfg(test)]
 mod poison;
 #[cfg(test)]
 mod reload;

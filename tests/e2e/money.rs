@@ -3,7 +3,10 @@
 use e2e::{Answer, Launch, Rig, Samples, chat, streamed, with};
 use emulator::{CallLog, Face, Fault, Rule, Settings};
 use futures_util::future::join_all;
+use ledger::{Dimension, Spend};
 use serde_json::{Value, json};
+
+use crate::on_record::{Folder, on_record};
 
 /// Two upstreams that answer at once, and one whose answers take minutes, for clients that leave.
 const CONFIG: &str = r#"
@@ -90,7 +93,8 @@ async fn every_nano_dollar_is_what_the_providers_counted() {
     const LEAVERS: usize = 100;
     let mut settings = Settings { speed: 100.0, ..Settings::default() };
     settings.runpod_queue.latency.tokens_per_s = 0.1;
-    let rig = Launch::new(settings, CONFIG).start();
+    let folder = Folder::new("nano");
+    let mut rig = Launch::new(settings, &format!("{CONFIG}{}", folder.storage(""))).start();
     // A tenth of RunPod's calls fails at once and a twentieth breaks amid its stream; few enough for the breaker to stay closed.
     let rule = |fault: Fault, share| Rule { share: Some(share), ..Rule::from(fault) };
     let faults = vec![
@@ -137,6 +141,21 @@ async fn every_nano_dollar_is_what_the_providers_counted() {
     assert_eq!(nano(metrics.value("llmrouter_team_cost_usd_total", &[("team", "test")])), spent + guessed);
     let wasted = nano(metrics.value("llmrouter_cost_usd_total", &[("kind", "wasted")]));
     assert_eq!(wasted, 0, "no failed attempt counted tokens");
+
+    // The ledger says the same, and has a row for each call that was received.
+    let running = rig.take_running();
+    running.stop_without_grace();
+    running.join().expect("the server ends in order");
+    let rows = on_record(&folder.ledger(), &[Dimension::Upstream]);
+    let mut total = Spend::default();
+    for ((upstream, price), log) in PRICES.into_iter().zip(faces) {
+        let row = rows.iter().find(|row| row.labels[0].as_deref() == Some(upstream)).expect("a row");
+        assert_eq!(row.calls, log.received, "calls of {upstream}");
+        assert_eq!(row.cost_nano_usd - row.estimated_nano_usd, tokens(log) * price, "nano-dollars of {upstream}");
+        total.add(row);
+    }
+    assert_eq!((total.answers, total.estimated_nano_usd, total.unknown_nano_usd), (whole, guessed, 0));
+    assert_eq!(total.unpriced_calls, 0);
 }
 
 /// A stream that has said what it used before it breaks has cost that, for nothing.

@@ -42,6 +42,7 @@ fn crates_depend_on_each_other_as_the_architecture_says() {
         ("dispatch", &["offload", "provider", "router"]),
         ("settings", &["provider", "router"]),
         ("simulator", &["provider", "router", "settings"]),
+        ("ledger", &[]),
         ("emulator", &[]),
         (
             "server",
@@ -49,6 +50,7 @@ fn crates_depend_on_each_other_as_the_architecture_says() {
                 "cerebras",
                 "dispatch",
                 "emulator",
+                "ledger",
                 "offload",
                 "openai",
                 "provider",
@@ -59,7 +61,7 @@ fn crates_depend_on_each_other_as_the_architecture_says() {
                 "simulator",
             ],
         ),
-        ("e2e", &["emulator", "server", "settings"]),
+        ("e2e", &["emulator", "ledger", "server", "settings"]),
     ];
     let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
     let expected = expected.map(|(name, on)| (name.to_owned(), set(on))).into();
@@ -87,6 +89,7 @@ fn crates_do_not_know_what_they_must_not() {
         ("runpod", &["actix-web", "prometheus", "config"]),
         ("runpod-admin", &["actix-web", "prometheus", "config"]),
         ("cerebras", &["actix-web", "prometheus", "config"]),
+        ("ledger", &["actix-web", "hyper-util", "reqwest", "prometheus", "config"]),
         ("settings", &["actix-web", "clap", "futures-util", "prometheus", "hyper-util", "reqwest", "tokio"]),
         ("simulator", &["clap"]),
         ("simulator", RUNS),

@@ -7,11 +7,11 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{Stream, future::BoxFuture};
+use futures_util::Stream;
 use provider::{Error, ErrorKind, Frame, FrameKind, Frames, Phase, Reservation, Time};
 use tokio::time::{Sleep, sleep_until};
 
-use crate::{addition::Addition, context::RequestContext};
+use crate::{addition::Addition, context::RequestContext, event::Recording};
 
 /// How long a complete answer may wait for its usage and its end; every event begins the time anew.
 const LINGER: Duration = Duration::from_secs(2);
@@ -112,7 +112,7 @@ pub(crate) struct Relay {
 enum Stage {
     Relaying,
     /// The last frame waits until the request is settled.
-    Settling(Frame, BoxFuture<'static, ()>),
+    Settling(Frame, Recording),
     Ended,
 }
 
@@ -156,9 +156,10 @@ impl Relay {
             return Poll::Ready(Some(Ok(frame)));
         };
         let bounded = async move {
-            if tokio::time::timeout(LONGEST_SETTLEMENT, settlement).await.is_err() {
+            tokio::time::timeout(LONGEST_SETTLEMENT, settlement).await.unwrap_or_else(|_| {
                 tracing::error!("settling took too long: an answer was released before it was on record");
-            }
+                Ok(())
+            })
         };
         self.stage = Stage::Settling(frame, Box::pin(bounded));
         Poll::Pending
@@ -218,12 +219,10 @@ impl Stream for Relay {
             match &mut this.stage {
                 Stage::Ended => return Poll::Ready(None),
                 Stage::Settling(frame, settlement) => {
-                    if settlement.as_mut().poll(context).is_pending() {
-                        return Poll::Pending;
-                    }
+                    let Poll::Ready(settled) = settlement.as_mut().poll(context) else { return Poll::Pending };
                     let frame = frame.clone();
                     this.stage = Stage::Ended;
-                    return Poll::Ready(Some(Ok(frame)));
+                    return Poll::Ready(Some(settled.map(|()| frame)));
                 }
                 Stage::Relaying => {}
             }

@@ -5,18 +5,22 @@ use std::{
     time::Duration,
 };
 
-use provider::{ErrorKind, Frame, FrameKind, NanoUsd, ReplyHead, Tariff, UpstreamIds, Usage};
+use provider::{ErrorKind, Frame, FrameKind, NanoUsd, Operation, ReplyHead, Tariff, UpstreamIds, Usage};
 use router::{Attempt, Model, RequestState, Upstream};
 
-use crate::event::{Estimate, Outcome, Unreported};
+use crate::event::{AttemptBegins, Estimate, Outcome, RequestInfo, Unreported};
 
 /// Bytes of a token in a whole answer, its JSON included; only for answers that do not count their tokens.
 const BYTES_PER_TOKEN: u64 = 4;
+/// Tokens that are reserved for an answer whose request sets no limit.
+const RESERVED_TOKENS: u64 = 4096;
 
 /// A call of a request to an upstream.
 #[derive(Debug)]
 pub(crate) struct UpstreamCall {
     pub(crate) attempt: Attempt,
+    /// Its number among the calls of its request, from 1.
+    pub(crate) number: u32,
     pub(crate) progress: Progress,
     /// Whether its end event was sent.
     pub(crate) is_over: bool,
@@ -24,8 +28,29 @@ pub(crate) struct UpstreamCall {
 
 impl UpstreamCall {
     /// One that begins.
-    pub(crate) fn new(attempt: Attempt) -> Self {
-        Self { attempt, progress: Progress::default(), is_over: false }
+    pub(crate) fn new(attempt: Attempt, number: u32) -> Self {
+        Self { attempt, number, progress: Progress::default(), is_over: false }
+    }
+
+    /// The event before it is made.
+    pub(crate) fn begins<'a>(&self, info: &'a RequestInfo, request: &'a RequestState) -> AttemptBegins<'a> {
+        let (facts, model) = (request.facts(), request.model());
+        let completion_tokens = match facts.operation {
+            Operation::Embeddings => 0,
+            Operation::Chat | Operation::Completions => {
+                facts.max_tokens.unwrap_or(RESERVED_TOKENS).saturating_mul(facts.choices)
+            }
+        };
+        let reserved = Usage { prompt_tokens: facts.prompt_tokens, completion_tokens, ..Usage::default() };
+        AttemptBegins {
+            info,
+            number: self.number,
+            upstream: &self.upstream(model).spec.id,
+            role: self.attempt.role,
+            reason: self.attempt.reason,
+            reserved,
+            reserved_cost: price(&reserved, self.tariff(model)),
+        }
     }
 
     pub(crate) fn upstream<'a>(&self, model: &'a Model) -> &'a Arc<Upstream> {
@@ -131,6 +156,7 @@ impl Progress {
     }
 }
 
-fn price(usage: &Usage, tariff: Option<&Tariff>) -> Option<NanoUsd> {
+/// The list price of some usage.
+pub(crate) fn price(usage: &Usage, tariff: Option<&Tariff>) -> Option<NanoUsd> {
     Some(tariff?.list_price()?.cost(usage))
 }

@@ -6,7 +6,6 @@ mod hedged;
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::future::BoxFuture;
 use provider::{Error, Frame, NanoUsd, Quota, ReplyHead, Request, Time, Usage};
 use rand::rngs::SmallRng;
 use router::{Action, Attempt, Engine, RequestState, Role, RouterError, Upstream};
@@ -15,7 +14,9 @@ use tokio::{sync::Notify, time::timeout_at};
 use crate::{
     attempt::UpstreamCall,
     clock::Clock,
-    event::{AttemptEnded, Event, EventSink, Failure, Outcome, RequestEnded, RequestInfo, RequestOutcome, Route},
+    event::{
+        AttemptEnded, Event, EventSink, Failure, Outcome, Recording, RequestEnded, RequestInfo, RequestOutcome, Route,
+    },
     record::{Closed, Draft, RecordSink},
     table::Table,
 };
@@ -39,6 +40,13 @@ pub(crate) enum Which {
     Second,
 }
 
+/// A call that is over.
+struct ClosedCall {
+    /// From the request's arrival to the call.
+    begun: Duration,
+    ended: AttemptEnded,
+}
+
 /// A request on its way.
 pub(crate) struct RequestContext {
     pub(crate) info: Arc<RequestInfo>,
@@ -54,6 +62,8 @@ pub(crate) struct RequestContext {
     latest: Option<UpstreamCall>,
     /// The second call, while two are under way.
     rival: Option<Box<UpstreamCall>>,
+    /// How many calls have begun.
+    calls: u32,
     failures: Vec<Failure>,
     activity: Activity,
     /// Wakes it while it waits; `None` before it waits for the first time.
@@ -87,6 +97,7 @@ impl RequestContext {
             arrived,
             latest: None,
             rival: None,
+            calls: 0,
             failures: Vec::new(),
             activity: Activity::Deciding,
             wakes: None,
@@ -186,7 +197,18 @@ impl RequestContext {
     pub(crate) fn begins(&mut self, attempt: Attempt) {
         self.spend_until(attempt.started);
         self.activity = Activity::Calling(attempt.started);
-        self.latest = Some(UpstreamCall::new(attempt));
+        self.latest = Some(self.new_call(attempt));
+    }
+
+    fn new_call(&mut self, attempt: Attempt) -> UpstreamCall {
+        self.calls += 1;
+        UpstreamCall::new(attempt, self.calls)
+    }
+
+    /// What must be done before a call under way is made.
+    pub(crate) fn recording(&self, which: Which) -> Option<Recording> {
+        let begins = self.call(which)?.begins(&self.info, &self.state);
+        self.sink.observer.begin(&begins)
     }
 
     /// The call of `attempt` was cancelled at its limit: returns the error for that.
@@ -247,13 +269,13 @@ impl RequestContext {
     }
 
     /// The answer is complete. Returns what must be done before its end is released.
-    pub(crate) fn served(&mut self) -> Option<BoxFuture<'static, ()>> {
+    pub(crate) fn served(&mut self) -> Option<Recording> {
         let now = self.clock.now();
         let usage = self.latest.as_ref().and_then(|call| call.progress.usage);
         let tokens = usage.map(|usage| usage.completion_tokens);
         self.engine(|engine, state, _| engine.served(state, tokens, now));
-        self.end_call(Which::First, Outcome::Served, now);
-        self.end(RequestOutcome::Served, now)
+        let served = self.close_call(Which::First, Outcome::Served, now);
+        self.end(RequestOutcome::Served, served, now)
     }
 
     /// The answer broke off after content had come.
@@ -261,12 +283,12 @@ impl RequestContext {
         let now = self.clock.now();
         self.engine(|engine, state, rng| engine.broke(state, error, now, rng));
         self.record_failure(Which::First, error, now);
-        drop(self.end(RequestOutcome::Broken(error.kind), now));
+        drop(self.end(RequestOutcome::Broken(error.kind), None, now));
     }
 
     /// No upstream serves the request.
     pub(crate) fn gave_up(&mut self, error: &RouterError) {
-        drop(self.end(error.into(), self.clock.now()));
+        drop(self.end(error.into(), None, self.clock.now()));
     }
 
     /// Adds the time since the activity began to its total.
@@ -305,10 +327,22 @@ impl RequestContext {
         self.failures.push(failure);
     }
 
-    /// Sends the event for the end of a call, unless it was sent.
+    /// Sends the event for the end of a call, unless it was sent, and records it.
     fn end_call(&mut self, which: Which, outcome: Outcome, now: Time) {
+        let closed = self.close_call(which, outcome, now);
+        self.record_call(closed);
+    }
+
+    fn record_call(&mut self, closed: Option<ClosedCall>) {
+        if let (Some(record), Some(ClosedCall { begun, ended })) = (&mut self.record, closed) {
+            record.tried(begun, ended);
+        }
+    }
+
+    /// Sends the event for the end of a call, unless it was sent.
+    fn close_call(&mut self, which: Which, outcome: Outcome, now: Time) -> Option<ClosedCall> {
         let model = self.state.model();
-        let Some(call) = self.call(which).filter(|call| !call.is_over) else { return };
+        let call = self.call(which).filter(|call| !call.is_over)?;
         let UpstreamCall { attempt, progress, .. } = call;
         let after = match attempt.role {
             Role::Retry | Role::Fallback => self.failures.last(),
@@ -317,6 +351,7 @@ impl RequestContext {
         let begun = attempt.started - self.arrived;
         let ended = AttemptEnded {
             info: self.info.clone(),
+            number: call.number,
             upstream: call.upstream(model).spec.id.clone(),
             role: attempt.role,
             after: after.map(|failure| (failure.upstream.clone(), failure.kind)),
@@ -334,14 +369,12 @@ impl RequestContext {
             call.is_over = true;
         }
         self.sink.observer.on(&Event::AttemptEnded(&ended));
-        if let Some(record) = &mut self.record {
-            record.tried(begun, ended);
-        }
+        Some(ClosedCall { begun, ended })
     }
 
-    /// Sends the event for the end of the request. Returns what must be done before the end of a complete answer is
-    /// released.
-    fn end(&mut self, outcome: RequestOutcome, now: Time) -> Option<BoxFuture<'static, ()>> {
+    /// Sends the event for the end of the request, which the call `served` if it is complete. Returns what must be done
+    /// before its end is released.
+    fn end(&mut self, outcome: RequestOutcome, served: Option<ClosedCall>, now: Time) -> Option<Recording> {
         self.is_over = true;
         self.spend_until(now);
         // What an attempt used that did not serve is in its own event.
@@ -367,7 +400,8 @@ impl RequestContext {
             config_version: self.table.version.clone(),
         };
         self.sink.observer.on(&Event::RequestEnded(&ended));
-        let settlement = if outcome == RequestOutcome::Served { self.sink.observer.settle(&ended) } else { None };
+        let settlement = served.as_ref().and_then(|served| self.sink.observer.settle(&served.ended, &ended));
+        self.record_call(served);
         if let (Some(records), Some(record)) = (&self.sink.records, self.record.take()) {
             let (model, facts) = (self.state.model().clone(), *self.state.facts());
             records.keep(record, Closed { model, facts, request: ended });
@@ -391,6 +425,6 @@ impl Drop for RequestContext {
         for which in [Which::First, Which::Second] {
             self.end_call(which, self.sink.dropped_attempt(), now);
         }
-        drop(self.end(self.sink.dropped_request(), now));
+        drop(self.end(self.sink.dropped_request(), None, now));
     }
 }

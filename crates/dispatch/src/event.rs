@@ -12,7 +12,7 @@ use std::{
 
 use futures_util::future::BoxFuture;
 pub use outcome::{Estimate, Outcome, RequestOutcome, Unreported};
-use provider::{ErrorKind, ModelId, NanoUsd, Operation, RequestId, UpstreamId, UpstreamIds, Usage};
+use provider::{Error, ErrorKind, ModelId, NanoUsd, Operation, RequestId, UpstreamId, UpstreamIds, Usage};
 use router::{Policy, Reason, Role, StrategyName};
 
 use crate::record::RecordSink;
@@ -65,8 +65,10 @@ impl From<Operation> for Route {
 /// Who asked for what.
 #[derive(Debug, Clone)]
 pub struct RequestInfo {
-    /// The request's id.
+    /// The request's id. A client may choose it, and choose it twice.
     pub request_id: RequestId,
+    /// Its number, which no other request of this process has; 0 if it never reached the router.
+    pub number: u64,
     /// The call that it came by.
     pub route: Route,
     /// Whether a stream was asked for.
@@ -79,11 +81,32 @@ pub struct RequestInfo {
     pub team: Option<Arc<str>>,
 }
 
+/// One call to one upstream is about to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct AttemptBegins<'a> {
+    /// The request that it is for.
+    pub info: &'a RequestInfo,
+    /// Its number among the calls of its request, from 1.
+    pub number: u32,
+    /// The upstream.
+    pub upstream: &'a UpstreamId,
+    /// What it is among the attempts of its request.
+    pub role: Role,
+    /// Why the upstream was chosen.
+    pub reason: Reason,
+    /// The most that it may use, as estimated.
+    pub reserved: Usage,
+    /// The list price of that, if there is one.
+    pub reserved_cost: Option<NanoUsd>,
+}
+
 /// One call to one upstream is over.
 #[derive(Debug, Clone)]
 pub struct AttemptEnded {
     /// The request that it was for. A warm-up call has an id of its own and neither key nor team.
     pub info: Arc<RequestInfo>,
+    /// Its number among the calls of its request, from 1.
+    pub number: u32,
     /// The upstream.
     pub upstream: UpstreamId,
     /// What it is among the attempts of its request.
@@ -216,13 +239,24 @@ pub enum Event<'a> {
     RequestEnded(&'a RequestEnded),
 }
 
+/// What must be done before a request goes on. If it fails, the request fails with it.
+pub type Recording = BoxFuture<'static, Result<(), Error>>;
+
 /// Listens to events. Called on the request's path: must not block.
 pub trait Observer: Send + Sync {
     /// Something happened.
     fn on(&self, event: &Event<'_>);
 
-    /// What must be done before the end of a complete answer is released; `None` if nothing must.
-    fn settle(&self, ended: &RequestEnded) -> Option<BoxFuture<'static, ()>>;
+    /// What must be done before a call is made; `None` if nothing must.
+    fn begin(&self, _begins: &AttemptBegins<'_>) -> Option<Recording> {
+        None
+    }
+
+    /// What must be done before the end of a complete answer is released; `None` if nothing must. Both events were sent
+    /// before.
+    fn settle(&self, _served: &AttemptEnded, _ended: &RequestEnded) -> Option<Recording> {
+        None
+    }
 
     /// The service ends: returns once every event is written.
     fn close(&self) {}

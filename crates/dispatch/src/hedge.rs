@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use crate::{
     attempt::SharedIds,
     context::{RequestContext, Which},
+    event::Recording,
     serve::{BegunReply, begin},
     table::Table,
 };
@@ -24,7 +25,7 @@ pub(crate) async fn open(
     hedge_at: Time,
     context: &mut RequestContext,
 ) -> Result<(BegunReply, Attempt), Error> {
-    let first = OneCall::new(&attempt, limit, context.share_ids(), context);
+    let first = OneCall::new(Which::First, (&attempt, limit), context.share_ids(), context);
     let (which, begun) = race(request, call, first, hedge_at, context).await;
     if begun.is_ok() {
         context.won(which);
@@ -56,7 +57,7 @@ async fn race(
         () = sleep_until(hedge_at) => context.hedge(),
     };
     let Some((start, shared_ids)) = second else { return (Which::First, first.await) };
-    let second = OneCall::new(&start.attempt, start.limit, shared_ids, context);
+    let second = OneCall::new(Which::Second, (&start.attempt, start.limit), shared_ids, context);
     let call = Call { adjustment: start.adjustment, ..call.clone() };
     let mut second = pin!(second.open(&table, request, &call));
     let (which, begun) = tokio::select! {
@@ -81,17 +82,21 @@ struct OneCall {
     upstream: Arc<Upstream>,
     limit: Instant,
     shared_ids: SharedIds,
+    recording: Option<Recording>,
 }
 
 impl OneCall {
-    fn new(attempt: &Attempt, limit: Time, shared_ids: SharedIds, context: &RequestContext) -> Self {
+    fn new(which: Which, (attempt, limit): (&Attempt, Time), shared_ids: SharedIds, context: &RequestContext) -> Self {
         let upstream = context.state.model().targets()[attempt.target].clone();
-        Self { upstream, limit: context.clock.instant(limit), shared_ids }
+        Self { upstream, limit: context.clock.instant(limit), shared_ids, recording: context.recording(which) }
     }
 
     /// Makes the call and waits for content. Fails without an error if its limit is reached.
     async fn open(self, table: &Table, request: &Request, call: &Call) -> Result<BegunReply, Option<Error>> {
         let opening = async {
+            if let Some(recording) = self.recording {
+                recording.await?;
+            }
             let reply = table.provider(&self.upstream).call(request, call).await?;
             // There is one head.
             drop(self.shared_ids.set(reply.head.ids.clone()));

@@ -34,8 +34,8 @@ use clock::Clock;
 use context::RequestContext;
 use event::EventSink;
 pub use event::{
-    AttemptEnded, Estimate, Event, Failure, Observer, Outcome, RequestEnded, RequestInfo, RequestOutcome, Route,
-    Unreported,
+    AttemptBegins, AttemptEnded, Estimate, Event, Failure, Observer, Outcome, Recording, RequestEnded, RequestInfo,
+    RequestOutcome, Route, Unreported,
 };
 use provider::{Call, MemoryBudget, NanoUsd, ReplyHead, Request, RequestId, Time, UpstreamId};
 use rand::{SeedableRng, rngs::SmallRng};
@@ -122,8 +122,10 @@ pub struct Router {
     table: ArcSwap<Table>,
     sink: Arc<EventSink>,
     clock: Clock,
-    /// The next request's number, which no other one has, and the seed of its random numbers.
-    seed: AtomicU64,
+    /// How many requests there were, warm-up calls included.
+    requests: AtomicU64,
+    /// What the seeds of their random numbers are made of.
+    seed: u64,
 }
 
 impl Router {
@@ -135,7 +137,7 @@ impl Router {
     /// The same; `recorder`, if there is one, is given a record of each request that was decided on.
     pub fn recorded(table: Table, observer: Arc<dyn Observer>, recorder: Option<Arc<dyn Recorder>>, seed: u64) -> Self {
         let sink = Arc::new(EventSink::new(observer, recorder.map(RecordSink::new)));
-        Self { table: ArcSwap::from_pointee(table), sink, clock: Clock::start(), seed: AtomicU64::new(seed) }
+        Self { table: ArcSwap::from_pointee(table), sink, clock: Clock::start(), requests: AtomicU64::new(0), seed }
     }
 
     /// Serves `request`, from whichever upstream can.
@@ -144,6 +146,7 @@ impl Router {
         let choice = caller.table.choose(name);
         let info = RequestInfo {
             request_id: caller.request_id.clone(),
+            number: self.next_number(),
             route: caller.route,
             stream: request.head.stream,
             model: choice.as_ref().map(|choice| choice.model().clone()),
@@ -161,7 +164,7 @@ impl Router {
         let named = target.map(|target| Named { target, falls_back: caller.falls_back });
         let conversation = conversation(request, caller.session.as_deref(), info.key.as_deref());
         let facts = serve::facts(request, conversation, info.route == Route::Batch);
-        let number = self.next_seed();
+        let number = info.number;
         // On the heap, because it is large and is moved several times: into the answer, and with that through the
         // server.
         let context = Box::new(RequestContext::new(
@@ -169,16 +172,21 @@ impl Router {
             self.sink.clone(),
             self.clock,
             (caller.table, RequestState::new(model, facts, named, deadline).numbered(number)),
-            SmallRng::seed_from_u64(number),
+            SmallRng::seed_from_u64(self.seed(number)),
             self.clock.time(caller.arrived),
         ));
         let call = Call { request_id: caller.request_id, adjustment: None, memory: caller.memory };
         serve::serve(request, call, context, now).await
     }
 
-    /// The seed of the random numbers of another request.
-    fn next_seed(&self) -> u64 {
-        self.seed.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed)
+    /// The number of another request.
+    fn next_number(&self) -> u64 {
+        self.requests.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The seed of the random numbers of a request.
+    fn seed(&self, number: u64) -> u64 {
+        self.seed.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
     /// Sends the event for a request that asks for no model of the table.

@@ -7,7 +7,12 @@ use provider::{Call, Error, ErrorKind, Frame, Reply, ReplyHead, Request, Reserva
 use router::{Action, Attempt, Facts, RouterError, Start};
 use tokio::time::timeout_at;
 
-use crate::{Served, answer::Relay, context::RequestContext, hedge};
+use crate::{
+    Served,
+    answer::Relay,
+    context::{RequestContext, Which},
+    hedge,
+};
 
 /// Most bytes that are held before the first frame with content.
 const MAX_HELD: usize = 64 << 10;
@@ -84,7 +89,11 @@ async fn alone(
 ) -> Result<(BegunReply, Attempt), Error> {
     let upstream = context.state.model().targets()[attempt.target].clone();
     let limit = context.clock.instant(limit);
+    let recording = context.recording(Which::First);
     let opening = async {
+        if let Some(recording) = recording {
+            recording.await?;
+        }
         let reply = context.table.provider(&upstream).call(request, call).await?;
         context.replied(&reply.head);
         begin(reply, call).await

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use futures_util::{StreamExt, future::join_all};
-use provider::{Call, Error, ErrorKind, Limits, MemoryBudget, Operation, Quota, Request, RequestId, Time};
+use provider::{Call, Error, ErrorKind, Limits, MemoryBudget, Operation, Quota, Request, RequestId, Time, Usage};
 use rand::{SeedableRng, rngs::SmallRng};
 use router::{Engine, Model, WarmUp};
 use tokio::time::timeout_at;
 
 use crate::{
     Router,
-    attempt::Progress,
+    attempt::{Progress, price},
     clock::Clock,
-    event::{AttemptEnded, Event, EventSink, Outcome, RequestInfo},
+    event::{AttemptBegins, AttemptEnded, Event, EventSink, Outcome, RequestInfo},
     table::Table,
 };
 
@@ -31,10 +31,12 @@ impl Router {
     }
 
     fn begin(&self, table: &Arc<Table>, warm_up: WarmUp) -> WarmUpCall {
-        let seed = self.next_seed();
+        let number = self.next_number();
+        let seed = self.seed(number);
         let operation = operation(&warm_up.upstream().spec.operations);
         let info = RequestInfo {
             request_id: RequestId::from(format!("warm-up-{seed:016x}").as_str()),
+            number,
             route: operation.into(),
             stream: false,
             model: Some(warm_up.model().spec.name.clone()),
@@ -85,6 +87,9 @@ impl WarmUpCall {
     /// Makes the call and reads its answer. Returns what is left of the upstream's allowance.
     async fn answer(&mut self) -> Result<Quota, Error> {
         let Some(warm_up) = &self.warm_up else { return Ok(Quota::default()) };
+        if let Some(recording) = self.sink.observer.begin(&self.begins(warm_up)) {
+            recording.await?;
+        }
         let request = request(self.operation, self.info.model.as_ref().map_or("", |model| model.as_str()))?;
         let request_id = self.info.request_id.clone();
         let call = Call { request_id, adjustment: None, memory: MemoryBudget::default() };
@@ -96,6 +101,21 @@ impl WarmUpCall {
         Ok(reply.head.quota)
     }
 
+    /// The event before the call is made.
+    fn begins<'a>(&'a self, warm_up: &'a WarmUp) -> AttemptBegins<'a> {
+        let (spec, attempt) = (&warm_up.upstream().spec, warm_up.attempt());
+        let reserved = Usage { prompt_tokens: attempt.prompt_tokens(), completion_tokens: 1, ..Usage::default() };
+        AttemptBegins {
+            info: &self.info,
+            number: 1,
+            upstream: &spec.id,
+            role: attempt.role,
+            reason: attempt.reason,
+            reserved,
+            reserved_cost: price(&reserved, spec.tariff.as_ref()),
+        }
+    }
+
     /// Tells the engine by `how`, and the observer, that the call is over, unless it was before.
     fn end(&mut self, outcome: Outcome, how: impl FnOnce(&mut Engine, WarmUp, &mut SmallRng, Time)) {
         let Some(warm_up) = self.warm_up.take() else { return };
@@ -105,6 +125,7 @@ impl WarmUpCall {
         let tariff = upstream.spec.tariff.as_ref();
         let ended = AttemptEnded {
             info: self.info.clone(),
+            number: 1,
             upstream: upstream.spec.id.clone(),
             role: attempt.role,
             after: None,

@@ -47,13 +47,15 @@ pub enum ErrorKind {
     Protocol,
     /// The router has no memory left for the request or its answer: that is no evidence about the upstream.
     NoMemory,
+    /// The ledger cannot take the call, and calls without a record are not allowed: no evidence about the upstream either.
+    Unrecorded,
 }
 
 impl ErrorKind {
     /// Whether another upstream may succeed where this one failed.
     pub const fn moves_on(self) -> bool {
         match self {
-            Self::InvalidRequest | Self::Timeout(Phase::Deadline) | Self::NoMemory => false,
+            Self::InvalidRequest | Self::Timeout(Phase::Deadline) | Self::NoMemory | Self::Unrecorded => false,
             Self::ContextOverflow
             | Self::Unsupported
             | Self::Refused
@@ -79,7 +81,8 @@ impl ErrorKind {
             | Self::Auth
             | Self::NotFound
             | Self::Timeout(_)
-            | Self::NoMemory => false,
+            | Self::NoMemory
+            | Self::Unrecorded => false,
             Self::RateLimited
             | Self::Overloaded
             | Self::Connect
@@ -99,7 +102,8 @@ impl ErrorKind {
             | Self::RateLimited
             | Self::Overloaded
             | Self::Timeout(Phase::Deadline)
-            | Self::NoMemory => false,
+            | Self::NoMemory
+            | Self::Unrecorded => false,
             Self::Auth
             | Self::NotFound
             | Self::Connect
@@ -108,6 +112,11 @@ impl ErrorKind {
             | Self::Interrupted
             | Self::Protocol => true,
         }
+    }
+
+    /// Whether the router itself ended the call: that says nothing about the upstream.
+    pub const fn is_ours(self) -> bool {
+        matches!(self, Self::NoMemory | Self::Unrecorded)
     }
 
     /// Whether the upstream refused the request rather than failed it.
@@ -123,7 +132,8 @@ impl ErrorKind {
             | Self::Unavailable
             | Self::Interrupted
             | Self::Protocol
-            | Self::NoMemory => false,
+            | Self::NoMemory
+            | Self::Unrecorded => false,
         }
     }
 
@@ -134,7 +144,7 @@ impl ErrorKind {
     pub const fn severity(self) -> u8 {
         match self {
             Self::InvalidRequest => 6,
-            Self::RateLimited | Self::Overloaded | Self::NoMemory => 5,
+            Self::RateLimited | Self::Overloaded | Self::NoMemory | Self::Unrecorded => 5,
             Self::Unavailable | Self::Timeout(_) | Self::Interrupted | Self::Protocol => 4,
             Self::Connect | Self::Auth | Self::NotFound => 3,
             Self::ContextOverflow => 2,
@@ -162,6 +172,7 @@ impl ErrorKind {
             Self::Interrupted => "interrupted",
             Self::Protocol => "protocol",
             Self::NoMemory => "no_memory",
+            Self::Unrecorded => "unrecorded",
         }
     }
 }

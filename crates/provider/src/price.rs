@@ -105,27 +105,32 @@ pub struct Price {
     pub cached_input: PicoUsd,
     /// Per completion token.
     pub output: PicoUsd,
+    /// Per completion token that the upstream reports as reasoning.
+    pub reasoning: PicoUsd,
 }
 
 impl Price {
-    /// One without a price of its own for cached tokens.
+    /// One without prices of their own for cached tokens and reasoning.
     pub const fn new(input: PicoUsd, output: PicoUsd) -> Self {
-        Self { input, cached_input: input, output }
+        Self { input, cached_input: input, output, reasoning: output }
     }
 
-    /// What `usage` costs, rounded half up to a nano-dollar. Prompt tokens that the upstream does not report as cached have the full
-    /// price.
+    /// What `usage` costs, rounded half to even to a nano-dollar, so that rounding adds nothing in the long run. Tokens that the
+    /// upstream does not report as cached or as reasoning have the price of the others.
     pub fn cost(&self, usage: &Usage) -> NanoUsd {
         let cached = usage.cached_tokens.unwrap_or(0).min(usage.prompt_tokens);
+        let reasoning = usage.reasoning_tokens.unwrap_or(0).min(usage.completion_tokens);
         let pico = u128::from(self.input.0) * u128::from(usage.prompt_tokens - cached)
             + u128::from(self.cached_input.0) * u128::from(cached)
-            + u128::from(self.output.0) * u128::from(usage.completion_tokens)
-            + 500;
+            + u128::from(self.output.0) * u128::from(usage.completion_tokens - reasoning)
+            + u128::from(self.reasoning.0) * u128::from(reasoning);
         // A sum beyond 64 bits, 18 million dollars, takes a division that is many times as slow.
-        NanoUsd(match u64::try_from(pico) {
-            Ok(pico) => pico / 1_000,
-            Err(_) => u64::try_from(pico / 1_000).unwrap_or(u64::MAX),
-        })
+        let (nano, rest) = match u64::try_from(pico) {
+            Ok(pico) => (pico / 1_000, pico % 1_000),
+            Err(_) => (u64::try_from(pico / 1_000).unwrap_or(u64::MAX), 0),
+        };
+        let rounds_up = rest > 500 || rest == 500 && nano % 2 == 1;
+        NanoUsd(nano.saturating_add(u64::from(rounds_up)))
     }
 }
 
@@ -198,9 +203,19 @@ mod tests {
     }
 
     #[test]
-    fn a_cost_is_rounded_once_and_half_up() {
-        let price = Price::new(PicoUsd(1_499), PicoUsd(1_500));
-        assert_eq!(price.cost(&Usage { prompt_tokens: 1, ..Usage::default() }), NanoUsd(1));
-        assert_eq!(price.cost(&Usage { completion_tokens: 1, ..Usage::default() }), NanoUsd(2));
+    fn reasoning_has_its_own_price() {
+        let price = Price { reasoning: PicoUsd(50_000), ..Price::new(PicoUsd(0), PicoUsd(20_000)) };
+        let usage = |reasoning_tokens| Usage { completion_tokens: 10, reasoning_tokens, ..Usage::default() };
+        assert_eq!(price.cost(&usage(None)), NanoUsd(200));
+        assert_eq!(price.cost(&usage(Some(4))), NanoUsd(320));
+        assert_eq!(price.cost(&usage(Some(1_000))), NanoUsd(500), "no more than there are");
+    }
+
+    #[test]
+    fn a_cost_is_rounded_once_and_half_to_even() {
+        for (pico, nano) in [(499, 0), (500, 0), (501, 1), (1_499, 1), (1_500, 2), (2_500, 2), (2_501, 3)] {
+            let price = Price::new(PicoUsd(pico), PicoUsd(0));
+            assert_eq!(price.cost(&Usage { prompt_tokens: 1, ..Usage::default() }), NanoUsd(nano), "{pico}");
+        }
     }
 }

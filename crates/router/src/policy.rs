@@ -48,14 +48,15 @@ pub(crate) fn policies(targets: &[Arc<Upstream>], shares: &[f64], baseline: Opti
 
 /// The average price of a token that is split by `shares`, rounded to a pico-dollar.
 fn split(targets: &[Arc<Upstream>], shares: &[f64]) -> Option<Price> {
-    let (mut input, mut cached_input, mut output) = (0.0, 0.0, 0.0);
+    let mut sums = [0.0; 4];
     for (upstream, share) in targets.iter().zip(shares).filter(|(_, share)| **share > 0.0) {
         let price = list_price(&upstream.spec)?;
-        input += share * as_float(price.input);
-        cached_input += share * as_float(price.cached_input);
-        output += share * as_float(price.output);
+        for (sum, rate) in sums.iter_mut().zip([price.input, price.cached_input, price.output, price.reasoning]) {
+            *sum += share * as_float(rate);
+        }
     }
-    Some(Price { input: rounded(input), cached_input: rounded(cached_input), output: rounded(output) })
+    let [input, cached_input, output, reasoning] = sums.map(rounded);
+    Some(Price { input, cached_input, output, reasoning })
 }
 
 #[expect(

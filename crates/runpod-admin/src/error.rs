@@ -40,7 +40,8 @@ fn advice(cause: &provider::Error) -> String {
             | ErrorKind::Refused
             | ErrorKind::NotFound
             | ErrorKind::Protocol
-            | ErrorKind::NoMemory,
+            | ErrorKind::NoMemory
+            | ErrorKind::Unrecorded,
             _,
         ) => String::new(),
     }

@@ -11,8 +11,7 @@ use std::{
     time::Duration,
 };
 
-use dispatch::{Event, Observer, RequestEnded};
-use futures_util::future::BoxFuture;
+use dispatch::{Event, Observer};
 use parking_lot::{Condvar, Mutex};
 use settings::{AccessLog as Target, LogFormat};
 
@@ -102,10 +101,6 @@ impl Observer for AccessLog {
             return;
         }
         lines.bytes.extend_from_slice(&line);
-    }
-
-    fn settle(&self, _ended: &RequestEnded) -> Option<BoxFuture<'static, ()>> {
-        None
     }
 
     /// Waits for the lines that are there.

@@ -4,6 +4,7 @@ mod calibrate;
 mod explain;
 mod runpod;
 mod simulate;
+mod spend;
 
 use std::{
     io::Write,
@@ -75,6 +76,15 @@ enum Command {
     /// What are my providers like? Fit the simulated ones to a decision log: speed, spread, cold starts, prices.
     #[command(after_help = calibrate::HELP)]
     Calibrate(calibrate::Arguments),
+    /// What was spent, and by whom? Sums up the ledger, as a table, CSV or JSON.
+    #[command(after_help = spend::HELP)]
+    Spend(spend::Arguments),
+    /// What was saved against other policies: the baseline, the split, every upstream alone.
+    #[command(after_help = spend::SAVINGS_HELP)]
+    Savings(spend::Savings),
+    /// One page about one team's month, for its lead: HTML with a plot, or Markdown.
+    #[command(after_help = spend::SHOWBACK_HELP)]
+    Showback(spend::Showback),
     /// Run the emulated providers alone: RunPod (both kinds of endpoint) and Cerebras, with faults on demand.
     #[command(
         after_help = "Prints what to put into the [[upstreams]] of a configuration. As with the real ones, calls need a key, \
@@ -127,6 +137,9 @@ pub fn main() -> ExitCode {
         Command::Check { config, without_secrets } => check(&config, without_secrets),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Calibrate(arguments) => calibrate::run(&arguments),
+        Command::Spend(arguments) => spend::run(&arguments),
+        Command::Savings(arguments) => spend::run_savings(&arguments),
+        Command::Showback(arguments) => spend::run_showback(&arguments),
         Command::Simulate(arguments) => return simulate::run(&arguments),
         Command::Emulate { listen, speed, seed, settings } => {
             emulated(settings.as_deref()).and_then(|given| emulate(Settings { address: listen, speed, seed, ..given }))

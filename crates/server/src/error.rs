@@ -381,6 +381,7 @@ impl ApiError {
             ErrorKind::Interrupted => (StatusCode::BAD_GATEWAY, "server_error", "upstream_disconnected"),
             ErrorKind::Protocol => (StatusCode::BAD_GATEWAY, "server_error", "upstream_invalid"),
             ErrorKind::NoMemory => return NoMemory.into(),
+            ErrorKind::Unrecorded => (StatusCode::SERVICE_UNAVAILABLE, "server_error", "ledger_unavailable"),
         };
         // What an upstream says about the router's own key or endpoint must not reach the client.
         let message = match error.kind {

@@ -13,6 +13,7 @@ mod connections;
 mod decisions;
 mod demo;
 mod error;
+mod ledger;
 mod limits;
 mod memory;
 mod metrics;

@@ -17,7 +17,6 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use dispatch::{AttemptEnded, Event, Observer, Outcome, RequestEnded, Table};
-use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
 use prometheus::{
     Encoder, Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, Registry, TextEncoder,
@@ -36,6 +35,7 @@ use crate::{
     clock,
     connections::{Listener, Reason},
     decisions::LogCounters,
+    ledger::LedgerCounters,
 };
 
 /// All metrics of the process.
@@ -78,6 +78,7 @@ struct Series {
     connections_closed: IntCounterVec,
     panics: IntCounter,
     decision_records: IntCounterVec,
+    ledger: LedgerCounters,
     reloads: IntCounterVec,
     reload_time: Gauge,
     reload_ok: Gauge,
@@ -90,6 +91,7 @@ struct Series {
 impl Series {
     fn new(families: &Families) -> Result<Self, prometheus::Error> {
         let single = |metric| Ok::<_, prometheus::Error>(families.gauge(metric)?.with_label_values::<&str>(&[]));
+        let count = |metric| Ok::<_, prometheus::Error>(families.counter(metric)?.with_label_values::<&str>(&[]));
         let version = env!("CARGO_PKG_VERSION");
         families.gauge(contract::BUILD_INFO)?.with_label_values(&[version]).set(1.0);
         Ok(Self {
@@ -111,8 +113,15 @@ impl Series {
             usage_estimated: families.counter(contract::USAGE_ESTIMATED)?,
             unpriced: families.counter(contract::UNPRICED)?,
             connections_closed: families.counter(contract::CONNECTIONS_CLOSED)?,
-            panics: families.counter(contract::PANICS)?.with_label_values::<&str>(&[]),
+            panics: count(contract::PANICS)?,
             decision_records: families.counter(contract::DECISION_RECORDS)?,
+            ledger: LedgerCounters {
+                stored: count(contract::LEDGER_ROWS)?,
+                not_written: count(contract::LEDGER_NOT_WRITTEN)?,
+                released: count(contract::LEDGER_RELEASED)?,
+                store_failures: count(contract::LEDGER_STORE_FAILURES)?,
+                backlog_bytes: single(contract::LEDGER_BACKLOG)?,
+            },
             reloads: families.counter(contract::RELOADS)?,
             reload_time: single(contract::RELOAD_TIME)?,
             reload_ok: single(contract::RELOAD_OK)?,
@@ -182,6 +191,11 @@ impl Metrics {
     pub(crate) fn decision_log(&self) -> LogCounters {
         let counter = |result| self.series.decision_records.with_label_values(&[result]);
         LogCounters { written: counter("written"), dropped: counter("dropped"), failed: counter("failed") }
+    }
+
+    /// What becomes of the ledger's entries.
+    pub(crate) fn ledger(&self) -> LedgerCounters {
+        self.series.ledger.clone()
     }
 
     /// The metrics in Prometheus' text format.
@@ -311,9 +325,5 @@ impl Observer for Metrics {
             Event::AttemptEnded(ended) => self.attempt_ended(ended),
             Event::RequestEnded(ended) => self.request_ended(ended),
         }
-    }
-
-    fn settle(&self, _ended: &RequestEnded) -> Option<BoxFuture<'static, ()>> {
-        None
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use dispatch::{Event, Observer, RequestEnded};
-use futures_util::future::{BoxFuture, join_all};
+use dispatch::{AttemptBegins, AttemptEnded, Event, Observer, Recording, RequestEnded};
+use futures_util::future::try_join_all;
 
 /// All that listen.
 pub(crate) struct Observers(pub(crate) Vec<Arc<dyn Observer>>);
@@ -21,11 +21,18 @@ impl Observer for Observers {
         }
     }
 
-    fn settle(&self, ended: &RequestEnded) -> Option<BoxFuture<'static, ()>> {
-        let mut waits: Vec<_> = self.0.iter().filter_map(|observer| observer.settle(ended)).collect();
-        if waits.len() < 2 {
-            return waits.pop();
-        }
-        Some(Box::pin(async move { drop(join_all(waits).await) }))
+    fn begin(&self, begins: &AttemptBegins<'_>) -> Option<Recording> {
+        all(self.0.iter().filter_map(|observer| observer.begin(begins)).collect())
     }
+
+    fn settle(&self, served: &AttemptEnded, ended: &RequestEnded) -> Option<Recording> {
+        all(self.0.iter().filter_map(|observer| observer.settle(served, ended)).collect())
+    }
+}
+
+fn all(mut recordings: Vec<Recording>) -> Option<Recording> {
+    if recordings.len() < 2 {
+        return recordings.pop();
+    }
+    Some(Box::pin(async move { try_join_all(recordings).await.map(drop) }))
 }

@@ -154,6 +154,11 @@ fn waiting(started: &Config, now: &Config) -> Vec<&'static str> {
         ("decisions.max_file_bytes", "decisions", ".max_file_bytes"),
         ("decisions.max_file_age_s", "decisions", ".max_file_age_s"),
         ("decisions.keep_files", "decisions", ".keep_files"),
+        ("storage.url", "storage", ".url"),
+        ("storage.journal_folder", "storage", ".journal_folder"),
+        ("storage.max_journal_bytes", "storage", ".max_journal_bytes"),
+        ("storage.durability", "storage", ".durability"),
+        ("storage.on_journal_failure", "storage", ".on_journal_failure"),
     ];
     let differs = |group, key| started.listing.differs(&now.listing, group, key);
     let mut waiting: Vec<_> =
@@ -217,7 +222,9 @@ mod tests {
         let now = parse(
             "[server]\nlisten = \"127.0.0.1:1\"\nadmin_listen = \"127.0.0.1:2\"\nworkers = 3\nmax_connections = 4\n\
              drain_s = 5\ngrace_s = 2\n[log]\nlevel = \"debug\"\nformat = \"pretty\"\naccess = \"off\"\n\
-             [decisions]\nring = 7\nlog_folder = \"/a\"\nmax_file_bytes = 70000\nmax_file_age_s = 7\nkeep_files = 7",
+             [decisions]\nring = 7\nlog_folder = \"/a\"\nmax_file_bytes = 70000\nmax_file_age_s = 7\nkeep_files = 7\n\
+             [storage]\nurl = \"sqlite:/a\"\njournal_folder = \"/b\"\nmax_journal_bytes = 7000000\ndurability = \"disk\"\n\
+             on_journal_failure = \"release\"",
             "cost",
         );
         let named = waiting(&started, &now);
@@ -237,7 +244,12 @@ mod tests {
                 "decisions.log_folder",
                 "decisions.max_file_bytes",
                 "decisions.max_file_age_s",
-                "decisions.keep_files"
+                "decisions.keep_files",
+                "storage.url",
+                "storage.journal_folder",
+                "storage.max_journal_bytes",
+                "storage.durability",
+                "storage.on_journal_failure"
             ]
         );
     }

@@ -16,6 +16,7 @@ use std::{
 
 use actix_web::rt::System;
 use dispatch::{Observer, Recorder, Router};
+use ledger::OpenError;
 use settings::Config;
 use tokio::time::sleep;
 
@@ -26,6 +27,7 @@ use crate::{
     clock,
     connections::{self, Listener},
     decisions::DecisionRecords,
+    ledger::LedgerObserver,
     metrics::Metrics,
     observers::Observers,
     providers::{self, Pools, WiringError},
@@ -54,6 +56,9 @@ pub enum StartError {
         "the decision log cannot be opened: {0}; decisions.log_folder names a folder that this process may write to"
     )]
     DecisionLog(io::Error),
+    /// The ledger cannot be opened.
+    #[error("the ledger cannot be opened: {0}; storage.url names a file in a folder that this process may write to")]
+    Ledger(#[from] OpenError),
     /// The metrics could not be set up.
     #[error("the metrics could not be set up: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -138,13 +143,16 @@ fn app(config: &Config, watched: Option<PathBuf>) -> Result<Arc<App>, StartError
     let mut observers: Vec<Arc<dyn Observer>> = vec![metrics.clone()];
     let access_log = AccessLog::open(&config.log.access, config.log.format).map_err(StartError::AccessLog)?;
     observers.extend(access_log.map(|log| Arc::new(log) as Arc<dyn Observer>));
+    let seed = clock::seed();
+    if let Some(storage) = &config.storage {
+        observers.push(Arc::new(LedgerObserver::open(storage, seed, metrics.ledger())?));
+    }
     let observer: Arc<dyn Observer> = Arc::new(Observers(observers));
     let records = DecisionRecords::open(&config.decisions, &config.version, metrics.decision_log());
     let records = records.map_err(StartError::DecisionLog)?;
     let pools = Pools::default();
     let table = providers::table(config, None, &pools)?;
     metrics.prepare(&table);
-    let seed = clock::seed();
     let recorder = records.clone().map(|records| records as Arc<dyn Recorder>);
     let router = Router::recorded(table, observer.clone(), recorder, seed);
     let reloader = watched.map(|path| Arc::new(Reloader::new(path, config.clone(), pools)));

@@ -20,8 +20,11 @@ pub(crate) fn read(mut table: Table<'_>) -> Option<Tariff> {
             let input = required(&mut table, "input_usd_per_million", PicoUsd::from_usd_per_million);
             let output = required(&mut table, "output_usd_per_million", PicoUsd::from_usd_per_million);
             let cached_input = amount(&mut table, "cached_input_usd_per_million", PicoUsd::from_usd_per_million);
-            let price = input.zip(output).map(|(input, output)| Price::new(input, output));
-            price.map(|price| Tariff::Tokens(Price { cached_input: cached_input.unwrap_or(price.input), ..price }))
+            let reasoning = amount(&mut table, "reasoning_usd_per_million", PicoUsd::from_usd_per_million);
+            input.zip(output).map(|(input, output)| {
+                let (cached_input, reasoning) = (cached_input.unwrap_or(input), reasoning.unwrap_or(output));
+                Tariff::Tokens(Price { input, cached_input, output, reasoning })
+            })
         }
         Kind::GpuSeconds => {
             let per_second = required(&mut table, "usd_per_second", PicoUsd::from_usd_per_second);

@@ -41,8 +41,8 @@ pub use problem::{Problem, Problems};
 pub use sources::Sources;
 pub use tasks::TASK_PREFIX;
 pub use types::{
-    AccessLog, AuthMode, Config, ConnectionLimits, DecisionLog, Decisions, EndpointType, Key, KeyLimits, Log,
-    LogFormat, Model, ProviderSettings, Server, Target, Timeouts, Upstream,
+    AccessLog, AuthMode, Config, ConnectionLimits, DecisionLog, Decisions, Durability, EndpointType, Key, KeyLimits,
+    Log, LogFormat, Model, OnJournalFailure, ProviderSettings, Server, Storage, Target, Timeouts, Upstream,
 };
 
 use reader::{Context, Table};
@@ -139,6 +139,7 @@ fn read(mut root: Table<'_>, listing: Listing) -> Option<Config> {
     let server = scalars::server(&mut root);
     let log = scalars::log(&mut root);
     let decisions = scalars::decisions(&mut root);
+    let storage = scalars::storage(&mut root);
     let auth = scalars::auth(&mut root, &server);
     let (keys, key_models) = keys::read(&mut root, auth, &server);
     let upstreams = upstreams::read(&mut root);
@@ -151,5 +152,19 @@ fn read(mut root: Table<'_>, listing: Listing) -> Option<Config> {
     root.finish();
     let upstreams = upstreams.into_iter().map(|entry| entry.upstream).collect::<Option<_>>()?;
     let (version, sources) = (listing.version(), Sources::default());
-    Some(Config { version, listing, sources, server, log, decisions, auth, keys, upstreams, models, ensembles, tasks })
+    Some(Config {
+        version,
+        listing,
+        sources,
+        server,
+        log,
+        decisions,
+        storage,
+        auth,
+        keys,
+        upstreams,
+        models,
+        ensembles,
+        tasks,
+    })
 }

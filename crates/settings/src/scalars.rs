@@ -10,12 +10,14 @@ use crate::{
     problem::did_you_mean,
     reader::Table,
     secret,
-    types::{AccessLog, AuthMode, DecisionLog, Decisions, Log, LogFormat, Server},
+    types::{
+        AccessLog, AuthMode, DecisionLog, Decisions, Durability, Log, LogFormat, OnJournalFailure, Server, Storage,
+    },
     value::{Text, any_of},
 };
 
 /// Every key that `LLM_ROUTER__SECTION__KEY` can override, by section.
-pub(crate) const KEYS: [(&str, &[&str]); 4] = [
+pub(crate) const KEYS: [(&str, &[&str]); 5] = [
     (
         "server",
         &[
@@ -43,6 +45,7 @@ pub(crate) const KEYS: [(&str, &[&str]); 4] = [
     ),
     ("log", &["level", "access", "format"]),
     ("decisions", &["ring", "log_folder", "max_file_bytes", "max_file_age_s", "keep_files"]),
+    ("storage", &["url", "journal_folder", "max_journal_bytes", "durability", "on_journal_failure"]),
     ("auth", &["mode"]),
 ];
 
@@ -106,6 +109,42 @@ pub(crate) fn decisions(root: &mut Table<'_>) -> Decisions {
     let keep_files = table.int("keep_files", 1..=10_000).unwrap_or(14);
     table.finish();
     Decisions { ring, log: folder.map(|folder| DecisionLog { folder, max_file_bytes, max_file_age, keep_files }) }
+}
+
+pub(crate) fn storage(root: &mut Table<'_>) -> Option<Storage> {
+    let mut table = root.table("storage")?;
+    let path = table.required("url", "\"sqlite:\" and the path of a file").and_then(|text| sqlite_file(&text));
+    let journal = table.text("journal_folder");
+    let max_journal_bytes = table.int("max_journal_bytes", 1 << 20..=1 << 50).unwrap_or(8 << 30);
+    let durabilities = [("process", Durability::Process), ("disk", Durability::Disk)];
+    let durability = table.text("durability").and_then(|text| text.choice("a durability", &durabilities));
+    let reactions = [("refuse", OnJournalFailure::Refuse), ("release", OnJournalFailure::Release)];
+    let reaction = table.text("on_journal_failure").and_then(|text| text.choice("what can be done", &reactions));
+    table.finish();
+    let path = path?;
+    let beside = || {
+        let mut name = path.clone().into_os_string();
+        name.push("-journals");
+        PathBuf::from(name)
+    };
+    Some(Storage {
+        journal_folder: journal.map_or_else(beside, |text| PathBuf::from(&text.value)),
+        path,
+        max_journal_bytes,
+        durability: durability.unwrap_or(Durability::Process),
+        on_journal_failure: reaction.unwrap_or(OnJournalFailure::Refuse),
+    })
+}
+
+fn sqlite_file(text: &Text<'_>) -> Option<PathBuf> {
+    match text.value.strip_prefix("sqlite:") {
+        Some(path) if !path.is_empty() => Some(PathBuf::from(path)),
+        _ => text.refuse(
+            "is no ledger",
+            "\"sqlite:\" and the path of a file, such as \"sqlite:/var/lib/llm-router/ledger.db\"",
+            None,
+        ),
+    }
 }
 
 /// A folder. A bare word is more likely to be meant as a switch.

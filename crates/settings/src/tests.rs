@@ -50,7 +50,7 @@ cost = { kind = "gpu_seconds", usd_per_second = "0.00019", kept_workers = 1, lis
 id = "fast"
 provider = "cerebras"
 model = "llama3.1-8b"
-cost = { kind = "tokens", input_usd_per_million = "0.10", cached_input_usd_per_million = "0.05", output_usd_per_million = "0.20" }
+cost = { kind = "tokens", input_usd_per_million = "0.10", cached_input_usd_per_million = "0.05", output_usd_per_million = "0.20", reasoning_usd_per_million = "0.30" }
 
 [[models]]
 name = "llama-3.1-8b"
@@ -168,7 +168,11 @@ fn a_valid_file_says_what_it_says() {
     };
     assert_eq!((*per_second, *idle_timeout), (PicoUsd(190_000_000), Duration::from_secs(5)));
     assert_eq!(*list, Price::new(PicoUsd(20_000), PicoUsd(20_000)));
-    let price = Price { cached_input: PicoUsd(50_000), ..Price::new(PicoUsd(100_000), PicoUsd(200_000)) };
+    let price = Price {
+        cached_input: PicoUsd(50_000),
+        reasoning: PicoUsd(300_000),
+        ..Price::new(PicoUsd(100_000), PicoUsd(200_000))
+    };
     assert_eq!(fast.tariff, Some(Tariff::Tokens(price)));
     assert_eq!(fast.base_url, "https://api.cerebras.ai/v1");
     assert_eq!(fast.operations, [Operation::Chat, Operation::Completions]);

@@ -24,6 +24,8 @@ pub struct Config {
     pub log: Log,
     /// What is kept of decisions, and where.
     pub decisions: Decisions,
+    /// Where the ledger is; `None` if there is none.
+    pub storage: Option<Storage>,
     /// Whether clients need a key.
     pub auth: AuthMode,
     /// Client keys, with distinct ids and hashes; at least one under [`AuthMode::Keys`].
@@ -132,6 +134,39 @@ pub struct DecisionLog {
     pub max_file_age: Duration,
     /// Most files; the oldest ones are removed.
     pub keep_files: usize,
+}
+
+/// Where the ledger is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Storage {
+    /// The SQLite file.
+    pub path: PathBuf,
+    /// The folder of the journal before it.
+    pub journal_folder: PathBuf,
+    /// Most bytes of the journal that wait for the store.
+    pub max_journal_bytes: u64,
+    /// When an answer counts as recorded.
+    pub durability: Durability,
+    /// What is done while the journal cannot be written.
+    pub on_journal_failure: OnJournalFailure,
+}
+
+/// When an answer counts as recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// When its record outlives the process.
+    Process,
+    /// When its record outlives the machine.
+    Disk,
+}
+
+/// What is done while the ledger's journal cannot be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnJournalFailure {
+    /// Requests are refused.
+    Refuse,
+    /// Requests go on without a record.
+    Release,
 }
 
 /// How log lines are written.

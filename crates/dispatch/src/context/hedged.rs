@@ -4,10 +4,7 @@ use provider::{Error, Request};
 use router::{Attempt, Start};
 
 use super::{RequestContext, Which};
-use crate::{
-    attempt::{SharedIds, UpstreamCall},
-    event::Outcome,
-};
+use crate::{attempt::SharedIds, event::Outcome};
 
 impl RequestContext {
     /// Where the ids in the head of the answer to the latest call are recorded, since another one may begin beside it.
@@ -25,7 +22,7 @@ impl RequestContext {
     pub(crate) fn hedge(&mut self) -> Option<(Start, SharedIds)> {
         let now = self.clock.now();
         let start = self.engine(|engine, state, _| engine.hedge(state, now))?;
-        let mut call = Box::new(UpstreamCall::new(start.attempt));
+        let mut call = Box::new(self.new_call(start.attempt));
         let shared_ids = call.progress.share_ids();
         self.rival = Some(call);
         Some((start, shared_ids))

@@ -67,7 +67,8 @@ pub(crate) fn error(kind: ErrorKind) -> Error {
         | ErrorKind::Timeout(Phase::FirstToken | Phase::Gap | Phase::Deadline)
         | ErrorKind::Interrupted
         | ErrorKind::Protocol
-        | ErrorKind::NoMemory => None,
+        | ErrorKind::NoMemory
+        | ErrorKind::Unrecorded => None,
     };
     error
 }

@@ -26,6 +26,8 @@ mod limits;
 #[cfg(test)]
 mod poison;
 #[cfg(test)]
+mod recording;
+#[cfg(test)]
 mod records;
 #[cfg(test)]
 mod refusals;

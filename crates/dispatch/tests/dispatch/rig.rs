@@ -9,12 +9,15 @@ use std::{
     time::Duration,
 };
 
-use dispatch::{AttemptEnded, Caller, Event, Observer, Recorder, RequestEnded, Route, Router, Served, Table};
-use futures_util::{StreamExt, future::BoxFuture};
+use dispatch::{
+    AttemptBegins, AttemptEnded, Caller, Event, Observer, Recorder, Recording, RequestEnded, Route, Router, Served,
+    Table,
+};
+use futures_util::StreamExt;
 use parking_lot::Mutex;
 use provider::{
-    Error, Features, FrameKind, Limits, MemoryBudget, ModelId, Operation, PicoUsd, Price, Provider, Request, RequestId,
-    Tariff, UpstreamId,
+    Error, ErrorKind, Features, FrameKind, Limits, MemoryBudget, ModelId, Operation, PicoUsd, Price, Provider, Request,
+    RequestId, Tariff, UpstreamId, Usage,
 };
 use router::{
     BreakerState, Ensemble, ModelSpec, Reason, Role, RouterError, Snapshot, StrategyName, Timeouts, Upstream,
@@ -22,14 +25,19 @@ use router::{
 };
 use tokio::time::{Instant, sleep};
 
-use crate::fake::{Fake, S};
+use crate::fake::{Fake, S, error};
 
-/// Keeps all events, and takes the `settling` time to settle.
+/// Keeps all events. Takes the `beginning` time before a call, and the `settling` time to settle.
 #[derive(Default)]
 pub(crate) struct Log {
     pub(crate) attempts: Mutex<Vec<AttemptEnded>>,
     pub(crate) requests: Mutex<Vec<RequestEnded>>,
+    /// The request's number, the number and the reservation of each call, when it began.
+    pub(crate) begun: Mutex<Vec<((u64, u32), Usage)>>,
+    pub(crate) beginning: Mutex<Option<Duration>>,
     pub(crate) settling: Mutex<Option<Duration>>,
+    /// Whether nothing can be put on record.
+    pub(crate) fails: Mutex<bool>,
     pub(crate) settled: Arc<AtomicU32>,
 }
 
@@ -46,11 +54,22 @@ impl Observer for Log {
         }
     }
 
-    fn settle(&self, _ended: &RequestEnded) -> Option<BoxFuture<'static, ()>> {
-        let (wait, settled) = ((*self.settling.lock())?, self.settled.clone());
+    fn begin(&self, begins: &AttemptBegins<'_>) -> Option<Recording> {
+        self.begun.lock().push(((begins.info.number, begins.number), begins.reserved));
+        let (wait, fails) = ((*self.beginning.lock())?, *self.fails.lock());
+        Some(Box::pin(async move {
+            sleep(wait).await;
+            if fails { Err(error(ErrorKind::Unrecorded)) } else { Ok(()) }
+        }))
+    }
+
+    fn settle(&self, served: &AttemptEnded, ended: &RequestEnded) -> Option<Recording> {
+        assert_eq!(served.info.number, ended.info.number);
+        let (wait, settled, fails) = ((*self.settling.lock())?, self.settled.clone(), *self.fails.lock());
         Some(Box::pin(async move {
             sleep(wait).await;
             settled.fetch_add(1, Ordering::Relaxed);
+            if fails { Err(error(ErrorKind::Unrecorded)) } else { Ok(()) }
         }))
     }
 }
@@ -200,6 +219,15 @@ impl Rig {
         for ended in self.log.attempts.lock().iter().filter(|ended| ended.role != Role::WarmUp) {
             *attempts.entry(ended.info.request_id.clone()).or_default() += 1;
         }
+        // Each was announced under its number, once.
+        let mut ended: Vec<_> =
+            self.log.attempts.lock().iter().map(|ended| (ended.info.number, ended.number)).collect();
+        let mut begun: Vec<_> = self.log.begun.lock().iter().map(|(numbers, _)| *numbers).collect();
+        ended.sort_unstable();
+        begun.sort_unstable();
+        assert_eq!(begun, ended, "calls that began and that ended");
+        begun.dedup();
+        assert_eq!(begun.len(), ended.len(), "no two calls have the same number");
         let requests = self.log.requests.lock();
         assert_eq!(requests.len(), self.next_id.load(Ordering::Relaxed) as usize, "requests that ended");
         for ended in requests.iter() {

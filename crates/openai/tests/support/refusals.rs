@@ -59,7 +59,8 @@ fn is_refusal(kind: ErrorKind) -> bool {
         | ErrorKind::Unavailable
         | ErrorKind::Interrupted
         | ErrorKind::Protocol
-        | ErrorKind::NoMemory => false,
+        | ErrorKind::NoMemory
+        | ErrorKind::Unrecorded => false,
     }
 }
 

@@ -315,6 +315,7 @@ fn is_upstreams_own(kind: ErrorKind) -> bool {
         | ErrorKind::RateLimited
         | ErrorKind::Overloaded
         | ErrorKind::Timeout(Phase::Deadline)
-        | ErrorKind::NoMemory => false,
+        | ErrorKind::NoMemory
+        | ErrorKind::Unrecorded => false,
     }
 }

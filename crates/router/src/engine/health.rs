@@ -98,10 +98,9 @@ impl Engine {
         let is_cold = error.kind == ErrorKind::Timeout(Phase::FirstToken) && state.is_cold(now);
         // A probe's failure counts at once: its upstream has failed already, and other requests wait for the result.
         let is_unattributed = error.may_be_poison() && !is_probe;
-        // That the router has no memory for an answer is not the upstream's failure.
-        let is_ours = error.kind == ErrorKind::NoMemory;
+        // What the router itself ended is not the upstream's failure.
         // Where the call is repeated at once, only the end of the repeat is evidence.
-        if error.again.is_some() || is_cold || is_ours {
+        if error.again.is_some() || is_cold || error.kind.is_ours() {
             state.released(&upstream.spec, &mut call, now);
         } else if is_unattributed && request.is_committed {
             // Content has come, so the request is not repeated: it is over.

@@ -85,7 +85,7 @@ impl Engine {
         let WarmUp { model, attempt, mut call } = warm_up;
         let upstream = &model.targets()[attempt.target];
         let state = self.state(upstream);
-        if matches!(error.kind, ErrorKind::Timeout(_)) && state.is_cold(now) || error.kind == ErrorKind::NoMemory {
+        if matches!(error.kind, ErrorKind::Timeout(_)) && state.is_cold(now) || error.kind.is_ours() {
             state.released(&upstream.spec, &mut call, now);
         } else {
             state.failed(&upstream.spec, (&mut call, origin(&attempt)), error, now, rng);

@@ -391,7 +391,7 @@ impl State {
             ErrorKind::RateLimited => self.supply.refused(&mut call.claimed, Quota::default(), now),
             _ => None,
         };
-        let asked = error.retry_after.filter(|_| !error.kind.is_refusal() && error.kind != ErrorKind::NoMemory);
+        let asked = error.retry_after.filter(|_| !error.kind.is_refusal() && !error.kind.is_ours());
         if is_refused || asked.is_some() {
             self.was_overloaded |= error.kind != ErrorKind::RateLimited;
             self.park.refused(call.is_park_probe, asked, bucket, began, now);

@@ -27,6 +27,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         ErrorKind::Unavailable,
         ErrorKind::Unsupported,
         ErrorKind::NoMemory,
+        ErrorKind::Unrecorded,
         ErrorKind::Protocol,
     ];
     let step = prop_oneof![

@@ -83,7 +83,7 @@ impl RequestContext {
     /// A request comes in by `route`.
     pub(crate) fn new(route: Route, request: &HttpRequest, app: &Arc<App>) -> Self {
         let (id, response) = identified(request.headers(), app);
-        let info = RequestInfo { request_id: id, route, stream: false, model: None, key: None, team: None };
+        let info = RequestInfo { request_id: id, number: 0, route, stream: false, model: None, key: None, team: None };
         let version = request.version();
         let connection = request.conn_data::<Rc<Connection>>().cloned();
         let (app, live) = (app.clone(), app.live());

@@ -107,6 +107,7 @@ fn record() -> Record {
     let model = app.router.table().models().next().expect("a model").clone();
     let info = dispatch::RequestInfo {
         request_id: "r".into(),
+        number: 1,
         route: dispatch::Route::Chat,
         stream: false,
         model: None,

@@ -80,6 +80,7 @@ struct PriceView {
     input_usd_per_million: f64,
     cached_input_usd_per_million: f64,
     output_usd_per_million: f64,
+    reasoning_usd_per_million: f64,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -148,6 +149,7 @@ impl<'a> CandidateView<'a> {
                 input_usd_per_million: as_float(price.input.0) / 1e6,
                 cached_input_usd_per_million: as_float(price.cached_input.0) / 1e6,
                 output_usd_per_million: as_float(price.output.0) / 1e6,
+                reasoning_usd_per_million: as_float(price.reasoning.0) / 1e6,
             }),
             score: rounded(candidate.score, 1e6),
             is_too_long: candidate.is_too_long,

@@ -120,6 +120,16 @@ metrics! {
         "Requests that a defect of the router ended: each is a line in the log.";
     DECISION_RECORDS = Counter "llmrouter_decision_log_records_total" ["result"],
         "Records for the decision log, by what became of them.";
+    LEDGER_ROWS = Counter "llmrouter_ledger_rows_total" [],
+        "Rows that are in the ledger's store.";
+    LEDGER_NOT_WRITTEN = Counter "llmrouter_ledger_not_written_total" [],
+        "Entries that the ledger's journal did not take.";
+    LEDGER_RELEASED = Counter "llmrouter_ledger_released_total" [],
+        "Calls and answers that went on without a record.";
+    LEDGER_STORE_FAILURES = Counter "llmrouter_ledger_store_failures_total" [],
+        "Times that the ledger's store failed; its journal keeps the rows.";
+    LEDGER_BACKLOG = Gauge "llmrouter_ledger_backlog_bytes" [],
+        "Bytes of the ledger's journal that are not in its store yet.";
     CONFIG_INFO = Gauge "llmrouter_config_info" ["version"],
         "Always 1; the version names the configuration in force.";
     RELOADS = Counter "llmrouter_config_reloads_total" ["result"],

@@ -156,8 +156,12 @@ impl Gauges {
         let with = |last| [labels[0], labels[1], last];
         let Some(tariff) = &upstream.spec.tariff else { return };
         if let Some(price) = tariff.list_price() {
-            for (kind, rate) in [("input", price.input), ("cached_input", price.cached_input), ("output", price.output)]
-            {
+            for (kind, rate) in [
+                ("input", price.input),
+                ("cached_input", price.cached_input),
+                ("output", price.output),
+                ("reasoning", price.reasoning),
+            ] {
                 // Pico-dollars per token are micro-dollars per million tokens.
                 self.list_price.with_label_values(&with(kind)).set(as_float(rate.0) / 1e6);
             }

@@ -38,7 +38,8 @@ impl RequestClass {
                 | ErrorKind::Unavailable
                 | ErrorKind::Interrupted
                 | ErrorKind::Protocol
-                | ErrorKind::NoMemory => Self::Error,
+                | ErrorKind::NoMemory
+                | ErrorKind::Unrecorded => Self::Error,
             },
         }
     }
@@ -75,7 +76,7 @@ impl AttemptClass {
             Outcome::ClientGone | Outcome::Lost | Outcome::Stopped => Self::Cancelled,
             Outcome::Failed(kind) => match kind {
                 // The upstream did nothing wrong: the router cancelled the call.
-                ErrorKind::NoMemory => Self::Cancelled,
+                ErrorKind::NoMemory | ErrorKind::Unrecorded => Self::Cancelled,
                 ErrorKind::InvalidRequest
                 | ErrorKind::ContextOverflow
                 | ErrorKind::Unsupported

@@ -213,7 +213,7 @@ pub(super) fn decision() -> Value {
             "upstream": "runpod-8b", "provider": "runpod", "share": 0.8, "owed_requests": 0.8, "has_ready_worker": true,
             "ready_workers": 1, "queued": 0, "breaker": "closed", "in_flight": 0, "max_in_flight": 1000, "first_token_ms": null,
             "miss_probability": 0.01, "meets_slo": true, "expected_cost_usd": null, "marginal_cost_usd": 0.000_012,
-            "price": {"input_usd_per_million": 0.02, "cached_input_usd_per_million": 0.02, "output_usd_per_million": 0.02}, "score": -0.02, "is_too_long": false,
+            "price": {"input_usd_per_million": 0.02, "cached_input_usd_per_million": 0.02, "output_usd_per_million": 0.02, "reasoning_usd_per_million": 0.02}, "score": -0.02, "is_too_long": false,
         }],
         "excluded": [{"upstream": "cerebras-8b", "provider": "cerebras", "why": "its breaker is open", "retry_after_s": 0.9}],
         "estimated_prompt_tokens": 24, "expected_completion_tokens": 100.0, "config_version": "5f0c2a91",

@@ -10,7 +10,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use actix_web::body::MessageBody as _;
 use bytes::Bytes;
-use dispatch::{Caller, Event, Observer, RequestEnded, Route, Router, Table};
+use dispatch::{Caller, Event, Observer, Route, Router, Table};
 use futures_util::{StreamExt as _, stream};
 use proptest::prelude::*;
 use provider::{
@@ -87,10 +87,6 @@ struct IgnoreEvents;
 
 impl Observer for IgnoreEvents {
     fn on(&self, _event: &Event<'_>) {}
-
-    fn settle(&self, _ended: &RequestEnded) -> Option<futures_util::future::BoxFuture<'static, ()>> {
-        None
-    }
 }
 
 fn router(odd: Odd) -> Router {

@@ -223,6 +223,22 @@ fn mistakes_in_the_sections_of_single_values_are_reported() {
             "\"on\" is no folder for decisions",
             "without the key",
         ),
+        (
+            "[auth]",
+            "[storage]\nurl = \"/var/lib/ledger.db\"\n[auth]",
+            "storage.url",
+            "\"/var/lib/ledger.db\" is no ledger",
+            "",
+        ),
+        ("[auth]", "[storage]\nurl = \"sqlite:\"\n[auth]", "storage.url", "\"sqlite:\" is no ledger", ""),
+        ("[auth]", "[storage]\njournal_folder = \"/a\"\n[auth]", "storage.url", "missing", ""),
+        (
+            "[auth]",
+            "[storage]\nurl = \"sqlite:/a\"\ndurability = \"disc\"\n[auth]",
+            "storage.durability",
+            "\"disc\" is not a durability",
+            "did you mean \"disk\"?",
+        ),
         ("[auth]", "[decisions]\nring = 100001\n[auth]", "decisions.ring", "100001 is out of range", ""),
         ("[auth]", "[decisions]\nkeep_files = 0\n[auth]", "decisions.keep_files", "0 is out of range", ""),
         ("[auth]", "[decisions]\nmax_file_bytes = 10\n[auth]", "decisions.max_file_bytes", "10 is out of range", ""),
@@ -339,7 +355,7 @@ fn mistakes_in_costs_are_reported() {
             "",
         ),
         (second, "usd_per_second = \"0\"", "upstreams[0].cost.usd_per_second", "\"0\" is zero", "leave out"),
-        ("output_usd_per_million = \"0.20\"", "", "upstreams[1].cost.output_usd_per_million", "missing", "leave out"),
+        ("output_usd_per_million = \"0.20\", ", "", "upstreams[1].cost.output_usd_per_million", "missing", "leave out"),
     ]);
 }
 

@@ -123,7 +123,7 @@ impl Batch {
 
     fn info(&self, id: &RequestId) -> RequestInfo {
         let (key, team) = (self.admitted.key.id.clone(), self.admitted.key.team.clone());
-        RequestInfo { request_id: id.clone(), route: Route::Batch, stream: false, model: None, key, team }
+        RequestInfo { request_id: id.clone(), number: 0, route: Route::Batch, stream: false, model: None, key, team }
     }
 
     /// Waits until the entry may be answered, and makes a chat of it. No entry begins once the router stops, the

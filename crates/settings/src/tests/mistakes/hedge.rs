@@ -55,7 +55,7 @@ fn mistakes_in_hedges_are_reported() {
         ),
         (early, "baseline = \"fast\"\nhedge = true", "models[0].hedge", "true is not a table", ""),
     ]);
-    let unpriced = "cost = { kind = \"tokens\", input_usd_per_million = \"0.10\", cached_input_usd_per_million = \"0.05\", output_usd_per_million = \"0.20\" }";
+    let unpriced = "cost = { kind = \"tokens\", input_usd_per_million = \"0.10\", cached_input_usd_per_million = \"0.05\", output_usd_per_million = \"0.20\", reasoning_usd_per_million = \"0.30\" }";
     let text = VALID
         .replace(early, "hedge = { max_extra_cost_percent = 2 }")
         .replace("\"balanced\"", "\"weighted\"")

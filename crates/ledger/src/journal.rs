@@ -1,0 +1,214 @@
+//! The journal: what is put on record goes here first, so that a request never waits for the store.
+//!
+//! A process appends to files of its own, in a folder of its own that it holds a lock on. One thread writes: it takes all
+//! entries that came while it wrote the last ones, and writes them at once. An entry is *written* when the operating
+//! system has its bytes; it then outlives the process, however that dies. Another thread forces the bytes to the disk once
+//! a second, so that they outlive the machine as well; with [`Durability::Disk`] an entry waits for that.
+
+mod batch;
+mod file;
+mod frame;
+mod reader;
+mod sync;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::{
+    cell::RefCell,
+    io,
+    path::PathBuf,
+    sync::Arc,
+    thread::{Builder, JoinHandle},
+};
+
+use batch::Batch;
+pub use batch::{NotWritten, Written};
+use file::{Files, Unsynced};
+pub(crate) use file::{Folder, orphans};
+pub(crate) use frame::decode;
+use parking_lot::{Condvar, Mutex};
+pub(crate) use reader::Reader;
+use sync::Stop;
+use writer::Writer;
+
+use crate::{Progress, entry::Entry};
+
+/// More bytes than this do not wait for the disk: entries that find so many fail at once.
+const MAX_PENDING: usize = 64 << 20;
+
+thread_local! {
+    /// Where this thread encodes its entries.
+    static ENCODED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// How safe an entry is once it counts as written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// It outlives the process. The last second may be lost when the machine loses power.
+    Process,
+    /// It outlives the machine.
+    Disk,
+}
+
+/// What a journal needs to know.
+#[derive(Debug, Clone)]
+pub struct JournalSettings {
+    /// Where the folders of all processes are.
+    pub folder: PathBuf,
+    /// How safe entries are.
+    pub durability: Durability,
+    /// Most bytes that wait for the store. Beyond, entries are not taken.
+    pub max_bytes: u64,
+}
+
+/// A place in the journal of a process: so many bytes of that file are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Place {
+    /// The file's number, from 0.
+    pub(crate) file: u64,
+    pub(crate) bytes: u64,
+}
+
+/// What the threads share.
+struct Shared {
+    pending: Mutex<Pending>,
+    /// Wakes the writer.
+    wake: Condvar,
+    reached: Mutex<Reached>,
+}
+
+/// Entries that wait to be written.
+struct Pending {
+    bytes: Vec<u8>,
+    entries: u64,
+    batch: Arc<Batch>,
+    is_writer_waiting: bool,
+    is_stopping: bool,
+}
+
+/// How far the journal is.
+#[derive(Default)]
+struct Reached {
+    written: Place,
+    /// Bytes that were written in all.
+    written_bytes: u64,
+    /// Of these, those that need not be kept any more.
+    released_bytes: u64,
+}
+
+/// Takes entries.
+pub(crate) struct Journal {
+    shared: Arc<Shared>,
+    folder: Arc<Folder>,
+    progress: Arc<dyn Progress>,
+    stop_sync: Arc<Stop>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Journal {
+    /// Makes the folder of this process, which `writer` identifies, and starts the thread that writes.
+    pub(crate) fn open(settings: &JournalSettings, writer: u64, progress: Arc<dyn Progress>) -> io::Result<Self> {
+        let folder = Arc::new(Folder::create(&settings.folder, writer)?);
+        let pending = Pending {
+            bytes: Vec::new(),
+            entries: 0,
+            batch: Arc::default(),
+            is_writer_waiting: false,
+            is_stopping: false,
+        };
+        let shared = Shared { pending: Mutex::new(pending), wake: Condvar::new(), reached: Mutex::default() };
+        let shared = Arc::new(shared);
+        let unsynced = Unsynced::default();
+        let files = Files::create(folder.clone(), settings.durability, unsynced.clone())?;
+        let writer = Writer { files, max_bytes: settings.max_bytes, progress: progress.clone() };
+        let for_writer = shared.clone();
+        let stop_sync = Arc::<Stop>::default();
+        let for_sync = stop_sync.clone();
+        let threads = vec![
+            thread("journal").spawn(move || writer.run(&for_writer))?,
+            thread("journal-sync").spawn(move || sync::run(&for_sync, &unsynced))?,
+        ];
+        Ok(Self { shared, folder, progress, stop_sync, threads: Mutex::new(threads) })
+    }
+
+    /// Leaves entries to the thread. They are written all together, or none of them is.
+    pub(crate) fn append(&self, entries: &[Entry<'_>]) -> Written {
+        ENCODED.with_borrow_mut(|encoded| {
+            encoded.clear();
+            let is_whole = entries.iter().all(|entry| frame::encode(entry, encoded));
+            let count = entries.len() as u64;
+            let batch = if is_whole { self.shared.append(encoded, count) } else { None };
+            if batch.is_none() {
+                self.progress.not_written(count);
+            }
+            Written(batch)
+        })
+    }
+
+    /// The place up to which entries are written.
+    pub(crate) fn written(&self) -> Place {
+        self.shared.reached.lock().written
+    }
+
+    /// Bytes that are written and not yet released.
+    pub(crate) fn backlog_bytes(&self) -> u64 {
+        self.shared.reached.lock().backlog_bytes()
+    }
+
+    /// So many bytes more need not be kept.
+    pub(crate) fn release(&self, bytes: u64) {
+        self.shared.reached.lock().released_bytes += bytes;
+    }
+
+    /// The folder of this process.
+    pub(crate) fn folder(&self) -> &Arc<Folder> {
+        &self.folder
+    }
+
+    /// Writes the entries that are there, and takes no more.
+    pub(crate) fn close(&self) {
+        self.shared.pending.lock().is_stopping = true;
+        self.shared.wake.notify_all();
+        for (nth, thread) in self.threads.lock().drain(..).enumerate() {
+            // The last bytes are forced to the disk when the first thread has written them.
+            if nth == 1 {
+                self.stop_sync.set();
+            }
+            drop(thread.join());
+        }
+    }
+}
+
+fn thread(name: &str) -> Builder {
+    Builder::new().name(name.into())
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Shared {
+    /// Adds entries to those that wait. Returns the batch that they are in; `None` if they are not taken.
+    fn append(&self, encoded: &[u8], entries: u64) -> Option<Arc<Batch>> {
+        let mut pending = self.pending.lock();
+        if pending.is_stopping || pending.bytes.len() + encoded.len() > MAX_PENDING {
+            return None;
+        }
+        pending.bytes.extend_from_slice(encoded);
+        pending.entries += entries;
+        if pending.is_writer_waiting {
+            pending.is_writer_waiting = false;
+            self.wake.notify_all();
+        }
+        Some(pending.batch.clone())
+    }
+}
+
+impl Reached {
+    fn backlog_bytes(&self) -> u64 {
+        self.written_bytes.saturating_sub(self.released_bytes)
+    }
+}

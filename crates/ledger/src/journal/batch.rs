@@ -1,0 +1,64 @@
+//! Entries that are written at once, and those who wait for that.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use parking_lot::Mutex;
+
+const PENDING: u8 = 0;
+const WRITTEN: u8 = 1;
+const FAILED: u8 = 2;
+
+/// What becomes of the entries.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    outcome: AtomicU8,
+    waiting: Mutex<Vec<Waker>>,
+}
+
+impl Batch {
+    /// The entries are written, or will not be.
+    pub(super) fn end(&self, is_written: bool) {
+        self.outcome.store(if is_written { WRITTEN } else { FAILED }, Ordering::Release);
+        let waiting = std::mem::take(&mut *self.waiting.lock());
+        waiting.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// The journal did not take an entry: its disk is full or fails, or cannot keep up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the ledger's journal cannot be written")]
+pub struct NotWritten;
+
+/// Waits until entries are written.
+#[derive(Debug)]
+#[must_use = "an entry is on record once this is ready"]
+pub struct Written(pub(super) Option<Arc<Batch>>);
+
+impl Written {
+    fn outcome(&self) -> Poll<Result<(), NotWritten>> {
+        match self.0.as_ref().map_or(FAILED, |batch| batch.outcome.load(Ordering::Acquire)) {
+            PENDING => Poll::Pending,
+            WRITTEN => Poll::Ready(Ok(())),
+            _ => Poll::Ready(Err(NotWritten)),
+        }
+    }
+}
+
+impl Future for Written {
+    type Output = Result<(), NotWritten>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let (Poll::Pending, Some(batch)) = (self.outcome(), &self.0) {
+            batch.waiting.lock().push(context.waker().clone());
+        }
+        // The batch may have ended before the waker was there to be woken.
+        self.outcome()
+    }
+}

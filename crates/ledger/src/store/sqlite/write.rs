@@ -1,0 +1,133 @@
+//! Rows into tables.
+
+use rusqlite::{Connection, ToSql, params_from_iter, types::ToSqlOutput};
+
+use super::Rows;
+use crate::entry::{Attempt, Request, UsageSource};
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+const ATTEMPT: &str = "INSERT OR IGNORE INTO attempts VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+const REQUEST: &str = "INSERT OR IGNORE INTO requests VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+
+/// Writes rows, all or none.
+pub(super) fn rows(connection: &mut Connection, rows: &Rows<'_>) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    {
+        let mut statement = transaction.prepare_cached(ATTEMPT)?;
+        for row in &rows.attempts {
+            statement.execute(params_from_iter(attempt(row)))?;
+        }
+        let mut statement = transaction.prepare_cached(REQUEST)?;
+        for row in &rows.requests {
+            let baselines = baselines(row);
+            statement.execute(params_from_iter(request(row, &baselines)))?;
+        }
+    }
+    transaction.commit()
+}
+
+/// A value of a column.
+enum Column<'a> {
+    Null,
+    Number(i64),
+    Text(&'a str),
+}
+
+impl ToSql for Column<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self {
+            Self::Null => ToSqlOutput::Owned(rusqlite::types::Value::Null),
+            Self::Number(number) => ToSqlOutput::from(*number),
+            Self::Text(text) => ToSqlOutput::from(*text),
+        })
+    }
+}
+
+impl From<u64> for Column<'_> {
+    /// Amounts beyond 2⁶³ are not counted in this world: nine billion dollars in nano-dollars.
+    fn from(number: u64) -> Self {
+        Self::Number(i64::try_from(number).unwrap_or(i64::MAX))
+    }
+}
+
+impl From<i64> for Column<'_> {
+    fn from(number: i64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl<'a> From<&'a str> for Column<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl<'a, T: Into<Column<'a>>> From<Option<T>> for Column<'a> {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, T::into)
+    }
+}
+
+/// The columns of `attempts`, in order.
+fn attempt<'a>(row: &Attempt<'a>) -> [Column<'a>; 23] {
+    let labels = row.labels;
+    [
+        row.ended_at_ms.div_euclid(DAY_MS).into(),
+        row.key.request.writer.into(),
+        row.key.request.number.into(),
+        u64::from(row.key.attempt).into(),
+        row.ended_at_ms.into(),
+        labels.request_id.into(),
+        labels.team.into(),
+        labels.key.into(),
+        labels.model.into(),
+        labels.route.into(),
+        row.upstream.into(),
+        row.role.into(),
+        row.reason.into(),
+        row.outcome.into(),
+        row.usage_source.map(UsageSource::as_str).into(),
+        row.tokens.map(|tokens| tokens.prompt).into(),
+        row.tokens.and_then(|tokens| tokens.cached).into(),
+        row.tokens.map(|tokens| tokens.completion).into(),
+        row.tokens.and_then(|tokens| tokens.reasoning).into(),
+        row.cost_nano_usd.into(),
+        row.upstream_call.into(),
+        row.first_token_us.into(),
+        row.duration_us.into(),
+    ]
+}
+
+/// The columns of `requests`, in order.
+fn request<'a>(row: &Request<'a>, baselines: &'a str) -> [Column<'a>; 20] {
+    let labels = row.labels;
+    [
+        row.ended_at_ms.div_euclid(DAY_MS).into(),
+        row.key.writer.into(),
+        row.key.number.into(),
+        row.ended_at_ms.into(),
+        labels.request_id.into(),
+        labels.team.into(),
+        labels.key.into(),
+        labels.model.into(),
+        labels.route.into(),
+        i64::from(row.is_stream).into(),
+        row.strategy.into(),
+        row.reason.into(),
+        row.outcome.into(),
+        row.error.into(),
+        u64::from(row.attempts).into(),
+        row.upstream.into(),
+        row.first_token_us.into(),
+        row.duration_us.into(),
+        baselines.into(),
+        row.config_version.into(),
+    ]
+}
+
+/// Amounts by the names of their policies, as a JSON object.
+fn baselines(row: &Request<'_>) -> String {
+    let amounts = row.baselines.iter().map(|(name, amount)| ((*name).to_owned(), (*amount).into()));
+    serde_json::Value::Object(amounts.collect()).to_string()
+}

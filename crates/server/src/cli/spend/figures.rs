@@ -1,0 +1,139 @@
+//! Rows of figures as a table, CSV or JSON.
+
+use clap::ValueEnum;
+use provider::NanoUsd;
+use serde_json::{Map, Value};
+
+use super::period::Days;
+
+/// What is printed.
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum Format {
+    /// For people.
+    Table,
+    /// For spreadsheets.
+    Csv,
+    /// For programs.
+    Json,
+}
+
+/// A figure. Amounts are in nano-dollars and may be negative.
+#[derive(Clone, Copy)]
+pub(super) enum Figure {
+    Count(u64),
+    Usd(i128),
+    Percent(Option<f64>),
+}
+
+impl Figure {
+    pub(super) fn usd(nano: u64) -> Self {
+        Self::Usd(nano.into())
+    }
+
+    pub(super) fn text(self) -> String {
+        match self {
+            Self::Count(count) => count.to_string(),
+            Self::Usd(nano) => {
+                let amount = NanoUsd(u64::try_from(nano.unsigned_abs()).unwrap_or(u64::MAX));
+                format!("{}{amount}", if nano < 0 { "-" } else { "" })
+            }
+            Self::Percent(Some(percent)) => format!("{percent:.1}"),
+            Self::Percent(None) => String::new(),
+        }
+    }
+
+    /// Amounts as text: a JSON number would lose nano-dollars in programs that read it as a double.
+    fn value(self) -> Value {
+        match self {
+            Self::Count(count) => count.into(),
+            Self::Usd(_) => self.text().into(),
+            Self::Percent(percent) => percent.map_or(Value::Null, |percent| ((percent * 10.0).round() / 10.0).into()),
+        }
+    }
+}
+
+/// Rows of figures.
+pub(super) struct Grid {
+    /// The names of the first columns, which tell the rows apart.
+    pub(super) labels: Vec<&'static str>,
+    /// The names of the others.
+    pub(super) columns: Vec<&'static str>,
+    pub(super) rows: Vec<(Vec<Option<String>>, Vec<Figure>)>,
+    /// A last line.
+    pub(super) total: Option<Vec<Figure>>,
+}
+
+impl Format {
+    /// The rows, which are of these days.
+    pub(super) fn text(self, days: Days, grid: &Grid) -> serde_json::Result<String> {
+        Ok(match self {
+            Self::Table => format!("{days}\n{}", grid.table()),
+            Self::Csv => grid.csv(),
+            Self::Json => serde_json::to_string_pretty(&grid.document(days))?,
+        })
+    }
+}
+
+impl Grid {
+    pub(super) fn header(&self) -> Vec<String> {
+        self.labels.iter().chain(&self.columns).map(|name| (*name).to_owned()).collect()
+    }
+
+    pub(super) fn lines(&self, none: &str) -> Vec<Vec<String>> {
+        let row = |(labels, figures): &(Vec<Option<String>>, Vec<Figure>)| {
+            let labels = labels.iter().map(|label| label.clone().unwrap_or_else(|| none.to_owned()));
+            labels.chain(figures.iter().map(|figure| figure.text())).collect()
+        };
+        self.rows.iter().map(row).collect()
+    }
+
+    /// Straight columns, names to the left and figures to the right.
+    pub(super) fn table(&self) -> String {
+        if self.rows.is_empty() {
+            return "nothing is on record for these days".to_owned();
+        }
+        let mut lines = vec![self.header()];
+        lines.extend(self.lines("-"));
+        if let Some(total) = &self.total {
+            let names = (0..self.labels.len()).map(|nth| if nth == 0 { "total".to_owned() } else { String::new() });
+            lines.push(names.chain(total.iter().map(|figure| figure.text())).collect());
+        }
+        let width = |nth: usize| lines.iter().map(|line| line[nth].chars().count()).max().unwrap_or_default();
+        let widths: Vec<usize> = (0..lines[0].len()).map(width).collect();
+        let straight = |line: &Vec<String>| {
+            let cells = line.iter().zip(&widths).enumerate().map(|(nth, (cell, &width))| {
+                if nth < self.labels.len() { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+            });
+            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        };
+        lines.iter().map(straight).collect::<Vec<_>>().join("\n")
+    }
+
+    /// A header and the rows, without a sum: whoever reads it would add that up as well.
+    fn csv(&self) -> String {
+        let line = |cells: Vec<String>| cells.iter().map(|cell| quoted(cell)).collect::<Vec<_>>().join(",");
+        std::iter::once(self.header()).chain(self.lines("")).map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    fn document(&self, days: Days) -> Value {
+        let row = |(labels, figures): &(Vec<Option<String>>, Vec<Figure>)| {
+            let labels = self.labels.iter().zip(labels).map(|(name, label)| ((*name).to_owned(), label.clone().into()));
+            let figures = self.columns.iter().zip(figures).map(|(name, figure)| ((*name).to_owned(), figure.value()));
+            Value::Object(labels.chain(figures).collect::<Map<_, _>>())
+        };
+        serde_json::json!({
+            "since": days.first.to_string(),
+            "until": days.last.to_string(),
+            "rows": self.rows.iter().map(row).collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// A field of CSV, as RFC 4180 has it.
+fn quoted(field: &str) -> String {
+    if field.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field.to_owned()
+    }
+}

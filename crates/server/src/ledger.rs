@@ -1,0 +1,219 @@
+//! Puts calls and requests on record: events become entries of the ledger.
+//!
+//! A call begins when its intent is written, and the end of a complete answer is released when its rows are. If the journal
+//! cannot be written, `storage.on_journal_failure` decides: refuse, or go on without a record. Requests that never reached
+//! the router, such as those without a valid key, are not on record.
+
+use std::{sync::Arc, time::Duration};
+
+use dispatch::{
+    AttemptBegins, AttemptEnded, Estimate, Event, Observer, Recording, RequestEnded, RequestInfo, RequestOutcome,
+};
+use ledger::{
+    Attempt, AttemptKey, Durability, Entry, Intent, JournalSettings, Labels, Ledger, LedgerSettings, OpenError,
+    Progress, Request, RequestKey, Tokens, UsageSource, Written,
+};
+use prometheus::{Gauge, IntCounter};
+use provider::{Error, ErrorKind, ModelId, NanoUsd, UpstreamId, Usage};
+use router::{Reason, StrategyName};
+use settings::{OnJournalFailure, Storage};
+use tokio::time::timeout;
+
+use crate::clock;
+
+/// The longest that a request waits for the journal. It takes less than a millisecond while its disk works.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// What becomes of entries.
+#[derive(Clone)]
+pub(crate) struct LedgerCounters {
+    /// Rows that are in the store.
+    pub(crate) stored: IntCounter,
+    /// Entries that the journal did not take.
+    pub(crate) not_written: IntCounter,
+    /// Times that the store failed.
+    pub(crate) store_failures: IntCounter,
+    /// Calls and answers that went on without a record.
+    pub(crate) released: IntCounter,
+    /// Bytes of the journal that are not in the store yet.
+    pub(crate) backlog_bytes: Gauge,
+}
+
+impl Progress for LedgerCounters {
+    fn stored(&self, rows: u64) {
+        self.stored.inc_by(rows);
+    }
+
+    fn not_written(&self, entries: u64) {
+        self.not_written.inc_by(entries);
+    }
+
+    fn store_failed(&self) {
+        self.store_failures.inc();
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a journal is far below 2^53 bytes")]
+    fn waiting(&self, bytes: u64) {
+        self.backlog_bytes.set(bytes as f64);
+    }
+}
+
+/// Puts events on record.
+pub(crate) struct LedgerObserver {
+    ledger: Ledger,
+    /// Identifies this process in the ledger.
+    writer: u64,
+    on_failure: OnJournalFailure,
+    counters: LedgerCounters,
+}
+
+impl LedgerObserver {
+    /// Opens the ledger. `seed` differs from start to start.
+    pub(crate) fn open(storage: &Storage, seed: u64, counters: LedgerCounters) -> Result<Self, OpenError> {
+        let durability = match storage.durability {
+            settings::Durability::Process => Durability::Process,
+            settings::Durability::Disk => Durability::Disk,
+        };
+        let journal = JournalSettings {
+            folder: storage.journal_folder.clone(),
+            durability,
+            max_bytes: storage.max_journal_bytes,
+        };
+        let settings = LedgerSettings { path: storage.path.clone(), journal };
+        let writer = seed >> 1;
+        let ledger = Ledger::open(&settings, writer, Arc::new(counters.clone()))?;
+        Ok(Self { ledger, writer, on_failure: storage.on_journal_failure, counters })
+    }
+
+    /// Waits until entries are written.
+    fn recording(&self, written: Written) -> Recording {
+        let (on_failure, released) = (self.on_failure, self.counters.released.clone());
+        Box::pin(async move {
+            if let Ok(Ok(())) = timeout(LONGEST_WAIT, written).await {
+                return Ok(());
+            }
+            match on_failure {
+                OnJournalFailure::Release => {
+                    released.inc();
+                    Ok(())
+                }
+                OnJournalFailure::Refuse => Err(Error::new(
+                    ErrorKind::Unrecorded,
+                    "the router cannot record what the request costs: whoever runs it must look at its ledger",
+                )),
+            }
+        })
+    }
+
+    fn request_key(&self, info: &RequestInfo) -> RequestKey {
+        RequestKey { writer: self.writer, number: info.number }
+    }
+
+    fn attempt<'a>(&self, ended: &'a AttemptEnded) -> Attempt<'a> {
+        let used = match (ended.usage, ended.estimate) {
+            (Some(usage), _) => Some((UsageSource::Reported, usage, ended.cost)),
+            (None, Some(Estimate { usage, cost, .. })) => Some((UsageSource::Estimated, usage, cost)),
+            (None, None) => None,
+        };
+        Attempt {
+            key: AttemptKey { request: self.request_key(&ended.info), attempt: ended.number },
+            ended_at_ms: clock::unix_millis().cast_signed(),
+            labels: labels(&ended.info),
+            upstream: ended.upstream.as_str(),
+            role: ended.role.as_str(),
+            reason: ended.reason.as_str(),
+            outcome: ended.outcome.as_str(),
+            usage_source: used.map(|(source, ..)| source),
+            tokens: used.map(|(_, usage, _)| tokens(&usage)),
+            cost_nano_usd: used.and_then(|(.., cost)| cost).map(|cost| cost.0),
+            upstream_call: ended.ids.request(),
+            first_token_us: ended.first_token.map(micros),
+            duration_us: micros(ended.duration),
+        }
+    }
+
+    fn request<'a>(&self, ended: &'a RequestEnded) -> Request<'a> {
+        let used = ended.usage.or(ended.estimate.map(|estimate| estimate.usage));
+        let served = used.filter(|_| ended.outcome == RequestOutcome::Served);
+        let baselines = served.map(|usage| {
+            let policies = ended.policies.iter();
+            policies.map(|policy| (&*policy.name, policy.price.cost(&usage).0)).collect()
+        });
+        Request {
+            key: self.request_key(&ended.info),
+            ended_at_ms: clock::unix_millis().cast_signed(),
+            labels: labels(&ended.info),
+            is_stream: ended.info.stream,
+            strategy: ended.strategy.map(StrategyName::as_str),
+            reason: ended.reason.map(Reason::as_str),
+            outcome: ended.outcome.as_str(),
+            error: ended.outcome.detail(),
+            attempts: ended.attempts,
+            upstream: ended.upstream.as_ref().map(UpstreamId::as_str),
+            first_token_us: ended.first_token.map(micros),
+            duration_us: micros(ended.duration),
+            baselines: baselines.unwrap_or_default(),
+            config_version: &ended.config_version,
+        }
+    }
+}
+
+impl Observer for LedgerObserver {
+    /// What served is left to [`Self::settle`], which puts both rows on record together.
+    fn on(&self, event: &Event<'_>) {
+        let entry = match event {
+            Event::AttemptEnded(ended) if !ended.has_served() => Entry::Attempt(self.attempt(ended)),
+            Event::RequestEnded(ended) if ended.outcome != RequestOutcome::Served && ended.info.number > 0 => {
+                Entry::Request(self.request(ended))
+            }
+            Event::AttemptEnded(_) | Event::RequestEnded(_) => return,
+        };
+        drop(self.ledger.append(&[entry]));
+    }
+
+    fn begin(&self, begins: &AttemptBegins<'_>) -> Option<Recording> {
+        let intent = Intent {
+            key: AttemptKey { request: self.request_key(begins.info), attempt: begins.number },
+            begins_at_ms: clock::unix_millis().cast_signed(),
+            labels: labels(begins.info),
+            upstream: begins.upstream.as_str(),
+            role: begins.role.as_str(),
+            reason: begins.reason.as_str(),
+            reserved: tokens(&begins.reserved),
+            reserved_nano_usd: begins.reserved_cost.map(|NanoUsd(cost)| cost),
+        };
+        Some(self.recording(self.ledger.append(&[Entry::Intent(intent)])))
+    }
+
+    fn settle(&self, served: &AttemptEnded, ended: &RequestEnded) -> Option<Recording> {
+        let entries = [Entry::Attempt(self.attempt(served)), Entry::Request(self.request(ended))];
+        Some(self.recording(self.ledger.append(&entries)))
+    }
+
+    fn close(&self) {
+        self.ledger.close();
+    }
+}
+
+fn labels(info: &RequestInfo) -> Labels<'_> {
+    Labels {
+        request_id: info.request_id.as_str(),
+        team: info.team.as_deref(),
+        key: info.key.as_deref(),
+        model: info.model.as_ref().map(ModelId::as_str),
+        route: info.route.as_str(),
+    }
+}
+
+fn tokens(usage: &Usage) -> Tokens {
+    Tokens {
+        prompt: usage.prompt_tokens,
+        cached: usage.cached_tokens,
+        completion: usage.completion_tokens,
+        reasoning: usage.reasoning_tokens,
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
