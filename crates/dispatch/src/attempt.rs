@@ -50,6 +50,7 @@ impl UpstreamCall {
             reason: self.attempt.reason,
             reserved,
             reserved_cost: price(&reserved, self.tariff(model)),
+            price_version: self.upstream(model).spec.price_version.as_deref(),
         }
     }
 

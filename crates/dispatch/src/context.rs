@@ -360,6 +360,7 @@ impl RequestContext {
             outcome,
             usage: progress.usage,
             cost: call.cost(model),
+            price_version: call.upstream(model).spec.price_version.clone(),
             estimate: call.estimate(outcome, &self.state),
             ids: progress.ids(),
             first_token: progress.first_token,

@@ -98,6 +98,8 @@ pub struct AttemptBegins<'a> {
     pub reserved: Usage,
     /// The list price of that, if there is one.
     pub reserved_cost: Option<NanoUsd>,
+    /// Which price that is.
+    pub price_version: Option<&'a str>,
 }
 
 /// One call to one upstream is over.
@@ -123,6 +125,8 @@ pub struct AttemptEnded {
     pub usage: Option<Usage>,
     /// Its list price for that, if both are known.
     pub cost: Option<NanoUsd>,
+    /// Which price that is.
+    pub price_version: Option<Arc<str>>,
     /// Its estimated usage, if the upstream worked and reported none.
     pub estimate: Option<Estimate>,
     /// The upstream's own ids of the call and its worker, if reported.

@@ -113,6 +113,7 @@ impl WarmUpCall {
             reason: attempt.reason,
             reserved,
             reserved_cost: price(&reserved, spec.tariff.as_ref()),
+            price_version: spec.price_version.as_deref(),
         }
     }
 
@@ -134,6 +135,7 @@ impl WarmUpCall {
             outcome,
             usage: self.progress.usage,
             cost: self.progress.cost(tariff),
+            price_version: upstream.spec.price_version.clone(),
             estimate: self.progress.estimate(outcome, attempt.prompt_tokens(), tariff),
             ids: self.progress.ids(),
             first_token: None,

@@ -96,6 +96,8 @@ pub struct Intent<'a> {
     pub reserved: Tokens,
     /// What that would cost; `None` without a price.
     pub reserved_nano_usd: Option<u64>,
+    /// Which price that is.
+    pub price_version: Option<&'a str>,
 }
 
 /// A call is over.
@@ -122,6 +124,8 @@ pub struct Attempt<'a> {
     pub tokens: Option<Tokens>,
     /// What that costs at list prices; `None` without a price.
     pub cost_nano_usd: Option<u64>,
+    /// Which price that is.
+    pub price_version: Option<&'a str>,
     /// The upstream's own id of the call.
     pub upstream_call: Option<&'a str>,
     /// From the call to its first token.
@@ -189,6 +193,7 @@ impl<'a> Intent<'a> {
             usage_source: Some(UsageSource::Unknown),
             tokens: Some(self.reserved),
             cost_nano_usd: self.reserved_nano_usd,
+            price_version: self.price_version,
             upstream_call: None,
             first_token_us: None,
             duration_us: 0,

@@ -78,6 +78,7 @@ fn intent(key: AttemptKey) -> Intent<'static> {
         reason: "share",
         reserved,
         reserved_nano_usd: Some(700),
+        price_version: Some(":20000,20000,20000,20000"),
     }
 }
 
@@ -93,6 +94,7 @@ fn attempt(key: AttemptKey) -> Attempt<'static> {
         usage_source: Some(UsageSource::Reported),
         tokens: Some(Tokens { prompt: 90, cached: Some(10), completion: 5, reasoning: Some(2) }),
         cost_nano_usd: Some(300),
+        price_version: Some(":20000,20000,20000,20000"),
         upstream_call: None,
         first_token_us: Some(20_000),
         duration_us: 90_000,

@@ -129,6 +129,7 @@ fn table(strategy: StrategyName, targets: usize) -> Result<Table, TableError> {
         timeouts: Timeouts { first_token: Duration::from_secs(10), gap: Duration::from_secs(30) },
         capacity_poll: Duration::from_secs(5),
         warm_up_usd_per_hour: provider::NanoUsd(0),
+        price_version: None,
     };
     let model = ModelSpec {
         name: ModelId::from("m"),

@@ -6,7 +6,7 @@ mod state;
 mod supply;
 mod warm_up;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 pub(crate) use needs::RequestNeeds;
 use provider::{Capacity, Features, NanoUsd, Operation, PicoUsd, Quota, Tariff, Time, UpstreamId};
@@ -57,6 +57,8 @@ pub struct UpstreamSpec {
     pub capacity_poll: Duration,
     /// What it may cost in an hour to start workers by calls of the router's own; zero for no such calls.
     pub warm_up_usd_per_hour: NanoUsd,
+    /// What tells the list price of its tariff from earlier and later ones, on record.
+    pub price_version: Option<Arc<str>>,
 }
 
 /// How long an idle worker runs on where that is not configured: as RunPod sets up a new endpoint.

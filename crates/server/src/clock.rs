@@ -12,6 +12,11 @@ pub(crate) fn unix_millis() -> u64 {
     u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX)
 }
 
+/// The same as a signed number, for calendars.
+pub(crate) fn now_ms() -> i64 {
+    unix_millis().cast_signed()
+}
+
 /// A number that differs from start to start.
 pub(crate) fn seed() -> u64 {
     #[expect(clippy::cast_possible_truncation, reason = "the low bits are the ones that differ")]

@@ -117,7 +117,7 @@ impl LedgerObserver {
         };
         Attempt {
             key: AttemptKey { request: self.request_key(&ended.info), attempt: ended.number },
-            ended_at_ms: clock::unix_millis().cast_signed(),
+            ended_at_ms: clock::now_ms(),
             labels: labels(&ended.info),
             upstream: ended.upstream.as_str(),
             role: ended.role.as_str(),
@@ -126,6 +126,7 @@ impl LedgerObserver {
             usage_source: used.map(|(source, ..)| source),
             tokens: used.map(|(_, usage, _)| tokens(&usage)),
             cost_nano_usd: used.and_then(|(.., cost)| cost).map(|cost| cost.0),
+            price_version: ended.price_version.as_deref(),
             upstream_call: ended.ids.request(),
             first_token_us: ended.first_token.map(micros),
             duration_us: micros(ended.duration),
@@ -141,7 +142,7 @@ impl LedgerObserver {
         });
         Request {
             key: self.request_key(&ended.info),
-            ended_at_ms: clock::unix_millis().cast_signed(),
+            ended_at_ms: clock::now_ms(),
             labels: labels(&ended.info),
             is_stream: ended.info.stream,
             strategy: ended.strategy.map(StrategyName::as_str),
@@ -174,13 +175,14 @@ impl Observer for LedgerObserver {
     fn begin(&self, begins: &AttemptBegins<'_>) -> Option<Recording> {
         let intent = Intent {
             key: AttemptKey { request: self.request_key(begins.info), attempt: begins.number },
-            begins_at_ms: clock::unix_millis().cast_signed(),
+            begins_at_ms: clock::now_ms(),
             labels: labels(begins.info),
             upstream: begins.upstream.as_str(),
             role: begins.role.as_str(),
             reason: begins.reason.as_str(),
             reserved: tokens(&begins.reserved),
             reserved_nano_usd: begins.reserved_cost.map(|NanoUsd(cost)| cost),
+            price_version: begins.price_version,
         };
         Some(self.recording(self.ledger.append(&[Entry::Intent(intent)])))
     }

@@ -7,7 +7,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use settings::{Config, Listing, Secrets, Sources, process_env};
+use settings::{Config, Secrets, Sources, process_env};
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::{MissedTickBehavior, interval},
@@ -15,6 +15,7 @@ use tokio::{
 
 use crate::{
     app::App,
+    clock,
     providers::{self, Pools},
 };
 
@@ -36,8 +37,9 @@ struct Current {
     /// What was read last, valid or not.
     seen: Sources,
     /// What is in force.
-    in_force: Sources,
-    listing: Listing,
+    in_force: Config,
+    /// When the next price of that comes into force, in milliseconds since 1970.
+    next_price_ms: Option<i64>,
 }
 
 /// What a reload did.
@@ -53,9 +55,9 @@ pub(crate) struct Reloaded {
 impl Reloader {
     /// For the file at `path`, of which `started` is in force; `pools` are the connections of its upstreams.
     pub(crate) fn new(path: PathBuf, started: Config, pools: Pools) -> Self {
-        let (sources, listing) = (started.sources.clone(), started.listing.clone());
-        let current = Mutex::new(Current { seen: sources.clone(), in_force: sources, listing });
-        Self { path, started, pools, current }
+        let next_price_ms = started.next_price_ms(clock::now_ms());
+        let current = Current { seen: started.sources.clone(), in_force: started.clone(), next_price_ms };
+        Self { path, started, pools, current: Mutex::new(current) }
     }
 
     /// Whether the file, or a secret that it names, changed since they were looked at.
@@ -67,17 +69,34 @@ impl Reloader {
     /// Reads the file again and puts it in force if it is valid; else says what is wrong with it.
     pub(crate) fn reload(&self, app: &App) -> Result<Reloaded, String> {
         let mut current = self.current.lock();
-        let outcome = self.read(&mut current).and_then(|config| {
+        let outcome = self.read(&mut current).and_then(|mut config| {
+            let now_ms = clock::now_ms();
+            config.set_prices(now_ms);
             put_in_force(app, &config, &self.pools).map_err(|error| error.to_string())?;
-            let mut changes = current.listing.changes(&config.listing);
-            changes.extend(current.in_force.changes(&config.sources));
-            let waiting = waiting(&self.started, &config);
-            (current.in_force, current.listing) = (config.sources, config.listing);
-            Ok(Reloaded { version: config.version, changes, waiting })
+            let mut changes = current.in_force.listing.changes(&config.listing);
+            changes.extend(current.in_force.sources.changes(&config.sources));
+            let reloaded =
+                Reloaded { version: config.version.clone(), changes, waiting: waiting(&self.started, &config) };
+            (current.next_price_ms, current.in_force) = (config.next_price_ms(now_ms), config);
+            Ok(reloaded)
         });
         app.metrics.reloaded(outcome.is_ok());
         self.log(&outcome);
         outcome
+    }
+
+    /// Puts prices in force whose day has come. The rest of the configuration stays as it is, whatever the file says by now.
+    fn reprice(&self, app: &App, now_ms: i64) {
+        let mut current = self.current.lock();
+        if current.next_price_ms.is_none_or(|next| next > now_ms) {
+            return;
+        }
+        current.in_force.set_prices(now_ms);
+        current.next_price_ms = current.in_force.next_price_ms(now_ms);
+        match put_in_force(app, &current.in_force, &self.pools) {
+            Ok(()) => tracing::info!("prices of a new day are in force"),
+            Err(error) => tracing::error!(%error, "prices of a new day could not be put in force"),
+        }
     }
 
     /// The configuration as the file has it now. Its sources are recorded even if it is invalid.
@@ -134,6 +153,7 @@ pub(crate) async fn follow(app: Arc<App>, reloader: Arc<Reloader>) -> std::io::R
             // The failure is logged and counted already, and no caller waits for the result.
             drop(reloader.reload(&app));
         }
+        reloader.reprice(&app, clock::now_ms());
     }
 }
 
@@ -196,6 +216,29 @@ mod tests {
              targets = [{{ upstream = \"a\" }}]\n"
         );
         format!("{head}\n{rest}")
+    }
+
+    /// The file is not read for that: it may be in the middle of a change.
+    #[test]
+    fn a_price_comes_into_force_on_its_day() {
+        let cost = |usd| {
+            format!("{{ kind = \"tokens\", input_usd_per_million = \"{usd}\", output_usd_per_million = \"{usd}\" }}")
+        };
+        let (now, later) = (cost("0.10"), cost("0.30"));
+        let prices = format!("model = \"m\"\ncost = {now}\nprices = [{{ from = \"2100-01-01\", cost = {later} }}]\n");
+        let text = text("", "cost").replacen("model = \"m\"\n", &prices, 1);
+        let config = settings::parse(&text, "x.toml", &|_| None).expect("a valid configuration");
+        let app = crate::running::test_app();
+        let reloader = Reloader::new(PathBuf::from("/no/such/file"), config.clone(), Pools::default());
+        put_in_force(&app, &config, &reloader.pools).expect("in force");
+        let day_ms = config.next_price_ms(0).expect("a price to come");
+        let input_at = |now_ms| {
+            reloader.reprice(&app, now_ms);
+            let table = app.router.table();
+            let upstream = table.upstreams().next().expect("an upstream");
+            upstream.spec.tariff.as_ref().and_then(provider::Tariff::list_price).expect("a price").input.0
+        };
+        assert_eq!([input_at(day_ms - 1), input_at(day_ms), input_at(day_ms + 1)], [100_000, 300_000, 300_000]);
     }
 
     #[test]

@@ -138,6 +138,9 @@ impl Running {
 }
 
 fn app(config: &Config, watched: Option<PathBuf>) -> Result<Arc<App>, StartError> {
+    let mut config = config.clone();
+    config.set_prices(clock::now_ms());
+    let config = &config;
     let longest = config.models.iter().map(|model| model.deadline).max().unwrap_or_default();
     let metrics = Arc::new(Metrics::new(longest)?);
     let mut observers: Vec<Arc<dyn Observer>> = vec![metrics.clone()];

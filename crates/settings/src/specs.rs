@@ -23,6 +23,7 @@ impl Upstream {
             provider_name: self.provider.as_str(),
             served_model: self.model.clone(),
             tariff: self.tariff.clone(),
+            price_version: self.price_version.clone(),
             operations: self.operations.clone(),
             features: self.features,
             context_tokens: self.context_tokens,

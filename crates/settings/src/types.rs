@@ -1,13 +1,13 @@
 //! A validated configuration.
 
-use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 use provider::{Features, Limits, ModelId, NanoUsd, Operation, Tariff, UpstreamId};
 use router::{Ensemble, Hedge, StrategyName};
 use secrecy::SecretString;
 
-use crate::{Listing, Sources};
+use crate::{DatedPrice, Listing, Sources};
 
 /// A validated configuration.
 #[derive(Debug, Clone)]
@@ -256,8 +256,12 @@ pub struct Upstream {
     pub limits: router::Limits,
     /// When to give up.
     pub timeouts: Timeouts,
-    /// How it charges, if known.
+    /// How it charges, if known: of `prices`, the first one, until [`Config::set_prices`] takes that of a moment.
     pub tariff: Option<Tariff>,
+    /// What tells that price from others.
+    pub price_version: Option<Arc<str>>,
+    /// Its prices, in the order of their dates.
+    pub prices: Vec<DatedPrice>,
     /// How often its workers are counted.
     pub capacity_poll: Duration,
     /// What it may cost in an hour to start workers by calls of the router's own; zero for no such calls.

@@ -6,7 +6,7 @@ use provider::{Features, NanoUsd, Operation, UpstreamId};
 use router::Limits;
 
 use crate::{
-    cost,
+    cost, prices,
     problem::Problem,
     reader::Table,
     secret,
@@ -99,7 +99,8 @@ fn upstream(mut table: Table<'_>) -> Entry {
     let worker_slots = table.int("worker_slots", 1..=100_000);
     let limits = limits(table.table("limits"));
     let timeouts = timeouts(table.table("timeouts"));
-    let tariff = table.table("cost").and_then(cost::read);
+    let prices = prices::read(&mut table);
+    let first_price = prices.first().cloned();
     let capacity_poll = table.fine_seconds("capacity_poll_s").unwrap_or(Duration::from_secs(5));
     let warm_up_usd_per_hour = match &provider {
         Some(ProviderSettings::Runpod { capacity_url, .. }) => warm_up(table.table("warm_up"), capacity_url.is_some()),
@@ -126,7 +127,9 @@ fn upstream(mut table: Table<'_>) -> Entry {
             worker_slots,
             limits,
             timeouts,
-            tariff,
+            tariff: first_price.as_ref().map(|price| price.tariff.clone()),
+            price_version: first_price.as_ref().map(|price| price.version.clone()),
+            prices,
             capacity_poll,
             warm_up_usd_per_hour,
         })

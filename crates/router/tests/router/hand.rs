@@ -29,6 +29,7 @@ pub(crate) fn upstream(id: &str) -> UpstreamSpec {
         timeouts: Timeouts { first_token: 5 * S, gap: 3 * S },
         capacity_poll: S,
         warm_up_usd_per_hour: provider::NanoUsd(0),
+        price_version: None,
     }
 }
 

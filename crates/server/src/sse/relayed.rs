@@ -108,6 +108,7 @@ fn router(odd: Odd) -> Router {
         timeouts: Timeouts { first_token: 5 * second, gap: 5 * second },
         capacity_poll: second,
         warm_up_usd_per_hour: provider::NanoUsd(0),
+        price_version: None,
     };
     let model = ModelSpec {
         name: ModelId::from("m"),

@@ -15,10 +15,10 @@ fn broken(from: &str, to: &str) -> Vec<Problem> {
 }
 
 /// What is replaced, by what; where the problem is, what is said of it, and a part of the hint ("" for none).
-type Case = (&'static str, &'static str, &'static str, &'static str, &'static str);
+type Case<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str);
 
 #[track_caller]
-fn check(cases: &[Case]) {
+fn check(cases: &[Case<'_>]) {
     for (from, to, path, said, hint) in cases {
         let problems = broken(from, to);
         let [problem] = problems.as_slice() else { panic!("{to:?}: not one problem but {problems:#?}") };
@@ -357,6 +357,35 @@ fn mistakes_in_costs_are_reported() {
         (second, "usd_per_second = \"0\"", "upstreams[0].cost.usd_per_second", "\"0\" is zero", "leave out"),
         ("output_usd_per_million = \"0.20\", ", "", "upstreams[1].cost.output_usd_per_million", "missing", "leave out"),
     ]);
+}
+
+#[test]
+fn mistakes_in_dated_prices_are_reported() {
+    let fast = "model = \"llama3.1-8b\"\n";
+    let cost = "cost = { kind = \"tokens\", input_usd_per_million = \"0.1\", output_usd_per_million = \"0.1\" }";
+    let entry = |from: &str| format!("{{ from = \"{from}\", {cost} }}");
+    let with = |prices: &str| format!("{fast}prices = [{prices}]\n");
+    let texts = [
+        with(&entry("2026-12-32")),
+        with(&entry("2026-12-01T00")),
+        with("{ from = \"2026-12-01\" }"),
+        with(&format!("{{ {cost} }}")),
+        with(&format!("{}, {}", entry("2026-12-01"), entry("2026-12-01"))),
+    ];
+    let [no_day, a_moment, no_cost, no_from, twice] = texts.each_ref().map(String::as_str);
+    let (of_first, of_second) = ("upstreams[1].prices[0].from", "upstreams[1].prices[1].from");
+    check(&[
+        (fast, no_day, of_first, "\"2026-12-32\" is not a day", ""),
+        (fast, a_moment, of_first, "\"2026-12-01T00\" is not a day", ""),
+        (fast, no_cost, "upstreams[1].prices[0].cost", "missing", ""),
+        (fast, no_from, of_first, "missing", ""),
+        (fast, twice, of_second, "\"2026-12-01\" is the day of another price", ""),
+    ]);
+    let undated = VALID.find("cost = { kind = \"tokens\"").expect("a cost");
+    let end = VALID[undated..].find('\n').expect("a line") + undated;
+    let text = format!("{}prices = [{}]{}", &VALID[..undated], entry("2026-12-01"), &VALID[end..]);
+    let problems = parse(&text, "x.toml", &env).expect_err("without cost").list;
+    assert_eq!((problems[0].path.as_str(), &*problems[0].fault), ("upstreams[1].prices", "stands without cost"));
 }
 
 #[test]

@@ -24,7 +24,8 @@ CREATE TABLE requests (
     PRIMARY KEY (day, writer, number)
 ) STRICT, WITHOUT ROWID;
 
--- A row for each call that is over, failed and unknown ones included.
+-- A row for each call that is over, failed and unknown ones included. `price_version` is the day from which the list price was in
+-- force, if it has one, a colon, and the price in pico-dollars a token: input, cached input, output, reasoning.
 CREATE TABLE attempts (
     day               INTEGER NOT NULL,
     writer            INTEGER NOT NULL,
@@ -46,6 +47,7 @@ CREATE TABLE attempts (
     completion_tokens INTEGER,
     reasoning_tokens  INTEGER,
     cost_nano_usd     INTEGER,
+    price_version     TEXT,
     upstream_call     TEXT,
     first_token_us    INTEGER,
     duration_us       INTEGER NOT NULL,

@@ -7,7 +7,7 @@ use crate::entry::{Attempt, Request, UsageSource};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
-const ATTEMPT: &str = "INSERT OR IGNORE INTO attempts VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+const ATTEMPT: &str = "INSERT OR IGNORE INTO attempts VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 const REQUEST: &str = "INSERT OR IGNORE INTO requests VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 
 /// Writes rows, all or none.
@@ -70,7 +70,7 @@ impl<'a, T: Into<Column<'a>>> From<Option<T>> for Column<'a> {
 }
 
 /// The columns of `attempts`, in order.
-fn attempt<'a>(row: &Attempt<'a>) -> [Column<'a>; 23] {
+fn attempt<'a>(row: &Attempt<'a>) -> [Column<'a>; 24] {
     let labels = row.labels;
     [
         row.ended_at_ms.div_euclid(DAY_MS).into(),
@@ -93,6 +93,7 @@ fn attempt<'a>(row: &Attempt<'a>) -> [Column<'a>; 23] {
         row.tokens.map(|tokens| tokens.completion).into(),
         row.tokens.and_then(|tokens| tokens.reasoning).into(),
         row.cost_nano_usd.into(),
+        row.price_version.into(),
         row.upstream_call.into(),
         row.first_token_us.into(),
         row.duration_us.into(),

@@ -26,6 +26,7 @@ fn model() -> Arc<Model> {
         timeouts: Timeouts { first_token: S, gap: S },
         capacity_poll: S,
         warm_up_usd_per_hour: provider::NanoUsd(0),
+        price_version: None,
     };
     let model = ModelSpec {
         name: "m".into(),

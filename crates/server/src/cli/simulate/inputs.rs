@@ -16,7 +16,7 @@ use simulator::{
 };
 
 use super::Arguments;
-use crate::cli::calibrate;
+use crate::{cli::calibrate, clock};
 
 /// What runs when nothing else is asked for.
 const QUIET: &str = "steady";
@@ -136,7 +136,10 @@ fn configs(files: &[PathBuf], model: Option<&str>) -> anyhow::Result<Vec<Evaluat
     for (file, name) in files.iter().zip(names) {
         // The figures must not depend on the environment of the user who runs it.
         let config = settings::load_with(file, &|_| None, Secrets::Ignored);
-        let config = config.map_err(anyhow::Error::from);
+        let config = config.map_err(anyhow::Error::from).map(|mut config| {
+            config.set_prices(clock::now_ms());
+            config
+        });
         let model = config.and_then(|config| Ok((self::model(&config, model, &name)?, config)));
         match model {
             Ok((model, config)) => evaluated.push(EvaluatedConfig { name, model, config }),

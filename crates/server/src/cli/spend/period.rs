@@ -80,7 +80,7 @@ fn day(text: &str) -> Result<Date, String> {
 }
 
 fn today() -> anyhow::Result<Date> {
-    let now = jiff::Timestamp::from_millisecond(clock::unix_millis().cast_signed())?;
+    let now = jiff::Timestamp::from_millisecond(clock::now_ms())?;
     Ok(TimeZone::UTC.to_datetime(now).date())
 }
 
