@@ -190,7 +190,9 @@ def kill(arguments, chance: random.Random, environment: dict, folder: pathlib.Pa
     checks.check(len(complete) > 20 * arguments.kills, "there was a load")
     checks.check(code == 0, "the last router ended in order")
     checks.check(not missing, f"every answer that a client saw complete is on record: {len(missing)} are not {sorted(missing)[:3]}")
-    checks.check(twice == 0, f"nothing is recorded twice: {twice} are")
+    checks.check(twice == 0, f"no request is recorded twice: {twice} are")
+    again = figure("SELECT count(*) FROM (SELECT 1 FROM attempts GROUP BY writer, number, attempt HAVING count(*) > 1)")
+    checks.check(again == 0, f"no call is recorded twice: {again} are")
     checks.check(attempts >= received, "every call that a provider received has its row")
     checks.check(unknown > 0, "calls that were under way at a kill are recorded as unknown")
     checks.check(figure("SELECT count(*) FROM attempts WHERE outcome = 'unknown' AND cost_nano_usd IS NULL") == 0,

@@ -93,10 +93,10 @@ impl OneCall {
 
     /// Makes the call and waits for content. Fails without an error if its limit is reached.
     async fn open(self, table: &Table, request: &Request, call: &Call) -> Result<BegunReply, Option<Error>> {
+        if let Some(recording) = self.recording {
+            recording.await.map_err(Some)?;
+        }
         let opening = async {
-            if let Some(recording) = self.recording {
-                recording.await?;
-            }
             let reply = table.provider(&self.upstream).call(request, call).await?;
             // There is one head.
             drop(self.shared_ids.set(reply.head.ids.clone()));

@@ -7,13 +7,17 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::{
     Progress,
-    entry::{AttemptKey, Entry, Intent},
+    entry::{Attempt, AttemptKey, Entry, Intent},
     journal::{Folder, Journal, Place, Reader, orphans},
-    store::{Rows, Store, StoreError},
+    store::{Rows, Store},
 };
 
 /// How often the journal is looked at.
 const PERIOD: Duration = Duration::from_millis(50);
+/// Journals of processes that have ended meanwhile are looked for after so many pauses without work: half a minute.
+const LOOK_FOR_OTHERS: u32 = 600;
+/// A stop waits for so many chunks of them, of a megabyte each; the rest is left to the next process.
+const MOST_AFTER_STOP: u32 = 64;
 /// The first and the longest pause before the store is tried again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
@@ -46,33 +50,87 @@ impl Stop {
 /// The thread's own.
 pub(crate) struct Drain {
     pub(crate) store: Box<dyn Store>,
+    pub(crate) journal: Arc<Journal>,
     pub(crate) progress: Arc<dyn Progress>,
     pub(crate) stop: Arc<Stop>,
+    /// Chunks of journals of other processes that were read after the stop.
+    pub(crate) chunks_after_stop: u32,
 }
 
-/// Calls that have begun and not ended, by the journal.
-type Open = HashMap<AttemptKey, (u64, Vec<u8>)>;
+/// A journal that is read.
+struct Source<'a> {
+    folder: &'a Folder,
+    reader: Reader,
+    /// Calls that have begun and not ended: the number of the file that the intent stands in, and its bytes.
+    open: HashMap<AttemptKey, (u64, Vec<u8>)>,
+    /// The number of the oldest file that is left.
+    oldest: u64,
+    /// Files with an entry that cannot be understood.
+    odd: Vec<u64>,
+}
+
+impl<'a> Source<'a> {
+    fn new(folder: &'a Folder, first: u64) -> Self {
+        Self { folder, reader: Reader::new(first), open: HashMap::new(), oldest: first, odd: Vec::new() }
+    }
+
+    fn is_damaged(&self, file: u64) -> bool {
+        self.odd.contains(&file) || self.reader.damaged().contains(&file)
+    }
+
+    /// Removes the files before `current` that hold no intent of an open call, the oldest first: the end of a call stands
+    /// behind its intent.
+    fn remove_done(&mut self, current: u64) {
+        let needed = self.open.values().map(|(file, _)| *file).min().unwrap_or(current).min(current);
+        while self.oldest < needed {
+            if let Err(error) = self.folder.retire_file(self.oldest, self.is_damaged(self.oldest)) {
+                tracing::warn!(%error, "a file of the ledger's journal cannot be removed");
+                return;
+            }
+            self.oldest += 1;
+        }
+    }
+
+    /// The rows of calls whose end nobody will see.
+    fn unknown(&self) -> Vec<Attempt<'_>> {
+        let intents = self.open.values().filter_map(|(_, payload)| intent(payload));
+        intents.map(|intent| intent.unknown()).collect()
+    }
+
+    /// Removes the folder, whose entries are in the store; what could not be read is kept.
+    fn retire(&self) -> io::Result<()> {
+        if self.odd.is_empty() && self.reader.damaged().is_empty() {
+            return self.folder.remove();
+        }
+        let kept = self.folder.set_aside()?;
+        tracing::error!(kept = %kept.display(), "a part of the journal is not in the ledger: it is kept for a look");
+        Ok(())
+    }
+}
 
 impl Drain {
     /// Runs until it is stopped.
-    pub(crate) fn run(mut self, journal: &Journal, parent: &Path) {
-        match orphans(parent) {
-            Ok(orphans) => orphans.iter().for_each(|folder| self.recover(folder)),
-            Err(error) => tracing::error!(%error, "journals of earlier processes cannot be found"),
-        }
-        let folder = journal.folder();
-        let mut reader = Reader::new(0);
-        let (mut open, mut oldest) = (Open::new(), 0);
+    pub(crate) fn run(mut self, parent: &Path) {
+        self.recover_all(parent);
+        let journal = self.journal.clone();
+        let mut source = Source::new(journal.folder(), 0);
+        let mut pauses = 0;
         loop {
             let is_last = self.stop.is_set();
             self.progress.waiting(journal.backlog_bytes());
-            match self.take(&mut reader, folder, journal.written(), &mut open) {
+            match self.take(&mut source, journal.written()) {
                 Ok(Some((file, bytes))) => {
                     journal.release(bytes);
-                    oldest = remove_done(folder, oldest, file, &open);
+                    source.remove_done(file);
                 }
                 Ok(None) if is_last => break,
-                Ok(None) => self.stop.pause(PERIOD),
+                Ok(None) => {
+                    pauses += 1;
+                    if pauses % LOOK_FOR_OTHERS == 0 {
+                        self.recover_all(parent);
+                    }
+                    self.stop.pause(PERIOD);
+                }
                 Err(error) => {
                     tracing::error!(%error, "the ledger's journal cannot be brought to the store");
                     if self.stop.is_set() {
@@ -82,70 +140,95 @@ impl Drain {
                 }
             }
         }
-        if open.is_empty()
-            && let Err(error) = folder.remove()
-        {
-            tracing::warn!(%error, "the ledger's journal is in the store, and cannot be removed");
+        // The process ends, and with it the calls that are still under way.
+        if let Err(error) = self.end(&source) {
+            tracing::error!(%error, "the ledger's journal is left to the next process");
         }
     }
 
-    /// Brings the journal of a process that is gone to the store, and removes it.
-    fn recover(&mut self, folder: &Folder) {
-        let mut open = Open::new();
-        let recovered = self.take_all(folder, &mut open).and_then(|()| {
-            let intents = open.values().filter_map(|(_, payload)| intent(payload));
-            let attempts: Vec<_> = intents.map(|intent| intent.unknown()).collect();
-            let count = attempts.len();
-            self.write(&Rows { attempts, requests: Vec::new() })?;
-            Ok(count)
-        });
-        let path = folder.path().to_owned();
-        match recovered.and_then(|count| folder.remove().map(|()| count)) {
-            Ok(unknown) => tracing::info!(unknown, "the journal of an earlier process is in the ledger"),
-            Err(error) => {
-                tracing::error!(folder = %path.display(), %error, "the journal of an earlier process is not in the ledger yet");
+    /// Brings the journals of processes that are gone to the store. There may be more later: in a rolling restart, the process
+    /// before this one still runs when this one begins.
+    fn recover_all(&mut self, parent: &Path) {
+        let orphans = match orphans(parent) {
+            Ok(orphans) => orphans,
+            Err(error) => return tracing::error!(%error, "journals of earlier processes cannot be found"),
+        };
+        for folder in &orphans {
+            let path = folder.path().display();
+            match self.recover(folder) {
+                Ok(Some(unknown)) => tracing::info!(unknown, "the journal of an earlier process is in the ledger"),
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::error!(%path, %error, "the journal of an earlier process is not in the ledger yet");
+                    if self.stop.is_set() {
+                        return;
+                    }
+                }
             }
         }
     }
 
-    fn take_all(&mut self, folder: &Folder, open: &mut Open) -> io::Result<()> {
+    /// Brings the journal of a process that is gone to the store, and removes it. Returns how many calls were under way when
+    /// that process ended; `None` if the thread is to end first.
+    fn recover(&mut self, folder: &Folder) -> io::Result<Option<usize>> {
         let numbers = folder.numbers()?;
-        let (Some(first), Some(last)) = (numbers.first(), numbers.last()) else { return Ok(()) };
-        let mut reader = Reader::new(*first);
-        while self.take(&mut reader, folder, Place { file: *last, bytes: u64::MAX }, open)?.is_some() {}
-        Ok(())
+        let mut source = Source::new(folder, numbers.first().copied().unwrap_or_default());
+        if let Some(last) = numbers.last() {
+            while self.take(&mut source, Place { file: *last, bytes: u64::MAX })?.is_some() {
+                if self.stop.is_set() {
+                    self.chunks_after_stop += 1;
+                }
+                if self.chunks_after_stop > MOST_AFTER_STOP {
+                    return Ok(None);
+                }
+            }
+        }
+        self.end(&source)?;
+        Ok(Some(source.open.len()))
+    }
+
+    /// All entries were taken, and none will come.
+    fn end(&mut self, source: &Source<'_>) -> io::Result<()> {
+        self.write(&Rows { unknown: source.unknown(), ..Rows::default() })?;
+        source.retire()
     }
 
     /// Brings the next entries to the store. Returns the number of the file that they stand in and their bytes; `None` if
     /// there are none.
-    fn take(
-        &mut self,
-        reader: &mut Reader,
-        folder: &Folder,
-        end: Place,
-        open: &mut Open,
-    ) -> io::Result<Option<(u64, u64)>> {
-        let Some(chunk) = reader.next(folder, end)? else { return Ok(None) };
+    fn take(&mut self, source: &mut Source<'_>, end: Place) -> io::Result<Option<(u64, u64)>> {
+        let Some(chunk) = source.reader.next(source.folder, end)? else { return Ok(None) };
         let mut rows = Rows::default();
-        for (entry, payload) in chunk.entries() {
+        for entry in chunk.entries() {
             match entry {
-                Entry::Intent(intent) => drop(open.insert(intent.key, (chunk.file, payload.to_vec()))),
-                Entry::Attempt(attempt) => {
-                    open.remove(&attempt.key);
+                Some((Entry::Intent(intent), payload)) => {
+                    source.open.insert(intent.key, (chunk.file, payload.to_vec()));
+                }
+                Some((Entry::Attempt(attempt), _)) => {
+                    source.open.remove(&attempt.key);
                     rows.attempts.push(attempt);
                 }
-                Entry::Request(request) => rows.requests.push(request),
+                Some((Entry::Request(request), _)) => rows.requests.push(request),
+                None if source.odd.contains(&chunk.file) => {}
+                None => {
+                    tracing::error!("an entry of the ledger's journal cannot be understood");
+                    source.odd.push(chunk.file);
+                }
             }
         }
+        let taken = (chunk.file, chunk.bytes());
         self.write(&rows)?;
-        Ok(Some((chunk.file, chunk.bytes())))
+        Ok(Some(taken))
     }
 
     /// Writes rows, however often that has to be tried; fails only if the thread is to end.
     fn write(&mut self, rows: &Rows<'_>) -> io::Result<()> {
+        if rows.len() == 0 {
+            return Ok(());
+        }
         let mut pause = PAUSES.0;
         while let Err(error) = self.store.write(rows) {
             self.progress.store_failed();
+            self.progress.waiting(self.journal.backlog_bytes());
             if pause == PAUSES.0 {
                 tracing::error!(%error, "the ledger's store failed: its journal keeps the rows until it works");
             }
@@ -167,23 +250,5 @@ fn intent(payload: &[u8]) -> Option<Intent<'_>> {
     match crate::journal::decode(payload)? {
         Entry::Intent(intent) => Some(intent),
         Entry::Attempt(_) | Entry::Request(_) => None,
-    }
-}
-
-/// Removes the files before `current` that hold no intent of an open call, from `oldest` on. Returns the oldest that is
-/// left. A file is kept as long as one before it: the end of a call stands behind its intent.
-fn remove_done(folder: &Folder, oldest: u64, current: u64, open: &Open) -> u64 {
-    let needed = open.values().map(|(file, _)| *file).min().unwrap_or(current).min(current);
-    for number in oldest..needed {
-        if let Err(error) = folder.remove_file(number) {
-            tracing::warn!(%error, "a file of the ledger's journal cannot be removed");
-        }
-    }
-    needed.max(oldest)
-}
-
-impl From<StoreError> for io::Error {
-    fn from(error: StoreError) -> Self {
-        Self::other(error)
     }
 }

@@ -58,9 +58,14 @@ pub struct JournalSettings {
     pub folder: PathBuf,
     /// How safe entries are.
     pub durability: Durability,
-    /// Most bytes that wait for the store. Beyond, entries are not taken.
+    /// Once so many bytes wait for the store, no intent is taken.
     pub max_bytes: u64,
+    /// A file that has grown to this is followed by the next one: [`FILE_BYTES`] but in tests.
+    pub file_bytes: u64,
 }
+
+/// The usual size of a file.
+pub const FILE_BYTES: u64 = 16 << 20;
 
 /// A place in the journal of a process: so many bytes of that file are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -81,7 +86,6 @@ struct Shared {
 /// Entries that wait to be written.
 struct Pending {
     bytes: Vec<u8>,
-    entries: u64,
     batch: Arc<Batch>,
     is_writer_waiting: bool,
     is_stopping: bool,
@@ -101,6 +105,7 @@ struct Reached {
 pub(crate) struct Journal {
     shared: Arc<Shared>,
     folder: Arc<Folder>,
+    max_bytes: u64,
     progress: Arc<dyn Progress>,
     stop_sync: Arc<Stop>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -110,37 +115,37 @@ impl Journal {
     /// Makes the folder of this process, which `writer` identifies, and starts the thread that writes.
     pub(crate) fn open(settings: &JournalSettings, writer: u64, progress: Arc<dyn Progress>) -> io::Result<Self> {
         let folder = Arc::new(Folder::create(&settings.folder, writer)?);
-        let pending = Pending {
-            bytes: Vec::new(),
-            entries: 0,
-            batch: Arc::default(),
-            is_writer_waiting: false,
-            is_stopping: false,
-        };
+        let pending =
+            Pending { bytes: Vec::new(), batch: Arc::default(), is_writer_waiting: false, is_stopping: false };
         let shared = Shared { pending: Mutex::new(pending), wake: Condvar::new(), reached: Mutex::default() };
         let shared = Arc::new(shared);
         let unsynced = Unsynced::default();
-        let files = Files::create(folder.clone(), settings.durability, unsynced.clone())?;
-        let writer = Writer { files, max_bytes: settings.max_bytes, progress: progress.clone() };
+        let files = Files::create(folder.clone(), settings, unsynced.clone())?;
+        let writer = Writer { files, progress: progress.clone() };
         let for_writer = shared.clone();
         let stop_sync = Arc::<Stop>::default();
-        let for_sync = stop_sync.clone();
+        let (for_sync, synced) = (stop_sync.clone(), folder.clone());
         let threads = vec![
             thread("journal").spawn(move || writer.run(&for_writer))?,
-            thread("journal-sync").spawn(move || sync::run(&for_sync, &unsynced))?,
+            thread("journal-sync").spawn(move || sync::run(&for_sync, &unsynced, &synced))?,
         ];
-        Ok(Self { shared, folder, progress, stop_sync, threads: Mutex::new(threads) })
+        Ok(Self { shared, folder, max_bytes: settings.max_bytes, progress, stop_sync, threads: Mutex::new(threads) })
     }
 
-    /// Leaves entries to the thread. They are written all together, or none of them is.
+    /// Leaves entries to the thread, which writes them all together. If they cannot be written, an intent is forgotten, as
+    /// its call is not to be made; ends of calls and requests wait in memory and are written when the disk takes them.
     pub(crate) fn append(&self, entries: &[Entry<'_>]) -> Written {
+        let begins = matches!(entries, [Entry::Intent(_), ..]);
+        if begins && self.backlog_bytes() >= self.max_bytes {
+            self.progress.not_written(entries.len() as u64);
+            return Written(None);
+        }
         ENCODED.with_borrow_mut(|encoded| {
             encoded.clear();
             let is_whole = entries.iter().all(|entry| frame::encode(entry, encoded));
-            let count = entries.len() as u64;
-            let batch = if is_whole { self.shared.append(encoded, count) } else { None };
+            let batch = if is_whole { self.shared.append(encoded) } else { None };
             if batch.is_none() {
-                self.progress.not_written(count);
+                self.progress.not_written(entries.len() as u64);
             }
             Written(batch)
         })
@@ -192,13 +197,12 @@ impl Drop for Journal {
 
 impl Shared {
     /// Adds entries to those that wait. Returns the batch that they are in; `None` if they are not taken.
-    fn append(&self, encoded: &[u8], entries: u64) -> Option<Arc<Batch>> {
+    fn append(&self, encoded: &[u8]) -> Option<Arc<Batch>> {
         let mut pending = self.pending.lock();
         if pending.is_stopping || pending.bytes.len() + encoded.len() > MAX_PENDING {
             return None;
         }
         pending.bytes.extend_from_slice(encoded);
-        pending.entries += entries;
         if pending.is_writer_waiting {
             pending.is_writer_waiting = false;
             self.wake.notify_all();

@@ -29,7 +29,7 @@ use crate::{
 };
 pub use crate::{
     entry::{Attempt, AttemptKey, Entry, Intent, Labels, Request, RequestKey, Tokens, UsageSource},
-    journal::{Durability, JournalSettings, NotWritten, Written},
+    journal::{Durability, FILE_BYTES, JournalSettings, NotWritten, Written},
     report::{Baseline, Dimension, Query, Spend},
     store::StoreError,
 };
@@ -98,9 +98,9 @@ impl Ledger {
         let failed = |source| OpenError::Journal { folder: parent.clone(), source };
         let journal = Arc::new(Journal::open(&settings.journal, writer, progress.clone()).map_err(failed)?);
         let stop = Arc::<Stop>::default();
-        let drain = Drain { store, progress, stop: stop.clone() };
-        let (for_thread, folder) = (journal.clone(), parent.clone());
-        let thread = Builder::new().name("ledger".into()).spawn(move || drain.run(&for_thread, &folder));
+        let drain = Drain { store, journal: journal.clone(), progress, stop: stop.clone(), chunks_after_stop: 0 };
+        let folder = parent.clone();
+        let thread = Builder::new().name("ledger".into()).spawn(move || drain.run(&folder));
         Ok(Self { journal, stop, drain: Mutex::new(Some(thread.map_err(failed)?)) })
     }
 

@@ -13,11 +13,13 @@ use crate::entry::{Attempt, Request};
 pub(crate) struct Rows<'a> {
     pub(crate) attempts: Vec<Attempt<'a>>,
     pub(crate) requests: Vec<Request<'a>>,
+    /// Calls whose end nobody saw: not written if the end of the call is there, whatever its day.
+    pub(crate) unknown: Vec<Attempt<'a>>,
 }
 
 impl Rows<'_> {
     pub(crate) fn len(&self) -> usize {
-        self.attempts.len() + self.requests.len()
+        self.attempts.len() + self.requests.len() + self.unknown.len()
     }
 }
 

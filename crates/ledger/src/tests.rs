@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, sync::Arc};
 use rusqlite::Connection;
 
 use crate::{
-    Attempt, AttemptKey, Baseline, Dimension, Durability, Entry, Intent, JournalSettings, Labels, Ledger,
+    Attempt, AttemptKey, Baseline, Dimension, Durability, Entry, FILE_BYTES, Intent, JournalSettings, Labels, Ledger,
     LedgerSettings, NotWritten, OpenError, Progress, Query, Request, RequestKey, Spend, Tokens, UsageSource,
     journal::Journal,
 };
@@ -22,7 +22,12 @@ impl Scratch {
     }
 
     pub(crate) fn journal(&self) -> JournalSettings {
-        JournalSettings { folder: self.0.join("journal"), durability: Durability::Process, max_bytes: 1 << 30 }
+        JournalSettings {
+            folder: self.0.join("journal"),
+            durability: Durability::Process,
+            max_bytes: 1 << 30,
+            file_bytes: FILE_BYTES,
+        }
     }
 
     fn settings(&self) -> LedgerSettings {
@@ -336,4 +341,136 @@ fn an_empty_file_is_no_ledger_yet() {
     let query = Query { by: Vec::new(), since_ms: 0, until_ms: 1, team: None };
     let error = crate::spend(&path, &query).expect_err("refused").to_string();
     assert!(error.contains("no ledger yet"), "{error}");
+}
+
+/// Files of a few entries each, and a call that is under way for all that time.
+#[tokio::test]
+async fn files_are_removed_as_they_are_brought_to_the_store_but_not_while_a_call_in_them_is_open() {
+    let scratch = Scratch::new("rotation");
+    let mut settings = scratch.settings();
+    settings.journal.file_bytes = 1024;
+    let ledger = Ledger::open(&settings, 7, Arc::new(Ignored)).expect("a ledger");
+    let files = || {
+        let folder = fs::read_dir(scratch.0.join("journal/0000000000000007")).expect("a folder");
+        let mut names: Vec<_> = folder.map(|entry| entry.expect("an entry").file_name()).collect();
+        names.sort();
+        names
+    };
+    ledger.append(&[Entry::Intent(intent(key(7, 1_000_000)))]).await.expect("written");
+    for number in 1..=200 {
+        ledger.append(&entries(7, number)).await.expect("written");
+    }
+    while ledger.backlog_bytes() > 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert!(files().len() > 20, "the first one is kept, and all after it: {:?}", files().len());
+    ledger.append(&[Entry::Attempt(attempt(key(7, 1_000_000)))]).await.expect("written");
+    while files().len() > 4 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    ledger.close();
+    assert_eq!(scratch.figure("SELECT count(*) FROM attempts WHERE outcome = 'served'"), 201);
+    assert_eq!(scratch.journals(), 0);
+}
+
+#[tokio::test]
+async fn a_killed_process_with_many_files_is_recovered_and_a_gap_is_no_obstacle() {
+    let scratch = Scratch::new("gap");
+    let settings = JournalSettings { file_bytes: 1024, ..scratch.journal() };
+    let journal = Journal::open(&settings, 7, Arc::new(Ignored)).expect("a journal");
+    for number in 1..=50 {
+        journal.append(&entries(7, number)).await.expect("written");
+    }
+    let folder = journal.folder().path().to_owned();
+    drop(journal);
+    fs::remove_file(folder.join("0000000000000003.journal")).expect("removed");
+    scratch.open(8).close();
+    let stored = scratch.figure("SELECT count(*) FROM requests");
+    assert!((40..50).contains(&stored), "all but one file: {stored}");
+    assert_eq!(scratch.journals(), 0);
+}
+
+/// A file that is there already stands for a disk that is full for a moment.
+#[tokio::test]
+async fn the_end_of_a_call_that_could_not_be_written_is_written_later_and_its_intent_is_not() {
+    let scratch = Scratch::new("later");
+    let mut settings = scratch.settings();
+    settings.journal.file_bytes = 1;
+    let ledger = Ledger::open(&settings, 7, Arc::new(Ignored)).expect("a ledger");
+    let block = |number: u32| {
+        fs::write(scratch.0.join(format!("journal/0000000000000007/{number:016}.journal")), "").expect("a file");
+    };
+    block(1);
+    let [_, end, request] = entries(7, 1);
+    assert_eq!(ledger.append(&[end, request]).await, Err(NotWritten));
+    ledger.append(&entries(7, 2)).await.expect("written");
+    block(5);
+    block(6);
+    while ledger.append(&[Entry::Intent(intent(key(7, 3)))]).await.is_ok() {}
+    ledger.close();
+    assert_eq!(scratch.figure("SELECT count(*) FROM requests"), 2);
+    assert_eq!(scratch.figure("SELECT count(*) FROM attempts WHERE number = 1"), 1);
+    assert_eq!(scratch.journals(), 0);
+}
+
+#[tokio::test]
+async fn a_call_that_ended_after_midnight_is_not_recorded_as_unknown_as_well() {
+    let scratch = Scratch::new("midnight");
+    let ledger = scratch.open(7);
+    let day_ms = 86_400_000;
+    let ended = Attempt { ended_at_ms: intent(key(7, 1)).begins_at_ms + day_ms, ..attempt(key(7, 1)) };
+    ledger.append(&[Entry::Attempt(ended)]).await.expect("written");
+    ledger.close();
+    let journal = Journal::open(&scratch.journal(), 7, Arc::new(Ignored)).expect("a journal");
+    journal.append(&[Entry::Intent(intent(key(7, 1)))]).await.expect("written");
+    journal.append(&[Entry::Intent(intent(key(7, 2)))]).await.expect("written");
+    drop(journal);
+    scratch.open(8).close();
+    assert_eq!(scratch.figure("SELECT count(*) FROM attempts WHERE number = 1"), 1);
+    assert_eq!(scratch.figure("SELECT count(*) FROM attempts WHERE outcome = 'unknown'"), 1);
+}
+
+#[tokio::test]
+async fn a_call_that_is_under_way_when_the_process_stops_in_order_is_on_record() {
+    let scratch = Scratch::new("under-way");
+    let ledger = scratch.open(7);
+    ledger.append(&[Entry::Intent(intent(key(7, 1)))]).await.expect("written");
+    ledger.close();
+    assert_eq!(scratch.figure("SELECT count(*) FROM attempts WHERE outcome = 'unknown'"), 1);
+    assert_eq!(scratch.journals(), 0);
+}
+
+#[tokio::test]
+async fn a_journal_of_which_a_part_cannot_be_read_is_kept() {
+    let scratch = Scratch::new("kept");
+    let journal = Journal::open(&scratch.journal(), 7, Arc::new(Ignored)).expect("a journal");
+    for number in 1..=3 {
+        journal.append(&entries(7, number)).await.expect("written");
+    }
+    let file = journal.folder().path().join("0000000000000000.journal");
+    drop(journal);
+    let mut bytes = fs::read(&file).expect("a file");
+    let last = bytes.len() - 10;
+    bytes[last] ^= 1;
+    fs::write(&file, &bytes).expect("written");
+    for _ in 0..2 {
+        scratch.open(8).close();
+        assert_eq!(scratch.figure("SELECT count(*) FROM requests"), 2);
+        let kept = scratch.0.join("journal/0000000000000007.damaged/0000000000000000.journal");
+        assert!(fs::read(kept).expect("a file") == bytes, "it is as it was");
+    }
+}
+
+#[test]
+fn what_is_no_journal_is_left_alone() {
+    let scratch = Scratch::new("alone");
+    let others = ["db", "2026", "cafe", "0000000000000009"];
+    for name in others {
+        fs::create_dir_all(scratch.0.join("journal").join(name)).expect("a folder");
+        fs::write(scratch.0.join("journal").join(name).join("data"), "data").expect("a file");
+    }
+    scratch.open(8).close();
+    for name in others {
+        assert!(scratch.0.join("journal").join(name).join("data").exists(), "{name}");
+    }
 }

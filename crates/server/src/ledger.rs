@@ -10,8 +10,8 @@ use dispatch::{
     AttemptBegins, AttemptEnded, Estimate, Event, Observer, Recording, RequestEnded, RequestInfo, RequestOutcome,
 };
 use ledger::{
-    Attempt, AttemptKey, Durability, Entry, Intent, JournalSettings, Labels, Ledger, LedgerSettings, OpenError,
-    Progress, Request, RequestKey, Tokens, UsageSource, Written,
+    Attempt, AttemptKey, Durability, Entry, FILE_BYTES, Intent, JournalSettings, Labels, Ledger, LedgerSettings,
+    OpenError, Progress, Request, RequestKey, Tokens, UsageSource, Written,
 };
 use prometheus::{Gauge, IntCounter};
 use provider::{Error, ErrorKind, ModelId, NanoUsd, UpstreamId, Usage};
@@ -23,6 +23,9 @@ use crate::clock;
 
 /// The longest that a request waits for the journal. It takes less than a millisecond while its disk works.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// Bytes of an upstream's own id that are kept. It may send one of any length.
+const MOST_ID: usize = 256;
 
 /// What becomes of entries.
 #[derive(Clone)]
@@ -78,6 +81,7 @@ impl LedgerObserver {
             folder: storage.journal_folder.clone(),
             durability,
             max_bytes: storage.max_journal_bytes,
+            file_bytes: FILE_BYTES,
         };
         let settings = LedgerSettings { path: storage.path.clone(), journal };
         let writer = seed >> 1;
@@ -127,7 +131,7 @@ impl LedgerObserver {
             tokens: used.map(|(_, usage, _)| tokens(&usage)),
             cost_nano_usd: used.and_then(|(.., cost)| cost).map(|cost| cost.0),
             price_version: ended.price_version.as_deref(),
-            upstream_call: ended.ids.request(),
+            upstream_call: ended.ids.request().map(|id| &id[..id.floor_char_boundary(MOST_ID)]),
             first_token_us: ended.first_token.map(micros),
             duration_us: micros(ended.duration),
         }

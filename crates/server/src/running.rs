@@ -57,7 +57,7 @@ pub enum StartError {
     )]
     DecisionLog(io::Error),
     /// The ledger cannot be opened.
-    #[error("the ledger cannot be opened: {0}; storage.url names a file in a folder that this process may write to")]
+    #[error("the ledger cannot be opened: {0}; [storage] of the configuration says where it is")]
     Ledger(#[from] OpenError),
     /// The metrics could not be set up.
     #[error("the metrics could not be set up: {0}")]

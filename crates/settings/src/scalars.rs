@@ -138,7 +138,8 @@ pub(crate) fn storage(root: &mut Table<'_>) -> Option<Storage> {
 
 fn sqlite_file(text: &Text<'_>) -> Option<PathBuf> {
     match text.value.strip_prefix("sqlite:") {
-        Some(path) if !path.is_empty() => Some(PathBuf::from(path)),
+        // SQLite's name for a database that is nowhere.
+        Some(path) if !path.is_empty() && !path.starts_with(':') => Some(PathBuf::from(path)),
         _ => text.refuse(
             "is no ledger",
             "\"sqlite:\" and the path of a file, such as \"sqlite:/var/lib/llm-router/ledger.db\"",

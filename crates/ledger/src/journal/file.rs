@@ -9,14 +9,14 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{Durability, Place};
+use super::{Durability, JournalSettings, Place};
 
-/// A file that has grown to this is followed by the next one.
-const FILE_BYTES: u64 = 16 << 20;
 /// Begins each file. The last byte is the version of the format.
 pub(super) const HEADER: &[u8; 8] = b"llrjrnl\x01";
 const ENDING: &str = ".journal";
 const LOCK: &str = "lock";
+/// The ending of what could not be read and is kept for whoever looks into it.
+const DAMAGED: &str = "damaged";
 
 /// The folder of a process. The lock on it ends with the process.
 #[derive(Debug)]
@@ -30,15 +30,20 @@ impl Folder {
     pub(super) fn create(parent: &Path, writer: u64) -> io::Result<Self> {
         let path = parent.join(format!("{writer:016x}"));
         fs::create_dir_all(&path)?;
-        let lock = Self::lock(&path)?.ok_or_else(|| io::Error::new(io::ErrorKind::WouldBlock, "it is in use"))?;
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join(LOCK))?;
+        lock.try_lock()?;
         Ok(Self { path, _lock: lock })
     }
 
-    /// Takes the lock on a folder; `None` if its process lives.
-    fn lock(path: &Path) -> io::Result<Option<File>> {
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join(LOCK))?;
+    /// Takes over a folder that is there; `None` if its process lives, or it was never one of ours.
+    fn adopt(path: PathBuf) -> io::Result<Option<Self>> {
+        let lock = match OpenOptions::new().write(true).open(path.join(LOCK)) {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
         match lock.try_lock() {
-            Ok(()) => Ok(Some(lock)),
+            Ok(()) => Ok(Some(Self { path, _lock: lock })),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
@@ -60,14 +65,36 @@ impl Folder {
         Ok(numbers)
     }
 
-    /// Removes a file.
-    pub(crate) fn remove_file(&self, number: u64) -> io::Result<()> {
-        fs::remove_file(self.file(number))
+    /// Forces the names of its files to the disk: a file whose name is not there is lost with its contents.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
     }
 
-    /// Removes the folder. Its files are on record elsewhere.
+    /// Removes a file, or, if not all of it could be read, keeps it under another name.
+    pub(crate) fn retire_file(&self, number: u64, is_damaged: bool) -> io::Result<()> {
+        let path = self.file(number);
+        let retired = if is_damaged { fs::rename(&path, path.with_extension(DAMAGED)) } else { fs::remove_file(&path) };
+        match retired {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            retired => retired,
+        }
+    }
+
+    /// Removes the folder, whose entries are in the store. Its files go in order, and the lock last: whoever finds a part of
+    /// them finds the newest, and the ends of calls stand behind their intents.
     pub(crate) fn remove(&self) -> io::Result<()> {
-        fs::remove_dir_all(&self.path)
+        for number in self.numbers()? {
+            self.retire_file(number, false)?;
+        }
+        fs::remove_file(self.path.join(LOCK))?;
+        fs::remove_dir(&self.path)
+    }
+
+    /// Keeps the folder under a name by which it is not found again.
+    pub(crate) fn set_aside(&self) -> io::Result<PathBuf> {
+        let path = self.path.with_extension(DAMAGED);
+        fs::rename(&self.path, &path)?;
+        Ok(path)
     }
 
     /// Its path.
@@ -76,25 +103,28 @@ impl Folder {
     }
 }
 
-/// The folders whose processes are gone. A folder that cannot be read is left alone, and logged.
+/// The folders whose processes are gone. One that cannot be read is left alone, and logged.
 pub(crate) fn orphans(parent: &Path) -> io::Result<Vec<Folder>> {
     let mut orphans = Vec::new();
     for entry in fs::read_dir(parent)? {
         let path = entry?.path();
-        let is_writer =
-            path.file_name().and_then(|name| name.to_str()).is_some_and(|name| u64::from_str_radix(name, 16).is_ok());
-        if !is_writer || !path.is_dir() {
+        if !is_of_a_writer(&path) {
             continue;
         }
-        match Folder::lock(&path) {
-            Ok(Some(lock)) => orphans.push(Folder { path, _lock: lock }),
-            Ok(None) => {}
+        match Folder::adopt(path.clone()) {
+            Ok(folder) => orphans.extend(folder),
             Err(error) => {
                 tracing::warn!(folder = %path.display(), %error, "a journal of an earlier process cannot be read");
             }
         }
     }
     Ok(orphans)
+}
+
+/// Whether it has the name that [`Folder::create`] gives. Nothing else is ever touched.
+fn is_of_a_writer(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.len() == 16 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Files that may hold bytes which are not on the disk.
@@ -104,24 +134,28 @@ pub(super) type Unsynced = Arc<Mutex<Vec<Arc<File>>>>;
 pub(super) struct Files {
     folder: Arc<Folder>,
     durability: Durability,
+    file_bytes: u64,
     unsynced: Unsynced,
     number: u64,
     file: Arc<File>,
     bytes: u64,
+    /// Whether it ends in bytes that were not written whole and could not be cut off: nothing is to follow them.
+    is_broken: bool,
 }
 
 impl Files {
-    pub(super) fn create(folder: Arc<Folder>, durability: Durability, unsynced: Unsynced) -> io::Result<Self> {
-        let file = create(&folder.file(0), &unsynced)?;
-        Ok(Self { folder, durability, unsynced, number: 0, file, bytes: HEADER.len() as u64 })
+    pub(super) fn create(folder: Arc<Folder>, settings: &JournalSettings, unsynced: Unsynced) -> io::Result<Self> {
+        let JournalSettings { durability, file_bytes, .. } = *settings;
+        let file = create(&folder, 0, &unsynced)?;
+        folder.sync()?;
+        let bytes = HEADER.len() as u64;
+        Ok(Self { folder, durability, file_bytes, unsynced, number: 0, file, bytes, is_broken: false })
     }
 
     /// Writes all of the bytes, or none of them. Returns the place after them.
     pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<Place> {
-        if self.bytes >= FILE_BYTES {
-            self.file = create(&self.folder.file(self.number + 1), &self.unsynced)?;
-            self.number += 1;
-            self.bytes = HEADER.len() as u64;
+        if self.bytes >= self.file_bytes || self.is_broken {
+            self.begin_next()?;
         }
         let mut file = &*self.file;
         let written = file.write_all(bytes).and_then(|()| match self.durability {
@@ -130,18 +164,39 @@ impl Files {
         });
         if let Err(error) = written {
             // What is there of them would hide what comes after.
-            self.file.set_len(self.bytes)?;
+            self.is_broken = self.file.set_len(self.bytes).is_err();
             return Err(error);
         }
         self.bytes += bytes.len() as u64;
         Ok(Place { file: self.number, bytes: self.bytes })
     }
+
+    /// Begins the next file. A number that could not be used once is passed over.
+    fn begin_next(&mut self) -> io::Result<()> {
+        self.number += 1;
+        match create(&self.folder, self.number, &self.unsynced) {
+            Ok(file) => {
+                if self.durability == Durability::Disk {
+                    self.folder.sync()?;
+                }
+                (self.file, self.bytes, self.is_broken) = (file, HEADER.len() as u64, false);
+                Ok(())
+            }
+            Err(error) => {
+                if error.kind() != io::ErrorKind::AlreadyExists {
+                    self.number -= 1;
+                }
+                Err(error)
+            }
+        }
+    }
 }
 
-fn create(path: &Path, unsynced: &Unsynced) -> io::Result<Arc<File>> {
-    let mut file = OpenOptions::new().append(true).create_new(true).open(path)?;
+fn create(folder: &Folder, number: u64, unsynced: &Unsynced) -> io::Result<Arc<File>> {
+    let path = folder.file(number);
+    let mut file = OpenOptions::new().append(true).create_new(true).open(&path)?;
     if let Err(error) = file.write_all(HEADER) {
-        drop(fs::remove_file(path));
+        drop(fs::remove_file(&path));
         return Err(error);
     }
     let file = Arc::new(file);

@@ -57,3 +57,36 @@ pub(super) fn first(bytes: &[u8]) -> Frame<'_> {
 pub(crate) fn decode(payload: &[u8]) -> Option<Entry<'_>> {
     postcard::from_bytes(payload).ok()
 }
+
+/// How many frames there are.
+pub(super) fn count(bytes: &[u8]) -> u64 {
+    frames(bytes).count() as u64
+}
+
+/// Removes intents, whose calls are not made or go on without a record, and of the ends of calls and requests what is beyond
+/// so many bytes. Returns how many entries that are.
+pub(super) fn keep_ends(bytes: &mut Vec<u8>, most: usize) -> u64 {
+    let mut kept = Vec::with_capacity(bytes.len());
+    let mut removed = 0;
+    for (frame, payload) in frames(bytes) {
+        let is_intent = matches!(decode(payload), Some(Entry::Intent(_)));
+        if is_intent || kept.len() + frame.len() > most {
+            removed += 1;
+        } else {
+            kept.extend_from_slice(frame);
+        }
+    }
+    *bytes = kept;
+    removed
+}
+
+/// Each whole frame at the beginning of the bytes, and its payload.
+fn frames(bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let Frame::Whole(payload, length) = first(rest) else { return None };
+        let (frame, after) = rest.split_at(length);
+        rest = after;
+        Some((frame, payload))
+    })
+}

@@ -24,6 +24,10 @@ pub(crate) struct Reader {
     /// Bytes that were read, of which those before `handed_out` were handed out.
     bytes: Vec<u8>,
     handed_out: usize,
+    /// Bytes that could not be read, since the last chunk.
+    skipped: u64,
+    /// The numbers of the files that they stand in.
+    damaged: Vec<u64>,
 }
 
 /// Whole frames.
@@ -31,27 +35,23 @@ pub(crate) struct Chunk<'a> {
     bytes: &'a [u8],
     /// The number of the file that they stand in.
     pub(crate) file: u64,
+    /// Bytes before them that could not be read.
+    skipped: u64,
 }
 
 impl<'a> Chunk<'a> {
-    /// Its size in the file.
+    /// Its size in the file, that of what could not be read before it included.
     pub(crate) fn bytes(&self) -> u64 {
-        self.bytes.len() as u64
+        self.bytes.len() as u64 + self.skipped
     }
 
-    /// Its entries, each with its payload.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (Entry<'a>, &'a [u8])> {
+    /// Its entries, each with its payload; `None` for one that cannot be understood.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = Option<(Entry<'a>, &'a [u8])>> {
         let mut rest = self.bytes;
         std::iter::from_fn(move || {
             let Frame::Whole(payload, length) = frame::first(rest) else { return None };
             rest = &rest[length..];
-            Some((frame::decode(payload), payload))
-        })
-        .filter_map(|(entry, payload)| {
-            if entry.is_none() {
-                tracing::error!("an entry of the ledger's journal cannot be understood and is left out");
-            }
-            Some((entry?, payload))
+            Some(frame::decode(payload).map(|entry| (entry, payload)))
         })
     }
 }
@@ -59,27 +59,35 @@ impl<'a> Chunk<'a> {
 impl Reader {
     /// One that begins with the file of this number.
     pub(crate) fn new(file: u64) -> Self {
-        Self { file: None, at: Place { file, bytes: 0 }, bytes: Vec::new(), handed_out: 0 }
+        let at = Place { file, bytes: 0 };
+        Self { file: None, at, bytes: Vec::new(), handed_out: 0, skipped: 0, damaged: Vec::new() }
+    }
+
+    /// The numbers of the files of which a part could not be read.
+    pub(crate) fn damaged(&self) -> &[u64] {
+        &self.damaged
     }
 
     /// The next whole frames before `end`; `None` if there are none. What cannot be read is skipped up to the end of its
-    /// file, and logged.
+    /// file, and logged. A file that is missing was removed, with what stood in it in the store.
     pub(crate) fn next(&mut self, folder: &Folder, end: Place) -> io::Result<Option<Chunk<'_>>> {
         self.bytes.drain(..self.handed_out);
         self.handed_out = 0;
         loop {
             let is_last = self.at.file >= end.file;
-            let read = self.read(folder, if is_last { end.bytes } else { u64::MAX })?;
+            let read = match self.read(folder, if is_last { end.bytes } else { u64::MAX }) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !is_last => 0,
+                read => read?,
+            };
             let (whole, problem) = whole_frames(&self.bytes);
             if whole > 0 {
                 self.handed_out = whole;
-                return Ok(Some(Chunk { bytes: &self.bytes[..whole], file: self.at.file }));
+                let skipped = std::mem::take(&mut self.skipped);
+                return Ok(Some(Chunk { bytes: &self.bytes[..whole], file: self.at.file, skipped }));
             }
             let is_at_end = read == 0;
             if problem == Frame::Damaged || is_at_end && !self.bytes.is_empty() && !is_last {
-                let path = folder.file(self.at.file);
-                tracing::error!(file = %path.display(), before = self.at.bytes, "a part of the ledger's journal cannot be read");
-                self.bytes.clear();
+                self.skip(folder);
             } else if !is_at_end {
                 continue;
             }
@@ -90,6 +98,15 @@ impl Reader {
             self.at = Place { file: self.at.file + 1, bytes: 0 };
             self.bytes.clear();
         }
+    }
+
+    /// Gives up what was read of a file and is no frame.
+    fn skip(&mut self, folder: &Folder) {
+        let path = folder.file(self.at.file);
+        tracing::error!(file = %path.display(), before = self.at.bytes, "a part of the ledger's journal cannot be read");
+        self.skipped += self.bytes.len() as u64;
+        self.damaged.push(self.at.file);
+        self.bytes.clear();
     }
 
     /// Reads more bytes of the file, up to the place `end` in it. Returns how many.

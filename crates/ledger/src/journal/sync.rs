@@ -5,7 +5,7 @@ use std::{fs::File, sync::Arc, time::Duration};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::file::Unsynced;
+use super::file::{Folder, Unsynced};
 
 const PERIOD: Duration = Duration::from_secs(1);
 
@@ -32,12 +32,15 @@ impl Stop {
     }
 }
 
-pub(super) fn run(stop: &Stop, unsynced: &Unsynced) {
+pub(super) fn run(stop: &Stop, unsynced: &Unsynced, folder: &Folder) {
     let mut is_failing = false;
     loop {
         let is_last = stop.wait();
         let files: Vec<Arc<File>> = unsynced.lock().clone();
-        let result = files.iter().try_for_each(|file| file.sync_data());
+        let mut result = files.iter().try_for_each(|file| file.sync_data());
+        if files.len() > 1 {
+            result = result.and_then(|()| folder.sync());
+        }
         match &result {
             // The newest file is written to.
             Ok(()) => drop(unsynced.lock().drain(..files.len().saturating_sub(1))),

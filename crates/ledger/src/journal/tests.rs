@@ -33,7 +33,7 @@ fn requests(folder: &Folder, last: u64) -> Vec<u64> {
     let mut reader = Reader::new(0);
     let mut numbers = Vec::new();
     while let Some(chunk) = reader.next(folder, Place { file: last, bytes: u64::MAX }).expect("read") {
-        numbers.extend(chunk.entries().filter_map(|(entry, _)| match entry {
+        numbers.extend(chunk.entries().flatten().filter_map(|(entry, _)| match entry {
             Entry::Request(request) => Some(request.key.number),
             Entry::Intent(_) | Entry::Attempt(_) => None,
         }));

@@ -1,74 +1,84 @@
 //! The thread that writes.
 
-use std::{io, sync::Arc};
+use std::{sync::Arc, time::Duration};
 
-use super::{Batch, Pending, Place, Reached, Shared, file::Files};
+use super::{Batch, Pending, Place, Reached, Shared, file::Files, frame};
 use crate::Progress;
 
 /// A buffer that has grown beyond this is not kept.
 const KEPT_BUFFER: usize = 1 << 20;
+/// More bytes of ends than this do not wait in memory until the disk takes them.
+const MOST_KEPT: usize = 64 << 20;
+/// How often ends that the disk did not take are tried again, if no entry comes.
+const RETRY: Duration = Duration::from_millis(100);
 
 /// The thread's own.
 pub(super) struct Writer {
     pub(super) files: Files,
-    /// Most bytes that wait for the store.
-    pub(super) max_bytes: u64,
     pub(super) progress: Arc<dyn Progress>,
 }
 
 impl Writer {
     /// Writes until the journal is closed.
     pub(super) fn run(mut self, shared: &Shared) {
+        // Begins with ends of calls and requests that could not be written: what was spent is not forgotten because the
+        // disk was full for a while.
         let mut bytes = Vec::new();
         let mut is_failing = false;
-        while let Some((batch, entries)) = shared.next(&mut bytes) {
-            let written = self.write(&bytes, shared);
-            batch.end(written.is_ok());
+        while let Some(batch) = shared.next(&mut bytes) {
+            let written = self.files.append(&bytes);
             match &written {
-                Ok(()) if is_failing => tracing::info!("the ledger's journal is written again"),
-                Err(error) if !is_failing => tracing::error!(%error, "the ledger's journal cannot be written"),
-                Ok(()) | Err(_) => {}
-            }
-            if written.is_err() {
-                self.progress.not_written(entries);
+                Ok(place) => {
+                    shared.reached.lock().advance(*place, bytes.len() as u64);
+                    bytes.clear();
+                    bytes.shrink_to(KEPT_BUFFER);
+                    if is_failing {
+                        tracing::info!("the ledger's journal is written again");
+                    }
+                }
+                Err(error) => {
+                    if !is_failing {
+                        tracing::error!(%error, "the ledger's journal cannot be written");
+                    }
+                    self.progress.not_written(frame::keep_ends(&mut bytes, MOST_KEPT));
+                }
             }
             is_failing = written.is_err();
-            bytes.clear();
-            bytes.shrink_to(KEPT_BUFFER);
+            batch.end(written.is_ok());
         }
-    }
-
-    fn write(&mut self, bytes: &[u8], shared: &Shared) -> io::Result<()> {
-        let length = bytes.len() as u64;
-        if shared.reached.lock().backlog_bytes() + length > self.max_bytes {
-            return Err(io::Error::new(io::ErrorKind::StorageFull, "too many bytes wait for the store"));
-        }
-        let place = self.files.append(bytes)?;
-        shared.reached.lock().advance(place, length);
-        Ok(())
+        self.progress.not_written(frame::count(&bytes));
     }
 }
 
 impl Shared {
-    /// Waits for entries and exchanges them for the empty `bytes`; `None` if there are none and none will come.
-    fn next(&self, bytes: &mut Vec<u8>) -> Option<(Arc<Batch>, u64)> {
+    /// Waits for entries and adds them to `bytes`; where some are there already, only for a while. `None` if nothing will
+    /// come any more.
+    fn next(&self, bytes: &mut Vec<u8>) -> Option<Arc<Batch>> {
         let mut pending = self.pending.lock();
         while pending.bytes.is_empty() {
             if pending.is_stopping {
                 return None;
             }
             pending.is_writer_waiting = true;
-            self.wake.wait(&mut pending);
+            if bytes.is_empty() {
+                self.wake.wait(&mut pending);
+            } else if self.wake.wait_for(&mut pending, RETRY).timed_out() {
+                break;
+            }
         }
         Some(pending.take(bytes))
     }
 }
 
 impl Pending {
-    fn take(&mut self, bytes: &mut Vec<u8>) -> (Arc<Batch>, u64) {
+    fn take(&mut self, bytes: &mut Vec<u8>) -> Arc<Batch> {
         self.is_writer_waiting = false;
-        std::mem::swap(&mut self.bytes, bytes);
-        (std::mem::take(&mut self.batch), std::mem::take(&mut self.entries))
+        if bytes.is_empty() {
+            std::mem::swap(&mut self.bytes, bytes);
+        } else {
+            bytes.append(&mut self.bytes);
+        }
+        std::mem::take(&mut self.batch)
     }
 }
 

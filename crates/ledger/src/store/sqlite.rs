@@ -57,11 +57,17 @@ impl Store for Sqlite {
     }
 }
 
-/// Sets what each connection needs. A commit outlives the process; whether it outlives the machine does not matter, as
-/// the journal keeps what is not on the disk yet.
+/// Sets what each connection needs. A commit outlives the machine, because the journal does not keep what is committed; no
+/// request waits for it.
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
-    connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
-    connection.pragma_update(None, "synchronous", "normal")?;
+    let mode: String = connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+    if mode != "wal" {
+        tracing::warn!(
+            mode,
+            "the ledger's file system allows no write-ahead log: reports and the router wait for each other"
+        );
+    }
+    connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "mmap_size", 0)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(())

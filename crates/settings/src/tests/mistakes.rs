@@ -230,6 +230,13 @@ fn mistakes_in_the_sections_of_single_values_are_reported() {
             "\"/var/lib/ledger.db\" is no ledger",
             "",
         ),
+        (
+            "[auth]",
+            "[storage]\nurl = \"sqlite::memory:\"\n[auth]",
+            "storage.url",
+            "\"sqlite::memory:\" is no ledger",
+            "",
+        ),
         ("[auth]", "[storage]\nurl = \"sqlite:\"\n[auth]", "storage.url", "\"sqlite:\" is no ledger", ""),
         ("[auth]", "[storage]\njournal_folder = \"/a\"\n[auth]", "storage.url", "missing", ""),
         (

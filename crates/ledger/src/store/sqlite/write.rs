@@ -7,16 +7,29 @@ use crate::entry::{Attempt, Request, UsageSource};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
-const ATTEMPT: &str = "INSERT OR IGNORE INTO attempts VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
-const REQUEST: &str = "INSERT OR IGNORE INTO requests VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+const ATTEMPT: &str = "INSERT OR IGNORE INTO attempts (day, writer, number, attempt, ended_at_ms, request_id, team, key, model,
+    route, upstream, role, reason, outcome, usage_source, prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens,
+    cost_nano_usd, price_version, upstream_call, first_token_us, duration_us)";
+const ATTEMPT_VALUES: &str =
+    "VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24)";
+/// The end of a call has the day on which it ended, an unknown one that on which it began.
+const UNLESS_ENDED: &str =
+    "SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24
+    WHERE NOT EXISTS (SELECT 1 FROM attempts
+    WHERE day BETWEEN ?1 AND ?1 + 1 AND writer = ?2 AND number = ?3 AND attempt = ?4)";
+const REQUEST: &str = "INSERT OR IGNORE INTO requests (day, writer, number, ended_at_ms, request_id, team, key, model, route,
+    is_stream, strategy, reason, outcome, error, attempts, upstream, first_token_us, duration_us, baselines, config_version)
+    VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 
 /// Writes rows, all or none.
 pub(super) fn rows(connection: &mut Connection, rows: &Rows<'_>) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     {
-        let mut statement = transaction.prepare_cached(ATTEMPT)?;
-        for row in &rows.attempts {
-            statement.execute(params_from_iter(attempt(row)))?;
+        for (rows, values) in [(&rows.attempts, ATTEMPT_VALUES), (&rows.unknown, UNLESS_ENDED)] {
+            let mut statement = transaction.prepare_cached(&format!("{ATTEMPT} {values}"))?;
+            for row in rows {
+                statement.execute(params_from_iter(attempt(row)))?;
+            }
         }
         let mut statement = transaction.prepare_cached(REQUEST)?;
         for row in &rows.requests {

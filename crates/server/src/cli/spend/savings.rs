@@ -1,6 +1,6 @@
 //! `llm-router savings`: what served answers would have cost under other policies.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use clap::{Args, ValueEnum};
 use ledger::{Baseline, Dimension, Query, Spend};
@@ -75,15 +75,17 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(say(&arguments.format.text(days, &grid)?)?)
 }
 
-/// A row for each policy of each row of `spent`.
+/// A row for each policy of each row of `spent`, without a baseline as well: what nobody was served for has a cost.
 pub(super) fn grid(query: &Query, spent: &[Spend], baselines: &[Baseline]) -> Grid {
-    let mut by_labels: HashMap<&[Option<String>], Vec<&Baseline>> = HashMap::new();
-    for baseline in baselines {
-        by_labels.entry(&baseline.labels).or_default().push(baseline);
-    }
+    let policies: BTreeSet<&str> = baselines.iter().map(|baseline| baseline.policy.as_str()).collect();
+    let known: HashMap<(&[Option<String>], &str), &Baseline> =
+        baselines.iter().map(|baseline| ((baseline.labels.as_slice(), baseline.policy.as_str()), baseline)).collect();
     let rows = spent.iter().flat_map(|spend| {
-        let policies = by_labels.get(spend.labels.as_slice()).map(Vec::as_slice).unwrap_or_default();
-        policies.iter().map(|baseline| row(spend, baseline))
+        let known = &known;
+        policies.iter().map(move |policy| {
+            let baseline = known.get(&(spend.labels.as_slice(), *policy));
+            row(spend, policy, baseline.map_or((0, 0), |baseline| (baseline.answers, baseline.cost_nano_usd)))
+        })
     });
     Grid {
         labels: query.by.iter().map(|dimension| dimension.as_str()).chain(["policy"]).collect(),
@@ -93,16 +95,17 @@ pub(super) fn grid(query: &Query, spent: &[Spend], baselines: &[Baseline]) -> Gr
     }
 }
 
-fn row(spend: &Spend, baseline: &Baseline) -> (Vec<Option<String>>, Vec<Figure>) {
-    let saved = i128::from(baseline.cost_nano_usd) - i128::from(spend.cost_nano_usd);
-    let labels = spend.labels.iter().cloned().chain([Some(baseline.policy.clone())]).collect();
+/// `answers` have a known cost under the policy, in sum `nano_usd`.
+fn row(spend: &Spend, policy: &str, (answers, nano_usd): (u64, u64)) -> (Vec<Option<String>>, Vec<Figure>) {
+    let saved = i128::from(nano_usd) - i128::from(spend.cost_nano_usd);
+    let labels = spend.labels.iter().cloned().chain([Some(policy.to_owned())]).collect();
     let figures = vec![
         Figure::Count(spend.answers),
-        Figure::Count(spend.answers.saturating_sub(baseline.answers)),
-        Figure::usd(baseline.cost_nano_usd),
+        Figure::Count(spend.answers.saturating_sub(answers)),
+        Figure::usd(nano_usd),
         Figure::usd(spend.cost_nano_usd),
         Figure::Usd(saved),
-        Figure::Percent(percent(saved, baseline.cost_nano_usd)),
+        Figure::Percent(percent(saved, nano_usd)),
     ];
     (labels, figures)
 }
@@ -134,9 +137,21 @@ mod tests {
     #[test]
     fn what_was_lost_is_shown_as_such() {
         let spend = Spend { cost_nano_usd: 3_000_000_000, ..Spend::default() };
-        let baseline = Baseline { labels: Vec::new(), policy: "split".to_owned(), answers: 0, cost_nano_usd: 1 };
-        assert_eq!(row(&spend, &baseline).1[4].text(), "-2.999999999");
-        let free = Baseline { cost_nano_usd: 0, ..baseline };
-        assert_eq!(row(&spend, &free).1[5].text(), "", "no percent of nothing");
+        assert_eq!(row(&spend, "split", (0, 1)).1[4].text(), "-2.999999999");
+        assert_eq!(row(&spend, "split", (0, 0)).1[5].text(), "", "no percent of nothing");
+    }
+
+    /// Of a team, for example, whose calls all failed, or of the router's own calls.
+    #[test]
+    fn what_served_nobody_is_in_the_comparison() {
+        let query = Query { by: vec![Dimension::Team], since_ms: 0, until_ms: 1, team: None };
+        let of_team =
+            |team: Option<&str>| Spend { labels: vec![team.map(str::to_owned)], cost_nano_usd: 5, ..Spend::default() };
+        let spent = [of_team(Some("search")), of_team(None)];
+        let labels = spent[0].labels.clone();
+        let baseline = Baseline { labels, policy: "split".to_owned(), answers: 0, cost_nano_usd: 9 };
+        let saved: Vec<_> =
+            grid(&query, &spent, &[baseline]).rows.iter().map(|(_, figures)| figures[4].text()).collect();
+        assert_eq!(saved, ["0.000000004", "-0.000000005"]);
     }
 }
