@@ -86,6 +86,8 @@ struct Shared {
 /// Entries that wait to be written.
 struct Pending {
     bytes: Vec<u8>,
+    /// How often some were added.
+    appends: u32,
     batch: Arc<Batch>,
     is_writer_waiting: bool,
     is_stopping: bool,
@@ -115,8 +117,13 @@ impl Journal {
     /// Makes the folder of this process, which `writer` identifies, and starts the thread that writes.
     pub(crate) fn open(settings: &JournalSettings, writer: u64, progress: Arc<dyn Progress>) -> io::Result<Self> {
         let folder = Arc::new(Folder::create(&settings.folder, writer)?);
-        let pending =
-            Pending { bytes: Vec::new(), batch: Arc::default(), is_writer_waiting: false, is_stopping: false };
+        let pending = Pending {
+            bytes: Vec::new(),
+            appends: 0,
+            batch: Arc::default(),
+            is_writer_waiting: false,
+            is_stopping: false,
+        };
         let shared = Shared { pending: Mutex::new(pending), wake: Condvar::new(), reached: Mutex::default() };
         let shared = Arc::new(shared);
         let unsynced = Unsynced::default();
@@ -203,6 +210,7 @@ impl Shared {
             return None;
         }
         pending.bytes.extend_from_slice(encoded);
+        pending.appends += 1;
         if pending.is_writer_waiting {
             pending.is_writer_waiting = false;
             self.wake.notify_all();

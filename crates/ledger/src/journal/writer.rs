@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use parking_lot::MutexGuard;
+
 use super::{Batch, Pending, Place, Reached, Shared, file::Files, frame};
 use crate::Progress;
 
@@ -9,6 +11,9 @@ use crate::Progress;
 const KEPT_BUFFER: usize = 1 << 20;
 /// More bytes of ends than this do not wait in memory until the disk takes them.
 const MOST_KEPT: usize = 64 << 20;
+/// While several come at once, this much longer is waited for more: a write and a wake-up for each entry would cost several
+/// times as much as the entry.
+const GATHER: Duration = Duration::from_micros(200);
 /// How often ends that the disk did not take are tried again, if no entry comes.
 const RETRY: Duration = Duration::from_millis(100);
 
@@ -24,8 +29,9 @@ impl Writer {
         // Begins with ends of calls and requests that could not be written: what was spent is not forgotten because the
         // disk was full for a while.
         let mut bytes = Vec::new();
-        let mut is_failing = false;
-        while let Some(batch) = shared.next(&mut bytes) {
+        let (mut is_failing, mut is_busy) = (false, false);
+        while let Some((batch, appends)) = shared.next(&mut bytes, is_busy) {
+            is_busy = appends > 1;
             let written = self.files.append(&bytes);
             match &written {
                 Ok(place) => {
@@ -51,9 +57,9 @@ impl Writer {
 }
 
 impl Shared {
-    /// Waits for entries and adds them to `bytes`; where some are there already, only for a while. `None` if nothing will
-    /// come any more.
-    fn next(&self, bytes: &mut Vec<u8>) -> Option<Arc<Batch>> {
+    /// Waits for entries and adds them to `bytes`; where some are there already, only for a while. Returns how often
+    /// something was appended; `None` if nothing will come any more.
+    fn next(&self, bytes: &mut Vec<u8>, is_busy: bool) -> Option<(Arc<Batch>, u32)> {
         let mut pending = self.pending.lock();
         while pending.bytes.is_empty() {
             if pending.is_stopping {
@@ -66,19 +72,22 @@ impl Shared {
                 break;
             }
         }
+        if is_busy && !pending.is_stopping {
+            MutexGuard::unlocked(&mut pending, || std::thread::sleep(GATHER));
+        }
         Some(pending.take(bytes))
     }
 }
 
 impl Pending {
-    fn take(&mut self, bytes: &mut Vec<u8>) -> Arc<Batch> {
+    fn take(&mut self, bytes: &mut Vec<u8>) -> (Arc<Batch>, u32) {
         self.is_writer_waiting = false;
         if bytes.is_empty() {
             std::mem::swap(&mut self.bytes, bytes);
         } else {
             bytes.append(&mut self.bytes);
         }
-        std::mem::take(&mut self.batch)
+        (std::mem::take(&mut self.batch), std::mem::take(&mut self.appends))
     }
 }
 
