@@ -22,6 +22,8 @@ pub(crate) struct UpstreamCall {
     /// Its number among the calls of its request, from 1.
     pub(crate) number: u32,
     pub(crate) progress: Progress,
+    /// Whether the upstream may have seen it.
+    pub(crate) is_sent: bool,
     /// Whether its end event was sent.
     pub(crate) is_over: bool,
 }
@@ -29,7 +31,7 @@ pub(crate) struct UpstreamCall {
 impl UpstreamCall {
     /// One that begins.
     pub(crate) fn new(attempt: Attempt, number: u32) -> Self {
-        Self { attempt, number, progress: Progress::default(), is_over: false }
+        Self { attempt, number, progress: Progress::default(), is_sent: false, is_over: false }
     }
 
     /// The event before it is made.
@@ -69,6 +71,9 @@ impl UpstreamCall {
 
     /// The estimated usage if it ended like this.
     pub(crate) fn estimate(&self, outcome: Outcome, request: &RequestState) -> Option<Estimate> {
+        if !self.is_sent {
+            return None;
+        }
         self.progress.estimate(outcome, request.facts().prompt_tokens, self.tariff(request.model()))
     }
 }

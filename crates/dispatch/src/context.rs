@@ -205,6 +205,13 @@ impl RequestContext {
         UpstreamCall::new(attempt, self.calls)
     }
 
+    /// A call under way is on record, and is made now.
+    pub(crate) fn sends(&mut self, which: Which) {
+        if let Some(call) = self.call_mut(which) {
+            call.is_sent = true;
+        }
+    }
+
     /// What must be done before a call under way is made.
     pub(crate) fn recording(&self, which: Which) -> Option<Recording> {
         let begins = self.call(which)?.begins(&self.info, &self.state);

@@ -86,9 +86,17 @@ struct OneCall {
 }
 
 impl OneCall {
-    fn new(which: Which, (attempt, limit): (&Attempt, Time), shared_ids: SharedIds, context: &RequestContext) -> Self {
+    fn new(
+        which: Which,
+        (attempt, limit): (&Attempt, Time),
+        shared_ids: SharedIds,
+        context: &mut RequestContext,
+    ) -> Self {
+        let recording = context.recording(which);
+        // As good as sent: the call waits for its record beside the other one.
+        context.sends(which);
         let upstream = context.state.model().targets()[attempt.target].clone();
-        Self { upstream, limit: context.clock.instant(limit), shared_ids, recording: context.recording(which) }
+        Self { upstream, limit: context.clock.instant(limit), shared_ids, recording }
     }
 
     /// Makes the call and waits for content. Fails without an error if its limit is reached.

@@ -93,6 +93,7 @@ async fn alone(
     if let Some(recording) = context.recording(Which::First) {
         recording.await?;
     }
+    context.sends(Which::First);
     let opening = async {
         let reply = context.table.provider(&upstream).call(request, call).await?;
         context.replied(&reply.head);

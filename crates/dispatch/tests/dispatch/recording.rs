@@ -74,3 +74,14 @@ async fn an_answer_that_cannot_be_put_on_record_does_not_end_as_a_complete_one()
         );
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_before_the_call_was_made_owes_nothing() {
+    let (rig, a, b) = Rig::pair(StrategyName::Balanced);
+    *rig.log.beginning.lock() = Some(300 * MS);
+    let left = tokio::time::timeout(100 * MS, rig.ask(&plain())).await;
+    assert!(left.is_err() && a.calls() + b.calls() == 0);
+    let ended = rig.log.attempts.lock().last().cloned().expect("an attempt");
+    assert_eq!(ended.outcome, dispatch::Outcome::ClientGone);
+    assert!(ended.estimate.is_none());
+}
