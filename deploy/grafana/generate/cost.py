@@ -27,7 +27,9 @@ baseline, less what was spent. It is an estimate of a choice, not a line on an i
 - Wasted tokens (attempts that failed after they were paid for) and estimated ones (cut streams) count as spent, never as saved.
 - Every replica of the router watches the same workers. Their time is counted once here, not once for each.
 - Fixed costs (storage, seats, minimum commitments) are in no figure. A model without a baseline counts as spent only.
-- Prometheus extrapolates at both ends of a range. Charge teams from a ledger, not from this page.
+- Charge teams from the ledger (`llm-router spend`), not from this page. The two differ where Prometheus extrapolates at both ends
+  of a range and where a router was killed: what it had counted since the last scrape is only in the ledger, and so are the calls
+  that were under way, at the most that they may have cost.
 """
 
 
