@@ -3,7 +3,7 @@
 use e2e::{Answer, Launch, Rig, Samples, chat, streamed, with};
 use emulator::{CallLog, Face, Fault, Rule, Settings};
 use futures_util::future::join_all;
-use ledger::{Dimension, Spend};
+use ledger::{Dimension, Query, Spend};
 use serde_json::{Value, json};
 
 use crate::on_record::{Folder, on_record};
@@ -183,7 +183,8 @@ async fn an_unknown_price_saves_nothing() {
         "",
         1,
     );
-    let rig = Launch::new(Settings::instant(), &unpriced).start();
+    let folder = Folder::new("unpriced");
+    let mut rig = Launch::new(Settings::instant(), &format!("{unpriced}{}", folder.storage(""))).start();
     let answers = rig.client.chats(50, 8, ask).await;
     assert!(answers.iter().all(|answer| answer.status == 200));
     rig.until_idle().await;
@@ -192,7 +193,17 @@ async fn an_unknown_price_saves_nothing() {
     let baseline = |name, labels| nano(metrics.value(name, labels));
     assert_eq!(baseline("llmrouter_baseline_cost_usd_total", &[("baseline", "configured")]), priced * 100);
     assert_eq!(baseline("llmrouter_team_baseline_cost_usd_total", &[]), priced * 100);
-    assert_eq!(count(&metrics, "llmrouter_unpriced_requests_total", &[]), rig.call_log(Face::RunpodLb).completed);
+    let unpriced = rig.call_log(Face::RunpodLb).completed;
+    assert_eq!(count(&metrics, "llmrouter_unpriced_requests_total", &[]), unpriced);
+    let running = rig.take_running();
+    running.stop_without_grace();
+    running.join().expect("the server ends in order");
+    let query = Query { by: Vec::new(), since_ms: 0, until_ms: i64::MAX / 2, team: None };
+    let baselines = ledger::baselines(&folder.ledger(), &query).expect("a ledger");
+    let configured = baselines.iter().find(|baseline| baseline.policy == "configured").expect("a baseline");
+    assert_eq!((configured.cost_nano_usd, configured.answers), (priced * 100, 50 - unpriced));
+    let all = &on_record(&folder.ledger(), &[])[0];
+    assert_eq!((all.cost_nano_usd, all.unpriced_calls), (priced * 100, unpriced));
 }
 
 /// Ten million tokens at two and at ten cents a million; four fifths of them on the cheaper side save 64 %, four fifths of the

@@ -6,7 +6,7 @@
 Each round starts the router on the same ledger, sends some 200 requests a second, half of them streams, and kills it with
 SIGKILL at a random moment. At the end the router is started and stopped once more. Then every request that a client saw
 complete must be in the ledger exactly once, every call that the emulated providers received must have its row, and the
-database must be whole. Ends with the line "N passed, N failed"; exit code 1 if anything failed.
+database must be whole. Ends with a line of JSON, how many checks passed and failed; exit code 1 if any failed.
 """
 
 import argparse
@@ -200,7 +200,7 @@ def kill(arguments, chance: random.Random, environment: dict, folder: pathlib.Pa
     checks.check(figure("PRAGMA integrity_check") == "ok", "the database is whole")
     left = sorted(path.name for path in (folder / "ledger.db-journals").iterdir())
     checks.check(not left, f"no journal is left: {left}")
-    print(f"\n{checks.passed} passed, {checks.failed} failed")
+    print(json.dumps({"passed": checks.passed, "failed": checks.failed}))
     return 1 if checks.failed else 0
 
 

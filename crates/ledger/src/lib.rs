@@ -82,6 +82,11 @@ pub fn baselines(path: &Path, query: &Query) -> Result<Vec<Baseline>, StoreError
     store::baselines(path, query)
 }
 
+/// How many journals in this folder belong to processes that are gone: they are not in the store yet.
+pub fn journals_left(folder: &Path) -> io::Result<usize> {
+    Ok(journal::orphans(folder)?.len())
+}
+
 /// Takes entries and brings them to the store.
 pub struct Ledger {
     journal: Arc<Journal>,

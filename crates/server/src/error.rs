@@ -401,7 +401,11 @@ impl ApiError {
                 api.code = code.clone().into();
             }
         }
-        api.retry_after = retry_after;
+        api.retry_after = match error.kind {
+            // Its disk may have room again at any moment.
+            ErrorKind::Unrecorded => Some(Duration::from_secs(5)),
+            _ => retry_after,
+        };
         api.is_final = true;
         api
     }

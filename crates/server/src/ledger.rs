@@ -7,7 +7,8 @@
 use std::{sync::Arc, time::Duration};
 
 use dispatch::{
-    AttemptBegins, AttemptEnded, Estimate, Event, Observer, Recording, RequestEnded, RequestInfo, RequestOutcome,
+    AttemptBegins, AttemptEnded, Estimate, Event, Observer, Outcome, Recording, RequestEnded, RequestInfo,
+    RequestOutcome,
 };
 use ledger::{
     Attempt, AttemptKey, Durability, Entry, FILE_BYTES, Intent, JournalSettings, Labels, Ledger, LedgerSettings,
@@ -86,6 +87,8 @@ impl LedgerObserver {
         let settings = LedgerSettings { path: storage.path.clone(), journal };
         let writer = seed >> 1;
         let ledger = Ledger::open(&settings, writer, Arc::new(counters.clone()))?;
+        let (file, journals) = (storage.path.display(), storage.journal_folder.display());
+        tracing::info!(%file, %journals, "what calls cost is recorded in the ledger");
         Ok(Self { ledger, writer, on_failure: storage.on_journal_failure, counters })
     }
 
@@ -139,7 +142,9 @@ impl LedgerObserver {
 
     fn request<'a>(&self, ended: &'a RequestEnded) -> Request<'a> {
         let used = ended.usage.or(ended.estimate.map(|estimate| estimate.usage));
-        let served = used.filter(|_| ended.outcome == RequestOutcome::Served);
+        // What it would have cost is compared with what it did: where that is unknown, there is nothing to compare.
+        let is_priced = ended.cost.or(ended.estimate.and_then(|estimate| estimate.cost)).is_some();
+        let served = used.filter(|_| is_priced && ended.outcome == RequestOutcome::Served);
         let baselines = served.map(|usage| {
             let policies = ended.policies.iter();
             policies.map(|policy| (&*policy.name, policy.price.cost(&usage).0)).collect()
@@ -164,10 +169,14 @@ impl LedgerObserver {
 }
 
 impl Observer for LedgerObserver {
-    /// What served is left to [`Self::settle`], which puts both rows on record together.
+    /// What served is left to [`Self::settle`], which puts both rows on record together. A call that could not be put on record
+    /// was not made.
     fn on(&self, event: &Event<'_>) {
+        let is_unmade = |outcome| outcome == Outcome::Failed(ErrorKind::Unrecorded);
         let entry = match event {
-            Event::AttemptEnded(ended) if !ended.has_served() => Entry::Attempt(self.attempt(ended)),
+            Event::AttemptEnded(ended) if !ended.has_served() && !is_unmade(ended.outcome) => {
+                Entry::Attempt(self.attempt(ended))
+            }
             Event::RequestEnded(ended) if ended.outcome != RequestOutcome::Served && ended.info.number > 0 => {
                 Entry::Request(self.request(ended))
             }

@@ -40,6 +40,7 @@ pub use env::{Env, process_env, unknown_overrides};
 pub use listing::Listing;
 pub use prices::DatedPrice;
 pub use problem::{Problem, Problems};
+pub use scalars::journals_beside;
 pub use sources::Sources;
 pub use tasks::TASK_PREFIX;
 pub use types::{

@@ -1,6 +1,12 @@
 //! The sections of single values: `[server]`, `[log]`, `[decisions]` and `[auth]`. The environment may override each.
 
-use std::{collections::HashMap, net::SocketAddr, path::PathBuf, thread, time::Duration};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
 
 use provider::Limits;
 use tracing_subscriber::EnvFilter;
@@ -122,13 +128,8 @@ pub(crate) fn storage(root: &mut Table<'_>) -> Option<Storage> {
     let reaction = table.text("on_journal_failure").and_then(|text| text.choice("what can be done", &reactions));
     table.finish();
     let path = path?;
-    let beside = || {
-        let mut name = path.clone().into_os_string();
-        name.push("-journals");
-        PathBuf::from(name)
-    };
     Some(Storage {
-        journal_folder: journal.map_or_else(beside, |text| PathBuf::from(&text.value)),
+        journal_folder: journal.map_or_else(|| journals_beside(&path), |text| PathBuf::from(&text.value)),
         path,
         max_journal_bytes,
         durability: durability.unwrap_or(Durability::Process),
@@ -136,10 +137,19 @@ pub(crate) fn storage(root: &mut Table<'_>) -> Option<Storage> {
     })
 }
 
+/// Where the journals of a ledger are, unless the configuration says otherwise.
+pub fn journals_beside(ledger: &Path) -> PathBuf {
+    let mut name = ledger.as_os_str().to_owned();
+    name.push("-journals");
+    PathBuf::from(name)
+}
+
 fn sqlite_file(text: &Text<'_>) -> Option<PathBuf> {
     match text.value.strip_prefix("sqlite:") {
-        // SQLite's name for a database that is nowhere.
-        Some(path) if !path.is_empty() && !path.starts_with(':') => Some(PathBuf::from(path)),
+        // Not SQLite's name for a database that is nowhere, and nothing that only looks like a URL or a home folder.
+        Some(path) if !path.is_empty() && ![":", "//", "~"].iter().any(|odd| path.starts_with(odd)) => {
+            Some(PathBuf::from(path))
+        }
         _ => text.refuse(
             "is no ledger",
             "\"sqlite:\" and the path of a file, such as \"sqlite:/var/lib/llm-router/ledger.db\"",

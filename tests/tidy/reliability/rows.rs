@@ -78,11 +78,10 @@ pub(super) const ROWS: [Row; 57] = [
         "a reset before or amid the head, silence before the first byte",
         "tests/e2e/faults.rs::cerebras_answers_whatever_happens_to_a_load_balancing_endpoint tests/e2e/faults.rs::cerebras_answers_whatever_happens_to_a_queue_endpoint crates/dispatch/tests/dispatch/fallback.rs::a_hanging_stream_is_given_up_at_the_first_token_limit crates/dispatch/tests/dispatch/fallback.rs::the_deadline_ends_everything tests/e2e/hedge.rs::a_stream_that_hangs_at_runpod_is_served_by_a_second_call_to_cerebras",
     ),
-    rest(
+    row(
         "F4",
         "a stream that breaks: one error in it, and no second call",
-        "tests/e2e/streaming.rs::a_stream_that_breaks_ends_with_one_error_and_without_done tests/e2e/odd/end.rs::a_cut_before_the_finish_is_one_error_and_no_end crates/dispatch/tests/dispatch/commit.rs::after_content_there_is_an_error_and_nothing_else",
-        "the row of what it used comes with the ledger",
+        "tests/e2e/streaming.rs::a_stream_that_breaks_ends_with_one_error_and_without_done tests/e2e/odd/end.rs::a_cut_before_the_finish_is_one_error_and_no_end crates/dispatch/tests/dispatch/commit.rs::after_content_there_is_an_error_and_nothing_else tests/e2e/money.rs::every_nano_dollar_is_what_the_providers_counted",
     ),
     row(
         "F5",
@@ -138,7 +137,7 @@ pub(super) const ROWS: [Row; 57] = [
         "C2",
         "what a client that left is charged",
         "crates/dispatch/tests/dispatch/usage_and_cost.rs::a_client_that_leaves_amid_the_stream_is_charged_for_what_was_counted crates/dispatch/tests/dispatch/commit.rs::a_client_that_leaves_while_its_end_is_recorded_was_served",
-        "a settled row at each of 1,000 cuts comes with the ledger",
+        "a settled row at each of 1,000 cuts is to come",
     ),
     row(
         "X1",
@@ -171,15 +170,23 @@ pub(super) const ROWS: [Row; 57] = [
         "P1",
         "SIGTERM with streams under way, and a second one",
         "tests/e2e/shutdown.rs::with_200_open_streams_each_completes_or_ends_with_an_error_event tests/e2e/shutdown.rs::the_listener_stays_open_for_the_grace_period tests/e2e/shutdown.rs::connections_are_refused_once_the_grace_period_is_over crates/server/tests/command_line.rs::a_first_sigterm_leaves_time_and_a_second_does_not",
-        "no row is lost: comes with the ledger",
+        "no row is lost: to come",
     ),
-    rest("P2", "SIGKILL at any moment", "", "comes with the ledger: until then nothing is stored"),
-    rest("P3", "disk full, read-only, I/O errors", "", "comes with the ledger: until then nothing is stored but logs"),
+    row(
+        "P2",
+        "SIGKILL at any moment",
+        "tests/ledger/kill.py::kill crates/ledger/src/tests.rs::what_a_killed_process_had_written_is_brought_to_the_store_by_the_next_one crates/ledger/src/tests.rs::a_journal_that_is_brought_twice_changes_nothing crates/ledger/src/journal/tests.rs::a_file_that_was_cut_anywhere_has_all_that_is_whole",
+    ),
+    row(
+        "P3",
+        "disk full, read-only, I/O errors",
+        "tests/e2e/on_record.rs::while_the_journal_is_full_requests_are_refused_or_go_on_as_configured tests/e2e/on_record.rs::a_router_whose_journal_cannot_be_made_says_so_and_does_not_start crates/ledger/src/tests.rs::the_end_of_a_call_that_could_not_be_written_is_written_later_and_its_intent_is_not crates/ledger/src/tests.rs::a_journal_of_which_a_part_cannot_be_read_is_kept",
+    ),
     rest(
         "P4",
         "a new configuration that is wrong, half written, or one of a storm",
         "tests/e2e/reload/storm.rs::a_hundred_reloads_under_load_lose_and_mix_nothing tests/e2e/reload.rs::a_file_that_is_replaced_is_noticed tests/e2e/reload/files.rs::a_file_that_changed_while_the_server_started_is_noticed crates/dispatch/tests/dispatch/reload.rs::a_removed_upstream_finishes_what_it_began",
-        "the version in each row comes with the ledger",
+        "the version in each row is to come",
     ),
     rest(
         "P5",
@@ -213,11 +220,10 @@ pub(super) const ROWS: [Row; 57] = [
         "limits of teams and end users come with budgets",
     ),
     rest("B4", "ends of windows", "", "comes with budgets"),
-    rest(
+    row(
         "B5",
         "usage that is given, 0, absent or twice",
-        "tests/e2e/money.rs::every_nano_dollar_is_what_the_providers_counted crates/dispatch/tests/dispatch/usage_and_cost.rs::unknown_is_not_zero tests/e2e/odd/reading.rs::c03_counts_that_are_no_counts_are_unknown_and_the_stream_is_relayed crates/openai/src/chunk/tests.rs::usage_that_rides_on_the_finish_gets_a_chunk_of_its_own",
-        "the source of each count as a column comes with the ledger",
+        "tests/e2e/money.rs::every_nano_dollar_is_what_the_providers_counted crates/dispatch/tests/dispatch/usage_and_cost.rs::unknown_is_not_zero tests/e2e/odd/reading.rs::c03_counts_that_are_no_counts_are_unknown_and_the_stream_is_relayed crates/openai/src/chunk/tests.rs::usage_that_rides_on_the_finish_gets_a_chunk_of_its_own crates/ledger/src/tests.rs::spend_is_summed_up_by_what_is_asked_for",
     ),
     row(
         "S1",
@@ -233,14 +239,14 @@ pub(super) const ROWS: [Row; 57] = [
         "S3",
         "keys that are revoked, or like each other",
         "tests/api/keys.rs::a_key_that_is_taken_out_of_the_file_stops tests/e2e/reload.rs::a_key_that_is_removed_stops_its_running_batch crates/server/src/auth/tests.rs::keys_are_distinguished crates/server/src/auth/tests.rs::a_key_that_is_removed_or_replaced_is_not_let_in_any_more",
-        "expiry, and reading what belongs to another team, come with the ledger",
+        "expiry, and reading what belongs to another team, come with keys in the store",
     ),
     row("S4", "the time that a wrong key takes", "tests/long/run.py::key_times"),
     rest(
         "S5",
         "keys on the wrong listener, routes that nobody looked at",
         "tests/matrix/routes.rs::a_clients_key_opens_no_admin_route_and_the_admin_token_no_other tests/matrix/routes.rs::the_routes_are_those_that_were_looked_at tests/api/openapi.rs::the_documents_list_the_routes_that_are_registered",
-        "reading usage of one's own comes with the ledger",
+        "reading usage of one's own comes with keys in the store",
     ),
     row(
         "S6",
@@ -285,7 +291,7 @@ pub(super) const ROWS: [Row; 57] = [
         "G2",
         "properties and fuzz targets, their corpora replayed",
         "crates/openai/tests/fuzz_seeds.rs::sse_seeds_hold crates/openai/tests/fuzz_seeds.rs::head_seeds_hold crates/openai/tests/fuzz_seeds.rs::waits_seeds_hold crates/server/tests/fuzz_seeds.rs::batch_seeds_hold crates/cerebras/src/tests/properties.rs::messages_hold_what_cerebras_types_and_all_of_it",
-        "a model of the ledger's states comes with the ledger",
+        "a model of the ledger's states is to come",
     ),
     row("G3", "mutations that no test notices", "tests/run mutants"),
     row("G4", "the SDKs as contract", "tests/run clients tests/run compat tests/run sdk-suite"),

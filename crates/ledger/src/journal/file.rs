@@ -152,6 +152,11 @@ impl Files {
         Ok(Self { folder, durability, file_bytes, unsynced, number: 0, file, bytes, is_broken: false })
     }
 
+    /// Where they are.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Writes all of the bytes, or none of them. Returns the place after them.
     pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<Place> {
         if self.bytes >= self.file_bytes || self.is_broken {

@@ -44,7 +44,8 @@ impl Writer {
                 }
                 Err(error) => {
                     if !is_failing {
-                        tracing::error!(%error, "the ledger's journal cannot be written");
+                        let folder = self.files.folder().display();
+                        tracing::error!(%folder, %error, "the ledger's journal cannot be written: no call is made without a record, unless on_journal_failure is release");
                     }
                     self.progress.not_written(frame::keep_ends(&mut bytes, MOST_KEPT));
                 }

@@ -14,7 +14,7 @@ use figures::{Figure, Format, Grid};
 use period::Period;
 pub(super) use savings::{Arguments as Savings, HELP as SAVINGS_HELP};
 pub(super) use showback::{Arguments as Showback, HELP as SHOWBACK_HELP};
-use source::Source;
+use source::{Source, note_nothing};
 
 pub(super) const HELP: &str = "\
 Last month by team, as a file for a spreadsheet:
@@ -80,6 +80,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         ..days.query()?
     };
     let rows = ledger::spend(&path, &query)?;
+    if rows.is_empty() {
+        note_nothing(query.team.as_deref(), days);
+    }
     Ok(say(&arguments.format.text(days, &grid(&query, &rows))?)?)
 }
 

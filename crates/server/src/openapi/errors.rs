@@ -112,6 +112,7 @@ pub(super) fn of_upstreams() -> Vec<ApiError> {
         (ErrorKind::Refused, "the upstream answered 403 with a web page"),
         (ErrorKind::RateLimited, "the upstream's quota is used up"),
         (ErrorKind::Overloaded, "the upstream has no room at this moment"),
+        (ErrorKind::Unrecorded, "the router cannot record what the request costs"),
         (ErrorKind::Timeout(Phase::FirstToken), "the upstream did not begin to answer in time"),
     ];
     let mut refused = Error::new(ErrorKind::InvalidRequest, "the upstream's own words");

@@ -230,6 +230,7 @@ fn mistakes_in_the_sections_of_single_values_are_reported() {
             "\"/var/lib/ledger.db\" is no ledger",
             "",
         ),
+        ("[auth]", "[storage]\nurl = \"sqlite:///a.db\"\n[auth]", "storage.url", "\"sqlite:///a.db\" is no ledger", ""),
         (
             "[auth]",
             "[storage]\nurl = \"sqlite::memory:\"\n[auth]",

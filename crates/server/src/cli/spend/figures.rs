@@ -90,7 +90,7 @@ impl Grid {
     /// Straight columns, names to the left and figures to the right.
     pub(super) fn table(&self) -> String {
         if self.rows.is_empty() {
-            return "nothing is on record for these days".to_owned();
+            return "no rows".to_owned();
         }
         let mut lines = vec![self.header()];
         lines.extend(self.lines("-"));

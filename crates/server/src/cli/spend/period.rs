@@ -12,9 +12,9 @@ use crate::clock;
 /// Some days. Without any option, this month up to today.
 #[derive(Args)]
 pub(super) struct Period {
-    /// A month in UTC, such as 2026-10.
+    /// A month in UTC, such as 2026-10, or "last".
     #[arg(long, value_name = "YYYY-MM", value_parser = month, conflicts_with_all = ["since", "until"])]
-    month: Option<Date>,
+    month: Option<Month>,
     /// The first day. Without it, the first of the last day's month.
     #[arg(long, value_name = "YYYY-MM-DD", value_parser = day)]
     since: Option<Date>,
@@ -33,7 +33,11 @@ pub(super) struct Days {
 impl Period {
     pub(super) fn days(&self) -> anyhow::Result<Days> {
         if let Some(month) = self.month {
-            return Ok(Days { first: month, last: month.last_of_month() });
+            let first = match month {
+                Month::Of(first) => first,
+                Month::Last => today()?.first_of_month().yesterday()?.first_of_month(),
+            };
+            return Ok(Days { first, last: first.last_of_month() });
         }
         let last = match self.until {
             Some(last) => last,
@@ -67,11 +71,22 @@ impl fmt::Display for Days {
     }
 }
 
-/// The first day of a month.
-fn month(text: &str) -> Result<Date, String> {
+/// A month.
+#[derive(Clone, Copy)]
+enum Month {
+    /// The one that begins on this day.
+    Of(Date),
+    /// The one before this one.
+    Last,
+}
+
+fn month(text: &str) -> Result<Month, String> {
+    if text == "last" {
+        return Ok(Month::Last);
+    }
     let is_month = text.len() == 7;
     let first = format!("{text}-01").parse().ok().filter(|_| is_month);
-    first.ok_or_else(|| "a month, such as 2026-10".to_owned())
+    first.map(Month::Of).ok_or_else(|| "a month, such as 2026-10, or last".to_owned())
 }
 
 fn day(text: &str) -> Result<Date, String> {

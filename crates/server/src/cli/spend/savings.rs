@@ -8,7 +8,7 @@ use ledger::{Baseline, Dimension, Query, Spend};
 use super::{
     figures::{Figure, Format, Grid},
     period::Period,
-    source::Source,
+    source::{Source, note_nothing},
 };
 use crate::cli::say;
 
@@ -18,8 +18,10 @@ Last month by team:
 
 Policies: configured, the model's baseline; split, its configured shares; all:UPSTREAM, that upstream alone. What an answer would
 have cost is counted when it is served, at the list prices of that moment and for the same tokens. What was saved is that minus all
-that was spent, waste and the router's own calls included. Where a policy has no price for some answers, they are counted as
-answers_without_baseline: their cost is known and their baseline is not, so that too little is shown as saved.
+that was spent, waste and the router's own calls included. cost_usd is the same in every policy's row: sum up one policy alone.
+
+Answers whose own cost is unknown are in no baseline and in no cost (unpriced_calls). Where only a policy has no price for some answers,
+they are counted as answers_without_baseline: their cost is in cost_usd, so that too little is shown as saved.
 
 Another provider might have answered at another length, and batches might not have run at the dear one at all.";
 
@@ -71,7 +73,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         team: arguments.team.clone(),
         ..days.query()?
     };
-    let grid = grid(&query, &ledger::spend(&path, &query)?, &ledger::baselines(&path, &query)?);
+    let spent = ledger::spend(&path, &query)?;
+    if spent.is_empty() {
+        note_nothing(query.team.as_deref(), days);
+    }
+    let grid = grid(&query, &spent, &ledger::baselines(&path, &query)?);
     Ok(say(&arguments.format.text(days, &grid)?)?)
 }
 
@@ -89,7 +95,15 @@ pub(super) fn grid(query: &Query, spent: &[Spend], baselines: &[Baseline]) -> Gr
     });
     Grid {
         labels: query.by.iter().map(|dimension| dimension.as_str()).chain(["policy"]).collect(),
-        columns: vec!["answers", "answers_without_baseline", "baseline_usd", "cost_usd", "saved_usd", "saved_percent"],
+        columns: vec![
+            "answers",
+            "answers_without_baseline",
+            "unpriced_calls",
+            "baseline_usd",
+            "cost_usd",
+            "saved_usd",
+            "saved_percent",
+        ],
         rows: rows.collect(),
         total: None,
     }
@@ -102,6 +116,7 @@ fn row(spend: &Spend, policy: &str, (answers, nano_usd): (u64, u64)) -> (Vec<Opt
     let figures = vec![
         Figure::Count(spend.answers),
         Figure::Count(spend.answers.saturating_sub(answers)),
+        Figure::Count(spend.unpriced_calls),
         Figure::usd(nano_usd),
         Figure::usd(spend.cost_nano_usd),
         Figure::Usd(saved),
@@ -131,14 +146,14 @@ mod tests {
         let (labels, figures) = &grid.rows[0];
         let shown: Vec<_> = figures.iter().map(|figure| figure.text()).collect();
         assert_eq!(labels.iter().flatten().collect::<Vec<_>>(), ["search", "all:cerebras"]);
-        assert_eq!(shown, ["10", "1", "1.000000000", "0.360000000", "0.640000000", "64.0"]);
+        assert_eq!(shown, ["10", "1", "0", "1.000000000", "0.360000000", "0.640000000", "64.0"]);
     }
 
     #[test]
     fn what_was_lost_is_shown_as_such() {
         let spend = Spend { cost_nano_usd: 3_000_000_000, ..Spend::default() };
-        assert_eq!(row(&spend, "split", (0, 1)).1[4].text(), "-2.999999999");
-        assert_eq!(row(&spend, "split", (0, 0)).1[5].text(), "", "no percent of nothing");
+        assert_eq!(row(&spend, "split", (0, 1)).1[5].text(), "-2.999999999");
+        assert_eq!(row(&spend, "split", (0, 0)).1[6].text(), "", "no percent of nothing");
     }
 
     /// Of a team, for example, whose calls all failed, or of the router's own calls.
@@ -151,7 +166,7 @@ mod tests {
         let labels = spent[0].labels.clone();
         let baseline = Baseline { labels, policy: "split".to_owned(), answers: 0, cost_nano_usd: 9 };
         let saved: Vec<_> =
-            grid(&query, &spent, &[baseline]).rows.iter().map(|(_, figures)| figures[4].text()).collect();
+            grid(&query, &spent, &[baseline]).rows.iter().map(|(_, figures)| figures[5].text()).collect();
         assert_eq!(saved, ["0.000000004", "-0.000000005"]);
     }
 }
