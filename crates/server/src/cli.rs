@@ -156,10 +156,13 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Prints to standard output. That its reader has enough, as `head` has, is no error.
 fn say(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}")?;
-    out.flush()
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        said => said,
+    }
 }
 
 /// What an option says wins over the file and the environment.

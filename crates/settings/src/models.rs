@@ -7,6 +7,7 @@ use router::StrategyName;
 
 use crate::{
     hedge::Hedges,
+    prices::DatedPrice,
     problem::{Problem, did_you_mean},
     reader::Table,
     types::{Model, Target},
@@ -103,9 +104,11 @@ fn reference<'a>(text: &Text<'_>, upstreams: &'a [Entry]) -> Option<&'a Entry> {
 
 fn baseline(text: &Text<'_>, upstreams: &[Entry]) -> Option<UpstreamId> {
     let entry = reference(text, upstreams)?;
-    let priced = |tariff: &provider::Tariff| tariff.list_price().is_some();
+    // On every day: a later price without one would leave the comparison without a baseline.
+    let is_priced =
+        |prices: &[DatedPrice]| !prices.is_empty() && prices.iter().all(|price| price.tariff.list_price().is_some());
     // An upstream with problems of its own is not blamed twice.
-    if entry.upstream.as_ref().is_some_and(|upstream| !upstream.tariff.as_ref().is_some_and(priced)) {
+    if entry.upstream.as_ref().is_some_and(|upstream| !is_priced(&upstream.prices)) {
         let hint = "add cost to the upstream: kind = \"tokens\", or list_usd_per_million for gpu_seconds".to_owned();
         return text.refuse("has no price per token", "an upstream that savings can be measured against", Some(hint));
     }

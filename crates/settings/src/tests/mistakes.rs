@@ -389,6 +389,9 @@ fn mistakes_in_dated_prices_are_reported() {
         (fast, no_from, of_first, "missing", ""),
         (fast, twice, of_second, "\"2026-12-01\" is the day of another price", ""),
     ]);
+    let by_time = "prices = [{ from = \"2026-12-01\", cost = { kind = \"gpu_seconds\", usd_per_second = \"0.1\" } }]\n";
+    let by_time = format!("{fast}{by_time}");
+    check(&[(fast, &by_time, "models[0].baseline", "\"fast\" has no price per token", "list_usd_per_million")]);
     let undated = VALID.find("cost = { kind = \"tokens\"").expect("a cost");
     let end = VALID[undated..].find('\n').expect("a line") + undated;
     let text = format!("{}prices = [{}]{}", &VALID[..undated], entry("2026-12-01"), &VALID[end..]);
