@@ -1,6 +1,6 @@
 //! From entries to rows: what a process leaves behind, in whatever way it ends.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use rusqlite::Connection;
 
@@ -63,6 +63,16 @@ impl Progress for Ignored {
     fn not_written(&self, _entries: u64) {}
     fn store_failed(&self) {}
     fn waiting(&self, _bytes: u64) {}
+}
+
+/// Waits for something to come true; fails after a time that no healthy run needs.
+async fn eventually(mut holds: impl FnMut() -> bool) {
+    let wait = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("waited in vain");
 }
 
 const LABELS: Labels<'static> =
@@ -213,6 +223,7 @@ async fn beyond_its_bound_the_journal_takes_nothing_until_the_store_has_caught_u
     let mut taken = 0;
     while ledger.append(&entries(7, taken + 1)).await.is_ok() {
         taken += 1;
+        assert!(taken < 1_000, "far beyond the bound");
     }
     assert_eq!(ledger.append(&entries(7, taken + 1)).await, Err(NotWritten));
     other.execute_batch("COMMIT").expect("unlocked");
@@ -360,14 +371,10 @@ async fn files_are_removed_as_they_are_brought_to_the_store_but_not_while_a_call
     for number in 1..=200 {
         ledger.append(&entries(7, number)).await.expect("written");
     }
-    while ledger.backlog_bytes() > 0 {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    eventually(|| ledger.backlog_bytes() == 0).await;
     assert!(files().len() > 20, "the first one is kept, and all after it: {:?}", files().len());
     ledger.append(&[Entry::Attempt(attempt(key(7, 1_000_000)))]).await.expect("written");
-    while files().len() > 4 {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    eventually(|| files().len() <= 4).await;
     ledger.close();
     assert_eq!(scratch.figure("SELECT count(*) FROM attempts WHERE outcome = 'served'"), 201);
     assert_eq!(scratch.journals(), 0);
@@ -406,7 +413,11 @@ async fn the_end_of_a_call_that_could_not_be_written_is_written_later_and_its_in
     ledger.append(&entries(7, 2)).await.expect("written");
     block(5);
     block(6);
-    while ledger.append(&[Entry::Intent(intent(key(7, 3)))]).await.is_ok() {}
+    let mut tries = 0;
+    while ledger.append(&[Entry::Intent(intent(key(7, 3)))]).await.is_ok() {
+        tries += 1;
+        assert!(tries < 100, "nothing is in the way");
+    }
     ledger.close();
     assert_eq!(scratch.figure("SELECT count(*) FROM requests"), 2);
     assert_eq!(scratch.figure("SELECT count(*) FROM attempts WHERE number = 1"), 1);
@@ -467,10 +478,14 @@ fn what_is_no_journal_is_left_alone() {
     let others = ["db", "2026", "cafe", "0000000000000009"];
     for name in others {
         fs::create_dir_all(scratch.0.join("journal").join(name)).expect("a folder");
+        if name == "cafe" {
+            fs::write(scratch.0.join("journal/cafe/lock"), "").expect("a file");
+        }
         fs::write(scratch.0.join("journal").join(name).join("data"), "data").expect("a file");
     }
     scratch.open(8).close();
     for name in others {
         assert!(scratch.0.join("journal").join(name).join("data").exists(), "{name}");
     }
+    assert!(scratch.0.join("journal/cafe/lock").exists());
 }
