@@ -304,7 +304,8 @@ async fn batches_leave_half_of_the_room_to_single_requests() {
     until_received(&rig, 1 + 4).await;
     rig.emulator.reset();
     let answer = rig.client.chat(&e2e::chat("hello")).await;
-    assert_eq!((answer.status, received(&rig)), (200, 6), "{}", answer.text);
+    // Had the batch taken every permit, this one would be refused.
+    assert_eq!(answer.status, 200, "{}", answer.text);
     drop(lines);
     rig.until_idle().await;
 }
