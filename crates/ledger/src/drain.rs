@@ -8,7 +8,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::{
     Progress,
     entry::{Attempt, AttemptKey, Entry, Intent},
-    journal::{Folder, Journal, Place, Reader, orphans},
+    journal::{Folder, Journal, Position, Reader, orphans},
     store::{Rows, Store},
 };
 
@@ -174,7 +174,7 @@ impl Drain {
         let numbers = folder.numbers()?;
         let mut source = Source::new(folder, numbers.first().copied().unwrap_or_default());
         if let Some(last) = numbers.last() {
-            while self.take(&mut source, Place { file: *last, bytes: u64::MAX })?.is_some() {
+            while self.take(&mut source, Position { file: *last, bytes: u64::MAX })?.is_some() {
                 if self.stop.is_set() {
                     self.chunks_after_stop += 1;
                 }
@@ -195,7 +195,7 @@ impl Drain {
 
     /// Brings the next entries to the store. Returns the number of the file that they stand in and their bytes; `None` if
     /// there are none.
-    fn take(&mut self, source: &mut Source<'_>, end: Place) -> io::Result<Option<(u64, u64)>> {
+    fn take(&mut self, source: &mut Source<'_>, end: Position) -> io::Result<Option<(u64, u64)>> {
         let Some(chunk) = source.reader.next(source.folder, end)? else { return Ok(None) };
         let mut rows = Rows::default();
         for entry in chunk.entries() {

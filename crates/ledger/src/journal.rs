@@ -67,9 +67,9 @@ pub struct JournalSettings {
 /// The usual size of a file.
 pub const FILE_BYTES: u64 = 16 << 20;
 
-/// A place in the journal of a process: so many bytes of that file are written.
+/// A position in the journal of a process: so many bytes of that file are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Place {
+pub(crate) struct Position {
     /// The file's number, from 0.
     pub(crate) file: u64,
     pub(crate) bytes: u64,
@@ -96,7 +96,7 @@ struct Pending {
 /// How far the journal is.
 #[derive(Default)]
 struct Reached {
-    written: Place,
+    written: Position,
     /// Bytes that were written in all.
     written_bytes: u64,
     /// Of these, those that need not be kept any more.
@@ -158,8 +158,8 @@ impl Journal {
         })
     }
 
-    /// The place up to which entries are written.
-    pub(crate) fn written(&self) -> Place {
+    /// The position up to which entries are written.
+    pub(crate) fn written(&self) -> Position {
         self.shared.reached.lock().written
     }
 

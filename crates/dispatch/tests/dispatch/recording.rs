@@ -76,7 +76,7 @@ async fn an_answer_that_cannot_be_put_on_record_does_not_end_as_a_complete_one()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_leaves_before_the_call_was_made_owes_nothing() {
+async fn what_a_client_used_that_left_before_the_call_was_made_is_nothing() {
     let (rig, a, b) = Rig::pair(StrategyName::Balanced);
     *rig.log.beginning.lock() = Some(300 * MS);
     let left = tokio::time::timeout(100 * MS, rig.ask(&plain())).await;

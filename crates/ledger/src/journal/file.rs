@@ -9,7 +9,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{Durability, JournalSettings, Place};
+use super::{Durability, JournalSettings, Position};
 
 /// Begins each file. The last byte is the version of the format.
 pub(super) const HEADER: &[u8; 8] = b"llrjrnl\x01";
@@ -157,8 +157,8 @@ impl Files {
         self.folder.path()
     }
 
-    /// Writes all of the bytes, or none of them. Returns the place after them.
-    pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<Place> {
+    /// Writes all of the bytes, or none of them. Returns the position after them.
+    pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<Position> {
         if self.bytes >= self.file_bytes || self.is_broken {
             self.begin_next()?;
         }
@@ -173,7 +173,7 @@ impl Files {
             return Err(error);
         }
         self.bytes += bytes.len() as u64;
-        Ok(Place { file: self.number, bytes: self.bytes })
+        Ok(Position { file: self.number, bytes: self.bytes })
     }
 
     /// Begins the next file. A number that could not be used once is passed over.

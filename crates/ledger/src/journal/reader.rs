@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Folder, Place,
+    Folder, Position,
     file::HEADER,
     frame::{self, Frame},
 };
@@ -20,7 +20,7 @@ pub(crate) struct Reader {
     /// The file that is read; `None` before it is opened.
     file: Option<File>,
     /// Where the next byte is read.
-    at: Place,
+    at: Position,
     /// Bytes that were read, of which those before `handed_out` were handed out.
     bytes: Vec<u8>,
     handed_out: usize,
@@ -59,7 +59,7 @@ impl<'a> Chunk<'a> {
 impl Reader {
     /// One that begins with the file of this number.
     pub(crate) fn new(file: u64) -> Self {
-        let at = Place { file, bytes: 0 };
+        let at = Position { file, bytes: 0 };
         Self { file: None, at, bytes: Vec::new(), handed_out: 0, skipped: 0, damaged: Vec::new() }
     }
 
@@ -70,7 +70,7 @@ impl Reader {
 
     /// The next whole frames before `end`; `None` if there are none. What cannot be read is skipped up to the end of its
     /// file, and logged. A file that is missing was removed, with what stood in it in the store.
-    pub(crate) fn next(&mut self, folder: &Folder, end: Place) -> io::Result<Option<Chunk<'_>>> {
+    pub(crate) fn next(&mut self, folder: &Folder, end: Position) -> io::Result<Option<Chunk<'_>>> {
         self.bytes.drain(..self.handed_out);
         self.handed_out = 0;
         loop {
@@ -95,7 +95,7 @@ impl Reader {
                 return Ok(None);
             }
             self.file = None;
-            self.at = Place { file: self.at.file + 1, bytes: 0 };
+            self.at = Position { file: self.at.file + 1, bytes: 0 };
             self.bytes.clear();
         }
     }
@@ -109,7 +109,7 @@ impl Reader {
         self.bytes.clear();
     }
 
-    /// Reads more bytes of the file, up to the place `end` in it. Returns how many.
+    /// Reads more bytes of the file, up to the position `end` in it. Returns how many.
     fn read(&mut self, folder: &Folder, end: u64) -> io::Result<u64> {
         let file = match &mut self.file {
             Some(file) => file,

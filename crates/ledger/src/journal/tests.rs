@@ -9,7 +9,7 @@ use std::{
 
 use proptest::prelude::*;
 
-use super::{Folder, Journal, Place, Reader, file::HEADER, frame, orphans};
+use super::{Folder, Journal, Position, Reader, file::HEADER, frame, orphans};
 use crate::{
     entry::{Entry, RequestKey},
     tests::{Ignored, Scratch, entries},
@@ -32,7 +32,7 @@ fn the_orphan(scratch: &Scratch) -> Folder {
 fn requests(folder: &Folder, last: u64) -> Vec<u64> {
     let mut reader = Reader::new(0);
     let mut numbers = Vec::new();
-    while let Some(chunk) = reader.next(folder, Place { file: last, bytes: u64::MAX }).expect("read") {
+    while let Some(chunk) = reader.next(folder, Position { file: last, bytes: u64::MAX }).expect("read") {
         numbers.extend(chunk.entries().flatten().filter_map(|(entry, _)| match entry {
             Entry::Request(request) => Some(request.key.number),
             Entry::Intent(_) | Entry::Attempt(_) => None,
@@ -95,7 +95,7 @@ fn a_file_of_another_version_is_an_error() {
     let mut bytes = fs::read(&file).expect("a file");
     bytes[HEADER.len() - 1] += 1;
     fs::write(&file, &bytes).expect("written");
-    let end = Place { file: 0, bytes: u64::MAX };
+    let end = Position { file: 0, bytes: u64::MAX };
     let error = Reader::new(0).next(&the_orphan(&scratch), end).err().expect("refused");
     assert!(error.to_string().contains("another version"), "{error}");
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use parking_lot::MutexGuard;
 
-use super::{Batch, Pending, Place, Reached, Shared, file::Files, frame};
+use super::{Batch, Pending, Position, Reached, Shared, file::Files, frame};
 use crate::Progress;
 
 /// A buffer that has grown beyond this is not kept.
@@ -34,8 +34,8 @@ impl Writer {
             is_busy = appends > 1;
             let written = self.files.append(&bytes);
             match &written {
-                Ok(place) => {
-                    shared.reached.lock().advance(*place, bytes.len() as u64);
+                Ok(position) => {
+                    shared.reached.lock().advance(*position, bytes.len() as u64);
                     bytes.clear();
                     bytes.shrink_to(KEPT_BUFFER);
                     if is_failing {
@@ -93,7 +93,7 @@ impl Pending {
 }
 
 impl Reached {
-    fn advance(&mut self, written: Place, bytes: u64) {
+    fn advance(&mut self, written: Position, bytes: u64) {
         self.written = written;
         self.written_bytes += bytes;
     }

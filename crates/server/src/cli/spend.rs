@@ -12,8 +12,8 @@ use ledger::{Dimension, Query, Spend};
 use super::say;
 use figures::{Figure, Format, Grid};
 use period::Period;
-pub(super) use savings::{Arguments as Savings, HELP as SAVINGS_HELP};
-pub(super) use showback::{Arguments as Showback, HELP as SHOWBACK_HELP};
+pub(super) use savings::{Arguments as Savings, HELP as SAVINGS_HELP, run as run_savings};
+pub(super) use showback::{Arguments as Showback, HELP as SHOWBACK_HELP, run as run_showback};
 use source::{Source, note_nothing};
 
 pub(super) const HELP: &str = "\
@@ -84,14 +84,6 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         note_nothing(query.team.as_deref(), days);
     }
     Ok(say(&arguments.format.text(days, &grid(&query, &rows))?)?)
-}
-
-pub(super) fn run_savings(arguments: &Savings) -> anyhow::Result<()> {
-    savings::run(arguments)
-}
-
-pub(super) fn run_showback(arguments: &Showback) -> anyhow::Result<()> {
-    showback::run(arguments)
 }
 
 /// A column's name, and what stands in it.

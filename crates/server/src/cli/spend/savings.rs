@@ -65,7 +65,8 @@ impl From<By> for Dimension {
     }
 }
 
-pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+/// Reads the ledger and prints.
+pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let path = arguments.source.ledger()?;
     let days = arguments.period.days()?;
     let query = Query {

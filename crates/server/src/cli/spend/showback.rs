@@ -64,7 +64,8 @@ struct Page {
     by_key: Grid,
 }
 
-pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+/// Reads the ledger and prints.
+pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if let Some(out) = &arguments.out {
         check_target(out)?;
     }
