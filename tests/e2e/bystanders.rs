@@ -191,11 +191,14 @@ async fn requests_of_every_odd_kind_hurt_nobody() {
 async fn refused_requests_move_no_share() {
     let plan = Plan::new(refusals().into_iter().map(Fault::Refusal).collect());
     let rig = Rig::start(Settings { speed: 20.0, ..Settings::default() }, &format!("{RUNPOD_LB}{CEREBRAS}{WEIGHTED}"));
-    let (good, odd) = plan.send(&rig, &[Face::RunpodLb, Face::Cerebras]).await;
+    let (mut good, odd) = plan.send(&rig, &[Face::RunpodLb, Face::Cerebras]).await;
     assert_unharmed(&rig, &good).await;
+    // While one that will be refused is under way it counts for its target, and good ones beside it go elsewhere: those after it
+    // make up for that.
+    rig.until_idle().await;
+    good.extend(rig.client.chats(250, 4, |_| chat("hello")).await);
     let runpod = good.iter().filter(|answer| answer.provider() == "runpod").count();
-    // 80 % of 500, one percentage point more or less.
-    assert!((395..=405).contains(&runpod), "{runpod} of the 500 good ones from RunPod");
+    assert!((597..=603).contains(&runpod), "{runpod} of the 750 good ones from RunPod, where 80 % are due");
     for (kind, answer) in odd {
         assert!((400..=502).contains(&answer.status), "{:?}: {} {}", plan.kinds[kind], answer.status, answer.text);
     }
