@@ -338,3 +338,37 @@ async fn a_429_keeps_the_connection_if_little_of_the_body_is_left() {
     assert_eq!(status(&answer), 429, "{answer}");
     assert!(answer.to_ascii_lowercase().contains("connection: close"), "{answer}");
 }
+
+/// What a model's answers use is paid for by all its callers, and what a team uses by all its keys.
+#[tokio::test]
+async fn tokens_a_minute_are_limited_for_keys_teams_and_models() {
+    let limits = "limits = { tokens_per_minute = 60, token_burst = 30 }";
+    for (of_key, of_team, of_model, says) in [
+        (limits, "", "", "this key may use 60 tokens per minute, of prompts and answers: slow down"),
+        ("", limits, "", "the keys of the team \"t\" together may use 60 tokens"),
+        ("", "", limits, "the callers of the model \"llama\" together may use 60 tokens"),
+    ] {
+        let models = BALANCED.replace("strategy =", &format!("{of_model}\nstrategy ="));
+        let config = format!(
+            "{RUNPOD_LB}{CEREBRAS}{models}
+            [[keys]]\nid = \"a\"\nteam = \"t\"\nenv = \"CLIENT_KEY\"\n{of_key}
+            [[keys]]\nid = \"b\"\nteam = \"t\"\nenv = \"OTHER_KEY\"
+            [[teams]]\nid = \"t\"\n{of_team}\n"
+        );
+        let rig = Launch::new(Settings::instant(), &config).env("OTHER_KEY", OTHER_KEY).start();
+        let body = with(chat("a prompt of some length"), json!({"max_tokens": 20}));
+        let first = rig.client.chat(&body).await;
+        assert_eq!(first.status, 200, "{}", first.text);
+        assert_eq!(first.header("x-ratelimit-limit-tokens"), "60");
+        assert_eq!(first.header("x-ratelimit-remaining-tokens"), "0", "as it was reserved");
+        let own = eventually("what is left is used up", async || {
+            let answer = rig.client.chat(&body).await;
+            (answer.status == 429).then_some(answer)
+        })
+        .await;
+        Refusal { status: 429, code: "rate_limit_exceeded", param: None, says }.check("tokens", &own);
+        check_retry_after(&own);
+        let other = rig.client.with_key(OTHER_KEY).chat(&body).await;
+        assert_eq!(other.status == 429, of_key.is_empty(), "{}", other.text);
+    }
+}

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod batch;
 #[cfg(test)]
+mod budgets;
+#[cfg(test)]
 mod bystanders;
 #[cfg(test)]
 mod contract;
@@ -17,6 +19,8 @@ mod faults;
 mod gpu;
 #[cfg(test)]
 mod hedge;
+#[cfg(test)]
+mod keys;
 #[cfg(test)]
 mod money;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use e2e::{Answer, Launch, Rig, Samples, chat, streamed, with};
 use emulator::{CallLog, Face, Fault, Rule, Settings};
 use futures_util::future::join_all;
-use ledger::{Dimension, Query, Spend};
+use ledger::{Dimension, Location, Query, Spend};
 use serde_json::{Value, json};
 
 use crate::on_record::{Folder, on_record};
@@ -198,8 +198,8 @@ async fn an_unknown_price_saves_nothing() {
     let running = rig.take_running();
     running.stop_without_grace();
     running.join().expect("the server ends in order");
-    let query = Query { by: Vec::new(), since_ms: 0, until_ms: i64::MAX / 2, team: None };
-    let baselines = ledger::baselines(&folder.ledger(), &query).expect("a ledger");
+    let query = Query { by: Vec::new(), since_ms: 0, until_ms: i64::MAX / 2, of: None };
+    let baselines = ledger::baselines(&Location::Sqlite(folder.ledger()), &query).expect("a ledger");
     let configured = baselines.iter().find(|baseline| baseline.policy == "configured").expect("a baseline");
     assert_eq!((configured.cost_nano_usd, configured.answers), (priced * 100, 50 - unpriced));
     let all = &on_record(&folder.ledger(), &[])[0];

@@ -7,7 +7,7 @@ use std::{
 
 use e2e::{BALANCED, CEREBRAS, Launch, RUNPOD_LB, chat, eventually, streamed, with};
 use emulator::{Face, Fault, Rule, Settings};
-use ledger::{Dimension, Query, Spend};
+use ledger::{Dimension, Location, Query, Spend};
 use serde_json::json;
 
 /// A folder that is gone after the test.
@@ -39,8 +39,8 @@ impl Drop for Folder {
 
 /// All that is on record, by these.
 pub(crate) fn on_record(ledger: &Path, by: &[Dimension]) -> Vec<Spend> {
-    let query = Query { by: by.to_vec(), since_ms: 0, until_ms: i64::MAX / 2, team: None };
-    ledger::spend(ledger, &query).expect("a ledger")
+    let query = Query { by: by.to_vec(), since_ms: 0, until_ms: i64::MAX / 2, of: None };
+    ledger::spend(&Location::Sqlite(ledger.to_owned()), &query).expect("a ledger")
 }
 
 fn config(folder: &Folder, more: &str) -> String {

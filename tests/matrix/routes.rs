@@ -146,7 +146,17 @@ fn the_routes_are_those_that_were_looked_at() {
             "GET /readyz",
             "GET /openapi.json",
             "POST /admin/reload",
-            "GET /admin/decisions"
+            "GET /admin/decisions",
+            "GET /admin/budgets",
+            "GET /admin/keys",
+            "POST /admin/keys/create",
+            "POST /admin/keys/rotate",
+            "POST /admin/keys/disable",
+            "POST /admin/keys/enable",
+            "POST /admin/keys/terms",
+            "GET /admin/teams",
+            "POST /admin/teams/terms",
+            "GET /admin/audit",
         ]
     );
 }

@@ -114,6 +114,10 @@ fn defines(file: &str, name: &str) -> bool {
         return text.contains(&format!("\ndef {name}(")) || text.contains(&format!("\nasync def {name}("));
     }
     let Some(at) = text.find(&format!("fn {name}(")) else { return false };
+    // A list makes tests of it, one for each store.
+    if text.contains("\non_both! {\n") && text.contains(&format!("\n    {name},\n")) {
+        return true;
+    }
     // One of the lines before says that it is a test.
     let start = text[..at].rfind('\n').unwrap_or_default();
     text[..start].lines().rev().take(3).any(|line| line.contains("test"))

@@ -1,7 +1,16 @@
 //! Brings what is in journals to the store, in a thread of its own: that of this process as it is written, and before
 //! that, those of processes that are gone. While the store fails, the journal grows and nothing else happens.
 
-use std::{collections::HashMap, io, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    io,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -14,8 +23,10 @@ use crate::{
 
 /// How often the journal is looked at.
 const PERIOD: Duration = Duration::from_millis(50);
-/// Journals of processes that have ended meanwhile are looked for after so many pauses without work: half a minute.
-const LOOK_FOR_OTHERS: u32 = 600;
+/// The same while answers wait for the store.
+const SHORT_PERIOD: Duration = Duration::from_millis(2);
+/// Journals of processes that have ended meanwhile are looked for after so long without work.
+const LOOK_FOR_OTHERS: Duration = Duration::from_secs(30);
 /// A stop waits for so many chunks of them, of a megabyte each; the rest is left to the next process.
 const MOST_AFTER_STOP: u32 = 64;
 /// The first and the longest pause before the store is tried again.
@@ -26,6 +37,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 pub(crate) struct Stop {
     is_set: Mutex<bool>,
     set: Condvar,
+    has_recovered: AtomicBool,
 }
 
 impl Stop {
@@ -35,8 +47,13 @@ impl Stop {
         self.set.notify_all();
     }
 
-    fn is_set(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         *self.is_set.lock()
+    }
+
+    /// Whether the journals of earlier processes are in the store, as far as they could be found and read.
+    pub(crate) fn has_recovered(&self) -> bool {
+        self.has_recovered.load(Ordering::Acquire)
     }
 
     fn pause(&self, pause: Duration) {
@@ -112,9 +129,11 @@ impl Drain {
     /// Runs until it is stopped.
     pub(crate) fn run(mut self, parent: &Path) {
         self.recover_all(parent);
+        self.stop.has_recovered.store(true, Ordering::Release);
         let journal = self.journal.clone();
         let mut source = Source::new(journal.folder(), 0);
-        let mut pauses = 0;
+        let period = if journal.waits_for_store() { SHORT_PERIOD } else { PERIOD };
+        let mut idle = Duration::ZERO;
         loop {
             let is_last = self.stop.is_set();
             self.progress.waiting(journal.backlog_bytes());
@@ -125,11 +144,12 @@ impl Drain {
                 }
                 Ok(None) if is_last => break,
                 Ok(None) => {
-                    pauses += 1;
-                    if pauses % LOOK_FOR_OTHERS == 0 {
+                    idle += period;
+                    if idle >= LOOK_FOR_OTHERS {
+                        idle = Duration::ZERO;
                         self.recover_all(parent);
                     }
-                    self.stop.pause(PERIOD);
+                    self.stop.pause(period);
                 }
                 Err(error) => {
                     tracing::error!(%error, "the ledger's journal cannot be brought to the store");

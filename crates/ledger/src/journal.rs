@@ -16,6 +16,7 @@ mod writer;
 
 use std::{
     cell::RefCell,
+    collections::VecDeque,
     io,
     path::PathBuf,
     sync::Arc,
@@ -49,6 +50,9 @@ pub enum Durability {
     Process,
     /// It outlives the machine.
     Disk,
+    /// It is in the store, for ends of calls and requests: they outlive the machine and its disk. Intents are as with
+    /// [`Self::Process`].
+    Store,
 }
 
 /// What a journal needs to know.
@@ -101,6 +105,8 @@ struct Reached {
     written_bytes: u64,
     /// Of these, those that need not be kept any more.
     released_bytes: u64,
+    /// The batches that are not in the store yet, each with the number of bytes up to its end, if anybody waits for that.
+    unstored: VecDeque<(u64, Arc<Batch>)>,
 }
 
 /// Takes entries.
@@ -108,6 +114,7 @@ pub(crate) struct Journal {
     shared: Arc<Shared>,
     folder: Arc<Folder>,
     max_bytes: u64,
+    durability: Durability,
     progress: Arc<dyn Progress>,
     stop_sync: Arc<Stop>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -128,7 +135,8 @@ impl Journal {
         let shared = Arc::new(shared);
         let unsynced = Unsynced::default();
         let files = Files::create(folder.clone(), settings, unsynced.clone())?;
-        let writer = Writer { files, progress: progress.clone() };
+        let durability = settings.durability;
+        let writer = Writer { files, waits_for_store: durability == Durability::Store, progress: progress.clone() };
         let for_writer = shared.clone();
         let stop_sync = Arc::<Stop>::default();
         let (for_sync, synced) = (stop_sync.clone(), folder.clone());
@@ -136,7 +144,8 @@ impl Journal {
             thread("journal").spawn(move || writer.run(&for_writer))?,
             thread("journal-sync").spawn(move || sync::run(&for_sync, &unsynced, &synced))?,
         ];
-        Ok(Self { shared, folder, max_bytes: settings.max_bytes, progress, stop_sync, threads: Mutex::new(threads) })
+        let (max_bytes, threads) = (settings.max_bytes, Mutex::new(threads));
+        Ok(Self { shared, folder, max_bytes, durability, progress, stop_sync, threads })
     }
 
     /// Leaves entries to the thread, which writes them all together. If they cannot be written, an intent is forgotten, as
@@ -145,7 +154,7 @@ impl Journal {
         let begins = matches!(entries, [Entry::Intent(_), ..]);
         if begins && self.backlog_bytes() >= self.max_bytes {
             self.progress.not_written(entries.len() as u64);
-            return Written(None);
+            return Written::failed();
         }
         ENCODED.with_borrow_mut(|encoded| {
             encoded.clear();
@@ -154,7 +163,7 @@ impl Journal {
             if batch.is_none() {
                 self.progress.not_written(entries.len() as u64);
             }
-            Written(batch)
+            Written::new(batch, !begins && self.durability == Durability::Store)
         })
     }
 
@@ -168,9 +177,29 @@ impl Journal {
         self.shared.reached.lock().backlog_bytes()
     }
 
+    /// Bytes that were written since the start.
+    pub(crate) fn written_bytes(&self) -> u64 {
+        self.shared.reached.lock().written_bytes
+    }
+
+    /// Of these, those that are released.
+    pub(crate) fn released_bytes(&self) -> u64 {
+        self.shared.reached.lock().released_bytes
+    }
+
     /// So many bytes more need not be kept.
     pub(crate) fn release(&self, bytes: u64) {
-        self.shared.reached.lock().released_bytes += bytes;
+        let mut reached = self.shared.reached.lock();
+        reached.released_bytes += bytes;
+        let released = reached.released_bytes;
+        while let Some((_, batch)) = reached.unstored.pop_front_if(|(end, _)| *end <= released) {
+            batch.stored();
+        }
+    }
+
+    /// Whether answers wait for the store.
+    pub(crate) fn waits_for_store(&self) -> bool {
+        self.durability == Durability::Store
     }
 
     /// The folder of this process.

@@ -5,33 +5,40 @@
 //! written before each call: when the process dies, what it was asking for is on record as `unknown`, at the cost that was
 //! reserved for it. A row has the key that its entry was given, so that bringing it twice changes nothing.
 
+mod budget;
 mod drain;
 mod entry;
 mod journal;
+mod keys;
 mod report;
 mod store;
 #[cfg(test)]
 mod tests;
 
 use std::{
+    collections::HashMap,
     io,
     path::{Path, PathBuf},
-    sync::Arc,
-    thread::{Builder, JoinHandle},
+    sync::{Arc, mpsc::channel},
+    thread::{Builder, JoinHandle, sleep},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
 
+pub use crate::{
+    budget::{
+        AtLimit, Budget, BudgetStatus, Budgets, OverBudget, Period, Room, Scope, Spender, SpentQuestion, Threshold,
+    },
+    entry::{Attempt, AttemptKey, Entry, Intent, Labels, Request, RequestKey, Tokens, UsageSource},
+    journal::{Durability, FILE_BYTES, JournalSettings, NotWritten, Written},
+    keys::{AuditRecord, Change, Directory, KeyError, KeyRecord, Keys, SecretRecord, TeamRecord},
+    report::{Baseline, Dimension, Query, Spend},
+    store::{Location, PostgresUrl, PostgresUrlError, StoreError},
+};
 use crate::{
     drain::{Drain, Stop},
     journal::Journal,
-    store::Sqlite,
-};
-pub use crate::{
-    entry::{Attempt, AttemptKey, Entry, Intent, Labels, Request, RequestKey, Tokens, UsageSource},
-    journal::{Durability, FILE_BYTES, JournalSettings, NotWritten, Written},
-    report::{Baseline, Dimension, Query, Spend},
-    store::StoreError,
 };
 
 /// Is told what becomes of entries, by the ledger's threads.
@@ -49,8 +56,8 @@ pub trait Progress: Send + Sync {
 /// What a ledger needs to know.
 #[derive(Debug, Clone)]
 pub struct LedgerSettings {
-    /// The SQLite file; made if it is not there.
-    pub path: PathBuf,
+    /// The database; a SQLite file is made if it is not there.
+    pub location: Location,
     /// The journal before it.
     pub journal: JournalSettings,
 }
@@ -71,16 +78,24 @@ pub enum OpenError {
     },
 }
 
-/// What the ledger in a SQLite file says about spend, the dearest first. It can be asked while a router writes it.
-pub fn spend(path: &Path, query: &Query) -> Result<Vec<Spend>, StoreError> {
-    store::spend(path, query)
+/// What a ledger says about spend, the dearest first. It can be asked while a router writes it.
+pub fn spend(location: &Location, query: &Query) -> Result<Vec<Spend>, StoreError> {
+    store::reports(location)?.spend(query)
 }
 
-/// What the answers in the ledger would have cost under other policies, at the prices of their moments. Upstreams and roles are
+/// What the answers in a ledger would have cost under other policies, at the prices of their moments. Upstreams and roles are
 /// those of calls, not of answers: they cannot be told apart here.
-pub fn baselines(path: &Path, query: &Query) -> Result<Vec<Baseline>, StoreError> {
-    store::baselines(path, query)
+pub fn baselines(location: &Location, query: &Query) -> Result<Vec<Baseline>, StoreError> {
+    store::reports(location)?.baselines(query)
 }
+
+/// How long a question about what was spent waits before it looks how far the journal is: the end of a call is counted by budgets a
+/// moment before it is written.
+const COUNTED_TO_WRITTEN: Duration = Duration::from_millis(100);
+/// What a budget may limit.
+const SCOPES: [Dimension; 3] = [Dimension::Key, Dimension::Team, Dimension::Model];
+/// How often it looks again.
+const CATCH_UP_PAUSE: Duration = Duration::from_millis(10);
 
 /// How many journals in this folder belong to processes that are gone: they are not in the store yet.
 pub fn journals_left(folder: &Path) -> io::Result<usize> {
@@ -92,21 +107,37 @@ pub struct Ledger {
     journal: Arc<Journal>,
     stop: Arc<Stop>,
     drain: Mutex<Option<JoinHandle<()>>>,
+    location: Location,
 }
 
 impl Ledger {
     /// Opens the store and begins a journal for this process, which `writer`, below 2⁶³ and drawn at random, identifies.
     /// What earlier processes left in their journals is brought to the store meanwhile.
     pub fn open(settings: &LedgerSettings, writer: u64, progress: Arc<dyn Progress>) -> Result<Self, OpenError> {
-        let store = Box::new(Sqlite::open(&settings.path)?);
-        let parent = settings.journal.folder.clone();
-        let failed = |source| OpenError::Journal { folder: parent.clone(), source };
-        let journal = Arc::new(Journal::open(&settings.journal, writer, progress.clone()).map_err(failed)?);
+        let folder = settings.journal.folder.clone();
+        let failed = |source| OpenError::Journal { folder: folder.clone(), source };
         let stop = Arc::<Stop>::default();
-        let drain = Drain { store, journal: journal.clone(), progress, stop: stop.clone(), chunks_after_stop: 0 };
-        let folder = parent.clone();
-        let thread = Builder::new().name("ledger".into()).spawn(move || drain.run(&folder));
-        Ok(Self { journal, stop, drain: Mutex::new(Some(thread.map_err(failed)?)) })
+        let (opened, result) = channel();
+        let (begin, journals) = channel::<Arc<Journal>>();
+        let (location, parent) = (settings.location.clone(), folder.clone());
+        let (for_drain, stop_drain) = (progress.clone(), stop.clone());
+        // The thread that uses the store opens it: a client of Postgres must not be used where a runtime is.
+        let thread = Builder::new().name("ledger".into()).spawn(move || {
+            let store = match store::open(&location) {
+                Ok(store) => store,
+                Err(error) => return drop(opened.send(Err(error))),
+            };
+            drop(opened.send(Ok(())));
+            if let Ok(journal) = journals.recv() {
+                let drain = Drain { store, journal, progress: for_drain, stop: stop_drain, chunks_after_stop: 0 };
+                drain.run(&parent);
+            }
+        });
+        let thread = thread.map_err(failed)?;
+        result.recv().map_err(|error| failed(io::Error::other(error)))??;
+        let journal = Arc::new(Journal::open(&settings.journal, writer, progress).map_err(failed)?);
+        drop(begin.send(journal.clone()));
+        Ok(Self { journal, stop, drain: Mutex::new(Some(thread)), location: settings.location.clone() })
     }
 
     /// Puts entries on record, all together or none of them.
@@ -117,6 +148,62 @@ impl Ledger {
     /// Bytes of the journal that are not in the store yet.
     pub fn backlog_bytes(&self) -> u64 {
         self.journal.backlog_bytes()
+    }
+
+    /// The database.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// Brings what was spent to budgets: to `all`, or only to those whose use nobody knows. Waits until what was written before is
+    /// in the store, at most for `longest`. Returns the thresholds that are passed with it.
+    pub fn refresh(&self, budgets: &Budgets, all: bool, now_ms: i64, longest: Duration) -> Vec<Threshold> {
+        let questions = budgets.questions(all, now_ms);
+        if questions.is_empty() {
+            return Vec::new();
+        }
+        let is_whole = self.catch_up(longest);
+        if !is_whole {
+            tracing::warn!(
+                "what was spent cannot be told yet: the ledger's store lacks calls that are in its journals"
+            );
+        }
+        // One question to the database for each window, however many budgets have it: it reads all rows of the window.
+        let mut sums: HashMap<(i64, i64), Option<Vec<Spend>>> = HashMap::new();
+        let passed = questions.iter().filter_map(|question| {
+            let window = (question.from_ms, question.until_ms);
+            let sums = sums.entry(window).or_insert_with(|| is_whole.then(|| self.spent(window)).flatten());
+            let of_scope = |spend: &&Spend| {
+                let at = SCOPES.iter().position(|dimension| *dimension == question.scope.dimension);
+                at.is_some_and(|at| spend.labels[at].as_deref() == Some(&*question.scope.name))
+            };
+            let spent = sums.as_ref().map(|sums| sums.iter().filter(of_scope).map(|spend| spend.cost_nano_usd).sum());
+            budgets.answer(question, spent)
+        });
+        passed.collect()
+    }
+
+    /// What was spent from one moment until another, told apart by what budgets may limit.
+    fn spent(&self, (since_ms, until_ms): (i64, i64)) -> Option<Vec<Spend>> {
+        let query = Query { by: SCOPES.to_vec(), since_ms, until_ms, of: None };
+        spend(&self.location, &query)
+            .inspect_err(|error| tracing::warn!(%error, "the ledger cannot say what was spent"))
+            .ok()
+    }
+
+    /// Waits until what processes before this one left, and what this one has written by now, is in the store.
+    fn catch_up(&self, longest: Duration) -> bool {
+        let mut pauses = longest.as_millis() / CATCH_UP_PAUSE.as_millis();
+        sleep(COUNTED_TO_WRITTEN);
+        let written = self.journal.written_bytes();
+        while !self.stop.has_recovered() || self.journal.released_bytes() < written {
+            if pauses == 0 || self.stop.is_set() {
+                return false;
+            }
+            pauses -= 1;
+            sleep(CATCH_UP_PAUSE);
+        }
+        true
     }
 
     /// Takes no more entries, and returns when those that it took are in the store. If the store fails, they stay in the

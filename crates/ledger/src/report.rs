@@ -1,7 +1,5 @@
 //! Questions about what is in the store.
 
-use rusqlite::types::Value;
-
 /// What spend is told apart by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Dimension {
@@ -34,19 +32,6 @@ impl Dimension {
             Self::Day => "day",
         }
     }
-
-    /// What is selected for it.
-    const fn column(self) -> &'static str {
-        match self {
-            Self::Team => "rows.team",
-            Self::Key => "rows.key",
-            Self::Model => "rows.model",
-            Self::Upstream => "rows.upstream",
-            Self::Route => "rows.route",
-            Self::Role => "rows.role",
-            Self::Day => "date(rows.day * 86400, 'unixepoch')",
-        }
-    }
 }
 
 /// Which part of the ledger is asked about.
@@ -58,8 +43,8 @@ pub struct Query {
     pub since_ms: i64,
     /// And before this one.
     pub until_ms: i64,
-    /// Of one team alone.
-    pub team: Option<String>,
+    /// Only what this dimension has this name in.
+    pub of: Option<(Dimension, String)>,
 }
 
 /// What some calls used and cost.
@@ -92,6 +77,29 @@ pub struct Spend {
 }
 
 impl Spend {
+    /// How many figures it has.
+    pub(crate) const FIGURES: usize = 11;
+
+    /// The figures in the order of [`Query::spend`].
+    pub(crate) fn new(labels: Vec<Option<String>>, figures: [i64; Self::FIGURES]) -> Self {
+        let [calls, answers, prompt, cached, completion, reasoning, cost, wasted, estimated, unknown, unpriced] =
+            figures.map(i64::cast_unsigned);
+        Self {
+            labels,
+            calls,
+            answers,
+            prompt_tokens: prompt,
+            cached_tokens: cached,
+            completion_tokens: completion,
+            reasoning_tokens: reasoning,
+            cost_nano_usd: cost,
+            wasted_nano_usd: wasted,
+            estimated_nano_usd: estimated,
+            unknown_nano_usd: unknown,
+            unpriced_calls: unpriced,
+        }
+    }
+
     /// Adds the figures of another one.
     pub fn add(&mut self, other: &Self) {
         self.calls += other.calls;
@@ -121,76 +129,141 @@ pub struct Baseline {
     pub cost_nano_usd: u64,
 }
 
+impl Baseline {
+    /// The figures in the order of [`Query::baselines`].
+    pub(crate) fn new(labels: Vec<Option<String>>, policy: String, figures: [i64; 2]) -> Self {
+        let [answers, cost_nano_usd] = figures.map(i64::cast_unsigned);
+        Self { labels, policy, answers, cost_nano_usd }
+    }
+}
+
 /// A call that gave a client its answer.
 const SERVED: &str = "outcome = 'served' AND role <> 'warm_up'";
-const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+pub(crate) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
-impl Query {
-    /// The sums over calls.
-    pub(crate) fn spend(&self) -> (String, Vec<Value>) {
-        let columns = self.columns();
-        let sql = format!(
-            "SELECT {columns}count(*),
-                count(*) FILTER (WHERE {SERVED}),
-                coalesce(sum(prompt_tokens), 0), coalesce(sum(cached_tokens), 0), coalesce(sum(completion_tokens), 0),
-                coalesce(sum(reasoning_tokens), 0),
-                coalesce(sum(cost_nano_usd), 0) AS cost,
-                coalesce(sum(cost_nano_usd) FILTER (WHERE NOT ({SERVED})), 0),
-                coalesce(sum(cost_nano_usd) FILTER (WHERE usage_source = 'estimated'), 0),
-                coalesce(sum(cost_nano_usd) FILTER (WHERE usage_source = 'unknown'), 0),
-                count(*) FILTER (WHERE usage_source IS NOT NULL AND cost_nano_usd IS NULL)
-            FROM attempts AS rows
-            WHERE {}
-            {}
-            ORDER BY {}",
-            self.condition(),
-            if self.by.is_empty() { String::new() } else { format!("GROUP BY {}", self.names()) },
-            self.order("cost DESC"),
-        );
-        (sql, self.parameters())
+/// What differs between the stores' languages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Sqlite,
+    Postgres,
+}
+
+/// A value in a statement, or in a row of its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Parameter {
+    Null,
+    Number(i64),
+    Text(String),
+}
+
+impl Parameter {
+    pub(crate) fn number(&self) -> Option<i64> {
+        match self {
+            Self::Number(number) => Some(*number),
+            Self::Null | Self::Text(_) => None,
+        }
     }
+}
 
-    /// The sums over served requests, for each policy.
-    pub(crate) fn baselines(&self) -> (String, Vec<Value>) {
-        let columns = self.columns();
-        let sql = format!(
-            "SELECT {columns}policy.key, count(*), sum(policy.value) AS cost
-            FROM requests AS rows, json_each(rows.baselines) AS policy
-            WHERE {} AND outcome = 'served'
-            GROUP BY {columns}policy.key
-            ORDER BY {}, policy.key",
-            self.condition(),
-            self.order("cost DESC"),
-        );
-        (sql, self.parameters())
+impl From<Option<i64>> for Parameter {
+    fn from(number: Option<i64>) -> Self {
+        number.map_or(Self::Null, Self::Number)
     }
+}
 
-    /// The columns of the dimensions, each with a comma after it.
-    fn columns(&self) -> String {
-        if self.by.is_empty() { String::new() } else { self.names() + ", " }
-    }
-
-    fn names(&self) -> String {
-        self.by.iter().map(|dimension| dimension.column()).collect::<Vec<_>>().join(", ")
-    }
-
-    /// By day where days are told apart, and the dearest first.
-    fn order(&self, dearest: &str) -> String {
-        let day = self.by.contains(&Dimension::Day).then(|| Dimension::Day.column());
-        let names = self.by.iter().map(|dimension| dimension.column());
-        day.into_iter().chain([dearest]).chain(names).collect::<Vec<_>>().join(", ")
-    }
-
-    fn condition(&self) -> &'static str {
-        match self.team {
-            Some(_) => "day BETWEEN ? AND ? AND ended_at_ms >= ? AND ended_at_ms < ? AND team = ?",
-            None => "day BETWEEN ? AND ? AND ended_at_ms >= ? AND ended_at_ms < ?",
+impl Dialect {
+    /// What is selected for a dimension.
+    const fn column(self, dimension: Dimension) -> &'static str {
+        match (dimension, self) {
+            (Dimension::Team, _) => "rows.team",
+            (Dimension::Key, _) => "rows.key",
+            (Dimension::Model, _) => "rows.model",
+            (Dimension::Upstream, _) => "rows.upstream",
+            (Dimension::Route, _) => "rows.route",
+            (Dimension::Role, _) => "rows.role",
+            (Dimension::Day, Self::Sqlite) => "date(rows.day * 86400, 'unixepoch')",
+            (Dimension::Day, Self::Postgres) => "CAST(DATE '1970-01-01' + CAST(rows.day AS integer) AS text)",
         }
     }
 
-    fn parameters(&self) -> Vec<Value> {
-        let days = [self.since_ms, self.until_ms].map(|at| Value::from(at.div_euclid(DAY_MS)));
-        let moments = [self.since_ms, self.until_ms].map(Value::from);
-        days.into_iter().chain(moments).chain(self.team.clone().map(Value::from)).collect()
+    /// The amounts in the column `baselines`, each with the name of its policy.
+    const fn policies(self) -> &'static str {
+        match self {
+            Self::Sqlite => "json_each(rows.baselines)",
+            Self::Postgres => "jsonb_each_text(CAST(rows.baselines AS jsonb))",
+        }
     }
+}
+
+/// A question in the language of a store.
+#[derive(Debug)]
+pub(crate) struct Statement {
+    pub(crate) sql: String,
+    pub(crate) parameters: Vec<Parameter>,
+}
+
+impl Query {
+    /// The sums over calls: after the labels, eleven numbers.
+    pub(crate) fn spend(&self, dialect: Dialect) -> Statement {
+        let sums = [
+            "count(*)".to_owned(),
+            format!("count(*) FILTER (WHERE {SERVED})"),
+            sum("prompt_tokens", ""),
+            sum("cached_tokens", ""),
+            sum("completion_tokens", ""),
+            sum("reasoning_tokens", ""),
+            format!("{} AS cost", sum("cost_nano_usd", "")),
+            sum("cost_nano_usd", &format!("FILTER (WHERE NOT ({SERVED}))")),
+            sum("cost_nano_usd", "FILTER (WHERE usage_source = 'estimated')"),
+            sum("cost_nano_usd", "FILTER (WHERE usage_source = 'unknown')"),
+            "count(*) FILTER (WHERE usage_source IS NOT NULL AND cost_nano_usd IS NULL)".to_owned(),
+        ];
+        let labels = self.labels(dialect);
+        let group = if self.by.is_empty() { String::new() } else { format!("GROUP BY {}", labels.join(", ")) };
+        let columns = labels.into_iter().chain(sums).collect::<Vec<_>>().join(", ");
+        let (condition, order) = (self.condition(dialect), self.order(dialect));
+        let sql = format!("SELECT {columns} FROM attempts AS rows WHERE {condition} {group} ORDER BY {order}");
+        Statement { sql, parameters: self.parameters() }
+    }
+
+    /// The sums over served requests, for each policy: after the labels, its name and two numbers.
+    pub(crate) fn baselines(&self, dialect: Dialect) -> Statement {
+        let mut labels = self.labels(dialect);
+        labels.push("policy.key".to_owned());
+        let (group, policies) = (labels.join(", "), dialect.policies());
+        let cost = sum("CAST(policy.value AS bigint)", "");
+        let (condition, order) = (self.condition(dialect), self.order(dialect));
+        let sql = format!(
+            "SELECT {group}, count(*), {cost} AS cost FROM requests AS rows, {policies} AS policy
+            WHERE {condition} AND outcome = 'served' GROUP BY {group} ORDER BY {order}, policy.key"
+        );
+        Statement { sql, parameters: self.parameters() }
+    }
+
+    fn labels(&self, dialect: Dialect) -> Vec<String> {
+        self.by.iter().map(|dimension| dialect.column(*dimension).to_owned()).collect()
+    }
+
+    /// By day where days are told apart, and the dearest first.
+    fn order(&self, dialect: Dialect) -> String {
+        let day = self.by.contains(&Dimension::Day).then(|| dialect.column(Dimension::Day).to_owned());
+        let names = self.by.iter().map(|dimension| format!("{} NULLS FIRST", dialect.column(*dimension)));
+        day.into_iter().chain(["cost DESC".to_owned()]).chain(names).collect::<Vec<_>>().join(", ")
+    }
+
+    fn condition(&self, dialect: Dialect) -> String {
+        let of = self.of.as_ref().map(|(dimension, _)| format!(" AND {} = $5", dialect.column(*dimension)));
+        format!("day BETWEEN $1 AND $2 AND ended_at_ms >= $3 AND ended_at_ms < $4{}", of.unwrap_or_default())
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        let days = [self.since_ms, self.until_ms].map(|at| at.div_euclid(DAY_MS));
+        let numbers = days.into_iter().chain([self.since_ms, self.until_ms]).map(Parameter::Number);
+        numbers.chain(self.of.iter().map(|(_, name)| Parameter::Text(name.clone()))).collect()
+    }
+}
+
+/// A sum that is 0 over nothing, as a number of 64 bits.
+fn sum(of: &str, filter: &str) -> String {
+    format!("CAST(coalesce(sum({of}) {filter}, 0) AS bigint)")
 }

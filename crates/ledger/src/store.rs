@@ -1,12 +1,17 @@
 //! Where rows are kept for good.
 
+mod columns;
+mod postgres;
 mod sqlite;
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
-pub(crate) use sqlite::{Sqlite, baselines, spend};
-
-use crate::entry::{Attempt, Request};
+pub use self::postgres::{PostgresUrl, PostgresUrlError};
+use self::{postgres::Postgres, sqlite::Sqlite};
+use crate::{
+    entry::{Attempt, Request},
+    report::{Baseline, Parameter, Query, Spend},
+};
 
 /// Rows that are written together.
 #[derive(Debug, Default)]
@@ -23,13 +28,32 @@ impl Rows<'_> {
     }
 }
 
+/// Which database a ledger is in.
+#[derive(Debug, Clone)]
+pub enum Location {
+    /// This file.
+    Sqlite(PathBuf),
+    /// This server's.
+    Postgres(PostgresUrl),
+}
+
+impl fmt::Display for Location {
+    /// Without a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "{}", path.display()),
+            Self::Postgres(url) => write!(f, "{url}"),
+        }
+    }
+}
+
 /// Why the store failed. The message has no values of rows.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The file is not a ledger, or one of a newer version.
+    /// The database is not a ledger, or one of a newer version.
     #[error("{0}")]
     Foreign(String),
-    /// The database failed.
+    /// SQLite failed.
     #[error("{path}: {source}", path = .path.display())]
     Sqlite {
         /// The file.
@@ -37,10 +61,71 @@ pub enum StoreError {
         /// What it said.
         source: rusqlite::Error,
     },
+    /// Postgres failed, or cannot be reached.
+    #[error("{message}")]
+    Postgres {
+        /// Which database, and what it said.
+        message: String,
+        /// Whether it may work by itself a little later.
+        is_out_of_reach: bool,
+    },
 }
 
 /// A database. Used by one thread at a time.
 pub(crate) trait Store: Send {
     /// Writes rows, all or none. A row that is there already stays as it is: rows may come twice.
     fn write(&mut self, rows: &Rows<'_>) -> Result<(), StoreError>;
+}
+
+/// A database that is asked. Used by one thread at a time, also while others write it.
+pub(crate) trait Reports {
+    /// What the ledger says about spend.
+    fn spend(&mut self, query: &Query) -> Result<Vec<Spend>, StoreError>;
+
+    /// What it says about other policies.
+    fn baselines(&mut self, query: &Query) -> Result<Vec<Baseline>, StoreError>;
+}
+
+/// A database as a place for statements. Used by one thread at a time.
+pub(crate) trait Sql: Send {
+    /// Does work, all of it or none.
+    fn transaction(
+        &mut self,
+        work: &mut dyn FnMut(&mut dyn Statements) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError>;
+}
+
+/// Statements that both databases understand, with parameters `$1`, `$2`, each used in its order.
+pub(crate) trait Statements {
+    /// Waits until no other change is made; until the end of the transaction.
+    fn lock(&mut self) -> Result<(), StoreError>;
+
+    /// Returns how many rows were changed.
+    fn execute(&mut self, sql: &str, parameters: &[Parameter]) -> Result<u64, StoreError>;
+
+    fn query(&mut self, sql: &str, parameters: &[Parameter]) -> Result<Vec<Vec<Parameter>>, StoreError>;
+}
+
+/// Opens a database for statements, and brings its tables up to date.
+pub(crate) fn sql(location: &Location) -> Result<Box<dyn Sql>, StoreError> {
+    Ok(match location {
+        Location::Sqlite(path) => Box::new(Sqlite::open(path)?),
+        Location::Postgres(url) => Box::new(Postgres::connected(url)?),
+    })
+}
+
+/// Opens a database for writing, and brings its tables up to date.
+pub(crate) fn open(location: &Location) -> Result<Box<dyn Store>, StoreError> {
+    Ok(match location {
+        Location::Sqlite(path) => Box::new(Sqlite::open(path)?),
+        Location::Postgres(url) => Box::new(Postgres::open(url)?),
+    })
+}
+
+/// Opens a database for reading.
+pub(crate) fn reports(location: &Location) -> Result<Box<dyn Reports>, StoreError> {
+    Ok(match location {
+        Location::Sqlite(path) => Box::new(sqlite::Reader::open(path)?),
+        Location::Postgres(url) => Box::new(postgres::Reader::open(url)?),
+    })
 }

@@ -49,13 +49,19 @@ pub enum ErrorKind {
     NoMemory,
     /// The ledger cannot take the call, and calls without a record are not allowed: no evidence about the upstream either.
     Unrecorded,
+    /// A budget of the client has no room for the call: no evidence about the upstream either.
+    OverBudget,
 }
 
 impl ErrorKind {
     /// Whether another upstream may succeed where this one failed.
     pub const fn moves_on(self) -> bool {
         match self {
-            Self::InvalidRequest | Self::Timeout(Phase::Deadline) | Self::NoMemory | Self::Unrecorded => false,
+            Self::InvalidRequest
+            | Self::Timeout(Phase::Deadline)
+            | Self::NoMemory
+            | Self::Unrecorded
+            | Self::OverBudget => false,
             Self::ContextOverflow
             | Self::Unsupported
             | Self::Refused
@@ -82,7 +88,8 @@ impl ErrorKind {
             | Self::NotFound
             | Self::Timeout(_)
             | Self::NoMemory
-            | Self::Unrecorded => false,
+            | Self::Unrecorded
+            | Self::OverBudget => false,
             Self::RateLimited
             | Self::Overloaded
             | Self::Connect
@@ -103,7 +110,8 @@ impl ErrorKind {
             | Self::Overloaded
             | Self::Timeout(Phase::Deadline)
             | Self::NoMemory
-            | Self::Unrecorded => false,
+            | Self::Unrecorded
+            | Self::OverBudget => false,
             Self::Auth
             | Self::NotFound
             | Self::Connect
@@ -116,7 +124,7 @@ impl ErrorKind {
 
     /// Whether the router itself ended the call: that says nothing about the upstream.
     pub const fn is_ours(self) -> bool {
-        matches!(self, Self::NoMemory | Self::Unrecorded)
+        matches!(self, Self::NoMemory | Self::Unrecorded | Self::OverBudget)
     }
 
     /// Whether the upstream refused the request rather than failed it.
@@ -133,7 +141,8 @@ impl ErrorKind {
             | Self::Interrupted
             | Self::Protocol
             | Self::NoMemory
-            | Self::Unrecorded => false,
+            | Self::Unrecorded
+            | Self::OverBudget => false,
         }
     }
 
@@ -144,7 +153,7 @@ impl ErrorKind {
     pub const fn severity(self) -> u8 {
         match self {
             Self::InvalidRequest => 6,
-            Self::RateLimited | Self::Overloaded | Self::NoMemory | Self::Unrecorded => 5,
+            Self::RateLimited | Self::Overloaded | Self::NoMemory | Self::Unrecorded | Self::OverBudget => 5,
             Self::Unavailable | Self::Timeout(_) | Self::Interrupted | Self::Protocol => 4,
             Self::Connect | Self::Auth | Self::NotFound => 3,
             Self::ContextOverflow => 2,
@@ -173,6 +182,7 @@ impl ErrorKind {
             Self::Protocol => "protocol",
             Self::NoMemory => "no_memory",
             Self::Unrecorded => "unrecorded",
+            Self::OverBudget => "over_budget",
         }
     }
 }

@@ -41,7 +41,8 @@ fn advice(cause: &provider::Error) -> String {
             | ErrorKind::NotFound
             | ErrorKind::Protocol
             | ErrorKind::NoMemory
-            | ErrorKind::Unrecorded,
+            | ErrorKind::Unrecorded
+            | ErrorKind::OverBudget,
             _,
         ) => String::new(),
     }

@@ -7,6 +7,8 @@ use std::sync::{
 
 use arc_swap::ArcSwap;
 use dispatch::{Event, Observer, RequestEnded, RequestInfo, Router, Table};
+use ledger::Budgets;
+use parking_lot::Mutex;
 use provider::{MemoryBudget, RequestId};
 use settings::{Config, Server};
 use tokio::{sync::watch, time::Instant};
@@ -14,13 +16,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::{Failures, Keyring},
+    budgets, clock,
     decisions::DecisionRecords,
     error::ApiError,
+    limits::{Limiters, Limits},
     memory,
     metrics::Metrics,
     names::Names,
     permits::PermitPool,
     reload::Reloader,
+    stored_keys::{Follower, Stored},
 };
 
 /// The service.
@@ -32,9 +37,17 @@ pub(crate) struct App {
     pub(crate) records: Option<Arc<DecisionRecords>>,
     /// Reads the configuration again, if it came from a file.
     pub(crate) reloader: Option<Arc<Reloader>>,
+    /// What they may use in a minute and at a time.
+    limits: Arc<Limits>,
+    /// What keys, teams and models may spend.
+    pub(crate) budgets: Arc<Budgets>,
     /// Failed authentications, by address.
     pub(crate) failures: Failures,
     live: ArcSwap<Live>,
+    /// What `live` was made from. Locked while another one is made, so that they come one after the other.
+    sources: Mutex<Sources>,
+    /// Follows the keys in the database, if there is one.
+    pub(crate) stored_keys: Option<Arc<Follower>>,
     /// What all bodies and held answers are counted in.
     pub(crate) memory: MemoryBudget,
     /// The budget where none is configured.
@@ -58,23 +71,39 @@ pub(crate) struct App {
     id_count: AtomicU32,
 }
 
+/// Where keys and teams come from.
+struct Sources {
+    /// The configuration of the file.
+    config: Config,
+    /// What the database has beside it.
+    stored: Stored,
+}
+
 /// The part of the configuration that requests read; replaced as a whole.
 pub(crate) struct Live {
     pub(crate) server: Server,
     pub(crate) keyring: Keyring,
     pub(crate) names: Names,
     pub(crate) table: Arc<Table>,
+    pub(crate) limiters: Arc<Limiters>,
     pub(crate) version: Arc<str>,
 }
 
 impl Live {
-    fn new(config: &Config, table: Arc<Table>, memory: &MemoryBudget, old: Option<&Self>) -> Self {
-        let keyring = Keyring::new(config, memory, old.map(|old| &old.keyring));
+    fn new(
+        config: &Config,
+        table: Arc<Table>,
+        limiters: Arc<Limiters>,
+        memory: &MemoryBudget,
+        old: Option<&Self>,
+    ) -> Self {
+        let keyring = Keyring::new(config, &limiters, memory, old.map(|old| &old.keyring));
         Self {
             server: config.server.clone(),
             keyring,
             names: Names::new(config),
             table,
+            limiters,
             version: config.version.as_str().into(),
         }
     }
@@ -83,25 +112,29 @@ impl Live {
 impl App {
     pub(crate) fn new(
         config: &Config,
-        router: Router,
-        observer: Arc<dyn Observer>,
-        metrics: Arc<Metrics>,
-        records: Option<Arc<DecisionRecords>>,
+        (router, observer): (Router, Arc<dyn Observer>),
+        (metrics, records): (Arc<Metrics>, Option<Arc<DecisionRecords>>),
         reloader: Option<Arc<Reloader>>,
+        (limits, budgets): (Arc<Limits>, Arc<Budgets>),
+        stored_keys: Option<Arc<Follower>>,
         id_prefix: u64,
     ) -> Self {
         let (server, default_memory) = (&config.server, memory::default_budget());
         let memory = MemoryBudget::new(server.memory_budget.unwrap_or(default_memory));
         tracing::info!(bytes = memory.limit(), "the memory budget for bodies and held answers");
-        let live = Live::new(config, router.table(), &memory, None);
+        let live = Live::new(config, router.table(), limits.set(config), &memory, None);
         Self {
             router,
             observer,
             metrics,
             records,
             reloader,
+            limits,
+            budgets,
             failures: Failures::default(),
             live: ArcSwap::from_pointee(live),
+            sources: Mutex::new(Sources { config: config.clone(), stored: Stored::default() }),
+            stored_keys,
             memory,
             default_memory,
             in_flight: PermitPool::new(server.max_in_flight),
@@ -123,14 +156,31 @@ impl App {
 
     /// Puts another configuration in force.
     pub(crate) fn replace(&self, config: &Config) {
-        let live = Live::new(config, self.router.table(), &self.memory, Some(&self.live.load()));
-        self.live.store(Arc::new(live));
+        let mut sources = self.sources.lock();
+        sources.config = config.clone();
+        self.apply(&sources);
         let server = &config.server;
         self.memory.set_limit(server.memory_budget.unwrap_or(self.default_memory));
         self.in_flight.resize(server.max_in_flight);
         self.open_batches.resize(server.max_open_batches);
         self.batch_entries.resize(server.max_in_flight / 2);
         self.reloads.send_replace(());
+    }
+
+    /// Puts other keys and teams of the database in force.
+    pub(crate) fn set_stored(&self, stored: Stored) {
+        let mut sources = self.sources.lock();
+        sources.stored = stored;
+        self.apply(&sources);
+        self.reloads.send_replace(());
+    }
+
+    fn apply(&self, Sources { config, stored }: &Sources) {
+        let merged = config.with_stored(&stored.keys, &stored.teams);
+        self.budgets.set(budgets::of(&merged), clock::now_ms());
+        let limiters = self.limits.set(&merged);
+        let live = Live::new(&merged, self.router.table(), limiters, &self.memory, Some(&self.live.load()));
+        self.live.store(Arc::new(live));
     }
 
     /// The id of a new request: the client's own if it is valid, else a new and unique one.

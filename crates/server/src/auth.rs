@@ -26,7 +26,7 @@ pub(crate) use failures::{Credential, Failures, RecordedFailure};
 use crate::{
     app::{App, Live},
     error::ApiError,
-    limits::KeyLimiter,
+    limits::{Limiter, Limiters},
     permits::PermitPool,
 };
 
@@ -36,7 +36,8 @@ pub(crate) struct ClientKey {
     pub(crate) team: Option<Arc<str>>,
     /// Whether it may name the upstream that is to serve.
     pub(crate) may_choose_upstream: bool,
-    pub(crate) limiter: Arc<KeyLimiter>,
+    /// What counts its requests, whatever they ask for.
+    pub(crate) limiters: Vec<Arc<Limiter>>,
     /// The memory budget of its bodies and answers.
     pub(crate) memory: MemoryBudget,
     /// Its batches whose answer is not complete.
@@ -54,7 +55,7 @@ impl ClientKey {
             id: None,
             team: None,
             may_choose_upstream: true,
-            limiter: Arc::default(),
+            limiters: Vec::new(),
             memory: memory.clone(),
             open_batches: PermitPool::new(most_batches),
             models: None,
@@ -62,15 +63,14 @@ impl ClientKey {
         }
     }
 
-    fn new(key: &Key, memory: &MemoryBudget, most_batches: usize, old: Option<&Keyring>) -> Self {
+    fn new(key: &Key, limiters: &Limiters, memory: &MemoryBudget, most_batches: usize, old: Option<&Keyring>) -> Self {
         let part = (most_batches / PARTS).max(1);
         let before = old.and_then(|old| old.keys.values().find(|known| known.id.as_deref() == Some(&key.id)));
-        let same = before.filter(|known| known.limiter.has_limits(key.limits)).map(|known| known.limiter.clone());
         Self {
             id: Some(key.id.as_str().into()),
             team: Some(key.team.as_str().into()),
             may_choose_upstream: key.may_choose_upstream,
-            limiter: same.unwrap_or_else(|| Arc::new(KeyLimiter::new(key.limits))),
+            limiters: limiters.of_key(&key.id, &key.team),
             memory: before.map_or_else(|| memory.part(PARTS), |known| known.memory.clone()),
             open_batches: before.map_or_else(|| PermitPool::new(part), |known| known.open_batches.clone()),
             models: key.models.as_ref().map(|models| models.iter().cloned().collect()),
@@ -100,14 +100,14 @@ pub(crate) struct Keyring {
 }
 
 impl Keyring {
-    /// The keys of `config`. A key that `old` knew with the same limits keeps its counts.
-    pub(crate) fn new(config: &Config, memory: &MemoryBudget, old: Option<&Self>) -> Self {
+    /// The keys of `config`, counted by `limiters`. A key that `old` knew keeps its part of the memory and its batches.
+    pub(crate) fn new(config: &Config, limiters: &Limiters, memory: &MemoryBudget, old: Option<&Self>) -> Self {
         let anonymous = match config.auth {
             AuthMode::Keys => None,
             AuthMode::None => Some(Arc::new(ClientKey::anonymous(memory, config.server.max_open_batches))),
         };
         let most_batches = config.server.max_open_batches;
-        let key = |key: &Key| (key.sha256, Arc::new(ClientKey::new(key, memory, most_batches, old)));
+        let key = |key: &Key| (key.sha256, Arc::new(ClientKey::new(key, limiters, memory, most_batches, old)));
         let keys: HashMap<_, _> = config.keys.iter().map(key).collect();
         for key in keys.values() {
             key.open_batches.resize((most_batches / PARTS).max(1));
@@ -148,6 +148,10 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 /// Whose request this is. A key that is known is let in whatever others sent from the same address.
 pub(crate) fn client(app: &App, live: &Live, request: &HttpRequest) -> Result<Arc<ClientKey>, ApiError> {
     live.keyring.find(request.headers()).map_err(|denied| {
+        let may_be_stored = app.stored_keys.as_ref().is_some_and(|stored_keys| !stored_keys.is_known());
+        if may_be_stored && denied == Denied::Wrong {
+            return ApiError::keys_unknown();
+        }
         let unknown = match denied {
             Denied::Missing => ApiError::no_key(),
             Denied::Wrong => ApiError::wrong_key(),

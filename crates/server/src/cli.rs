@@ -2,6 +2,7 @@
 
 mod calibrate;
 mod explain;
+mod keys;
 mod runpod;
 mod simulate;
 mod spend;
@@ -85,6 +86,12 @@ enum Command {
     /// One page about one team's month, for its lead: HTML with a plot, or Markdown.
     #[command(after_help = spend::SHOWBACK_HELP)]
     Showback(spend::Showback),
+    /// Who may call: make, rotate, disable and list keys in the ledger's database, while routers run.
+    #[command(subcommand, after_help = keys::HELP)]
+    Keys(keys::Keys),
+    /// What the keys of a team may use together, in the ledger's database.
+    #[command(subcommand, after_help = keys::HELP)]
+    Teams(keys::Teams),
     /// Run the emulated providers alone: RunPod (both kinds of endpoint) and Cerebras, with faults on demand.
     #[command(
         after_help = "Prints what to put into the [[upstreams]] of a configuration. As with the real ones, calls need a key, \
@@ -137,6 +144,8 @@ pub fn main() -> ExitCode {
         Command::Check { config, without_secrets } => check(&config, without_secrets),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Calibrate(arguments) => calibrate::run(&arguments),
+        Command::Keys(command) => keys::run(&command),
+        Command::Teams(command) => keys::run_teams(&command),
         Command::Spend(arguments) => spend::run(&arguments),
         Command::Savings(arguments) => spend::run_savings(&arguments),
         Command::Showback(arguments) => spend::run_showback(&arguments),
@@ -154,6 +163,12 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says something on standard error, which is not part of what a program reads.
+fn note(text: &str) {
+    // Nothing is left to do if standard error is gone.
+    drop(writeln!(std::io::stderr(), "note: {text}"));
 }
 
 /// Prints to standard output. That its reader has enough, as `head` has, is no error.

@@ -42,7 +42,8 @@ pub(crate) struct ApiError {
     retry_after: Option<Duration>,
     is_final: bool,
     allow: Option<&'static str>,
-    rate_limit: Option<RateLimitStatus>,
+    /// On the heap: few errors have one.
+    rate_limit: Option<Box<RateLimitStatus>>,
 }
 
 impl ApiError {
@@ -259,7 +260,7 @@ impl ApiError {
         if let Some(allow) = self.allow {
             response.insert_header((header::ALLOW, allow));
         }
-        for header in self.rate_limit.iter().flat_map(RateLimitStatus::headers) {
+        for header in self.rate_limit.iter().flat_map(|status| status.headers()) {
             response.insert_header(header);
         }
         if self.status == StatusCode::UNAUTHORIZED {
@@ -382,6 +383,7 @@ impl ApiError {
             ErrorKind::Protocol => (StatusCode::BAD_GATEWAY, "server_error", "upstream_invalid"),
             ErrorKind::NoMemory => return NoMemory.into(),
             ErrorKind::Unrecorded => (StatusCode::SERVICE_UNAVAILABLE, "server_error", "ledger_unavailable"),
+            ErrorKind::OverBudget => return Self::over_budget(&error.message),
         };
         // What an upstream says about the router's own key or endpoint must not reach the client.
         let message = match error.kind {

@@ -4,26 +4,33 @@
 //! cannot be written, `storage.on_journal_failure` decides: refuse, or go on without a record. Requests that never reached
 //! the router, such as those without a valid key, are not on record.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::ready, sync::Arc, time::Duration};
 
 use dispatch::{
     AttemptBegins, AttemptEnded, Estimate, Event, Observer, Outcome, Recording, RequestEnded, RequestInfo,
     RequestOutcome,
 };
 use ledger::{
-    Attempt, AttemptKey, Durability, Entry, FILE_BYTES, Intent, JournalSettings, Labels, Ledger, LedgerSettings,
-    OpenError, Progress, Request, RequestKey, Tokens, UsageSource, Written,
+    Attempt, AttemptKey, Budgets, Durability, Entry, FILE_BYTES, Intent, JournalSettings, Labels, Ledger,
+    LedgerSettings, Location, PostgresUrlError, Progress, Request, RequestKey, Tokens, UsageSource, Written,
 };
 use prometheus::{Gauge, IntCounter};
-use provider::{Error, ErrorKind, ModelId, NanoUsd, UpstreamId, Usage};
+use provider::{Error, ErrorKind, ModelId, UpstreamId, Usage};
 use router::{Reason, StrategyName};
-use settings::{OnJournalFailure, Storage};
+use secrecy::ExposeSecret;
+use settings::{OnJournalFailure, Storage, StorageLocation};
 use tokio::time::timeout;
 
-use crate::clock;
+use crate::{
+    budgets::{self, Refresher},
+    clock,
+    running::StartError,
+};
 
 /// The longest that a request waits for the journal. It takes less than a millisecond while its disk works.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// The same for the store, where answers wait for that.
+const LONGEST_WAIT_FOR_STORE: Duration = Duration::from_secs(5);
 
 /// Bytes of an upstream's own id that are kept. It may send one of any length.
 const MOST_ID: usize = 256;
@@ -64,19 +71,28 @@ impl Progress for LedgerCounters {
 
 /// Puts events on record.
 pub(crate) struct LedgerObserver {
-    ledger: Ledger,
+    ledger: Arc<Ledger>,
+    budgets: Arc<Budgets>,
+    refresher: Refresher,
     /// Identifies this process in the ledger.
     writer: u64,
     on_failure: OnJournalFailure,
+    longest_wait: Duration,
     counters: LedgerCounters,
 }
 
 impl LedgerObserver {
-    /// Opens the ledger. `seed` differs from start to start.
-    pub(crate) fn open(storage: &Storage, seed: u64, counters: LedgerCounters) -> Result<Self, OpenError> {
+    /// Opens the ledger, and learns from it what was spent of `budgets`. `seed` differs from start to start.
+    pub(crate) fn open(
+        storage: &Storage,
+        seed: u64,
+        counters: LedgerCounters,
+        budgets: Arc<Budgets>,
+    ) -> Result<Self, StartError> {
         let durability = match storage.durability {
             settings::Durability::Process => Durability::Process,
             settings::Durability::Disk => Durability::Disk,
+            settings::Durability::Store => Durability::Store,
         };
         let journal = JournalSettings {
             folder: storage.journal_folder.clone(),
@@ -84,19 +100,33 @@ impl LedgerObserver {
             max_bytes: storage.max_journal_bytes,
             file_bytes: FILE_BYTES,
         };
-        let settings = LedgerSettings { path: storage.path.clone(), journal };
+        let location = location(&storage.location)?;
+        let settings = LedgerSettings { location: location.clone(), journal };
         let writer = seed >> 1;
-        let ledger = Ledger::open(&settings, writer, Arc::new(counters.clone()))?;
-        let (file, journals) = (storage.path.display(), storage.journal_folder.display());
-        tracing::info!(%file, %journals, "what calls cost is recorded in the ledger");
-        Ok(Self { ledger, writer, on_failure: storage.on_journal_failure, counters })
+        let ledger = Arc::new(Ledger::open(&settings, writer, Arc::new(counters.clone()))?);
+        let journals = storage.journal_folder.display();
+        tracing::info!(database = %location, %journals, "what calls cost is recorded in the ledger");
+        let refresher = Refresher::start(ledger.clone(), budgets.clone())?;
+        let longest_wait = match durability {
+            Durability::Process | Durability::Disk => LONGEST_WAIT,
+            Durability::Store => LONGEST_WAIT_FOR_STORE,
+        };
+        let on_failure = storage.on_journal_failure;
+        Ok(Self { ledger, budgets, refresher, writer, on_failure, longest_wait, counters })
+    }
+
+    /// Replaces what was reserved for a call by what it cost.
+    fn settle_budgets(&self, ended: &AttemptEnded) {
+        let cost = ended.cost.or(ended.estimate.and_then(|estimate| estimate.cost)).map(|cost| cost.0);
+        let key = AttemptKey { request: self.request_key(&ended.info), attempt: ended.number };
+        budgets::report(self.budgets.settle(key, budgets::spender(&ended.info), cost, clock::now_ms()));
     }
 
     /// Waits until entries are written.
     fn recording(&self, written: Written) -> Recording {
-        let (on_failure, released) = (self.on_failure, self.counters.released.clone());
+        let (on_failure, longest, released) = (self.on_failure, self.longest_wait, self.counters.released.clone());
         Box::pin(async move {
-            if let Ok(Ok(())) = timeout(LONGEST_WAIT, written).await {
+            if let Ok(Ok(())) = timeout(longest, written).await {
                 return Ok(());
             }
             match on_failure {
@@ -169,10 +199,13 @@ impl LedgerObserver {
 }
 
 impl Observer for LedgerObserver {
-    /// What served is left to [`Self::settle`], which puts both rows on record together. A call that could not be put on record
-    /// was not made.
+    /// What served is left to [`Self::settle`], which puts both rows on record together. A call that could not be put on record,
+    /// or that a budget had no room for, was not made.
     fn on(&self, event: &Event<'_>) {
-        let is_unmade = |outcome| outcome == Outcome::Failed(ErrorKind::Unrecorded);
+        if let Event::AttemptEnded(ended) = event {
+            self.settle_budgets(ended);
+        }
+        let is_unmade = |outcome| matches!(outcome, Outcome::Failed(ErrorKind::Unrecorded | ErrorKind::OverBudget));
         let entry = match event {
             Event::AttemptEnded(ended) if !ended.has_served() && !is_unmade(ended.outcome) => {
                 Entry::Attempt(self.attempt(ended))
@@ -186,15 +219,20 @@ impl Observer for LedgerObserver {
     }
 
     fn begin(&self, begins: &AttemptBegins<'_>) -> Option<Recording> {
+        let key = AttemptKey { request: self.request_key(begins.info), attempt: begins.number };
+        let reserved = begins.reserved_cost.map(|cost| cost.0);
+        if let Err(over) = self.budgets.reserve(key, budgets::spender(begins.info), reserved, clock::now_ms()) {
+            return Some(Box::pin(ready(Err(budgets::error(&over)))));
+        }
         let intent = Intent {
-            key: AttemptKey { request: self.request_key(begins.info), attempt: begins.number },
+            key,
             begins_at_ms: clock::now_ms(),
             labels: labels(begins.info),
             upstream: begins.upstream.as_str(),
             role: begins.role.as_str(),
             reason: begins.reason.as_str(),
             reserved: tokens(&begins.reserved),
-            reserved_nano_usd: begins.reserved_cost.map(|NanoUsd(cost)| cost),
+            reserved_nano_usd: reserved,
             price_version: begins.price_version,
         };
         Some(self.recording(self.ledger.append(&[Entry::Intent(intent)])))
@@ -206,8 +244,17 @@ impl Observer for LedgerObserver {
     }
 
     fn close(&self) {
+        self.refresher.stop();
         self.ledger.close();
     }
+}
+
+/// The database that a configuration names.
+pub(crate) fn location(location: &StorageLocation) -> Result<Location, PostgresUrlError> {
+    Ok(match location {
+        StorageLocation::Sqlite(path) => Location::Sqlite(path.clone()),
+        StorageLocation::Postgres(url) => Location::Postgres(url.expose_secret().parse()?),
+    })
 }
 
 fn labels(info: &RequestInfo) -> Labels<'_> {

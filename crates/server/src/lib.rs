@@ -6,6 +6,7 @@ mod admin;
 mod api;
 mod app;
 mod auth;
+mod budgets;
 mod chunks;
 pub mod cli;
 mod clock;
@@ -25,6 +26,7 @@ mod providers;
 mod reload;
 mod running;
 mod sse;
+mod stored_keys;
 mod telemetry;
 
 /// What fuzz targets reach beyond the public API.

@@ -1,151 +1,202 @@
-//! What a key may use. Permits are guards that travel with the answer's body.
+//! What keys, teams and models may use in a minute and at a time. What a request takes of them is a [`Grant`], which travels
+//! with its answer and gives back what was only reserved.
 //!
-//! The unit is the call: a request counts as all calls that it leads to. Their number is known once the body is read,
-//! so a request passes twice: [`KeyLimiter::enter`] before the body, which uses nothing up, and [`KeyLimiter::count`]
-//! after it.
+//! Requests are counted in calls: one counts as all calls that it leads to. Their number is known once the body is read, so a
+//! request passes twice: [`Grant::enter`] before the body, which uses nothing up, and [`Grant::count`] after it. Tokens are
+//! reserved by estimate with the second step and settled when a call ends, by [`Limits`].
 
+mod grant;
 mod rate;
+mod registry;
+mod tokens;
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
-use governor::clock::{Clock, DefaultClock};
-
-use settings::KeyLimits;
+use governor::clock::{Clock, DefaultClock, Reference};
+use settings::Allowance;
 use tokio::{sync::Semaphore, time::sleep};
 
-pub(crate) use rate::RateLimitStatus;
+pub(crate) use grant::{Demand, Grant, Permits, RequestPermits, count_refused};
+pub(crate) use rate::{RateLimitStatus, Unit};
+pub(crate) use registry::{Limiters, Limits};
 
 use crate::permits::{Permit, PermitPool};
 use rate::Rate;
+use tokens::TokenBucket;
 
-/// The limits of one key and how far they are used.
-pub(crate) struct KeyLimiter<C: Clock = DefaultClock> {
-    limits: KeyLimits,
-    rate: Option<Rate<C>>,
-    permits: Option<Arc<PermitPool>>,
-    /// Orders the requests that wait for the rate limit.
-    turn: Semaphore,
+/// Whose limits they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// The key of the request.
+    Key,
+    /// All keys of a team.
+    Team(Arc<str>),
+    /// All callers of a model.
+    Model(Arc<str>),
 }
 
-/// Why a key's request is refused.
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key => f.write_str("this key"),
+            Self::Team(name) => write!(f, "the keys of the team {name:?} together"),
+            Self::Model(name) => write!(f, "the callers of the model {name:?} together"),
+        }
+    }
+}
+
+/// The limits of a key, a team or a model, and how far they are used.
+pub(crate) struct Limiter<C: Clock = DefaultClock> {
+    owner: Owner,
+    allowance: Allowance,
+    rate: Option<Rate<C>>,
+    tokens: Option<TokenBucket>,
+    permits: Option<Arc<PermitPool>>,
+    /// Orders the requests that wait for the limits of a minute.
+    turn: Semaphore,
+    clock: C,
+    start: C::Instant,
+}
+
+/// Why a request is refused.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
-    /// Too many calls a minute.
+pub(crate) struct Refused {
+    /// Whose limit it is.
+    pub(crate) owner: Owner,
+    /// Which one.
+    pub(crate) limit: ReachedLimit,
+}
+
+/// A limit that leaves no room for a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum ReachedLimit {
+    /// Too many calls, or tokens, a minute.
     Rate { status: RateLimitStatus, wait: Duration },
     /// Too many calls at a time.
     Concurrency { limit: u32, status: Option<RateLimitStatus> },
-    /// More calls than the key may ever make at once.
+    /// More calls than may ever be made at once.
     Never { calls: u32, most: u32, setting: &'static str },
 }
 
-impl Default for KeyLimiter {
-    /// Without limits.
-    fn default() -> Self {
-        Self::new(KeyLimits::default())
+impl Limiter {
+    pub(crate) fn new(owner: Owner, allowance: Allowance) -> Self {
+        Self::with_clock(owner, allowance, DefaultClock::default())
     }
 }
 
-impl KeyLimiter {
-    pub(crate) fn new(limits: KeyLimits) -> Self {
-        Self::with_clock(limits, DefaultClock::default())
-    }
-}
-
-impl<C: Clock> KeyLimiter<C> {
-    fn with_clock(limits: KeyLimits, clock: C) -> Self {
-        let rate = limits.requests_per_minute.map(|limit| Rate::new(limit, limits.burst_of(limit), clock));
-        let permits = limits.concurrent.map(|most| PermitPool::new(usize::try_from(most.get()).unwrap_or(usize::MAX)));
-        Self { limits, rate, permits, turn: Semaphore::new(1) }
-    }
-
-    pub(crate) fn has_limits(&self, limits: KeyLimits) -> bool {
-        self.limits == limits
+impl<C: Clock> Limiter<C> {
+    fn with_clock(owner: Owner, allowance: Allowance, clock: C) -> Self
+    where
+        C: Clone,
+    {
+        let rate = allowance.requests_per_minute;
+        let rate = rate.map(|limit| Rate::new(limit, allowance.burst_of(limit), clock.clone()));
+        let tokens = allowance.tokens_per_minute;
+        let tokens = tokens.map(|limit| TokenBucket::new(limit, allowance.token_burst_of(limit)));
+        let pool = |most: NonZeroU32| PermitPool::new(usize::try_from(most.get()).unwrap_or(usize::MAX));
+        let permits = allowance.concurrent.map(pool);
+        let start = clock.now();
+        Self { owner, allowance, rate, tokens, permits, turn: Semaphore::new(1), clock, start }
     }
 
-    /// Lets in a request that leads to one call at least, with a permit for that one, or says why not. It is not counted yet.
-    pub(crate) fn enter(&self) -> Result<Option<Permit>, Refused> {
-        let permit = self.permit()?;
-        self.rate.as_ref().map_or(Ok(()), Rate::look)?;
-        Ok(permit)
+    fn has(&self, allowance: Allowance) -> bool {
+        self.allowance == allowance
     }
 
-    /// Counts an admitted request as `calls` calls and extends `permit` to all of them, or says why not. A refused request
-    /// counts for nothing and keeps its permit unchanged.
-    pub(crate) fn count(&self, permit: &mut Option<Permit>, calls: u32) -> Result<Option<RateLimitStatus>, Refused> {
-        self.fits(calls)?;
-        let Some(calls) = NonZeroU32::new(calls) else { return Ok(self.status()) };
-        let more = calls.get() - 1;
-        if let (Some(most), Some(permit)) = (self.limits.concurrent, &mut *permit)
-            && !permit.extend(more)
-        {
-            return Err(self.too_many_at_once(most));
+    /// Whether more calls could be made now. Counts nothing.
+    fn look(&self, calls: u32) -> Result<(), Refused> {
+        let calls = NonZeroU32::new(calls).unwrap_or(NonZeroU32::MIN);
+        self.rate.as_ref().map_or(Ok(()), |rate| rate.look(calls)).map_err(|limit| self.refused(limit))?;
+        let Some(tokens) = &self.tokens else { return Ok(()) };
+        tokens.look(self.now()).map_err(|(status, wait)| self.refused(ReachedLimit::Rate { status, wait }))
+    }
+
+    /// Counts calls, if there are any, and reserves tokens for them: all of it or nothing.
+    fn take(&self, calls: u32, tokens: u64) -> Result<Vec<RateLimitStatus>, Refused> {
+        let mut statuses = Vec::new();
+        if let Some(bucket) = &self.tokens {
+            let admitted = bucket.admit(tokens, self.now());
+            statuses.push(admitted.map_err(|(status, wait)| self.refused(ReachedLimit::Rate { status, wait }))?);
         }
-        let Some(rate) = &self.rate else { return Ok(None) };
+        let Some((rate, calls)) = self.rate.as_ref().zip(NonZeroU32::new(calls)) else { return Ok(statuses) };
         match rate.take(calls) {
-            Ok(status) => Ok(Some(status)),
-            Err(refused) => {
-                if let Some(permit) = permit {
-                    permit.shrink(more);
-                }
-                Err(refused)
+            Ok(status) => statuses.push(status),
+            Err(limit) => {
+                self.give_back(tokens);
+                return Err(self.refused(limit));
             }
         }
+        Ok(statuses)
     }
 
-    /// Waits for a permit for so many calls, where those under way are limited.
-    ///
-    /// # Errors
-    /// If the key may never make so many calls at once.
-    pub(crate) async fn permits(&self, calls: u32) -> Result<Option<Permit>, Refused> {
-        self.fits(calls)?;
-        match &self.permits {
-            Some(permits) => Ok(Some(permits.take(calls).await)),
-            None => Ok(None),
+    /// So many tokens were used.
+    fn use_tokens(&self, tokens: u64) {
+        if let Some(bucket) = &self.tokens {
+            bucket.take(tokens, self.now());
         }
     }
 
-    /// Waits until so many more calls may be made, and counts them, in the order of arrival.
+    /// So many tokens that were reserved are settled, or were not needed.
+    fn give_back(&self, tokens: u64) {
+        if let Some(bucket) = &self.tokens {
+            bucket.give_back(tokens, self.now());
+        }
+    }
+
+    /// Waits until so many more calls may be made, counts them, and reserves tokens for them, in the order of arrival.
     ///
     /// # Errors
-    /// If the key may never make so many calls at once.
-    pub(crate) async fn allowance(&self, calls: u32) -> Result<(), Refused> {
+    /// If so many calls may never be made at once.
+    async fn wait(&self, calls: u32, tokens: u64) -> Result<(), Refused> {
         self.fits(calls)?;
-        let (Some(rate), Some(calls)) = (&self.rate, NonZeroU32::new(calls)) else { return Ok(()) };
+        if self.rate.is_none() && self.tokens.is_none() {
+            return Ok(());
+        }
         // An error would mean that the semaphore was closed, which it never is.
         let _turn = self.turn.acquire().await.ok();
         loop {
-            match rate.take(calls) {
-                Err(Refused::Rate { wait, .. }) => sleep(wait).await,
+            match self.take(calls, tokens) {
+                Err(Refused { limit: ReachedLimit::Rate { wait, .. }, .. }) => sleep(wait).await,
                 counted => return counted.map(drop),
             }
         }
     }
 
-    /// A permit for one call, where those under way are limited.
-    fn permit(&self) -> Result<Option<Permit>, Refused> {
-        let (Some(permits), Some(most)) = (&self.permits, self.limits.concurrent) else { return Ok(None) };
-        permits.try_take().map(Some).ok_or_else(|| self.too_many_at_once(most))
+    /// Waits for a permit for so many calls, where those under way are limited.
+    async fn permits(&self, calls: u32) -> Option<Permit> {
+        Some(self.permits.as_ref()?.take(calls).await)
     }
 
-    /// Whether the key could make so many calls at once if it made no others.
+    /// A permit for one call, where those under way are limited.
+    fn permit(&self) -> Result<Option<Permit>, Refused> {
+        let Some(permits) = &self.permits else { return Ok(None) };
+        permits.try_take().map(Some).ok_or_else(|| self.too_many_at_once())
+    }
+
+    /// Whether so many calls could be made at once if no others were.
     fn fits(&self, calls: u32) -> Result<(), Refused> {
-        let limits = &self.limits;
-        let burst = limits.requests_per_minute.map(|limit| limits.burst_of(limit));
-        for (most, setting) in [(limits.concurrent, "concurrent"), (burst, "burst")] {
+        let allowance = &self.allowance;
+        let burst = allowance.requests_per_minute.map(|limit| allowance.burst_of(limit));
+        for (most, setting) in [(allowance.concurrent, "concurrent"), (burst, "burst")] {
             if let Some(most) = most.map(NonZeroU32::get).filter(|most| calls > *most) {
-                return Err(Refused::Never { calls, most, setting });
+                return Err(self.refused(ReachedLimit::Never { calls, most, setting }));
             }
         }
         Ok(())
     }
 
-    /// What is left of the calls a minute, if they are limited.
-    fn status(&self) -> Option<RateLimitStatus> {
-        self.rate.as_ref().map(Rate::status)
+    fn too_many_at_once(&self) -> Refused {
+        let limit = self.allowance.concurrent.map_or(u32::MAX, NonZeroU32::get);
+        self.refused(ReachedLimit::Concurrency { limit, status: self.rate.as_ref().map(Rate::status) })
     }
 
-    fn too_many_at_once(&self, most: NonZeroU32) -> Refused {
-        Refused::Concurrency { limit: most.get(), status: self.status() }
+    fn refused(&self, limit: ReachedLimit) -> Refused {
+        Refused { owner: self.owner.clone(), limit }
+    }
+
+    /// The time since the limiter was made.
+    fn now(&self) -> Duration {
+        self.clock.now().duration_since(self.start).into()
     }
 }
 

@@ -17,6 +17,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use dispatch::{AttemptEnded, Event, Observer, Outcome, RequestEnded, Table};
+use ledger::BudgetStatus;
 use parking_lot::{Mutex, RwLock};
 use prometheus::{
     Encoder, Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, Registry, TextEncoder,
@@ -199,9 +200,15 @@ impl Metrics {
     }
 
     /// The metrics in Prometheus' text format.
-    pub(crate) fn render(&self, table: &Table, now: Time, memory: &MemoryBudget) -> Result<Vec<u8>, prometheus::Error> {
+    pub(crate) fn render(
+        &self,
+        (table, now): (&Table, Time),
+        memory: &MemoryBudget,
+        budgets: &[BudgetStatus],
+    ) -> Result<Vec<u8>, prometheus::Error> {
         let gauges = self.gauges.lock();
         gauges.read(table, memory, now);
+        gauges.read_budgets(budgets);
         let mut out = Vec::with_capacity(256 << 10);
         TextEncoder::new().encode(&self.registry.gather(), &mut out)?;
         Ok(out)

@@ -6,6 +6,7 @@
 mod admin;
 mod call;
 mod errors;
+mod keys;
 mod public;
 mod replies;
 mod requests;

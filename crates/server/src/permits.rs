@@ -21,10 +21,6 @@ pub(crate) struct Permit {
     pool: Arc<PermitPool>,
 }
 
-/// What a request holds until its body has ended: a permit of its key, where that has a limit, and one of the router. What is
-/// done for it on another thread holds a copy.
-pub(crate) type Permits = Arc<[Option<Permit>; 2]>;
-
 impl PermitPool {
     pub(crate) fn new(size: usize) -> Arc<Self> {
         let semaphore = Arc::new(Semaphore::new(size));

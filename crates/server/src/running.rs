@@ -16,22 +16,24 @@ use std::{
 
 use actix_web::rt::System;
 use dispatch::{Observer, Recorder, Router};
-use ledger::OpenError;
-use settings::Config;
+use ledger::{Budgets, OpenError, PostgresUrlError};
+use settings::{AuthMode, Config};
 use tokio::time::sleep;
 
 use crate::{
     access_log::AccessLog,
     admin, api,
     app::App,
-    clock,
+    budgets, clock,
     connections::{self, Listener},
     decisions::DecisionRecords,
-    ledger::LedgerObserver,
+    ledger::{LedgerObserver, location},
+    limits::Limits,
     metrics::Metrics,
     observers::Observers,
     providers::{self, Pools, WiringError},
     reload::{self, Reloader},
+    stored_keys::Follower,
     telemetry,
 };
 use stop::{StopLimits, StopSignals};
@@ -59,6 +61,9 @@ pub enum StartError {
     /// The ledger cannot be opened.
     #[error("the ledger cannot be opened: {0}; [storage] of the configuration says where it is")]
     Ledger(#[from] OpenError),
+    /// The ledger's database has an address that is none.
+    #[error("storage.url is no address of a Postgres database: {0}")]
+    LedgerUrl(#[from] PostgresUrlError),
     /// The metrics could not be set up.
     #[error("the metrics could not be set up: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -143,12 +148,15 @@ fn app(config: &Config, watched: Option<PathBuf>) -> Result<Arc<App>, StartError
     let config = &config;
     let longest = config.models.iter().map(|model| model.deadline).max().unwrap_or_default();
     let metrics = Arc::new(Metrics::new(longest)?);
-    let mut observers: Vec<Arc<dyn Observer>> = vec![metrics.clone()];
+    let limits = Arc::<Limits>::default();
+    let mut observers: Vec<Arc<dyn Observer>> = vec![metrics.clone(), limits.clone()];
     let access_log = AccessLog::open(&config.log.access, config.log.format).map_err(StartError::AccessLog)?;
     observers.extend(access_log.map(|log| Arc::new(log) as Arc<dyn Observer>));
     let seed = clock::seed();
+    let budgets = Arc::<Budgets>::default();
+    budgets.set(budgets::of(config), clock::now_ms());
     if let Some(storage) = &config.storage {
-        observers.push(Arc::new(LedgerObserver::open(storage, seed, metrics.ledger())?));
+        observers.push(Arc::new(LedgerObserver::open(storage, seed, metrics.ledger(), budgets.clone())?));
     }
     let observer: Arc<dyn Observer> = Arc::new(Observers(observers));
     let records = DecisionRecords::open(&config.decisions, &config.version, metrics.decision_log());
@@ -159,7 +167,17 @@ fn app(config: &Config, watched: Option<PathBuf>) -> Result<Arc<App>, StartError
     let recorder = records.clone().map(|records| records as Arc<dyn Recorder>);
     let router = Router::recorded(table, observer.clone(), recorder, seed);
     let reloader = watched.map(|path| Arc::new(Reloader::new(path, config.clone(), pools)));
-    Ok(Arc::new(App::new(config, router, observer, metrics, records, reloader, seed)))
+    let stored_keys = match &config.storage {
+        Some(storage) if config.auth == AuthMode::Keys => Some(Arc::new(Follower::new(location(&storage.location)?))),
+        Some(_) | None => None,
+    };
+    let limited = (limits, budgets);
+    let app = App::new(config, (router, observer), (metrics, records), reloader, limited, stored_keys, seed);
+    let app = Arc::new(app);
+    if let Some(stored_keys) = &app.stored_keys {
+        stored_keys.start(&app)?;
+    }
+    Ok(app)
 }
 
 struct Lifecycle {
@@ -187,6 +205,9 @@ impl Lifecycle {
         ready.send(()).map_err(io::Error::other)?;
         let (public, admin) = futures_util::future::join(public, admin).await;
         // Closed here and not by the last owner: threads that are about to end may own it until the process exits.
+        if let Some(stored_keys) = &app.stored_keys {
+            stored_keys.stop();
+        }
         app.observer.close();
         if let Some(records) = &app.records {
             records.close();

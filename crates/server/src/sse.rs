@@ -22,7 +22,7 @@ use router::RouterError;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::{chunks, error, permits::Permits};
+use crate::{chunks, error, limits::Permits};
 
 /// Most bytes of one write: what is written waits in a buffer of actix, outside the memory budget, until the client
 /// takes it.

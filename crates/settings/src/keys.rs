@@ -5,10 +5,12 @@ use std::num::NonZeroU32;
 use sha2::{Digest, Sha256};
 
 use crate::{
+    budgets,
     env::is_variable_name,
+    limits,
     problem::{Problem, did_you_mean},
     reader::Table,
-    types::{AuthMode, Key, KeyLimits, Server},
+    types::{Allowance, AuthMode, Key, Server},
     value::{Item, Text},
 };
 
@@ -16,19 +18,23 @@ use crate::{
 const DEFAULT_PART: u32 = 4;
 const MODELS: &str = "an array of names, such as [\"llama-3.1-8b\", \"task/chat\"], or nothing for all";
 
-/// The keys, and every name in their `models`, for [`check_models`].
-pub(crate) fn read<'a>(root: &mut Table<'a>, auth: AuthMode, server: &Server) -> (Vec<Key>, Vec<Text<'a>>) {
+/// The keys, and every name in their `models`, for [`check_models`]. With a database there may be none in the file.
+pub(crate) fn read<'a>(
+    root: &mut Table<'a>,
+    auth: AuthMode,
+    server: &Server,
+    has_storage: bool,
+) -> (Vec<Key>, Vec<Text<'a>>) {
     let context = root.context;
     let Some(tables) = root.tables("keys") else { return (Vec::new(), Vec::new()) };
-    if tables.is_empty() && auth == AuthMode::Keys {
-        let hint = "add a [[keys]] with id, team and sha256, or set [auth] mode = \"none\" on a loopback address";
+    if tables.is_empty() && auth == AuthMode::Keys && !has_storage {
+        let hint = "add a [[keys]] with id, team and sha256, or a [storage] for llm-router keys, or set [auth] mode = \"none\" on a loopback address";
         context
             .report(Problem::new("keys", "no client key", "at least one [[keys]] while auth.mode is keys").hint(hint));
     }
     let mut keys: Vec<Key> = Vec::new();
     let (mut ids, mut all_models) = (Vec::new(), Vec::new());
-    let quarter = u32::try_from(server.max_in_flight).unwrap_or(u32::MAX) / DEFAULT_PART;
-    let quarter = NonZeroU32::new(quarter).unwrap_or(NonZeroU32::MIN);
+    let quarter = default_concurrent(server);
     for mut table in tables {
         let id = table.required("id", "a name for logs and metrics").and_then(Text::name);
         if let Some(id) = &id {
@@ -42,8 +48,9 @@ pub(crate) fn read<'a>(root: &mut Table<'a>, auth: AuthMode, server: &Server) ->
         let sha256 = secret(&mut table);
         let may_choose_upstream = table.flag("direct", false);
         let models = models(&mut table);
-        let limits = table.table("limits").map(limits).unwrap_or_default();
-        let limits = KeyLimits { concurrent: limits.concurrent.or(Some(quarter)), ..limits };
+        let limits = limits::read(&mut table);
+        let limits = Allowance { concurrent: limits.concurrent.or(Some(quarter)), ..limits };
+        let budgets = budgets::read(&mut table);
         if let Some(twin) = keys.iter().find(|key| Some(key.sha256) == sha256) {
             let fault = format!("the same key as {:?}", twin.id);
             context.report(Problem::new(&table.path, fault, "a key of its own"));
@@ -51,15 +58,21 @@ pub(crate) fn read<'a>(root: &mut Table<'a>, auth: AuthMode, server: &Server) ->
         table.finish();
         if let (Some(id), Some(team), Some(sha256)) = (id, team, sha256) {
             let models = models.as_ref().map(|models| models.iter().map(|model| model.value.clone()).collect());
-            keys.push(Key { id, team, sha256, limits, models, may_choose_upstream });
+            keys.push(Key { id, team, sha256, limits, budgets, models, may_choose_upstream });
         }
         all_models.extend(models.into_iter().flatten());
     }
     (keys, all_models)
 }
 
+/// What a key without a limit of its own may have under way.
+pub(crate) fn default_concurrent(server: &Server) -> NonZeroU32 {
+    let part = u32::try_from(server.max_in_flight).unwrap_or(u32::MAX) / DEFAULT_PART;
+    NonZeroU32::new(part).unwrap_or(NonZeroU32::MIN)
+}
+
 /// The names in `models`; `None` if there is no such list.
-fn models<'a>(table: &mut Table<'a>) -> Option<Vec<Text<'a>>> {
+pub(crate) fn models<'a>(table: &mut Table<'a>) -> Option<Vec<Text<'a>>> {
     let items = table.take("models")?.list(MODELS)?;
     if items.is_empty() {
         table.context.report(Problem::new(table.at("models"), "is empty", MODELS));
@@ -118,17 +131,4 @@ fn from_variable(env: &Text<'_>, table: &Table<'_>) -> Option<[u8; 32]> {
             env.refuse("is not set in the environment", "a variable that holds the key", hint)
         }
     }
-}
-
-fn limits(mut table: Table<'_>) -> KeyLimits {
-    let has_rate = table.has("requests_per_minute");
-    let mut limit = |key| table.int::<u32>(key, 1..=1_000_000).and_then(NonZeroU32::new);
-    let requests_per_minute = limit("requests_per_minute");
-    let limits = KeyLimits { requests_per_minute, burst: limit("burst"), concurrent: limit("concurrent") };
-    if limits.burst.is_some() && !has_rate {
-        let problem = Problem::new(table.at("burst"), "stands without requests_per_minute", "both, or neither");
-        table.context.report(problem);
-    }
-    table.finish();
-    limits
 }

@@ -8,6 +8,7 @@
 //! It uses the types of `provider` and `router`, and neither HTTP nor async: the caller makes adapters from the
 //! settings. [`reader`] reads other files in the same way.
 
+mod budgets;
 mod connections;
 mod cost;
 mod ensembles;
@@ -15,6 +16,7 @@ mod env;
 mod hedge;
 mod host;
 mod keys;
+mod limits;
 mod listing;
 mod models;
 mod prices;
@@ -24,7 +26,10 @@ mod scalars;
 mod secret;
 mod sources;
 mod specs;
+mod storage;
+mod stored;
 mod tasks;
+mod teams;
 mod types;
 mod upstreams;
 mod url;
@@ -40,12 +45,14 @@ pub use env::{Env, process_env, unknown_overrides};
 pub use listing::Listing;
 pub use prices::DatedPrice;
 pub use problem::{Problem, Problems};
-pub use scalars::journals_beside;
 pub use sources::Sources;
+pub use storage::journals_beside;
+pub use stored::{KeyTerms, StoredKey, TeamTerms, key_terms, team_terms};
 pub use tasks::TASK_PREFIX;
 pub use types::{
-    AccessLog, AuthMode, Config, ConnectionLimits, DecisionLog, Decisions, Durability, EndpointType, Key, KeyLimits,
-    Log, LogFormat, Model, OnJournalFailure, ProviderSettings, Server, Storage, Target, Timeouts, Upstream,
+    AccessLog, Allowance, AtLimit, AuthMode, Budget, BudgetPeriod, Config, ConnectionLimits, DecisionLog, Decisions,
+    Durability, EndpointType, Key, Log, LogFormat, Model, OnJournalFailure, ProviderSettings, Server, Storage,
+    StorageLocation, Target, Team, Timeouts, Upstream,
 };
 
 use reader::{Context, Table};
@@ -142,9 +149,11 @@ fn read(mut root: Table<'_>, listing: Listing) -> Option<Config> {
     let server = scalars::server(&mut root);
     let log = scalars::log(&mut root);
     let decisions = scalars::decisions(&mut root);
-    let storage = scalars::storage(&mut root);
+    let has_storage = root.has("storage");
+    let storage = storage::read(&mut root);
     let auth = scalars::auth(&mut root, &server);
-    let (keys, key_models) = keys::read(&mut root, auth, &server);
+    let (keys, key_models) = keys::read(&mut root, auth, &server, has_storage);
+    let teams = teams::read(&mut root, &keys);
     let upstreams = upstreams::read(&mut root);
     let (models, mut names) = models::read(&mut root, &upstreams);
     let (ensembles, more) = ensembles::read(&mut root, &names);
@@ -152,8 +161,10 @@ fn read(mut root: Table<'_>, listing: Listing) -> Option<Config> {
     let tasks = tasks::read(&mut root, &names);
     names.extend(tasks.keys().map(|task| format!("{TASK_PREFIX}{task}")));
     keys::check_models(&key_models, &names);
+    let context = root.context;
     root.finish();
-    let upstreams = upstreams.into_iter().map(|entry| entry.upstream).collect::<Option<_>>()?;
+    let upstreams = upstreams.into_iter().map(|entry| entry.upstream).collect::<Option<Vec<_>>>()?;
+    budgets::check(context, has_storage, (&keys, &teams), &models, &upstreams);
     let (version, sources) = (listing.version(), Sources::default());
     Some(Config {
         version,
@@ -165,6 +176,7 @@ fn read(mut root: Table<'_>, listing: Listing) -> Option<Config> {
         storage,
         auth,
         keys,
+        teams,
         upstreams,
         models,
         ensembles,

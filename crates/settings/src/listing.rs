@@ -74,7 +74,8 @@ fn differences(group: &str, old: &BTreeMap<String, String>, new: &BTreeMap<Strin
         match old.get(key) {
             None => lines.push(format!("+ {group}{key} = {}", shown(key, value))),
             Some(before) if before != value => {
-                let change = if is_hidden(key) { "changed".to_owned() } else { format!("{before} -> {value}") };
+                let is_secret = is_hidden(key, value) || is_hidden(key, before);
+                let change = if is_secret { "changed".to_owned() } else { format!("{before} -> {value}") };
                 lines.push(format!("{group}{key}: {change}"));
             }
             Some(_) => {}
@@ -83,12 +84,13 @@ fn differences(group: &str, old: &BTreeMap<String, String>, new: &BTreeMap<Strin
     lines
 }
 
-fn is_hidden(key: &str) -> bool {
-    HIDDEN.iter().any(|hidden| key.ends_with(hidden))
+fn is_hidden(key: &str, value: &str) -> bool {
+    // A URL with an account in it may have its password as well.
+    HIDDEN.iter().any(|hidden| key.ends_with(hidden)) || value.contains("://") && value.contains('@')
 }
 
 fn shown<'a>(key: &str, value: &'a str) -> &'a str {
-    if is_hidden(key) { "…" } else { value }
+    if is_hidden(key, value) { "…" } else { value }
 }
 
 /// Adds `value` and all that is in it under `path`.

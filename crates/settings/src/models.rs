@@ -6,7 +6,9 @@ use provider::{ModelId, UpstreamId};
 use router::StrategyName;
 
 use crate::{
+    budgets,
     hedge::Hedges,
+    limits,
     prices::DatedPrice,
     problem::{Problem, did_you_mean},
     reader::Table,
@@ -54,6 +56,7 @@ fn model(mut table: Table<'_>, upstreams: &[Entry]) -> (Option<String>, Option<M
     let baseline = table.text("baseline").and_then(|text| baseline(&text, upstreams));
     let deadline = table.millis("deadline_ms").unwrap_or(Duration::from_mins(1));
     let early_headers = table.flag("early_headers", false);
+    let (limits, budgets) = (limits::read(&mut table), budgets::read(&mut table));
     let hedge = Hedges::read(&mut table);
     let before = table.context.problems();
     let targets = targets(&mut table, upstreams);
@@ -71,6 +74,8 @@ fn model(mut table: Table<'_>, upstreams: &[Entry]) -> (Option<String>, Option<M
         deadline,
         early_headers,
         hedge: hedge.and_then(|hedge| hedge.settings),
+        limits,
+        budgets,
         targets,
     });
     (name, model)

@@ -1,12 +1,6 @@
 //! The sections of single values: `[server]`, `[log]`, `[decisions]` and `[auth]`. The environment may override each.
 
-use std::{
-    collections::HashMap,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    thread,
-    time::Duration,
-};
+use std::{collections::HashMap, net::SocketAddr, path::PathBuf, thread, time::Duration};
 
 use provider::Limits;
 use tracing_subscriber::EnvFilter;
@@ -16,9 +10,7 @@ use crate::{
     problem::did_you_mean,
     reader::Table,
     secret,
-    types::{
-        AccessLog, AuthMode, DecisionLog, Decisions, Durability, Log, LogFormat, OnJournalFailure, Server, Storage,
-    },
+    types::{AccessLog, AuthMode, DecisionLog, Decisions, Log, LogFormat, Server},
     value::{Text, any_of},
 };
 
@@ -115,47 +107,6 @@ pub(crate) fn decisions(root: &mut Table<'_>) -> Decisions {
     let keep_files = table.int("keep_files", 1..=10_000).unwrap_or(14);
     table.finish();
     Decisions { ring, log: folder.map(|folder| DecisionLog { folder, max_file_bytes, max_file_age, keep_files }) }
-}
-
-pub(crate) fn storage(root: &mut Table<'_>) -> Option<Storage> {
-    let mut table = root.table("storage")?;
-    let path = table.required("url", "\"sqlite:\" and the path of a file").and_then(|text| sqlite_file(&text));
-    let journal = table.text("journal_folder");
-    let max_journal_bytes = table.int("max_journal_bytes", 1 << 20..=1 << 50).unwrap_or(8 << 30);
-    let durabilities = [("process", Durability::Process), ("disk", Durability::Disk)];
-    let durability = table.text("durability").and_then(|text| text.choice("a durability", &durabilities));
-    let reactions = [("refuse", OnJournalFailure::Refuse), ("release", OnJournalFailure::Release)];
-    let reaction = table.text("on_journal_failure").and_then(|text| text.choice("what can be done", &reactions));
-    table.finish();
-    let path = path?;
-    Some(Storage {
-        journal_folder: journal.map_or_else(|| journals_beside(&path), |text| PathBuf::from(&text.value)),
-        path,
-        max_journal_bytes,
-        durability: durability.unwrap_or(Durability::Process),
-        on_journal_failure: reaction.unwrap_or(OnJournalFailure::Refuse),
-    })
-}
-
-/// Where the journals of a ledger are, unless the configuration says otherwise.
-pub fn journals_beside(ledger: &Path) -> PathBuf {
-    let mut name = ledger.as_os_str().to_owned();
-    name.push("-journals");
-    PathBuf::from(name)
-}
-
-fn sqlite_file(text: &Text<'_>) -> Option<PathBuf> {
-    match text.value.strip_prefix("sqlite:") {
-        // Not SQLite's name for a database that is nowhere, and nothing that only looks like a URL or a home folder.
-        Some(path) if !path.is_empty() && ![":", "//", "~"].iter().any(|odd| path.starts_with(odd)) => {
-            Some(PathBuf::from(path))
-        }
-        _ => text.refuse(
-            "is no ledger",
-            "\"sqlite:\" and the path of a file, such as \"sqlite:/var/lib/llm-router/ledger.db\"",
-            None,
-        ),
-    }
 }
 
 /// A folder. A bare word is more likely to be meant as a switch.

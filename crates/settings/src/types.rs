@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
+use jiff::tz::TimeZone;
 use provider::{Features, Limits, ModelId, NanoUsd, Operation, Tariff, UpstreamId};
 use router::{Ensemble, Hedge, StrategyName};
 use secrecy::SecretString;
@@ -30,6 +31,8 @@ pub struct Config {
     pub auth: AuthMode,
     /// Client keys, with distinct ids and hashes; at least one under [`AuthMode::Keys`].
     pub keys: Vec<Key>,
+    /// Teams with limits or budgets of their own, with distinct ids.
+    pub teams: Vec<Team>,
     /// Upstreams, at least one, with distinct ids.
     pub upstreams: Vec<Upstream>,
     /// Models, at least one, with distinct names; all their references resolve.
@@ -136,11 +139,20 @@ pub struct DecisionLog {
     pub keep_files: usize,
 }
 
+/// Which database the ledger is in.
+#[derive(Debug, Clone)]
+pub enum StorageLocation {
+    /// This file of SQLite.
+    Sqlite(PathBuf),
+    /// The Postgres database at this URL, which may have a password in it.
+    Postgres(SecretString),
+}
+
 /// Where the ledger is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Storage {
-    /// The SQLite file.
-    pub path: PathBuf,
+    /// The database.
+    pub location: StorageLocation,
     /// The folder of the journal before it.
     pub journal_folder: PathBuf,
     /// Most bytes of the journal that wait for the store.
@@ -158,6 +170,8 @@ pub enum Durability {
     Process,
     /// When its record outlives the machine.
     Disk,
+    /// When its record is in the database.
+    Store,
 }
 
 /// What is done while the ledger's journal cannot be written.
@@ -196,8 +210,10 @@ pub struct Key {
     pub team: String,
     /// SHA-256 of the key.
     pub sha256: [u8; 32],
-    /// What the key may use.
-    pub limits: KeyLimits,
+    /// What the key may use; `concurrent` is always there in a configuration that was read.
+    pub limits: Allowance,
+    /// What it may spend.
+    pub budgets: Vec<Budget>,
     /// The models, tasks and ensembles that it may ask for, by the names that clients use; `None` is all.
     pub models: Option<Vec<String>>,
     /// Whether it may name the upstream that is to serve, past the strategy.
@@ -209,22 +225,77 @@ impl Key {
     pub const MAX_BYTES: usize = 4096;
 }
 
-/// What a key may use, in calls: a request counts for as many as it leads to. `None` is unlimited.
+/// A team with limits or budgets of its own.
+#[derive(Debug, Clone)]
+pub struct Team {
+    /// The name that keys give as theirs.
+    pub id: String,
+    /// What all its keys may use together.
+    pub limits: Allowance,
+    /// What they may spend together.
+    pub budgets: Vec<Budget>,
+}
+
+/// What a key, a team or a model may use, in calls: a request counts for as many as it leads to. `None` is unlimited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct KeyLimits {
+pub struct Allowance {
     /// Calls a minute.
     pub requests_per_minute: Option<NonZeroU32>,
     /// Calls at once after a pause; `None` is a tenth of those a minute.
     pub burst: Option<NonZeroU32>,
-    /// Calls at the same time; always there in a configuration that was read.
+    /// Tokens a minute, of prompts and answers.
+    pub tokens_per_minute: Option<NonZeroU32>,
+    /// Tokens at once after a pause; `None` is a tenth of those a minute.
+    pub token_burst: Option<NonZeroU32>,
+    /// Calls at the same time.
     pub concurrent: Option<NonZeroU32>,
 }
 
-impl KeyLimits {
+impl Allowance {
     /// The burst beside `limit` calls a minute.
     pub fn burst_of(&self, limit: NonZeroU32) -> NonZeroU32 {
         self.burst.or(NonZeroU32::new(limit.get() / 10)).unwrap_or(NonZeroU32::MIN)
     }
+
+    /// The burst beside `limit` tokens a minute.
+    pub fn token_burst_of(&self, limit: NonZeroU32) -> NonZeroU32 {
+        self.token_burst.or(NonZeroU32::new(limit.get() / 10)).unwrap_or(NonZeroU32::MIN)
+    }
+}
+
+/// What a key, a team or a model may spend.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Budget {
+    /// The most that it may spend in a period.
+    pub limit: NanoUsd,
+    /// How often the budget begins anew.
+    pub period: BudgetPeriod,
+    /// Whose days these are.
+    pub time_zone: TimeZone,
+    /// Thresholds that are reported when spend passes them, in percent, ascending.
+    pub warn_at_percent: Vec<u8>,
+    /// What happens when it is used up.
+    pub at_limit: AtLimit,
+}
+
+/// What happens to requests whose budget is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtLimit {
+    /// They are refused.
+    Refuse,
+    /// They are served by the cheapest upstream alone.
+    Cheapest,
+}
+
+/// How often a budget begins anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BudgetPeriod {
+    /// At midnight.
+    Day,
+    /// On Monday.
+    Week,
+    /// On the first day of a month.
+    Month,
 }
 
 /// One endpoint that serves one model.
@@ -336,6 +407,10 @@ pub struct Model {
     pub hedge: Option<Hedge>,
     /// Where requests go, at least one; shares sum to 1.
     pub targets: Vec<Target>,
+    /// What all its callers may use together.
+    pub limits: Allowance,
+    /// What they may spend together.
+    pub budgets: Vec<Budget>,
 }
 
 /// A part of a model's traffic.

@@ -196,6 +196,11 @@ pub struct Text<'a> {
 }
 
 impl Text<'_> {
+    /// Whether it comes from the environment instead of the file.
+    pub(crate) fn is_override(&self) -> bool {
+        self.path.starts_with("LLM_ROUTER__")
+    }
+
     /// The string as written in the file.
     pub fn raw(&self) -> &str {
         &self.raw

@@ -175,7 +175,7 @@ pub(super) const ROWS: [Row; 57] = [
     row(
         "P2",
         "SIGKILL at any moment",
-        "tests/ledger/kill.py::kill crates/ledger/src/tests.rs::what_a_killed_process_had_written_is_brought_to_the_store_by_the_next_one crates/ledger/src/tests.rs::a_journal_that_is_brought_twice_changes_nothing crates/ledger/src/journal/tests.rs::a_file_that_was_cut_anywhere_has_all_that_is_whole",
+        "tests/ledger/kill.py::kill crates/ledger/src/tests/both.rs::what_a_killed_process_had_written_is_brought_to_the_store_by_the_next_one crates/ledger/src/tests/both.rs::a_journal_that_is_brought_twice_changes_nothing crates/ledger/src/journal/tests.rs::a_file_that_was_cut_anywhere_has_all_that_is_whole",
     ),
     row(
         "P3",
@@ -188,42 +188,54 @@ pub(super) const ROWS: [Row; 57] = [
         "tests/e2e/reload/storm.rs::a_hundred_reloads_under_load_lose_and_mix_nothing tests/e2e/reload.rs::a_file_that_is_replaced_is_noticed tests/e2e/reload/files.rs::a_file_that_changed_while_the_server_started_is_noticed crates/dispatch/tests/dispatch/reload.rs::a_removed_upstream_finishes_what_it_began",
         "the version in each row is to come",
     ),
-    rest(
+    row(
         "P5",
         "a wall clock that jumps",
-        "crates/server/tests/process/clock.rs::a_wall_clock_that_jumps_moves_no_limit_and_no_pause tests/tidy/layout.rs::the_wall_clock_is_read_in_one_place",
-        "windows of budgets come with budgets",
+        "crates/server/tests/process/clock.rs::a_wall_clock_that_jumps_moves_no_limit_and_no_pause tests/tidy/layout.rs::the_wall_clock_is_read_in_one_place crates/ledger/src/budget/tests.rs::a_budget_begins_anew_and_keeps_what_is_reserved",
     ),
-    rest("P6", "a store that is down, slow or read-only", "", "comes with shared state: until then there is no store"),
+    rest(
+        "P6",
+        "a store that is down, slow or read-only",
+        "crates/ledger/src/tests/both.rs::a_store_that_is_held_by_another_one_stops_nothing_and_loses_nothing crates/ledger/src/store/postgres.rs::a_server_that_is_away_is_no_reason_not_to_start tests/ledger/replicas.py::stop_database",
+        "Redis comes with shared state",
+    ),
     rest(
         "P7",
         "several replicas, one of them killed",
-        "",
-        "comes with shared state: until then replicas know nothing of each other",
+        "tests/ledger/replicas.py::lose_each",
+        "limits and budgets over replicas come with shared state",
     ),
     row(
         "P8",
         "a panic, no descriptor, no port, little memory",
         "crates/server/src/connections/requests/tests.rs::a_handler_that_panics_answers_500_and_its_connection_goes_on crates/server/tests/process/descriptors.rs::without_descriptors_it_neither_ends_nor_spins_and_recovers tests/matrix/unreachable.rs::a_port_where_nobody_listens_falls_back tests/api/memory.rs::an_announced_body_without_room_is_refused_unread tests/abuse/hostile.py::abuses",
     ),
-    rest("B1", "many calls at once for the rest of a budget", "", "comes with budgets"),
+    row(
+        "B1",
+        "many calls at once for the rest of a budget",
+        "crates/ledger/src/budget/tests.rs::exactly_what_a_budget_pays_for_is_let_through_at_once tests/e2e/budgets.rs::a_thousand_requests_at_once_spend_no_more_than_a_budget_that_pays_for_a_hundred",
+    ),
     rest(
         "B2",
         "exact limits of requests and of calls under way",
-        "crates/server/src/limits/tests.rs::a_minute_sees_the_limit_and_the_burst_and_not_one_more tests/api/limits.rs::a_key_may_only_have_so_many_requests_under_way tests/api/limits.rs::calls_under_way_are_counted_not_requests tests/api/limits.rs::a_bad_request_counts_as_one_and_a_refused_one_as_none",
-        "tokens a minute come with budgets, limits over replicas with shared state",
+        "crates/server/src/limits/tests.rs::a_minute_sees_the_limit_and_the_burst_and_not_one_more tests/api/limits.rs::a_key_may_only_have_so_many_requests_under_way tests/api/limits.rs::calls_under_way_are_counted_not_requests tests/api/limits.rs::a_bad_request_counts_as_one_and_a_refused_one_as_none crates/server/src/limits/tests.rs::tokens_used_stay_within_the_limit_and_the_burst crates/server/src/limits/tests.rs::a_request_needs_room_in_every_limiter_and_what_one_refuses_takes_nothing_of_the_others",
+        "limits over replicas come with shared state",
     ),
     rest(
         "B3",
         "limits hold from the first request on",
-        "tests/api/limits.rs::a_key_without_limits_has_a_quarter_of_the_room",
-        "limits of teams and end users come with budgets",
+        "tests/api/limits.rs::a_key_without_limits_has_a_quarter_of_the_room tests/api/limits.rs::tokens_a_minute_are_limited_for_keys_teams_and_models",
+        "there are no limits of end users",
     ),
-    rest("B4", "ends of windows", "", "comes with budgets"),
+    row(
+        "B4",
+        "ends of windows",
+        "crates/ledger/src/budget/tests.rs::windows_have_neither_gaps_nor_overlaps crates/ledger/src/budget/tests.rs::days_weeks_and_months_are_those_of_the_time_zone crates/ledger/src/budget/tests.rs::a_budget_begins_anew_and_keeps_what_is_reserved",
+    ),
     row(
         "B5",
         "usage that is given, 0, absent or twice",
-        "tests/e2e/money.rs::every_nano_dollar_is_what_the_providers_counted crates/dispatch/tests/dispatch/usage_and_cost.rs::unknown_is_not_zero tests/e2e/odd/reading.rs::c03_counts_that_are_no_counts_are_unknown_and_the_stream_is_relayed crates/openai/src/chunk/tests.rs::usage_that_rides_on_the_finish_gets_a_chunk_of_its_own crates/ledger/src/tests.rs::spend_is_summed_up_by_what_is_asked_for",
+        "tests/e2e/money.rs::every_nano_dollar_is_what_the_providers_counted crates/dispatch/tests/dispatch/usage_and_cost.rs::unknown_is_not_zero tests/e2e/odd/reading.rs::c03_counts_that_are_no_counts_are_unknown_and_the_stream_is_relayed crates/openai/src/chunk/tests.rs::usage_that_rides_on_the_finish_gets_a_chunk_of_its_own crates/ledger/src/tests/both.rs::spend_is_summed_up_by_what_is_asked_for",
     ),
     row(
         "S1",
@@ -238,8 +250,8 @@ pub(super) const ROWS: [Row; 57] = [
     rest(
         "S3",
         "keys that are revoked, or like each other",
-        "tests/api/keys.rs::a_key_that_is_taken_out_of_the_file_stops tests/e2e/reload.rs::a_key_that_is_removed_stops_its_running_batch crates/server/src/auth/tests.rs::keys_are_distinguished crates/server/src/auth/tests.rs::a_key_that_is_removed_or_replaced_is_not_let_in_any_more",
-        "expiry, and reading what belongs to another team, come with keys in the store",
+        "tests/api/keys.rs::a_key_that_is_taken_out_of_the_file_stops tests/e2e/reload.rs::a_key_that_is_removed_stops_its_running_batch crates/server/src/auth/tests.rs::keys_are_distinguished crates/server/src/auth/tests.rs::a_key_that_is_removed_or_replaced_is_not_let_in_any_more tests/e2e/keys.rs::a_key_is_made_used_rotated_and_disabled_while_the_router_runs tests/e2e/keys.rs::a_key_that_is_disabled_stops_its_running_batch crates/server/src/stored_keys.rs::what_is_disabled_expired_or_unreadable_is_not_in_force",
+        "clients cannot read the ledger",
     ),
     row("S4", "the time that a wrong key takes", "tests/long/run.py::key_times"),
     rest(

@@ -68,7 +68,8 @@ pub(crate) fn error(kind: ErrorKind) -> Error {
         | ErrorKind::Interrupted
         | ErrorKind::Protocol
         | ErrorKind::NoMemory
-        | ErrorKind::Unrecorded => None,
+        | ErrorKind::Unrecorded
+        | ErrorKind::OverBudget => None,
     };
     error
 }

@@ -13,7 +13,8 @@ use parking_lot::Mutex;
 
 const PENDING: u8 = 0;
 const WRITTEN: u8 = 1;
-const FAILED: u8 = 2;
+const STORED: u8 = 2;
+const FAILED: u8 = 3;
 
 /// What becomes of the entries.
 #[derive(Debug, Default)]
@@ -25,7 +26,16 @@ pub(super) struct Batch {
 impl Batch {
     /// The entries are written, or will not be.
     pub(super) fn end(&self, is_written: bool) {
-        self.outcome.store(if is_written { WRITTEN } else { FAILED }, Ordering::Release);
+        self.set(if is_written { WRITTEN } else { FAILED });
+    }
+
+    /// They are in the store.
+    pub(super) fn stored(&self) {
+        self.set(STORED);
+    }
+
+    fn set(&self, outcome: u8) {
+        self.outcome.store(outcome, Ordering::Release);
         let waiting = std::mem::take(&mut *self.waiting.lock());
         waiting.into_iter().for_each(Waker::wake);
     }
@@ -36,16 +46,29 @@ impl Batch {
 #[error("the ledger's journal cannot be written")]
 pub struct NotWritten;
 
-/// Waits until entries are written.
+/// Waits until entries are written, or in the store.
 #[derive(Debug)]
 #[must_use = "an entry is on record once this is ready"]
-pub struct Written(pub(super) Option<Arc<Batch>>);
+pub struct Written {
+    /// `None` if they were not taken.
+    batch: Option<Arc<Batch>>,
+    in_store: bool,
+}
 
 impl Written {
+    pub(super) fn new(batch: Option<Arc<Batch>>, in_store: bool) -> Self {
+        Self { batch, in_store }
+    }
+
+    pub(super) fn failed() -> Self {
+        Self::new(None, false)
+    }
+
     fn outcome(&self) -> Poll<Result<(), NotWritten>> {
-        match self.0.as_ref().map_or(FAILED, |batch| batch.outcome.load(Ordering::Acquire)) {
-            PENDING => Poll::Pending,
-            WRITTEN => Poll::Ready(Ok(())),
+        match self.batch.as_ref().map_or(FAILED, |batch| batch.outcome.load(Ordering::Acquire)) {
+            STORED => Poll::Ready(Ok(())),
+            WRITTEN if !self.in_store => Poll::Ready(Ok(())),
+            PENDING | WRITTEN => Poll::Pending,
             _ => Poll::Ready(Err(NotWritten)),
         }
     }
@@ -55,7 +78,7 @@ impl Future for Written {
     type Output = Result<(), NotWritten>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let (Poll::Pending, Some(batch)) = (self.outcome(), &self.0) {
+        if let (Poll::Pending, Some(batch)) = (self.outcome(), &self.batch) {
             batch.waiting.lock().push(context.waker().clone());
         }
         // The batch may have ended before the waker was there to be woken.

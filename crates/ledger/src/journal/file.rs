@@ -164,7 +164,7 @@ impl Files {
         }
         let mut file = &*self.file;
         let written = file.write_all(bytes).and_then(|()| match self.durability {
-            Durability::Process => Ok(()),
+            Durability::Process | Durability::Store => Ok(()),
             Durability::Disk => file.sync_data(),
         });
         if let Err(error) = written {

@@ -20,6 +20,8 @@ const RETRY: Duration = Duration::from_millis(100);
 /// The thread's own.
 pub(super) struct Writer {
     pub(super) files: Files,
+    /// Whether anybody waits for the store.
+    pub(super) waits_for_store: bool,
     pub(super) progress: Arc<dyn Progress>,
 }
 
@@ -35,7 +37,8 @@ impl Writer {
             let written = self.files.append(&bytes);
             match &written {
                 Ok(position) => {
-                    shared.reached.lock().advance(*position, bytes.len() as u64);
+                    let unstored = self.waits_for_store.then(|| batch.clone());
+                    shared.reached.lock().advance(*position, bytes.len() as u64, unstored);
                     bytes.clear();
                     bytes.shrink_to(KEPT_BUFFER);
                     if is_failing {
@@ -93,8 +96,9 @@ impl Pending {
 }
 
 impl Reached {
-    fn advance(&mut self, written: Position, bytes: u64) {
+    fn advance(&mut self, written: Position, bytes: u64, unstored: Option<Arc<Batch>>) {
         self.written = written;
         self.written_bytes += bytes;
+        self.unstored.extend(unstored.map(|batch| (self.written_bytes, batch)));
     }
 }

@@ -1,6 +1,7 @@
 //! The embedded store: one SQLite file, written by one connection.
 
 mod read;
+mod sql;
 mod write;
 
 use std::{
@@ -10,14 +11,14 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
-pub(crate) use read::{baselines, spend};
+pub(crate) use read::Reader;
 
 use super::{Rows, Store, StoreError};
 
 /// "llrl" in ASCII: tells a ledger from other SQLite files.
 const APPLICATION_ID: i32 = 0x6c6c_726c;
 /// The steps from an empty file to the present schema, in order. A step is never changed: what differs is a step more.
-const MIGRATIONS: &[&str] = &[include_str!("sqlite/1.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("sqlite/1.sql"), include_str!("sqlite/2.sql")];
 /// Versions before 3.51.3 can damage a file whose log is reset while two connections use it
 /// (<https://sqlite.org/wal.html#walresetbug>).
 const LEAST_VERSION: i32 = 3_051_003;

@@ -60,7 +60,8 @@ fn is_refusal(kind: ErrorKind) -> bool {
         | ErrorKind::Interrupted
         | ErrorKind::Protocol
         | ErrorKind::NoMemory
-        | ErrorKind::Unrecorded => false,
+        | ErrorKind::Unrecorded
+        | ErrorKind::OverBudget => false,
     }
 }
 

@@ -316,6 +316,7 @@ fn is_upstreams_own(kind: ErrorKind) -> bool {
         | ErrorKind::Overloaded
         | ErrorKind::Timeout(Phase::Deadline)
         | ErrorKind::NoMemory
-        | ErrorKind::Unrecorded => false,
+        | ErrorKind::Unrecorded
+        | ErrorKind::OverBudget => false,
     }
 }

@@ -28,6 +28,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         ErrorKind::Unsupported,
         ErrorKind::NoMemory,
         ErrorKind::Unrecorded,
+        ErrorKind::OverBudget,
         ErrorKind::Protocol,
     ];
     let step = prop_oneof![

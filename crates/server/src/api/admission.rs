@@ -14,6 +14,7 @@ use actix_web::{
 };
 use bytes::Bytes;
 use dispatch::{RequestInfo, Route};
+use ledger::Room;
 use provider::{GatherError, Gathered, ModelId, Reader, RequestId, Reservation, gather};
 use tokio::time::{Instant, timeout};
 
@@ -21,11 +22,11 @@ use super::identified;
 use crate::{
     app::{App, Live},
     auth::{self, ClientKey},
+    budgets, clock,
     connections::Connection,
     error::ApiError,
-    limits::{KeyLimiter, RateLimitStatus, Refused},
+    limits::{Demand, Grant, RateLimitStatus, ReachedLimit, RequestPermits, count_refused},
     names::{Requested, Resolved},
-    permits::Permit,
 };
 
 const TASK: HeaderName = HeaderName::from_static("x-llm-router-task");
@@ -41,8 +42,7 @@ const DRAIN: Duration = Duration::from_secs(1);
 pub(crate) struct Admitted {
     pub(crate) id: RequestId,
     pub(crate) key: Arc<ClientKey>,
-    /// A permit of its key, where that has a limit, and one of the router.
-    pub(crate) permits: [Option<Permit>; 2],
+    pub(crate) permits: RequestPermits,
     pub(crate) body: Bytes,
     /// The memory that is reserved for the body and its copies.
     pub(crate) reservation: Reservation,
@@ -67,6 +67,8 @@ pub(crate) struct RequestContext {
     pub(crate) connection: Option<Rc<Connection>>,
     info: RequestInfo,
     started: Instant,
+    /// Which upstreams its budgets leave it.
+    room: Room,
     /// The key whose limits do not count the request yet.
     uncounted: Option<Arc<ClientKey>>,
 }
@@ -87,7 +89,17 @@ impl RequestContext {
         let version = request.version();
         let connection = request.conn_data::<Rc<Connection>>().cloned();
         let (app, live) = (app.clone(), app.live());
-        Self { app, live, response, version, connection, info, started: Instant::now(), uncounted: None }
+        Self {
+            app,
+            live,
+            response,
+            version,
+            connection,
+            info,
+            started: Instant::now(),
+            room: Room::Any,
+            uncounted: None,
+        }
     }
 
     /// Admits the request and reads its body.
@@ -101,8 +113,8 @@ impl RequestContext {
         let limit = server.max_body_bytes.min(key.memory.limit() / 2);
         check_headers(headers, limit)?;
         let own = self.app.in_flight.try_take().ok_or_else(ApiError::overloaded)?;
-        let permit = match key.limiter.enter() {
-            Ok(permit) => permit,
+        let grant = match Grant::enter(&key.limiters) {
+            Ok(grant) => grant,
             Err(refused) => {
                 drop(own);
                 self.drain_body(payload, headers, &key).await;
@@ -124,7 +136,7 @@ impl RequestContext {
         Ok(Admitted {
             id: self.info.request_id.clone(),
             key,
-            permits: [permit, Some(own)],
+            permits: RequestPermits::new(grant, own),
             body,
             reservation,
             at: Instant::now(),
@@ -134,27 +146,35 @@ impl RequestContext {
         })
     }
 
-    /// Counts the request against the limits of its key, now that its number of calls is known; `model` is what
-    /// serves it, where that is one model.
-    pub(crate) fn count(
-        &mut self,
-        limiter: &KeyLimiter,
-        permit: &mut Option<Permit>,
-        model: Option<&str>,
-        calls: u32,
-    ) -> Result<(), ApiError> {
+    /// Counts the request against the limits of its key, its team and its model, now that it is known what it needs; `model` is
+    /// what serves it, where that is one model.
+    pub(crate) fn count(&mut self, grant: &mut Grant, model: Option<&str>, demand: Demand) -> Result<(), ApiError> {
         self.info.model = model.and_then(|name| self.public_model(name));
-        let status = limiter.count(permit, calls).inspect_err(|refused| {
+        self.room = self.app.budgets.look(budgets::spender(&self.info), clock::now_ms())?;
+        let of_model = self.info.model.as_ref().and_then(|model| self.live.limiters.of_model(model.as_str()));
+        let statuses = grant.count(of_model, demand).inspect_err(|refused| {
             // A request that could never be admitted is an invalid request, and is counted as one.
-            if !matches!(refused, Refused::Never { .. }) {
+            if !matches!(refused.limit, ReachedLimit::Never { .. }) {
                 self.uncounted = None;
             }
         })?;
         self.uncounted = None;
-        for header in status.iter().flat_map(RateLimitStatus::headers) {
+        self.add_statuses(&statuses);
+        Ok(())
+    }
+
+    /// The upstream that is to serve it, as a client would name it, if its budgets leave it only the cheapest.
+    pub(crate) fn cheapest(&self) -> Option<String> {
+        match self.room {
+            Room::Any => None,
+            Room::Cheapest => budgets::cheapest(&self.live.table, self.info.model.as_ref()?.as_str()),
+        }
+    }
+
+    fn add_statuses(&mut self, statuses: &[RateLimitStatus]) {
+        for header in statuses.iter().flat_map(RateLimitStatus::headers) {
             self.response.insert_header(header);
         }
-        Ok(())
     }
 
     /// The public model of this name, for the metrics.
@@ -174,12 +194,10 @@ impl RequestContext {
     /// Answers a request that never reached the router. It counts as one call, because it had to be read, unless it was
     /// not admitted or the error is the router's own.
     pub(crate) fn refuse(mut self, error: &ApiError) -> HttpResponse {
-        let counted = self.uncounted.filter(|_| !error.is_routers_own()).map(|key| key.limiter.count(&mut None, 1));
-        let over = match counted {
-            Some(Ok(status)) => {
-                for header in status.iter().flat_map(RateLimitStatus::headers) {
-                    self.response.insert_header(header);
-                }
+        let uncounted = self.uncounted.take().filter(|_| !error.is_routers_own());
+        let over = match uncounted.map(|key| count_refused(&key.limiters)) {
+            Some(Ok(statuses)) => {
+                self.add_statuses(&statuses);
                 None
             }
             Some(Err(refused)) => Some(ApiError::from(refused)),

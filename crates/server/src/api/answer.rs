@@ -22,11 +22,10 @@ use super::{
 };
 use crate::{
     app::Live,
-    auth::ClientKey,
     connections::{Connection, Held},
     error::ApiError,
+    limits::{Demand, Permits, RequestPermits},
     names::Resolved,
-    permits::{Permit, Permits},
     sse::{Form, Source, SseBody},
 };
 
@@ -45,11 +44,9 @@ pub(crate) struct Prepared {
     request: Request,
     caller: Caller,
     ensemble: Option<Arc<Ensemble>>,
-    /// The permits, until the request is counted; from then on the work on it shares them.
-    held: (Reservation, [Option<Permit>; 2]),
-    key: Arc<ClientKey>,
-    /// How many calls come of it.
-    calls: u32,
+    /// What it holds, until it is counted; from then on the work on it shares that.
+    held: (Reservation, RequestPermits),
+    demand: Demand,
     form: Form,
 }
 
@@ -62,7 +59,7 @@ impl Prepared {
         live: &Live,
         form: Form,
     ) -> Box<Self> {
-        let calls = resolved.calls(&request.head);
+        let demand = Demand::new(&request, resolved.calls(&request.head));
         let Admitted { id, key, permits, reservation, at, falls_back, session, .. } = admitted;
         let (model, ensemble) = match resolved {
             Resolved::Named => (None, None),
@@ -82,14 +79,17 @@ impl Prepared {
             deadline: None,
             memory: reservation.budget().clone(),
         };
-        Box::new(Self { request, caller, ensemble, held: (reservation, permits), key, calls, form })
+        Box::new(Self { request, caller, ensemble, held: (reservation, permits), demand, form })
     }
 
     /// The same, counted against the allowance of its key.
     pub(crate) fn counted(mut self: Box<Self>, context: &mut RequestContext) -> Result<Box<Self>, ApiError> {
         let named = self.caller.model.as_deref().unwrap_or(&self.request.head.model);
         let model = self.ensemble.is_none().then_some(named);
-        context.count(&self.key.limiter, &mut self.held.1[0], model, self.calls)?;
+        context.count(&mut self.held.1.grant, model, self.demand)?;
+        if let Some(cheapest) = context.cheapest() {
+            (self.caller.model, self.caller.falls_back) = (Some(cheapest), false);
+        }
         Ok(self)
     }
 }

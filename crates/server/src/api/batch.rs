@@ -30,7 +30,8 @@ use super::{
 use crate::{
     app::App,
     error::ApiError,
-    permits::{Permit, Permits},
+    limits::{Demand, Grant, Permits},
+    permits::Permit,
     sse::next_write,
 };
 use entry::{Batch, Line};
@@ -86,10 +87,10 @@ async fn prepare(
     let parsed;
     (parsed, admitted) = parsing.await;
     let parsed = parsed?;
-    context.count(&admitted.key.limiter, &mut admitted.permits[0], None, 1)?;
+    context.count(&mut admitted.permits.grant, None, Demand::ONE)?;
     // Its entries take the key's permits themselves, each all that it needs at once: they must not wait for a permit
     // that the batch holds.
-    admitted.permits[0] = None;
+    admitted.permits.grant = Grant::default();
     Ok((parsed, admitted, open))
 }
 

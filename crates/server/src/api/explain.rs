@@ -9,14 +9,14 @@ use provider::{Operation, Request};
 use router::{Decision, Model};
 
 use super::admission::{Admitted, RequestContext};
-use crate::{app::App, decisions::DecisionView, error::ApiError};
+use crate::{app::App, decisions::DecisionView, error::ApiError, limits::Demand};
 
 /// Explains one request.
 pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, app: web::Data<Arc<App>>) -> HttpResponse {
     let mut context = RequestContext::new(Route::Chat, &request, &app);
     let explained = match context.receive(&request, payload).await {
         // What is explained is not called: it counts as one.
-        Ok(mut admitted) => match context.count(&admitted.key.limiter, &mut admitted.permits[0], None, 1) {
+        Ok(mut admitted) => match context.count(&mut admitted.permits.grant, None, Demand::ONE) {
             Ok(()) => explain(admitted, &context).await,
             Err(error) => Err(error),
         },

@@ -3,6 +3,7 @@
 use actix_web::http::header::HeaderValue;
 
 use super::*;
+use crate::limits::{Grant, Limits, Refused};
 
 const REST: &str = "
     [[upstreams]]\nid = \"a\"\nprovider = \"openai\"\nmodel = \"m\"\nbase_url = \"http://127.0.0.1:9/v1\"\napi_key_env = \"none\"
@@ -10,17 +11,27 @@ const REST: &str = "
 
 /// A keyring of `[[keys]]` with these lines; a variable holds its own name as key.
 fn keyring(keys: &[&str], old: Option<&Keyring>) -> Keyring {
+    counted(keys, old, &Limits::default())
+}
+
+/// The same, counted by the limiters of `limits`.
+fn counted(keys: &[&str], old: Option<&Keyring>, limits: &Limits) -> Keyring {
     let keys: Vec<String> = keys.iter().map(|key| format!("[[keys]]\nteam = \"t\"\n{key}\n")).collect();
     let env = |name: &str| (!name.starts_with("LLM_ROUTER__")).then(|| name.to_owned());
     let text = if keys.is_empty() { format!("[auth]\nmode = \"none\"\n{REST}") } else { keys.concat() + REST };
     let config = settings::parse(&text, "x.toml", &env).unwrap_or_else(|problems| panic!("{problems}"));
-    Keyring::new(&config, &MemoryBudget::default(), old)
+    Keyring::new(&config, &limits.set(&config), &MemoryBudget::default(), old)
 }
 
 fn find(keyring: &Keyring, authorization: &[u8]) -> Result<Arc<ClientKey>, Denied> {
     let mut headers = HeaderMap::new();
     headers.insert(AUTHORIZATION, HeaderValue::from_bytes(authorization).expect("a header"));
     keyring.find(&headers)
+}
+
+/// Whether the key's limits let in a request.
+fn enter(keyring: &Keyring, authorization: &[u8]) -> Result<Grant, Refused> {
+    Grant::enter(&find(keyring, authorization).expect("known").limiters)
 }
 
 const FIRST: &str = "id = \"first\"\nenv = \"FIRST\"";
@@ -95,14 +106,15 @@ fn a_key_that_is_removed_or_replaced_is_not_let_in_any_more() {
 
 #[test]
 fn counts_survive_a_reload_while_the_limits_stay() {
+    let limits = Limits::default();
     let with = |limit: u32| format!("{FIRST}\nlimits = {{ concurrent = {limit} }}");
-    let old = keyring(&[&with(1)], None);
-    let _held = find(&old, b"Bearer FIRST").expect("known").limiter.enter().expect("free");
-    let same = keyring(&[&with(1), "id = \"second\"\nenv = \"SECOND\""], Some(&old));
-    assert!(find(&same, b"Bearer FIRST").expect("known").limiter.enter().is_err());
-    assert!(find(&same, b"Bearer SECOND").expect("known").limiter.enter().is_ok(), "another key has counts of its own");
-    let other = keyring(&[&with(2)], Some(&same));
-    assert!(find(&other, b"Bearer FIRST").expect("known").limiter.enter().is_ok());
+    let old = counted(&[&with(1)], None, &limits);
+    let _held = enter(&old, b"Bearer FIRST").expect("free");
+    let same = counted(&[&with(1), "id = \"second\"\nenv = \"SECOND\""], Some(&old), &limits);
+    assert!(enter(&same, b"Bearer FIRST").is_err());
+    assert!(enter(&same, b"Bearer SECOND").is_ok(), "another key has counts of its own");
+    let other = counted(&[&with(2)], Some(&same), &limits);
+    assert!(enter(&other, b"Bearer FIRST").is_ok());
 }
 
 #[test]

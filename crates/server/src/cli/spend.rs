@@ -72,16 +72,16 @@ impl From<By> for Dimension {
 
 /// Reads the ledger and prints.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let path = arguments.source.ledger()?;
+    let ledger = arguments.source.ledger()?;
     let days = arguments.period.days()?;
     let query = Query {
         by: arguments.by.iter().copied().map(Dimension::from).collect(),
-        team: arguments.team.clone(),
+        of: arguments.team.clone().map(|team| (Dimension::Team, team)),
         ..days.query()?
     };
-    let rows = ledger::spend(&path, &query)?;
+    let rows = ledger::spend(&ledger, &query)?;
     if rows.is_empty() {
-        note_nothing(query.team.as_deref(), days);
+        note_nothing(arguments.team.as_deref(), days);
     }
     Ok(say(&arguments.format.text(days, &grid(&query, &rows))?)?)
 }

@@ -3,9 +3,14 @@
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
+use ledger::{KeyError, OverBudget};
 
 use super::ApiError;
-use crate::limits::{RateLimitStatus, Refused};
+use crate::{
+    budgets,
+    limits::{Owner, RateLimitStatus, ReachedLimit, Refused, Unit},
+    stored_keys::actions::ActionError,
+};
 
 /// The code for a sender of too many unknown keys.
 const TOO_MANY_WRONG_KEYS: &str = "too_many_wrong_keys";
@@ -19,6 +24,28 @@ impl ApiError {
     pub(crate) fn wrong_key() -> Self {
         let message = "this API key is not known here: check it, or ask whoever runs the router for one";
         Self::bad_request(StatusCode::UNAUTHORIZED, "invalid_api_key", message)
+    }
+
+    pub(crate) fn no_stored_keys() -> Self {
+        let message =
+            "there are no keys but those of the configuration file: they need a [storage], and auth.mode = \"keys\"";
+        Self::bad_request(StatusCode::CONFLICT, "no_stored_keys", message)
+    }
+
+    pub(crate) fn bad_admin_body(mistake: &str) -> Self {
+        Self::bad_request(
+            StatusCode::BAD_REQUEST,
+            "invalid_request",
+            format!("the body is not what this takes: {mistake}"),
+        )
+    }
+
+    /// The keys of the database could not be read since the start, and this one may be among them.
+    pub(crate) fn keys_unknown() -> Self {
+        let message = "the router cannot read its keys at this moment: try again in a moment";
+        let mut error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", "keys_unavailable", message);
+        error.retry_after = Some(Duration::from_secs(5));
+        error
     }
 
     /// For one who sent many unknown keys. Not for the SDKs to repeat: the key stays unknown.
@@ -53,39 +80,77 @@ impl ApiError {
         error
     }
 
-    fn rate_limited(status: RateLimitStatus, retry_after: Duration) -> Self {
-        let limit = status.limit;
-        let message = format!("this key may make {limit} requests per minute: slow down, or ask for a higher limit");
-        let mut error = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "rate_limit_exceeded", message);
-        error.retry_after = Some(retry_after);
-        error.rate_limit = Some(status);
+    /// A budget has no room. Not for the SDKs to repeat: it begins anew on another day.
+    pub(crate) fn over_budget(message: &str) -> Self {
+        let mut error = Self::new(StatusCode::TOO_MANY_REQUESTS, "insufficient_quota", "insufficient_quota", message);
+        error.is_final = true;
         error
     }
 
-    fn too_many_at_once(limit: u32, status: Option<RateLimitStatus>) -> Self {
-        let message = format!("this key may have {limit} requests under way at a time: wait for one to end");
+    fn rate_limited(owner: &Owner, status: RateLimitStatus, retry_after: Duration) -> Self {
+        let RateLimitStatus { unit, limit, .. } = status;
+        let message = match unit {
+            Unit::Requests => {
+                format!("{owner} may make {limit} requests per minute: slow down, or ask for a higher limit")
+            }
+            Unit::Tokens => format!(
+                "{owner} may use {limit} tokens per minute, of prompts and answers: slow down, or ask for a higher limit"
+            ),
+        };
+        let mut error = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "rate_limit_exceeded", message);
+        error.retry_after = Some(retry_after);
+        error.rate_limit = Some(Box::new(status));
+        error
+    }
+
+    fn too_many_at_once(owner: &Owner, limit: u32, status: Option<RateLimitStatus>) -> Self {
+        let message = format!("{owner} may have {limit} requests under way at a time: wait for one to end");
         let mut error =
             Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "concurrency_limit_exceeded", message);
         error.retry_after = Some(Duration::from_secs(1));
-        error.rate_limit = status;
+        error.rate_limit = status.map(Box::new);
         error
     }
 
-    fn too_many_calls(calls: u32, most: u32, setting: &str) -> Self {
+    fn too_many_calls(owner: &Owner, calls: u32, most: u32, setting: &str) -> Self {
         let message = format!(
-            "this request makes {calls} calls (n x prompts x members of an ensemble), and this key may make {most} at once: ask \
+            "this request makes {calls} calls (n x prompts x members of an ensemble), and {owner} may make {most} at once: ask \
              for fewer, or have its limits.{setting} raised"
         );
         Self::bad_request(StatusCode::BAD_REQUEST, "too_many_calls", message)
     }
 }
 
+impl From<ActionError> for ApiError {
+    fn from(error: ActionError) -> Self {
+        let message = error.to_string();
+        let (status, code) = match error {
+            ActionError::Name(_) | ActionError::Terms(_) | ActionError::Expired => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "invalid_key")
+            }
+            ActionError::Keys(KeyError::Exists(_)) => (StatusCode::CONFLICT, "key_exists"),
+            ActionError::Keys(KeyError::Unknown(_)) => (StatusCode::NOT_FOUND, "key_not_found"),
+            ActionError::Keys(KeyError::Store(_)) | ActionError::Chance(_) => {
+                tracing::error!(error = message, "a key could not be changed or read");
+                return Self::keys_unknown();
+            }
+        };
+        Self::bad_request(status, code, message)
+    }
+}
+
+impl From<OverBudget> for ApiError {
+    fn from(over: OverBudget) -> Self {
+        Self::failed(&budgets::error(&over), None)
+    }
+}
+
 impl From<Refused> for ApiError {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Rate { status, wait } => Self::rate_limited(status, wait),
-            Refused::Concurrency { limit, status } => Self::too_many_at_once(limit, status),
-            Refused::Never { calls, most, setting } => Self::too_many_calls(calls, most, setting),
+    fn from(Refused { owner, limit }: Refused) -> Self {
+        match limit {
+            ReachedLimit::Rate { status, wait } => Self::rate_limited(&owner, status, wait),
+            ReachedLimit::Concurrency { limit, status } => Self::too_many_at_once(&owner, limit, status),
+            ReachedLimit::Never { calls, most, setting } => Self::too_many_calls(&owner, calls, most, setting),
         }
     }
 }

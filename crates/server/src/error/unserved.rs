@@ -51,7 +51,8 @@ impl ApiError {
         if let Some(suggestion) = suggestion {
             return Self::misspelt_path(path, &suggestion);
         }
-        let message = "there is nothing here: the admin listener has GET /metrics, /livez, /readyz and /openapi.json, and POST /admin/reload";
+        let message = "there is nothing here: the admin listener has GET /metrics, /livez, /readyz and /openapi.json, which lists the paths \
+                       under /admin";
         Self::bad_request(StatusCode::NOT_FOUND, "not_found", message)
     }
 }

@@ -11,16 +11,26 @@ use governor::{
     state::{InMemoryState, NotKeyed, StateStore},
 };
 
-use super::Refused;
+use super::ReachedLimit;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// The state of a key's rate limit, for `x-ratelimit-*`.
+/// What a rate limit counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unit {
+    /// Calls.
+    Requests,
+    /// Tokens of prompts and answers.
+    Tokens,
+}
+
+/// The state of a rate limit, for `x-ratelimit-*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RateLimitStatus {
-    /// Calls a minute.
+    pub(crate) unit: Unit,
+    /// Calls, or tokens, a minute.
     pub(crate) limit: u32,
-    /// Calls that could be made at once now.
+    /// Those that could be used at once now.
     pub(crate) remaining: u32,
     /// Time until the whole burst is available again.
     pub(crate) reset: Duration,
@@ -29,15 +39,18 @@ pub(crate) struct RateLimitStatus {
 impl RateLimitStatus {
     /// The response headers for it, by OpenAI's names.
     pub(crate) fn headers(&self) -> [(&'static str, String); 3] {
-        [
-            ("x-ratelimit-limit-requests", self.limit.to_string()),
-            ("x-ratelimit-remaining-requests", self.remaining.to_string()),
-            ("x-ratelimit-reset-requests", format!("{}ms", self.reset.as_millis())),
-        ]
+        let names = match self.unit {
+            Unit::Requests => {
+                ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"]
+            }
+            Unit::Tokens => ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"],
+        };
+        let values = [self.limit.to_string(), self.remaining.to_string(), format!("{}ms", self.reset.as_millis())];
+        std::array::from_fn(|nth| (names[nth], values[nth].clone()))
     }
 }
 
-/// The calls that a key makes a minute.
+/// The calls that are made a minute.
 pub(super) struct Rate<C: Clock> {
     limiter: RateLimiter<NotKeyed, State, C, NoOpMiddleware<C::Instant>>,
     state: State,
@@ -57,14 +70,15 @@ impl<C: Clock> Rate<C> {
         Self { limiter: RateLimiter::new(quota, state.clone(), clock), state, start, limit, burst, interval }
     }
 
-    /// Whether one call could be made now. Counts nothing.
-    pub(super) fn look(&self) -> Result<(), Refused> {
+    /// Whether so many calls could be made now. Counts nothing.
+    pub(super) fn look(&self, calls: NonZeroU32) -> Result<(), ReachedLimit> {
         let missing = self.missing();
-        if missing + self.interval <= self.capacity() { Ok(()) } else { Err(self.refused(missing, NonZeroU32::MIN)) }
+        let has_room = missing + self.interval * calls.get() <= self.capacity();
+        if has_room { Ok(()) } else { Err(self.refused(missing, calls)) }
     }
 
     /// Counts `calls`, all of them or none; there are no more than the burst.
-    pub(super) fn take(&self, calls: NonZeroU32) -> Result<RateLimitStatus, Refused> {
+    pub(super) fn take(&self, calls: NonZeroU32) -> Result<RateLimitStatus, ReachedLimit> {
         match self.limiter.check_n(calls) {
             Ok(Ok(())) => Ok(self.status()),
             Ok(Err(_)) | Err(_) => Err(self.refused(self.missing(), calls)),
@@ -78,12 +92,12 @@ impl<C: Clock> Rate<C> {
     fn status_where(&self, missing: Duration) -> RateLimitStatus {
         let there = nanos(self.capacity().saturating_sub(missing)) / nanos(self.interval);
         let remaining = u32::try_from(there).unwrap_or(u32::MAX);
-        RateLimitStatus { limit: self.limit.get(), remaining, reset: missing }
+        RateLimitStatus { unit: Unit::Requests, limit: self.limit.get(), remaining, reset: missing }
     }
 
-    fn refused(&self, missing: Duration, calls: NonZeroU32) -> Refused {
+    fn refused(&self, missing: Duration, calls: NonZeroU32) -> ReachedLimit {
         let wait = (missing + self.interval * calls.get()).saturating_sub(self.capacity());
-        Refused::Rate { status: self.status_where(missing), wait }
+        ReachedLimit::Rate { status: self.status_where(missing), wait }
     }
 
     /// The time in which the whole burst comes back.

@@ -11,41 +11,74 @@ use super::*;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
-fn limits(requests_per_minute: u32, burst: u32, concurrent: u32) -> KeyLimits {
-    KeyLimits {
+type FakeLimiter = Arc<Limiter<FakeRelativeClock>>;
+
+fn limits(requests_per_minute: u32, burst: u32, concurrent: u32) -> Allowance {
+    Allowance {
         requests_per_minute: NonZeroU32::new(requests_per_minute),
         burst: NonZeroU32::new(burst),
         concurrent: NonZeroU32::new(concurrent),
+        ..Allowance::default()
     }
 }
 
-impl KeyLimiter<FakeRelativeClock> {
-    /// A permit for `calls` calls that are counted.
-    fn try_admit(&self, calls: u32) -> Result<Option<Permit>, Refused> {
-        self.fits(calls)?;
-        let mut permit = self.permit()?;
-        self.count(&mut permit, calls)?;
-        Ok(permit)
+fn tokens(tokens_per_minute: u32, token_burst: u32) -> Allowance {
+    Allowance {
+        tokens_per_minute: NonZeroU32::new(tokens_per_minute),
+        token_burst: NonZeroU32::new(token_burst),
+        ..Allowance::default()
     }
 }
 
-impl<C: Clock> KeyLimiter<C> {
+fn calls(calls: u32) -> Demand {
+    Demand { calls, tokens: 0 }
+}
+
+/// What one limiter grants for a number of calls.
+fn admit<C: Clock>(limiter: &Arc<Limiter<C>>, demand: Demand) -> Result<Grant<C>, Refused> {
+    let mut grant = Grant::default();
+    grant.count(Some(limiter), demand)?;
+    Ok(grant)
+}
+
+fn enter<C: Clock>(limiter: &Arc<Limiter<C>>) -> Result<Grant<C>, Refused> {
+    Grant::enter(std::slice::from_ref(limiter))
+}
+
+impl<C: Clock> Limiter<C> {
     /// Permits that are out.
     fn taken(&self) -> usize {
         self.permits.as_ref().map_or(0, |permits| permits.taken())
     }
+
+    /// What is left of the calls of a minute.
+    fn status(&self) -> Option<RateLimitStatus> {
+        self.rate.as_ref().map(Rate::status)
+    }
 }
 
-fn at(limits: KeyLimits, clock: &FakeRelativeClock) -> KeyLimiter<FakeRelativeClock> {
-    KeyLimiter::with_clock(limits, clock.clone())
+fn at(allowance: Allowance, clock: &FakeRelativeClock) -> FakeLimiter {
+    Arc::new(Limiter::with_clock(Owner::Key, allowance, clock.clone()))
+}
+
+fn real(allowance: Allowance) -> Arc<Limiter> {
+    Arc::new(Limiter::new(Owner::Key, allowance))
+}
+
+fn refused(limit: ReachedLimit) -> Refused {
+    Refused { owner: Owner::Key, limit }
+}
+
+fn requests(limit: u32, remaining: u32, reset: Duration) -> RateLimitStatus {
+    RateLimitStatus { unit: Unit::Requests, limit, remaining, reset }
 }
 
 /// Calls that one who asks all the time is let through in `time`, both ends included.
-fn greedy(limiter: &KeyLimiter<FakeRelativeClock>, clock: &FakeRelativeClock, time: Duration, step: Duration) -> u32 {
+fn greedy(limiter: &FakeLimiter, clock: &FakeRelativeClock, time: Duration, step: Duration) -> u32 {
     let mut admitted = 0;
     let mut passed = Duration::ZERO;
     loop {
-        while limiter.try_admit(1).is_ok() {
+        while admit(limiter, calls(1)).is_ok() {
             admitted += 1;
         }
         passed += step;
@@ -75,11 +108,11 @@ fn a_large_limit_is_not_exceeded_by_rounding() {
     let limiter = at(limits(700_001, 1, 0), &clock);
     let interval = Duration::from_nanos(60_000_000_000_u64.div_ceil(700_001));
     assert!(interval * 700_002 > MINUTE);
-    assert!(limiter.try_admit(1).is_ok());
+    assert!(admit(&limiter, calls(1)).is_ok());
     clock.advance(interval.saturating_sub(Duration::from_nanos(1)));
-    assert!(limiter.try_admit(1).is_err());
+    assert!(admit(&limiter, calls(1)).is_err());
     clock.advance(Duration::from_nanos(1));
-    assert!(limiter.try_admit(1).is_ok());
+    assert!(admit(&limiter, calls(1)).is_ok());
 }
 
 proptest! {
@@ -92,17 +125,17 @@ proptest! {
         let clock = FakeRelativeClock::default();
         let limiter = at(limits(limit, burst, 0), &clock);
         let (mut now, mut admitted) = (Duration::ZERO, Vec::new());
-        for (pause, calls) in steps {
+        for (pause, number) in steps {
             clock.advance(Duration::from_millis(pause));
             now += Duration::from_millis(pause);
-            if limiter.try_admit(calls).is_ok() {
-                admitted.push((now, calls));
+            if admit(&limiter, calls(number)).is_ok() {
+                admitted.push((now, number));
             }
         }
         for (index, (from, _)) in admitted.iter().enumerate() {
             let minute = admitted[index..].iter().take_while(|(at, _)| *at <= *from + MINUTE);
-            let calls: u32 = minute.map(|(_, calls)| calls).sum();
-            prop_assert!(calls <= limit + burst, "{calls} calls from {from:?}");
+            let all: u32 = minute.map(|(_, number)| number).sum();
+            prop_assert!(all <= limit + burst, "{all} calls from {from:?}");
         }
     }
 
@@ -117,19 +150,19 @@ proptest! {
         let clock = FakeRelativeClock::default();
         let limits = limits(limit, burst, concurrent);
         let (asked, twin) = (at(limits, &clock), at(limits, &clock));
-        for (pause, calls) in steps {
+        for (pause, number) in steps {
             clock.advance(Duration::from_millis(pause));
-            match asked.try_admit(calls) {
-                Ok(_) => prop_assert!(twin.try_admit(calls).is_ok()),
-                Err(Refused::Rate { wait, .. }) => {
+            match admit(&asked, calls(number)).map_err(|refused| refused.limit) {
+                Ok(_) => prop_assert!(admit(&twin, calls(number)).is_ok()),
+                Err(ReachedLimit::Rate { wait, .. }) => {
                     clock.advance(wait.saturating_sub(Duration::from_nanos(1)));
-                    prop_assert!(asked.try_admit(calls).is_err(), "{wait:?} is too long");
+                    prop_assert!(admit(&asked, calls(number)).is_err(), "{wait:?} is too long");
                     clock.advance(Duration::from_nanos(1));
-                    prop_assert!(asked.try_admit(calls).is_ok(), "{wait:?} is too short");
-                    prop_assert!(twin.try_admit(calls).is_ok());
+                    prop_assert!(admit(&asked, calls(number)).is_ok(), "{wait:?} is too short");
+                    prop_assert!(admit(&twin, calls(number)).is_ok());
                 }
-                Err(Refused::Never { .. }) => prop_assert!(calls > burst.min(concurrent)),
-                Err(Refused::Concurrency { .. }) => prop_assert!(false, "nothing is held"),
+                Err(ReachedLimit::Never { .. }) => prop_assert!(number > burst.min(concurrent)),
+                Err(ReachedLimit::Concurrency { .. }) => prop_assert!(false, "nothing is held"),
             }
             prop_assert_eq!(asked.status(), twin.status());
             prop_assert_eq!(asked.taken(), 0);
@@ -141,35 +174,36 @@ proptest! {
 fn the_status_counts_down_and_comes_back() {
     let clock = FakeRelativeClock::default();
     let limiter = at(limits(60, 6, 0), &clock);
-    let status = |remaining, reset| Some(RateLimitStatus { limit: 60, remaining, reset: Duration::from_millis(reset) });
-    assert_eq!(limiter.status(), status(6, 0));
-    let mut permit = limiter.enter().expect("free");
-    assert_eq!(limiter.status(), status(6, 0), "one who enters is not counted yet");
-    assert_eq!(limiter.count(&mut permit, 4).expect("free"), status(2, 4_000));
+    let status = |remaining, reset| requests(60, remaining, Duration::from_millis(reset));
+    assert_eq!(limiter.status(), Some(status(6, 0)));
+    let mut grant = enter(&limiter).expect("free");
+    assert_eq!(limiter.status(), Some(status(6, 0)), "one who enters is not counted yet");
+    assert_eq!(grant.count(None, calls(4)), Ok(vec![status(2, 4_000)]));
     clock.advance(Duration::from_millis(500));
-    assert_eq!(limiter.status(), status(2, 3_500));
-    let refused = limiter.count(&mut permit, 3).expect_err("two are left");
+    assert_eq!(limiter.status(), Some(status(2, 3_500)));
     let wait = Duration::from_millis(500);
-    assert_eq!(refused, Refused::Rate { status: status(2, 3_500).expect("limited"), wait });
-    assert!(limiter.count(&mut permit, 2).is_ok());
-    let refused = limiter.enter().err().expect("none is left");
-    assert_eq!(refused, Refused::Rate { status: status(0, 5_500).expect("limited"), wait });
+    let too_many = grant.count(None, calls(3));
+    assert_eq!(too_many, Err(refused(ReachedLimit::Rate { status: status(2, 3_500), wait })), "two are left");
+    assert!(grant.count(None, calls(2)).is_ok());
+    let none = enter(&limiter).err().expect("none is left");
+    assert_eq!(none, refused(ReachedLimit::Rate { status: status(0, 5_500), wait }));
     clock.advance(wait);
-    assert!(limiter.enter().is_ok());
+    assert!(enter(&limiter).is_ok());
 }
 
 #[test]
 fn permits_stand_for_calls_and_are_given_back() {
-    let limiter = KeyLimiter::new(limits(0, 0, 5));
+    let limiter = real(limits(0, 0, 5));
     let taken = || limiter.taken();
-    let mut first = limiter.enter().expect("free");
-    limiter.count(&mut first, 3).expect("free");
+    let mut first = enter(&limiter).expect("free");
+    first.count(None, calls(3)).expect("free");
     assert_eq!(taken(), 3);
-    let mut second = limiter.enter().expect("free");
-    let refused = limiter.count(&mut second, 3).expect_err("two are free, its own included");
-    assert_eq!((refused, taken()), (Refused::Concurrency { limit: 5, status: None }, 4));
-    limiter.count(&mut second, 2).expect("free");
-    assert_eq!(limiter.enter().err(), Some(Refused::Concurrency { limit: 5, status: None }));
+    let mut second = enter(&limiter).expect("free");
+    let full = || refused(ReachedLimit::Concurrency { limit: 5, status: None });
+    assert_eq!(second.count(None, calls(3)), Err(full()), "two are free, its own included");
+    assert_eq!(taken(), 4);
+    second.count(None, calls(2)).expect("free");
+    assert_eq!(enter(&limiter).err(), Some(full()));
     drop(first);
     assert_eq!(taken(), 2);
     drop(second);
@@ -178,10 +212,11 @@ fn permits_stand_for_calls_and_are_given_back() {
 
 #[test]
 fn a_refusal_for_the_rate_leaves_the_permit_as_it_was() {
-    let limiter = KeyLimiter::new(limits(1, 4, 10));
-    let (mut first, mut second) = (limiter.enter().expect("free"), limiter.enter().expect("free"));
-    limiter.count(&mut first, 3).expect("four are there");
-    assert!(matches!(limiter.count(&mut second, 3), Err(Refused::Rate { .. })));
+    let limiter = real(limits(1, 4, 10));
+    let (mut first, mut second) = (enter(&limiter).expect("free"), enter(&limiter).expect("free"));
+    first.count(None, calls(3)).expect("four are there");
+    let over = second.count(None, calls(3));
+    assert!(matches!(over, Err(Refused { limit: ReachedLimit::Rate { .. }, .. })), "{over:?}");
     assert_eq!(limiter.taken(), 4);
     drop(second);
     assert_eq!(limiter.taken(), 3);
@@ -189,74 +224,171 @@ fn a_refusal_for_the_rate_leaves_the_permit_as_it_was() {
 
 #[test]
 fn more_calls_than_the_limit_are_refused_for_good() {
-    let limiter = KeyLimiter::new(limits(100, 0, 20));
-    let mut permit = limiter.enter().expect("free");
-    let never = |calls, most, setting| Err(Refused::Never { calls, most, setting });
-    assert_eq!(limiter.count(&mut permit, 21), never(21, 20, "concurrent"));
-    assert_eq!(limiter.count(&mut permit, 11), never(11, 10, "burst"));
+    let limiter = real(limits(100, 0, 20));
+    let mut grant = enter(&limiter).expect("free");
+    let never = |calls, most, setting| Err(refused(ReachedLimit::Never { calls, most, setting }));
+    assert_eq!(grant.count(None, calls(21)), never(21, 20, "concurrent"));
+    assert_eq!(grant.count(None, calls(11)), never(11, 10, "burst"));
     assert_eq!(limiter.taken(), 1, "its permit is as it was");
-    assert!(limiter.count(&mut permit, 10).is_ok());
+    assert!(grant.count(None, calls(10)).is_ok());
+}
+
+#[test]
+fn a_request_needs_room_in_every_limiter_and_what_one_refuses_takes_nothing_of_the_others() {
+    let clock = FakeRelativeClock::default();
+    let key = at(limits(60, 6, 6), &clock);
+    let limiter = |owner, allowance| Arc::new(Limiter::with_clock(owner, allowance, clock.clone()));
+    let team = limiter(Owner::Team("search".into()), limits(60, 4, 0));
+    let model = limiter(Owner::Model("m".into()), limits(0, 0, 3));
+    let mut grant = Grant::enter(&[key.clone(), team.clone()]).expect("free");
+    let over = grant.count(Some(&model), calls(4)).expect_err("three at a time");
+    assert_eq!(over.owner, Owner::Model("m".into()));
+    assert_eq!((key.taken(), model.taken()), (1, 0));
+    let left = grant.count(Some(&model), calls(3)).expect("room in each");
+    assert_eq!(left, [requests(60, 1, Duration::from_secs(3))], "the team's is the tightest");
+    assert_eq!((key.taken(), model.taken()), (3, 3));
+    let other = Grant::enter(&[key.clone(), team.clone()]).expect("one is left").count(None, calls(2));
+    assert_eq!(other.expect_err("the team has one left").owner, Owner::Team("search".into()));
+    assert_eq!(key.status(), Some(requests(60, 3, Duration::from_secs(3))), "the key's are not used up by it");
+    drop(grant);
+    assert_eq!((key.taken(), model.taken()), (0, 0));
+}
+
+#[test]
+fn tokens_are_reserved_by_estimate_and_settled_by_usage() {
+    let clock = FakeRelativeClock::default();
+    let limiter = at(tokens(600, 100), &clock);
+    let left = || limiter.take(0, 0).expect("something is there")[0].remaining;
+    let grant = admit(&limiter, Demand { calls: 1, tokens: 90 }).expect("something is there");
+    assert_eq!(left(), 10);
+    // The call ends: it used less, and the reservation goes with its request.
+    limiter.use_tokens(30);
+    drop(grant);
+    assert_eq!(left(), 70);
+    // One that needs more than there is is let in, and those after it wait for it.
+    let grant = admit(&limiter, Demand { calls: 1, tokens: 500 }).expect("something is there");
+    let over = admit(&limiter, Demand { calls: 1, tokens: 1 }).err().expect("nothing is there");
+    let ReachedLimit::Rate { status, wait } = over.limit else { panic!("{over:?}") };
+    assert_eq!((status.unit, status.limit, status.remaining), (Unit::Tokens, 600, 0));
+    assert_eq!(wait, Duration::from_millis(43_100), "431 tokens at 10 a second");
+    limiter.use_tokens(200);
+    drop(grant);
+    clock.advance(Duration::from_secs(13));
+    assert_eq!(enter(&limiter).err().expect("0 are there").limit.wait(), Duration::from_millis(100));
+    clock.advance(Duration::from_millis(100));
+    assert!(enter(&limiter).is_ok());
+    clock.advance(Duration::from_hours(1));
+    assert_eq!(left(), 100, "no more than the burst");
+}
+
+proptest! {
+    /// Over any time, what was used is at most what flowed in, the burst, and what the last ones were let in with.
+    #[test]
+    fn tokens_used_stay_within_the_limit_and_the_burst(
+        limit in 60_u32..6_000,
+        burst in 1_u32..500,
+        steps in vec((0_u64..2_000, 1_u64..400, 1_u64..400), 1..300),
+    ) {
+        let clock = FakeRelativeClock::default();
+        let limiter = at(tokens(limit, burst), &clock);
+        let (mut used, mut passed) = (0, 0);
+        for (pause, estimate, needed) in steps {
+            clock.advance(Duration::from_millis(pause));
+            passed += pause;
+            if let Ok(grant) = admit(&limiter, Demand { calls: 1, tokens: estimate }) {
+                limiter.use_tokens(needed);
+                used += needed;
+                drop(grant);
+            }
+            let flowed = u64::from(limit) * passed / 60_000;
+            prop_assert!(used <= flowed + u64::from(burst) + 400, "{used} in {passed} ms");
+        }
+    }
 }
 
 #[tokio::test]
 async fn a_waiting_request_gets_all_its_permits_at_once_or_an_error_if_they_never_fit() {
-    let limiter = KeyLimiter::new(limits(0, 0, 3));
-    let held = limiter.permits(2).await.expect("it fits");
-    assert!(held.is_some() && limiter.taken() == 2);
-    let mut waiting = pin!(limiter.permits(2));
+    let limiter = real(limits(0, 0, 3));
+    let limiters = [limiter.clone()];
+    let held = Grant::wait(&limiters, calls(2), 0).await.expect("it fits");
+    assert_eq!(limiter.taken(), 2);
+    let mut waiting = pin!(Grant::wait(&limiters, calls(2), 0));
     assert!(poll!(&mut waiting).is_pending(), "one is free");
     drop(held);
-    let held = waiting.await.expect("it fits");
-    assert!(held.is_some() && limiter.taken() == 2);
-    let never = Refused::Never { calls: 4, most: 3, setting: "concurrent" };
-    assert_eq!(limiter.permits(4).await.err(), Some(never));
-    assert!(KeyLimiter::default().permits(1_000).await.expect("unlimited").is_none());
+    let _held = waiting.await.expect("it fits");
+    assert_eq!(limiter.taken(), 2);
+    let never = refused(ReachedLimit::Never { calls: 4, most: 3, setting: "concurrent" });
+    assert_eq!(Grant::wait(&limiters, calls(4), 0).await.err(), Some(never));
 }
 
 #[tokio::test(start_paused = true)]
 async fn calls_that_wait_for_the_rate_limit_are_counted_once_they_are_let_in() {
     let clock = FakeRelativeClock::default();
-    let limiter = at(limits(60, 2, 0), &clock);
-    let remaining = || limiter.status().map(|status| status.remaining);
-    assert_eq!((limiter.allowance(2).await, remaining()), (Ok(()), Some(0)));
-    let mut waiting = pin!(limiter.allowance(1));
+    let limiters = [at(limits(60, 2, 0), &clock)];
+    let remaining = || limiters[0].status().map(|status| status.remaining);
+    let waited = Grant::wait(&limiters, calls(2), 0).await.map(drop);
+    assert_eq!((waited, remaining()), (Ok(()), Some(0)));
+    let mut waiting = pin!(Grant::wait(&limiters, calls(1), 0));
     assert!(timeout(Duration::from_millis(999), &mut waiting).await.is_err(), "one comes back each second");
     clock.advance(Duration::from_secs(1));
     assert_eq!(remaining(), Some(1));
-    assert_eq!((waiting.await, remaining()), (Ok(()), Some(0)));
-    let never = Refused::Never { calls: 3, most: 2, setting: "burst" };
-    assert_eq!(limiter.allowance(3).await, Err(never));
-    assert_eq!(KeyLimiter::default().allowance(1_000).await, Ok(()));
+    assert_eq!((waiting.await.map(drop), remaining()), (Ok(()), Some(0)));
+    let never = refused(ReachedLimit::Never { calls: 3, most: 2, setting: "burst" });
+    assert_eq!(Grant::wait(&limiters, calls(3), 0).await.err(), Some(never));
+    assert!(Grant::wait(&limiters, calls(1), 1).await.is_ok(), "its one call is counted already");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_waits_for_tokens_in_turn() {
+    let clock = FakeRelativeClock::default();
+    let limiters = [at(tokens(600, 10), &clock)];
+    let first = Grant::wait(&limiters, Demand { calls: 1, tokens: 19 }, 0).await.expect("something is there");
+    limiters[0].use_tokens(19);
+    drop(first);
+    let mut waiting = pin!(Grant::wait(&limiters, Demand { calls: 1, tokens: 5 }, 0));
+    assert!(timeout(Duration::from_millis(900), &mut waiting).await.is_err(), "ten come back each second");
+    clock.advance(Duration::from_secs(1));
+    assert!(waiting.await.is_ok());
 }
 
 #[test]
 fn headers_show_the_limit_what_is_left_and_when_all_of_it_is_back() {
-    let status = RateLimitStatus { limit: 60, remaining: 2, reset: Duration::from_millis(3_500) };
+    let status = requests(60, 2, Duration::from_millis(3_500));
     let expected = [
         ("x-ratelimit-limit-requests", "60"),
         ("x-ratelimit-remaining-requests", "2"),
         ("x-ratelimit-reset-requests", "3500ms"),
     ];
     assert_eq!(status.headers(), expected.map(|(name, value)| (name, value.to_owned())));
+    let names = RateLimitStatus { unit: Unit::Tokens, ..status }.headers().map(|(name, _)| name);
+    assert_eq!(names, ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"]);
 }
 
 #[test]
 fn a_refusal_for_concurrency_has_the_rate_limit_status() {
-    let limiter = KeyLimiter::new(limits(30, 3, 1));
-    let _held = limiter.enter().expect("free");
+    let limiter = real(limits(30, 3, 1));
+    let _held = enter(&limiter).expect("free");
     for _ in 0..10 {
-        let refused = limiter.enter().err().expect("the one permit is taken");
-        let status = RateLimitStatus { limit: 30, remaining: 3, reset: Duration::ZERO };
-        assert_eq!(refused, Refused::Concurrency { limit: 1, status: Some(status) });
+        let status = Some(requests(30, 3, Duration::ZERO));
+        let over = enter(&limiter).err().expect("the one permit is taken");
+        assert_eq!(over, refused(ReachedLimit::Concurrency { limit: 1, status }));
     }
 }
 
 #[test]
 fn without_limits_everything_passes() {
-    let limiter = KeyLimiter::default();
+    let limiter = real(Allowance::default());
     for _ in 0..1_000 {
-        let mut permit = limiter.enter().expect("unlimited");
-        assert!(permit.is_none());
-        assert_eq!(limiter.count(&mut permit, u32::MAX), Ok(None));
+        let mut grant = enter(&limiter).expect("unlimited");
+        assert_eq!(grant.count(None, Demand { calls: u32::MAX, tokens: u64::MAX }), Ok(Vec::new()));
+    }
+}
+
+impl ReachedLimit {
+    fn wait(&self) -> Duration {
+        match self {
+            Self::Rate { wait, .. } => *wait,
+            Self::Concurrency { .. } | Self::Never { .. } => panic!("{self:?}"),
+        }
     }
 }

@@ -120,6 +120,12 @@ metrics! {
         "Requests that a defect of the router ended: each is a line in the log.";
     DECISION_RECORDS = Counter "llmrouter_decision_log_records_total" ["result"],
         "Records for the decision log, by what became of them.";
+    BUDGET_LIMIT = Gauge "llmrouter_budget_limit_usd" ["scope", "name", "period"],
+        "The most that a key, a team or a model may spend in a period.";
+    BUDGET_SPENT = Gauge "llmrouter_budget_spent_usd" ["scope", "name", "period"],
+        "What it has spent since the budget began anew; absent until the ledger has said it.";
+    BUDGET_RESERVED = Gauge "llmrouter_budget_reserved_usd" ["scope", "name", "period"],
+        "What its calls under way may cost.";
     LEDGER_ROWS = Counter "llmrouter_ledger_rows_total" [],
         "Rows that are in the ledger's store.";
     LEDGER_NOT_WRITTEN = Counter "llmrouter_ledger_not_written_total" [],

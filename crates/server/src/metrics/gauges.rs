@@ -1,8 +1,9 @@
 //! What is read off the table at each scrape rather than counted as it happens.
 
 use dispatch::Table;
+use ledger::BudgetStatus;
 use prometheus::{CounterVec, GaugeVec};
-use provider::{MemoryBudget, Tariff, Time};
+use provider::{MemoryBudget, NanoUsd, Tariff, Time};
 use router::{BreakerState, Status, Upstream};
 
 use super::{
@@ -26,6 +27,9 @@ pub(super) struct Gauges {
     in_flight: GaugeVec,
     quota: GaugeVec,
     config_info: GaugeVec,
+    budget_limit: GaugeVec,
+    budget_spent: GaugeVec,
+    budget_reserved: GaugeVec,
     memory_used: GaugeVec,
     memory_limit: GaugeVec,
     memory_refusals: CounterVec,
@@ -48,6 +52,9 @@ impl Gauges {
             in_flight: families.gauge(contract::IN_FLIGHT)?,
             quota: families.gauge(contract::QUOTA)?,
             config_info: families.gauge(contract::CONFIG_INFO)?,
+            budget_limit: families.gauge(contract::BUDGET_LIMIT)?,
+            budget_spent: families.gauge(contract::BUDGET_SPENT)?,
+            budget_reserved: families.gauge(contract::BUDGET_RESERVED)?,
             memory_used: families.gauge(contract::MEMORY_USED)?,
             memory_limit: families.gauge(contract::MEMORY_LIMIT)?,
             memory_refusals: families.seconds(contract::MEMORY_REFUSALS)?,
@@ -83,6 +90,18 @@ impl Gauges {
         }
     }
 
+    pub(super) fn read_budgets(&self, budgets: &[BudgetStatus]) {
+        let usd = |amount| NanoUsd(amount).usd();
+        for budget in budgets {
+            let labels = [budget.scope.dimension.as_str(), &*budget.scope.name, budget.period.as_str()];
+            self.budget_limit.with_label_values(&labels).set(usd(budget.limit_nano_usd));
+            self.budget_reserved.with_label_values(&labels).set(usd(budget.reserved_nano_usd));
+            if let Some(spent) = budget.spent_nano_usd {
+                self.budget_spent.with_label_values(&labels).set(usd(spent));
+            }
+        }
+    }
+
     fn reset(&self) {
         self.gpu_seconds.reset();
         self.gpu_cost.0.reset();
@@ -100,6 +119,9 @@ impl Gauges {
             &self.in_flight,
             &self.quota,
             &self.config_info,
+            &self.budget_limit,
+            &self.budget_spent,
+            &self.budget_reserved,
         ];
         gauges.into_iter().for_each(GaugeVec::reset);
     }

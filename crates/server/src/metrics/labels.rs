@@ -26,7 +26,10 @@ impl RequestClass {
             RequestOutcome::ClientGone => Self::Cancelled,
             RequestOutcome::Unavailable(_) | RequestOutcome::Stopped => Self::Error,
             RequestOutcome::Failed(kind) | RequestOutcome::Broken(kind) => match kind {
-                ErrorKind::InvalidRequest | ErrorKind::ContextOverflow | ErrorKind::Unsupported => Self::Rejected,
+                ErrorKind::InvalidRequest
+                | ErrorKind::ContextOverflow
+                | ErrorKind::Unsupported
+                | ErrorKind::OverBudget => Self::Rejected,
                 ErrorKind::Timeout(_) => Self::Timeout,
                 // Also what a wrong address brings about: somebody must see it.
                 ErrorKind::Refused
@@ -76,7 +79,7 @@ impl AttemptClass {
             Outcome::ClientGone | Outcome::Lost | Outcome::Stopped => Self::Cancelled,
             Outcome::Failed(kind) => match kind {
                 // The upstream did nothing wrong: the router cancelled the call.
-                ErrorKind::NoMemory | ErrorKind::Unrecorded => Self::Cancelled,
+                ErrorKind::NoMemory | ErrorKind::Unrecorded | ErrorKind::OverBudget => Self::Cancelled,
                 ErrorKind::InvalidRequest
                 | ErrorKind::ContextOverflow
                 | ErrorKind::Unsupported

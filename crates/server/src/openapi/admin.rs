@@ -7,7 +7,7 @@ use utoipa::openapi::{HttpMethod, OpenApi};
 
 use super::{
     call::{Call, Document, content, example, response, text},
-    public,
+    keys, public,
 };
 use crate::{
     admin::ReloadReply,
@@ -49,6 +49,7 @@ pub(super) fn document() -> OpenApi {
     let call = Call::new("reload", "Read the configuration again", about);
     document.add(HttpMethod::Post, "/admin/reload", call.answer(200, done).errors(errors, &[]));
     add_decisions(&mut document);
+    keys::add(&mut document);
     document.finish(
         "llm-router, admin API",
         ABOUT,

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     error::{ApiError, ErrorReply},
-    limits::{RateLimitStatus, Refused},
+    limits::{Owner, RateLimitStatus, ReachedLimit, Refused, Unit},
 };
 
 /// One answer for each status, with an example for each code.
@@ -53,7 +53,8 @@ pub(super) fn of_keys() -> Vec<ApiError> {
 
 /// Errors before a request is routed: of its body, or of a limit.
 pub(super) fn of_admission() -> Vec<ApiError> {
-    let status = RateLimitStatus { limit: 600, remaining: 0, reset: Duration::from_secs(6) };
+    let refused = |limit| Refused { owner: Owner::Key, limit }.into();
+    let status = RateLimitStatus { unit: Unit::Requests, limit: 600, remaining: 0, reset: Duration::from_secs(6) };
     vec![
         InvalidRequest::field("temperature", "'temperature' must be a number from 0 to 2").into(),
         ApiError::body_broken(),
@@ -61,9 +62,9 @@ pub(super) fn of_admission() -> Vec<ApiError> {
         ApiError::body_too_large(8 << 20),
         ApiError::not_json(),
         ApiError::encoded(),
-        Refused::Rate { status, wait: Duration::from_millis(100) }.into(),
-        Refused::Concurrency { limit: 50, status: Some(status) }.into(),
-        Refused::Never { calls: 64, most: 60, setting: "burst" }.into(),
+        refused(ReachedLimit::Rate { status, wait: Duration::from_millis(100) }),
+        refused(ReachedLimit::Concurrency { limit: 50, status: Some(status) }),
+        refused(ReachedLimit::Never { calls: 64, most: 60, setting: "burst" }),
         ApiError::overloaded(),
         ApiError::shutting_down(),
     ]
@@ -113,6 +114,7 @@ pub(super) fn of_upstreams() -> Vec<ApiError> {
         (ErrorKind::RateLimited, "the upstream's quota is used up"),
         (ErrorKind::Overloaded, "the upstream has no room at this moment"),
         (ErrorKind::Unrecorded, "the router cannot record what the request costs"),
+        (ErrorKind::OverBudget, "the budget of team \"search\" for this month is used up"),
         (ErrorKind::Timeout(Phase::FirstToken), "the upstream did not begin to answer in time"),
     ];
     let mut refused = Error::new(ErrorKind::InvalidRequest, "the upstream's own words");

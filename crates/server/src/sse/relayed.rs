@@ -157,7 +157,7 @@ async fn relayed(odd: Odd) -> Result<Vec<u8>, TestCaseError> {
         &cut,
         "r".into(),
         keep_alive,
-        crate::permits::Permits::default(),
+        crate::limits::Permits::default(),
     );
     let mut bytes = Vec::new();
     while let Some(write) = std::future::poll_fn(|context| Pin::new(&mut body).poll_next(context)).await {

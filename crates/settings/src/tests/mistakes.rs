@@ -2,6 +2,8 @@
 
 mod hedge;
 mod keys;
+mod limits;
+mod storage;
 
 use super::*;
 
@@ -222,30 +224,6 @@ fn mistakes_in_the_sections_of_single_values_are_reported() {
             "decisions.log_folder",
             "\"on\" is no folder for decisions",
             "without the key",
-        ),
-        (
-            "[auth]",
-            "[storage]\nurl = \"/var/lib/ledger.db\"\n[auth]",
-            "storage.url",
-            "\"/var/lib/ledger.db\" is no ledger",
-            "",
-        ),
-        ("[auth]", "[storage]\nurl = \"sqlite:///a.db\"\n[auth]", "storage.url", "\"sqlite:///a.db\" is no ledger", ""),
-        (
-            "[auth]",
-            "[storage]\nurl = \"sqlite::memory:\"\n[auth]",
-            "storage.url",
-            "\"sqlite::memory:\" is no ledger",
-            "",
-        ),
-        ("[auth]", "[storage]\nurl = \"sqlite:\"\n[auth]", "storage.url", "\"sqlite:\" is no ledger", ""),
-        ("[auth]", "[storage]\njournal_folder = \"/a\"\n[auth]", "storage.url", "missing", ""),
-        (
-            "[auth]",
-            "[storage]\nurl = \"sqlite:/a\"\ndurability = \"disc\"\n[auth]",
-            "storage.durability",
-            "\"disc\" is not a durability",
-            "did you mean \"disk\"?",
         ),
         ("[auth]", "[decisions]\nring = 100001\n[auth]", "decisions.ring", "100001 is out of range", ""),
         ("[auth]", "[decisions]\nkeep_files = 0\n[auth]", "decisions.keep_files", "0 is out of range", ""),

@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use dispatch::{Caller, RequestInfo, Route};
+use ledger::{Room, Spender};
 use offload::long_work;
 use provider::{Head, MemoryBudget, Request, RequestId, Reservation};
 use serde::Serialize;
@@ -26,7 +27,9 @@ use crate::{
     },
     app::{App, Live},
     auth::ClientKey,
+    budgets, clock,
     error::{ApiError, ErrorBody},
+    limits::{Demand, Grant, Limiter},
     names::{Requested, Resolved},
     permits::Permit,
 };
@@ -129,13 +132,13 @@ impl Batch {
     /// Waits until the entry may be answered, and makes a chat of it. No entry begins once the router stops, the
     /// batch's deadline is over, or its key was removed.
     async fn begin(&self, entry: Entry) -> Result<Begun, ApiError> {
-        let calls = self.calls(&entry).await?;
+        let demand = self.demand(&entry).await?;
         let permits = tokio::select! {
             biased;
             () = self.app.cut.cancelled() => return Err(ApiError::shutting_down()),
             () = sleep_until(self.deadline) => return Err(self.too_long()),
             () = self.key_gone() => return Err(ApiError::wrong_key()),
-            permits = self.permits(calls) => permits?,
+            permits = self.permits(demand) => permits?,
         };
         if self.app.is_draining.load(Ordering::Acquire) {
             return Err(ApiError::shutting_down());
@@ -155,22 +158,35 @@ impl Batch {
         made.await
     }
 
-    /// How many calls come of an entry. Only an ensemble makes more than one, which the short form asks for by name alone.
-    async fn calls(&self, entry: &Entry) -> Result<u32, ApiError> {
+    /// What an entry needs, and the model that counts it, if that has limits. Only an ensemble makes more than one call, which the
+    /// short form asks for by name alone.
+    async fn demand(&self, entry: &Entry) -> Result<(Demand, Option<Arc<Limiter>>), ApiError> {
         let live = self.app.live();
-        if !live.names.has_ensembles() {
-            return Ok(1);
+        let bytes = self.defaults.bytes() + entry.bytes();
+        if !live.names.has_ensembles() && !live.limiters.has_models() {
+            return Ok((Demand::of_text(bytes, 1), None));
         }
         let (defaults, entry, key) = (self.defaults.clone(), entry.clone(), self.admitted.key.clone());
         let task = self.admitted.task.clone();
-        let resolved = long_work(defaults.bytes() + entry.bytes(), move || {
-            resolve(&mut defaults.complete(&entry)?, task.as_deref(), &live, &key)
+        let resolved = long_work(bytes, move || {
+            let (resolved, name) = resolve(&mut defaults.complete(&entry)?, task.as_deref(), &live, &key)?;
+            let model = resolved.ensemble().is_none().then(|| live.table.choose(&name)).flatten();
+            let of_model = model.and_then(|model| live.limiters.of_model(model.model().as_str())).cloned();
+            Ok::<_, ApiError>((resolved, of_model))
         });
-        Ok(resolved.await?.0.calls(&Head { n: 1, best_of: 1, prompts: 1, ..Head::default() }))
+        let (resolved, of_model) = resolved.await?;
+        let calls = resolved.calls(&Head { n: 1, best_of: 1, prompts: 1, ..Head::default() });
+        Ok((Demand::of_text(bytes, calls), of_model))
     }
 
     async fn answer(&self, begun: Begun, id: &RequestId) -> Result<(Generated, Reservation), ApiError> {
         let Begun { live, key, request, resolved, model } = begun;
+        let spender = Spender { key: key.id.as_deref(), team: key.team.as_deref(), model: Some(&model) };
+        let cheapest = match self.app.budgets.look(spender, clock::now_ms()) {
+            Ok(Room::Cheapest) => budgets::cheapest(&live.table, &model),
+            // What is over its budget is refused when it is called.
+            Ok(Room::Any) | Err(_) => None,
+        };
         let caller = Caller {
             request_id: id.clone(),
             key: key.id.clone(),
@@ -178,8 +194,8 @@ impl Batch {
             table: live.table.clone(),
             arrived: Instant::now(),
             route: Route::Batch,
-            model: None,
-            falls_back: self.admitted.falls_back,
+            falls_back: self.admitted.falls_back && cheapest.is_none(),
+            model: cheapest,
             session: self.admitted.session.clone(),
             deadline: Some(self.deadline),
             memory: self.memory().clone(),
@@ -193,16 +209,15 @@ impl Batch {
         generated::read(served, &model, id, self.memory()).await.map_err(|error| ApiError::from(&error))
     }
 
-    /// Waits for the key's allowance of this many calls, for its permits, and then for the router's: the batch's own or a further
-    /// one, whichever is there first. The allowance comes first because who waits for it may wait for long, and must hold nothing
-    /// meanwhile; the key's permits come before the router's, and all at once, so that no two entries wait for each other.
-    async fn permits(&self, calls: u32) -> Result<EntryPermits, ApiError> {
+    /// Waits for what the limits of key, team and model grant, and then for the router's permit: the batch's own or a further
+    /// one, whichever is there first. The router's comes last, so that no two entries wait for each other.
+    async fn permits(&self, (demand, model): (Demand, Option<Arc<Limiter>>)) -> Result<EntryPermits, ApiError> {
         // A reload may have changed its limits.
         let current = self.app.live().keyring.current(&self.admitted.key);
         let key = current.as_ref().unwrap_or(&self.admitted.key);
+        let limiters: Vec<_> = key.limiters.iter().cloned().chain(model).collect();
         let counted = u32::from(!self.has_begun.swap(true, Ordering::AcqRel));
-        key.limiter.allowance(calls - counted).await?;
-        let of_key = key.limiter.permits(calls).await?;
+        let grant = Grant::wait(&limiters, demand, counted).await?;
         let further = async {
             let of_batches = self.app.batch_entries.take(1).await;
             RouterPermit::Further { _permits: [of_batches, self.app.in_flight.take(1).await] }
@@ -212,7 +227,7 @@ impl Batch {
             own = self.own.clone().acquire_owned() => RouterPermit::Own { _turn: own.ok() },
             further = further => further,
         };
-        Ok(EntryPermits { _of_key: of_key, _of_router: of_router })
+        Ok(EntryPermits { _grant: grant, _of_router: of_router })
     }
 
     /// Waits until the batch's key is not in force any more.
@@ -236,7 +251,7 @@ impl Batch {
 
 /// What an entry is answered under.
 struct EntryPermits {
-    _of_key: Option<Permit>,
+    _grant: Grant,
     _of_router: RouterPermit,
 }
 

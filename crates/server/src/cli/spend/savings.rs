@@ -67,18 +67,18 @@ impl From<By> for Dimension {
 
 /// Reads the ledger and prints.
 pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let path = arguments.source.ledger()?;
+    let ledger = arguments.source.ledger()?;
     let days = arguments.period.days()?;
     let query = Query {
         by: arguments.by.iter().copied().map(Dimension::from).collect(),
-        team: arguments.team.clone(),
+        of: arguments.team.clone().map(|team| (Dimension::Team, team)),
         ..days.query()?
     };
-    let spent = ledger::spend(&path, &query)?;
+    let spent = ledger::spend(&ledger, &query)?;
     if spent.is_empty() {
-        note_nothing(query.team.as_deref(), days);
+        note_nothing(arguments.team.as_deref(), days);
     }
-    let grid = grid(&query, &spent, &ledger::baselines(&path, &query)?);
+    let grid = grid(&query, &spent, &ledger::baselines(&ledger, &query)?);
     Ok(say(&arguments.format.text(days, &grid)?)?)
 }
 
@@ -139,7 +139,7 @@ mod tests {
     /// Ten million tokens, four fifths at $0.02 and one fifth at $0.10 a million, against all of them at $0.10.
     #[test]
     fn a_split_of_eighty_to_twenty_saves_sixty_four_percent() {
-        let query = Query { by: vec![Dimension::Team], since_ms: 0, until_ms: 1, team: None };
+        let query = Query { by: vec![Dimension::Team], since_ms: 0, until_ms: 1, of: None };
         let labels = vec![Some("search".to_owned())];
         let spend = Spend { labels: labels.clone(), answers: 10, cost_nano_usd: 360_000_000, ..Spend::default() };
         let baseline = Baseline { labels, policy: "all:cerebras".to_owned(), answers: 9, cost_nano_usd: 1_000_000_000 };
@@ -160,7 +160,7 @@ mod tests {
     /// Of a team, for example, whose calls all failed, or of the router's own calls.
     #[test]
     fn what_served_nobody_is_in_the_comparison() {
-        let query = Query { by: vec![Dimension::Team], since_ms: 0, until_ms: 1, team: None };
+        let query = Query { by: vec![Dimension::Team], since_ms: 0, until_ms: 1, of: None };
         let of_team =
             |team: Option<&str>| Spend { labels: vec![team.map(str::to_owned)], cost_nano_usd: 5, ..Spend::default() };
         let spent = [of_team(Some("search")), of_team(None)];

@@ -3,11 +3,11 @@
 mod html;
 mod markdown;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
-use ledger::{Baseline, Dimension, Query, Spend};
+use ledger::{Baseline, Dimension, Location, Query, Spend};
 
 use super::{
     figures::Grid,
@@ -69,9 +69,9 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if let Some(out) = &arguments.out {
         check_target(out)?;
     }
-    let path = arguments.source.ledger()?;
+    let ledger = arguments.source.ledger()?;
     let days = arguments.period.days()?;
-    let page = page(&path, &arguments.team, days)?;
+    let page = page(&ledger, &arguments.team, days)?;
     let text = match arguments.format {
         Form::Html => html::page(&page),
         Form::Markdown => markdown::page(&page),
@@ -82,15 +82,15 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
 }
 
-fn page(path: &Path, team: &str, days: Days) -> anyhow::Result<Page> {
+fn page(ledger: &Location, team: &str, days: Days) -> anyhow::Result<Page> {
     let query = |by: &[Dimension]| -> anyhow::Result<Query> {
-        Ok(Query { by: by.to_vec(), team: Some(team.to_owned()), ..days.query()? })
+        Ok(Query { by: by.to_vec(), of: Some((Dimension::Team, team.to_owned())), ..days.query()? })
     };
     let table = |dimension| -> anyhow::Result<Grid> {
         let query = query(&[dimension])?;
-        Ok(grid(&query, &ledger::spend(path, &query)?))
+        Ok(grid(&query, &ledger::spend(ledger, &query)?))
     };
-    let by_day = ledger::spend(path, &query(&[Dimension::Day])?)?;
+    let by_day = ledger::spend(ledger, &query(&[Dimension::Day])?)?;
     if by_day.is_empty() {
         bail!("nothing of team {team:?} is on record for {days}");
     }
@@ -101,7 +101,7 @@ fn page(path: &Path, team: &str, days: Days) -> anyhow::Result<Page> {
     });
     let of_all = query(&[])?;
     let spent = [Spend { labels: Vec::new(), ..total(&by_day) }];
-    let baselines: Vec<Baseline> = ledger::baselines(path, &of_all)?;
+    let baselines: Vec<Baseline> = ledger::baselines(ledger, &of_all)?;
     let [total] = spent.clone();
     Ok(Page {
         team: team.to_owned(),
@@ -148,7 +148,7 @@ mod tests {
             wasted_nano_usd: 500_000_000,
             ..Spend::default()
         };
-        let query = Query { by: vec![Dimension::Model], since_ms: 0, until_ms: 1, team: None };
+        let query = Query { by: vec![Dimension::Model], since_ms: 0, until_ms: 1, of: None };
         let of_all = Query { by: Vec::new(), ..query.clone() };
         let baseline = Baseline {
             labels: Vec::new(),

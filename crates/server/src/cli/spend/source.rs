@@ -1,15 +1,14 @@
 //! Which ledger is asked.
 
-use std::{
-    io::{Write as _, stderr},
-    path::PathBuf,
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use ledger::Location;
 use settings::{Secrets, process_env};
 
 use super::period::Days;
+use crate::cli::note;
 
 /// Where the ledger is.
 #[derive(Args)]
@@ -18,37 +17,53 @@ pub(super) struct Source {
     /// The configuration, whose storage.url names the ledger.
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The ledger's SQLite file.
-    #[arg(long, value_name = "FILE")]
-    ledger: Option<PathBuf>,
+    /// The ledger's SQLite file, or the URL of its Postgres database.
+    #[arg(long, value_name = "FILE_OR_URL")]
+    ledger: Option<String>,
 }
 
 impl Source {
-    /// The ledger's file. Says so if something is not in it yet.
-    pub(super) fn ledger(&self) -> anyhow::Result<PathBuf> {
-        let (path, journals) = match (&self.ledger, &self.config) {
-            (Some(path), _) => (path.clone(), settings::journals_beside(path)),
+    /// The ledger. Says so if something is not in it yet.
+    pub(super) fn ledger(&self) -> anyhow::Result<Location> {
+        let (location, journals) = match (&self.ledger, &self.config) {
+            (Some(ledger), _) if ledger.starts_with("postgres") && ledger.contains("://") => {
+                (Location::Postgres(ledger.parse().context("--ledger is no address of a Postgres database")?), None)
+            }
+            (Some(path), _) => {
+                let path = PathBuf::from(path);
+                let journals = settings::journals_beside(&path);
+                (Location::Sqlite(path), Some(journals))
+            }
             (None, Some(config)) => {
                 let loaded = settings::load_with(config, &process_env, Secrets::Optional)?;
                 let without =
                     || format!("{} has no storage.url: without it, a router keeps no ledger", config.display());
                 let storage = loaded.storage.with_context(without)?;
-                (storage.path, storage.journal_folder)
+                (crate::ledger::location(&storage.location)?, Some(storage.journal_folder))
             }
             (None, None) => bail!("give --config or --ledger"),
         };
-        if !path.is_file() {
+        if let Location::Sqlite(path) = &location
+            && !path.is_file()
+        {
             bail!("there is no ledger at {}: a router with this storage.url makes it at its start", path.display());
         }
-        let left = ledger::journals_left(&journals).unwrap_or_default();
-        if left > 0 {
-            note(&format!(
-                "not in these figures yet: what {left} killed router{} left in {}; the next router that starts brings it in",
-                if left == 1 { "" } else { "s" },
-                journals.display(),
-            ));
+        if let Some(journals) = journals {
+            note_what_is_left(&journals);
         }
-        Ok(path)
+        Ok(location)
+    }
+}
+
+/// Says what killed routers of this machine left in their journals.
+fn note_what_is_left(journals: &Path) {
+    let left = ledger::journals_left(journals).unwrap_or_default();
+    if left > 0 {
+        note(&format!(
+            "not in these figures yet: what {left} killed router{} left in {}; the next router that starts brings it in",
+            if left == 1 { "" } else { "s" },
+            journals.display(),
+        ));
     }
 }
 
@@ -56,10 +71,4 @@ impl Source {
 pub(super) fn note_nothing(team: Option<&str>, days: Days) {
     let of = team.map(|team| format!(" of team {team:?}")).unwrap_or_default();
     note(&format!("nothing{of} is on record for {days}"));
-}
-
-/// On standard error, which is not part of what a program reads.
-fn note(text: &str) {
-    // Nothing is left to do if standard error is gone.
-    drop(writeln!(stderr(), "note: {text}"));
 }

@@ -1,0 +1,98 @@
+//! What one budget has been used for.
+
+use super::{Budget, Scope, window::Window};
+
+/// How far one budget is used.
+#[derive(Debug)]
+pub(super) struct State {
+    /// Tells it from others, also from later ones.
+    pub(super) id: u64,
+    pub(super) scope: Scope,
+    pub(super) budget: Budget,
+    pub(super) window: Window,
+    /// What calls cost that ended in the window before the ledger was asked; `None` until that is known.
+    recorded: Option<u64>,
+    /// What calls cost that were settled since then.
+    settled: u64,
+    /// The ledger is being asked again, and so much was settled meanwhile.
+    asked: Option<u64>,
+    /// What calls under way may cost.
+    pub(super) reserved: u64,
+    /// How many of the thresholds were passed in this window.
+    passed: usize,
+}
+
+impl State {
+    /// One whose use is not known yet.
+    pub(super) fn new(id: u64, scope: Scope, budget: Budget, now_ms: i64) -> Self {
+        let window = budget.period.window(&budget.zone, now_ms);
+        Self { id, scope, budget, window, recorded: None, settled: 0, asked: None, reserved: 0, passed: 0 }
+    }
+
+    /// The same use under another budget of the same period.
+    pub(super) fn with(self, budget: Budget) -> Self {
+        Self { budget, ..self }
+    }
+
+    /// Begins anew if it is time to.
+    pub(super) fn advance(&mut self, now_ms: i64) {
+        if now_ms < self.window.until_ms {
+            return;
+        }
+        self.window = self.budget.period.window(&self.budget.zone, now_ms);
+        // No call in the ledger can have ended in a window that begins now.
+        (self.recorded, self.settled, self.asked, self.passed) = (Some(0), 0, None, 0);
+    }
+
+    /// What was spent in this window; `None` until that is known.
+    pub(super) fn spent(&self) -> Option<u64> {
+        self.recorded.map(|recorded| recorded.saturating_add(self.settled))
+    }
+
+    /// Whether so much more may be spent; `None` until that is known.
+    pub(super) fn has_room(&self, amount: u64) -> Option<bool> {
+        let used = self.spent()?.saturating_add(self.reserved);
+        let limit = self.budget.limit_nano_usd;
+        Some(used < limit && used.saturating_add(amount) <= limit)
+    }
+
+    /// A call has cost so much. Returns the threshold that was passed with it, in percent of the limit.
+    pub(super) fn settle(&mut self, cost: u64) -> Option<u8> {
+        self.settled = self.settled.saturating_add(cost);
+        self.asked = self.asked.map(|settled| settled.saturating_add(cost));
+        self.pass()
+    }
+
+    /// The ledger is asked now.
+    pub(super) fn ask(&mut self) {
+        self.asked = Some(0);
+    }
+
+    /// The sum that was asked for. Returns the threshold that was passed with it, in percent of the limit.
+    pub(super) fn answer(&mut self, recorded: u64) -> Option<u8> {
+        (self.recorded, self.settled) = (Some(recorded), self.asked.take()?);
+        self.pass()
+    }
+
+    /// Whether nobody knows what was spent, and nobody has been asked.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.recorded.is_none() && self.asked.is_none()
+    }
+
+    /// The ledger could not say.
+    pub(super) fn give_up(&mut self) {
+        self.asked = None;
+    }
+
+    /// The highest threshold that was passed and not reported yet.
+    fn pass(&mut self) -> Option<u8> {
+        let (spent, limit) = (u128::from(self.spent()?), u128::from(self.budget.limit_nano_usd));
+        let is_passed = |percent: &&u8| spent * 100 >= limit * u128::from(**percent);
+        let passed = self.budget.warn_at_percent.iter().take_while(is_passed).count();
+        if passed <= self.passed {
+            return None;
+        }
+        self.passed = passed;
+        self.budget.warn_at_percent.get(passed - 1).copied()
+    }
+}

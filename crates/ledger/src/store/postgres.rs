@@ -1,0 +1,236 @@
+//! The store of several replicas: tables in Postgres, written by one connection of each.
+
+mod read;
+mod sql;
+mod write;
+
+use std::{error::Error as _, fmt, io, str::FromStr, sync::Arc, time::Duration};
+
+use postgres::{Client, Config, config::Host, error::SqlState};
+use rustls::ClientConfig;
+use rustls_platform_verifier::BuilderVerifierExt;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+pub(crate) use read::Reader;
+
+use super::{Rows, Store, StoreError};
+
+/// The steps from no tables to the present ones, in order. A step is never changed: what differs is a step more.
+const MIGRATIONS: &[&str] = &[include_str!("postgres/1.sql"), include_str!("postgres/2.sql")];
+/// "llrl" in ASCII: the lock of those who bring the tables up to date.
+const LOCK: i64 = 0x6c6c_726c;
+const CONNECT: Duration = Duration::from_secs(5);
+/// A server that does not acknowledge what was sent for so long is gone.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
+/// For each statement, at the server: a lock that is never released must not stop the drain for ever.
+const STATEMENT: &str = "30s";
+
+/// Where a Postgres ledger is, as a URL or as `key=value` words of libpq.
+#[derive(Clone)]
+pub struct PostgresUrl(Box<Config>);
+
+/// It is no address of a Postgres database.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct PostgresUrlError(String);
+
+impl FromStr for PostgresUrl {
+    type Err = PostgresUrlError;
+
+    fn from_str(url: &str) -> Result<Self, Self::Err> {
+        let mut config: Config = url.parse().map_err(|error| PostgresUrlError(cause(&error)))?;
+        if config.get_hosts().is_empty() {
+            return Err(PostgresUrlError("it names no host".to_owned()));
+        }
+        if config.get_dbname().is_none() {
+            return Err(PostgresUrlError("it names no database".to_owned()));
+        }
+        if config.get_application_name().is_none() {
+            config.application_name("llm-router");
+        }
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT);
+        }
+        config.tcp_user_timeout(UNACKNOWLEDGED);
+        let options = config.get_options().unwrap_or_default();
+        let options = format!("{options} -c statement_timeout={STATEMENT} -c timezone=UTC");
+        config.options(options.trim());
+        Ok(Self(Box::new(config)))
+    }
+}
+
+impl fmt::Display for PostgresUrl {
+    /// Host and database alone.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("postgres://")?;
+        for (nth, host) in self.0.get_hosts().iter().enumerate() {
+            let comma = if nth == 0 { "" } else { "," };
+            match host {
+                Host::Tcp(name) => write!(f, "{comma}{name}")?,
+                Host::Unix(path) => write!(f, "{comma}{}", path.display())?,
+            }
+        }
+        write!(f, "/{}", self.0.get_dbname().unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for PostgresUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PostgresUrl({self})")
+    }
+}
+
+impl PostgresUrl {
+    fn connect(&self) -> Result<Client, StoreError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let tls = tls
+            .and_then(BuilderVerifierExt::with_platform_verifier)
+            .map_err(|error| StoreError::Postgres { message: format!("{self}: {error}"), is_out_of_reach: false })?;
+        let tls = MakeRustlsConnect::new(tls.with_no_client_auth());
+        self.0.connect(tls).map_err(|error| self.failed(&error))
+    }
+
+    fn failed(&self, error: &postgres::Error) -> StoreError {
+        // Not as the library writes it: that has the detail as well, which may quote a row.
+        let said = error.as_db_error().map(|error| format!("{} ({})", error.message(), error.code().code()));
+        let said = said.unwrap_or_else(|| cause(error));
+        StoreError::Postgres { message: format!("{self}: {said}"), is_out_of_reach: is_out_of_reach(error) }
+    }
+}
+
+/// What an error says, with its causes.
+fn cause(error: &dyn std::error::Error) -> String {
+    let mut said = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        said = format!("{said}: {cause}");
+        next = cause.source();
+    }
+    said
+}
+
+/// The tables in a database, and a connection while there is one.
+pub(crate) struct Postgres {
+    url: PostgresUrl,
+    client: Option<Client>,
+}
+
+impl Postgres {
+    /// Opens a database, and brings its tables up to date. One that cannot be reached now is tried again with the first rows:
+    /// until then the journal keeps them.
+    pub(crate) fn open(url: &PostgresUrl) -> Result<Self, StoreError> {
+        let mut store = Self { url: url.clone(), client: None };
+        match store.client().map(drop) {
+            Err(error @ StoreError::Postgres { is_out_of_reach: true, .. }) => {
+                tracing::error!(%error, "the ledger's database cannot be reached: its journal keeps the rows until it can");
+            }
+            opened => opened?,
+        }
+        Ok(store)
+    }
+
+    /// The same for one that must be there.
+    pub(crate) fn connected(url: &PostgresUrl) -> Result<Self, StoreError> {
+        let mut store = Self { url: url.clone(), client: None };
+        store.client()?;
+        Ok(store)
+    }
+
+    /// A connection to a database whose tables are up to date.
+    fn client(&mut self) -> Result<&mut Client, StoreError> {
+        let open = self.client.take().filter(|client| !client.is_closed());
+        let client = if let Some(client) = open {
+            client
+        } else {
+            let mut client = self.url.connect()?;
+            migrate(&mut client, &self.url)?;
+            client
+        };
+        Ok(self.client.insert(client))
+    }
+}
+
+/// Whether nobody answered who could say no: the network, the server while it starts.
+fn is_out_of_reach(error: &postgres::Error) -> bool {
+    if let Some(error) = error.as_db_error() {
+        return [SqlState::CANNOT_CONNECT_NOW, SqlState::ADMIN_SHUTDOWN].contains(error.code());
+    }
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    // A certificate that is not trusted is invalid data.
+    cause.is_some_and(|cause| cause.kind() != io::ErrorKind::InvalidData)
+}
+
+impl Store for Postgres {
+    fn write(&mut self, rows: &Rows<'_>) -> Result<(), StoreError> {
+        let url = self.url.clone();
+        let written = write::rows(self.client()?, rows).map_err(|error| url.failed(&error));
+        if written.is_err() {
+            // It may be in the middle of something.
+            self.client = None;
+        }
+        written
+    }
+}
+
+/// Takes the steps that the tables have not had. Of several processes, one at a time.
+fn migrate(client: &mut Client, url: &PostgresUrl) -> Result<(), StoreError> {
+    let failed = |error: postgres::Error| url.failed(&error);
+    let mut transaction = client.transaction().map_err(failed)?;
+    transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).map_err(failed)?;
+    let table = "CREATE TABLE IF NOT EXISTS llm_router_ledger (version bigint NOT NULL)";
+    transaction.batch_execute(table).map_err(failed)?;
+    let row = transaction.query_opt("SELECT version FROM llm_router_ledger", &[]).map_err(failed)?;
+    let version = row.as_ref().map_or(0, |row| row.get::<_, i64>(0));
+    let done = usize::try_from(version).unwrap_or(usize::MAX);
+    let Some(steps) = MIGRATIONS.get(done..) else {
+        return Err(StoreError::Foreign(format!("{url}: this ledger was written by a newer version of llm-router")));
+    };
+    if steps.is_empty() {
+        return Ok(());
+    }
+    for step in steps {
+        transaction.batch_execute(step).map_err(failed)?;
+    }
+    let steps = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    transaction.batch_execute("DELETE FROM llm_router_ledger").map_err(failed)?;
+    transaction.execute("INSERT INTO llm_router_ledger VALUES ($1)", &[&steps]).map_err(failed)?;
+    transaction.commit().map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_its_account() {
+        for url in [
+            "postgres://router:hunter2@db:5433/books?sslmode=require",
+            "host=db user=router password=hunter2 dbname=books",
+        ] {
+            let parsed: PostgresUrl = url.parse().expect(url);
+            assert_eq!(
+                (parsed.to_string(), format!("{parsed:?}")),
+                ("postgres://db/books".to_owned(), "PostgresUrl(postgres://db/books)".to_owned())
+            );
+            let error = parsed.failed(&"postgres://db?colour=red".parse::<Config>().expect_err("no such option"));
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn what_names_no_database_is_refused() {
+        for (url, says) in [("postgres:///books", "no host"), ("postgres://db", "no database"), ("books", "")] {
+            let error = url.parse::<PostgresUrl>().expect_err(url).to_string();
+            assert!(error.contains(says), "{url}: {error}");
+        }
+    }
+
+    /// Nobody listens there, so the first rows will connect; what cannot be right by itself is refused at the start.
+    #[test]
+    fn a_server_that_is_away_is_no_reason_not_to_start() {
+        let away: PostgresUrl = "postgres://router@127.0.0.1:1/books".parse().expect("a URL");
+        assert!(Postgres::open(&away).is_ok());
+        assert!(Reader::open(&away).is_err());
+    }
+}

@@ -1,0 +1,88 @@
+//! Answers to questions.
+
+use std::error::Error;
+
+use bytes::BytesMut;
+use postgres::{
+    Client, Row,
+    types::{IsNull, ToSql, Type, to_sql_checked},
+};
+
+use super::{PostgresUrl, StoreError};
+use crate::{
+    report::{Baseline, Dialect, Parameter, Query, Spend, Statement},
+    store::Reports,
+};
+
+/// A connection for reading.
+pub(crate) struct Reader {
+    client: Client,
+    url: PostgresUrl,
+}
+
+impl Reader {
+    pub(crate) fn open(url: &PostgresUrl) -> Result<Self, StoreError> {
+        let mut client = url.connect()?;
+        let sql = "SELECT count(*) FROM pg_catalog.pg_tables WHERE tablename = 'llm_router_ledger'";
+        let found: i64 = client.query_one(sql, &[]).map_err(|error| url.failed(&error))?.get(0);
+        if found == 0 {
+            return Err(StoreError::Foreign(format!("{url}: there is no ledger in this database yet")));
+        }
+        Ok(Self { client, url: url.clone() })
+    }
+
+    fn rows(&mut self, statement: &Statement) -> Result<Vec<Row>, StoreError> {
+        let parameters: Vec<&(dyn ToSql + Sync)> = statement.parameters.iter().map(parameter).collect();
+        self.client.query(&statement.sql, &parameters).map_err(|error| self.url.failed(&error))
+    }
+}
+
+impl Reports for Reader {
+    fn spend(&mut self, query: &Query) -> Result<Vec<Spend>, StoreError> {
+        let labels = query.by.len();
+        let rows = self.rows(&query.spend(Dialect::Postgres))?;
+        let spend = |row: &Row| {
+            let figures = std::array::from_fn(|nth| row.get(labels + nth));
+            Spend::new(labels_of(row, labels), figures)
+        };
+        Ok(rows.iter().map(spend).collect())
+    }
+
+    fn baselines(&mut self, query: &Query) -> Result<Vec<Baseline>, StoreError> {
+        let labels = query.by.len();
+        let rows = self.rows(&query.baselines(Dialect::Postgres))?;
+        let baseline = |row: &Row| {
+            let figures = [row.get(labels + 1), row.get(labels + 2)];
+            Baseline::new(labels_of(row, labels), row.get(labels), figures)
+        };
+        Ok(rows.iter().map(baseline).collect())
+    }
+}
+
+fn labels_of(row: &Row, labels: usize) -> Vec<Option<String>> {
+    (0..labels).map(|nth| row.get(nth)).collect()
+}
+
+pub(super) fn parameter(parameter: &Parameter) -> &(dyn ToSql + Sync) {
+    match parameter {
+        Parameter::Null => &Nothing,
+        Parameter::Number(number) => number,
+        Parameter::Text(text) => text,
+    }
+}
+
+/// NULL, whatever the type of its column is.
+#[derive(Debug)]
+struct Nothing;
+
+impl ToSql for Nothing {
+    fn to_sql(&self, _: &Type, _: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        Ok(IsNull::Yes)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}

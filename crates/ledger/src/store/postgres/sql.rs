@@ -1,0 +1,66 @@
+//! Statements of others than the drain: keys and teams.
+
+use postgres::{
+    Client, Transaction,
+    types::{ToSql, Type},
+};
+
+use super::{LOCK, Postgres, PostgresUrl, StoreError};
+use crate::{
+    report::Parameter,
+    store::{Sql, Statements},
+};
+
+impl Sql for Postgres {
+    fn transaction(
+        &mut self,
+        work: &mut dyn FnMut(&mut dyn Statements) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let url = self.url.clone();
+        let transact = |client: &mut Client| {
+            let transaction = client.transaction().map_err(|error| url.failed(&error))?;
+            let mut statements = InServer { transaction, url: &url };
+            work(&mut statements)?;
+            statements.transaction.commit().map_err(|error| url.failed(&error))
+        };
+        let done = self.client().and_then(transact);
+        if done.is_err() {
+            self.client = None;
+        }
+        done
+    }
+}
+
+struct InServer<'a> {
+    transaction: Transaction<'a>,
+    url: &'a PostgresUrl,
+}
+
+impl Statements for InServer<'_> {
+    fn lock(&mut self) -> Result<(), StoreError> {
+        let locked = self.transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK]);
+        locked.map(drop).map_err(|error| self.url.failed(&error))
+    }
+
+    fn execute(&mut self, sql: &str, parameters: &[Parameter]) -> Result<u64, StoreError> {
+        self.transaction.execute(sql, &values(parameters)).map_err(|error| self.url.failed(&error))
+    }
+
+    fn query(&mut self, sql: &str, parameters: &[Parameter]) -> Result<Vec<Vec<Parameter>>, StoreError> {
+        let rows = self.transaction.query(sql, &values(parameters)).map_err(|error| self.url.failed(&error))?;
+        let of = |row: &postgres::Row| (0..row.len()).map(|nth| value(row, nth)).collect();
+        Ok(rows.iter().map(of).collect())
+    }
+}
+
+fn values(parameters: &[Parameter]) -> Vec<&(dyn ToSql + Sync)> {
+    parameters.iter().map(super::read::parameter).collect()
+}
+
+fn value(row: &postgres::Row, nth: usize) -> Parameter {
+    if *row.columns()[nth].type_() == Type::INT8 {
+        row.get::<_, Option<i64>>(nth).map_or(Parameter::Null, Parameter::Number)
+    } else {
+        row.get::<_, Option<String>>(nth).map_or(Parameter::Null, Parameter::Text)
+    }
+}

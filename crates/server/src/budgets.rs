@@ -1,0 +1,199 @@
+//! Budgets of keys, teams and models: which are in force, what the ledger says was spent, and what their thresholds report.
+
+use std::{
+    sync::{
+        Arc,
+        mpsc::{RecvTimeoutError, Sender, channel},
+    },
+    thread::{Builder, JoinHandle},
+    time::Duration,
+};
+
+use dispatch::{RequestInfo, Table};
+use jiff::Timestamp;
+use ledger::{
+    AtLimit, Budget, BudgetStatus, Budgets, Dimension, Ledger, Location, OverBudget, Period, Scope, Spender, Threshold,
+};
+use parking_lot::Mutex;
+use provider::{Error, ErrorKind, ModelId, NanoUsd, Usage};
+use router::Upstream;
+use settings::{BudgetPeriod, Config};
+
+use crate::clock;
+
+/// How often budgets are looked for whose use is not known yet, because they are new or the ledger could not say.
+const NEW: Duration = Duration::from_millis(500);
+/// The ledger is asked about all of them once in so many rounds, because another process may have spent as well: every hour for a
+/// file, which another one shares while a restart rolls, and every minute for Postgres, where replicas do.
+const ROUNDS_TO_ALL: (u32, u32) = (7_200, 120);
+/// How long a start waits for the ledger.
+const LONGEST_START: Duration = Duration::from_secs(5);
+/// How long a question waits for calls that are not in the store yet.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// The budgets of a configuration.
+pub(crate) fn of(config: &Config) -> Vec<(Scope, Budget)> {
+    let keys = config.keys.iter().map(|key| (Dimension::Key, key.id.as_str(), &key.budgets));
+    let teams = config.teams.iter().map(|team| (Dimension::Team, team.id.as_str(), &team.budgets));
+    let models = config.models.iter().map(|model| (Dimension::Model, model.name.as_str(), &model.budgets));
+    let all = keys.chain(teams).chain(models);
+    all.flat_map(|(dimension, name, budgets)| {
+        let scope = Scope { dimension, name: name.into() };
+        budgets.iter().map(move |budget| (scope.clone(), in_force(budget)))
+    })
+    .collect()
+}
+
+fn in_force(budget: &settings::Budget) -> Budget {
+    Budget {
+        limit_nano_usd: budget.limit.0,
+        period: match budget.period {
+            BudgetPeriod::Day => Period::Day,
+            BudgetPeriod::Week => Period::Week,
+            BudgetPeriod::Month => Period::Month,
+        },
+        zone: budget.time_zone.clone(),
+        warn_at_percent: budget.warn_at_percent.clone(),
+        at_limit: match budget.at_limit {
+            settings::AtLimit::Refuse => AtLimit::Refuse,
+            settings::AtLimit::Cheapest => AtLimit::Cheapest,
+        },
+    }
+}
+
+/// Whose budgets count the calls of a request.
+pub(crate) fn spender(info: &RequestInfo) -> Spender<'_> {
+    Spender { key: info.key.as_deref(), team: info.team.as_deref(), model: info.model.as_ref().map(ModelId::as_str) }
+}
+
+/// The cheapest upstream of a model, as a client would name it: by list price, for a prompt as long as its answer.
+pub(crate) fn cheapest(table: &Table, model: &str) -> Option<String> {
+    const USAGE: Usage =
+        Usage { prompt_tokens: 1_000, completion_tokens: 1_000, cached_tokens: None, reasoning_tokens: None };
+    let model = table.model(model)?;
+    let price = |upstream: &Upstream| Some(upstream.spec.tariff.as_ref()?.list_price()?.cost(&USAGE));
+    let priced = model.targets().iter().filter_map(|upstream| Some((price(upstream)?, upstream)));
+    let (_, upstream) = priced.min_by_key(|(price, _)| *price)?;
+    Some(format!("{}/{}", upstream.spec.id, model.spec.name))
+}
+
+/// The error of a call that a budget does not allow.
+pub(crate) fn error(over: &OverBudget) -> Error {
+    let kind = match over {
+        OverBudget::Unknown(_) => ErrorKind::Unrecorded,
+        OverBudget::Reached(_) => ErrorKind::OverBudget,
+    };
+    Error::new(kind, refusal(over))
+}
+
+/// What a client is told whose call a budget refuses.
+fn refusal(over: &OverBudget) -> String {
+    match over {
+        OverBudget::Unknown(scope) => {
+            format!("what the {scope} has spent is not known yet: try again in a moment")
+        }
+        OverBudget::Reached(status) => {
+            let BudgetStatus { scope, period, limit_nano_usd, spent_nano_usd, reserved_nano_usd, until_ms, .. } =
+                status;
+            format!(
+                "the budget of the {scope}, ${} a {}, has no room for this request: ${} is spent and ${} reserved for requests \
+                 under way; it begins anew at {}",
+                short(*limit_nano_usd),
+                period.as_str(),
+                short(spent_nano_usd.unwrap_or_default()),
+                short(*reserved_nano_usd),
+                moment(*until_ms),
+            )
+        }
+    }
+}
+
+/// US dollars without zeros that say nothing, but with cents.
+fn short(nano_usd: u64) -> String {
+    let text = NanoUsd(nano_usd).to_string();
+    let cents = text.len() - 7;
+    let (kept, rest) = text.split_at(cents);
+    format!("{kept}{}", rest.trim_end_matches('0'))
+}
+
+/// A moment as RFC 3339 has it, in UTC.
+pub(crate) fn moment(at_ms: i64) -> String {
+    Timestamp::from_millisecond(at_ms).map(|at| at.to_string()).unwrap_or_default()
+}
+
+/// Logs thresholds that were passed.
+pub(crate) fn report(passed: impl IntoIterator<Item = Threshold>) {
+    for Threshold { percent, status } in passed {
+        tracing::warn!(
+            budget = %status.scope,
+            period = status.period.as_str(),
+            percent,
+            spent_usd = short(status.spent_nano_usd.unwrap_or_default()),
+            limit_usd = short(status.limit_nano_usd),
+            begins_anew = moment(status.until_ms),
+            "a budget is used to this part"
+        );
+    }
+}
+
+/// Asks the ledger, in a thread of its own, what was spent.
+pub(crate) struct Refresher {
+    thread: Mutex<Option<(Sender<()>, JoinHandle<()>)>>,
+}
+
+impl Refresher {
+    /// Asks once, and begins the thread. If the ledger does not answer in time, budgets whose use is not known grant nothing
+    /// until it does.
+    pub(crate) fn start(ledger: Arc<Ledger>, budgets: Arc<Budgets>) -> std::io::Result<Self> {
+        report(ledger.refresh(&budgets, false, clock::now_ms(), LONGEST_START));
+        let (stop, stopped) = channel();
+        let rounds_to_all = match ledger.location() {
+            Location::Sqlite(_) => ROUNDS_TO_ALL.0,
+            Location::Postgres(_) => ROUNDS_TO_ALL.1,
+        };
+        let thread = Builder::new().name("budgets".into()).spawn(move || {
+            let mut rounds = 0_u32;
+            while stopped.recv_timeout(NEW) == Err(RecvTimeoutError::Timeout) {
+                rounds = (rounds + 1) % rounds_to_all;
+                report(ledger.refresh(&budgets, rounds == 0, clock::now_ms(), LONGEST_WAIT));
+            }
+        })?;
+        Ok(Self { thread: Mutex::new(Some((stop, thread))) })
+    }
+
+    /// Ends the thread.
+    pub(crate) fn stop(&self) {
+        if let Some((stop, thread)) = self.thread.lock().take() {
+            drop(stop);
+            drop(thread.join());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_which_budget_how_far_it_is_used_and_when_it_begins_anew() {
+        let scope = Scope { dimension: Dimension::Team, name: "search".into() };
+        let status = BudgetStatus {
+            scope: scope.clone(),
+            period: Period::Month,
+            limit_nano_usd: 100_000_000_000,
+            spent_nano_usd: Some(99_990_000_100),
+            reserved_nano_usd: 9_000_000,
+            from_ms: 1_793_491_200_000,
+            until_ms: 1_796_083_200_000,
+        };
+        assert_eq!(
+            refusal(&OverBudget::Reached(status)),
+            "the budget of the team \"search\", $100.00 a month, has no room for this request: $99.9900001 is spent and \
+             $0.009 reserved for requests under way; it begins anew at 2026-12-01T00:00:00Z"
+        );
+        assert_eq!(
+            refusal(&OverBudget::Unknown(scope)),
+            "what the team \"search\" has spent is not known yet: try again in a moment"
+        );
+    }
+}

@@ -1,0 +1,288 @@
+//! `keys` and `teams`: who may call, kept in the ledger's database.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
+use ledger::{KeyRecord, Location};
+use serde_json::{Map, Value, json};
+use settings::{Secrets, process_env};
+
+use super::{note, say};
+use crate::{
+    budgets::moment,
+    clock,
+    stored_keys::actions::{Actions, NewKey},
+};
+
+pub(super) const HELP: &str = "\
+Keys are kept in the database that storage.url names, beside those of the file; a router that runs follows within a second.
+
+  llm-router keys create search-web --config F --team search --budget 100/month --requests-per-minute 600
+  llm-router keys rotate search-web --config F --overlap-hours 48
+  llm-router teams set search --config F --budget 500/month@Europe/Berlin --tokens-per-minute 200000";
+
+const HOUR_MS: i64 = 60 * 60 * 1000;
+
+/// What can be done with keys.
+#[derive(Subcommand)]
+pub(super) enum Keys {
+    /// Make a key, and print its secret: it is shown this once.
+    Create {
+        /// Its name in logs and in the ledger.
+        id: String,
+        /// Who pays.
+        #[arg(long)]
+        team: String,
+        /// Refuse it after so many days.
+        #[arg(long, value_name = "DAYS")]
+        expires_in_days: Option<u32>,
+        #[command(flatten)]
+        terms: KeyTerms,
+        #[command(flatten)]
+        database: Database,
+    },
+    /// List the keys in the database, without their secrets.
+    List {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        database: Database,
+    },
+    /// Give a key another secret, and print it: it is shown this once.
+    Rotate {
+        /// The key's name.
+        id: String,
+        /// How long the old secret is let in as well.
+        #[arg(long, value_name = "HOURS", default_value_t = 24)]
+        overlap_hours: u32,
+        #[command(flatten)]
+        database: Database,
+    },
+    /// Refuse a key from now on.
+    Disable {
+        /// The key's name.
+        id: String,
+        #[command(flatten)]
+        database: Database,
+    },
+    /// Let a disabled key in again.
+    Enable {
+        /// The key's name.
+        id: String,
+        #[command(flatten)]
+        database: Database,
+    },
+    /// Change what a key may use; what is left out holds no more.
+    Set {
+        /// The key's name.
+        id: String,
+        #[command(flatten)]
+        terms: KeyTerms,
+        #[command(flatten)]
+        database: Database,
+    },
+    /// List who changed which key or team, the newest first, as JSON lines.
+    Audit {
+        #[command(flatten)]
+        database: Database,
+    },
+}
+
+/// What can be done with teams.
+#[derive(Subcommand)]
+pub(super) enum Teams {
+    /// Say what the keys of a team may use together; what is left out holds no more.
+    Set {
+        /// The team of a key.
+        id: String,
+        #[command(flatten)]
+        terms: Terms,
+        #[command(flatten)]
+        database: Database,
+    },
+    /// List the teams in the database, as JSON lines.
+    List {
+        #[command(flatten)]
+        database: Database,
+    },
+}
+
+/// Where keys are kept.
+#[derive(Args)]
+pub(super) struct Database {
+    /// The configuration, whose storage.url names the database.
+    #[arg(long, short, value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// What keys and teams have in common.
+#[derive(Args)]
+pub(super) struct Terms {
+    /// Most calls a minute.
+    #[arg(long, value_name = "NUMBER")]
+    requests_per_minute: Option<u32>,
+    /// Most tokens a minute, of prompts and answers.
+    #[arg(long, value_name = "NUMBER")]
+    tokens_per_minute: Option<u32>,
+    /// Most calls at the same time.
+    #[arg(long, value_name = "NUMBER")]
+    concurrent: Option<u32>,
+    /// Most US dollars per day, week or month, such as 100/month or 5/day@Europe/Berlin; once for each period.
+    #[arg(long, value_name = "USD/PERIOD[@ZONE]")]
+    budget: Vec<String>,
+}
+
+/// What a key may use.
+#[derive(Args)]
+pub(super) struct KeyTerms {
+    /// A model, task/… or ensemble/… that it may ask for; once for each. All, without.
+    #[arg(long, value_name = "NAME")]
+    model: Vec<String>,
+    /// Let it name the upstream that is to serve.
+    #[arg(long)]
+    direct: bool,
+    #[command(flatten)]
+    terms: Terms,
+}
+
+impl Terms {
+    fn json(&self) -> anyhow::Result<Map<String, Value>> {
+        let limits = [
+            ("requests_per_minute", self.requests_per_minute),
+            ("tokens_per_minute", self.tokens_per_minute),
+            ("concurrent", self.concurrent),
+        ];
+        let limits = limits.into_iter().filter_map(|(name, limit)| Some((name.to_owned(), limit?.into())));
+        let limits: Map<_, _> = limits.collect();
+        let budgets = self.budget.iter().map(|text| budget(text)).collect::<anyhow::Result<Vec<_>>>()?;
+        let mut terms = Map::new();
+        if !limits.is_empty() {
+            terms.insert("limits".to_owned(), limits.into());
+        }
+        if !budgets.is_empty() {
+            terms.insert("budgets".to_owned(), budgets.into());
+        }
+        Ok(terms)
+    }
+}
+
+impl KeyTerms {
+    fn json(&self) -> anyhow::Result<Map<String, Value>> {
+        let mut terms = self.terms.json()?;
+        if !self.model.is_empty() {
+            terms.insert("models".to_owned(), self.model.clone().into());
+        }
+        if self.direct {
+            terms.insert("direct".to_owned(), true.into());
+        }
+        Ok(terms)
+    }
+}
+
+fn budget(text: &str) -> anyhow::Result<Value> {
+    let (usd, rest) = text.split_once('/').with_context(|| format!("{text:?} is no budget: such as 100/month"))?;
+    Ok(match rest.split_once('@') {
+        Some((per, zone)) => json!({"usd": usd, "per": per, "time_zone": zone}),
+        None => json!({"usd": usd, "per": rest}),
+    })
+}
+
+impl Database {
+    fn location(&self) -> anyhow::Result<Location> {
+        let config = settings::load_with(&self.config, &process_env, Secrets::Optional)?;
+        let Some(storage) = config.storage else {
+            bail!("{} has no storage.url: without it there are no keys but those of the file", self.config.display());
+        };
+        Ok(crate::ledger::location(&storage.location)?)
+    }
+}
+
+/// Does it, and prints what came of it.
+pub(super) fn run(command: &Keys) -> anyhow::Result<()> {
+    match command {
+        Keys::Create { id, team, expires_in_days, terms, database } => {
+            let expires_at_ms = expires_in_days.map(|days| clock::now_ms() + i64::from(days) * 24 * HOUR_MS);
+            let terms = Value::Object(terms.json()?).to_string();
+            let new = NewKey { id: id.clone(), team: team.clone(), terms, expires_at_ms };
+            let secret = Actions::new(&database.location()?, &actor()).create(new)?;
+            note("this is the only time that the key is shown");
+            Ok(say(&secret)?)
+        }
+        Keys::List { json, database } => {
+            let location = database.location()?;
+            let directory = Actions::new(&location, &actor()).keys()?.directory()?;
+            let lines: Vec<_> =
+                directory.keys.iter().map(|key| if *json { document(key) } else { line(key) }).collect();
+            Ok(say(&lines.join("\n"))?)
+        }
+        Keys::Rotate { id, overlap_hours, database } => {
+            let overlap_ms = i64::from(*overlap_hours) * HOUR_MS;
+            let secret = Actions::new(&database.location()?, &actor()).rotate(id, overlap_ms)?;
+            note(&format!(
+                "this is the only time that the key is shown; the old one is let in for {overlap_hours} hours"
+            ));
+            Ok(say(&secret)?)
+        }
+        Keys::Disable { id, database } => Ok(Actions::new(&database.location()?, &actor()).set_disabled(id, true)?),
+        Keys::Enable { id, database } => Ok(Actions::new(&database.location()?, &actor()).set_disabled(id, false)?),
+        Keys::Set { id, terms, database } => {
+            let terms = Value::Object(terms.json()?).to_string();
+            Ok(Actions::new(&database.location()?, &actor()).set_terms(id, &terms)?)
+        }
+        Keys::Audit { database } => {
+            let location = database.location()?;
+            let changes = Actions::new(&location, &actor()).keys()?.audit(i64::MAX)?;
+            let lines = changes.iter().map(|change| {
+                json!({"number": change.number, "at": moment(change.at_ms), "actor": change.actor, "action": change.action,
+                    "subject": change.subject, "detail": parsed(&change.detail)})
+                .to_string()
+            });
+            Ok(say(&lines.collect::<Vec<_>>().join("\n"))?)
+        }
+    }
+}
+
+/// The same for teams.
+pub(super) fn run_teams(command: &Teams) -> anyhow::Result<()> {
+    match command {
+        Teams::Set { id, terms, database } => {
+            let terms = Value::Object(terms.json()?).to_string();
+            Ok(Actions::new(&database.location()?, &actor()).set_team(id, &terms)?)
+        }
+        Teams::List { database } => {
+            let location = database.location()?;
+            let directory = Actions::new(&location, &actor()).keys()?.directory()?;
+            let line = |team: &ledger::TeamRecord| json!({"id": team.id, "terms": parsed(&team.terms)}).to_string();
+            Ok(say(&directory.teams.iter().map(line).collect::<Vec<_>>().join("\n"))?)
+        }
+    }
+}
+
+/// Who acts, for the audit table.
+fn actor() -> String {
+    let user = process_env("USER").or_else(|| process_env("LOGNAME"));
+    format!("command line, {}", user.as_deref().unwrap_or("unknown user"))
+}
+
+fn line(key: &KeyRecord) -> String {
+    let state = match (key.disabled_at_ms, key.expires_at_ms) {
+        (Some(at_ms), _) => format!("disabled {}", moment(at_ms)),
+        (None, Some(at_ms)) if at_ms <= clock::now_ms() => format!("expired {}", moment(at_ms)),
+        (None, Some(at_ms)) => format!("expires {}", moment(at_ms)),
+        (None, None) => "in force".to_owned(),
+    };
+    format!("{:<24} {:<16} {:<32} {}", key.id, key.team, state, key.terms)
+}
+
+fn document(key: &KeyRecord) -> String {
+    json!({"id": key.id, "team": key.team, "terms": parsed(&key.terms), "created_at": moment(key.created_at_ms),
+        "expires_at": key.expires_at_ms.map(moment), "disabled_at": key.disabled_at_ms.map(moment)})
+    .to_string()
+}
+
+/// What stands in the database is JSON, because it was checked before.
+fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_default()
+}

@@ -1,0 +1,85 @@
+//! The limiters of a configuration, and the settlement of tokens.
+
+use std::{collections::HashMap, sync::Arc};
+
+use arc_swap::ArcSwap;
+use dispatch::{Event, Observer};
+use settings::{Allowance, Config};
+
+use super::{Limiter, Owner};
+
+/// The limiters in force.
+#[derive(Default)]
+pub(crate) struct Limiters {
+    keys: HashMap<Arc<str>, Arc<Limiter>>,
+    teams: HashMap<Arc<str>, Arc<Limiter>>,
+    models: HashMap<Arc<str>, Arc<Limiter>>,
+}
+
+impl Limiters {
+    /// Those of `config`. One that `old` had with the same limits keeps its counts.
+    fn new(config: &Config, old: &Self) -> Self {
+        let made = |name: &str, allowance: Allowance, owner: fn(Arc<str>) -> Owner, old: &HashMap<_, Arc<Limiter>>| {
+            let name = Arc::<str>::from(name);
+            let same = old.get(&name).filter(|limiter| limiter.has(allowance)).cloned();
+            let limiter = same.unwrap_or_else(|| Arc::new(Limiter::new(owner(name.clone()), allowance)));
+            (name, limiter)
+        };
+        let keys = config.keys.iter().map(|key| made(&key.id, key.limits, |_| Owner::Key, &old.keys));
+        let limited = |allowance: Allowance| allowance != Allowance::default();
+        let teams = config.teams.iter().filter(|team| limited(team.limits));
+        let teams = teams.map(|team| made(&team.id, team.limits, Owner::Team, &old.teams));
+        let models = config.models.iter().filter(|model| limited(model.limits));
+        let models = models.map(|model| made(model.name.as_str(), model.limits, Owner::Model, &old.models));
+        Self { keys: keys.collect(), teams: teams.collect(), models: models.collect() }
+    }
+
+    /// Those that count what a key asks for, whatever it is.
+    pub(crate) fn of_key(&self, id: &str, team: &str) -> Vec<Arc<Limiter>> {
+        [self.keys.get(id), self.teams.get(team)].into_iter().flatten().cloned().collect()
+    }
+
+    /// The one of a model, if it has limits.
+    pub(crate) fn of_model(&self, name: &str) -> Option<&Arc<Limiter>> {
+        self.models.get(name)
+    }
+
+    /// Whether any model has limits.
+    pub(crate) fn has_models(&self) -> bool {
+        !self.models.is_empty()
+    }
+}
+
+/// The limiters in force; settles the tokens of calls that are over.
+#[derive(Default)]
+pub(crate) struct Limits(ArcSwap<Limiters>);
+
+impl Limits {
+    /// Puts those of `config` in force.
+    pub(crate) fn set(&self, config: &Config) -> Arc<Limiters> {
+        let limiters = Arc::new(Limiters::new(config, &self.0.load()));
+        self.0.store(limiters.clone());
+        limiters
+    }
+}
+
+impl Observer for Limits {
+    fn on(&self, event: &Event<'_>) {
+        let Event::AttemptEnded(ended) = event else { return };
+        let used = ended.usage.or(ended.estimate.map(|estimate| estimate.usage));
+        let tokens = used.map_or(0, |usage| usage.total());
+        if tokens == 0 {
+            return;
+        }
+        let limiters = self.0.load();
+        let info = &ended.info;
+        let of = |map: &HashMap<_, Arc<Limiter>>, name: Option<&str>| {
+            if let Some(limiter) = name.and_then(|name| map.get(name)) {
+                limiter.use_tokens(tokens);
+            }
+        };
+        of(&limiters.keys, info.key.as_deref());
+        of(&limiters.teams, info.team.as_deref());
+        of(&limiters.models, info.model.as_ref().map(provider::ModelId::as_str));
+    }
+}

@@ -1,0 +1,105 @@
+//! `budgets` of a key, a team or a model.
+
+use jiff::tz::TimeZone;
+use provider::NanoUsd;
+
+use crate::{
+    cost,
+    problem::Problem,
+    reader::{Context, Table},
+    types::{AtLimit, Budget, BudgetPeriod, Key, Model, Team, Upstream},
+    value::{Item, Text},
+};
+
+const PERCENTS: &str = "percents of the budget from 1 to 100, such as [50, 80]";
+
+/// The budgets of what `owner` describes.
+pub(crate) fn read(owner: &mut Table<'_>) -> Vec<Budget> {
+    let mut budgets: Vec<Budget> = Vec::new();
+    for mut table in owner.tables("budgets").unwrap_or_default() {
+        let path = table.at("per");
+        if let Some(budget) = budget(&mut table) {
+            if budgets.iter().any(|other| other.period == budget.period) {
+                let problem =
+                    Problem::new(path, "is the period of another budget here too", "one budget for each period");
+                table.context.report(problem);
+            }
+            budgets.push(budget);
+        }
+        table.finish();
+    }
+    budgets
+}
+
+fn budget(table: &mut Table<'_>) -> Option<Budget> {
+    let periods = [("day", BudgetPeriod::Day), ("week", BudgetPeriod::Week), ("month", BudgetPeriod::Month)];
+    if !table.has("usd") {
+        table.context.report(Problem::new(table.at("usd"), "missing", "US dollars, such as \"250\""));
+    }
+    let path = table.at("usd");
+    let limit = cost::amount(table, "usd", NanoUsd::from_usd);
+    if limit == Some(NanoUsd(0)) {
+        let problem = Problem::new(path, "is zero", "more than that");
+        table.context.report(problem.hint("a key that may spend nothing is one that is not in the file"));
+    }
+    let period = table.required("per", "day, week or month");
+    let period = period.and_then(|text| text.choice("a period", &periods));
+    let time_zone = match table.text("time_zone") {
+        Some(text) => zone(&text)?,
+        None => TimeZone::UTC,
+    };
+    let warn_at_percent = table.take("warn_at_percent").map_or_else(|| Some(vec![80]), percents)?;
+    let reactions = [("refuse", AtLimit::Refuse), ("cheapest", AtLimit::Cheapest)];
+    let at_limit = table.text("at_limit").map(|text| text.choice("what can be done", &reactions));
+    let at_limit = at_limit.unwrap_or(Some(AtLimit::Refuse))?;
+    Some(Budget { limit: limit?, period: period?, time_zone, warn_at_percent, at_limit })
+}
+
+fn zone(text: &Text<'_>) -> Option<TimeZone> {
+    let found = TimeZone::get(&text.value).ok();
+    found.or_else(|| text.refuse("is no time zone", "a name such as \"Europe/Berlin\" or \"UTC\"", None))
+}
+
+fn percents(item: Item<'_>) -> Option<Vec<u8>> {
+    let mut percents = Vec::new();
+    for item in item.list(PERCENTS)? {
+        percents.push(item.int::<u8>(&(1..=100))?);
+    }
+    percents.sort_unstable();
+    percents.dedup();
+    Some(percents)
+}
+
+/// Reports what keeps budgets from holding: no ledger to begin from after a restart, and calls whose cost nobody knows.
+pub(crate) fn check(
+    context: &Context<'_>,
+    has_storage: bool,
+    (keys, teams): (&[Key], &[Team]),
+    models: &[Model],
+    upstreams: &[Upstream],
+) {
+    let of_models = models.iter().filter(|model| !model.budgets.is_empty());
+    let targets: Vec<_> = of_models.flat_map(|model| &model.targets).map(|target| &target.upstream).collect();
+    let of_all = keys.iter().any(|key| !key.budgets.is_empty()) || teams.iter().any(|team| !team.budgets.is_empty());
+    if targets.is_empty() && !of_all {
+        return;
+    }
+    if !has_storage {
+        let problem = Problem::new("storage", "missing", "a [storage] with a url, as there are budgets");
+        context.report(problem.hint("without a ledger, each start of the router would begin every budget anew"));
+    }
+    let is_priced = |upstream: &Upstream| {
+        let mut prices = upstream.prices.iter();
+        !upstream.prices.is_empty() && prices.all(|price| price.tariff.list_price().is_some())
+    };
+    for upstream in upstreams.iter().filter(|upstream| of_all || targets.contains(&&upstream.id)) {
+        if !is_priced(upstream) {
+            let problem = Problem::new(
+                format!("upstreams.{}.cost", upstream.id),
+                "has no price per token",
+                "a price, as there are budgets",
+            );
+            context.report(problem.hint("kind = \"tokens\", or list_usd_per_million for gpu_seconds: what cannot be priced would be spent without an end"));
+        }
+    }
+}
