@@ -116,6 +116,12 @@ async fn what_is_wrong_with_a_key_is_said() {
         ),
         ("/admin/keys/create", json!({"id": "b"}), 400, "missing field `team`"),
         ("/admin/keys/create", json!({"id": "b", "team": "s", "key": "x"}), 400, "unknown field `key`"),
+        (
+            "/admin/keys/create",
+            json!({"id": "b", "team": "s", "terms": {"budgets": [{"usd": "1", "per": "day"}]}}),
+            422,
+            "needs the price of every upstream",
+        ),
         ("/admin/keys/rotate", json!({"id": "nobody"}), 404, "there is no key \\\"nobody\\\" here"),
         ("/admin/teams/terms", json!({"id": "s", "terms": {"direct": true}}), 422, "unknown key"),
     ];
@@ -148,4 +154,14 @@ async fn a_team_gets_its_limits_while_the_router_runs() {
     let budget: HashMap<String, Value> = serde_json::from_value(budgets["budgets"][0].clone()).expect("a budget");
     assert_eq!((budget["scope"].as_str(), budget["limit_usd"].as_str()), (Some("team"), Some("0.000001000")));
     assert_ne!(budget["spent_usd"], "0.000000000", "what was spent before the budget counts: {budget:?}");
+
+    let in_file = admin(&rig, "/admin/keys/create", json!({"id": "test", "team": "other"})).await;
+    assert_eq!((in_file.status, in_file.error_code().as_str()), (409, "key_exists"), "the file has one of that name");
+    // A budget that both secrets of a key share is no reason to refuse either.
+    let terms = json!({"budgets": [{"usd": "1", "per": "day"}]});
+    let first = create(&rig, json!({"id": "web", "team": "other", "terms": terms})).await;
+    eventually("what it spent is known", async || (status(&rig, &first).await == 200).then_some(())).await;
+    let rotated = admin(&rig, "/admin/keys/rotate", json!({"id": "web"})).await.json();
+    let second = rotated["key"].as_str().expect("a secret");
+    assert_eq!((status(&rig, &first).await, status(&rig, second).await), (200, 200));
 }

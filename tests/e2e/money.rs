@@ -158,6 +158,87 @@ async fn every_nano_dollar_is_what_the_providers_counted() {
     assert_eq!(total.unpriced_calls, 0);
 }
 
+/// The model whose streams are called a second time, and an ensemble of three whose answers are judged.
+const MORE: &str = r#"
+[[models]]
+name = "hedged"
+strategy = "balanced"
+hedge = { max_extra_cost_percent = 100, after_ms = 5 }
+targets = [{ upstream = "runpod", share = 0.5 }, { upstream = "cerebras", share = 0.5 }]
+
+[[ensembles]]
+name = "ensemble/judged"
+members = ["llama-3.1-8b", "llama-3.1-8b", "llama-3.1-8b"]
+pick = { kind = "judge", model = "llama-3.1-8b" }
+"#;
+
+/// Stops the router, so that all is in its ledger. Returns the metrics of the end.
+async fn stop(rig: &mut Rig) -> Samples {
+    rig.until_idle().await;
+    let metrics = rig.metrics().await;
+    let running = rig.take_running();
+    running.stop_without_grace();
+    running.join().expect("the server ends in order");
+    metrics
+}
+
+/// What an upstream's calls cost by its own count and by estimate, in the ledger and in the metrics alike, and how many there were.
+fn costs(folder: &Folder, metrics: &Samples, upstream: &str) -> (u64, u64, u64) {
+    let rows = on_record(&folder.ledger(), &[Dimension::Upstream]);
+    let row = rows.iter().find(|row| row.labels[0].as_deref() == Some(upstream)).expect("a row");
+    let counted = row.cost_nano_usd - row.estimated_nano_usd;
+    let metric = |name| nano(metrics.value(name, &[("upstream", upstream)]));
+    let of_metrics = (metric("llmrouter_cost_usd_total"), metric("llmrouter_estimated_cost_usd_total"));
+    assert_eq!(of_metrics, (counted, row.estimated_nano_usd), "{upstream}");
+    (counted, row.estimated_nano_usd, row.calls)
+}
+
+#[tokio::test]
+async fn members_judges_and_entries_of_batches_cost_what_the_providers_counted() {
+    let folder = Folder::new("members");
+    let text = format!("{CONFIG}{MORE}{}", folder.storage(""));
+    let mut rig = Launch::new(Settings::instant(), &text).start();
+    let judged = |_: usize| with(chat("which?"), json!({"model": "ensemble/judged", "max_tokens": 8}));
+    let answers = rig.client.chats(20, 4, judged).await;
+    assert!(answers.iter().all(|answer| answer.status == 200), "{}", answers[0].text);
+    let batch = json!({"model": "llama-3.1-8b", "prompts": vec!["word"; 60], "max_tokens": 6});
+    assert_eq!(rig.client.post("/v1/generate/batch", &batch).await.json()["succeeded"], 60);
+    let metrics = stop(&mut rig).await;
+    let logs = rig.emulator.call_logs();
+    for ((upstream, price), log) in PRICES.into_iter().zip([&logs.runpod_lb, &logs.cerebras]) {
+        assert_eq!(costs(&folder, &metrics, upstream), (tokens(log) * price, 0, log.received), "{upstream}");
+    }
+    let by_route = on_record(&folder.ledger(), &[Dimension::Route]);
+    let of = |route: &str| by_route.iter().find(|row| row.labels[0].as_deref() == Some(route)).map(|row| row.answers);
+    let expected = (Some(120), Some(60));
+    assert_eq!((of("ensemble"), of("batch")), expected, "three members, each of which a judge reads");
+}
+
+/// The call that loses is left before it has said what it used, so its cost is estimated; that of the other is counted, once.
+#[tokio::test]
+async fn of_two_calls_one_is_counted_and_the_other_estimated() {
+    let folder = Folder::new("hedged");
+    let settings = Settings { speed: 20.0, ..Settings::default() };
+    let mut rig = Launch::new(settings, &format!("{CONFIG}{MORE}{}", folder.storage(""))).start();
+    let hedged = |number| streamed(with(ask(number), json!({"model": "hedged"})));
+    let answers = rig.client.chats(100, 8, hedged).await;
+    assert!(answers.iter().all(is_complete));
+    let metrics = stop(&mut rig).await;
+    let logs = rig.emulator.call_logs();
+    let mut calls = 0;
+    for ((upstream, price), log) in PRICES.into_iter().zip([&logs.runpod_lb, &logs.cerebras]) {
+        let (counted, _, made) = costs(&folder, &metrics, upstream);
+        // A provider may count an answer whose last words nobody waited for.
+        assert!(counted <= tokens(log) * price && made >= log.received, "{upstream}");
+        calls += made;
+    }
+    let by_outcome = on_record(&folder.ledger(), &[Dimension::Role]);
+    let hedges = by_outcome.iter().find(|row| row.labels[0].as_deref() == Some("hedge")).expect("second calls").calls;
+    let answers: u64 = by_outcome.iter().map(|row| row.answers).sum();
+    assert!(hedges > 10, "{hedges} second calls");
+    assert_eq!((answers, calls), (100, 100 + hedges), "one row for each call, and one that served for each request");
+}
+
 /// A stream that has said what it used before it breaks has cost that, for nothing.
 #[tokio::test]
 async fn what_a_broken_answer_has_cost_is_wasted() {

@@ -15,8 +15,9 @@ use crate::{addition::Addition, context::RequestContext, event::Recording};
 
 /// How long a complete answer may wait for its usage and its end; every event begins the time anew.
 const LINGER: Duration = Duration::from_secs(2);
-/// Longest wait for the ledger before a complete answer is released all the same.
-const LONGEST_SETTLEMENT: Duration = Duration::from_secs(2);
+/// Longest wait for an observer that should have given up by itself: the answer is refused then, because nobody knows whether it is
+/// on record.
+const LONGEST_SETTLEMENT: Duration = Duration::from_secs(30);
 
 /// The frames of a reply. Dropping it before the end cancels the call upstream.
 pub struct Answer {
@@ -157,8 +158,8 @@ impl Relay {
         };
         let bounded = async move {
             tokio::time::timeout(LONGEST_SETTLEMENT, settlement).await.unwrap_or_else(|_| {
-                tracing::error!("settling took too long: an answer was released before it was on record");
-                Ok(())
+                tracing::error!("settling took too long: an answer was not released");
+                Err(Error::new(ErrorKind::Unrecorded, "the router could not record what the request costs in time"))
             })
         };
         self.stage = Stage::Settling(frame, Box::pin(bounded));

@@ -26,7 +26,7 @@ pub(crate) fn facts(request: &Request, conversation: Option<u64>, in_batch: bool
         body_bytes: request.body_bytes() as u64,
         prompt_tokens: request.estimated_prompt_tokens(),
         max_tokens: request.head.max_tokens,
-        choices: request.head.choices(),
+        choices: request.head.computed_choices(),
         in_batch,
         conversation,
     }

@@ -57,11 +57,22 @@ pub enum Room {
     Cheapest,
 }
 
+/// A limit that holds instead of the usual one until a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Raised {
+    /// The most that may be spent, in nano-dollars.
+    pub limit_nano_usd: u64,
+    /// In milliseconds since 1970.
+    pub until_ms: i64,
+}
+
 /// A limit on what is spent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Budget {
     /// The most that may be spent, in nano-dollars.
     pub limit_nano_usd: u64,
+    /// Another limit for a while.
+    pub raised: Option<Raised>,
     /// How often it begins anew.
     pub period: Period,
     /// Whose days and months these are.
@@ -309,7 +320,7 @@ impl Inner {
     }
 
     fn set_next(&mut self) {
-        self.next_ms = self.states.iter().map(|state| state.window.until_ms).min().unwrap_or(i64::MAX);
+        self.next_ms = self.states.iter().map(State::next_ms).min().unwrap_or(i64::MAX);
     }
 
     /// The indexes of the budgets that count what this one spends.
@@ -333,7 +344,7 @@ impl State {
         BudgetStatus {
             scope: self.scope.clone(),
             period: self.budget.period,
-            limit_nano_usd: self.budget.limit_nano_usd,
+            limit_nano_usd: self.limit_nano_usd(),
             spent_nano_usd: self.spent(),
             reserved_nano_usd: self.reserved,
             from_ms: self.window.from_ms,

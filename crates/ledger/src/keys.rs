@@ -4,7 +4,7 @@
 
 use crate::{
     report::Parameter::{self, Number, Text},
-    store::{Location, Sql, Statements, StoreError, sql},
+    store::{Access, Location, Sql, Statements, StoreError, sql},
 };
 
 /// Who changed something, and when.
@@ -110,7 +110,7 @@ impl Keys {
     /// The number of the latest change.
     pub fn revision(&mut self) -> Result<i64, StoreError> {
         let mut revision = 0;
-        self.0.transaction(&mut |statements| {
+        self.0.transaction(Access::Read, &mut |statements| {
             revision = latest(statements)?;
             Ok(())
         })?;
@@ -120,7 +120,7 @@ impl Keys {
     /// All keys and teams.
     pub fn directory(&mut self) -> Result<Directory, StoreError> {
         let mut directory = Directory::default();
-        self.0.transaction(&mut |statements| {
+        self.0.transaction(Access::Read, &mut |statements| {
             directory = read(statements)?;
             Ok(())
         })?;
@@ -192,7 +192,7 @@ impl Keys {
     /// The latest changes, the newest first.
     pub fn audit(&mut self, most: i64) -> Result<Vec<AuditRecord>, StoreError> {
         let mut records = Vec::new();
-        self.0.transaction(&mut |statements| {
+        self.0.transaction(Access::Read, &mut |statements| {
             let sql = "SELECT number, at_ms, actor, action, subject, detail FROM audit ORDER BY number DESC LIMIT $1";
             records = statements.query(sql, &[Number(most)])?.iter().filter_map(|row| audit_record(row)).collect();
             Ok(())
@@ -210,8 +210,7 @@ impl Keys {
         make: impl Fn(&mut dyn Statements) -> Result<(), KeyError>,
     ) -> Result<(), KeyError> {
         let mut outcome = Ok(());
-        let done = self.0.transaction(&mut |statements| {
-            statements.lock()?;
+        let done = self.0.transaction(Access::Change, &mut |statements| {
             match make(statements) {
                 Ok(()) => {}
                 Err(KeyError::Store(error)) => return Err(error),

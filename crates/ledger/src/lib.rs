@@ -28,7 +28,8 @@ use parking_lot::Mutex;
 
 pub use crate::{
     budget::{
-        AtLimit, Budget, BudgetStatus, Budgets, OverBudget, Period, Room, Scope, Spender, SpentQuestion, Threshold,
+        AtLimit, Budget, BudgetStatus, Budgets, OverBudget, Period, Raised, Room, Scope, Spender, SpentQuestion,
+        Threshold,
     },
     entry::{Attempt, AttemptKey, Entry, Intent, Labels, Request, RequestKey, Tokens, UsageSource},
     journal::{Durability, FILE_BYTES, JournalSettings, NotWritten, Written},
@@ -96,6 +97,10 @@ const COUNTED_TO_WRITTEN: Duration = Duration::from_millis(100);
 const SCOPES: [Dimension; 3] = [Dimension::Key, Dimension::Team, Dimension::Model];
 /// How often it looks again.
 const CATCH_UP_PAUSE: Duration = Duration::from_millis(10);
+/// How long an opening waits for the database, which may accept a connection and then say nothing.
+const LONGEST_OPENING: Duration = Duration::from_secs(20);
+/// How long a close waits for what is not in the store.
+const LONGEST_CLOSE: Duration = Duration::from_mins(1);
 
 /// How many journals in this folder belong to processes that are gone: they are not in the store yet.
 pub fn journals_left(folder: &Path) -> io::Result<usize> {
@@ -134,7 +139,9 @@ impl Ledger {
             }
         });
         let thread = thread.map_err(failed)?;
-        result.recv().map_err(|error| failed(io::Error::other(error)))??;
+        let opened = result.recv_timeout(LONGEST_OPENING);
+        opened
+            .map_err(|_| failed(io::Error::new(io::ErrorKind::TimedOut, "the ledger's database does not answer")))??;
         let journal = Arc::new(Journal::open(&settings.journal, writer, progress).map_err(failed)?);
         drop(begin.send(journal.clone()));
         Ok(Self { journal, stop, drain: Mutex::new(Some(thread)), location: settings.location.clone() })
@@ -206,14 +213,21 @@ impl Ledger {
         true
     }
 
-    /// Takes no more entries, and returns when those that it took are in the store. If the store fails, they stay in the
+    /// Takes no more entries, and returns when those that it took are in the store. If the store fails or hangs, they stay in the
     /// journal, for the next process.
     pub fn close(&self) {
         self.journal.close();
         self.stop.set();
-        if let Some(drain) = self.drain.lock().take() {
-            drop(drain.join());
+        let Some(drain) = self.drain.lock().take() else { return };
+        let mut pauses = LONGEST_CLOSE.as_millis() / CATCH_UP_PAUSE.as_millis();
+        while !drain.is_finished() {
+            if pauses == 0 {
+                return tracing::error!("the ledger's store hangs: its journal is left to the next process");
+            }
+            pauses -= 1;
+            sleep(CATCH_UP_PAUSE);
         }
+        drop(drain.join());
     }
 }
 

@@ -86,20 +86,26 @@ pub(crate) trait Reports {
     fn baselines(&mut self, query: &Query) -> Result<Vec<Baseline>, StoreError>;
 }
 
+/// What a transaction is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    /// Changes of keys and teams take turns.
+    Change,
+}
+
 /// A database as a place for statements. Used by one thread at a time.
 pub(crate) trait Sql: Send {
     /// Does work, all of it or none.
     fn transaction(
         &mut self,
+        access: Access,
         work: &mut dyn FnMut(&mut dyn Statements) -> Result<(), StoreError>,
     ) -> Result<(), StoreError>;
 }
 
 /// Statements that both databases understand, with parameters `$1`, `$2`, each used in its order.
 pub(crate) trait Statements {
-    /// Waits until no other change is made; until the end of the transaction.
-    fn lock(&mut self) -> Result<(), StoreError>;
-
     /// Returns how many rows were changed.
     fn execute(&mut self, sql: &str, parameters: &[Parameter]) -> Result<u64, StoreError>;
 

@@ -175,9 +175,23 @@ impl App {
         self.reloads.send_replace(());
     }
 
+    /// The configuration of the file.
+    pub(crate) fn file(&self) -> Config {
+        self.sources.lock().config.clone()
+    }
+
     fn apply(&self, Sources { config, stored }: &Sources) {
         let merged = config.with_stored(&stored.keys, &stored.teams);
-        self.budgets.set(budgets::of(&merged), clock::now_ms());
+        let budgets = budgets::of(&merged);
+        if self.stored_keys.is_some() {
+            let unpriced = merged.unpriced().next().filter(|_| !budgets.is_empty());
+            if let Some(upstream) = unpriced {
+                tracing::error!(%upstream, "an upstream has no price: budgets do not count its calls");
+            }
+            self.budgets.set(budgets, clock::now_ms());
+        } else if !budgets.is_empty() {
+            tracing::error!("budgets hold from the next start on: the router was started without a ledger");
+        }
         let limiters = self.limits.set(&merged);
         let live = Live::new(&merged, self.router.table(), limiters, &self.memory, Some(&self.live.load()));
         self.live.store(Arc::new(live));

@@ -1,20 +1,21 @@
 //! Budgets of keys, teams and models: which are in force, what the ledger says was spent, and what their thresholds report.
 
 use std::{
+    collections::HashSet,
     sync::{
         Arc,
         mpsc::{RecvTimeoutError, Sender, channel},
     },
-    thread::{Builder, JoinHandle},
+    thread::Builder,
     time::Duration,
 };
 
 use dispatch::{RequestInfo, Table};
 use jiff::Timestamp;
 use ledger::{
-    AtLimit, Budget, BudgetStatus, Budgets, Dimension, Ledger, Location, OverBudget, Period, Scope, Spender, Threshold,
+    AtLimit, Budget, BudgetStatus, Budgets, Dimension, Ledger, Location, OverBudget, Period, Raised, Scope, Spender,
+    Threshold,
 };
-use parking_lot::Mutex;
 use provider::{Error, ErrorKind, ModelId, NanoUsd, Usage};
 use router::Upstream;
 use settings::{BudgetPeriod, Config};
@@ -22,10 +23,10 @@ use settings::{BudgetPeriod, Config};
 use crate::clock;
 
 /// How often budgets are looked for whose use is not known yet, because they are new or the ledger could not say.
-const NEW: Duration = Duration::from_millis(500);
+const NEW: Duration = Duration::from_millis(200);
 /// The ledger is asked about all of them once in so many rounds, because another process may have spent as well: every hour for a
 /// file, which another one shares while a restart rolls, and every minute for Postgres, where replicas do.
-const ROUNDS_TO_ALL: (u32, u32) = (7_200, 120);
+const ROUNDS_TO_ALL: (u32, u32) = (18_000, 300);
 /// How long a start waits for the ledger.
 const LONGEST_START: Duration = Duration::from_secs(5);
 /// How long a question waits for calls that are not in the store yet.
@@ -36,7 +37,9 @@ pub(crate) fn of(config: &Config) -> Vec<(Scope, Budget)> {
     let keys = config.keys.iter().map(|key| (Dimension::Key, key.id.as_str(), &key.budgets));
     let teams = config.teams.iter().map(|team| (Dimension::Team, team.id.as_str(), &team.budgets));
     let models = config.models.iter().map(|model| (Dimension::Model, model.name.as_str(), &model.budgets));
-    let all = keys.chain(teams).chain(models);
+    // A key that is rotated is there twice.
+    let mut seen = HashSet::new();
+    let all = keys.chain(teams).chain(models).filter(|(dimension, name, _)| seen.insert((*dimension, *name)));
     all.flat_map(|(dimension, name, budgets)| {
         let scope = Scope { dimension, name: name.into() };
         budgets.iter().map(move |budget| (scope.clone(), in_force(budget)))
@@ -47,6 +50,7 @@ pub(crate) fn of(config: &Config) -> Vec<(Scope, Budget)> {
 fn in_force(budget: &settings::Budget) -> Budget {
     Budget {
         limit_nano_usd: budget.limit.0,
+        raised: budget.raised.map(|(limit, until_ms)| Raised { limit_nano_usd: limit.0, until_ms }),
         period: match budget.period {
             BudgetPeriod::Day => Period::Day,
             BudgetPeriod::Week => Period::Week,
@@ -136,37 +140,35 @@ pub(crate) fn report(passed: impl IntoIterator<Item = Threshold>) {
     }
 }
 
-/// Asks the ledger, in a thread of its own, what was spent.
+/// Asks the ledger, in a thread of its own, what was spent. The thread ends soon after this is dropped: nobody waits for it, because a
+/// database that hangs must not hold up a stop.
 pub(crate) struct Refresher {
-    thread: Mutex<Option<(Sender<()>, JoinHandle<()>)>>,
+    _stop: Sender<()>,
 }
 
 impl Refresher {
-    /// Asks once, and begins the thread. If the ledger does not answer in time, budgets whose use is not known grant nothing
-    /// until it does.
+    /// Begins the thread, and waits until it has asked once. If the ledger does not answer in time, budgets whose use is not known
+    /// grant nothing until it does.
     pub(crate) fn start(ledger: Arc<Ledger>, budgets: Arc<Budgets>) -> std::io::Result<Self> {
-        report(ledger.refresh(&budgets, false, clock::now_ms(), LONGEST_START));
-        let (stop, stopped) = channel();
+        let (stop, stopped) = channel::<()>();
+        let (first, answered) = channel();
         let rounds_to_all = match ledger.location() {
             Location::Sqlite(_) => ROUNDS_TO_ALL.0,
             Location::Postgres(_) => ROUNDS_TO_ALL.1,
         };
-        let thread = Builder::new().name("budgets".into()).spawn(move || {
+        Builder::new().name("budgets".into()).spawn(move || {
+            report(ledger.refresh(&budgets, false, clock::now_ms(), LONGEST_START));
+            // Whoever waited may have gone.
+            first.send(()).unwrap_or_default();
             let mut rounds = 0_u32;
             while stopped.recv_timeout(NEW) == Err(RecvTimeoutError::Timeout) {
                 rounds = (rounds + 1) % rounds_to_all;
                 report(ledger.refresh(&budgets, rounds == 0, clock::now_ms(), LONGEST_WAIT));
             }
         })?;
-        Ok(Self { thread: Mutex::new(Some((stop, thread))) })
-    }
-
-    /// Ends the thread.
-    pub(crate) fn stop(&self) {
-        if let Some((stop, thread)) = self.thread.lock().take() {
-            drop(stop);
-            drop(thread.join());
-        }
+        // Too late is no error, as above.
+        answered.recv_timeout(LONGEST_START).unwrap_or_default();
+        Ok(Self { _stop: stop })
     }
 }
 

@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use anyhow::Context as _;
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use emulator::{Emulator, Settings};
 use settings::{Config, LogFormat, process_env};
@@ -254,6 +255,9 @@ fn check(path: &Path, without_secrets: bool) -> anyhow::Result<()> {
     warn_of_overrides();
     let secrets = if without_secrets { settings::Secrets::Optional } else { settings::Secrets::Required };
     let config = settings::load_with(path, &process_env, secrets)?;
+    if let Some(storage) = &config.storage {
+        crate::ledger::location(&storage.location).context("storage.url is no address of a Postgres database")?;
+    }
     let (upstreams, models) = (counted(config.upstreams.len(), "upstream"), counted(config.models.len(), "model"));
     let keys = counted(config.keys.len(), "key");
     let left_out = if without_secrets { "; keys in the environment not looked for" } else { "" };

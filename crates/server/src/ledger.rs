@@ -73,7 +73,7 @@ impl Progress for LedgerCounters {
 pub(crate) struct LedgerObserver {
     ledger: Arc<Ledger>,
     budgets: Arc<Budgets>,
-    refresher: Refresher,
+    _refresher: Refresher,
     /// Identifies this process in the ledger.
     writer: u64,
     on_failure: OnJournalFailure,
@@ -112,7 +112,7 @@ impl LedgerObserver {
             Durability::Store => LONGEST_WAIT_FOR_STORE,
         };
         let on_failure = storage.on_journal_failure;
-        Ok(Self { ledger, budgets, refresher, writer, on_failure, longest_wait, counters })
+        Ok(Self { ledger, budgets, _refresher: refresher, writer, on_failure, longest_wait, counters })
     }
 
     /// Replaces what was reserved for a call by what it cost.
@@ -244,7 +244,6 @@ impl Observer for LedgerObserver {
     }
 
     fn close(&self) {
-        self.refresher.stop();
         self.ledger.close();
     }
 }

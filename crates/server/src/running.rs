@@ -17,7 +17,7 @@ use std::{
 use actix_web::rt::System;
 use dispatch::{Observer, Recorder, Router};
 use ledger::{Budgets, OpenError, PostgresUrlError};
-use settings::{AuthMode, Config};
+use settings::Config;
 use tokio::time::sleep;
 
 use crate::{
@@ -168,8 +168,8 @@ fn app(config: &Config, watched: Option<PathBuf>) -> Result<Arc<App>, StartError
     let router = Router::recorded(table, observer.clone(), recorder, seed);
     let reloader = watched.map(|path| Arc::new(Reloader::new(path, config.clone(), pools)));
     let stored_keys = match &config.storage {
-        Some(storage) if config.auth == AuthMode::Keys => Some(Arc::new(Follower::new(location(&storage.location)?))),
-        Some(_) | None => None,
+        Some(storage) => Some(Arc::new(Follower::new(location(&storage.location)?))),
+        None => None,
     };
     let limited = (limits, budgets);
     let app = App::new(config, (router, observer), (metrics, records), reloader, limited, stored_keys, seed);

@@ -9,7 +9,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc::{RecvTimeoutError, Sender, channel},
     },
-    thread::{Builder, JoinHandle},
+    thread::Builder,
     time::Duration,
 };
 
@@ -42,7 +42,9 @@ impl Stored {
         for key in &directory.keys {
             stored.add(key, now_ms);
         }
-        stored.teams = directory.teams.iter().filter_map(team).collect();
+        for team in &directory.teams {
+            stored.add_team(team);
+        }
         stored
     }
 
@@ -66,6 +68,17 @@ impl Stored {
         }
     }
 
+    /// The limits of a team. If they cannot be read, its keys are refused: they would be without any.
+    fn add_team(&mut self, team: &TeamRecord) {
+        match settings::team_terms(&team.terms) {
+            Ok(terms) => self.teams.push((team.id.clone(), terms)),
+            Err(problems) => {
+                tracing::error!(team = team.id, %problems, "the limits of a team in the database cannot be read: its keys there are refused");
+                self.keys.retain(|key| key.team != team.id);
+            }
+        }
+    }
+
     /// Whether something is in force that may expire; remembers when it does.
     fn is_valid(&mut self, expires_at_ms: Option<i64>, now_ms: i64) -> bool {
         let Some(expires_at_ms) = expires_at_ms else { return true };
@@ -77,22 +90,13 @@ impl Stored {
     }
 }
 
-fn team(team: &TeamRecord) -> Option<(String, TeamTerms)> {
-    match settings::team_terms(&team.terms) {
-        Ok(terms) => Some((team.id.clone(), terms)),
-        Err(problems) => {
-            tracing::error!(team = team.id, %problems, "the limits of a team in the database cannot be read: it has none");
-            None
-        }
-    }
-}
-
 /// Follows the keys in the database, in a thread of its own.
 pub(crate) struct Follower {
     location: Location,
     /// Whether they were read at least once.
     is_known: Arc<AtomicBool>,
-    thread: Mutex<Option<(Sender<Asked>, JoinHandle<()>)>>,
+    /// Ends the thread when it is dropped.
+    asks: Mutex<Option<Sender<Asked>>>,
 }
 
 /// Somebody waits until the thread has looked once more.
@@ -108,7 +112,7 @@ struct Seen {
 
 impl Follower {
     pub(crate) fn new(location: Location) -> Self {
-        Self { location, is_known: Arc::default(), thread: Mutex::new(None) }
+        Self { location, is_known: Arc::default(), asks: Mutex::new(None) }
     }
 
     /// Where the keys are.
@@ -127,7 +131,7 @@ impl Follower {
         let (first, answered) = channel();
         let mut seen = Seen { location: self.location.clone(), connection: None, directory: None, until_ms: None };
         let (app, is_known) = (Arc::downgrade(app), self.is_known.clone());
-        let thread = Builder::new().name("keys".into()).spawn(move || {
+        Builder::new().name("keys".into()).spawn(move || {
             let mut has_failed = false;
             let mut waiting = Some(first);
             loop {
@@ -160,7 +164,7 @@ impl Follower {
                 };
             }
         })?;
-        *self.thread.lock() = Some((asks, thread));
+        *self.asks.lock() = Some(asks);
         // Without an answer in time the router starts with the keys of its file.
         answered.recv_timeout(LONGEST_START).unwrap_or_default();
         Ok(())
@@ -170,50 +174,48 @@ impl Follower {
     /// Blocks.
     pub(crate) fn refresh(&self) {
         let (looked, has_looked) = channel();
-        let is_asked = self.thread.lock().as_ref().is_some_and(|(asks, _)| asks.send(looked).is_ok());
+        let is_asked = self.asks.lock().as_ref().is_some_and(|asks| asks.send(looked).is_ok());
         if is_asked {
             // If the database is slow, it is in force a little later.
             has_looked.recv_timeout(LONGEST_REFRESH).unwrap_or_default();
         }
     }
 
-    /// Ends the thread.
+    /// Ends the thread soon. Nobody waits for it, because a database that hangs must not hold up a stop.
     pub(crate) fn stop(&self) {
-        if let Some((asks, thread)) = self.thread.lock().take() {
-            drop(asks);
-            drop(thread.join());
-        }
+        self.asks.lock().take();
     }
 }
 
 impl Seen {
-    /// Puts in force what has changed.
+    /// Puts in force what has changed. What expires does so also while the database is away.
     fn look(&mut self, app: &App) -> Result<(), StoreError> {
+        let asked = self.ask();
+        let now_ms = clock::now_ms();
+        let is_due = self.until_ms.is_some_and(|until_ms| now_ms >= until_ms);
+        if let Some(directory) = self.directory.as_ref().filter(|_| is_due || matches!(asked, Ok(true))) {
+            let stored = Stored::new(directory, now_ms);
+            self.until_ms = stored.until_ms;
+            let (revision, keys, teams) = (directory.revision, stored.keys.len(), stored.teams.len());
+            tracing::info!(revision, keys, teams, "keys of the database are in force");
+            app.set_stored(stored);
+        }
+        asked.map(drop)
+    }
+
+    /// Looks into the database. Returns whether something was changed.
+    fn ask(&mut self) -> Result<bool, StoreError> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => Keys::open(&self.location)?,
         };
         let revision = connection.revision()?;
-        let now_ms = clock::now_ms();
-        let is_seen = self.directory.as_ref().is_some_and(|directory| directory.revision == revision);
-        if !is_seen {
+        let is_changed = self.directory.as_ref().is_none_or(|directory| directory.revision != revision);
+        if is_changed {
             self.directory = Some(connection.directory()?);
         }
         self.connection = Some(connection);
-        if is_seen && self.until_ms.is_none_or(|until_ms| now_ms < until_ms) {
-            return Ok(());
-        }
-        let Some(directory) = &self.directory else { return Ok(()) };
-        let stored = Stored::new(directory, now_ms);
-        self.until_ms = stored.until_ms;
-        tracing::info!(
-            revision,
-            keys = stored.keys.len(),
-            teams = stored.teams.len(),
-            "keys of the database are in force"
-        );
-        app.set_stored(stored);
-        Ok(())
+        Ok(is_changed)
     }
 }
 
@@ -252,6 +254,9 @@ mod tests {
             ],
             teams: vec![TeamRecord { id: "t".to_owned(), terms: "{}".to_owned() }],
         };
+        let odd = TeamRecord { id: "t".to_owned(), terms: "{\"direct\": 1}".to_owned() };
+        let unlimited = Stored::new(&Directory { teams: vec![odd], ..directory.clone() }, 1_000);
+        assert_eq!(unlimited.keys.len(), 0, "no key without the limits of its team");
         let at = |now_ms| {
             let stored = Stored::new(&directory, now_ms);
             let ids: Vec<_> = stored.keys.iter().map(|key| key.id.clone()).collect();

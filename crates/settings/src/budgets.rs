@@ -1,16 +1,17 @@
 //! `budgets` of a key, a team or a model.
 
-use jiff::tz::TimeZone;
-use provider::NanoUsd;
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use provider::{NanoUsd, UpstreamId};
 
 use crate::{
     cost,
     problem::Problem,
     reader::{Context, Table},
-    types::{AtLimit, Budget, BudgetPeriod, Key, Model, Team, Upstream},
+    types::{AtLimit, Budget, BudgetPeriod, Config, Key, Model, Team, Upstream},
     value::{Item, Text},
 };
 
+const UNTIL: &str = "a day or a moment, such as \"2026-12-01\" or \"2026-12-01T12:00:00Z\"";
 const PERCENTS: &str = "percents of the budget from 1 to 100, such as [50, 80]";
 
 /// The budgets of what `owner` describes.
@@ -49,10 +50,33 @@ fn budget(table: &mut Table<'_>) -> Option<Budget> {
         None => TimeZone::UTC,
     };
     let warn_at_percent = table.take("warn_at_percent").map_or_else(|| Some(vec![80]), percents)?;
+    let raised = match table.table("raised") {
+        Some(table) => Some(raised(table, &time_zone)?),
+        None => None,
+    };
     let reactions = [("refuse", AtLimit::Refuse), ("cheapest", AtLimit::Cheapest)];
     let at_limit = table.text("at_limit").map(|text| text.choice("what can be done", &reactions));
     let at_limit = at_limit.unwrap_or(Some(AtLimit::Refuse))?;
-    Some(Budget { limit: limit?, period: period?, time_zone, warn_at_percent, at_limit })
+    Some(Budget { limit: limit?, raised, period: period?, time_zone, warn_at_percent, at_limit })
+}
+
+/// Another limit, and until when it holds.
+fn raised(mut table: Table<'_>, zone: &TimeZone) -> Option<(NanoUsd, i64)> {
+    if !table.has("usd") {
+        table.context.report(Problem::new(table.at("usd"), "missing", "US dollars, such as \"400\""));
+    }
+    let limit = cost::amount(&mut table, "usd", NanoUsd::from_usd);
+    let until = table.required("until", UNTIL).and_then(|text| moment(&text, zone));
+    table.finish();
+    limit.zip(until)
+}
+
+/// The beginning of a day, or a moment with its offset.
+fn moment(text: &Text<'_>, zone: &TimeZone) -> Option<i64> {
+    let day = text.value.parse::<Date>().ok().filter(|_| text.value.len() == 10);
+    let begins = day.and_then(|day| zone.to_timestamp(day.at(0, 0, 0, 0)).ok());
+    let moment = begins.or_else(|| text.value.parse().ok()).map(Timestamp::as_millisecond);
+    moment.or_else(|| text.refuse("is no moment", UNTIL, None))
 }
 
 fn zone(text: &Text<'_>) -> Option<TimeZone> {
@@ -88,12 +112,8 @@ pub(crate) fn check(
         let problem = Problem::new("storage", "missing", "a [storage] with a url, as there are budgets");
         context.report(problem.hint("without a ledger, each start of the router would begin every budget anew"));
     }
-    let is_priced = |upstream: &Upstream| {
-        let mut prices = upstream.prices.iter();
-        !upstream.prices.is_empty() && prices.all(|price| price.tariff.list_price().is_some())
-    };
     for upstream in upstreams.iter().filter(|upstream| of_all || targets.contains(&&upstream.id)) {
-        if !is_priced(upstream) {
+        if !upstream.is_priced() {
             let problem = Problem::new(
                 format!("upstreams.{}.cost", upstream.id),
                 "has no price per token",
@@ -101,5 +121,19 @@ pub(crate) fn check(
             );
             context.report(problem.hint("kind = \"tokens\", or list_usd_per_million for gpu_seconds: what cannot be priced would be spent without an end"));
         }
+    }
+}
+
+impl Upstream {
+    /// Whether it has a list price on every day.
+    fn is_priced(&self) -> bool {
+        !self.prices.is_empty() && self.prices.iter().all(|price| price.tariff.list_price().is_some())
+    }
+}
+
+impl Config {
+    /// The upstreams whose calls no budget could count.
+    pub fn unpriced(&self) -> impl Iterator<Item = &UpstreamId> {
+        self.upstreams.iter().filter(|upstream| !upstream.is_priced()).map(|upstream| &upstream.id)
     }
 }

@@ -86,7 +86,8 @@ fn differences(group: &str, old: &BTreeMap<String, String>, new: &BTreeMap<Strin
 
 fn is_hidden(key: &str, value: &str) -> bool {
     // A URL with an account in it may have its password as well.
-    HIDDEN.iter().any(|hidden| key.ends_with(hidden)) || value.contains("://") && value.contains('@')
+    HIDDEN.iter().any(|hidden| key.ends_with(hidden))
+        || value.contains("://") && (value.contains('@') || value.contains("password"))
 }
 
 fn shown<'a>(key: &str, value: &'a str) -> &'a str {

@@ -66,6 +66,10 @@ fn location(text: &Text<'_>) -> Option<StorageLocation> {
         Some(path) if !path.is_empty() && ![":", "//", "~"].iter().any(|odd| path.starts_with(odd)) => {
             Some(StorageLocation::Sqlite(PathBuf::from(path)))
         }
+        // Not shown: a URL of another kind may have a password in it.
+        _ if text.value.contains('@') => {
+            text.refuse_hidden("is no ledger", EXPECTED, "llm-router knows no other databases")
+        }
         _ => text.refuse("is no ledger", EXPECTED, None),
     }
 }
@@ -77,6 +81,10 @@ fn postgres(text: &Text<'_>, rest: &str) -> Option<StorageLocation> {
     if password.is_some_and(|password| !password.starts_with("${")) && !text.is_override() {
         let hint = "write ${NAME_OF_A_VARIABLE} in its stead";
         return text.refuse_hidden("has a password in it", "no secrets in clear", hint);
+    }
+    if rest.split_once('?').is_some_and(|(_, parameters)| parameters.contains("password")) {
+        let hint = "write it behind the user: postgres://user:${PASSWORD}@host/database";
+        return text.refuse_hidden("has a password among its parameters", "no secrets in clear", hint);
     }
     let (host, database) = rest.rsplit_once('@').map_or(rest, |(_, host)| host).split_once('/').unwrap_or_default();
     if host.is_empty() || database.split('?').next().is_none_or(str::is_empty) {

@@ -268,6 +268,8 @@ impl Allowance {
 pub struct Budget {
     /// The most that it may spend in a period.
     pub limit: NanoUsd,
+    /// Another limit, and until when it holds, in milliseconds since 1970.
+    pub raised: Option<(NanoUsd, i64)>,
     /// How often the budget begins anew.
     pub period: BudgetPeriod,
     /// Whose days these are.

@@ -36,12 +36,25 @@ impl State {
 
     /// Begins anew if it is time to.
     pub(super) fn advance(&mut self, now_ms: i64) {
+        if self.budget.raised.is_some_and(|raised| now_ms >= raised.until_ms) {
+            self.budget.raised = None;
+        }
         if now_ms < self.window.until_ms {
             return;
         }
         self.window = self.budget.period.window(&self.budget.zone, now_ms);
         // No call in the ledger can have ended in a window that begins now.
         (self.recorded, self.settled, self.asked, self.passed) = (Some(0), 0, None, 0);
+    }
+
+    /// When it changes next.
+    pub(super) fn next_ms(&self) -> i64 {
+        self.budget.raised.map_or(self.window.until_ms, |raised| raised.until_ms.min(self.window.until_ms))
+    }
+
+    /// The most that may be spent at this moment.
+    pub(super) fn limit_nano_usd(&self) -> u64 {
+        self.budget.raised.map_or(self.budget.limit_nano_usd, |raised| raised.limit_nano_usd)
     }
 
     /// What was spent in this window; `None` until that is known.
@@ -52,7 +65,7 @@ impl State {
     /// Whether so much more may be spent; `None` until that is known.
     pub(super) fn has_room(&self, amount: u64) -> Option<bool> {
         let used = self.spent()?.saturating_add(self.reserved);
-        let limit = self.budget.limit_nano_usd;
+        let limit = self.limit_nano_usd();
         Some(used < limit && used.saturating_add(amount) <= limit)
     }
 
@@ -70,7 +83,10 @@ impl State {
 
     /// The sum that was asked for. Returns the threshold that was passed with it, in percent of the limit.
     pub(super) fn answer(&mut self, recorded: u64) -> Option<u8> {
-        (self.recorded, self.settled) = (Some(recorded), self.asked.take()?);
+        let (before, settled) = (self.spent(), self.asked.take()?);
+        // Within a window spend does not fall: what the process has counted and the ledger does not have yet stays counted.
+        let recorded = recorded.max(before.unwrap_or_default().saturating_sub(settled));
+        (self.recorded, self.settled) = (Some(recorded), settled);
         self.pass()
     }
 
@@ -86,7 +102,7 @@ impl State {
 
     /// The highest threshold that was passed and not reported yet.
     fn pass(&mut self) -> Option<u8> {
-        let (spent, limit) = (u128::from(self.spent()?), u128::from(self.budget.limit_nano_usd));
+        let (spent, limit) = (u128::from(self.spent()?), u128::from(self.limit_nano_usd()));
         let is_passed = |percent: &&u8| spent * 100 >= limit * u128::from(**percent);
         let passed = self.budget.warn_at_percent.iter().take_while(is_passed).count();
         if passed <= self.passed {

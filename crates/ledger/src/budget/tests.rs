@@ -17,7 +17,14 @@ fn scope(dimension: Dimension, name: &str) -> Scope {
 }
 
 fn budget(limit_nano_usd: u64, period: Period) -> Budget {
-    Budget { limit_nano_usd, period, zone: TimeZone::UTC, warn_at_percent: vec![50, 80], at_limit: AtLimit::Refuse }
+    Budget {
+        limit_nano_usd,
+        raised: None,
+        period,
+        zone: TimeZone::UTC,
+        warn_at_percent: vec![50, 80],
+        at_limit: AtLimit::Refuse,
+    }
 }
 
 fn attempt(number: u64) -> AttemptKey {
@@ -188,6 +195,21 @@ fn days_weeks_and_months_are_those_of_the_time_zone() {
     let nuuk = TimeZone::get("America/Nuuk").expect("a zone");
     let skipped = Period::Day.window(&nuuk, at("2027-03-28T12:00:00Z"));
     assert!(skipped.from_ms < at("2027-03-28T12:00:00Z") && skipped.until_ms > at("2027-03-28T12:00:00Z"));
+}
+
+#[test]
+fn a_raised_limit_holds_until_its_end() {
+    let now = at("2026-11-27T12:00:00Z");
+    let raised = Raised { limit_nano_usd: 150, until_ms: now + 1_000 };
+    let budgets = budgets(
+        vec![(scope(Dimension::Team, "search"), Budget { raised: Some(raised), ..budget(100, Period::Day) })],
+        now,
+    );
+    budgets.reserve(attempt(1), TEAM, Some(120), now + 999).expect("room in the raised limit");
+    budgets.settle(attempt(1), TEAM, Some(90), now + 999);
+    budgets.reserve(attempt(2), TEAM, Some(20), now + 1_000).expect_err("no room in the usual one");
+    budgets.reserve(attempt(2), TEAM, Some(10), now + 1_000).expect("room for the rest");
+    assert_eq!(budgets.status(now + 1_000)[0].limit_nano_usd, 100);
 }
 
 #[test]

@@ -35,7 +35,8 @@ impl Batch {
     }
 
     fn set(&self, outcome: u8) {
-        self.outcome.store(outcome, Ordering::Release);
+        // What is in the store is written as well, whichever is said first.
+        self.outcome.fetch_max(outcome, Ordering::AcqRel);
         let waiting = std::mem::take(&mut *self.waiting.lock());
         waiting.into_iter().for_each(Waker::wake);
     }

@@ -6,7 +6,7 @@ mod write;
 
 use std::{error::Error as _, fmt, io, str::FromStr, sync::Arc, time::Duration};
 
-use postgres::{Client, Config, config::Host, error::SqlState};
+use postgres::{Client, Config, GenericClient, config::Host};
 use rustls::ClientConfig;
 use rustls_platform_verifier::BuilderVerifierExt;
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -18,7 +18,9 @@ use super::{Rows, Store, StoreError};
 /// The steps from no tables to the present ones, in order. A step is never changed: what differs is a step more.
 const MIGRATIONS: &[&str] = &[include_str!("postgres/1.sql"), include_str!("postgres/2.sql")];
 /// "llrl" in ASCII: the lock of those who bring the tables up to date.
-const LOCK: i64 = 0x6c6c_726c;
+const TABLES_LOCK: i64 = 0x6c6c_726c;
+/// "llrk": the lock of those who change keys.
+const KEYS_LOCK: i64 = 0x6c6c_726b;
 const CONNECT: Duration = Duration::from_secs(5);
 /// A server that does not acknowledge what was sent for so long is gone.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
@@ -52,8 +54,13 @@ impl FromStr for PostgresUrl {
             config.connect_timeout(CONNECT);
         }
         config.tcp_user_timeout(UNACKNOWLEDGED);
+        config.keepalives_idle(UNACKNOWLEDGED);
         let options = config.get_options().unwrap_or_default();
-        let options = format!("{options} -c statement_timeout={STATEMENT} -c timezone=UTC");
+        // First, so that what the URL says wins. The server is not to keep the locks of a client that is gone.
+        let options = format!(
+            "-c statement_timeout={STATEMENT} -c idle_in_transaction_session_timeout=15s -c tcp_keepalives_idle=10 \
+             -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 {options}"
+        );
         config.options(options.trim());
         Ok(Self(Box::new(config)))
     }
@@ -151,14 +158,16 @@ impl Postgres {
     }
 }
 
-/// Whether nobody answered who could say no: the network, the server while it starts.
+/// Whether it may work by itself a little later. Not if somebody answered who said no: to the account, the database, its rights, or
+/// what the tables are.
 fn is_out_of_reach(error: &postgres::Error) -> bool {
     if let Some(error) = error.as_db_error() {
-        return [SqlState::CANNOT_CONNECT_NOW, SqlState::ADMIN_SHUTDOWN].contains(error.code());
+        // The classes of invalid authorization, invalid catalog, and syntax or access rules.
+        return !["28", "3D", "42"].iter().any(|class| error.code().code().starts_with(class));
     }
     let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
     // A certificate that is not trusted is invalid data.
-    cause.is_some_and(|cause| cause.kind() != io::ErrorKind::InvalidData)
+    error.is_closed() || cause.is_some_and(|cause| cause.kind() != io::ErrorKind::InvalidData)
 }
 
 impl Store for Postgres {
@@ -173,29 +182,40 @@ impl Store for Postgres {
     }
 }
 
-/// Takes the steps that the tables have not had. Of several processes, one at a time.
+/// Takes the steps that the tables have not had. Of several processes, one at a time; who finds them up to date needs no right to
+/// make tables, and no lock.
 fn migrate(client: &mut Client, url: &PostgresUrl) -> Result<(), StoreError> {
     let failed = |error: postgres::Error| url.failed(&error);
-    let mut transaction = client.transaction().map_err(failed)?;
-    transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).map_err(failed)?;
-    let table = "CREATE TABLE IF NOT EXISTS llm_router_ledger (version bigint NOT NULL)";
-    transaction.batch_execute(table).map_err(failed)?;
-    let row = transaction.query_opt("SELECT version FROM llm_router_ledger", &[]).map_err(failed)?;
-    let version = row.as_ref().map_or(0, |row| row.get::<_, i64>(0));
-    let done = usize::try_from(version).unwrap_or(usize::MAX);
-    let Some(steps) = MIGRATIONS.get(done..) else {
-        return Err(StoreError::Foreign(format!("{url}: this ledger was written by a newer version of llm-router")));
-    };
-    if steps.is_empty() {
+    if steps(client, url)?.is_empty() {
         return Ok(());
     }
+    let mut transaction = client.transaction().map_err(failed)?;
+    transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&TABLES_LOCK]).map_err(failed)?;
+    let steps = steps(&mut transaction, url)?;
+    let table = "CREATE TABLE IF NOT EXISTS llm_router_ledger (version bigint NOT NULL); DELETE FROM llm_router_ledger";
+    transaction.batch_execute(table).map_err(failed)?;
     for step in steps {
         transaction.batch_execute(step).map_err(failed)?;
     }
-    let steps = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-    transaction.batch_execute("DELETE FROM llm_router_ledger").map_err(failed)?;
-    transaction.execute("INSERT INTO llm_router_ledger VALUES ($1)", &[&steps]).map_err(failed)?;
+    let version = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    transaction.execute("INSERT INTO llm_router_ledger VALUES ($1)", &[&version]).map_err(failed)?;
     transaction.commit().map_err(failed)
+}
+
+/// The steps that the tables have not had; an error if they are those of a newer version.
+fn steps(client: &mut impl GenericClient, url: &PostgresUrl) -> Result<&'static [&'static str], StoreError> {
+    let failed = |error: postgres::Error| url.failed(&error);
+    let found = client.query_one("SELECT to_regclass('llm_router_ledger') IS NOT NULL", &[]).map_err(failed)?;
+    let row = if found.get(0) {
+        client.query_opt("SELECT version FROM llm_router_ledger", &[]).map_err(failed)?
+    } else {
+        None
+    };
+    let version = row.as_ref().map_or(0, |row| row.get::<_, i64>(0));
+    let done = usize::try_from(version).unwrap_or(usize::MAX);
+    MIGRATIONS
+        .get(done..)
+        .ok_or_else(|| StoreError::Foreign(format!("{url}: this ledger was written by a newer version of llm-router")))
 }
 
 #[cfg(test)]

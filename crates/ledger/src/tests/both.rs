@@ -244,6 +244,7 @@ async fn budgets_learn_what_was_spent(scratch: Scratch) {
     let budgets = Budgets::default();
     let budget = |limit_nano_usd| Budget {
         limit_nano_usd,
+        raised: None,
         period: Period::Month,
         zone: jiff::tz::TimeZone::UTC,
         warn_at_percent: vec![50],

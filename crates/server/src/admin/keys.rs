@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
-use ledger::{AuditRecord, KeyRecord, Location, TeamRecord};
+use ledger::{AuditRecord, KeyRecord, TeamRecord};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
+use settings::Config;
 use utoipa::ToSchema;
 
 use crate::{
@@ -145,16 +146,16 @@ pub(crate) struct ChangedReply {
 }
 
 pub(super) async fn list(request: HttpRequest, app: web::Data<Arc<App>>) -> HttpResponse {
-    ask(&request, &app, |location| {
-        let directory = Actions::new(location, ACTOR).keys()?.directory()?;
+    ask(&request, &app, |database| {
+        let directory = database.actions().keys()?.directory()?;
         Ok(KeysReply { keys: directory.keys.into_iter().map(KeyView::new).collect() })
     })
     .await
 }
 
 pub(super) async fn teams(request: HttpRequest, app: web::Data<Arc<App>>) -> HttpResponse {
-    ask(&request, &app, |location| {
-        let directory = Actions::new(location, ACTOR).keys()?.directory()?;
+    ask(&request, &app, |database| {
+        let directory = database.actions().keys()?.directory()?;
         let view = |TeamRecord { id, terms }| TeamView { id, terms: json(&terms) };
         Ok(TeamsReply { teams: directory.teams.into_iter().map(view).collect() })
     })
@@ -162,26 +163,26 @@ pub(super) async fn teams(request: HttpRequest, app: web::Data<Arc<App>>) -> Htt
 }
 
 pub(super) async fn audit(request: HttpRequest, app: web::Data<Arc<App>>) -> HttpResponse {
-    ask(&request, &app, |location| {
-        let changes = Actions::new(location, ACTOR).keys()?.audit(MOST_CHANGES)?;
+    ask(&request, &app, |database| {
+        let changes = database.actions().keys()?.audit(MOST_CHANGES)?;
         Ok(AuditReply { changes: changes.into_iter().map(AuditView::new).collect() })
     })
     .await
 }
 
 pub(super) async fn create(request: HttpRequest, payload: web::Payload, app: web::Data<Arc<App>>) -> HttpResponse {
-    change(&request, payload, &app, |location, KeyRequest { id, team, expires_in_hours, terms }| {
+    change(&request, payload, &app, |database, KeyRequest { id, team, expires_in_hours, terms }| {
         let expires_at_ms = expires_in_hours.map(|hours| clock::now_ms() + i64::from(hours) * HOUR_MS);
         let new = NewKey { id: id.clone(), team, terms: Value::Object(terms).to_string(), expires_at_ms };
-        let key = Actions::new(location, ACTOR).create(new)?;
+        let key = database.actions().create(new)?;
         Ok(SecretReply { id, key })
     })
     .await
 }
 
 pub(super) async fn rotate(request: HttpRequest, payload: web::Payload, app: web::Data<Arc<App>>) -> HttpResponse {
-    change(&request, payload, &app, |location, Rotation { id, overlap_hours }| {
-        let key = Actions::new(location, ACTOR).rotate(&id, i64::from(overlap_hours) * HOUR_MS)?;
+    change(&request, payload, &app, |database, Rotation { id, overlap_hours }| {
+        let key = database.actions().rotate(&id, i64::from(overlap_hours) * HOUR_MS)?;
         Ok(SecretReply { id, key })
     })
     .await
@@ -196,24 +197,24 @@ pub(super) async fn enable(request: HttpRequest, payload: web::Payload, app: web
 }
 
 async fn set_disabled(request: &HttpRequest, payload: web::Payload, app: &App, is_disabled: bool) -> HttpResponse {
-    change(request, payload, app, move |location, KeyName { id }| {
-        Actions::new(location, ACTOR).set_disabled(&id, is_disabled)?;
+    change(request, payload, app, move |database, KeyName { id }| {
+        database.actions().set_disabled(&id, is_disabled)?;
         Ok(ChangedReply { id })
     })
     .await
 }
 
 pub(super) async fn set_terms(request: HttpRequest, payload: web::Payload, app: web::Data<Arc<App>>) -> HttpResponse {
-    change(&request, payload, &app, |location, TermsRequest { id, terms }| {
-        Actions::new(location, ACTOR).set_terms(&id, &Value::Object(terms).to_string())?;
+    change(&request, payload, &app, |database, TermsRequest { id, terms }| {
+        database.actions().set_terms(&id, &Value::Object(terms).to_string())?;
         Ok(ChangedReply { id })
     })
     .await
 }
 
 pub(super) async fn set_team(request: HttpRequest, payload: web::Payload, app: web::Data<Arc<App>>) -> HttpResponse {
-    change(&request, payload, &app, |location, TermsRequest { id, terms }| {
-        Actions::new(location, ACTOR).set_team(&id, &Value::Object(terms).to_string())?;
+    change(&request, payload, &app, |database, TermsRequest { id, terms }| {
+        database.actions().set_team(&id, &Value::Object(terms).to_string())?;
         Ok(ChangedReply { id })
     })
     .await
@@ -223,10 +224,10 @@ pub(super) async fn set_team(request: HttpRequest, payload: web::Payload, app: w
 async fn ask<T: Serialize + Send + 'static>(
     request: &HttpRequest,
     app: &App,
-    work: impl FnOnce(&Location) -> Result<T, ActionError> + Send + 'static,
+    work: impl FnOnce(&Database) -> Result<T, ActionError> + Send + 'static,
 ) -> HttpResponse {
-    match follower(request, app) {
-        Ok(follower) => answer(move || work(follower.location())).await,
+    match Database::of(request, app) {
+        Ok(database) => answer(move || work(&database)).await,
         Err(error) => error.respond(HttpResponse::Ok()),
     }
 }
@@ -236,25 +237,38 @@ async fn change<B: DeserializeOwned + Send + 'static, T: Serialize + Send + 'sta
     request: &HttpRequest,
     payload: web::Payload,
     app: &App,
-    work: impl FnOnce(&Location, B) -> Result<T, ActionError> + Send + 'static,
+    work: impl FnOnce(&Database, B) -> Result<T, ActionError> + Send + 'static,
 ) -> HttpResponse {
-    let body = match follower(request, app) {
-        Ok(follower) => read(payload).await.map(|body| (follower, body)),
+    let body = match Database::of(request, app) {
+        Ok(database) => read(payload).await.map(|body| (database, body)),
         Err(error) => Err(error),
     };
     match body {
-        Ok((follower, body)) => {
-            let change = move || work(follower.location(), body).inspect(|_| follower.refresh());
+        Ok((database, body)) => {
+            let change = move || work(&database, body).inspect(|_| database.follower.refresh());
             answer(change).await
         }
         Err(error) => error.respond(HttpResponse::Ok()),
     }
 }
 
-/// Who knows the keys, for an operator.
-fn follower(request: &HttpRequest, app: &App) -> Result<Arc<Follower>, ApiError> {
-    auth::operator(app, request)?;
-    app.stored_keys.clone().ok_or_else(ApiError::no_stored_keys)
+/// Where keys are kept, and what the file says.
+struct Database {
+    follower: Arc<Follower>,
+    config: Config,
+}
+
+impl Database {
+    /// Of an operator.
+    fn of(request: &HttpRequest, app: &App) -> Result<Self, ApiError> {
+        auth::operator(app, request)?;
+        let follower = app.stored_keys.clone().ok_or_else(ApiError::no_stored_keys)?;
+        Ok(Self { follower, config: app.file() })
+    }
+
+    fn actions(&self) -> Actions<'_> {
+        Actions::new(self.follower.location(), &self.config, ACTOR)
+    }
 }
 
 async fn read<B: DeserializeOwned>(payload: web::Payload) -> Result<B, ApiError> {

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use ledger::{KeyRecord, Location};
 use serde_json::{Map, Value, json};
-use settings::{Secrets, process_env};
+use settings::{Config, Secrets, process_env};
 
 use super::{note, say};
 use crate::{
@@ -132,6 +132,9 @@ pub(super) struct Terms {
     /// Most US dollars per day, week or month, such as 100/month or 5/day@Europe/Berlin; once for each period.
     #[arg(long, value_name = "USD/PERIOD[@ZONE]")]
     budget: Vec<String>,
+    /// Raise the budget of a period until a day, such as 150/month@2026-12-01.
+    #[arg(long, value_name = "USD/PERIOD@DAY")]
+    raise: Vec<String>,
 }
 
 /// What a key may use.
@@ -156,7 +159,10 @@ impl Terms {
         ];
         let limits = limits.into_iter().filter_map(|(name, limit)| Some((name.to_owned(), limit?.into())));
         let limits: Map<_, _> = limits.collect();
-        let budgets = self.budget.iter().map(|text| budget(text)).collect::<anyhow::Result<Vec<_>>>()?;
+        let mut budgets = self.budget.iter().map(|text| budget(text)).collect::<anyhow::Result<Vec<_>>>()?;
+        for text in &self.raise {
+            raise(text, &mut budgets)?;
+        }
         let mut terms = Map::new();
         if !limits.is_empty() {
             terms.insert("limits".to_owned(), limits.into());
@@ -189,13 +195,40 @@ fn budget(text: &str) -> anyhow::Result<Value> {
     })
 }
 
+/// Raises the budget of the same period.
+fn raise(text: &str, budgets: &mut [Value]) -> anyhow::Result<()> {
+    let parts = text.split_once('/').and_then(|(usd, rest)| Some((usd, rest.split_once('@')?)));
+    let (usd, (per, until)) =
+        parts.with_context(|| format!("{text:?} raises nothing: such as 150/month@2026-12-01"))?;
+    let budget = budgets.iter_mut().find(|budget| budget["per"] == per);
+    let budget = budget.with_context(|| format!("{text:?} raises no budget: give --budget USD/{per} as well"))?;
+    budget["raised"] = json!({"usd": usd, "until": until});
+    Ok(())
+}
+
+/// The database that a configuration names, and the configuration.
+struct Opened {
+    location: Location,
+    config: Config,
+    actor: String,
+}
+
 impl Database {
-    fn location(&self) -> anyhow::Result<Location> {
+    fn open(&self) -> anyhow::Result<Opened> {
         let config = settings::load_with(&self.config, &process_env, Secrets::Optional)?;
-        let Some(storage) = config.storage else {
+        let Some(storage) = &config.storage else {
             bail!("{} has no storage.url: without it there are no keys but those of the file", self.config.display());
         };
-        Ok(crate::ledger::location(&storage.location)?)
+        let location = crate::ledger::location(&storage.location)?;
+        let user = process_env("USER").or_else(|| process_env("LOGNAME"));
+        let actor = format!("command line, {}", user.as_deref().unwrap_or("unknown user"));
+        Ok(Opened { location, config, actor })
+    }
+}
+
+impl Opened {
+    fn actions(&self) -> Actions<'_> {
+        Actions::new(&self.location, &self.config, &self.actor)
     }
 }
 
@@ -206,34 +239,32 @@ pub(super) fn run(command: &Keys) -> anyhow::Result<()> {
             let expires_at_ms = expires_in_days.map(|days| clock::now_ms() + i64::from(days) * 24 * HOUR_MS);
             let terms = Value::Object(terms.json()?).to_string();
             let new = NewKey { id: id.clone(), team: team.clone(), terms, expires_at_ms };
-            let secret = Actions::new(&database.location()?, &actor()).create(new)?;
+            let secret = database.open()?.actions().create(new)?;
             note("this is the only time that the key is shown");
             Ok(say(&secret)?)
         }
         Keys::List { json, database } => {
-            let location = database.location()?;
-            let directory = Actions::new(&location, &actor()).keys()?.directory()?;
+            let directory = database.open()?.actions().keys()?.directory()?;
             let lines: Vec<_> =
                 directory.keys.iter().map(|key| if *json { document(key) } else { line(key) }).collect();
             Ok(say(&lines.join("\n"))?)
         }
         Keys::Rotate { id, overlap_hours, database } => {
             let overlap_ms = i64::from(*overlap_hours) * HOUR_MS;
-            let secret = Actions::new(&database.location()?, &actor()).rotate(id, overlap_ms)?;
+            let secret = database.open()?.actions().rotate(id, overlap_ms)?;
             note(&format!(
                 "this is the only time that the key is shown; the old one is let in for {overlap_hours} hours"
             ));
             Ok(say(&secret)?)
         }
-        Keys::Disable { id, database } => Ok(Actions::new(&database.location()?, &actor()).set_disabled(id, true)?),
-        Keys::Enable { id, database } => Ok(Actions::new(&database.location()?, &actor()).set_disabled(id, false)?),
+        Keys::Disable { id, database } => Ok(database.open()?.actions().set_disabled(id, true)?),
+        Keys::Enable { id, database } => Ok(database.open()?.actions().set_disabled(id, false)?),
         Keys::Set { id, terms, database } => {
             let terms = Value::Object(terms.json()?).to_string();
-            Ok(Actions::new(&database.location()?, &actor()).set_terms(id, &terms)?)
+            Ok(database.open()?.actions().set_terms(id, &terms)?)
         }
         Keys::Audit { database } => {
-            let location = database.location()?;
-            let changes = Actions::new(&location, &actor()).keys()?.audit(i64::MAX)?;
+            let changes = database.open()?.actions().keys()?.audit(i64::MAX)?;
             let lines = changes.iter().map(|change| {
                 json!({"number": change.number, "at": moment(change.at_ms), "actor": change.actor, "action": change.action,
                     "subject": change.subject, "detail": parsed(&change.detail)})
@@ -249,21 +280,14 @@ pub(super) fn run_teams(command: &Teams) -> anyhow::Result<()> {
     match command {
         Teams::Set { id, terms, database } => {
             let terms = Value::Object(terms.json()?).to_string();
-            Ok(Actions::new(&database.location()?, &actor()).set_team(id, &terms)?)
+            Ok(database.open()?.actions().set_team(id, &terms)?)
         }
         Teams::List { database } => {
-            let location = database.location()?;
-            let directory = Actions::new(&location, &actor()).keys()?.directory()?;
+            let directory = database.open()?.actions().keys()?.directory()?;
             let line = |team: &ledger::TeamRecord| json!({"id": team.id, "terms": parsed(&team.terms)}).to_string();
             Ok(say(&directory.teams.iter().map(line).collect::<Vec<_>>().join("\n"))?)
         }
     }
-}
-
-/// Who acts, for the audit table.
-fn actor() -> String {
-    let user = process_env("USER").or_else(|| process_env("LOGNAME"));
-    format!("command line, {}", user.as_deref().unwrap_or("unknown user"))
 }
 
 fn line(key: &KeyRecord) -> String {

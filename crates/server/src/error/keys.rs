@@ -125,7 +125,7 @@ impl From<ActionError> for ApiError {
     fn from(error: ActionError) -> Self {
         let message = error.to_string();
         let (status, code) = match error {
-            ActionError::Name(_) | ActionError::Terms(_) | ActionError::Expired => {
+            ActionError::Name(_) | ActionError::Terms(_) | ActionError::Unpriced(_) | ActionError::Expired => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "invalid_key")
             }
             ActionError::Keys(KeyError::Exists(_)) => (StatusCode::CONFLICT, "key_exists"),
@@ -141,7 +141,12 @@ impl From<ActionError> for ApiError {
 
 impl From<OverBudget> for ApiError {
     fn from(over: OverBudget) -> Self {
-        Self::failed(&budgets::error(&over), None)
+        let mut error = Self::failed(&budgets::error(&over), None);
+        if let OverBudget::Unknown(_) = over {
+            // It is known in a moment.
+            (error.is_final, error.retry_after) = (false, Some(Duration::from_secs(1)));
+        }
+        error
     }
 }
 

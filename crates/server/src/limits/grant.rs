@@ -181,18 +181,20 @@ impl<C: Clock> Grant<C> {
 
     /// Waits until every limiter has room: first for what each allows a minute, because who waits for that may wait for long and
     /// must hold no permit meanwhile, and then for permits, all of a limiter's at once and always in the same order of
-    /// limiters, so that no two requests wait for each other. Of the calls, `counted` are counted already.
+    /// limiters, so that no two requests wait for each other. Of the calls, `counted` are counted already by all but `model`.
     ///
     /// # Errors
     /// If so many calls may never be made at once.
     pub(crate) async fn wait(
         limiters: &[Arc<Limiter<C>>],
+        model: Option<&Arc<Limiter<C>>>,
         Demand { calls, tokens }: Demand,
         counted: u32,
     ) -> Result<Self, Refused> {
-        limiters.iter().try_for_each(|limiter| limiter.fits(calls))?;
+        let counted = limiters.iter().map(|limiter| (limiter, counted)).chain(model.map(|limiter| (limiter, 0)));
+        counted.clone().try_for_each(|(limiter, _)| limiter.fits(calls))?;
         let mut grant = Self::default();
-        for limiter in limiters {
+        for (limiter, counted) in counted {
             limiter.wait(calls.saturating_sub(counted), tokens).await?;
             grant.taken.push(Taken { limiter: limiter.clone(), permit: None, tokens });
         }

@@ -310,15 +310,15 @@ proptest! {
 async fn a_waiting_request_gets_all_its_permits_at_once_or_an_error_if_they_never_fit() {
     let limiter = real(limits(0, 0, 3));
     let limiters = [limiter.clone()];
-    let held = Grant::wait(&limiters, calls(2), 0).await.expect("it fits");
+    let held = Grant::wait(&limiters, None, calls(2), 0).await.expect("it fits");
     assert_eq!(limiter.taken(), 2);
-    let mut waiting = pin!(Grant::wait(&limiters, calls(2), 0));
+    let mut waiting = pin!(Grant::wait(&limiters, None, calls(2), 0));
     assert!(poll!(&mut waiting).is_pending(), "one is free");
     drop(held);
     let _held = waiting.await.expect("it fits");
     assert_eq!(limiter.taken(), 2);
     let never = refused(ReachedLimit::Never { calls: 4, most: 3, setting: "concurrent" });
-    assert_eq!(Grant::wait(&limiters, calls(4), 0).await.err(), Some(never));
+    assert_eq!(Grant::wait(&limiters, None, calls(4), 0).await.err(), Some(never));
 }
 
 #[tokio::test(start_paused = true)]
@@ -326,26 +326,29 @@ async fn calls_that_wait_for_the_rate_limit_are_counted_once_they_are_let_in() {
     let clock = FakeRelativeClock::default();
     let limiters = [at(limits(60, 2, 0), &clock)];
     let remaining = || limiters[0].status().map(|status| status.remaining);
-    let waited = Grant::wait(&limiters, calls(2), 0).await.map(drop);
+    let waited = Grant::wait(&limiters, None, calls(2), 0).await.map(drop);
     assert_eq!((waited, remaining()), (Ok(()), Some(0)));
-    let mut waiting = pin!(Grant::wait(&limiters, calls(1), 0));
+    let mut waiting = pin!(Grant::wait(&limiters, None, calls(1), 0));
     assert!(timeout(Duration::from_millis(999), &mut waiting).await.is_err(), "one comes back each second");
     clock.advance(Duration::from_secs(1));
     assert_eq!(remaining(), Some(1));
     assert_eq!((waiting.await.map(drop), remaining()), (Ok(()), Some(0)));
     let never = refused(ReachedLimit::Never { calls: 3, most: 2, setting: "burst" });
-    assert_eq!(Grant::wait(&limiters, calls(3), 0).await.err(), Some(never));
-    assert!(Grant::wait(&limiters, calls(1), 1).await.is_ok(), "its one call is counted already");
+    assert_eq!(Grant::wait(&limiters, None, calls(3), 0).await.err(), Some(never));
+    assert!(Grant::wait(&limiters, None, calls(1), 1).await.is_ok(), "its one call is counted already");
+    let model = at(limits(60, 2, 0), &clock);
+    drop(Grant::wait(&limiters, Some(&model), calls(1), 1).await.expect("counted already"));
+    assert_eq!(model.status().map(|status| status.remaining), Some(1), "but not by its model");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_request_waits_for_tokens_in_turn() {
     let clock = FakeRelativeClock::default();
     let limiters = [at(tokens(600, 10), &clock)];
-    let first = Grant::wait(&limiters, Demand { calls: 1, tokens: 19 }, 0).await.expect("something is there");
+    let first = Grant::wait(&limiters, None, Demand { calls: 1, tokens: 19 }, 0).await.expect("something is there");
     limiters[0].use_tokens(19);
     drop(first);
-    let mut waiting = pin!(Grant::wait(&limiters, Demand { calls: 1, tokens: 5 }, 0));
+    let mut waiting = pin!(Grant::wait(&limiters, None, Demand { calls: 1, tokens: 5 }, 0));
     assert!(timeout(Duration::from_millis(900), &mut waiting).await.is_err(), "ten come back each second");
     clock.advance(Duration::from_secs(1));
     assert!(waiting.await.is_ok());

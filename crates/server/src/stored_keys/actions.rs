@@ -1,7 +1,7 @@
 //! What operators do with keys and teams, by the admin API or the command line.
 
 use ledger::{Change, KeyError, KeyRecord, Keys, Location, SecretRecord, StoreError};
-use settings::Problems;
+use settings::{Budget, Config, Problems};
 use sha2::{Digest as _, Sha256};
 
 use crate::clock;
@@ -31,6 +31,9 @@ pub(crate) enum ActionError {
     /// Something is wrong with what the key may use.
     #[error("{0}")]
     Terms(Problems),
+    /// A budget could not count what calls to an upstream cost.
+    #[error("a budget needs the price of every upstream, and {0:?} has none: give it cost, or list_usd_per_million")]
+    Unpriced(String),
     /// It would expire at once.
     #[error("it would expire in the past")]
     Expired,
@@ -51,21 +54,26 @@ impl From<StoreError> for ActionError {
 /// Who acts, and where. Blocks: not for a thread that relays.
 pub(crate) struct Actions<'a> {
     location: &'a Location,
+    /// The configuration of the file.
+    config: &'a Config,
     /// As the audit table names it.
     actor: &'a str,
     now_ms: i64,
 }
 
 impl<'a> Actions<'a> {
-    pub(crate) fn new(location: &'a Location, actor: &'a str) -> Self {
-        Self { location, actor, now_ms: clock::now_ms() }
+    pub(crate) fn new(location: &'a Location, config: &'a Config, actor: &'a str) -> Self {
+        Self { location, config, actor, now_ms: clock::now_ms() }
     }
 
     /// Makes a key. Returns its secret, which is shown this once.
     pub(crate) fn create(&self, key: NewKey) -> Result<String, ActionError> {
         check_name(&key.id)?;
         check_name(&key.team)?;
-        settings::key_terms(&key.terms).map_err(ActionError::Terms)?;
+        self.check_key(&key.terms)?;
+        if self.config.keys.iter().any(|in_file| in_file.id == key.id) {
+            return Err(KeyError::Exists(key.id).into());
+        }
         if key.expires_at_ms.is_some_and(|expires_at_ms| expires_at_ms <= self.now_ms) {
             return Err(ActionError::Expired);
         }
@@ -96,14 +104,28 @@ impl<'a> Actions<'a> {
     }
 
     pub(crate) fn set_terms(&self, id: &str, terms: &str) -> Result<(), ActionError> {
-        settings::key_terms(terms).map_err(ActionError::Terms)?;
+        self.check_key(terms)?;
         Ok(self.keys()?.set_terms(id, terms, self.change())?)
     }
 
     pub(crate) fn set_team(&self, id: &str, terms: &str) -> Result<(), ActionError> {
         check_name(id)?;
-        settings::team_terms(terms).map_err(ActionError::Terms)?;
+        let terms_read = settings::team_terms(terms).map_err(ActionError::Terms)?;
+        self.check_budgets(&terms_read.budgets)?;
         Ok(self.keys()?.set_team(id, terms, self.change())?)
+    }
+
+    fn check_key(&self, terms: &str) -> Result<(), ActionError> {
+        let terms = settings::key_terms(terms).map_err(ActionError::Terms)?;
+        self.check_budgets(&terms.budgets)
+    }
+
+    /// A call without a price would be spent without an end.
+    fn check_budgets(&self, budgets: &[Budget]) -> Result<(), ActionError> {
+        match self.config.unpriced().next() {
+            Some(upstream) if !budgets.is_empty() => Err(ActionError::Unpriced(upstream.to_string())),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// The keys themselves, for questions.

@@ -23,9 +23,11 @@ pub(crate) struct Reader {
 impl Reader {
     pub(crate) fn open(url: &PostgresUrl) -> Result<Self, StoreError> {
         let mut client = url.connect()?;
-        let sql = "SELECT count(*) FROM pg_catalog.pg_tables WHERE tablename = 'llm_router_ledger'";
-        let found: i64 = client.query_one(sql, &[]).map_err(|error| url.failed(&error))?.get(0);
-        if found == 0 {
+        let failed = |error: postgres::Error| url.failed(&error);
+        // A report reads as long as it must; the drain's limit is for statements that wait for a lock.
+        client.batch_execute("SET statement_timeout = 0").map_err(failed)?;
+        let sql = "SELECT to_regclass('llm_router_ledger') IS NOT NULL";
+        if !client.query_one(sql, &[]).map_err(failed)?.get::<_, bool>(0) {
             return Err(StoreError::Foreign(format!("{url}: there is no ledger in this database yet")));
         }
         Ok(Self { client, url: url.clone() })

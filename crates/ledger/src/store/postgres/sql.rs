@@ -5,21 +5,25 @@ use postgres::{
     types::{ToSql, Type},
 };
 
-use super::{LOCK, Postgres, PostgresUrl, StoreError};
+use super::{KEYS_LOCK, Postgres, PostgresUrl, StoreError};
 use crate::{
     report::Parameter,
-    store::{Sql, Statements},
+    store::{Access, Sql, Statements},
 };
 
 impl Sql for Postgres {
     fn transaction(
         &mut self,
+        access: Access,
         work: &mut dyn FnMut(&mut dyn Statements) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let url = self.url.clone();
         let transact = |client: &mut Client| {
             let transaction = client.transaction().map_err(|error| url.failed(&error))?;
             let mut statements = InServer { transaction, url: &url };
+            if access == Access::Change {
+                statements.lock()?;
+            }
             work(&mut statements)?;
             statements.transaction.commit().map_err(|error| url.failed(&error))
         };
@@ -36,12 +40,15 @@ struct InServer<'a> {
     url: &'a PostgresUrl,
 }
 
-impl Statements for InServer<'_> {
+impl InServer<'_> {
+    /// Waits until no other change is made; until the end of the transaction.
     fn lock(&mut self) -> Result<(), StoreError> {
-        let locked = self.transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK]);
+        let locked = self.transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&KEYS_LOCK]);
         locked.map(drop).map_err(|error| self.url.failed(&error))
     }
+}
 
+impl Statements for InServer<'_> {
     fn execute(&mut self, sql: &str, parameters: &[Parameter]) -> Result<u64, StoreError> {
         self.transaction.execute(sql, &values(parameters)).map_err(|error| self.url.failed(&error))
     }

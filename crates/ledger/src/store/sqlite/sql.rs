@@ -5,17 +5,22 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params_from_iter, t
 use super::{Sqlite, StoreError};
 use crate::{
     report::Parameter,
-    store::{Sql, Statements},
+    store::{Access, Sql, Statements},
 };
 
 impl Sql for Sqlite {
     fn transaction(
         &mut self,
+        access: Access,
         work: &mut dyn FnMut(&mut dyn Statements) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let path = self.path.clone();
         let failed = |source| StoreError::Sqlite { path: path.clone(), source };
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Deferred).map_err(failed)?;
+        let behavior = match access {
+            Access::Read => TransactionBehavior::Deferred,
+            Access::Change => TransactionBehavior::Immediate,
+        };
+        let transaction = self.connection.transaction_with_behavior(behavior).map_err(failed)?;
         let mut statements = InFile { transaction, path: &path };
         work(&mut statements)?;
         statements.transaction.commit().map_err(failed)
@@ -34,11 +39,6 @@ impl InFile<'_> {
 }
 
 impl Statements for InFile<'_> {
-    /// A statement that writes takes the lock.
-    fn lock(&mut self) -> Result<(), StoreError> {
-        self.execute("DELETE FROM audit WHERE number < 0", &[]).map(drop)
-    }
-
     fn execute(&mut self, sql: &str, parameters: &[Parameter]) -> Result<u64, StoreError> {
         let changed = self.transaction.execute(sql, params_from_iter(parameters));
         changed.map(|rows| rows as u64).map_err(|error| self.failed(error))

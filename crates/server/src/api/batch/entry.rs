@@ -181,9 +181,12 @@ impl Batch {
 
     async fn answer(&self, begun: Begun, id: &RequestId) -> Result<(Generated, Reservation), ApiError> {
         let Begun { live, key, request, resolved, model } = begun;
-        let spender = Spender { key: key.id.as_deref(), team: key.team.as_deref(), model: Some(&model) };
+        // By its public name, also where an upstream is named.
+        let choice = live.table.choose(&model);
+        let public = choice.as_ref().map(|choice| choice.model().as_str());
+        let spender = Spender { key: key.id.as_deref(), team: key.team.as_deref(), model: public };
         let cheapest = match self.app.budgets.look(spender, clock::now_ms()) {
-            Ok(Room::Cheapest) => budgets::cheapest(&live.table, &model),
+            Ok(Room::Cheapest) => public.and_then(|model| budgets::cheapest(&live.table, model)),
             // What is over its budget is refused when it is called.
             Ok(Room::Any) | Err(_) => None,
         };
@@ -215,9 +218,8 @@ impl Batch {
         // A reload may have changed its limits.
         let current = self.app.live().keyring.current(&self.admitted.key);
         let key = current.as_ref().unwrap_or(&self.admitted.key);
-        let limiters: Vec<_> = key.limiters.iter().cloned().chain(model).collect();
         let counted = u32::from(!self.has_begun.swap(true, Ordering::AcqRel));
-        let grant = Grant::wait(&limiters, demand, counted).await?;
+        let grant = Grant::wait(&key.limiters, model.as_ref(), demand, counted).await?;
         let further = async {
             let of_batches = self.app.batch_entries.take(1).await;
             RouterPermit::Further { _permits: [of_batches, self.app.in_flight.take(1).await] }

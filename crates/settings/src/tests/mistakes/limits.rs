@@ -36,6 +36,19 @@ fn mistakes_in_budgets_are_reported() {
             "\"stop\" is not what can be done",
             "",
         ),
+        ("usd = \"5\", per = \"day\", raised = { usd = \"9\" }", "keys[1].budgets[0].raised.until", "missing", ""),
+        (
+            "usd = \"5\", per = \"day\", raised = { usd = \"9\", until = \"Friday\" }",
+            "keys[1].budgets[0].raised.until",
+            "\"Friday\" is no moment",
+            "",
+        ),
+        (
+            "usd = \"5\", per = \"day\", raised = { until = \"2026-12-01\" }",
+            "keys[1].budgets[0].raised.usd",
+            "missing",
+            "",
+        ),
         ("usd = \"5\", per = \"day\", soft = 3", "keys[1].budgets[0].soft", "unknown key", ""),
         (
             "usd = \"5\", per = \"day\" }, { usd = \"6\", per = \"day\"",

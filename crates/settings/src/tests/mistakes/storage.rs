@@ -32,6 +32,13 @@ fn mistakes_in_the_storage_are_reported() {
             "the value has a password in it",
             "${NAME_OF_A_VARIABLE}",
         ),
+        ("url = \"postgresql+x://router:hunter2@db/ledger\"", "url", "the value is no ledger", "no other databases"),
+        (
+            "journal_folder = \"/a\"\nurl = \"postgres://db/ledger?user=a&password=hunter2\"",
+            "url",
+            "the value has a password among its parameters",
+            "behind the user",
+        ),
         (
             "journal_folder = \"/a\"\nurl = \"postgresql://router@/ledger\"",
             "url",
