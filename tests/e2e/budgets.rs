@@ -141,3 +141,28 @@ async fn a_budget_may_leave_the_cheapest_upstream_instead_of_refusing() {
     ask("/v1/generate/batch", batch).await;
     assert_eq!(rig.call_log(Face::Cerebras).received, before, "the dear one serves nothing any more");
 }
+
+/// What is left pays for a call to one upstream and not for one to the other: nobody is refused for the latter.
+#[tokio::test]
+async fn what_does_not_fit_at_the_dear_upstream_is_served_by_the_cheap_one() {
+    let folder = Folder::new("moves-on");
+    let cost = |usd: &str| {
+        format!(
+            "cost = {{ kind = \"tokens\", input_usd_per_million = \"{usd}\", output_usd_per_million = \"{usd}\" }}\n"
+        )
+    };
+    let budget = "budgets = [{ usd = \"0.001\", per = \"day\" }]";
+    let keys = format!("[[keys]]\nid = \"test\"\nteam = \"test\"\nenv = \"CLIENT_KEY\"\n{budget}\n");
+    let text = format!("{RUNPOD_LB}{}{CEREBRAS}{}{BALANCED}{}{keys}", cost("0.1"), cost("1000"), folder.storage(""));
+    let rig = Launch::new(Settings::instant(), &text).start();
+    for _ in 0..20 {
+        let answer = rig.client.chat(&ten_tokens()).await;
+        assert_eq!((answer.status, answer.provider()), (200, "runpod"), "{}", answer.text);
+    }
+    assert_eq!(rig.call_log(Face::Cerebras).received, 0);
+    let metrics = rig.metrics().await;
+    assert!(
+        metrics.value("llmrouter_upstream_errors_total", &[("upstream", "cerebras")]).abs() < 0.5,
+        "nobody is blamed"
+    );
+}

@@ -56,11 +56,12 @@ async fn a_key_is_made_used_rotated_and_disabled_while_the_router_runs() {
     assert_eq!(status(&rig, &third).await, 401);
     assert_eq!(admin(&rig, "/admin/keys/enable", json!({"id": "app"})).await.status, 200);
     assert_eq!(status(&rig, &third).await, 200);
-    assert_eq!(
-        admin(&rig, "/admin/keys/terms", json!({"id": "app", "terms": {"models": ["task/none"]}})).await.status,
-        200
-    );
-    assert_eq!(status(&rig, &third).await, 404);
+    let nothing = json!({"id": "app", "terms": {"models": ["nothing"]}});
+    assert_eq!(admin(&rig, "/admin/keys/terms", nothing).await.status, 422, "there is no such name");
+    let direct = json!({"id": "app", "terms": {"direct": true}});
+    assert_eq!(admin(&rig, "/admin/keys/terms", direct).await.status, 200);
+    let named = with(chat("x"), json!({"model": "runpod/llama"}));
+    assert_eq!(rig.client.with_key(&third).chat(&named).await.status, 200);
 
     let listed = rig.admin.with_key(TOKEN).get("/admin/keys").await.json();
     assert_eq!(listed["keys"][1]["id"], "web", "{listed}");
@@ -74,7 +75,7 @@ async fn a_key_is_made_used_rotated_and_disabled_while_the_router_runs() {
     // The next process knows them from the start.
     rig.take_running().stop_without_grace();
     let rig = launch(&folder).start();
-    assert_eq!(rig.client.with_key(&third).chat(&chat("x")).await.status, 404);
+    assert_eq!(rig.client.with_key(&third).chat(&named).await.status, 200);
 }
 
 #[tokio::test]

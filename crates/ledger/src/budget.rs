@@ -106,8 +106,13 @@ impl<'a> Spender<'a> {
 pub enum OverBudget {
     /// What was spent is not known yet.
     Unknown(Scope),
-    /// Its limit is reached, what calls under way may cost included.
-    Reached(BudgetStatus),
+    /// Its limit leaves no room, what calls under way may cost included.
+    Reached {
+        /// The budget by then.
+        status: BudgetStatus,
+        /// What the call may cost, if that is known.
+        needed_nano_usd: u64,
+    },
 }
 
 /// A budget passed one of its thresholds.
@@ -335,7 +340,7 @@ impl State {
         match self.has_room(amount) {
             _ if self.budget.at_limit == AtLimit::Cheapest => Ok(()),
             Some(true) => Ok(()),
-            Some(false) => Err(OverBudget::Reached(self.status())),
+            Some(false) => Err(OverBudget::Reached { status: self.status(), needed_nano_usd: amount }),
             None => Err(OverBudget::Unknown(self.scope.clone())),
         }
     }

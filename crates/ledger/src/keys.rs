@@ -132,7 +132,10 @@ impl Keys {
     /// # Errors
     /// If there is one of that name.
     pub fn create(&mut self, key: &KeyRecord, change: Change<'_>) -> Result<(), KeyError> {
-        self.change(change, "key_created", &key.id, &key.terms, |statements| {
+        let expires = key.expires_at_ms.map_or_else(|| "null".to_owned(), |at_ms| at_ms.to_string());
+        let team = serde_json::Value::from(key.team.as_str());
+        let detail = format!("{{\"team\": {team}, \"expires_at_ms\": {expires}, \"terms\": {}}}", key.terms);
+        self.change(change, "key_created", &key.id, &detail, |statements| {
             let sql = "INSERT INTO keys (id, team, terms, created_at_ms, expires_at_ms) VALUES ($1, $2, $3, $4, $5)
                 ON CONFLICT DO NOTHING";
             let values =
@@ -152,7 +155,8 @@ impl Keys {
         old_until_ms: i64,
         change: Change<'_>,
     ) -> Result<(), KeyError> {
-        self.change(change, "key_rotated", id, "{}", |statements| {
+        let detail = format!("{{\"old_until_ms\": {old_until_ms}}}");
+        self.change(change, "key_rotated", id, &detail, |statements| {
             must_change(statements, "UPDATE keys SET terms = terms WHERE id = $1", &[text(id)], "key", id)?;
             let sql = "UPDATE key_secrets SET expires_at_ms = $1
                 WHERE key_id = $2 AND (expires_at_ms IS NULL OR expires_at_ms > $3)";

@@ -19,7 +19,11 @@ use std::{
     collections::HashMap,
     io,
     path::{Path, PathBuf},
-    sync::{Arc, mpsc::channel},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::channel,
+    },
     thread::{Builder, JoinHandle, sleep},
     time::Duration,
 };
@@ -113,6 +117,8 @@ pub struct Ledger {
     stop: Arc<Stop>,
     drain: Mutex<Option<JoinHandle<()>>>,
     location: Location,
+    /// Whether the last question about what was spent had no answer: it is logged once.
+    is_silent: AtomicBool,
 }
 
 impl Ledger {
@@ -144,7 +150,13 @@ impl Ledger {
             .map_err(|_| failed(io::Error::new(io::ErrorKind::TimedOut, "the ledger's database does not answer")))??;
         let journal = Arc::new(Journal::open(&settings.journal, writer, progress).map_err(failed)?);
         drop(begin.send(journal.clone()));
-        Ok(Self { journal, stop, drain: Mutex::new(Some(thread)), location: settings.location.clone() })
+        Ok(Self {
+            journal,
+            stop,
+            drain: Mutex::new(Some(thread)),
+            location: settings.location.clone(),
+            is_silent: AtomicBool::new(false),
+        })
     }
 
     /// Puts entries on record, all together or none of them.
@@ -170,7 +182,7 @@ impl Ledger {
             return Vec::new();
         }
         let is_whole = self.catch_up(longest);
-        if !is_whole {
+        if !is_whole && !self.is_silent.swap(true, Ordering::AcqRel) {
             tracing::warn!(
                 "what was spent cannot be told yet: the ledger's store lacks calls that are in its journals"
             );
@@ -193,9 +205,18 @@ impl Ledger {
     /// What was spent from one moment until another, told apart by what budgets may limit.
     fn spent(&self, (since_ms, until_ms): (i64, i64)) -> Option<Vec<Spend>> {
         let query = Query { by: SCOPES.to_vec(), since_ms, until_ms, of: None };
-        spend(&self.location, &query)
-            .inspect_err(|error| tracing::warn!(%error, "the ledger cannot say what was spent"))
-            .ok()
+        match spend(&self.location, &query) {
+            Ok(spend) => {
+                self.is_silent.store(false, Ordering::Release);
+                Some(spend)
+            }
+            Err(error) => {
+                if !self.is_silent.swap(true, Ordering::AcqRel) {
+                    tracing::warn!(%error, "the ledger cannot say what was spent: it is asked again");
+                }
+                None
+            }
+        }
     }
 
     /// Waits until what processes before this one left, and what this one has written by now, is in the store.

@@ -21,6 +21,7 @@ pub struct Event {
 
 impl Event {
     fn new(raw: Bytes) -> Self {
+        let raw = without_later_mark(raw);
         let (data, is_named_error) = fields(&raw);
         Self { raw, data, is_named_error }
     }
@@ -149,6 +150,15 @@ impl Splitter {
     }
 }
 
+/// A byte order mark is skipped at the beginning of a stream, and belongs to the name of an unknown field anywhere else. What comes
+/// before an event may not be relayed, so that it stands first for the client: its line becomes a comment, which says as little.
+fn without_later_mark(raw: Bytes) -> Bytes {
+    match raw.strip_prefix(mark::MARK) {
+        Some(rest) => [b":", rest].concat().into(),
+        None => raw,
+    }
+}
+
 fn is_blank(raw: &[u8]) -> bool {
     raw.iter().all(|byte| matches!(byte, b'\n' | b'\r'))
 }
@@ -220,6 +230,8 @@ mod tests {
         );
         assert_eq!(datas("\n\n: ping\n\nevent: x\ndata: 1\ndata: 2\n\n"), [None, some("1\n2")]);
         assert_eq!(datas("\u{feff}data: a\n\n"), [some("a")]);
+        let later = split(&["data: a\n\n\u{feff}data: b\n\n".as_bytes()]);
+        assert_eq!((&later[1].raw[..], &later[1].data), (&b":data: b\n\n"[..], &None));
         assert_eq!(datas("data\n\ndatax: 1\n\n"), [some(""), None]);
         assert_eq!(datas("data: unfinished"), [some("unfinished")]);
     }

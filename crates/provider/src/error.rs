@@ -60,8 +60,7 @@ impl ErrorKind {
             Self::InvalidRequest
             | Self::Timeout(Phase::Deadline)
             | Self::NoMemory
-            | Self::Unrecorded
-            | Self::OverBudget => false,
+            | Self::Unrecorded => false,
             Self::ContextOverflow
             | Self::Unsupported
             | Self::Refused
@@ -73,7 +72,9 @@ impl ErrorKind {
             | Self::Timeout(Phase::FirstToken | Phase::Gap)
             | Self::Unavailable
             | Self::Interrupted
-            | Self::Protocol => true,
+            | Self::Protocol
+            // A cheaper one may fit into what is left.
+            | Self::OverBudget => true,
         }
     }
 
@@ -182,7 +183,7 @@ impl ErrorKind {
             Self::Protocol => "protocol",
             Self::NoMemory => "no_memory",
             Self::Unrecorded => "unrecorded",
-            Self::OverBudget => "over_budget",
+            Self::OverBudget => "insufficient_quota",
         }
     }
 }

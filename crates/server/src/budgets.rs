@@ -85,7 +85,7 @@ pub(crate) fn cheapest(table: &Table, model: &str) -> Option<String> {
 pub(crate) fn error(over: &OverBudget) -> Error {
     let kind = match over {
         OverBudget::Unknown(_) => ErrorKind::Unrecorded,
-        OverBudget::Reached(_) => ErrorKind::OverBudget,
+        OverBudget::Reached { .. } => ErrorKind::OverBudget,
     };
     Error::new(kind, refusal(over))
 }
@@ -96,14 +96,19 @@ fn refusal(over: &OverBudget) -> String {
         OverBudget::Unknown(scope) => {
             format!("what the {scope} has spent is not known yet: try again in a moment")
         }
-        OverBudget::Reached(status) => {
+        OverBudget::Reached { status, needed_nano_usd } => {
             let BudgetStatus { scope, period, limit_nano_usd, spent_nano_usd, reserved_nano_usd, until_ms, .. } =
                 status;
+            let needed = match needed_nano_usd {
+                0 => String::new(),
+                needed => format!(" ${}, which this request may cost (a lower max_tokens needs less)", short(*needed)),
+            };
             format!(
-                "the budget of the {scope}, ${} a {}, has no room for this request: ${} is spent and ${} reserved for requests \
-                 under way; it begins anew at {}",
+                "the budget of the {scope}, ${} a {}, has no room for{}: ${} is spent and ${} reserved for requests under way; it \
+                 begins anew at {}",
                 short(*limit_nano_usd),
                 period.as_str(),
+                if needed.is_empty() { " this request" } else { &needed },
                 short(spent_nano_usd.unwrap_or_default()),
                 short(*reserved_nano_usd),
                 moment(*until_ms),
@@ -189,9 +194,14 @@ mod tests {
             until_ms: 1_796_083_200_000,
         };
         assert_eq!(
-            refusal(&OverBudget::Reached(status)),
+            refusal(&OverBudget::Reached { status: status.clone(), needed_nano_usd: 0 }),
             "the budget of the team \"search\", $100.00 a month, has no room for this request: $99.9900001 is spent and \
              $0.009 reserved for requests under way; it begins anew at 2026-12-01T00:00:00Z"
+        );
+        let needed = refusal(&OverBudget::Reached { status, needed_nano_usd: 100_000_000 });
+        assert!(
+            needed.contains("no room for $0.10, which this request may cost (a lower max_tokens needs less): $99.99"),
+            "{needed}"
         );
         assert_eq!(
             refusal(&OverBudget::Unknown(scope)),

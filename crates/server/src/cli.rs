@@ -15,7 +15,6 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use emulator::{Emulator, Settings};
 use settings::{Config, LogFormat, process_env};
@@ -256,7 +255,8 @@ fn check(path: &Path, without_secrets: bool) -> anyhow::Result<()> {
     let secrets = if without_secrets { settings::Secrets::Optional } else { settings::Secrets::Required };
     let config = settings::load_with(path, &process_env, secrets)?;
     if let Some(storage) = &config.storage {
-        crate::ledger::location(&storage.location).context("storage.url is no address of a Postgres database")?;
+        crate::ledger::location(&storage.location)
+            .map_err(|error| anyhow::anyhow!("{}: storage.url: {error}", path.display()))?;
     }
     let (upstreams, models) = (counted(config.upstreams.len(), "upstream"), counted(config.models.len(), "model"));
     let keys = counted(config.keys.len(), "key");

@@ -4,7 +4,14 @@
 //! cannot be written, `storage.on_journal_failure` decides: refuse, or go on without a record. Requests that never reached
 //! the router, such as those without a valid key, are not on record.
 
-use std::{future::ready, sync::Arc, time::Duration};
+use std::{
+    future::ready,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use dispatch::{
     AttemptBegins, AttemptEnded, Estimate, Event, Observer, Outcome, Recording, RequestEnded, RequestInfo,
@@ -48,11 +55,14 @@ pub(crate) struct LedgerCounters {
     pub(crate) released: IntCounter,
     /// Bytes of the journal that are not in the store yet.
     pub(crate) backlog_bytes: Gauge,
+    /// Whether the store failed and has taken nothing since.
+    pub(crate) is_store_failing: Arc<AtomicBool>,
 }
 
 impl Progress for LedgerCounters {
     fn stored(&self, rows: u64) {
         self.stored.inc_by(rows);
+        self.is_store_failing.store(false, Ordering::Release);
     }
 
     fn not_written(&self, entries: u64) {
@@ -61,6 +71,7 @@ impl Progress for LedgerCounters {
 
     fn store_failed(&self) {
         self.store_failures.inc();
+        self.is_store_failing.store(true, Ordering::Release);
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a journal is far below 2^53 bytes")]
@@ -78,6 +89,7 @@ pub(crate) struct LedgerObserver {
     writer: u64,
     on_failure: OnJournalFailure,
     longest_wait: Duration,
+    waits_for_store: bool,
     counters: LedgerCounters,
 }
 
@@ -111,8 +123,9 @@ impl LedgerObserver {
             Durability::Process | Durability::Disk => LONGEST_WAIT,
             Durability::Store => LONGEST_WAIT_FOR_STORE,
         };
+        let waits_for_store = durability == Durability::Store;
         let on_failure = storage.on_journal_failure;
-        Ok(Self { ledger, budgets, _refresher: refresher, writer, on_failure, longest_wait, counters })
+        Ok(Self { ledger, budgets, _refresher: refresher, writer, on_failure, longest_wait, waits_for_store, counters })
     }
 
     /// Replaces what was reserved for a call by what it cost.
@@ -134,10 +147,7 @@ impl LedgerObserver {
                     released.inc();
                     Ok(())
                 }
-                OnJournalFailure::Refuse => Err(Error::new(
-                    ErrorKind::Unrecorded,
-                    "the router cannot record what the request costs: whoever runs it must look at its ledger",
-                )),
+                OnJournalFailure::Refuse => Err(unrecorded()),
             }
         })
     }
@@ -219,6 +229,13 @@ impl Observer for LedgerObserver {
     }
 
     fn begin(&self, begins: &AttemptBegins<'_>) -> Option<Recording> {
+        if self.waits_for_store
+            && self.on_failure == OnJournalFailure::Refuse
+            && self.counters.is_store_failing.load(Ordering::Acquire)
+        {
+            // Its answer could not be released: better no call that costs.
+            return Some(Box::pin(ready(Err(unrecorded()))));
+        }
         let key = AttemptKey { request: self.request_key(begins.info), attempt: begins.number };
         let reserved = begins.reserved_cost.map(|cost| cost.0);
         if let Err(over) = self.budgets.reserve(key, budgets::spender(begins.info), reserved, clock::now_ms()) {
@@ -246,6 +263,11 @@ impl Observer for LedgerObserver {
     fn close(&self) {
         self.ledger.close();
     }
+}
+
+fn unrecorded() -> Error {
+    let message = "the router cannot record what the request costs: whoever runs it must look at its ledger";
+    Error::new(ErrorKind::Unrecorded, message)
 }
 
 /// The database that a configuration names.

@@ -23,7 +23,7 @@ use prometheus::{
     Encoder, Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, Registry, TextEncoder,
     process_collector::ProcessCollector,
 };
-use provider::{MemoryBudget, ModelId, NanoUsd, Time, UpstreamId};
+use provider::{ErrorKind, MemoryBudget, ModelId, NanoUsd, Time, UpstreamId};
 use router::Role;
 
 use families::{Families, UsdCounters};
@@ -122,6 +122,7 @@ impl Series {
                 released: count(contract::LEDGER_RELEASED)?,
                 store_failures: count(contract::LEDGER_STORE_FAILURES)?,
                 backlog_bytes: single(contract::LEDGER_BACKLOG)?,
+                is_store_failing: Arc::default(),
             },
             reloads: families.counter(contract::RELOADS)?,
             reload_time: single(contract::RELOAD_TIME)?,
@@ -255,7 +256,10 @@ impl Metrics {
             let labels = [ended.strategy.as_str(), upstream, pair.provider, model.as_str(), ended.reason.as_str()];
             self.series.decisions.with_label_values(&labels).inc();
         }
-        if let Outcome::Failed(kind) = ended.outcome {
+        // What the router refused itself says nothing of the upstream.
+        if let Outcome::Failed(kind) = ended.outcome
+            && !matches!(kind, ErrorKind::Unrecorded | ErrorKind::OverBudget)
+        {
             self.series.upstream_errors.with_label_values(&[upstream, pair.provider, kind.as_str()]).inc();
         }
         if let (Role::Fallback, Some((from, cause))) = (ended.role, &ended.after) {

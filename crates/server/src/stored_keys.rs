@@ -196,8 +196,8 @@ impl Seen {
         if let Some(directory) = self.directory.as_ref().filter(|_| is_due || matches!(asked, Ok(true))) {
             let stored = Stored::new(directory, now_ms);
             self.until_ms = stored.until_ms;
-            let (revision, keys, teams) = (directory.revision, stored.keys.len(), stored.teams.len());
-            tracing::info!(revision, keys, teams, "keys of the database are in force");
+            let (revision, secrets, teams) = (directory.revision, stored.keys.len(), stored.teams.len());
+            tracing::info!(revision, secrets, teams, "keys of the database are in force");
             app.set_stored(stored);
         }
         asked.map(drop)

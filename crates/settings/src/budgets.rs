@@ -41,23 +41,29 @@ fn budget(table: &mut Table<'_>) -> Option<Budget> {
     let limit = cost::amount(table, "usd", NanoUsd::from_usd);
     if limit == Some(NanoUsd(0)) {
         let problem = Problem::new(path, "is zero", "more than that");
-        table.context.report(problem.hint("a key that may spend nothing is one that is not in the file"));
+        table.context.report(problem.hint("who may spend nothing needs no key"));
     }
     let period = table.required("per", "day, week or month");
     let period = period.and_then(|text| text.choice("a period", &periods));
-    let time_zone = match table.text("time_zone") {
-        Some(text) => zone(&text)?,
-        None => TimeZone::UTC,
-    };
-    let warn_at_percent = table.take("warn_at_percent").map_or_else(|| Some(vec![80]), percents)?;
-    let raised = match table.table("raised") {
-        Some(table) => Some(raised(table, &time_zone)?),
-        None => None,
-    };
+    // All of them are read before any is missed: what was not read would be unknown.
+    let time_zone = table.text("time_zone").map_or(Some(TimeZone::UTC), |text| zone(&text));
+    let warn_at_percent = table.take("warn_at_percent").map_or_else(|| Some(vec![80]), percents);
+    let days_of = time_zone.clone().unwrap_or(TimeZone::UTC);
+    let raised = table.table("raised").map(|table| raised(table, &days_of));
     let reactions = [("refuse", AtLimit::Refuse), ("cheapest", AtLimit::Cheapest)];
-    let at_limit = table.text("at_limit").map(|text| text.choice("what can be done", &reactions));
-    let at_limit = at_limit.unwrap_or(Some(AtLimit::Refuse))?;
-    Some(Budget { limit: limit?, raised, period: period?, time_zone, warn_at_percent, at_limit })
+    let at_limit =
+        table.text("at_limit").map_or(Some(AtLimit::Refuse), |text| text.choice("what can be done", &reactions));
+    Some(Budget {
+        limit: limit?,
+        raised: match raised {
+            Some(raised) => Some(raised?),
+            None => None,
+        },
+        period: period?,
+        time_zone: time_zone?,
+        warn_at_percent: warn_at_percent?,
+        at_limit: at_limit?,
+    })
 }
 
 /// Another limit, and until when it holds.
@@ -85,10 +91,8 @@ fn zone(text: &Text<'_>) -> Option<TimeZone> {
 }
 
 fn percents(item: Item<'_>) -> Option<Vec<u8>> {
-    let mut percents = Vec::new();
-    for item in item.list(PERCENTS)? {
-        percents.push(item.int::<u8>(&(1..=100))?);
-    }
+    let read: Vec<Option<u8>> = item.list(PERCENTS)?.into_iter().map(|item| item.int(&(1..=100))).collect();
+    let mut percents = read.into_iter().collect::<Option<Vec<_>>>()?;
     percents.sort_unstable();
     percents.dedup();
     Some(percents)

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use config::Value;
 
 use crate::{
-    Problems, Secrets, budgets, keys, limits,
+    Problems, Secrets, TASK_PREFIX, budgets, keys, limits,
     reader::{Context, Table},
     types::{Allowance, Budget, Config, Key, Team},
 };
@@ -83,6 +83,14 @@ fn read<T>(json: &str, read: impl FnOnce(&mut Table<'_>) -> T) -> Result<T, Prob
 }
 
 impl Config {
+    /// What a key may ask for by name: models, tasks and ensembles.
+    pub fn names(&self) -> Vec<String> {
+        let models = self.models.iter().map(|model| model.name.as_str().to_owned());
+        let ensembles = self.ensembles.iter().map(|ensemble| ensemble.name.clone());
+        let tasks = self.tasks.keys().map(|task| format!("{TASK_PREFIX}{task}"));
+        models.chain(ensembles).chain(tasks).collect()
+    }
+
     /// The same configuration with keys and teams that are kept elsewhere. Where the file has one of the same name, that holds.
     #[must_use]
     pub fn with_stored(&self, stored: &[StoredKey], teams: &[(String, TeamTerms)]) -> Self {

@@ -57,7 +57,7 @@ fn exactly_what_a_budget_pays_for_is_let_through_at_once() {
     let admitted = (0..1_000).filter(|number| budgets.reserve(attempt(*number), TEAM, Some(10), now).is_ok()).count();
     assert_eq!(admitted, 100);
     let refused = budgets.reserve(attempt(5_000), TEAM, Some(10), now);
-    let Err(OverBudget::Reached(status)) = refused else { panic!("{refused:?}") };
+    let Err(OverBudget::Reached { status, needed_nano_usd: 10 }) = refused else { panic!("{refused:?}") };
     assert_eq!((status.spent_nano_usd, status.reserved_nano_usd, status.limit_nano_usd), (Some(0), 1_000, 1_000));
     assert_eq!(status.until_ms, at("2026-12-01T00:00:00Z"));
 }
@@ -95,7 +95,7 @@ fn a_call_needs_room_in_every_budget_that_counts_it_and_takes_nothing_if_one_has
     let budgets = budgets(three.to_vec(), now);
     let refused = budgets.reserve(attempt(1), TEAM, Some(60), now);
     assert!(
-        matches!(&refused, Err(OverBudget::Reached(status)) if status.scope == scope(Dimension::Team, "search")),
+        matches!(&refused, Err(OverBudget::Reached { status, .. }) if status.scope == scope(Dimension::Team, "search")),
         "{refused:?}"
     );
     assert_eq!(spent(&budgets, now), [(Some(0), 0), (Some(0), 0), (Some(0), 0)]);

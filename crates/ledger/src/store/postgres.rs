@@ -40,6 +40,8 @@ impl FromStr for PostgresUrl {
     type Err = PostgresUrlError;
 
     fn from_str(url: &str) -> Result<Self, Self::Err> {
+        // Certificates are always checked, which is what libpq has these words for.
+        let url = url.replace("sslmode=verify-full", "sslmode=require").replace("sslmode=verify-ca", "sslmode=require");
         let mut config: Config = url.parse().map_err(|error| PostgresUrlError(cause(&error)))?;
         if config.get_hosts().is_empty() {
             return Err(PostgresUrlError("it names no host".to_owned()));

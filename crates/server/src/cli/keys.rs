@@ -50,7 +50,7 @@ pub(super) enum Keys {
         #[command(flatten)]
         database: Database,
     },
-    /// Give a key another secret, and print it: it is shown this once.
+    /// Give a key another secret, and print it: it is shown this once. After a leak: --overlap-hours 0.
     Rotate {
         /// The key's name.
         id: String,
@@ -74,10 +74,13 @@ pub(super) enum Keys {
         #[command(flatten)]
         database: Database,
     },
-    /// Change what a key may use; what is left out holds no more.
+    /// Change what a key may use; what is not named stays as it is.
     Set {
         /// The key's name.
         id: String,
+        /// Begin without limits, budgets and models instead.
+        #[arg(long)]
+        reset: bool,
         #[command(flatten)]
         terms: KeyTerms,
         #[command(flatten)]
@@ -93,10 +96,13 @@ pub(super) enum Keys {
 /// What can be done with teams.
 #[derive(Subcommand)]
 pub(super) enum Teams {
-    /// Say what the keys of a team may use together; what is left out holds no more.
+    /// Say what the keys of a team may use together; what is not named stays as it is.
     Set {
         /// The team of a key.
         id: String,
+        /// Begin without limits and budgets instead.
+        #[arg(long)]
+        reset: bool,
         #[command(flatten)]
         terms: Terms,
         #[command(flatten)]
@@ -195,6 +201,25 @@ fn budget(text: &str) -> anyhow::Result<Value> {
     })
 }
 
+/// What is in force with more: limits one by one, budgets by their period.
+fn merged(before: Option<Value>, more: Map<String, Value>, is_reset: bool) -> anyhow::Result<String> {
+    if more.is_empty() && !is_reset {
+        bail!("nothing to change: give limits, budgets or models, or --reset");
+    }
+    let mut terms = before.and_then(|before| before.as_object().cloned()).unwrap_or_default();
+    for (name, value) in more {
+        match (terms.get_mut(&name), value) {
+            (Some(Value::Object(old)), Value::Object(new)) => old.extend(new),
+            (Some(Value::Array(old)), Value::Array(new)) if name == "budgets" => {
+                old.retain(|budget| new.iter().all(|new| new["per"] != budget["per"]));
+                old.extend(new);
+            }
+            (_, value) => drop(terms.insert(name, value)),
+        }
+    }
+    Ok(Value::Object(terms).to_string())
+}
+
 /// Raises the budget of the same period.
 fn raise(text: &str, budgets: &mut [Value]) -> anyhow::Result<()> {
     let parts = text.split_once('/').and_then(|(usd, rest)| Some((usd, rest.split_once('@')?)));
@@ -257,11 +282,24 @@ pub(super) fn run(command: &Keys) -> anyhow::Result<()> {
             ));
             Ok(say(&secret)?)
         }
-        Keys::Disable { id, database } => Ok(database.open()?.actions().set_disabled(id, true)?),
-        Keys::Enable { id, database } => Ok(database.open()?.actions().set_disabled(id, false)?),
-        Keys::Set { id, terms, database } => {
-            let terms = Value::Object(terms.json()?).to_string();
-            Ok(database.open()?.actions().set_terms(id, &terms)?)
+        Keys::Disable { id, database } => {
+            database.open()?.actions().set_disabled(id, true)?;
+            note(&format!("{id} is refused, within a second"));
+            Ok(())
+        }
+        Keys::Enable { id, database } => {
+            database.open()?.actions().set_disabled(id, false)?;
+            note(&format!("{id} is let in again, with the secrets that it has: rotate it if one of them leaked"));
+            Ok(())
+        }
+        Keys::Set { id, reset, terms, database } => {
+            let opened = database.open()?;
+            let directory = opened.actions().keys()?.directory()?;
+            let before = directory.keys.iter().find(|key| key.id == *id && !reset).map(|key| parsed(&key.terms));
+            let terms = merged(before, terms.json()?, *reset)?;
+            opened.actions().set_terms(id, &terms)?;
+            note(&format!("{id} may use {terms} now"));
+            Ok(())
         }
         Keys::Audit { database } => {
             let changes = database.open()?.actions().keys()?.audit(i64::MAX)?;
@@ -278,9 +316,14 @@ pub(super) fn run(command: &Keys) -> anyhow::Result<()> {
 /// The same for teams.
 pub(super) fn run_teams(command: &Teams) -> anyhow::Result<()> {
     match command {
-        Teams::Set { id, terms, database } => {
-            let terms = Value::Object(terms.json()?).to_string();
-            Ok(database.open()?.actions().set_team(id, &terms)?)
+        Teams::Set { id, reset, terms, database } => {
+            let opened = database.open()?;
+            let directory = opened.actions().keys()?.directory()?;
+            let before = directory.teams.iter().find(|team| team.id == *id && !reset).map(|team| parsed(&team.terms));
+            let terms = merged(before, terms.json()?, *reset)?;
+            opened.actions().set_team(id, &terms)?;
+            note(&format!("the keys of {id} together may use {terms} now"));
+            Ok(())
         }
         Teams::List { database } => {
             let directory = database.open()?.actions().keys()?.directory()?;
@@ -297,12 +340,23 @@ fn line(key: &KeyRecord) -> String {
         (None, Some(at_ms)) => format!("expires {}", moment(at_ms)),
         (None, None) => "in force".to_owned(),
     };
-    format!("{:<24} {:<16} {:<32} {}", key.id, key.team, state, key.terms)
+    format!("{:<24} {:<16} {:<32} {:<10} {}", key.id, key.team, state, secrets(key), key.terms)
+}
+
+/// How many secrets are let in.
+fn secrets(key: &KeyRecord) -> String {
+    let now_ms = clock::now_ms();
+    let is_valid = |expires_at_ms: Option<i64>| expires_at_ms.is_none_or(|expires_at_ms| expires_at_ms > now_ms);
+    match key.secrets.iter().filter(|secret| is_valid(secret.expires_at_ms)).count() {
+        1 => "1 secret".to_owned(),
+        count => format!("{count} secrets"),
+    }
 }
 
 fn document(key: &KeyRecord) -> String {
     json!({"id": key.id, "team": key.team, "terms": parsed(&key.terms), "created_at": moment(key.created_at_ms),
-        "expires_at": key.expires_at_ms.map(moment), "disabled_at": key.disabled_at_ms.map(moment)})
+        "expires_at": key.expires_at_ms.map(moment), "disabled_at": key.disabled_at_ms.map(moment),
+        "secrets": key.secrets.iter().map(|secret| json!({"expires_at": secret.expires_at_ms.map(moment)})).collect::<Vec<_>>()})
     .to_string()
 }
 

@@ -125,10 +125,13 @@ impl From<ActionError> for ApiError {
     fn from(error: ActionError) -> Self {
         let message = error.to_string();
         let (status, code) = match error {
-            ActionError::Name(_) | ActionError::Terms(_) | ActionError::Unpriced(_) | ActionError::Expired => {
-                (StatusCode::UNPROCESSABLE_ENTITY, "invalid_key")
-            }
-            ActionError::Keys(KeyError::Exists(_)) => (StatusCode::CONFLICT, "key_exists"),
+            ActionError::Name(_)
+            | ActionError::Terms(_)
+            | ActionError::Unpriced(_)
+            | ActionError::Unknown(_)
+            | ActionError::Overlap
+            | ActionError::Expired => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_key"),
+            ActionError::Keys(KeyError::Exists(_)) | ActionError::InFile(_) => (StatusCode::CONFLICT, "key_exists"),
             ActionError::Keys(KeyError::Unknown(_)) => (StatusCode::NOT_FOUND, "key_not_found"),
             ActionError::Keys(KeyError::Store(_)) | ActionError::Chance(_) => {
                 tracing::error!(error = message, "a key could not be changed or read");

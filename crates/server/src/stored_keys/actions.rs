@@ -10,6 +10,8 @@ use crate::clock;
 const PREFIX: &str = "sk-lr-";
 /// The longest name, as in the configuration file.
 const MAX_NAME: usize = 64;
+/// The longest that an old secret is let in beside the new one: thirty days.
+const LONGEST_OVERLAP_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 
 /// A key that is to be made.
 #[derive(Debug, Clone)]
@@ -34,6 +36,15 @@ pub(crate) enum ActionError {
     /// A budget could not count what calls to an upstream cost.
     #[error("a budget needs the price of every upstream, and {0:?} has none: give it cost, or list_usd_per_million")]
     Unpriced(String),
+    /// The file has one of that name, which holds.
+    #[error("the configuration file has a {0}, which holds: change it there")]
+    InFile(String),
+    /// A key for something that there is not.
+    #[error("{0:?} is no name to ask for: a model, task/… or ensemble/… of the configuration")]
+    Unknown(String),
+    /// Two secrets for longer than anybody needs to change over.
+    #[error("an old secret may be let in for 720 hours at most")]
+    Overlap,
     /// It would expire at once.
     #[error("it would expire in the past")]
     Expired,
@@ -71,9 +82,7 @@ impl<'a> Actions<'a> {
         check_name(&key.id)?;
         check_name(&key.team)?;
         self.check_key(&key.terms)?;
-        if self.config.keys.iter().any(|in_file| in_file.id == key.id) {
-            return Err(KeyError::Exists(key.id).into());
-        }
+        self.check_not_in_file(&key.id)?;
         if key.expires_at_ms.is_some_and(|expires_at_ms| expires_at_ms <= self.now_ms) {
             return Err(ActionError::Expired);
         }
@@ -93,6 +102,10 @@ impl<'a> Actions<'a> {
 
     /// Gives a key another secret, which is returned and shown this once. The old one is let in for so long.
     pub(crate) fn rotate(&self, id: &str, overlap_ms: i64) -> Result<String, ActionError> {
+        self.check_not_in_file(id)?;
+        if overlap_ms > LONGEST_OVERLAP_MS {
+            return Err(ActionError::Overlap);
+        }
         let (secret, sha256) = new_secret()?;
         let record = SecretRecord { sha256, expires_at_ms: None };
         self.keys()?.rotate(id, &record, self.now_ms.saturating_add(overlap_ms), self.change())?;
@@ -100,16 +113,21 @@ impl<'a> Actions<'a> {
     }
 
     pub(crate) fn set_disabled(&self, id: &str, is_disabled: bool) -> Result<(), ActionError> {
+        self.check_not_in_file(id)?;
         Ok(self.keys()?.set_disabled(id, is_disabled, self.change())?)
     }
 
     pub(crate) fn set_terms(&self, id: &str, terms: &str) -> Result<(), ActionError> {
+        self.check_not_in_file(id)?;
         self.check_key(terms)?;
         Ok(self.keys()?.set_terms(id, terms, self.change())?)
     }
 
     pub(crate) fn set_team(&self, id: &str, terms: &str) -> Result<(), ActionError> {
         check_name(id)?;
+        if self.config.teams.iter().any(|team| team.id == id) {
+            return Err(ActionError::InFile(format!("team {id:?}")));
+        }
         let terms_read = settings::team_terms(terms).map_err(ActionError::Terms)?;
         self.check_budgets(&terms_read.budgets)?;
         Ok(self.keys()?.set_team(id, terms, self.change())?)
@@ -117,7 +135,16 @@ impl<'a> Actions<'a> {
 
     fn check_key(&self, terms: &str) -> Result<(), ActionError> {
         let terms = settings::key_terms(terms).map_err(ActionError::Terms)?;
+        let names = self.config.names();
+        if let Some(unknown) = terms.models.iter().flatten().find(|name| !names.contains(name)) {
+            return Err(ActionError::Unknown(unknown.clone()));
+        }
         self.check_budgets(&terms.budgets)
+    }
+
+    fn check_not_in_file(&self, id: &str) -> Result<(), ActionError> {
+        let is_in_file = self.config.keys.iter().any(|key| key.id == id);
+        if is_in_file { Err(ActionError::InFile(format!("key {id:?}"))) } else { Ok(()) }
     }
 
     /// A call without a price would be spent without an end.

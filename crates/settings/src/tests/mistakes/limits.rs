@@ -14,7 +14,7 @@ fn mistakes_in_budgets_are_reported() {
     let batch = "env = \"BATCH_KEY\"";
     let cases = [
         ("per = \"day\"", "keys[1].budgets[0].usd", "missing", ""),
-        ("usd = \"0\", per = \"day\"", "keys[1].budgets[0].usd", "is zero", "not in the file"),
+        ("usd = \"0\", per = \"day\"", "keys[1].budgets[0].usd", "is zero", "needs no key"),
         ("usd = \"$5\", per = \"day\"", "keys[1].budgets[0].usd", "\"$5\" is not a price", ""),
         ("usd = \"5\"", "keys[1].budgets[0].per", "missing", ""),
         ("usd = \"5\", per = \"year\"", "keys[1].budgets[0].per", "\"year\" is not a period", ""),
