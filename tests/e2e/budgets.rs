@@ -81,6 +81,8 @@ async fn a_thousand_requests_at_once_spend_no_more_than_a_budget_that_pays_for_a
     assert_eq!(rows[0].cost_nano_usd, spent);
     let rig = Launch::new(Settings::instant(), &text).start();
     check_refusal(&rig.client.chat(&ten_tokens()).await, "the team \\\"test\\\"");
+    let explained = rig.client.post("/v1/route/explain", &ten_tokens()).await;
+    assert_eq!(explained.status, 200, "it costs nothing: {}", explained.text);
     assert_eq!(rig.call_log(Face::RunpodLb).received, 0);
 }
 

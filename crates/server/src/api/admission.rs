@@ -146,13 +146,18 @@ impl RequestContext {
         })
     }
 
-    /// Counts the request against the limits of its key, its team and its model, now that it is known what it needs; `model` is
-    /// what serves it, where that is one model.
+    /// Looks at its budgets, and counts the request, now that it is known what it needs; `model` is what serves it, where that is one
+    /// model.
     pub(crate) fn count(&mut self, grant: &mut Grant, model: Option<&str>, demand: Demand) -> Result<(), ApiError> {
         self.info.model = model.and_then(|name| self.public_model(name));
         let room = self.app.budgets.look(budgets::spender(&self.info), clock::now_ms());
         // A request that its budget refuses uses up nothing else, and is told about that alone.
         self.room = room.inspect_err(|_| self.uncounted = None)?;
+        self.count_calls(grant, demand)
+    }
+
+    /// Counts the request against the limits of its key, its team and its model alone: what costs nothing needs no budget.
+    pub(crate) fn count_calls(&mut self, grant: &mut Grant, demand: Demand) -> Result<(), ApiError> {
         let of_model = self.info.model.as_ref().and_then(|model| self.live.limiters.of_model(model.as_str()));
         let statuses = grant.count(of_model, demand).inspect_err(|refused| {
             // A request that could never be admitted is an invalid request, and is counted as one.
