@@ -46,3 +46,18 @@ show GET "$ADMIN/metrics"
 show GET "$ADMIN/openapi.json"
 show GET "$ADMIN/admin/decisions?limit=1" -H "Authorization: Bearer $TOKEN"
 show POST "$ADMIN/admin/reload" -H "Authorization: Bearer $TOKEN"
+
+# operate PATH JSON: a change of keys or teams, which need a ledger ([storage]).
+operate() {
+  show POST "$ADMIN$1" -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' -d "$2"
+}
+
+operate /admin/keys/create '{"id": "curl-example", "team": "search", "terms": {"limits": {"requests_per_minute": 60}}}'
+operate /admin/keys/rotate '{"id": "curl-example", "overlap_hours": 1}'
+operate /admin/keys/terms '{"id": "curl-example", "terms": {"models": ["llama-3.1-8b"]}}'
+operate /admin/keys/disable '{"id": "curl-example"}'
+operate /admin/keys/enable '{"id": "curl-example"}'
+operate /admin/teams/terms '{"id": "search", "terms": {"budgets": [{"usd": "500", "per": "month"}]}}'
+for path in keys teams audit budgets; do
+  show GET "$ADMIN/admin/$path" -H "Authorization: Bearer $TOKEN"
+done

@@ -76,6 +76,8 @@ class Demo(contextlib.ExitStack):
             "LLM_ROUTER__SERVER__LISTEN": f"127.0.0.1:{listen}",
             "LLM_ROUTER__SERVER__ADMIN_LISTEN": f"127.0.0.1:{admin}",
             "LLM_ROUTER_ADMIN_TOKEN": self.token,
+            # For keys in its database.
+            "LLM_ROUTER__STORAGE__URL": f"sqlite:{folder}/ledger.db",
         }
         log = folder / "demo.log"
         sink = self.enter_context(log.open("wb"))

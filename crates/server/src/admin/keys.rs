@@ -31,8 +31,10 @@ const HOUR_MS: i64 = 60 * 60 * 1000;
 #[serde(deny_unknown_fields)]
 pub(crate) struct KeyRequest {
     /// Its name in logs and in the ledger.
+    #[schema(pattern = "^[A-Za-z0-9._-]{1,64}$")]
     id: String,
     /// Who pays.
+    #[schema(pattern = "^[A-Za-z0-9._-]{1,64}$")]
     team: String,
     /// After how many hours it is refused; never, if it is left out.
     #[serde(default)]
