@@ -129,6 +129,10 @@ impl<C: Clock> Limiter<C> {
         Ok(statuses)
     }
 
+    fn counts_tokens(&self) -> bool {
+        self.tokens.is_some()
+    }
+
     /// So many tokens were used.
     fn use_tokens(&self, tokens: u64) {
         if let Some(bucket) = &self.tokens {

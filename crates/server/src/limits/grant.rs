@@ -151,13 +151,15 @@ impl<C: Clock> Grant<C> {
     /// Takes calls and tokens of every limiter, or nothing.
     fn take(&mut self, calls: u32, tokens: u64) -> Result<Vec<RateLimitStatus>, Refused> {
         // None of them is used up by a request that another one refuses.
-        self.taken.iter().try_for_each(|taken| taken.limiter.look(calls))?;
+        if self.taken.len() > 1 {
+            self.taken.iter().try_for_each(|taken| taken.limiter.look(calls))?;
+        }
         let mut statuses = Vec::new();
         for nth in 0..self.taken.len() {
             match self.taken[nth].limiter.take(calls, tokens) {
                 Ok(left) => {
                     self.taken[nth].tokens = tokens;
-                    statuses = tightest(statuses.into_iter().chain(left));
+                    statuses = if statuses.is_empty() { left } else { tightest(statuses.into_iter().chain(left)) };
                 }
                 // Another request came in between: calls that were taken of the others stay counted.
                 Err(refused) => {

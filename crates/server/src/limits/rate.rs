@@ -45,8 +45,12 @@ impl RateLimitStatus {
             }
             Unit::Tokens => ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"],
         };
-        let values = [self.limit.to_string(), self.remaining.to_string(), format!("{}ms", self.reset.as_millis())];
-        std::array::from_fn(|nth| (names[nth], values[nth].clone()))
+        let [limit, remaining, reset] = names;
+        [
+            (limit, self.limit.to_string()),
+            (remaining, self.remaining.to_string()),
+            (reset, format!("{}ms", self.reset.as_millis())),
+        ]
     }
 }
 

@@ -14,6 +14,8 @@ pub(crate) struct Limiters {
     keys: HashMap<Arc<str>, Arc<Limiter>>,
     teams: HashMap<Arc<str>, Arc<Limiter>>,
     models: HashMap<Arc<str>, Arc<Limiter>>,
+    /// Whether any of them counts tokens.
+    count_tokens: bool,
 }
 
 impl Limiters {
@@ -31,7 +33,11 @@ impl Limiters {
         let teams = teams.map(|team| made(&team.id, team.limits, Owner::Team, &old.teams));
         let models = config.models.iter().filter(|model| limited(model.limits));
         let models = models.map(|model| made(model.name.as_str(), model.limits, Owner::Model, &old.models));
-        Self { keys: keys.collect(), teams: teams.collect(), models: models.collect() }
+        let (keys, teams, models): (HashMap<_, _>, HashMap<_, _>, HashMap<_, _>) =
+            (keys.collect(), teams.collect(), models.collect());
+        let count_tokens =
+            [&keys, &teams, &models].into_iter().flat_map(HashMap::values).any(|limiter| limiter.counts_tokens());
+        Self { keys, teams, models, count_tokens }
     }
 
     /// Those that count what a key asks for, whatever it is.
@@ -66,12 +72,15 @@ impl Limits {
 impl Observer for Limits {
     fn on(&self, event: &Event<'_>) {
         let Event::AttemptEnded(ended) = event else { return };
+        let limiters = self.0.load();
+        if !limiters.count_tokens {
+            return;
+        }
         let used = ended.usage.or(ended.estimate.map(|estimate| estimate.usage));
         let tokens = used.map_or(0, |usage| usage.total());
         if tokens == 0 {
             return;
         }
-        let limiters = self.0.load();
         let info = &ended.info;
         let of = |map: &HashMap<_, Arc<Limiter>>, name: Option<&str>| {
             if let Some(limiter) = name.and_then(|name| map.get(name)) {
