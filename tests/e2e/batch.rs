@@ -263,7 +263,7 @@ async fn only_so_many_batches_are_open_at_a_time() {
         rig.emulator.reset();
         assert_eq!(rig.client.chat(&e2e::chat("hello")).await.status, 200, "single requests go on");
         drop(first);
-        let answer = eventually("the place is given back", async || {
+        let answer = eventually("the permit is given back", async || {
             Some(ask(&rig, body.clone(), false).await).filter(|answer| answer.status == 200)
         })
         .await;

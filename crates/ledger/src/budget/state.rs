@@ -5,7 +5,7 @@ use super::{Budget, Scope, window::Window};
 /// How far one budget is used.
 #[derive(Debug)]
 pub(super) struct State {
-    /// Tells it from others, also from later ones.
+    /// Identifies it; no later budget gets the same one.
     pub(super) id: u64,
     pub(super) scope: Scope,
     pub(super) budget: Budget,

@@ -15,7 +15,7 @@ pub(crate) use read::Reader;
 
 use super::{Rows, Store, StoreError};
 
-/// "llrl" in ASCII: tells a ledger from other SQLite files.
+/// "llrl" in ASCII: distinguishes a ledger from other SQLite files.
 const APPLICATION_ID: i32 = 0x6c6c_726c;
 /// The steps from an empty file to the present schema, in order. A step is never changed: what differs is a step more.
 const MIGRATIONS: &[&str] = &[include_str!("sqlite/1.sql"), include_str!("sqlite/2.sql")];

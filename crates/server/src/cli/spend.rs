@@ -89,7 +89,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 /// A column's name, and what stands in it.
 type Column = (&'static str, fn(&Spend) -> Figure);
 
-/// The columns after those that a query tells apart.
+/// The columns after those of the query's dimensions.
 const COLUMNS: [Column; 11] = [
     ("calls", |spend| Figure::Count(spend.calls)),
     ("answers", |spend| Figure::Count(spend.answers)),
