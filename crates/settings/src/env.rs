@@ -25,7 +25,8 @@ pub fn unknown_overrides(names: impl IntoIterator<Item = String>) -> Vec<Problem
     unknown.sort();
     let problem = |name: String| {
         let hint = did_you_mean(&name, known.iter().map(String::as_str));
-        let expected = "LLM_ROUTER__SECTION__KEY for a key of [server], [log], [decisions], [storage] or [auth]";
+        let expected =
+            "LLM_ROUTER__SECTION__KEY for a key of [server], [log], [decisions], [storage], [shared] or [auth]";
         Problem { hint, ..Problem::new(name, "overrides no setting", expected) }
     };
     unknown.into_iter().map(problem).collect()

@@ -10,7 +10,7 @@ use crate::{
     limits,
     problem::{Problem, did_you_mean},
     reader::Table,
-    types::{Allowance, AuthMode, Key, Server},
+    types::{AuthMode, Key, Server},
     value::{Item, Text},
 };
 
@@ -48,8 +48,7 @@ pub(crate) fn read<'a>(
         let sha256 = secret(&mut table);
         let may_choose_upstream = table.flag("direct", false);
         let models = models(&mut table);
-        let limits = limits::read(&mut table);
-        let limits = Allowance { concurrent: limits.concurrent.or(Some(quarter)), ..limits };
+        let limits = limits::read(&mut table).or_concurrent(quarter);
         let budgets = budgets::read(&mut table);
         if let Some(twin) = keys.iter().find(|key| Some(key.sha256) == sha256) {
             let fault = format!("the same key as {:?}", twin.id);

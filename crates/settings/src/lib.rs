@@ -24,6 +24,7 @@ mod problem;
 pub mod reader;
 mod scalars;
 mod secret;
+mod shared;
 mod sources;
 mod specs;
 mod storage;
@@ -50,9 +51,9 @@ pub use storage::journals_beside;
 pub use stored::{KeyTerms, StoredKey, TeamTerms, key_terms, team_terms};
 pub use tasks::TASK_PREFIX;
 pub use types::{
-    AccessLog, Allowance, AtLimit, AuthMode, Budget, BudgetPeriod, Config, ConnectionLimits, DecisionLog, Decisions,
-    Durability, EndpointType, Key, Log, LogFormat, Model, OnJournalFailure, ProviderSettings, Server, Storage,
-    StorageLocation, Target, Team, Timeouts, Upstream,
+    AccessLog, Allowance, AtLimit, AuthMode, Budget, BudgetPeriod, BudgetsWhenAway, Config, ConnectionLimits,
+    DecisionLog, Decisions, Durability, EndpointType, Key, LimitsWhenAway, Log, LogFormat, Model, OnJournalFailure,
+    ProviderSettings, Server, Shared, Storage, StorageLocation, Target, Team, Timeouts, Upstream,
 };
 
 use reader::{Context, Table};
@@ -151,6 +152,7 @@ fn read(mut root: Table<'_>, listing: Listing) -> Option<Config> {
     let decisions = scalars::decisions(&mut root);
     let has_storage = root.has("storage");
     let storage = storage::read(&mut root);
+    let shared = shared::read(&mut root, storage.as_ref());
     let auth = scalars::auth(&mut root, &server);
     let (keys, key_models) = keys::read(&mut root, auth, &server, has_storage);
     let teams = teams::read(&mut root, &keys);
@@ -174,6 +176,7 @@ fn read(mut root: Table<'_>, listing: Listing) -> Option<Config> {
         log,
         decisions,
         storage,
+        shared,
         auth,
         keys,
         teams,

@@ -13,6 +13,7 @@ pub(crate) fn read(owner: &mut Table<'_>) -> Allowance {
         tokens_per_minute: limit(&mut table, "tokens_per_minute", 1_000_000_000),
         token_burst: limit(&mut table, "token_burst", 1_000_000_000),
         concurrent: limit(&mut table, "concurrent", 1_000_000),
+        is_concurrent_default: false,
     };
     let pairs = [
         ("burst", allowance.burst.is_some(), "requests_per_minute", allowance.requests_per_minute.is_some()),

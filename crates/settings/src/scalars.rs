@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Every key that `LLM_ROUTER__SECTION__KEY` can override, by section.
-pub(crate) const KEYS: [(&str, &[&str]); 5] = [
+pub(crate) const KEYS: [(&str, &[&str]); 6] = [
     (
         "server",
         &[
@@ -44,6 +44,7 @@ pub(crate) const KEYS: [(&str, &[&str]); 5] = [
     ("log", &["level", "access", "format"]),
     ("decisions", &["ring", "log_folder", "max_file_bytes", "max_file_age_s", "keep_files"]),
     ("storage", &["url", "journal_folder", "max_journal_bytes", "durability", "on_journal_failure"]),
+    ("shared", &["url", "prefix", "replicas", "limits_when_away", "budgets_when_away"]),
     ("auth", &["mode"]),
 ];
 

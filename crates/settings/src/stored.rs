@@ -96,17 +96,14 @@ impl Config {
     pub fn with_stored(&self, stored: &[StoredKey], teams: &[(String, TeamTerms)]) -> Self {
         let mut config = self.clone();
         let in_file = |id: &str| self.keys.iter().any(|key| key.id == id);
-        config.keys.extend(stored.iter().filter(|key| !in_file(&key.id)).map(|key| {
-            let concurrent = key.terms.limits.concurrent.or(Some(keys::default_concurrent(&self.server)));
-            Key {
-                id: key.id.clone(),
-                team: key.team.clone(),
-                sha256: key.sha256,
-                limits: Allowance { concurrent, ..key.terms.limits },
-                budgets: key.terms.budgets.clone(),
-                models: key.terms.models.clone(),
-                may_choose_upstream: key.terms.may_choose_upstream,
-            }
+        config.keys.extend(stored.iter().filter(|key| !in_file(&key.id)).map(|key| Key {
+            id: key.id.clone(),
+            team: key.team.clone(),
+            sha256: key.sha256,
+            limits: key.terms.limits.or_concurrent(keys::default_concurrent(&self.server)),
+            budgets: key.terms.budgets.clone(),
+            models: key.terms.models.clone(),
+            may_choose_upstream: key.terms.may_choose_upstream,
         }));
         let in_file = |id: &str| self.teams.iter().any(|team| team.id == id);
         config.teams.extend(teams.iter().filter(|(id, _)| !in_file(id)).map(|(id, terms)| Team {

@@ -27,6 +27,8 @@ pub struct Config {
     pub decisions: Decisions,
     /// Where the ledger is; `None` if there is none.
     pub storage: Option<Storage>,
+    /// Through what several replicas are one; `None` if each is for itself.
+    pub shared: Option<Shared>,
     /// Whether clients need a key.
     pub auth: AuthMode,
     /// Client keys, with distinct ids and hashes; at least one under [`AuthMode::Keys`].
@@ -163,6 +165,39 @@ pub struct Storage {
     pub on_journal_failure: OnJournalFailure,
 }
 
+/// The server through which several replicas are one.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// Its URL, which may have a password in it.
+    pub url: SecretString,
+    /// Distinguishes several deployments on one server.
+    pub prefix: String,
+    /// How many replicas are to run.
+    pub replicas: NonZeroU32,
+    /// What becomes of limits while the server is away.
+    pub limits_when_away: LimitsWhenAway,
+    /// What becomes of budgets then.
+    pub budgets_when_away: BudgetsWhenAway,
+}
+
+/// What becomes of limits while the shared server is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitsWhenAway {
+    /// Each replica has its part of them.
+    Divide,
+    /// Requests that have limits are refused.
+    Refuse,
+}
+
+/// What becomes of budgets while the shared server is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BudgetsWhenAway {
+    /// A replica spends what it holds, and refuses what needs more.
+    Refuse,
+    /// Each replica goes on with what it has spent itself and what the ledger says of the others.
+    Own,
+}
+
 /// When an answer counts as recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
@@ -249,9 +284,18 @@ pub struct Allowance {
     pub token_burst: Option<NonZeroU32>,
     /// Calls at the same time.
     pub concurrent: Option<NonZeroU32>,
+    /// Whether that is the default, of which each replica has its own: it keeps room for others on one machine.
+    pub is_concurrent_default: bool,
 }
 
 impl Allowance {
+    /// The same, with so many calls at the same time if it does not say how many.
+    #[must_use]
+    pub(crate) fn or_concurrent(self, default: NonZeroU32) -> Self {
+        let is_concurrent_default = self.concurrent.is_none();
+        Self { concurrent: self.concurrent.or(Some(default)), is_concurrent_default, ..self }
+    }
+
     /// The burst beside `limit` calls a minute.
     pub fn burst_of(&self, limit: NonZeroU32) -> NonZeroU32 {
         self.burst.or(NonZeroU32::new(limit.get() / 10)).unwrap_or(NonZeroU32::MIN)

@@ -1,0 +1,328 @@
+//! The thread that talks to the server: it sends what has come since the last answer, all at once, and hands out the answers.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, Sender},
+    },
+    time::Duration,
+};
+
+use redis::{Pipeline, RedisError, Value, from_redis_value};
+use tokio::{sync::oneshot, time::Instant};
+
+use crate::{
+    budgets::{Held, Hold},
+    client::{Link, Node, PATIENCE, Peer, View},
+    connection::{Connected, Server},
+    limits::{Demand, Limits, Verdict},
+    pipeline::{GRACE_US, Keys},
+    settlement::{Settlement, Settlements},
+};
+
+/// How often replicas tell each other what they know.
+const EXCHANGE: Duration = Duration::from_millis(250);
+/// All budgets are reported with every so manyth exchange.
+const EXCHANGES_TO_BUDGETS: u32 = 4;
+/// Most that is sent at once.
+const MOST_AT_ONCE: usize = 512;
+
+/// In nano-dollars, in the order of the question; `None` where nobody knows.
+pub(crate) type Amounts = Vec<Option<u64>>;
+
+/// What is asked of the thread.
+pub(crate) enum Op {
+    Count(Vec<Demand>, oneshot::Sender<Verdict>),
+    Ended(Arc<str>, Limits, u32, i64),
+    Need(Vec<(u64, u64)>, oneshot::Sender<()>),
+    Spent(Vec<Arc<str>>, Sender<Option<Amounts>>),
+    Correct(Vec<(Arc<str>, u64, u64)>),
+    Stop,
+}
+
+pub(crate) struct Worker {
+    server: Server,
+    keys: Keys,
+    ops: Receiver<Op>,
+    link: Arc<Link>,
+    node: Box<dyn Node>,
+    connected: Option<Connected>,
+    settlements: Settlements,
+    next_exchange: Instant,
+    exchanges: u32,
+    /// Whether it has been told that the server is away.
+    has_warned: bool,
+}
+
+/// What is sent at once.
+#[derive(Default)]
+struct Round {
+    counts: Vec<(Vec<Demand>, oneshot::Sender<Verdict>)>,
+    needs: BTreeMap<u64, u64>,
+    waiting: Vec<oneshot::Sender<()>>,
+    questions: Vec<(Vec<Arc<str>>, Sender<Option<Amounts>>)>,
+    corrections: Vec<(Arc<str>, u64, u64)>,
+    settlement: Option<Settlement>,
+    holds: Vec<Hold>,
+    exchanges: bool,
+    is_last: bool,
+}
+
+impl Worker {
+    pub(crate) fn new(server: Server, keys: Keys, ops: Receiver<Op>, link: Arc<Link>, node: Box<dyn Node>) -> Self {
+        Self {
+            server,
+            keys,
+            ops,
+            link,
+            node,
+            connected: None,
+            settlements: Settlements::default(),
+            next_exchange: Instant::now(),
+            exchanges: 0,
+            has_warned: false,
+        }
+    }
+
+    pub(crate) fn run(mut self) {
+        loop {
+            let Some(mut round) = self.collect() else { return };
+            let is_last = round.is_last;
+            let now = Instant::now();
+            round.exchanges = now >= self.next_exchange || is_last;
+            if round.exchanges {
+                self.next_exchange = now + EXCHANGE;
+                self.exchanges = self.exchanges.wrapping_add(1);
+            }
+            self.link.set_waiting(true);
+            let done = self.do_round(&mut round);
+            self.link.set_waiting(false);
+            if let Err(error) = done {
+                self.fail(round, &error);
+            }
+            if is_last {
+                return;
+            }
+        }
+    }
+
+    /// What has come, or comes before the next exchange is due. `None` if nobody can ask any more.
+    fn collect(&mut self) -> Option<Round> {
+        let mut round = Round::default();
+        match self.ops.recv_timeout(self.next_exchange.saturating_duration_since(Instant::now())) {
+            Ok(op) => self.add(op, &mut round),
+            Err(RecvTimeoutError::Timeout) => return Some(round),
+            Err(RecvTimeoutError::Disconnected) => return None,
+        }
+        for op in self.ops.try_iter().take(MOST_AT_ONCE).collect::<Vec<_>>() {
+            self.add(op, &mut round);
+        }
+        Some(round)
+    }
+
+    fn add(&mut self, op: Op, round: &mut Round) {
+        match op {
+            Op::Count(demands, asks) => round.counts.push((demands, asks)),
+            Op::Ended(owner, limits, calls, tokens) => self.settlements.ended(&owner, &limits, calls, tokens),
+            Op::Need(needs, asks) => {
+                for (id, amount) in needs {
+                    let sum = round.needs.entry(id).or_default();
+                    *sum = sum.saturating_add(amount);
+                }
+                round.waiting.push(asks);
+            }
+            Op::Spent(names, asks) => round.questions.push((names, asks)),
+            Op::Correct(corrections) => round.corrections.extend(corrections),
+            Op::Stop => round.is_last = true,
+        }
+    }
+
+    fn do_round(&mut self, round: &mut Round) -> Result<(), RedisError> {
+        let mut connected = match self.connected.take() {
+            Some(connected) => connected,
+            None if round.exchanges => self.connect()?,
+            // It is tried with each exchange.
+            None => return Err((redis::ErrorKind::Io, "not connected").into()),
+        };
+        round.settlement = self.settlements.next();
+        let all_budgets = round.exchanges && (self.exchanges % EXCHANGES_TO_BUDGETS == 0 || round.is_last);
+        if all_budgets || !round.needs.is_empty() {
+            let needs: Vec<(u64, u64)> = round.needs.iter().map(|(id, amount)| (*id, *amount)).collect();
+            round.holds = self.node.holds(all_budgets, &needs);
+        }
+        let pipeline = self.pipeline(&connected, round);
+        if pipeline.is_empty() {
+            self.connected = Some(connected);
+            return Ok(());
+        }
+        let sent = Instant::now();
+        let answers = connected.send(&pipeline)?;
+        let took = sent.elapsed();
+        self.connected = Some(connected);
+        self.answer(round, answers.into_iter(), sent, took)
+    }
+
+    fn connect(&mut self) -> Result<Connected, RedisError> {
+        let mut connected = self.server.connect()?;
+        if connected.evicts() {
+            let advice =
+                "set its maxmemory-policy to noeviction: a budget that is evicted would look unspent for a moment";
+            tracing::warn!(advice, "the shared server removes keys when its memory is full");
+        }
+        self.settlements.repeat();
+        Ok(connected)
+    }
+
+    fn pipeline(&mut self, to: &Connected, round: &Round) -> Pipeline {
+        let mut pipeline = redis::pipe();
+        if let Some(settlement) = &round.settlement {
+            self.keys.settle(to, &mut pipeline, settlement);
+        }
+        for (demands, _) in &round.counts {
+            self.keys.count(to, &mut pipeline, demands);
+        }
+        if round.exchanges {
+            self.keys.exchange(to, &mut pipeline, &self.node.state());
+        }
+        if !round.corrections.is_empty() {
+            self.keys.correct(to, &mut pipeline, &round.corrections);
+        }
+        if !round.holds.is_empty() {
+            self.keys.hold(to, &mut pipeline, &round.holds);
+        }
+        for (names, _) in &round.questions {
+            self.keys.spent(&mut pipeline, names);
+        }
+        pipeline
+    }
+
+    fn answer(
+        &mut self,
+        round: &mut Round,
+        mut answers: impl Iterator<Item = Value>,
+        sent: Instant,
+        took: Duration,
+    ) -> Result<(), RedisError> {
+        if let Some(settlement) = &round.settlement {
+            answers.next();
+            self.settlements.acknowledge(settlement);
+        }
+        for (demands, asks) in round.counts.drain(..) {
+            let verdict = Verdict::read(&numbers(answers.next())).unwrap_or(Verdict::Away);
+            let is_granted = matches!(verdict, Verdict::Granted(_));
+            match verdict {
+                Verdict::Granted(_) => self.settlements.begun(&demands),
+                Verdict::Refused { .. } => {}
+                Verdict::Away => self.settlements.doubtful(&demands),
+            }
+            if asks.send(verdict).is_err() && is_granted {
+                for Demand { owner, limits, calls, tokens } in &demands {
+                    self.settlements.ended(owner, limits, *calls, tokens_back(*tokens));
+                }
+            }
+        }
+        if round.exchanges {
+            let answer = answers.next().unwrap_or(Value::Nil);
+            self.learn(answer, took > PATIENCE)?;
+        }
+        if !round.corrections.is_empty() {
+            answers.next();
+        }
+        if !round.holds.is_empty() {
+            let held = Held::read(&numbers(answers.next()));
+            self.node.held(&round.holds, &held, sent);
+        }
+        for asks in round.waiting.drain(..) {
+            // It may have gone.
+            asks.send(()).unwrap_or_default();
+        }
+        for (names, asks) in round.questions.drain(..) {
+            let amounts: Result<Amounts, _> = answers.by_ref().take(names.len()).map(from_redis_value).collect();
+            // It may have gone.
+            asks.send(amounts.ok()).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// What an exchange says.
+    fn learn(&mut self, answer: Value, is_slow: bool) -> Result<(), RedisError> {
+        let (epoch, age_us, leads, states) = read_exchange(answer)?;
+        let others = states.into_iter().filter(|(replica, _)| replica != self.keys.replica());
+        let peers = others.map(|(replica, state)| Peer { replica, state }).collect();
+        let before = self.link.view.load();
+        if before.epoch != epoch {
+            self.settlements.repeat();
+        }
+        let is_settled = age_us >= GRACE_US;
+        let view = View { is_away: is_slow, is_leader: leads, epoch, is_settled, peers };
+        if is_slow {
+            self.warn("it answers slowly");
+        } else if before.is_away {
+            self.has_warned = false;
+            tracing::info!(
+                server = self.server.address(),
+                replicas = view.peers.len() + 1,
+                "limits and budgets are shared"
+            );
+        }
+        self.show(view);
+        Ok(())
+    }
+
+    /// Nothing that was asked will be answered.
+    fn fail(&mut self, round: Round, error: &RedisError) {
+        self.connected = None;
+        for (demands, asks) in round.counts {
+            self.settlements.doubtful(&demands);
+            // It may have gone.
+            asks.send(Verdict::Away).unwrap_or_default();
+        }
+        for (_, asks) in round.questions {
+            asks.send(None).unwrap_or_default();
+        }
+        if !round.exchanges && !self.link.view.load().is_away {
+            // Whether it is away shows when it cannot be connected to.
+            self.next_exchange = Instant::now();
+        }
+        self.warn(&error.to_string());
+        let view = View { is_away: true, is_leader: false, peers: Vec::new(), ..View::clone(&self.link.view.load()) };
+        self.show(view);
+    }
+
+    fn warn(&mut self, reason: &str) {
+        if !std::mem::replace(&mut self.has_warned, true) {
+            let server = self.server.address();
+            tracing::warn!(server, reason, "the shared server is away: this replica decides by itself");
+        }
+    }
+
+    fn show(&mut self, view: View) {
+        self.node.learn(&view);
+        self.link.view.store(Arc::new(view));
+    }
+}
+
+/// The numbers of an answer; none if it is something else.
+fn numbers(answer: Option<Value>) -> Vec<i64> {
+    answer.and_then(|answer| from_redis_value(answer).ok()).unwrap_or_default()
+}
+
+fn tokens_back(tokens: u64) -> i64 {
+    i64::try_from(tokens).unwrap_or(i64::MAX).saturating_neg()
+}
+
+/// When the epoch began, its age in microseconds, whether this replica leads, and the state of every replica.
+type Exchanged = (u64, u64, bool, Vec<(String, Vec<u8>)>);
+
+fn read_exchange(answer: Value) -> Result<Exchanged, RedisError> {
+    let Value::Array(values) = answer else { return Err((redis::ErrorKind::UnexpectedReturnType, "no array").into()) };
+    let mut values = values.into_iter();
+    let mut number = || from_redis_value::<u64>(values.next().unwrap_or(Value::Nil));
+    let (epoch, age_us, leads) = (number()?, number()?, number()?);
+    let mut states = Vec::new();
+    while let (Some(replica), Some(state)) = (values.next(), values.next()) {
+        states.push((from_redis_value(replica)?, from_redis_value(state)?));
+    }
+    Ok((epoch, age_us, leads == 1, states))
+}

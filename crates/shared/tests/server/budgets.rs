@@ -1,0 +1,84 @@
+use std::{sync::Arc, time::Duration};
+
+use shared::{Held, Hold};
+
+use crate::support::{Replica, Server, until};
+
+const LIMIT: u64 = 1_000;
+
+fn hold(number: u64, spent: u64, keeps: u64, more: u64, needs: u64) -> Hold {
+    let name: Arc<str> = "team:search:month:0".into();
+    Hold { id: 1, name, number, spent, keeps, more, needs, limit: LIMIT, known: Some(100), until_ms: 4_102_444_800_000 }
+}
+
+async fn granted(replica: &Replica, hold: Hold) -> Held {
+    replica.hold(hold).await.expect("an answer")
+}
+
+/// Waits until something is granted after a new epoch has begun.
+fn until_settled(replica: &Replica) {
+    until("the epoch is settled", || replica.shared.view().is_settled);
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn replicas_never_hold_more_together_than_the_limit_leaves() {
+    let server = Server::start();
+    let (one, other) = (server.replica(1), server.replica(2));
+    until_settled(&one);
+    // 100 are spent, as the ledger says: half of the rest is granted, or what is needed of it.
+    assert_eq!(granted(&one, hold(1, 0, 0, 800, 0)).await, Held { held: 450, spent: Some(100), others: 0 });
+    assert_eq!(granted(&other, hold(1, 0, 0, 800, 800)).await, Held { held: 450, spent: Some(100), others: 450 });
+    // What is spent comes out of what is held.
+    assert_eq!(granted(&one, hold(2, 200, 250, 0, 0)).await, Held { held: 250, spent: Some(300), others: 450 });
+    // The same report once more, and one that comes late.
+    assert_eq!(granted(&one, hold(2, 200, 250, 0, 0)).await, Held { held: 250, spent: Some(300), others: 450 });
+    assert_eq!(granted(&one, hold(1, 500, 250, 0, 0)).await, Held { held: 250, spent: Some(300), others: 450 });
+    // What is given back is there for others.
+    assert_eq!(granted(&other, hold(2, 0, 0, 0, 0)).await, Held { held: 0, spent: Some(300), others: 250 });
+    assert_eq!(granted(&one, hold(3, 0, 250, 900, 900)).await, Held { held: 700, spent: Some(300), others: 0 });
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn after_a_loss_of_data_nothing_is_granted_before_what_was_held_has_lapsed() {
+    let server = Server::start();
+    let replica = server.replica(1);
+    until_settled(&replica);
+    assert_eq!(granted(&replica, hold(1, 0, 0, 100, 100)).await.held, 100);
+    let epoch = replica.shared.view().epoch;
+    server.flush();
+    until("the loss is known", || replica.shared.view().epoch != epoch);
+    // What it has, it keeps; of what the ledger says nothing is known yet.
+    let unknown = Hold { known: None, ..hold(2, 30, 70, 500, 500) };
+    assert_eq!(granted(&replica, unknown).await, Held { held: 70, spent: None, others: 0 });
+    assert_eq!(granted(&replica, hold(2, 30, 70, 500, 500)).await, Held { held: 70, spent: Some(130), others: 0 });
+    until_settled(&replica);
+    assert_eq!(granted(&replica, hold(3, 0, 70, 500, 500)).await, Held { held: 570, spent: Some(130), others: 0 });
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn what_a_dead_replica_held_counts_as_spent_until_the_ledger_says_otherwise() {
+    let server = Server::start();
+    let (dies, lives) = (server.replica(1), server.replica(2));
+    until_settled(&dies);
+    assert_eq!(granted(&dies, hold(1, 0, 0, 300, 300)).await.held, 300);
+    dies.shared.stop();
+    let mut last = granted(&lives, hold(1, 0, 0, 0, 0)).await;
+    for _ in 0..150 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        last = granted(&lives, hold(1, 0, 0, 0, 0)).await;
+    }
+    assert_eq!(last, Held { held: 0, spent: Some(400), others: 0 });
+    let name: Arc<str> = "team:search:month:0".into();
+    let by_then = tokio::task::spawn_blocking({
+        let (shared, name) = (lives.shared.clone(), name.clone());
+        move || shared.spent(vec![name])
+    });
+    assert_eq!(by_then.await.expect("no panic"), Some(vec![Some(400)]));
+    // 20 more are reported while the ledger is asked, which knows of 150.
+    granted(&lives, hold(2, 20, 0, 0, 0)).await;
+    lives.shared.correct(vec![(name, 400, 150)]);
+    assert_eq!(granted(&lives, hold(3, 0, 0, 0, 0)).await.spent, Some(170));
+}

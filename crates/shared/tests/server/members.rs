@@ -1,0 +1,46 @@
+use crate::support::{Server, until};
+
+#[test]
+#[ignore = "needs redis-server"]
+fn one_replica_leads_and_another_takes_over() {
+    let server = Server::start();
+    let replicas = [server.replica(1), server.replica(2), server.replica(3)];
+    let leaders = || replicas.iter().filter(|replica| replica.shared.view().is_leader).count();
+    until("one leads", || leaders() == 1);
+    until("each knows the others", || replicas.iter().all(|replica| replica.shared.view().peers.len() == 2));
+    let first = replicas.iter().position(|replica| replica.shared.view().is_leader).expect("one leads");
+    replicas[first].shared.stop();
+    let rest: Vec<_> =
+        replicas.iter().enumerate().filter(|(nth, _)| *nth != first).map(|(_, replica)| replica).collect();
+    until("another one leads", || rest.iter().filter(|replica| replica.shared.view().is_leader).count() == 1);
+    until("the dead one is gone", || rest.iter().all(|replica| replica.shared.view().peers.len() == 1));
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn replicas_learn_what_the_others_publish_and_that_data_were_lost() {
+    let server = Server::start();
+    let (one, other) = (server.replica(1), server.replica(2));
+    one.publish(b"\x00 what one knows \xff");
+    let learned = || other.shared.view().peers.iter().any(|peer| peer.state == b"\x00 what one knows \xff");
+    until("it is learned", learned);
+    let epoch = one.shared.view().epoch;
+    assert_eq!(other.shared.view().epoch, epoch);
+    server.flush();
+    until("both know", || [&one, &other].iter().all(|replica| replica.shared.view().epoch != epoch));
+    assert!(!one.shared.view().is_settled);
+    until("they share again", || one.shared.view().epoch == other.shared.view().epoch && learned());
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_server_that_is_not_there_at_the_start_is_used_when_it_comes() {
+    let mut server = Server::start();
+    server.kill();
+    let url = "redis://127.0.0.1:1".into();
+    let settings = shared::Settings { url, prefix: "test".into(), replica: 7 };
+    let lonely = shared::Shared::new(&settings).expect("a url");
+    assert!(lonely.is_away());
+    server.restart();
+    assert_eq!(server.replica(1).shared.view().peers, []);
+}
