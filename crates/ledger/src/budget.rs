@@ -2,6 +2,9 @@
 //! is made and replaced by what it did cost when it ends, so a limit is passed by no more than the calls under way were
 //! estimated too low. Nothing is stored here: what was spent before this process began is asked of the ledger.
 
+mod portion;
+#[cfg(test)]
+mod shared_tests;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -19,9 +22,11 @@ use std::{
 use jiff::tz::TimeZone;
 use parking_lot::Mutex;
 
+pub use portion::{Granted, Report};
 pub use window::Period;
 
 use crate::{AttemptKey, Dimension};
+use portion::Fit;
 use state::State;
 
 /// What a budget limits.
@@ -101,9 +106,20 @@ impl<'a> Spender<'a> {
     }
 }
 
+/// What becomes of budgets that replicas share while this one cannot ask for more of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenAway {
+    /// What the process holds of them is spent; what needs more is refused.
+    Refuse,
+    /// The process goes on with what it has spent, and what the ledger says of the others.
+    Own,
+}
+
 /// Why a budget refuses a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OverBudget {
+    /// More of these budgets must be asked for than this process holds: their ids, and what is needed of each in nano-dollars.
+    Short(Vec<(u64, u64)>),
     /// What was spent is not known yet.
     Unknown(Scope),
     /// Its limit leaves no room, what calls under way may cost included.
@@ -176,9 +192,18 @@ struct Inner {
     /// When the first of them begins anew.
     next_ms: i64,
     last_id: u64,
+    /// Set if replicas share the budgets.
+    shared: Option<WhenAway>,
 }
 
 impl Budgets {
+    /// Budgets that this process has for itself; with `shared`, those that it shares with other replicas, of which it may spend what
+    /// it is granted.
+    pub fn new(shared: Option<WhenAway>) -> Self {
+        let inner = Inner { shared, ..Inner::default() };
+        Self { are_set: AtomicBool::default(), inner: Mutex::new(inner) }
+    }
+
     /// Puts these budgets in force. One that was there with the same scope, period and time zone keeps its use.
     pub fn set(&self, budgets: Vec<(Scope, Budget)>, now_ms: i64) {
         let mut inner = self.inner.lock();
@@ -193,7 +218,7 @@ impl Budgets {
                 old.swap_remove(at).with(budget)
             } else {
                 inner.last_id += 1;
-                State::new(inner.last_id, scope, budget, now_ms)
+                State::new(inner.last_id, scope, budget, inner.shared.is_some(), now_ms)
             };
             let at = inner.states.len();
             let names = inner.of_scope.entry(state.scope.dimension).or_default();
@@ -213,12 +238,11 @@ impl Budgets {
             return Ok(Room::Any);
         }
         let mut inner = self.inner.lock();
-        inner.advance(now_ms);
-        let mut room = Room::Any;
+        let now_ms = inner.advance(now_ms);
+        let (mut room, shared) = (Room::Any, inner.shared);
         for at in inner.of(spender) {
             let state = &inner.states[at];
-            state.check(0)?;
-            if state.has_room(0) != Some(true) {
+            if state.check(0, shared, true, now_ms)? == Fit::No {
                 room = Room::Cheapest;
             }
         }
@@ -228,12 +252,37 @@ impl Budgets {
     /// Reserves what a call may cost, `None` if it has no price, of every budget that it counts for, or of none of them.
     ///
     /// # Errors
-    /// With a budget that has no room for it.
+    /// With a budget that has no room for it, or with those of which more must be asked for.
     pub fn reserve(
         &self,
         attempt: AttemptKey,
         spender: Spender<'_>,
         amount: Option<u64>,
+        now_ms: i64,
+    ) -> Result<(), OverBudget> {
+        self.try_reserve(attempt, spender, amount, true, now_ms)
+    }
+
+    /// The same, when more has been asked for already.
+    ///
+    /// # Errors
+    /// With a budget that has no room for it, or whose use is not known.
+    pub fn reserve_of_held(
+        &self,
+        attempt: AttemptKey,
+        spender: Spender<'_>,
+        amount: Option<u64>,
+        now_ms: i64,
+    ) -> Result<(), OverBudget> {
+        self.try_reserve(attempt, spender, amount, false, now_ms)
+    }
+
+    fn try_reserve(
+        &self,
+        attempt: AttemptKey,
+        spender: Spender<'_>,
+        amount: Option<u64>,
+        may_ask: bool,
         now_ms: i64,
     ) -> Result<(), OverBudget> {
         if !self.are_set.load(Ordering::Acquire) {
@@ -243,10 +292,19 @@ impl Budgets {
         inner.advance(now_ms);
         let amount = amount.unwrap_or_default();
         let budgets: Vec<usize> = inner.of(spender).collect();
-        budgets.iter().try_for_each(|at| inner.states[*at].check(amount))?;
+        let (shared, now_ms) = (inner.shared, inner.latest_ms);
+        let mut short = Vec::new();
+        for at in &budgets {
+            if inner.states[*at].check(amount, shared, may_ask, now_ms)? == Fit::Ask {
+                short.push((inner.states[*at].id, amount.max(1)));
+            }
+        }
+        if !short.is_empty() {
+            return Err(OverBudget::Short(short));
+        }
         let mut ids = Vec::with_capacity(budgets.len());
         for at in budgets {
-            inner.states[at].reserved = inner.states[at].reserved.saturating_add(amount);
+            inner.states[at].reserve(amount);
             ids.push(inner.states[at].id);
         }
         if !ids.is_empty() {
@@ -303,6 +361,48 @@ impl Budgets {
         Some(Threshold { percent, status: state.status() })
     }
 
+    /// What is to be reported of shared budgets: of `all` of them, and of those of which more is needed, by their ids, in nano-dollars.
+    /// Each report must be answered, or given up, before the next one.
+    pub fn reports(&self, all: bool, needs: &[(u64, u64)], now_ms: i64) -> Vec<Report> {
+        let mut inner = self.inner.lock();
+        let now_ms = inner.advance(now_ms);
+        let report = |state: &mut State| {
+            let needed = needs.iter().find(|(id, _)| *id == state.id).map(|(_, amount)| *amount);
+            (all || needed.is_some()).then(|| state.report(all, needed.unwrap_or(0), now_ms)).flatten()
+        };
+        inner.states.iter_mut().filter_map(report).collect()
+    }
+
+    /// The answer to a report. What is held by it is valid until then. Returns the threshold that is passed with it.
+    pub fn grant(&self, report: &Report, granted: &Granted, valid_until_ms: i64, now_ms: i64) -> Option<Threshold> {
+        let mut inner = self.inner.lock();
+        let now_ms = inner.advance(now_ms);
+        let state = inner.states.iter_mut().find(|state| state.id == report.id)?;
+        let percent = state.grant(report, granted, valid_until_ms, now_ms)?;
+        Some(Threshold { percent, status: state.status() })
+    }
+
+    /// What replicas knew of their budgets together was lost: the ledger must be asked again.
+    pub fn lose(&self) {
+        self.inner.lock().states.iter_mut().filter_map(|state| state.portion.as_mut()).for_each(portion::Portion::lose);
+    }
+
+    /// The ledger's answers since the last time, for the other replicas: which budgets, when their windows began, and what was spent.
+    pub fn take_answers(&self) -> Vec<(Scope, Period, i64, u64)> {
+        let mut inner = self.inner.lock();
+        let answer = |state: &mut State| {
+            Some((state.scope.clone(), state.budget.period, state.window.from_ms, state.answered.take()?))
+        };
+        inner.states.iter_mut().filter_map(answer).collect()
+    }
+
+    /// The budgets that replicas share, and when their windows began.
+    pub fn shared_windows(&self) -> Vec<(Scope, Period, i64)> {
+        let inner = self.inner.lock();
+        let shared = inner.states.iter().filter(|state| state.portion.is_some());
+        shared.map(|state| (state.scope.clone(), state.budget.period, state.window.from_ms)).collect()
+    }
+
     /// How far each budget is used.
     pub fn status(&self, now_ms: i64) -> Vec<BudgetStatus> {
         let mut inner = self.inner.lock();
@@ -336,12 +436,36 @@ impl Inner {
 }
 
 impl State {
-    fn check(&self, amount: u64) -> Result<(), OverBudget> {
-        match self.has_room(amount) {
-            _ if self.budget.at_limit == AtLimit::Cheapest => Ok(()),
-            Some(true) => Ok(()),
-            Some(false) => Err(OverBudget::Reached { status: self.status(), needed_nano_usd: amount }),
-            None => Err(OverBudget::Unknown(self.scope.clone())),
+    /// Whether a call fits, or more must be asked for. A call that does not fit is an error, unless the cheapest upstream may serve it.
+    fn check(&self, amount: u64, shared: Option<WhenAway>, may_ask: bool, now_ms: i64) -> Result<Fit, OverBudget> {
+        let own = match self.has_room(amount) {
+            Some(true) => Fit::Yes,
+            Some(false) => Fit::No,
+            None => Fit::Lapsed,
+        };
+        let fit = match self.portion.as_ref().map(|portion| portion.fit(self.reserved, amount, now_ms)) {
+            None => own,
+            Some(Fit::Lapsed) if shared == Some(WhenAway::Own) => own,
+            Some(Fit::Lapsed) if may_ask => Fit::Ask,
+            Some(Fit::Ask) if !may_ask => Fit::No,
+            Some(fit) => fit,
+        };
+        match fit {
+            Fit::Yes | Fit::Ask => Ok(fit),
+            Fit::No | Fit::Lapsed if self.budget.at_limit == AtLimit::Cheapest => Ok(Fit::No),
+            Fit::No => Err(self.reached(amount)),
+            Fit::Lapsed => Err(OverBudget::Unknown(self.scope.clone())),
+        }
+    }
+
+    fn reached(&self, amount: u64) -> OverBudget {
+        OverBudget::Reached { status: self.status(), needed_nano_usd: amount }
+    }
+
+    fn reserve(&mut self, amount: u64) {
+        self.reserved = self.reserved.saturating_add(amount);
+        if let Some(portion) = &mut self.portion {
+            portion.want(amount);
         }
     }
 
@@ -351,7 +475,9 @@ impl State {
             period: self.budget.period,
             limit_nano_usd: self.limit_nano_usd(),
             spent_nano_usd: self.spent(),
-            reserved_nano_usd: self.reserved,
+            reserved_nano_usd: self
+                .reserved
+                .saturating_add(self.portion.as_ref().map_or(0, portion::Portion::held_by_others)),
             from_ms: self.window.from_ms,
             until_ms: self.window.until_ms,
         }

@@ -33,7 +33,10 @@ pub(crate) use reader::Reader;
 use sync::Stop;
 use writer::Writer;
 
-use crate::{Progress, entry::Entry};
+use crate::{
+    Progress,
+    entry::{Entry, Intent},
+};
 
 /// More bytes than this do not wait for the disk: entries that find so many fail at once.
 const MAX_PENDING: usize = 64 << 20;
@@ -41,6 +44,17 @@ const MAX_PENDING: usize = 64 << 20;
 thread_local! {
     /// Where this thread encodes its entries.
     static ENCODED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// An intent that may be put on record later.
+#[derive(Debug)]
+pub struct Prepared(Option<Vec<u8>>);
+
+impl Prepared {
+    pub(crate) fn new(intent: Intent<'_>) -> Self {
+        let mut encoded = Vec::new();
+        Self(frame::encode(&Entry::Intent(intent), &mut encoded).then_some(encoded))
+    }
 }
 
 /// How safe an entry is once it counts as written.
@@ -152,19 +166,26 @@ impl Journal {
     /// its call is not to be made; ends of calls and requests wait in memory and are written when the disk takes them.
     pub(crate) fn append(&self, entries: &[Entry<'_>]) -> Written {
         let begins = matches!(entries, [Entry::Intent(_), ..]);
-        if begins && self.backlog_bytes() >= self.max_bytes {
-            self.progress.not_written(entries.len() as u64);
-            return Written::failed();
-        }
         ENCODED.with_borrow_mut(|encoded| {
             encoded.clear();
             let is_whole = entries.iter().all(|entry| frame::encode(entry, encoded));
-            let batch = if is_whole { self.shared.append(encoded) } else { None };
-            if batch.is_none() {
-                self.progress.not_written(entries.len() as u64);
-            }
-            Written::new(batch, !begins && self.durability == Durability::Store)
+            self.append_encoded(is_whole.then_some(&**encoded), entries.len() as u64, begins)
         })
+    }
+
+    /// Puts a prepared intent on record.
+    pub(crate) fn append_prepared(&self, prepared: &Prepared) -> Written {
+        self.append_encoded(prepared.0.as_deref(), 1, true)
+    }
+
+    /// `None` stands for what cannot be encoded.
+    fn append_encoded(&self, encoded: Option<&[u8]>, entries: u64, begins: bool) -> Written {
+        let is_full = begins && self.backlog_bytes() >= self.max_bytes;
+        let batch = encoded.filter(|_| !is_full).and_then(|encoded| self.shared.append(encoded));
+        if batch.is_none() {
+            self.progress.not_written(entries);
+        }
+        Written::new(batch, !begins && self.durability == Durability::Store)
     }
 
     /// The position up to which entries are written.

@@ -32,11 +32,11 @@ use parking_lot::Mutex;
 
 pub use crate::{
     budget::{
-        AtLimit, Budget, BudgetStatus, Budgets, OverBudget, Period, Raised, Room, Scope, Spender, SpentQuestion,
-        Threshold,
+        AtLimit, Budget, BudgetStatus, Budgets, Granted, OverBudget, Period, Raised, Report, Room, Scope, Spender,
+        SpentQuestion, Threshold, WhenAway,
     },
     entry::{Attempt, AttemptKey, Entry, Intent, Labels, Request, RequestKey, Tokens, UsageSource},
-    journal::{Durability, FILE_BYTES, JournalSettings, NotWritten, Written},
+    journal::{Durability, FILE_BYTES, JournalSettings, NotWritten, Prepared, Written},
     keys::{AuditRecord, Change, Directory, KeyError, KeyRecord, Keys, SecretRecord, TeamRecord},
     report::{Baseline, Dimension, Query, Spend},
     store::{Location, PostgresUrl, PostgresUrlError, StoreError},
@@ -162,6 +162,16 @@ impl Ledger {
     /// Puts entries on record, all together or none of them.
     pub fn append(&self, entries: &[Entry<'_>]) -> Written {
         self.journal.append(entries)
+    }
+
+    /// An intent that is put on record later, if at all.
+    pub fn prepare(&self, intent: Intent<'_>) -> Prepared {
+        Prepared::new(intent)
+    }
+
+    /// Puts a prepared intent on record.
+    pub fn append_prepared(&self, prepared: &Prepared) -> Written {
+        self.journal.append_prepared(prepared)
     }
 
     /// Bytes of the journal that are not in the store yet.

@@ -53,7 +53,8 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
 
 async fn metrics(app: web::Data<Arc<App>>) -> HttpResponse {
     let budgets = app.budgets.status(clock::now_ms());
-    match app.metrics.render((&app.router.table(), app.router.now()), &app.memory, &budgets) {
+    let shared = app.shared.as_ref().map(|shared| shared.view());
+    match app.metrics.render((&app.router.table(), app.router.now()), &app.memory, &budgets, shared.as_deref()) {
         Ok(text) => HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(text),
         Err(error) => {
             tracing::error!(%error, "the metrics could not be written");

@@ -11,6 +11,7 @@ use ledger::Budgets;
 use parking_lot::Mutex;
 use provider::{MemoryBudget, RequestId};
 use settings::{Config, Server};
+use shared::Shared;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +42,8 @@ pub(crate) struct App {
     limits: Arc<Limits>,
     /// What keys, teams and models may spend.
     pub(crate) budgets: Arc<Budgets>,
+    /// The server that replicas share, if there is one.
+    pub(crate) shared: Option<Arc<Shared>>,
     /// Failed authentications, by address.
     pub(crate) failures: Failures,
     live: ArcSwap<Live>,
@@ -115,7 +118,7 @@ impl App {
         (router, observer): (Router, Arc<dyn Observer>),
         (metrics, records): (Arc<Metrics>, Option<Arc<DecisionRecords>>),
         reloader: Option<Arc<Reloader>>,
-        (limits, budgets): (Arc<Limits>, Arc<Budgets>),
+        (limits, budgets, shared): (Arc<Limits>, Arc<Budgets>, Option<Arc<Shared>>),
         stored_keys: Option<Arc<Follower>>,
         id_prefix: u64,
     ) -> Self {
@@ -131,6 +134,7 @@ impl App {
             reloader,
             limits,
             budgets,
+            shared,
             failures: Failures::default(),
             live: ArcSwap::from_pointee(live),
             sources: Mutex::new(Sources { config: config.clone(), stored: Stored::default() }),

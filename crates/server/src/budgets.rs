@@ -19,8 +19,9 @@ use ledger::{
 use provider::{Error, ErrorKind, ModelId, NanoUsd, Usage};
 use router::Upstream;
 use settings::{BudgetPeriod, Config};
+use shared::Shared;
 
-use crate::clock;
+use crate::{clock, replica::Correction};
 
 /// How often budgets are looked for whose use is not known yet, because they are new or the ledger could not say.
 const NEW: Duration = Duration::from_millis(200);
@@ -84,7 +85,7 @@ pub(crate) fn cheapest(table: &Table, model: &str) -> Option<String> {
 /// The error of a call that a budget does not allow.
 pub(crate) fn error(over: &OverBudget) -> Error {
     let kind = match over {
-        OverBudget::Unknown(_) => ErrorKind::Unrecorded,
+        OverBudget::Unknown(_) | OverBudget::Short(_) => ErrorKind::Unrecorded,
         OverBudget::Reached { .. } => ErrorKind::OverBudget,
     };
     Error::new(kind, refusal(over))
@@ -93,6 +94,7 @@ pub(crate) fn error(over: &OverBudget) -> Error {
 /// What a client is told whose call a budget refuses.
 fn refusal(over: &OverBudget) -> String {
     match over {
+        OverBudget::Short(_) => "what may be spent is not known yet: try again in a moment".to_owned(),
         OverBudget::Unknown(scope) => {
             format!("what the {scope} has spent is not known yet: try again in a moment")
         }
@@ -153,8 +155,12 @@ pub(crate) struct Refresher {
 
 impl Refresher {
     /// Begins the thread, and waits until it has asked once. If the ledger does not answer in time, budgets whose use is not known
-    /// grant nothing until it does.
-    pub(crate) fn start(ledger: Arc<Ledger>, budgets: Arc<Budgets>) -> std::io::Result<Self> {
+    /// grant nothing until it does. What it answers goes to the other `replicas` as well.
+    pub(crate) fn start(
+        ledger: Arc<Ledger>,
+        budgets: Arc<Budgets>,
+        replicas: Option<Arc<Shared>>,
+    ) -> std::io::Result<Self> {
         let (stop, stopped) = channel::<()>();
         let (first, answered) = channel();
         let rounds_to_all = match ledger.location() {
@@ -168,7 +174,13 @@ impl Refresher {
             let mut rounds = 0_u32;
             while stopped.recv_timeout(NEW) == Err(RecvTimeoutError::Timeout) {
                 rounds = (rounds + 1) % rounds_to_all;
+                let correction =
+                    replicas.as_ref().filter(|_| rounds == 0).and_then(|shared| Correction::begin(shared, &budgets));
                 report(ledger.refresh(&budgets, rounds == 0, clock::now_ms(), LONGEST_WAIT));
+                let answers = budgets.take_answers();
+                if let Some(correction) = correction {
+                    correction.end(answers);
+                }
             }
         })?;
         // Too late is no error, as above.

@@ -19,13 +19,15 @@ use dispatch::{
 };
 use ledger::{
     Attempt, AttemptKey, Budgets, Durability, Entry, FILE_BYTES, Intent, JournalSettings, Labels, Ledger,
-    LedgerSettings, Location, PostgresUrlError, Progress, Request, RequestKey, Tokens, UsageSource, Written,
+    LedgerSettings, Location, OverBudget, PostgresUrlError, Progress, Request, RequestKey, Tokens, UsageSource,
+    Written,
 };
 use prometheus::{Gauge, IntCounter};
 use provider::{Error, ErrorKind, ModelId, UpstreamId, Usage};
 use router::{Reason, StrategyName};
 use secrecy::ExposeSecret;
 use settings::{OnJournalFailure, Storage, StorageLocation};
+use shared::Shared;
 use tokio::time::timeout;
 
 use crate::{
@@ -38,6 +40,9 @@ use crate::{
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// The same for the store, where answers wait for that.
 const LONGEST_WAIT_FOR_STORE: Duration = Duration::from_secs(5);
+
+/// How often a call asks for more of its budgets while others are faster.
+const MOST_QUESTIONS: u32 = 3;
 
 /// Bytes of an upstream's own id that are kept. It may send one of any length.
 const MOST_ID: usize = 256;
@@ -57,6 +62,13 @@ pub(crate) struct LedgerCounters {
     pub(crate) backlog_bytes: Gauge,
     /// Whether the store failed and has taken nothing since.
     pub(crate) is_store_failing: Arc<AtomicBool>,
+}
+
+impl LedgerCounters {
+    /// Whether the store failed and has taken nothing since.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.is_store_failing.load(Ordering::Acquire)
+    }
 }
 
 impl Progress for LedgerCounters {
@@ -84,6 +96,8 @@ impl Progress for LedgerCounters {
 pub(crate) struct LedgerObserver {
     ledger: Arc<Ledger>,
     budgets: Arc<Budgets>,
+    /// The server through which replicas share budgets, if there is one.
+    replicas: Option<Arc<Shared>>,
     _refresher: Refresher,
     /// Identifies this process in the ledger.
     writer: u64,
@@ -100,6 +114,7 @@ impl LedgerObserver {
         seed: u64,
         counters: LedgerCounters,
         budgets: Arc<Budgets>,
+        replicas: Option<Arc<Shared>>,
     ) -> Result<Self, StartError> {
         let durability = match storage.durability {
             settings::Durability::Process => Durability::Process,
@@ -118,14 +133,24 @@ impl LedgerObserver {
         let ledger = Arc::new(Ledger::open(&settings, writer, Arc::new(counters.clone()))?);
         let journals = storage.journal_folder.display();
         tracing::info!(database = %location, %journals, "what calls cost is recorded in the ledger");
-        let refresher = Refresher::start(ledger.clone(), budgets.clone())?;
+        let refresher = Refresher::start(ledger.clone(), budgets.clone(), replicas.clone())?;
         let longest_wait = match durability {
             Durability::Process | Durability::Disk => LONGEST_WAIT,
             Durability::Store => LONGEST_WAIT_FOR_STORE,
         };
         let waits_for_store = durability == Durability::Store;
         let on_failure = storage.on_journal_failure;
-        Ok(Self { ledger, budgets, _refresher: refresher, writer, on_failure, longest_wait, waits_for_store, counters })
+        Ok(Self {
+            ledger,
+            budgets,
+            replicas,
+            _refresher: refresher,
+            writer,
+            on_failure,
+            longest_wait,
+            waits_for_store,
+            counters,
+        })
     }
 
     /// Replaces what was reserved for a call by what it cost.
@@ -137,18 +162,52 @@ impl LedgerObserver {
 
     /// Waits until entries are written.
     fn recording(&self, written: Written) -> Recording {
+        self.on_written()(written)
+    }
+
+    /// What waits until entries are written.
+    fn on_written(&self) -> impl FnOnce(Written) -> Recording + use<> {
         let (on_failure, longest, released) = (self.on_failure, self.longest_wait, self.counters.released.clone());
-        Box::pin(async move {
-            if let Ok(Ok(())) = timeout(longest, written).await {
-                return Ok(());
-            }
-            match on_failure {
-                OnJournalFailure::Release => {
-                    released.inc();
-                    Ok(())
+        move |written| {
+            Box::pin(async move {
+                if let Ok(Ok(())) = timeout(longest, written).await {
+                    return Ok(());
                 }
-                OnJournalFailure::Refuse => Err(unrecorded()),
+                match on_failure {
+                    OnJournalFailure::Release => {
+                        released.inc();
+                        Ok(())
+                    }
+                    OnJournalFailure::Refuse => Err(unrecorded()),
+                }
+            })
+        }
+    }
+
+    /// Reserves what a call may cost when its budgets have more for this replica, and records its intent.
+    fn reserve_more(
+        &self,
+        replicas: Arc<Shared>,
+        mut needs: Vec<(u64, u64)>,
+        intent: Intent<'_>,
+        info: RequestInfo,
+    ) -> Recording {
+        let (key, reserved) = (intent.key, intent.reserved_nano_usd);
+        let (ledger, budgets, release) = (self.ledger.clone(), self.budgets.clone(), self.on_written());
+        let prepared = ledger.prepare(intent);
+        Box::pin(async move {
+            for _ in 0..MOST_QUESTIONS {
+                replicas.need(needs).await;
+                match budgets.reserve(key, budgets::spender(&info), reserved, clock::now_ms()) {
+                    Ok(()) => return release(ledger.append_prepared(&prepared)).await,
+                    // Others were faster.
+                    Err(OverBudget::Short(more)) => needs = more,
+                    Err(over) => return Err(budgets::error(&over)),
+                }
             }
+            let room = budgets.reserve_of_held(key, budgets::spender(&info), reserved, clock::now_ms());
+            room.map_err(|over| budgets::error(&over))?;
+            release(ledger.append_prepared(&prepared)).await
         })
     }
 
@@ -229,18 +288,13 @@ impl Observer for LedgerObserver {
     }
 
     fn begin(&self, begins: &AttemptBegins<'_>) -> Option<Recording> {
-        if self.waits_for_store
-            && self.on_failure == OnJournalFailure::Refuse
-            && self.counters.is_store_failing.load(Ordering::Acquire)
-        {
+        if self.waits_for_store && self.on_failure == OnJournalFailure::Refuse && self.counters.is_behind() {
             // Its answer could not be released: better no call that costs.
             return Some(Box::pin(ready(Err(unrecorded()))));
         }
         let key = AttemptKey { request: self.request_key(begins.info), attempt: begins.number };
         let reserved = begins.reserved_cost.map(|cost| cost.0);
-        if let Err(over) = self.budgets.reserve(key, budgets::spender(begins.info), reserved, clock::now_ms()) {
-            return Some(Box::pin(ready(Err(budgets::error(&over)))));
-        }
+        let room = self.budgets.reserve(key, budgets::spender(begins.info), reserved, clock::now_ms());
         let intent = Intent {
             key,
             begins_at_ms: clock::now_ms(),
@@ -252,7 +306,13 @@ impl Observer for LedgerObserver {
             reserved_nano_usd: reserved,
             price_version: begins.price_version,
         };
-        Some(self.recording(self.ledger.append(&[Entry::Intent(intent)])))
+        match (room, &self.replicas) {
+            (Ok(()), _) => Some(self.recording(self.ledger.append(&[Entry::Intent(intent)]))),
+            (Err(OverBudget::Short(needs)), Some(replicas)) => {
+                Some(self.reserve_more(replicas.clone(), needs, intent, begins.info.clone()))
+            }
+            (Err(over), _) => Some(Box::pin(ready(Err(budgets::error(&over))))),
+        }
     }
 
     fn settle(&self, served: &AttemptEnded, ended: &RequestEnded) -> Option<Recording> {

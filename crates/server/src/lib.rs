@@ -24,6 +24,7 @@ mod openapi;
 mod permits;
 mod providers;
 mod reload;
+mod replica;
 mod running;
 mod sse;
 mod stored_keys;

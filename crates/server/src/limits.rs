@@ -8,20 +8,23 @@
 mod grant;
 mod rate;
 mod registry;
+mod shared;
 mod tokens;
 
 use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
 use governor::clock::{Clock, DefaultClock, Reference};
-use settings::Allowance;
+use settings::{Allowance, LimitsWhenAway};
 use tokio::{sync::Semaphore, time::sleep};
 
 pub(crate) use grant::{Demand, Grant, Permits, RequestPermits, count_refused};
 pub(crate) use rate::{RateLimitStatus, Unit};
 pub(crate) use registry::{Limiters, Limits};
+pub(crate) use shared::Sharing;
 
 use crate::permits::{Permit, PermitPool};
 use rate::Rate;
+use shared::SharedLimits;
 use tokens::TokenBucket;
 
 /// Whose limits they are.
@@ -35,6 +38,16 @@ pub(crate) enum Owner {
     Model(Arc<str>),
 }
 
+impl Owner {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Team(_) => "team",
+            Self::Model(_) => "model",
+        }
+    }
+}
+
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -45,10 +58,12 @@ impl fmt::Display for Owner {
     }
 }
 
-/// The limits of a key, a team or a model, and how far they are used.
+/// The limits of a key, a team or a model, and how far they are used. Where replicas share them, what is counted here is this
+/// replica's part of them, and counts only while the server that they share is away.
 pub(crate) struct Limiter<C: Clock = DefaultClock> {
     owner: Owner,
     allowance: Allowance,
+    shared: Option<SharedLimits>,
     rate: Option<Rate<C>>,
     tokens: Option<TokenBucket>,
     permits: Option<Arc<PermitPool>>,
@@ -76,11 +91,21 @@ pub(crate) enum ReachedLimit {
     Concurrency { limit: u32, status: Option<RateLimitStatus> },
     /// More calls than may ever be made at once.
     Never { calls: u32, most: u32, setting: &'static str },
+    /// Nobody knows: the server that counts them is away, and the configuration says that nothing is let in then.
+    Unknown,
 }
 
 impl Limiter {
-    pub(crate) fn new(owner: Owner, allowance: Allowance) -> Self {
-        Self::with_clock(owner, allowance, DefaultClock::default())
+    /// The limits of `owner`; with `sharing`, those of it that all replicas have in common.
+    pub(crate) fn new(owner: Owner, id: &str, allowance: Allowance, sharing: Option<&Arc<Sharing>>) -> Self {
+        let limiter = Self::with_clock(owner, allowance, DefaultClock::default());
+        let Some(sharing) = sharing else { return limiter };
+        let name = format!("{}:{id}", limiter.owner.kind());
+        let Some(shared) = SharedLimits::new(name.into(), &allowance, sharing) else { return limiter };
+        let own = Self::with_clock(limiter.owner, allowance.divided(sharing.replicas), DefaultClock::default());
+        let limiter = Self { allowance, shared: Some(shared), ..own };
+        limiter.set_alone(sharing.server.is_away());
+        limiter
     }
 }
 
@@ -96,7 +121,17 @@ impl<C: Clock> Limiter<C> {
         let pool = |most: NonZeroU32| PermitPool::new(usize::try_from(most.get()).unwrap_or(usize::MAX));
         let permits = allowance.concurrent.map(pool);
         let start = clock.now();
-        Self { owner, allowance, rate, tokens, permits, turn: Semaphore::new(1), clock, start }
+        Self { owner, allowance, shared: None, rate, tokens, permits, turn: Semaphore::new(1), clock, start }
+    }
+
+    /// Whether this replica counts for itself, with its part of the calls at a time, or has all of them beside the others.
+    fn set_alone(&self, is_alone: bool) {
+        let (Some(pool), Some(most), Some(shared)) = (&self.permits, self.allowance.concurrent, &self.shared) else {
+            return;
+        };
+        let part =
+            if is_alone { self.allowance.divided(shared.sharing.replicas).concurrent.unwrap_or(most) } else { most };
+        pool.resize(usize::try_from(part.get()).unwrap_or(usize::MAX));
     }
 
     fn has(&self, allowance: Allowance) -> bool {
@@ -105,14 +140,27 @@ impl<C: Clock> Limiter<C> {
 
     /// Whether more calls could be made now. Counts nothing.
     fn look(&self, calls: u32) -> Result<(), Refused> {
+        if let Some(shared) = self.is_counted_there() {
+            return self.look_at_refusal(shared);
+        }
+        self.may_count_here()?;
         let calls = NonZeroU32::new(calls).unwrap_or(NonZeroU32::MIN);
         self.rate.as_ref().map_or(Ok(()), |rate| rate.look(calls)).map_err(|limit| self.refused(limit))?;
         let Some(tokens) = &self.tokens else { return Ok(()) };
         tokens.look(self.now()).map_err(|(status, wait)| self.refused(ReachedLimit::Rate { status, wait }))
     }
 
+    /// Whether calls may be counted without the server that replicas share.
+    fn may_count_here(&self) -> Result<(), Refused> {
+        match self.shared.as_ref().map(|shared| shared.sharing.when_away) {
+            Some(LimitsWhenAway::Refuse) => Err(self.refused(ReachedLimit::Unknown)),
+            Some(LimitsWhenAway::Divide) | None => Ok(()),
+        }
+    }
+
     /// Counts calls, if there are any, and reserves tokens for them: all of it or nothing.
     fn take(&self, calls: u32, tokens: u64) -> Result<Vec<RateLimitStatus>, Refused> {
+        self.may_count_here()?;
         let mut statuses = Vec::new();
         if let Some(bucket) = &self.tokens {
             let admitted = bucket.admit(tokens, self.now());
@@ -130,12 +178,15 @@ impl<C: Clock> Limiter<C> {
     }
 
     fn counts_tokens(&self) -> bool {
-        self.tokens.is_some()
+        self.tokens.is_some() || self.shared.as_ref().is_some_and(SharedLimits::counts_tokens)
     }
 
     /// So many tokens were used.
     fn use_tokens(&self, tokens: u64) {
-        if let Some(bucket) = &self.tokens {
+        if let Some(shared) = &self.shared {
+            shared.ended(0, i64::try_from(tokens).unwrap_or(i64::MAX));
+        }
+        if let Some(bucket) = self.tokens.as_ref().filter(|_| self.is_counted_there().is_none()) {
             bucket.take(tokens, self.now());
         }
     }

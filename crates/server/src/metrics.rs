@@ -25,6 +25,7 @@ use prometheus::{
 };
 use provider::{ErrorKind, MemoryBudget, ModelId, NanoUsd, Time, UpstreamId};
 use router::Role;
+use shared::View;
 
 use families::{Families, UsdCounters};
 use gauges::Gauges;
@@ -206,10 +207,14 @@ impl Metrics {
         (table, now): (&Table, Time),
         memory: &MemoryBudget,
         budgets: &[BudgetStatus],
+        shared: Option<&View>,
     ) -> Result<Vec<u8>, prometheus::Error> {
         let gauges = self.gauges.lock();
         gauges.read(table, memory, now);
         gauges.read_budgets(budgets);
+        if let Some(shared) = shared {
+            gauges.read_shared(shared);
+        }
         let mut out = Vec::with_capacity(256 << 10);
         TextEncoder::new().encode(&self.registry.gather(), &mut out)?;
         Ok(out)

@@ -28,11 +28,12 @@ use crate::{
     connections::{self, Listener},
     decisions::DecisionRecords,
     ledger::{LedgerObserver, location},
-    limits::Limits,
+    limits::{Limits, Sharing},
     metrics::Metrics,
     observers::Observers,
     providers::{self, Pools, WiringError},
     reload::{self, Reloader},
+    replica::{self, Replica},
     stored_keys::Follower,
     telemetry,
 };
@@ -64,6 +65,9 @@ pub enum StartError {
     /// The ledger's database has an address that is none.
     #[error("storage.url is no address of a Postgres database: {0}")]
     LedgerUrl(#[from] PostgresUrlError),
+    /// The server that replicas share has an address that is none, or its thread did not start.
+    #[error("{0}; [shared] of the configuration says where it is")]
+    Shared(#[from] shared::StartError),
     /// The metrics could not be set up.
     #[error("the metrics could not be set up: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -148,15 +152,23 @@ fn app(config: &Config, watched: Option<PathBuf>) -> Result<Arc<App>, StartError
     let config = &config;
     let longest = config.models.iter().map(|model| model.deadline).max().unwrap_or_default();
     let metrics = Arc::new(Metrics::new(longest)?);
-    let limits = Arc::<Limits>::default();
+    let seed = clock::seed();
+    let (shared, sharing) = shared_server(config, seed)?;
+    let limits = Arc::new(Limits::new(sharing));
     let mut observers: Vec<Arc<dyn Observer>> = vec![metrics.clone(), limits.clone()];
     let access_log = AccessLog::open(&config.log.access, config.log.format).map_err(StartError::AccessLog)?;
     observers.extend(access_log.map(|log| Arc::new(log) as Arc<dyn Observer>));
-    let seed = clock::seed();
-    let budgets = Arc::<Budgets>::default();
+    let when_away = config.shared.as_ref().map(|shared| replica::when_away(shared.budgets_when_away));
+    let budgets = Arc::new(Budgets::new(when_away));
     budgets.set(budgets::of(config), clock::now_ms());
     if let Some(storage) = &config.storage {
-        observers.push(Arc::new(LedgerObserver::open(storage, seed, metrics.ledger(), budgets.clone())?));
+        observers.push(Arc::new(LedgerObserver::open(
+            storage,
+            seed,
+            metrics.ledger(),
+            budgets.clone(),
+            shared.clone(),
+        )?));
     }
     let observer: Arc<dyn Observer> = Arc::new(Observers(observers));
     let records = DecisionRecords::open(&config.decisions, &config.version, metrics.decision_log());
@@ -171,13 +183,28 @@ fn app(config: &Config, watched: Option<PathBuf>) -> Result<Arc<App>, StartError
         Some(storage) => Some(Arc::new(Follower::new(location(&storage.location)?))),
         None => None,
     };
-    let limited = (limits, budgets);
+    if let Some(shared) = &shared {
+        shared.start(Box::new(Replica::new(limits.clone(), budgets.clone(), metrics.ledger())))?;
+    }
+    let limited = (limits, budgets, shared);
     let app = App::new(config, (router, observer), (metrics, records), reloader, limited, stored_keys, seed);
     let app = Arc::new(app);
     if let Some(stored_keys) = &app.stored_keys {
         stored_keys.start(&app)?;
     }
     Ok(app)
+}
+
+/// The server that replicas share, if there is one, and what limits need of it. `seed` identifies this replica.
+fn shared_server(
+    config: &Config,
+    seed: u64,
+) -> Result<(Option<Arc<shared::Shared>>, Option<Arc<Sharing>>), StartError> {
+    let Some(settings) = &config.shared else { return Ok((None, None)) };
+    let (url, prefix) = (settings.url.clone(), settings.prefix.clone());
+    let server = Arc::new(shared::Shared::new(&shared::Settings { url, prefix, replica: seed >> 1 })?);
+    let (replicas, when_away) = (settings.replicas, settings.limits_when_away);
+    Ok((Some(server.clone()), Some(Arc::new(Sharing { server, replicas, when_away }))))
 }
 
 struct Lifecycle {
@@ -207,6 +234,9 @@ impl Lifecycle {
         // Closed here and not by the last owner: threads that are about to end may own it until the process exits.
         if let Some(stored_keys) = &app.stored_keys {
             stored_keys.stop();
+        }
+        if let Some(shared) = &app.shared {
+            shared.stop();
         }
         app.observer.close();
         if let Some(records) = &app.records {

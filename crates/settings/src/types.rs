@@ -296,6 +296,25 @@ impl Allowance {
         Self { concurrent: self.concurrent.or(Some(default)), is_concurrent_default, ..self }
     }
 
+    /// One replica's part of what `replicas` of them have together; each has at least one of everything. A default number of calls at
+    /// the same time is each one's own.
+    #[must_use]
+    pub fn divided(&self, replicas: NonZeroU32) -> Self {
+        let part = |limit: NonZeroU32| NonZeroU32::new(limit.get() / replicas.get()).unwrap_or(NonZeroU32::MIN);
+        let bursts = (
+            self.requests_per_minute.map(|limit| part(self.burst_of(limit))),
+            self.tokens_per_minute.map(|limit| part(self.token_burst_of(limit))),
+        );
+        Self {
+            requests_per_minute: self.requests_per_minute.map(part),
+            burst: bursts.0,
+            tokens_per_minute: self.tokens_per_minute.map(part),
+            token_burst: bursts.1,
+            concurrent: if self.is_concurrent_default { self.concurrent } else { self.concurrent.map(part) },
+            is_concurrent_default: self.is_concurrent_default,
+        }
+    }
+
     /// The burst beside `limit` calls a minute.
     pub fn burst_of(&self, limit: NonZeroU32) -> NonZeroU32 {
         self.burst.or(NonZeroU32::new(limit.get() / 10)).unwrap_or(NonZeroU32::MIN)

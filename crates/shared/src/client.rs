@@ -72,8 +72,8 @@ pub trait Node: Send {
     fn learn(&mut self, view: &View);
     /// What is to be reported of budgets: of `all` of them, or only of those of which more is needed, by their ids, in nano-dollars.
     fn holds(&mut self, all: bool, needs: &[(u64, u64)]) -> Vec<Hold>;
-    /// The answer to what was reported at that moment.
-    fn held(&mut self, holds: &[Hold], held: &[Held], reported: Instant);
+    /// The answers to what was reported last, in its order.
+    fn held(&mut self, held: &[Held]);
 }
 
 /// Why the server cannot be used.

@@ -29,8 +29,10 @@ pub struct Demand {
     pub owner: Arc<str>,
     /// Which ones.
     pub limits: Limits,
-    /// Calls that are counted; each is under way until it is given back, if the number of those is limited.
+    /// Calls that are counted.
     pub calls: u32,
+    /// Calls that are under way from now on, until their end is told.
+    pub begins: u32,
     /// Tokens that are reserved.
     pub tokens: u64,
 }

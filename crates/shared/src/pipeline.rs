@@ -1,5 +1,7 @@
 //! The names of keys on the server, and the arguments of the scripts.
 
+use std::time::Duration;
+
 use redis::Pipeline;
 
 use crate::{
@@ -13,8 +15,9 @@ use crate::{
 const DEAD_AFTER_US: u64 = 10_000_000;
 /// Milliseconds that a leader leads without a word.
 const LEADS_MS: u64 = 3_000;
-/// Microseconds after the begin of an epoch in which nothing more is granted of a budget: as long as what replicas hold is valid.
-pub(crate) const GRACE_US: u64 = 5_000_000;
+/// How long what a replica holds of a budget is valid without another answer. When the data were lost, nothing more is granted for as
+/// long: by then nobody spends what was granted before.
+pub const GRACE: Duration = Duration::from_secs(5);
 
 /// Milliseconds that a budget is kept beyond its window: a replica whose clock is late may still report.
 const KEPT_MS: i64 = 2 * 86_400_000;
@@ -57,7 +60,7 @@ impl Keys {
         keys.extend(demands.iter().flat_map(|demand| [self.used(&demand.owner), self.under_way(&demand.owner)]));
         to.add(pipeline, Script::Count, &keys).arg(&self.replica).arg(DEAD_AFTER_US);
         for demand in demands {
-            pipeline.arg(demand.calls).arg(demand.tokens).arg(&demand.limits.numbers());
+            pipeline.arg(demand.calls).arg(demand.begins).arg(demand.tokens).arg(&demand.limits.numbers());
         }
     }
 
@@ -80,7 +83,7 @@ impl Keys {
     pub(crate) fn hold(&self, to: &Connected, pipeline: &mut Pipeline, holds: &[Hold]) {
         let mut keys = vec![self.key("epoch"), self.key("replicas")];
         keys.extend(holds.iter().map(|hold| self.budget(&hold.name)));
-        to.add(pipeline, Script::Hold, &keys).arg(&self.replica).arg(DEAD_AFTER_US).arg(GRACE_US);
+        to.add(pipeline, Script::Hold, &keys).arg(&self.replica).arg(DEAD_AFTER_US).arg(micros(GRACE));
         for hold in holds {
             let Hold { number, spent, keeps, more, needs, limit, .. } = hold;
             let known = hold.known.map_or(-1, |known| i64::try_from(known).unwrap_or(i64::MAX));
@@ -103,4 +106,8 @@ impl Keys {
             pipeline.arg(*by_then).arg(*recorded);
         }
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

@@ -43,7 +43,7 @@ impl Settlements {
     /// The server has counted these calls as under way.
     pub(crate) fn begun(&mut self, demands: &[Demand]) {
         for demand in demands.iter().filter(|demand| demand.limits.concurrent.is_some()) {
-            *self.under_way.entry(demand.owner.clone()).or_default() += demand.calls;
+            *self.under_way.entry(demand.owner.clone()).or_default() += demand.begins;
         }
     }
 
@@ -112,7 +112,7 @@ mod tests {
     }
 
     fn demand(owner: &str, calls: u32) -> Demand {
-        Demand { owner: owner.into(), limits: limits(), calls, tokens: 0 }
+        Demand { owner: owner.into(), limits: limits(), calls, begins: calls, tokens: 0 }
     }
 
     #[test]

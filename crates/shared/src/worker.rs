@@ -17,7 +17,7 @@ use crate::{
     client::{Link, Node, PATIENCE, Peer, View},
     connection::{Connected, Server},
     limits::{Demand, Limits, Verdict},
-    pipeline::{GRACE_US, Keys},
+    pipeline::{GRACE, Keys},
     settlement::{Settlement, Settlements},
 };
 
@@ -160,7 +160,7 @@ impl Worker {
         let answers = connected.send(&pipeline)?;
         let took = sent.elapsed();
         self.connected = Some(connected);
-        self.answer(round, answers.into_iter(), sent, took)
+        self.answer(round, answers.into_iter(), took)
     }
 
     fn connect(&mut self) -> Result<Connected, RedisError> {
@@ -201,7 +201,6 @@ impl Worker {
         &mut self,
         round: &mut Round,
         mut answers: impl Iterator<Item = Value>,
-        sent: Instant,
         took: Duration,
     ) -> Result<(), RedisError> {
         if let Some(settlement) = &round.settlement {
@@ -217,8 +216,8 @@ impl Worker {
                 Verdict::Away => self.settlements.doubtful(&demands),
             }
             if asks.send(verdict).is_err() && is_granted {
-                for Demand { owner, limits, calls, tokens } in &demands {
-                    self.settlements.ended(owner, limits, *calls, tokens_back(*tokens));
+                for Demand { owner, limits, begins, tokens, .. } in &demands {
+                    self.settlements.ended(owner, limits, *begins, tokens_back(*tokens));
                 }
             }
         }
@@ -231,7 +230,7 @@ impl Worker {
         }
         if !round.holds.is_empty() {
             let held = Held::read(&numbers(answers.next()));
-            self.node.held(&round.holds, &held, sent);
+            self.node.held(&held);
         }
         for asks in round.waiting.drain(..) {
             // It may have gone.
@@ -254,7 +253,7 @@ impl Worker {
         if before.epoch != epoch {
             self.settlements.repeat();
         }
-        let is_settled = age_us >= GRACE_US;
+        let is_settled = Duration::from_micros(age_us) >= GRACE;
         let view = View { is_away: is_slow, is_leader: leads, epoch, is_settled, peers };
         if is_slow {
             self.warn("it answers slowly");

@@ -1,6 +1,6 @@
 //! What one budget has been used for.
 
-use super::{Budget, Scope, window::Window};
+use super::{Budget, Scope, portion::Portion, window::Window};
 
 /// How far one budget is used.
 #[derive(Debug)]
@@ -20,13 +20,28 @@ pub(super) struct State {
     pub(super) reserved: u64,
     /// How many of the thresholds were passed in this window.
     passed: usize,
+    /// What this process may spend of it, where replicas share it.
+    pub(super) portion: Option<Portion>,
+    /// The ledger's own last answer, for the other replicas.
+    pub(super) answered: Option<u64>,
 }
 
 impl State {
     /// One whose use is not known yet.
-    pub(super) fn new(id: u64, scope: Scope, budget: Budget, now_ms: i64) -> Self {
-        let window = budget.period.window(&budget.zone, now_ms);
-        Self { id, scope, budget, window, recorded: None, settled: 0, asked: None, reserved: 0, passed: 0 }
+    pub(super) fn new(id: u64, scope: Scope, budget: Budget, is_shared: bool, now_ms: i64) -> Self {
+        Self {
+            id,
+            scope,
+            window: budget.period.window(&budget.zone, now_ms),
+            budget,
+            recorded: None,
+            settled: 0,
+            asked: None,
+            reserved: 0,
+            passed: 0,
+            portion: is_shared.then(Portion::default),
+            answered: None,
+        }
     }
 
     /// The same use under another budget of the same period.
@@ -45,6 +60,10 @@ impl State {
         self.window = self.budget.period.window(&self.budget.zone, now_ms);
         // No call in the ledger can have ended in a window that begins now.
         (self.recorded, self.settled, self.asked, self.passed) = (Some(0), 0, None, 0);
+        self.answered = None;
+        if let Some(portion) = &mut self.portion {
+            portion.begin_anew();
+        }
     }
 
     /// When it changes next.
@@ -59,12 +78,17 @@ impl State {
 
     /// What was spent in this window; `None` until that is known.
     pub(super) fn spent(&self) -> Option<u64> {
+        self.portion.as_ref().and_then(Portion::spent_by_all).or(self.own_spent())
+    }
+
+    /// The same, by what the ledger said and what this process has settled since.
+    pub(super) fn own_spent(&self) -> Option<u64> {
         self.recorded.map(|recorded| recorded.saturating_add(self.settled))
     }
 
     /// Whether so much more may be spent; `None` until that is known.
     pub(super) fn has_room(&self, amount: u64) -> Option<bool> {
-        let used = self.spent()?.saturating_add(self.reserved);
+        let used = self.own_spent()?.saturating_add(self.reserved);
         let limit = self.limit_nano_usd();
         Some(used < limit && used.saturating_add(amount) <= limit)
     }
@@ -73,6 +97,9 @@ impl State {
     pub(super) fn settle(&mut self, cost: u64) -> Option<u8> {
         self.settled = self.settled.saturating_add(cost);
         self.asked = self.asked.map(|settled| settled.saturating_add(cost));
+        if let Some(portion) = &mut self.portion {
+            portion.spend(cost);
+        }
         self.pass()
     }
 
@@ -83,7 +110,11 @@ impl State {
 
     /// The sum that was asked for. Returns the threshold that was passed with it, in percent of the limit.
     pub(super) fn answer(&mut self, recorded: u64) -> Option<u8> {
-        let (before, settled) = (self.spent(), self.asked.take()?);
+        let (before, settled) = (self.own_spent(), self.asked.take()?);
+        self.answered = Some(recorded);
+        if let Some(portion) = &mut self.portion {
+            portion.refresh();
+        }
         // Within a window spend does not fall: what the process has counted and the ledger does not have yet stays counted.
         let recorded = recorded.max(before.unwrap_or_default().saturating_sub(settled));
         (self.recorded, self.settled) = (Some(recorded), settled);
@@ -92,7 +123,8 @@ impl State {
 
     /// Whether nobody knows what was spent, and nobody has been asked.
     pub(super) fn is_unknown(&self) -> bool {
-        self.recorded.is_none() && self.asked.is_none()
+        let is_fresh = self.portion.as_ref().is_none_or(Portion::is_fresh);
+        (self.recorded.is_none() || !is_fresh) && self.asked.is_none()
     }
 
     /// The ledger could not say.
@@ -101,7 +133,7 @@ impl State {
     }
 
     /// The highest threshold that was passed and not reported yet.
-    fn pass(&mut self) -> Option<u8> {
+    pub(super) fn pass(&mut self) -> Option<u8> {
         let (spent, limit) = (u128::from(self.spent()?), u128::from(self.limit_nano_usd()));
         let is_passed = |percent: &&u8| spent * 100 >= limit * u128::from(**percent);
         let passed = self.budget.warn_at_percent.iter().take_while(is_passed).count();

@@ -61,10 +61,6 @@ impl Written {
         Self { batch, in_store }
     }
 
-    pub(super) fn failed() -> Self {
-        Self::new(None, false)
-    }
-
     fn outcome(&self) -> Poll<Result<(), NotWritten>> {
         match self.batch.as_ref().map_or(FAILED, |batch| batch.outcome.load(Ordering::Acquire)) {
             STORED => Poll::Ready(Ok(())),

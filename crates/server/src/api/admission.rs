@@ -148,18 +148,23 @@ impl RequestContext {
 
     /// Looks at its budgets, and counts the request, now that it is known what it needs; `model` is what serves it, where that is one
     /// model.
-    pub(crate) fn count(&mut self, grant: &mut Grant, model: Option<&str>, demand: Demand) -> Result<(), ApiError> {
+    pub(crate) async fn count(
+        &mut self,
+        grant: &mut Grant,
+        model: Option<&str>,
+        demand: Demand,
+    ) -> Result<(), ApiError> {
         self.info.model = model.and_then(|name| self.public_model(name));
         let room = self.app.budgets.look(budgets::spender(&self.info), clock::now_ms());
         // A request that its budget refuses uses up nothing else, and is told about that alone.
         self.room = room.inspect_err(|_| self.uncounted = None)?;
-        self.count_calls(grant, demand)
+        self.count_calls(grant, demand).await
     }
 
     /// Counts the request against the limits of its key, its team and its model alone: what costs nothing needs no budget.
-    pub(crate) fn count_calls(&mut self, grant: &mut Grant, demand: Demand) -> Result<(), ApiError> {
+    pub(crate) async fn count_calls(&mut self, grant: &mut Grant, demand: Demand) -> Result<(), ApiError> {
         let of_model = self.info.model.as_ref().and_then(|model| self.live.limiters.of_model(model.as_str()));
-        let statuses = grant.count(of_model, demand).inspect_err(|refused| {
+        let statuses = grant.count(of_model, demand).await.inspect_err(|refused| {
             // A request that could never be admitted is an invalid request, and is counted as one.
             if !matches!(refused.limit, ReachedLimit::Never { .. }) {
                 self.uncounted = None;
@@ -200,14 +205,16 @@ impl RequestContext {
 
     /// Answers a request that never reached the router. It counts as one call, because it had to be read, unless it was
     /// not admitted or the error is the router's own.
-    pub(crate) fn refuse(mut self, error: &ApiError) -> HttpResponse {
+    pub(crate) async fn refuse(mut self, error: &ApiError) -> HttpResponse {
         let uncounted = self.uncounted.take().filter(|_| !error.is_routers_own());
-        let over = match uncounted.map(|key| count_refused(&key.limiters)) {
-            Some(Ok(statuses)) => {
-                self.add_statuses(&statuses);
-                None
-            }
-            Some(Err(refused)) => Some(ApiError::from(refused)),
+        let over = match uncounted {
+            Some(key) => match count_refused(&key.limiters).await {
+                Ok(statuses) => {
+                    self.add_statuses(&statuses);
+                    None
+                }
+                Err(refused) => Some(ApiError::from(refused)),
+            },
             None => None,
         };
         let error = over.as_ref().unwrap_or(error);

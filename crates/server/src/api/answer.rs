@@ -83,10 +83,10 @@ impl Prepared {
     }
 
     /// The same, counted against the allowance of its key.
-    pub(crate) fn counted(mut self: Box<Self>, context: &mut RequestContext) -> Result<Box<Self>, ApiError> {
+    pub(crate) async fn counted(mut self: Box<Self>, context: &mut RequestContext) -> Result<Box<Self>, ApiError> {
         let named = self.caller.model.as_deref().unwrap_or(&self.request.head.model);
         let model = self.ensemble.is_none().then_some(named);
-        context.count(&mut self.held.1.grant, model, self.demand)?;
+        context.count(&mut self.held.1.grant, model, self.demand).await?;
         if let Some(cheapest) = context.cheapest() {
             (self.caller.model, self.caller.falls_back) = (Some(cheapest), false);
         }

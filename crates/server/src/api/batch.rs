@@ -46,7 +46,7 @@ pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, app: web:
     };
     let (parsed, mut admitted, open) = match prepared {
         Ok(prepared) => prepared,
-        Err(error) => return context.refuse(&error),
+        Err(error) => return context.refuse(&error).await,
     };
     let wants_lines = request
         .headers()
@@ -87,7 +87,7 @@ async fn prepare(
     let parsed;
     (parsed, admitted) = parsing.await;
     let parsed = parsed?;
-    context.count(&mut admitted.permits.grant, None, Demand::ONE)?;
+    context.count(&mut admitted.permits.grant, None, Demand::ONE).await?;
     // Its entries take the key's permits themselves, each all that it needs at once: they must not wait for a permit
     // that the batch holds.
     admitted.permits.grant = Grant::default();

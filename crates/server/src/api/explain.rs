@@ -16,7 +16,7 @@ pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, app: web:
     let mut context = RequestContext::new(Route::Chat, &request, &app);
     let explained = match context.receive(&request, payload).await {
         // What is explained is not called: it counts as one.
-        Ok(mut admitted) => match context.count_calls(&mut admitted.permits.grant, Demand::ONE) {
+        Ok(mut admitted) => match context.count_calls(&mut admitted.permits.grant, Demand::ONE).await {
             Ok(()) => explain(admitted, &context).await,
             Err(error) => Err(error),
         },

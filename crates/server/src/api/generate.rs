@@ -36,10 +36,14 @@ async fn serve(request: &HttpRequest, payload: web::Payload, app: &Arc<App>, str
         }
         Err(error) => Err(error),
     };
-    match prepared.and_then(|prepared| prepared.counted(&mut context)) {
+    let counted = match prepared {
+        Ok(prepared) => prepared.counted(&mut context).await,
+        Err(error) => Err(error),
+    };
+    match counted {
         // On the heap: the future of the whole answer is large, and every layer above would move it with its own.
         Ok(prepared) => Box::pin(answer(context, prepared)).await,
-        Err(error) => context.refuse(&error),
+        Err(error) => context.refuse(&error).await,
     }
 }
 

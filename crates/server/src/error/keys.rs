@@ -48,6 +48,14 @@ impl ApiError {
         error
     }
 
+    /// The server that counts limits is away.
+    fn limits_unknown() -> Self {
+        let message = "the router cannot count limits at this moment: try again in a moment";
+        let mut error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", "limits_unavailable", message);
+        error.retry_after = Some(Duration::from_secs(5));
+        error
+    }
+
     /// For one who sent many unknown keys. Not for the SDKs to repeat: the key stays unknown.
     pub(crate) fn too_many_wrong_keys(retry_after: Duration) -> Self {
         let message = "this API key is not known here, and too many like it came from this address: a key that is known \
@@ -159,6 +167,7 @@ impl From<Refused> for ApiError {
             ReachedLimit::Rate { status, wait } => Self::rate_limited(&owner, status, wait),
             ReachedLimit::Concurrency { limit, status } => Self::too_many_at_once(&owner, limit, status),
             ReachedLimit::Never { calls, most, setting } => Self::too_many_calls(&owner, calls, most, setting),
+            ReachedLimit::Unknown => Self::limits_unknown(),
         }
     }
 }

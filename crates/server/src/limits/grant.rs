@@ -5,8 +5,12 @@ use std::sync::Arc;
 use governor::clock::{Clock, DefaultClock};
 
 use provider::Request;
+use smallvec::SmallVec;
 
-use super::{Limiter, RateLimitStatus, Refused};
+use super::{
+    Limiter, RateLimitStatus, Refused,
+    shared::{self, Counted, Needs},
+};
 use crate::permits::Permit;
 
 /// Tokens that are reserved for an answer whose request sets no limit. What it did use is settled when it ends.
@@ -36,6 +40,8 @@ struct Taken<C: Clock> {
     limiter: Arc<Limiter<C>>,
     permit: Option<Permit>,
     tokens: u64,
+    /// Calls that the server which replicas share has counted; `None` if they were counted here.
+    shared: Option<u32>,
 }
 
 /// What a request holds until its body has ended. What is done for it on another thread holds a copy.
@@ -86,8 +92,12 @@ impl<C: Clock> Default for Grant<C> {
 
 impl<C: Clock> Drop for Taken<C> {
     fn drop(&mut self) {
-        if self.tokens > 0 {
-            self.limiter.give_back(self.tokens);
+        match (self.shared, &self.limiter.shared) {
+            (Some(calls), Some(shared)) => {
+                shared.ended(calls, i64::try_from(self.tokens).unwrap_or(i64::MAX).saturating_neg())
+            }
+            _ if self.tokens > 0 => self.limiter.give_back(self.tokens),
+            _ => {}
         }
     }
 }
@@ -95,7 +105,12 @@ impl<C: Clock> Drop for Taken<C> {
 impl<C: Clock> Taken<C> {
     /// A permit for one call, where they are limited.
     fn new(limiter: &Arc<Limiter<C>>) -> Result<Self, Refused> {
-        Ok(Self { permit: limiter.permit()?, limiter: limiter.clone(), tokens: 0 })
+        Ok(Self { permit: limiter.permit()?, limiter: limiter.clone(), tokens: 0, shared: None })
+    }
+
+    /// Without anything yet.
+    fn later(limiter: &Arc<Limiter<C>>) -> Self {
+        Self { limiter: limiter.clone(), permit: None, tokens: 0, shared: None }
     }
 
     fn extend(&mut self, more: u32) -> Result<(), Refused> {
@@ -117,24 +132,49 @@ impl<C: Clock> Grant<C> {
     ///
     /// # Errors
     /// With the limit that has no room for it: the request counts for nothing then, and its permits are unchanged.
-    pub(crate) fn count(
+    pub(crate) async fn count(
         &mut self,
         model: Option<&Arc<Limiter<C>>>,
         demand: Demand,
     ) -> Result<Vec<RateLimitStatus>, Refused> {
         let before = self.taken.len();
-        let counted = self.try_count(model, demand);
+        let counted = match self.take_permits(model, demand.calls) {
+            Ok(()) => self.take_or_shrink(demand).await,
+            Err(refused) => Err(refused),
+        };
         if counted.is_err() {
             self.taken.truncate(before);
         }
         counted
     }
 
-    fn try_count(
-        &mut self,
-        model: Option<&Arc<Limiter<C>>>,
-        Demand { calls, tokens }: Demand,
-    ) -> Result<Vec<RateLimitStatus>, Refused> {
+    async fn take_or_shrink(&mut self, demand: Demand) -> Result<Vec<RateLimitStatus>, Refused> {
+        let Demand { calls, tokens } = demand;
+        let needs = Needs { calls, begins: calls, tokens };
+        let counted = {
+            let all: SmallVec<[_; 3]> = self.taken.iter().map(|taken| (&taken.limiter, needs)).collect();
+            shared::count(&all).await
+        };
+        let counted = match counted {
+            Counted::Granted(statuses) => {
+                self.granted_there(needs);
+                Ok(statuses)
+            }
+            Counted::Refused(refused) => Err(refused),
+            Counted::Here => self.take(calls, tokens),
+        };
+        counted.inspect_err(|_| self.shrink(self.taken.len(), calls.saturating_sub(1)))
+    }
+
+    /// The server that replicas share has counted those limits that it knows.
+    fn granted_there(&mut self, needs: Needs) {
+        for taken in self.taken.iter_mut().filter(|taken| taken.limiter.shared.is_some()) {
+            (taken.shared, taken.tokens) = (Some(needs.begins), needs.tokens);
+        }
+    }
+
+    /// Takes permits for all calls of each limiter, that of the model included.
+    fn take_permits(&mut self, model: Option<&Arc<Limiter<C>>>, calls: u32) -> Result<(), Refused> {
         let all = self.taken.iter().map(|taken| &taken.limiter).chain(model);
         all.clone().try_for_each(|limiter| limiter.fits(calls))?;
         self.taken.extend(model.map(Taken::new).transpose()?);
@@ -145,7 +185,7 @@ impl<C: Clock> Grant<C> {
                 return Err(refused);
             }
         }
-        self.take(calls, tokens).inspect_err(|_| self.shrink(self.taken.len(), more))
+        Ok(())
     }
 
     /// Takes calls and tokens of every limiter, or nothing.
@@ -195,10 +235,19 @@ impl<C: Clock> Grant<C> {
     ) -> Result<Self, Refused> {
         let counted = limiters.iter().map(|limiter| (limiter, counted)).chain(model.map(|limiter| (limiter, 0)));
         counted.clone().try_for_each(|(limiter, _)| limiter.fits(calls))?;
+        let needs = |counted| Needs { calls: calls.saturating_sub(counted), begins: calls, tokens };
+        let all: SmallVec<[_; 3]> = counted.map(|(limiter, counted)| (limiter, needs(counted))).collect();
         let mut grant = Self::default();
-        for (limiter, counted) in counted {
-            limiter.wait(calls.saturating_sub(counted), tokens).await?;
-            grant.taken.push(Taken { limiter: limiter.clone(), permit: None, tokens });
+        if shared::wait(&all).await? {
+            grant.taken.extend(limiters.iter().chain(model).map(Taken::later));
+            grant.granted_there(needs(0));
+        } else {
+            for (limiter, needs) in all {
+                limiter.wait(needs.calls, tokens).await?;
+                let mut taken = Taken::later(limiter);
+                taken.tokens = tokens;
+                grant.taken.push(taken);
+            }
         }
         for taken in &mut grant.taken {
             taken.permit = taken.limiter.permits(calls).await;
@@ -208,7 +257,14 @@ impl<C: Clock> Grant<C> {
 }
 
 /// Counts a request that was refused when it had been read, as one call.
-pub(crate) fn count_refused(limiters: &[Arc<Limiter>]) -> Result<Vec<RateLimitStatus>, Refused> {
+pub(crate) async fn count_refused(limiters: &[Arc<Limiter>]) -> Result<Vec<RateLimitStatus>, Refused> {
+    let needs = Needs { calls: 1, begins: 0, tokens: 0 };
+    let all: SmallVec<[_; 3]> = limiters.iter().map(|limiter| (limiter, needs)).collect();
+    match shared::count(&all).await {
+        Counted::Granted(statuses) => return Ok(statuses),
+        Counted::Refused(refused) => return Err(refused),
+        Counted::Here => {}
+    }
     limiters.iter().try_for_each(|limiter| limiter.look(1))?;
     let counted = limiters.iter().map(|limiter| limiter.take(1, 0)).collect::<Result<Vec<_>, _>>()?;
     Ok(tightest(counted.into_iter().flatten()))

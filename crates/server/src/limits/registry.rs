@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use dispatch::{Event, Observer};
 use settings::{Allowance, Config};
 
-use super::{Limiter, Owner};
+use super::{Limiter, Owner, Sharing};
 
 /// The limiters in force.
 #[derive(Default)]
@@ -20,11 +20,12 @@ pub(crate) struct Limiters {
 
 impl Limiters {
     /// Those of `config`. One that `old` had with the same limits keeps its counts.
-    fn new(config: &Config, old: &Self) -> Self {
+    fn new(config: &Config, old: &Self, sharing: Option<&Arc<Sharing>>) -> Self {
         let made = |name: &str, allowance: Allowance, owner: fn(Arc<str>) -> Owner, old: &HashMap<_, Arc<Limiter>>| {
             let name = Arc::<str>::from(name);
             let same = old.get(&name).filter(|limiter| limiter.has(allowance)).cloned();
-            let limiter = same.unwrap_or_else(|| Arc::new(Limiter::new(owner(name.clone()), allowance)));
+            let limiter =
+                same.unwrap_or_else(|| Arc::new(Limiter::new(owner(name.clone()), &name, allowance, sharing)));
             (name, limiter)
         };
         let keys = config.keys.iter().map(|key| made(&key.id, key.limits, |_| Owner::Key, &old.keys));
@@ -58,21 +59,37 @@ impl Limiters {
 
 /// The limiters in force; settles the tokens of calls that are over.
 #[derive(Default)]
-pub(crate) struct Limits(ArcSwap<Limiters>);
+pub(crate) struct Limits {
+    in_force: ArcSwap<Limiters>,
+    /// The server that counts what replicas have in common, if there is one.
+    sharing: Option<Arc<Sharing>>,
+}
 
 impl Limits {
+    /// Limits that all replicas have in common, if there is a server that they share.
+    pub(crate) fn new(sharing: Option<Arc<Sharing>>) -> Self {
+        Self { in_force: ArcSwap::default(), sharing }
+    }
+
     /// Puts those of `config` in force.
     pub(crate) fn set(&self, config: &Config) -> Arc<Limiters> {
-        let limiters = Arc::new(Limiters::new(config, &self.0.load()));
-        self.0.store(limiters.clone());
+        let limiters = Arc::new(Limiters::new(config, &self.in_force.load(), self.sharing.as_ref()));
+        self.in_force.store(limiters.clone());
         limiters
+    }
+
+    /// The server that replicas share is away, or is back.
+    pub(crate) fn set_alone(&self, is_alone: bool) {
+        let limiters = self.in_force.load();
+        let all = [&limiters.keys, &limiters.teams, &limiters.models];
+        all.into_iter().flat_map(HashMap::values).for_each(|limiter| limiter.set_alone(is_alone));
     }
 }
 
 impl Observer for Limits {
     fn on(&self, event: &Event<'_>) {
         let Event::AttemptEnded(ended) = event else { return };
-        let limiters = self.0.load();
+        let limiters = self.in_force.load();
         if !limiters.count_tokens {
             return;
         }

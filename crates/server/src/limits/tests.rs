@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 
-use futures_util::poll;
+use futures_util::{FutureExt as _, poll};
 use governor::clock::FakeRelativeClock;
 use proptest::{collection::vec, prelude::*};
 use tokio::time::timeout;
@@ -37,12 +37,19 @@ fn calls(calls: u32) -> Demand {
 /// What one limiter grants for a number of calls.
 fn admit<C: Clock>(limiter: &Arc<Limiter<C>>, demand: Demand) -> Result<Grant<C>, Refused> {
     let mut grant = Grant::default();
-    grant.count(Some(limiter), demand)?;
+    grant.count_now(Some(limiter), demand)?;
     Ok(grant)
 }
 
 fn enter<C: Clock>(limiter: &Arc<Limiter<C>>) -> Result<Grant<C>, Refused> {
     Grant::enter(std::slice::from_ref(limiter))
+}
+
+impl<C: Clock> Grant<C> {
+    /// Without a server that replicas share there is nothing to wait for.
+    fn count_now(&mut self, model: Option<&Arc<Limiter<C>>>, demand: Demand) -> Result<Vec<RateLimitStatus>, Refused> {
+        self.count(model, demand).now_or_never().expect("it is counted here")
+    }
 }
 
 impl<C: Clock> Limiter<C> {
@@ -62,7 +69,7 @@ fn at(allowance: Allowance, clock: &FakeRelativeClock) -> FakeLimiter {
 }
 
 fn real(allowance: Allowance) -> Arc<Limiter> {
-    Arc::new(Limiter::new(Owner::Key, allowance))
+    Arc::new(Limiter::new(Owner::Key, "web", allowance, None))
 }
 
 fn refused(limit: ReachedLimit) -> Refused {
@@ -163,6 +170,7 @@ proptest! {
                 }
                 Err(ReachedLimit::Never { .. }) => prop_assert!(number > burst.min(concurrent)),
                 Err(ReachedLimit::Concurrency { .. }) => prop_assert!(false, "nothing is held"),
+                Err(ReachedLimit::Unknown) => prop_assert!(false, "it is counted here"),
             }
             prop_assert_eq!(asked.status(), twin.status());
             prop_assert_eq!(asked.taken(), 0);
@@ -178,13 +186,13 @@ fn the_status_counts_down_and_comes_back() {
     assert_eq!(limiter.status(), Some(status(6, 0)));
     let mut grant = enter(&limiter).expect("free");
     assert_eq!(limiter.status(), Some(status(6, 0)), "one who enters is not counted yet");
-    assert_eq!(grant.count(None, calls(4)), Ok(vec![status(2, 4_000)]));
+    assert_eq!(grant.count_now(None, calls(4)), Ok(vec![status(2, 4_000)]));
     clock.advance(Duration::from_millis(500));
     assert_eq!(limiter.status(), Some(status(2, 3_500)));
     let wait = Duration::from_millis(500);
-    let too_many = grant.count(None, calls(3));
+    let too_many = grant.count_now(None, calls(3));
     assert_eq!(too_many, Err(refused(ReachedLimit::Rate { status: status(2, 3_500), wait })), "two are left");
-    assert!(grant.count(None, calls(2)).is_ok());
+    assert!(grant.count_now(None, calls(2)).is_ok());
     let none = enter(&limiter).err().expect("none is left");
     assert_eq!(none, refused(ReachedLimit::Rate { status: status(0, 5_500), wait }));
     clock.advance(wait);
@@ -196,13 +204,13 @@ fn permits_stand_for_calls_and_are_given_back() {
     let limiter = real(limits(0, 0, 5));
     let taken = || limiter.taken();
     let mut first = enter(&limiter).expect("free");
-    first.count(None, calls(3)).expect("free");
+    first.count_now(None, calls(3)).expect("free");
     assert_eq!(taken(), 3);
     let mut second = enter(&limiter).expect("free");
     let full = || refused(ReachedLimit::Concurrency { limit: 5, status: None });
-    assert_eq!(second.count(None, calls(3)), Err(full()), "two are free, its own included");
+    assert_eq!(second.count_now(None, calls(3)), Err(full()), "two are free, its own included");
     assert_eq!(taken(), 4);
-    second.count(None, calls(2)).expect("free");
+    second.count_now(None, calls(2)).expect("free");
     assert_eq!(enter(&limiter).err(), Some(full()));
     drop(first);
     assert_eq!(taken(), 2);
@@ -214,8 +222,8 @@ fn permits_stand_for_calls_and_are_given_back() {
 fn a_refusal_for_the_rate_leaves_the_permit_as_it_was() {
     let limiter = real(limits(1, 4, 10));
     let (mut first, mut second) = (enter(&limiter).expect("free"), enter(&limiter).expect("free"));
-    first.count(None, calls(3)).expect("four are there");
-    let over = second.count(None, calls(3));
+    first.count_now(None, calls(3)).expect("four are there");
+    let over = second.count_now(None, calls(3));
     assert!(matches!(over, Err(Refused { limit: ReachedLimit::Rate { .. }, .. })), "{over:?}");
     assert_eq!(limiter.taken(), 4);
     drop(second);
@@ -227,10 +235,10 @@ fn more_calls_than_the_limit_are_refused_for_good() {
     let limiter = real(limits(100, 0, 20));
     let mut grant = enter(&limiter).expect("free");
     let never = |calls, most, setting| Err(refused(ReachedLimit::Never { calls, most, setting }));
-    assert_eq!(grant.count(None, calls(21)), never(21, 20, "concurrent"));
-    assert_eq!(grant.count(None, calls(11)), never(11, 10, "burst"));
+    assert_eq!(grant.count_now(None, calls(21)), never(21, 20, "concurrent"));
+    assert_eq!(grant.count_now(None, calls(11)), never(11, 10, "burst"));
     assert_eq!(limiter.taken(), 1, "its permit is as it was");
-    assert!(grant.count(None, calls(10)).is_ok());
+    assert!(grant.count_now(None, calls(10)).is_ok());
 }
 
 #[test]
@@ -241,13 +249,13 @@ fn a_request_needs_room_in_every_limiter_and_what_one_refuses_takes_nothing_of_t
     let team = limiter(Owner::Team("search".into()), limits(60, 4, 0));
     let model = limiter(Owner::Model("m".into()), limits(0, 0, 3));
     let mut grant = Grant::enter(&[key.clone(), team.clone()]).expect("free");
-    let over = grant.count(Some(&model), calls(4)).expect_err("three at a time");
+    let over = grant.count_now(Some(&model), calls(4)).expect_err("three at a time");
     assert_eq!(over.owner, Owner::Model("m".into()));
     assert_eq!((key.taken(), model.taken()), (1, 0));
-    let left = grant.count(Some(&model), calls(3)).expect("room in each");
+    let left = grant.count_now(Some(&model), calls(3)).expect("room in each");
     assert_eq!(left, [requests(60, 1, Duration::from_secs(3))], "the team's is the tightest");
     assert_eq!((key.taken(), model.taken()), (3, 3));
-    let other = Grant::enter(&[key.clone(), team.clone()]).expect("one is left").count(None, calls(2));
+    let other = Grant::enter(&[key.clone(), team.clone()]).expect("one is left").count_now(None, calls(2));
     assert_eq!(other.expect_err("the team has one left").owner, Owner::Team("search".into()));
     assert_eq!(key.status(), Some(requests(60, 3, Duration::from_secs(3))), "the key's are not used up by it");
     drop(grant);
@@ -383,7 +391,7 @@ fn without_limits_everything_passes() {
     let limiter = real(Allowance::default());
     for _ in 0..1_000 {
         let mut grant = enter(&limiter).expect("unlimited");
-        assert_eq!(grant.count(None, Demand { calls: u32::MAX, tokens: u64::MAX }), Ok(Vec::new()));
+        assert_eq!(grant.count_now(None, Demand { calls: u32::MAX, tokens: u64::MAX }), Ok(Vec::new()));
     }
 }
 
@@ -391,7 +399,7 @@ impl ReachedLimit {
     fn wait(&self) -> Duration {
         match self {
             Self::Rate { wait, .. } => *wait,
-            Self::Concurrency { .. } | Self::Never { .. } => panic!("{self:?}"),
+            Self::Concurrency { .. } | Self::Never { .. } | Self::Unknown => panic!("{self:?}"),
         }
     }
 }

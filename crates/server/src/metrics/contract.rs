@@ -126,6 +126,10 @@ metrics! {
         "What it has spent since the budget began anew; absent until the ledger has said it.";
     BUDGET_RESERVED = Gauge "llmrouter_budget_reserved_usd" ["scope", "name", "period"],
         "What its calls under way may cost.";
+    SHARED_UP = Gauge "llmrouter_shared_up" [],
+        "Whether limits and budgets are shared with the other replicas: 0 while this one decides by itself. Absent without [shared].";
+    SHARED_REPLICAS = Gauge "llmrouter_shared_replicas" [],
+        "Live replicas that share limits and budgets, this one included; absent without [shared].";
     LEDGER_ROWS = Counter "llmrouter_ledger_rows_total" [],
         "Rows that are in the ledger's store.";
     LEDGER_NOT_WRITTEN = Counter "llmrouter_ledger_not_written_total" [],

@@ -5,6 +5,7 @@ use ledger::BudgetStatus;
 use prometheus::{CounterVec, GaugeVec};
 use provider::{MemoryBudget, NanoUsd, Tariff, Time};
 use router::{BreakerState, Status, Upstream};
+use shared::View;
 
 use super::{
     contract,
@@ -30,6 +31,8 @@ pub(super) struct Gauges {
     budget_limit: GaugeVec,
     budget_spent: GaugeVec,
     budget_reserved: GaugeVec,
+    shared_up: GaugeVec,
+    shared_replicas: GaugeVec,
     memory_used: GaugeVec,
     memory_limit: GaugeVec,
     memory_refusals: CounterVec,
@@ -55,6 +58,8 @@ impl Gauges {
             budget_limit: families.gauge(contract::BUDGET_LIMIT)?,
             budget_spent: families.gauge(contract::BUDGET_SPENT)?,
             budget_reserved: families.gauge(contract::BUDGET_RESERVED)?,
+            shared_up: families.gauge(contract::SHARED_UP)?,
+            shared_replicas: families.gauge(contract::SHARED_REPLICAS)?,
             memory_used: families.gauge(contract::MEMORY_USED)?,
             memory_limit: families.gauge(contract::MEMORY_LIMIT)?,
             memory_refusals: families.seconds(contract::MEMORY_REFUSALS)?,
@@ -100,6 +105,12 @@ impl Gauges {
                 self.budget_spent.with_label_values(&labels).set(usd(spent));
             }
         }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "there are few replicas")]
+    pub(super) fn read_shared(&self, shared: &View) {
+        self.shared_up.with_label_values::<&str>(&[]).set(f64::from(u8::from(!shared.is_away)));
+        self.shared_replicas.with_label_values::<&str>(&[]).set((shared.peers.len() + 1) as f64);
     }
 
     fn reset(&self) {

@@ -65,6 +65,7 @@ pub(super) fn of_admission() -> Vec<ApiError> {
         refused(ReachedLimit::Rate { status, wait: Duration::from_millis(100) }),
         refused(ReachedLimit::Concurrency { limit: 50, status: Some(status) }),
         refused(ReachedLimit::Never { calls: 64, most: 60, setting: "burst" }),
+        refused(ReachedLimit::Unknown),
         ApiError::overloaded(),
         ApiError::shutting_down(),
     ]

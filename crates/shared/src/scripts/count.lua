@@ -1,7 +1,8 @@
 -- Counts calls and reserves tokens against the limits of several owners: against all of them, or against none if one has no room.
 -- KEYS: the live replicas; for each owner: what it has used, and its calls under way by replica.
--- ARGV: this replica, microseconds after which a silent replica is dead; for each owner: calls, tokens, calls a minute and their burst,
---       tokens a minute and their burst, calls at a time. A limit of 0 is none.
+-- ARGV: this replica, microseconds after which a silent replica is dead; for each owner: calls, how many of
+--       them are under way from now on, tokens, calls a minute and their burst, tokens a minute and their burst, calls at a time.
+--       A limit of 0 is none.
 -- Returns: 0, or 1, 2, 3 if calls, tokens, or calls at a time are used up; the number of the owner that has no room; then for each
 --       owner: microseconds until its whole burst of calls is there, whole tokens left, microseconds until one is there, calls under way.
 local time = redis.call('TIME')
@@ -25,12 +26,12 @@ local function under_way(key)
 end
 
 for i = 1, owners do
-  local at = 3 + (i - 1) * 7
+  local at = 3 + (i - 1) * 8
   local s = {
-    calls = tonumber(ARGV[at]), tokens = tonumber(ARGV[at + 1]),
-    rate = tonumber(ARGV[at + 2]), burst = tonumber(ARGV[at + 3]),
-    token_rate = tonumber(ARGV[at + 4]), token_burst = tonumber(ARGV[at + 5]),
-    most = tonumber(ARGV[at + 6]), missing = 0, content = 0, wait = 0, current = 0,
+    calls = tonumber(ARGV[at]), begins = tonumber(ARGV[at + 1]), tokens = tonumber(ARGV[at + 2]),
+    rate = tonumber(ARGV[at + 3]), burst = tonumber(ARGV[at + 4]),
+    token_rate = tonumber(ARGV[at + 5]), token_burst = tonumber(ARGV[at + 6]),
+    most = tonumber(ARGV[at + 7]), missing = 0, content = 0, wait = 0, current = 0,
   }
   local used = redis.call('HMGET', KEYS[2 * i], 'full_at', 'content', 'at')
   local reached = 0
@@ -48,7 +49,7 @@ for i = 1, owners do
   end
   if s.most > 0 then
     s.current = under_way(KEYS[2 * i + 1])
-    if s.current + s.calls > s.most and reached == 0 then reached = 3 end
+    if s.begins > 0 and s.current + s.begins > s.most and reached == 0 then reached = 3 end
   end
   if reached > 0 and verdict == 0 then verdict, refusing = reached, i end
   states[i] = s
@@ -69,8 +70,8 @@ for i, s in ipairs(states) do
       longest = math.max(longest, math.ceil((s.token_burst - s.content) * 60000 / s.token_rate) + 60000)
     end
     if s.rate > 0 or s.token_rate > 0 then redis.call('PEXPIRE', key, longest) end
-    if s.most > 0 then
-      redis.call('HINCRBY', KEYS[2 * i + 1], replica, s.calls)
+    if s.most > 0 and s.begins > 0 then
+      redis.call('HINCRBY', KEYS[2 * i + 1], replica, s.begins)
       redis.call('PEXPIRE', KEYS[2 * i + 1], 3600000)
     end
   end

@@ -7,7 +7,7 @@ use crate::support::{Replica, Server, until};
 const RATE: Rate = Rate { per_minute: 6, burst: 20 };
 
 fn demand(owner: &str, limits: Limits, calls: u32, tokens: u64) -> Demand {
-    Demand { owner: owner.into(), limits, calls, tokens }
+    Demand { owner: owner.into(), limits, calls, begins: calls, tokens }
 }
 
 /// How many of so many requests, made at once by turns on both replicas, are granted.

@@ -111,7 +111,7 @@ impl Node for Scripted {
         if all { Vec::new() } else { self.0.lock().expect("no test has failed").holds.clone() }
     }
 
-    fn held(&mut self, _holds: &[Hold], held: &[Held], _reported: Instant) {
+    fn held(&mut self, held: &[Held]) {
         self.0.lock().expect("no test has failed").held = held.to_vec();
     }
 }
