@@ -446,8 +446,10 @@ impl State {
         let fit = match self.portion.as_ref().map(|portion| portion.fit(self.reserved, amount, now_ms)) {
             None => own,
             Some(Fit::Lapsed) if shared == Some(WhenAway::Own) => own,
+            Some(Fit::Ask) if !may_ask && shared == Some(WhenAway::Own) => own,
             Some(Fit::Lapsed) if may_ask => Fit::Ask,
-            Some(Fit::Ask) if !may_ask => Fit::No,
+            // It was asked, and there was no answer.
+            Some(Fit::Ask) if !may_ask => Fit::Lapsed,
             Some(fit) => fit,
         };
         match fit {

@@ -1,13 +1,16 @@
 //! This process as one of several replicas: what it tells the others through the shared server, and what it does with what it learns.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use ledger::{Budgets, Granted, Period, Report, Scope};
 use serde::{Deserialize, Serialize};
 use settings::BudgetsWhenAway;
-use shared::{GRACE, Held, Hold, Node, Shared, View};
+use shared::{Held, Hold, Node, Shared, View};
 
 use crate::{budgets, clock, ledger::LedgerCounters, limits::Limits};
+
+/// How long what a replica holds of a budget is valid while the server is away: it holds as much as it needs for about as long.
+pub(crate) const VALIDITY: Duration = Duration::from_mins(1);
 
 /// What a replica publishes.
 #[derive(Debug, Serialize, Deserialize)]
@@ -60,7 +63,7 @@ impl Node for Replica {
         let now_ms = clock::now_ms();
         self.reports = self.budgets.reports(all, needs, now_ms);
         // From when it is sent, not from when the answer comes.
-        self.valid_until_ms = now_ms.saturating_add(i64::try_from(GRACE.as_millis()).unwrap_or(i64::MAX));
+        self.valid_until_ms = now_ms.saturating_add(i64::try_from(VALIDITY.as_millis()).unwrap_or(i64::MAX));
         self.reports.iter().map(hold).collect()
     }
 

@@ -201,9 +201,14 @@ fn shared_server(
     seed: u64,
 ) -> Result<(Option<Arc<shared::Shared>>, Option<Arc<Sharing>>), StartError> {
     let Some(settings) = &config.shared else { return Ok((None, None)) };
-    let (url, prefix) = (settings.url.clone(), settings.prefix.clone());
-    let server = Arc::new(shared::Shared::new(&shared::Settings { url, prefix, replica: seed >> 1 })?);
     let (replicas, when_away) = (settings.replicas, settings.limits_when_away);
+    let server = Arc::new(shared::Shared::new(&shared::Settings {
+        url: settings.url.clone(),
+        prefix: settings.prefix.clone(),
+        replica: seed >> 1,
+        replicas,
+        validity: replica::VALIDITY,
+    })?);
     Ok((Some(server.clone()), Some(Arc::new(Sharing { server, replicas, when_away }))))
 }
 

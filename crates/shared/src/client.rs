@@ -1,6 +1,7 @@
 //! What the rest of the process sees of the server.
 
 use std::{
+    num::NonZeroU32,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -38,6 +39,11 @@ pub struct Settings {
     pub prefix: String,
     /// Identifies this process; no other one has it.
     pub replica: u64,
+    /// How many replicas are to run.
+    pub replicas: NonZeroU32,
+    /// How long what a replica holds of a budget is valid without another answer. When the data on the server were lost, nothing more is
+    /// granted for as long, unless all replicas have reported what they hold.
+    pub validity: Duration,
 }
 
 /// What all replicas know, as far as this one does.
@@ -49,8 +55,6 @@ pub struct View {
     pub is_leader: bool,
     /// Identifies the data on the server: another one means that they were lost. 0: not known yet.
     pub epoch: u64,
-    /// Whether the epoch began so long ago that nothing is held any more that was granted before it.
-    pub is_settled: bool,
     /// The other live replicas.
     pub peers: Vec<Peer>,
 }
@@ -127,7 +131,7 @@ impl Shared {
         let (ops, receiver) = channel();
         let view = ArcSwap::from_pointee(View { is_away: true, ..View::default() });
         let link = Arc::new(Link { view, start: Instant::now(), waits_since: AtomicU64::new(0) });
-        let keys = Keys::new(&settings.prefix, settings.replica);
+        let keys = Keys::new(settings);
         Ok(Self { ops, link, worker: Mutex::new(Some((server, keys, receiver))), thread: Mutex::new(None) })
     }
 

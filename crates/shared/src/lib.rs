@@ -20,4 +20,3 @@ mod worker;
 pub use budgets::{Held, Hold};
 pub use client::{Node, Peer, Settings, Shared, StartError, View};
 pub use limits::{Demand, Limits, Rate, Reached, State, Verdict};
-pub use pipeline::GRACE;

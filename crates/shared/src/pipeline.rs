@@ -1,11 +1,12 @@
 //! The names of keys on the server, and the arguments of the scripts.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use redis::Pipeline;
 
 use crate::{
     budgets::Hold,
+    client::Settings,
     connection::{Connected, Script},
     limits::Demand,
     settlement::Settlement,
@@ -15,9 +16,6 @@ use crate::{
 const DEAD_AFTER_US: u64 = 10_000_000;
 /// Milliseconds that a leader leads without a word.
 const LEADS_MS: u64 = 3_000;
-/// How long what a replica holds of a budget is valid without another answer. When the data were lost, nothing more is granted for as
-/// long: by then nobody spends what was granted before.
-pub const GRACE: Duration = Duration::from_secs(5);
 
 /// Milliseconds that a budget is kept beyond its window: a replica whose clock is late may still report.
 const KEPT_MS: i64 = 2 * 86_400_000;
@@ -27,11 +25,18 @@ pub(crate) struct Keys {
     /// In braces, so that all keys are in one slot of a cluster.
     prefix: String,
     replica: String,
+    replicas: NonZeroU32,
+    validity: Duration,
 }
 
 impl Keys {
-    pub(crate) fn new(prefix: &str, replica: u64) -> Self {
-        Self { prefix: format!("{{{prefix}}}:"), replica: format!("{replica:x}") }
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self {
+            prefix: format!("{{{}}}:", settings.prefix),
+            replica: format!("{:x}", settings.replica),
+            replicas: settings.replicas,
+            validity: settings.validity,
+        }
     }
 
     fn key(&self, name: &str) -> String {
@@ -81,9 +86,9 @@ impl Keys {
     }
 
     pub(crate) fn hold(&self, to: &Connected, pipeline: &mut Pipeline, holds: &[Hold]) {
-        let mut keys = vec![self.key("epoch"), self.key("replicas")];
+        let mut keys = vec![self.key("epoch")];
         keys.extend(holds.iter().map(|hold| self.budget(&hold.name)));
-        to.add(pipeline, Script::Hold, &keys).arg(&self.replica).arg(DEAD_AFTER_US).arg(micros(GRACE));
+        to.add(pipeline, Script::Hold, &keys).arg(&self.replica).arg(micros(self.validity)).arg(self.replicas.get());
         for hold in holds {
             let Hold { number, spent, keeps, more, needs, limit, .. } = hold;
             let known = hold.known.map_or(-1, |known| i64::try_from(known).unwrap_or(i64::MAX));

@@ -17,7 +17,7 @@ use crate::{
     client::{Link, Node, PATIENCE, Peer, View},
     connection::{Connected, Server},
     limits::{Demand, Limits, Verdict},
-    pipeline::{GRACE, Keys},
+    pipeline::Keys,
     settlement::{Settlement, Settlements},
 };
 
@@ -246,15 +246,14 @@ impl Worker {
 
     /// What an exchange says.
     fn learn(&mut self, answer: Value, is_slow: bool) -> Result<(), RedisError> {
-        let (epoch, age_us, leads, states) = read_exchange(answer)?;
+        let (epoch, leads, states) = read_exchange(answer)?;
         let others = states.into_iter().filter(|(replica, _)| replica != self.keys.replica());
         let peers = others.map(|(replica, state)| Peer { replica, state }).collect();
         let before = self.link.view.load();
         if before.epoch != epoch {
             self.settlements.repeat();
         }
-        let is_settled = Duration::from_micros(age_us) >= GRACE;
-        let view = View { is_away: is_slow, is_leader: leads, epoch, is_settled, peers };
+        let view = View { is_away: is_slow, is_leader: leads, epoch, peers };
         if is_slow {
             self.warn("it answers slowly");
         } else if before.is_away {
@@ -311,17 +310,17 @@ fn tokens_back(tokens: u64) -> i64 {
     i64::try_from(tokens).unwrap_or(i64::MAX).saturating_neg()
 }
 
-/// When the epoch began, its age in microseconds, whether this replica leads, and the state of every replica.
-type Exchanged = (u64, u64, bool, Vec<(String, Vec<u8>)>);
+/// When the epoch began, whether this replica leads, and the state of every replica.
+type Exchanged = (u64, bool, Vec<(String, Vec<u8>)>);
 
 fn read_exchange(answer: Value) -> Result<Exchanged, RedisError> {
     let Value::Array(values) = answer else { return Err((redis::ErrorKind::UnexpectedReturnType, "no array").into()) };
     let mut values = values.into_iter();
     let mut number = || from_redis_value::<u64>(values.next().unwrap_or(Value::Nil));
-    let (epoch, age_us, leads) = (number()?, number()?, number()?);
+    let (epoch, leads) = (number()?, number()?);
     let mut states = Vec::new();
     while let (Some(replica), Some(state)) = (values.next(), values.next()) {
         states.push((from_redis_value(replica)?, from_redis_value(state)?));
     }
-    Ok((epoch, age_us, leads == 1, states))
+    Ok((epoch, leads == 1, states))
 }

@@ -3,7 +3,9 @@
 
 use super::{Period, Scope, state::State};
 
-/// Of the limit, the part in percent that a replica holds at most without needing it.
+/// A replica holds as much as it reserves in so many reports of all budgets, so that it can go on while it has no answer.
+const REPORTS_AHEAD: u64 = 60;
+/// But without needing it no more than this part of the limit, in percent.
 const MOST_IDLE_PERCENT: u64 = 1;
 /// How long an answer that leaves nothing is believed, so that refusals ask nobody.
 const NOTHING_LEFT_MS: i64 = 250;
@@ -75,6 +77,8 @@ pub(super) struct Portion {
     is_fresh: bool,
     /// What was reserved since the last report of all budgets.
     wanted: u64,
+    /// What is usually reserved between two of them: the most, fading.
+    pace: u64,
     /// What all replicas have spent, and what the others hold, by the last answer.
     all: Option<(u64, u64)>,
     /// What the last answer left for everybody, and when it came.
@@ -157,10 +161,12 @@ impl State {
         if portion.valid_until_ms <= now_ms {
             portion.held = used.saturating_add(reported);
         }
-        let idle = portion.wanted.saturating_mul(2).min(limit / 100 * MOST_IDLE_PERCENT);
+        if is_regular {
+            portion.pace = std::mem::take(&mut portion.wanted).max(portion.pace - portion.pace.div_ceil(8));
+        }
+        let idle = portion.pace.saturating_mul(REPORTS_AHEAD).min(limit / 100 * MOST_IDLE_PERCENT);
         let free = portion.held.saturating_sub(reported).saturating_sub(used);
         if is_regular {
-            portion.wanted = 0;
             portion.held -= free.saturating_sub(idle);
         }
         let needs = needs.saturating_sub(free);

@@ -1,7 +1,7 @@
 -- A replica says that it is alive and what it knows, and learns the same of the others; one of them leads.
 -- KEYS: the epoch, the live replicas, their states, the leader, the last settlement of each.
 -- ARGV: this replica, its state, milliseconds that a leader leads without a word, microseconds after which a silent replica is dead.
--- Returns: when the epoch began, microseconds since then, 1 if this replica leads, then replicas and their states in turn.
+-- Returns: when the epoch began, 1 if this replica leads, then replicas and their states in turn.
 local time = redis.call('TIME')
 local now = (time[1] - 1760000000) * 1000000 + time[2]
 local replica = ARGV[1]
@@ -20,4 +20,4 @@ if not leader or leader == replica then
   redis.call('SET', KEYS[4], replica, 'PX', ARGV[3])
   leader = replica
 end
-return { epoch, now - epoch, leader == replica and 1 or 0, unpack(redis.call('HGETALL', KEYS[3])) }
+return { epoch, leader == replica and 1 or 0, unpack(redis.call('HGETALL', KEYS[3])) }

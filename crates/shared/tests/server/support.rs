@@ -2,6 +2,7 @@
 
 use std::{
     net::TcpListener,
+    num::NonZeroU32,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     thread::sleep,
@@ -11,6 +12,9 @@ use std::{
 use tokio::time::Instant;
 
 use shared::{Held, Hold, Node, Settings, Shared, View};
+
+/// How long what a replica holds is valid.
+pub(crate) const VALIDITY: Duration = Duration::from_secs(4);
 
 /// A `redis-server` on a port of its own, which is gone with it.
 pub(crate) struct Server {
@@ -51,13 +55,20 @@ impl Server {
 
     /// A replica that is connected.
     pub(crate) fn replica(&self, replica: u64) -> Replica {
-        let url = format!("redis://127.0.0.1:{}", self.port).into();
-        let shared = Arc::new(Shared::new(&Settings { url, prefix: "test".into(), replica }).expect("a url"));
-        let told = Arc::<Mutex<Told>>::default();
-        shared.start(Box::new(Scripted(told.clone()))).expect("a thread");
-        let connected = Replica { shared, told };
+        let connected = self.replica_of_absent(replica);
         until("it is connected", || !connected.shared.is_away());
         connected
+    }
+
+    /// A replica that has to wait for the server.
+    pub(crate) fn replica_of_absent(&self, replica: u64) -> Replica {
+        let url = format!("redis://127.0.0.1:{}", self.port).into();
+        let replicas = NonZeroU32::new(2).expect("not 0");
+        let settings = Settings { url, prefix: "test".into(), replica, replicas, validity: VALIDITY };
+        let shared = Arc::new(Shared::new(&settings).expect("a url"));
+        let told = Arc::<Mutex<Told>>::default();
+        shared.start(Box::new(Scripted(told.clone()))).expect("a thread");
+        Replica { shared, told }
     }
 }
 
