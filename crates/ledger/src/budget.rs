@@ -180,6 +180,16 @@ pub struct Budgets {
     inner: Mutex<Inner>,
 }
 
+/// Whether other replicas can be asked for more of a budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asking {
+    Possible,
+    /// They were, and what they left is known.
+    Answered,
+    /// They were, and nothing came.
+    Unanswered,
+}
+
 #[derive(Default)]
 struct Inner {
     states: Vec<State>,
@@ -242,7 +252,7 @@ impl Budgets {
         let (mut room, shared) = (Room::Any, inner.shared);
         for at in inner.of(spender) {
             let state = &inner.states[at];
-            if state.check(0, shared, true, now_ms)? == Fit::No {
+            if state.check(0, shared, Asking::Possible, now_ms)? == Fit::No {
                 room = Room::Cheapest;
             }
         }
@@ -260,10 +270,10 @@ impl Budgets {
         amount: Option<u64>,
         now_ms: i64,
     ) -> Result<(), OverBudget> {
-        self.try_reserve(attempt, spender, amount, true, now_ms)
+        self.try_reserve(attempt, spender, amount, Asking::Possible, now_ms)
     }
 
-    /// The same, when more has been asked for already.
+    /// The same, when more has been asked for already; `is_answered` is whether there was an answer.
     ///
     /// # Errors
     /// With a budget that has no room for it, or whose use is not known.
@@ -272,9 +282,11 @@ impl Budgets {
         attempt: AttemptKey,
         spender: Spender<'_>,
         amount: Option<u64>,
+        is_answered: bool,
         now_ms: i64,
     ) -> Result<(), OverBudget> {
-        self.try_reserve(attempt, spender, amount, false, now_ms)
+        let asking = if is_answered { Asking::Answered } else { Asking::Unanswered };
+        self.try_reserve(attempt, spender, amount, asking, now_ms)
     }
 
     fn try_reserve(
@@ -282,7 +294,7 @@ impl Budgets {
         attempt: AttemptKey,
         spender: Spender<'_>,
         amount: Option<u64>,
-        may_ask: bool,
+        asking: Asking,
         now_ms: i64,
     ) -> Result<(), OverBudget> {
         if !self.are_set.load(Ordering::Acquire) {
@@ -295,7 +307,7 @@ impl Budgets {
         let (shared, now_ms) = (inner.shared, inner.latest_ms);
         let mut short = Vec::new();
         for at in &budgets {
-            if inner.states[*at].check(amount, shared, may_ask, now_ms)? == Fit::Ask {
+            if inner.states[*at].check(amount, shared, asking, now_ms)? == Fit::Ask {
                 short.push((inner.states[*at].id, amount.max(1)));
             }
         }
@@ -437,20 +449,21 @@ impl Inner {
 
 impl State {
     /// Whether a call fits, or more must be asked for. A call that does not fit is an error, unless the cheapest upstream may serve it.
-    fn check(&self, amount: u64, shared: Option<WhenAway>, may_ask: bool, now_ms: i64) -> Result<Fit, OverBudget> {
+    fn check(&self, amount: u64, shared: Option<WhenAway>, asking: Asking, now_ms: i64) -> Result<Fit, OverBudget> {
         let own = match self.has_room(amount) {
             Some(true) => Fit::Yes,
             Some(false) => Fit::No,
             None => Fit::Lapsed,
         };
-        let fit = match self.portion.as_ref().map(|portion| portion.fit(self.reserved, amount, now_ms)) {
-            None => own,
-            Some(Fit::Lapsed) if shared == Some(WhenAway::Own) => own,
-            Some(Fit::Ask) if !may_ask && shared == Some(WhenAway::Own) => own,
-            Some(Fit::Lapsed) if may_ask => Fit::Ask,
-            // It was asked, and there was no answer.
-            Some(Fit::Ask) if !may_ask => Fit::Lapsed,
-            Some(fit) => fit,
+        let held = self.portion.as_ref().map(|portion| portion.fit(self.reserved, amount, now_ms));
+        let fit = match (held, asking) {
+            (None, _) => own,
+            (Some(fit @ (Fit::Yes | Fit::No)), _) => fit,
+            (Some(Fit::Ask), Asking::Possible) => Fit::Ask,
+            (Some(Fit::Ask), Asking::Answered) => Fit::No,
+            (Some(Fit::Lapsed | Fit::Ask), _) if shared == Some(WhenAway::Own) => own,
+            (Some(Fit::Lapsed), Asking::Possible) => Fit::Ask,
+            (Some(Fit::Lapsed | Fit::Ask), Asking::Answered | Asking::Unanswered) => Fit::Lapsed,
         };
         match fit {
             Fit::Yes | Fit::Ask => Ok(fit),

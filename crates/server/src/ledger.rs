@@ -196,8 +196,9 @@ impl LedgerObserver {
         let (ledger, budgets, release) = (self.ledger.clone(), self.budgets.clone(), self.on_written());
         let prepared = ledger.prepare(intent);
         Box::pin(async move {
+            let mut is_answered = false;
             for _ in 0..MOST_QUESTIONS {
-                replicas.need(needs).await;
+                is_answered = replicas.need(needs).await;
                 match budgets.reserve(key, budgets::spender(&info), reserved, clock::now_ms()) {
                     Ok(()) => return release(ledger.append_prepared(&prepared)).await,
                     // Others were faster.
@@ -205,7 +206,7 @@ impl LedgerObserver {
                     Err(over) => return Err(budgets::error(&over)),
                 }
             }
-            let room = budgets.reserve_of_held(key, budgets::spender(&info), reserved, clock::now_ms());
+            let room = budgets.reserve_of_held(key, budgets::spender(&info), reserved, is_answered, clock::now_ms());
             room.map_err(|over| budgets::error(&over))?;
             release(ledger.append_prepared(&prepared)).await
         })

@@ -184,7 +184,7 @@ impl<C: Clock> Limiter<C> {
     /// So many tokens were used.
     fn use_tokens(&self, tokens: u64) {
         if let Some(shared) = &self.shared {
-            shared.ended(0, i64::try_from(tokens).unwrap_or(i64::MAX));
+            shared.use_tokens(tokens);
         }
         if let Some(bucket) = self.tokens.as_ref().filter(|_| self.is_counted_there().is_none()) {
             bucket.take(tokens, self.now());

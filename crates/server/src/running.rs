@@ -153,7 +153,8 @@ fn app(config: &Config, watched: Option<PathBuf>) -> Result<Arc<App>, StartError
     let longest = config.models.iter().map(|model| model.deadline).max().unwrap_or_default();
     let metrics = Arc::new(Metrics::new(longest)?);
     let seed = clock::seed();
-    let (shared, sharing) = shared_server(config, seed)?;
+    let sharing = sharing(config, seed)?;
+    let shared = sharing.as_ref().map(|sharing| sharing.server.clone());
     let limits = Arc::new(Limits::new(sharing));
     let mut observers: Vec<Arc<dyn Observer>> = vec![metrics.clone(), limits.clone()];
     let access_log = AccessLog::open(&config.log.access, config.log.format).map_err(StartError::AccessLog)?;
@@ -196,11 +197,8 @@ fn app(config: &Config, watched: Option<PathBuf>) -> Result<Arc<App>, StartError
 }
 
 /// The server that replicas share, if there is one, and what limits need of it. `seed` identifies this replica.
-fn shared_server(
-    config: &Config,
-    seed: u64,
-) -> Result<(Option<Arc<shared::Shared>>, Option<Arc<Sharing>>), StartError> {
-    let Some(settings) = &config.shared else { return Ok((None, None)) };
+fn sharing(config: &Config, seed: u64) -> Result<Option<Arc<Sharing>>, StartError> {
+    let Some(settings) = &config.shared else { return Ok(None) };
     let (replicas, when_away) = (settings.replicas, settings.limits_when_away);
     let server = Arc::new(shared::Shared::new(&shared::Settings {
         url: settings.url.clone(),
@@ -209,7 +207,7 @@ fn shared_server(
         replicas,
         validity: replica::VALIDITY,
     })?);
-    Ok((Some(server.clone()), Some(Arc::new(Sharing { server, replicas, when_away }))))
+    Ok(Some(Arc::new(Sharing { server, replicas, when_away })))
 }
 
 struct Lifecycle {

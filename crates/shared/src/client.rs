@@ -182,14 +182,14 @@ impl Shared {
         self.ops.send(Op::Ended(owner.clone(), *limits, calls, tokens)).unwrap_or_default();
     }
 
-    /// Asks for more of budgets, by id and in nano-dollars. What the answer is, the [`Node`] has learned by then.
-    pub async fn need(&self, needs: Vec<(u64, u64)>) {
+    /// Asks for more of budgets, by id and in nano-dollars. Returns whether there was an answer; what it is, the [`Node`] has learned by
+    /// then.
+    pub async fn need(&self, needs: Vec<(u64, u64)>) -> bool {
         let (sender, receiver) = oneshot::channel();
         if self.is_away() || self.ops.send(Op::Need(needs, sender)).is_err() {
-            return;
+            return false;
         }
-        // Without an answer there is no more of it.
-        drop(timeout(PATIENCE, receiver).await);
+        matches!(timeout(PATIENCE, receiver).await, Ok(Ok(())))
     }
 
     /// What is spent of budgets, by name, as reported until now: `None` where nobody knows. Blocks, for a few seconds at most.

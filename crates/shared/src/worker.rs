@@ -31,6 +31,9 @@ const MOST_AT_ONCE: usize = 512;
 /// In nano-dollars, in the order of the question; `None` where nobody knows.
 pub(crate) type Amounts = Vec<Option<u64>>;
 
+/// The names of budgets, and who asks what is spent of them.
+type Question = (Vec<Arc<str>>, Sender<Option<Amounts>>);
+
 /// What is asked of the thread.
 pub(crate) enum Op {
     Count(Vec<Demand>, oneshot::Sender<Verdict>),
@@ -61,7 +64,7 @@ struct Round {
     counts: Vec<(Vec<Demand>, oneshot::Sender<Verdict>)>,
     needs: BTreeMap<u64, u64>,
     waiting: Vec<oneshot::Sender<()>>,
-    questions: Vec<(Vec<Arc<str>>, Sender<Option<Amounts>>)>,
+    questions: Vec<Question>,
     corrections: Vec<(Arc<str>, u64, u64)>,
     settlement: Option<Settlement>,
     holds: Vec<Hold>,
@@ -146,7 +149,7 @@ impl Worker {
             None => return Err((redis::ErrorKind::Io, "not connected").into()),
         };
         round.settlement = self.settlements.next();
-        let all_budgets = round.exchanges && (self.exchanges % EXCHANGES_TO_BUDGETS == 0 || round.is_last);
+        let all_budgets = round.exchanges && (self.exchanges.is_multiple_of(EXCHANGES_TO_BUDGETS) || round.is_last);
         if all_budgets || !round.needs.is_empty() {
             let needs: Vec<(u64, u64)> = round.needs.iter().map(|(id, amount)| (*id, *amount)).collect();
             round.holds = self.node.holds(all_budgets, &needs);

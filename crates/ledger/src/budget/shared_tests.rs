@@ -111,7 +111,7 @@ fn reserve(budgets: &Budgets, replica: usize, server: &mut Server, number: u64, 
         Ok(()) => true,
         Err(OverBudget::Short(needs)) => {
             report(budgets, replica, server, &needs, true, now_ms);
-            budgets.reserve_of_held(attempt(number), SPENDER, Some(amount), now_ms).is_ok()
+            budgets.reserve_of_held(attempt(number), SPENDER, Some(amount), true, now_ms).is_ok()
         }
         Err(OverBudget::Unknown(_) | OverBudget::Reached { .. }) => false,
     }
@@ -154,7 +154,7 @@ fn without_an_answer_what_is_held_lapses_and_the_configuration_says_what_then() 
     let later = now + VALID_MS;
     let asked = refuses.reserve(attempt(2), SPENDER, Some(1), later);
     assert!(matches!(asked, Err(OverBudget::Short(_))), "{asked:?}");
-    assert_eq!(refuses.reserve_of_held(attempt(2), SPENDER, Some(1), later), Err(OverBudget::Unknown(scope())));
+    assert_eq!(refuses.reserve_of_held(attempt(2), SPENDER, Some(1), false, later), Err(OverBudget::Unknown(scope())));
     // What is under way is still held when the server is back, and its cost is not lost.
     refuses.settle(attempt(1), SPENDER, Some(10), later);
     report(&refuses, 0, &mut server, &[], true, later);

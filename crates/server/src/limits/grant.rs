@@ -93,9 +93,7 @@ impl<C: Clock> Default for Grant<C> {
 impl<C: Clock> Drop for Taken<C> {
     fn drop(&mut self) {
         match (self.shared, &self.limiter.shared) {
-            (Some(calls), Some(shared)) => {
-                shared.ended(calls, i64::try_from(self.tokens).unwrap_or(i64::MAX).saturating_neg())
-            }
+            (Some(calls), Some(shared)) => shared.give_back(calls, self.tokens),
             _ if self.tokens > 0 => self.limiter.give_back(self.tokens),
             _ => {}
         }

@@ -46,8 +46,17 @@ impl SharedLimits {
         shared::Demand { owner: self.owner.clone(), limits: self.limits, calls, begins, tokens }
     }
 
-    /// Calls of a granted request are under way no more, and so many of its tokens are given back, or were used.
-    pub(super) fn ended(&self, calls: u32, tokens: i64) {
+    /// So many tokens were used.
+    pub(super) fn use_tokens(&self, tokens: u64) {
+        self.ended(0, i64::try_from(tokens).unwrap_or(i64::MAX));
+    }
+
+    /// Calls of a granted request are under way no more, and its tokens were only reserved.
+    pub(super) fn give_back(&self, calls: u32, tokens: u64) {
+        self.ended(calls, i64::try_from(tokens).unwrap_or(i64::MAX).saturating_neg());
+    }
+
+    fn ended(&self, calls: u32, tokens: i64) {
         let tells = (calls > 0 && self.limits.concurrent.is_some()) || (tokens != 0 && self.limits.tokens.is_some());
         if tells {
             self.sharing.server.ended(&self.owner, &self.limits, calls, tokens);

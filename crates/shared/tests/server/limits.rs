@@ -12,19 +12,10 @@ fn demand(owner: &str, limits: Limits, calls: u32, tokens: u64) -> Demand {
 
 /// How many of so many requests, made at once by turns on both replicas, are granted.
 async fn granted(replicas: [&Replica; 2], number: usize, demands: &[Demand]) -> usize {
-    let asked: Vec<_> = (0..number)
-        .map(|nth| {
-            let (shared, demands) = (replicas[nth % 2].shared.clone(), demands.to_vec());
-            tokio::spawn(async move { shared.count(demands).await })
-        })
-        .collect();
-    let mut granted = 0;
-    for verdict in asked {
-        let verdict = verdict.await.expect("no panic");
-        assert_ne!(verdict, Verdict::Away);
-        granted += usize::from(matches!(verdict, Verdict::Granted(_)));
-    }
-    granted
+    let asked = (0..number).map(|nth| replicas[nth % 2].shared.count(demands.to_vec()));
+    let verdicts = futures_util::future::join_all(asked).await;
+    assert!(!verdicts.contains(&Verdict::Away));
+    verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Granted(_))).count()
 }
 
 #[tokio::test]
