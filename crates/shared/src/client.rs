@@ -29,6 +29,8 @@ use crate::{
 
 /// How long anyone waits for the server: its answer takes a tenth of a millisecond while it is well.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(50);
+/// The same for more of a budget, where there is nothing else to go by.
+const PATIENCE_FOR_BUDGETS: Duration = Duration::from_millis(500);
 
 /// Where the server is.
 #[derive(Debug, Clone)]
@@ -186,10 +188,10 @@ impl Shared {
     /// then.
     pub async fn need(&self, needs: Vec<(u64, u64)>) -> bool {
         let (sender, receiver) = oneshot::channel();
-        if self.is_away() || self.ops.send(Op::Need(needs, sender)).is_err() {
+        if self.link.view.load().is_away || self.ops.send(Op::Need(needs, sender)).is_err() {
             return false;
         }
-        matches!(timeout(PATIENCE, receiver).await, Ok(Ok(())))
+        matches!(timeout(PATIENCE_FOR_BUDGETS, receiver).await, Ok(Ok(())))
     }
 
     /// What is spent of budgets, by name, as reported until now: `None` where nobody knows. Blocks, for a few seconds at most.
