@@ -39,6 +39,10 @@ pub struct Labels<'a> {
     pub model: Option<&'a str>,
     /// The call of the API.
     pub route: &'a str,
+    /// What the request is for, as its client says: `name=value` pairs in the order of their names, with commas; `None` without any.
+    /// The journal has them behind the entry, where an earlier version reads none.
+    #[serde(skip)]
+    pub tags: Option<&'a str>,
 }
 
 /// Counted tokens.
@@ -177,6 +181,25 @@ pub enum Entry<'a> {
     Attempt(#[serde(borrow)] Attempt<'a>),
     /// A request is over.
     Request(#[serde(borrow)] Request<'a>),
+}
+
+impl<'a> Entry<'a> {
+    /// Whose entry it is.
+    pub(crate) fn labels(&self) -> &Labels<'a> {
+        match self {
+            Self::Intent(intent) => &intent.labels,
+            Self::Attempt(attempt) => &attempt.labels,
+            Self::Request(request) => &request.labels,
+        }
+    }
+
+    pub(crate) fn labels_mut(&mut self) -> &mut Labels<'a> {
+        match self {
+            Self::Intent(intent) => &mut intent.labels,
+            Self::Attempt(attempt) => &mut attempt.labels,
+            Self::Request(request) => &mut request.labels,
+        }
+    }
 }
 
 impl<'a> Intent<'a> {

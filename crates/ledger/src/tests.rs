@@ -182,7 +182,7 @@ async fn eventually(mut holds: impl FnMut() -> bool) {
 }
 
 const LABELS: Labels<'static> =
-    Labels { request_id: "r", team: Some("search"), key: Some("k"), model: Some("m"), route: "chat" };
+    Labels { request_id: "r", team: Some("search"), key: Some("k"), model: Some("m"), route: "chat", tags: None };
 
 fn key(writer: u64, number: u64) -> AttemptKey {
     AttemptKey { request: RequestKey { writer, number }, attempt: 1 }

@@ -41,6 +41,7 @@ on_both! {
     a_store_that_is_held_by_another_one_stops_nothing_and_loses_nothing,
     budgets_learn_what_was_spent,
     odd_texts_are_taken,
+    tags_are_in_the_rows_of_calls_and_requests_also_of_a_killed_process,
     keys_are_changed_and_every_change_is_on_record,
 }
 
@@ -268,6 +269,22 @@ async fn odd_texts_are_taken(scratch: Scratch) {
     }
     ledger.close();
     assert_eq!(scratch.figure("SELECT count(*) FROM attempts WHERE upstream_call IS NOT NULL"), 5);
+}
+
+async fn tags_are_in_the_rows_of_calls_and_requests_also_of_a_killed_process(scratch: Scratch) {
+    let labels = Labels { tags: Some("env=prod,feature=search"), ..LABELS };
+    let journal = Journal::open(&scratch.journal(), 7, Arc::new(Ignored)).expect("a journal");
+    let ended = Attempt { labels, ..attempt(key(7, 1)) };
+    let served = Request { labels, ..request(ended.key.request) };
+    journal.append(&[Entry::Attempt(ended), Entry::Request(served)]).await.expect("written");
+    journal.append(&[Entry::Intent(Intent { labels, ..intent(key(7, 2)) })]).await.expect("written");
+    journal.append(&entries(7, 3)).await.expect("written");
+    drop(journal);
+    scratch.open(8).close();
+    for (tags, attempts, requests) in [("= 'env=prod,feature=search'", 2, 1), ("IS NULL", 1, 1)] {
+        let rows = |table: &str| scratch.figure(&format!("SELECT count(*) FROM {table} WHERE tags {tags}"));
+        assert_eq!((rows("attempts"), rows("requests")), (attempts, requests), "{tags}");
+    }
 }
 
 async fn keys_are_changed_and_every_change_is_on_record(scratch: Scratch) {
