@@ -8,6 +8,7 @@
 mod budget;
 mod drain;
 mod entry;
+mod gpu;
 mod journal;
 mod keys;
 mod report;
@@ -36,6 +37,7 @@ pub use crate::{
         Threshold,
     },
     entry::{Attempt, AttemptKey, Entry, Intent, Labels, Request, RequestKey, Tokens, UsageSource},
+    gpu::{GpuHour, GpuReport, GpuShare, GpuTime, HOUR_MS},
     journal::{Durability, FILE_BYTES, JournalSettings, NotWritten, Written},
     keys::{AuditRecord, Change, Directory, KeyError, KeyRecord, Keys, SecretRecord, TeamRecord},
     report::{Baseline, Dimension, Query, Spend},
@@ -92,6 +94,12 @@ pub fn spend(location: &Location, query: &Query) -> Result<Vec<Spend>, StoreErro
 /// those of calls, not of answers: they cannot be told apart here.
 pub fn baselines(location: &Location, query: &Query) -> Result<Vec<Baseline>, StoreError> {
     store::reports(location)?.baselines(query)
+}
+
+/// What workers that are billed by the second did and cost in the hours of a query, and how the cost of those that are closed is
+/// shared out to their calls.
+pub fn gpu(location: &Location, query: &Query, now_ms: i64) -> Result<GpuReport, StoreError> {
+    gpu::report(&mut *store::reports(location)?, query, now_ms)
 }
 
 /// How long a question about what was spent waits before it looks how far the journal is: the end of a call is counted by budgets a
