@@ -22,6 +22,11 @@ pub const HOUR_MS: i64 = 60 * 60 * 1000;
 /// How long after its end an hour is still open: the last counts of it are on their way to the store.
 const CLOSING_MS: i64 = 60 * 1000;
 
+/// The end of the last hour that is closed.
+pub fn closed_until_ms(now_ms: i64) -> i64 {
+    (now_ms - CLOSING_MS).div_euclid(HOUR_MS) * HOUR_MS
+}
+
 /// What the workers of an upstream did in an hour so far, as one process counted them. A later entry of the same hour, upstream and
 /// process replaces an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,11 +147,22 @@ pub fn day(hour: i64) -> String {
     day.map(|day| day.strftime("%Y-%m-%d").to_string()).unwrap_or_default()
 }
 
+/// An upstream whose workers were counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GpuUpstream {
+    /// Its id.
+    pub name: String,
+    /// The first hour ever of which something is on record.
+    pub first_hour: i64,
+    /// The last one.
+    pub last_hour: i64,
+}
+
 /// What is on record of workers that are billed by the second.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GpuReport {
     /// The upstreams whose workers were ever counted, in order.
-    pub upstreams: Vec<String>,
+    pub upstreams: Vec<GpuUpstream>,
     /// The hours of which anything is known, by upstream and hour. They are of all teams, whatever the query asks for.
     pub hours: Vec<GpuTime>,
     /// Calls to these upstreams, in the same order. The shares of an hour that is closed add up to its cost.
@@ -159,8 +175,13 @@ pub(crate) fn report(reports: &mut dyn Reports, query: &Query, now_ms: i64) -> R
     if number(reports.ask(&exists(reports.dialect()))?.first(), 0) == 0 {
         return Ok(GpuReport::default());
     }
-    let upstreams = reports.ask(&plain("SELECT DISTINCT upstream FROM gpu_hours ORDER BY upstream"))?;
-    let upstreams = upstreams.iter().filter_map(|row| text(row, 0)).collect();
+    let upstreams = reports
+        .ask(&plain("SELECT upstream, min(hour), max(hour) FROM gpu_hours GROUP BY upstream ORDER BY upstream"))?;
+    let upstreams = upstreams.iter().filter_map(|row| {
+        let (first_hour, last_hour) = (number(Some(row), 1), number(Some(row), 2));
+        Some(GpuUpstream { name: text(row, 0)?, first_hour, last_hour })
+    });
+    let upstreams = upstreams.collect();
     let hours: Vec<GpuTime> = reports.ask(&hours(query))?.iter().filter_map(|row| gpu_time(row, now_ms)).collect();
     let mut shares: Vec<GpuShare> = reports.ask(&calls(query))?.iter().filter_map(|row| gpu_share(row)).collect();
     shares.sort();
@@ -283,7 +304,7 @@ fn gpu_time(row: &[Parameter], now_ms: i64) -> Option<GpuTime> {
         starts: figure(6),
         cost_nano_usd: figure(7),
         pico_usd_per_second: figure(8),
-        is_closed: (hour + 1).saturating_mul(HOUR_MS).saturating_add(CLOSING_MS) <= now_ms,
+        is_closed: (hour + 1).saturating_mul(HOUR_MS) <= closed_until_ms(now_ms),
     })
 }
 

@@ -15,6 +15,7 @@ mod report;
 mod store;
 #[cfg(test)]
 mod tests;
+mod unsettled;
 
 use std::{
     collections::HashMap,
@@ -37,11 +38,12 @@ pub use crate::{
         Threshold,
     },
     entry::{Attempt, AttemptKey, Entry, Intent, Labels, Request, RequestKey, Tokens, UsageSource},
-    gpu::{GpuHour, GpuReport, GpuShare, GpuTime, HOUR_MS},
+    gpu::{GpuHour, GpuReport, GpuShare, GpuTime, GpuUpstream, HOUR_MS, closed_until_ms, day},
     journal::{Durability, FILE_BYTES, JournalSettings, NotWritten, Written},
     keys::{AuditRecord, Change, Directory, KeyError, KeyRecord, Keys, SecretRecord, TeamRecord},
     report::{Baseline, Dimension, Query, Spend},
     store::{Location, PostgresUrl, PostgresUrlError, StoreError},
+    unsettled::Unsettled,
 };
 use crate::{
     drain::{Drain, Stop},
@@ -100,6 +102,11 @@ pub fn baselines(location: &Location, query: &Query) -> Result<Vec<Baseline>, St
 /// shared out to their calls.
 pub fn gpu(location: &Location, query: &Query, now_ms: i64) -> Result<GpuReport, StoreError> {
     gpu::report(&mut *store::reports(location)?, query, now_ms)
+}
+
+/// Calls whose use was not reported, by day and upstream.
+pub fn unsettled(location: &Location, query: &Query) -> Result<Vec<Unsettled>, StoreError> {
+    unsettled::read(&mut *store::reports(location)?, query)
 }
 
 /// How long a question about what was spent waits before it looks how far the journal is: the end of a call is counted by budgets a

@@ -23,7 +23,9 @@ pub(super) fn out(cost_nano_usd: u64, weights: &[Weight]) -> Vec<u64> {
     // The product must fit into 128 bits; it does for any hour of this world.
     let bits = |number: u128| u128::BITS - number.leading_zeros();
     let excess = (bits(weights.iter().sum()) + bits(cost)).saturating_sub(u128::BITS);
-    weights.iter_mut().for_each(|weight| *weight >>= excess);
+    for weight in &mut weights {
+        *weight >>= excess;
+    }
     let total = weights.iter().sum::<u128>().max(1);
     let mut shares: Vec<u128> = weights.iter().map(|weight| cost * weight / total).collect();
     let left = cost - shares.iter().sum::<u128>();

@@ -1,8 +1,12 @@
 //! `llm-router spend`, `savings` and `showback`: what the ledger says about money.
 
 mod figures;
+mod gpu;
+mod gpu_cost;
 mod period;
+mod reconcile;
 mod savings;
+mod savings_billed;
 mod showback;
 mod source;
 
@@ -10,8 +14,12 @@ use clap::{Args, ValueEnum};
 use ledger::{Dimension, Query, Spend};
 
 use super::say;
+use crate::clock;
 use figures::{Figure, Format, Grid};
+pub(super) use gpu::{Arguments as Gpu, HELP as GPU_HELP, run as run_gpu};
+use gpu_cost::GpuCosts;
 use period::Period;
+pub(super) use reconcile::{Arguments as Reconcile, HELP as RECONCILE_HELP, run as run_reconcile};
 pub(super) use savings::{Arguments as Savings, HELP as SAVINGS_HELP, run as run_savings};
 pub(super) use showback::{Arguments as Showback, HELP as SHOWBACK_HELP, run as run_showback};
 use source::{Source, note_nothing};
@@ -22,7 +30,10 @@ Last month by team, as a file for a spreadsheet:
 This month so far, by day and upstream:
   llm-router spend --config config.toml --by day,upstream
 
-Costs are at list prices. Days are those of UTC. Tokens are what upstreams reported, or, where they did not, estimates: their cost
+cost_usd is at list prices. gpu_cost_usd is what calls cost of workers that are billed by the second: of each hour that is over, half
+by tokens and half by time, workers without calls in the rows of nobody. billed_usd is cost_usd with that instead of list prices;
+gpu_unshared_calls are not in it: their hour is not over, or nobody counted the workers. What is unknown is left empty.
+ Days are those of UTC. Tokens are what upstreams reported, or, where they did not, estimates: their cost
 stands in a column of its own as well, as does what was reserved for calls whose end nobody knows because the router was killed.
 Calls without a known price are counted and not in the cost. The ledger can be asked while a router writes it.";
 
@@ -79,11 +90,17 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         of: arguments.team.clone().map(|team| (Dimension::Team, team)),
         ..days.query()?
     };
-    let rows = ledger::spend(&ledger, &query)?;
+    let now_ms = clock::now_ms();
+    let workers = ledger::gpu(&ledger, &query, now_ms)?;
+    let costs = GpuCosts::new(&workers, &query.by);
+    let rows = costs.complete(ledger::spend(&ledger, &query)?, &query);
     if rows.is_empty() {
         note_nothing(arguments.team.as_deref(), days);
     }
-    Ok(say(&arguments.format.text(days, &grid(&query, &rows))?)?)
+    gpu::note_unobserved(&workers, &query, now_ms);
+    let mut grid = grid(&query, &rows);
+    costs.add_columns(&mut grid, &rows);
+    Ok(say(&arguments.format.text(days, &grid)?)?)
 }
 
 /// A column's name, and what stands in it.

@@ -103,7 +103,8 @@ pub(super) async fn the_cost_of_an_hour_is_shared_out_to_its_calls(scratch: Scra
     assert_eq!(brief(&all), expected);
     let of_team = report(&scratch, Some((Dimension::Team, ads())));
     assert_eq!(brief(&of_team), [(0, ads(), 1, Some(375)), (1, ads(), 1, None), (2, ads(), 1, None)]);
-    assert_eq!(all.upstreams, ["u"]);
+    let [upstream] = &all.upstreams[..] else { panic!("{:?}", all.upstreams) };
+    assert_eq!((&*upstream.name, upstream.first_hour - HOUR, upstream.last_hour - HOUR), ("u", -1, 2));
     let by = [Dimension::Upstream, Dimension::Day, Dimension::Model];
     assert_eq!(all.shares[1].labels(&by).into_iter().flatten().collect::<Vec<_>>(), ["u", "2026-11-18", "m"]);
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use ledger::Location;
-use settings::{Secrets, process_env};
+use settings::{Config, Secrets, process_env};
 
 use super::period::Days;
 use crate::cli::note;
@@ -23,6 +23,12 @@ pub(super) struct Source {
 }
 
 impl Source {
+    /// The configuration, if it was given.
+    pub(super) fn configuration(&self) -> anyhow::Result<Option<Config>> {
+        let load = |path: &PathBuf| settings::load_with(path, &process_env, Secrets::Optional);
+        Ok(self.config.as_ref().map(load).transpose()?)
+    }
+
     /// The ledger. Says so if something is not in it yet.
     pub(super) fn ledger(&self) -> anyhow::Result<Location> {
         let (location, journals) = match (&self.ledger, &self.config) {
