@@ -109,6 +109,8 @@ pub struct GpuShare {
     route: Option<String>,
     role: Option<String>,
     tags: Option<String>,
+    usage_source: Option<String>,
+    price_version: Option<String>,
     /// How many; none where workers ran in an hour without calls, which nobody pays for.
     pub calls: u64,
     /// Their tokens, those of the prompts included; without those that were reserved for calls whose end nobody knows.
@@ -124,11 +126,11 @@ pub struct GpuShare {
 impl GpuShare {
     /// The values of these dimensions.
     pub fn labels(&self, by: &[Dimension]) -> Vec<Option<String>> {
-        by.iter().map(|dimension| self.label(*dimension)).collect()
+        by.iter().map(|dimension| self.label(dimension)).collect()
     }
 
     /// The value of a dimension.
-    pub fn label(&self, dimension: Dimension) -> Option<String> {
+    pub fn label(&self, dimension: &Dimension) -> Option<String> {
         match dimension {
             Dimension::Team => self.team.clone(),
             Dimension::Key => self.key.clone(),
@@ -137,7 +139,21 @@ impl GpuShare {
             Dimension::Route => self.route.clone(),
             Dimension::Role => self.role.clone(),
             Dimension::Day => Some(day(self.hour)),
+            Dimension::Tags => self.tags.clone(),
+            Dimension::Tag(name) => self.tag(name).map(str::to_owned),
+            Dimension::UsageSource => self.usage_source.clone(),
+            Dimension::PriceVersion => self.price_version.clone(),
         }
+    }
+
+    fn tag(&self, name: &str) -> Option<&str> {
+        let mut tags = self.tags.as_deref()?.split(',').filter_map(|tag| tag.split_once('='));
+        tags.find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+
+    /// Whether it is of the calls that a query asks for.
+    pub fn is_of(&self, query: &Query) -> bool {
+        query.of.iter().all(|(dimension, name)| self.label(dimension).as_ref() == Some(name))
     }
 }
 
@@ -200,9 +216,7 @@ pub(crate) fn report(reports: &mut dyn Reports, query: &Query, now_ms: i64) -> R
         all.append(&mut of_hour);
     }
     all.extend(rest);
-    if let Some((dimension, name)) = &query.of {
-        all.retain(|share| share.label(*dimension).as_ref() == Some(name));
-    }
+    all.retain(|share| share.is_of(query));
     Ok(GpuReport { upstreams, hours, shares: all })
 }
 
@@ -234,6 +248,8 @@ impl GpuShare {
             route: None,
             role: None,
             tags: None,
+            usage_source: None,
+            price_version: None,
             calls: 0,
             tokens: 0,
             duration_us: 0,
@@ -277,7 +293,7 @@ fn hours(query: &Query) -> Statement {
 fn calls(query: &Query) -> Statement {
     let (first, last) = bounds(query);
     let (from_ms, until_ms) = (first.saturating_mul(HOUR_MS), (last + 1).saturating_mul(HOUR_MS));
-    let labels = "upstream, ended_at_ms / 3600000, team, key, model, route, role, tags";
+    let labels = "upstream, ended_at_ms / 3600000, team, key, model, route, role, tags, usage_source, price_version";
     let sql = format!(
         "SELECT {labels}, count(*),
             CAST(coalesce(sum(prompt_tokens + completion_tokens) FILTER (WHERE usage_source <> 'unknown'), 0) AS bigint),
@@ -319,10 +335,12 @@ fn gpu_share(row: &[Parameter]) -> Option<GpuShare> {
         route: text(row, 5),
         role: text(row, 6),
         tags: text(row, 7),
-        calls: figure(8),
-        tokens: figure(9),
-        duration_us: figure(10),
-        list_nano_usd: figure(11),
+        usage_source: text(row, 8),
+        price_version: text(row, 9),
+        calls: figure(10),
+        tokens: figure(11),
+        duration_us: figure(12),
+        list_nano_usd: figure(13),
         gpu_nano_usd: None,
     })
 }

@@ -219,7 +219,7 @@ impl Ledger {
 
     /// What was spent from one moment until another, told apart by what budgets may limit.
     fn spent(&self, (since_ms, until_ms): (i64, i64)) -> Option<Vec<Spend>> {
-        let query = Query { by: SCOPES.to_vec(), since_ms, until_ms, of: None };
+        let query = Query { by: SCOPES.to_vec(), since_ms, until_ms, of: Vec::new() };
         match spend(&self.location, &query) {
             Ok(spend) => {
                 self.is_silent.store(false, Ordering::Release);

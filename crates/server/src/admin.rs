@@ -93,7 +93,7 @@ fn try_reload(request: &HttpRequest, app: &App) -> Result<Reloaded, ApiError> {
 #[schema(as = BudgetEntry)]
 pub(crate) struct BudgetView {
     /// `key`, `team` or `model`.
-    scope: &'static str,
+    scope: String,
     name: String,
     /// `day`, `week` or `month`.
     per: &'static str,
@@ -117,7 +117,7 @@ async fn budgets(request: HttpRequest, app: web::Data<Arc<App>>) -> HttpResponse
         return error.respond(HttpResponse::Ok());
     }
     let view = |status: BudgetStatus| BudgetView {
-        scope: status.scope.dimension.as_str(),
+        scope: status.scope.dimension.to_string(),
         name: status.scope.name.to_string(),
         per: status.period.as_str(),
         limit_usd: NanoUsd(status.limit_nano_usd).to_string(),

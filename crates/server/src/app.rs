@@ -10,7 +10,7 @@ use dispatch::{Event, Observer, RequestEnded, RequestInfo, Router, Table};
 use ledger::Budgets;
 use parking_lot::Mutex;
 use provider::{MemoryBudget, RequestId};
-use settings::{Config, Server};
+use settings::{Config, Server, Tags};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -86,6 +86,8 @@ pub(crate) struct Live {
     pub(crate) names: Names,
     pub(crate) table: Arc<Table>,
     pub(crate) limiters: Arc<Limiters>,
+    /// The tags that requests may carry.
+    pub(crate) tags: Tags,
     pub(crate) version: Arc<str>,
 }
 
@@ -104,6 +106,7 @@ impl Live {
             names: Names::new(config),
             table,
             limiters,
+            tags: config.tags.clone(),
             version: config.version.as_str().into(),
         }
     }

@@ -202,7 +202,7 @@ fn grid(by: By, sums: &BTreeMap<(String, String), Sum>) -> Grid {
         (labels, figures(sum))
     });
     Grid {
-        labels: [name, "upstream"].into_iter().skip(skip).collect(),
+        labels: [name, "upstream"].into_iter().skip(skip).map(str::to_owned).collect(),
         columns: vec![
             "observed_s",
             "unobserved_s",

@@ -55,7 +55,7 @@ impl Days {
     /// All that ended on these days.
     pub(super) fn query(self) -> anyhow::Result<Query> {
         let (since_ms, until_ms) = (begin_ms(self.first)?, begin_ms(self.last.tomorrow()?)?);
-        Ok(Query { by: Vec::new(), since_ms, until_ms, of: None })
+        Ok(Query { by: Vec::new(), since_ms, until_ms, of: Vec::new() })
     }
 
     /// Every one of them, in order.

@@ -90,7 +90,7 @@ fn percent(text: &str) -> Result<f64, String> {
 /// Compares and prints. Whether all is within the tolerance.
 pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let days = days_that_are_over(arguments.period.days()?)?;
-    let config = arguments.source.configuration()?;
+    let config = arguments.source.config()?;
     let ledger = arguments.source.ledger()?;
     let lines = match &arguments.bill {
         Some(path) => {

@@ -44,7 +44,7 @@ impl Billed {
     pub(super) fn read(ledger: &Location, query: &Query, config: Option<&Config>, now_ms: i64) -> anyhow::Result<Self> {
         let query = Query { until_ms: query.until_ms.min(closed_until_ms(now_ms)), ..query.clone() };
         // An upstream's price is that of all its calls, whatever team is asked about.
-        let report = ledger::gpu(ledger, &Query { of: None, ..query.clone() }, now_ms)?;
+        let report = ledger::gpu(ledger, &Query { of: Vec::new(), ..query.clone() }, now_ms)?;
         let mut by_model = query.clone();
         by_model.by.push(Dimension::Model);
         let (spent, baselines) = (ledger::spend(ledger, &query)?, ledger::baselines(ledger, &by_model)?);
@@ -61,7 +61,7 @@ impl Billed {
     ) -> Self {
         let rates = Rates::new(report, config);
         let mut worker_time: HashMap<Labels, Option<(u64, u64)>> = HashMap::new();
-        let of = |share: &&GpuShare| query.of.as_ref().is_none_or(|(by, name)| share.label(*by).as_ref() == Some(name));
+        let of = |share: &&GpuShare| share.is_of(query);
         for share in report.shares.iter().filter(of) {
             let sum = worker_time.entry(share.labels(&query.by)).or_insert(Some((0, 0)));
             let billed = share.gpu_nano_usd.or_else(|| rates.of_calls(share));

@@ -121,7 +121,7 @@ pub(super) fn grid(rows: &[Row]) -> Grid {
     let label = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     let labels = |row: &Row| vec![label(&row.day.to_string()), label(&row.endpoint), label(&row.upstreams)];
     Grid {
-        labels: vec!["day", "endpoint", "upstream"],
+        labels: ["day", "endpoint", "upstream"].map(str::to_owned).to_vec(),
         columns: vec![
             "billed_usd",
             "recorded_usd",
