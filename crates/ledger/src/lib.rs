@@ -39,11 +39,16 @@ pub use crate::{
     journal::{Durability, FILE_BYTES, JournalSettings, NotWritten, Written},
     keys::{AuditRecord, Change, Directory, KeyError, KeyRecord, Keys, SecretRecord, TeamRecord},
     report::{Baseline, Dimension, Query, Spend},
-    store::{Location, PostgresUrl, PostgresUrlError, StoreError},
+    store::{Location, PostgresUrl, PostgresUrlError, StoreError, upkeep::Retention},
 };
 use crate::{
     drain::{Drain, Stop},
     journal::Journal,
+    report::DAY_MS,
+    store::{
+        rollup::HOUR_MS,
+        upkeep::{ROWS_A_STEP, Upkeep},
+    },
 };
 
 /// Is told what becomes of entries, by the ledger's threads.
@@ -65,6 +70,10 @@ pub struct LedgerSettings {
     pub location: Location,
     /// The journal before it.
     pub journal: JournalSettings,
+    /// How long what is kept in the database.
+    pub retention: Retention,
+    /// The time of day, in milliseconds since 1970.
+    pub clock: fn() -> i64,
 }
 
 /// Why a ledger cannot be opened.
@@ -132,6 +141,7 @@ impl Ledger {
         let (begin, journals) = channel::<Arc<Journal>>();
         let (location, parent) = (settings.location.clone(), folder.clone());
         let (for_drain, stop_drain) = (progress.clone(), stop.clone());
+        let (retention, clock) = (settings.retention, settings.clock);
         // The thread that uses the store opens it: a client of Postgres must not be used where a runtime is.
         let thread = Builder::new().name("ledger".into()).spawn(move || {
             let store = match store::open(&location) {
@@ -140,7 +150,16 @@ impl Ledger {
             };
             drop(opened.send(Ok(())));
             if let Ok(journal) = journals.recv() {
-                let drain = Drain { store, journal, progress: for_drain, stop: stop_drain, chunks_after_stop: 0 };
+                let drain = Drain {
+                    store,
+                    journal,
+                    progress: for_drain,
+                    stop: stop_drain,
+                    chunks_after_stop: 0,
+                    upkeep: Upkeep::new(retention, ROWS_A_STEP),
+                    clock,
+                    next_upkeep_ms: 0,
+                };
                 drain.run(&parent);
             }
         });
@@ -187,7 +206,7 @@ impl Ledger {
                 "what was spent cannot be told yet: the ledger's store lacks calls that are in its journals"
             );
         }
-        // One question to the database for each window, however many budgets have it: it reads all rows of the window.
+        // One question to the database for each window, however many budgets have it.
         let mut sums: HashMap<(i64, i64), Option<Vec<Spend>>> = HashMap::new();
         let passed = questions.iter().filter_map(|question| {
             let window = (question.from_ms, question.until_ms);
@@ -202,10 +221,20 @@ impl Ledger {
         passed.collect()
     }
 
-    /// What was spent from one moment until another, told apart by what budgets may limit.
+    /// What was spent from one moment until another, told apart by what budgets may limit. Where the rows of the first hour, or the
+    /// hours of the first day, are not kept any more, all of it counts.
     fn spent(&self, (since_ms, until_ms): (i64, i64)) -> Option<Vec<Spend>> {
-        let query = Query { by: SCOPES.to_vec(), since_ms, until_ms, of: None };
-        match spend(&self.location, &query) {
+        let ask = |unit_ms: i64| {
+            let since_ms = since_ms.div_euclid(unit_ms) * unit_ms;
+            spend(&self.location, &Query { by: SCOPES.to_vec(), since_ms, until_ms, of: None })
+        };
+        let mut answer = ask(1);
+        for unit_ms in [HOUR_MS, DAY_MS] {
+            if matches!(answer, Err(StoreError::Inexact(_))) {
+                answer = ask(unit_ms);
+            }
+        }
+        match answer {
             Ok(spend) => {
                 self.is_silent.store(false, Ordering::Release);
                 Some(spend)
