@@ -226,7 +226,7 @@ impl Ledger {
     fn spent(&self, (since_ms, until_ms): (i64, i64)) -> Option<Vec<Spend>> {
         let ask = |unit_ms: i64| {
             let since_ms = since_ms.div_euclid(unit_ms) * unit_ms;
-            spend(&self.location, &Query { by: SCOPES.to_vec(), since_ms, until_ms, of: None })
+            spend(&self.location, &Query { by: SCOPES.to_vec(), since_ms, until_ms, of: Vec::new() })
         };
         let mut answer = ask(1);
         for unit_ms in [HOUR_MS, DAY_MS] {

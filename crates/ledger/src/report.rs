@@ -2,10 +2,12 @@
 
 mod parts;
 
+use std::{borrow::Cow, fmt};
+
 pub(crate) use parts::Parts;
 
 /// What spend is told apart by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Dimension {
     /// The team of the client's key.
     Team,
@@ -21,12 +23,20 @@ pub enum Dimension {
     Role,
     /// The day on which the call ended, in UTC.
     Day,
+    /// The value of the tag of this name.
+    Tag(String),
+    /// All tags, in the form of [`crate::Labels::tags`].
+    Tags,
+    /// Where the tokens come from: the name of a [`crate::UsageSource`].
+    UsageSource,
+    /// Which price the call had.
+    PriceVersion,
 }
 
-impl Dimension {
+impl fmt::Display for Dimension {
     /// Its name on the command line and in files.
-    pub const fn as_str(self) -> &'static str {
-        match self {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
             Self::Team => "team",
             Self::Key => "key",
             Self::Model => "model",
@@ -34,7 +44,11 @@ impl Dimension {
             Self::Route => "route",
             Self::Role => "role",
             Self::Day => "day",
-        }
+            Self::Tag(name) => return write!(f, "tag:{name}"),
+            Self::Tags => "tags",
+            Self::UsageSource => "usage_source",
+            Self::PriceVersion => "price_version",
+        })
     }
 }
 
@@ -47,8 +61,8 @@ pub struct Query {
     pub since_ms: i64,
     /// And before this one.
     pub until_ms: i64,
-    /// Only what this dimension has this name in.
-    pub of: Option<(Dimension, String)>,
+    /// Only what has each of these names in its dimension.
+    pub of: Vec<(Dimension, String)>,
 }
 
 /// What some calls used and cost.
@@ -177,8 +191,12 @@ impl From<Option<i64>> for Parameter {
 
 impl Dialect {
     /// What is selected for a dimension.
-    const fn column(self, dimension: Dimension) -> &'static str {
-        match (dimension, self) {
+    fn column(self, dimension: &Dimension) -> Cow<'static, str> {
+        let column = match (dimension, self) {
+            (Dimension::Tag(name), _) => return self.tag(name).into(),
+            (Dimension::Tags, _) => "rows.tags",
+            (Dimension::UsageSource, _) => "rows.usage_source",
+            (Dimension::PriceVersion, _) => "rows.price_version",
             (Dimension::Team, _) => "rows.team",
             (Dimension::Key, _) => "rows.key",
             (Dimension::Model, _) => "rows.model",
@@ -187,6 +205,23 @@ impl Dialect {
             (Dimension::Role, _) => "rows.role",
             (Dimension::Day, Self::Sqlite) => "date(rows.day * 86400, 'unixepoch')",
             (Dimension::Day, Self::Postgres) => "CAST(DATE '1970-01-01' + CAST(rows.day AS integer) AS text)",
+        };
+        column.into()
+    }
+
+    /// The value of a tag: what stands between `,name=` and the next comma. Names and values have neither of these signs.
+    fn tag(self, name: &str) -> String {
+        let (all, before) = ("(',' || rows.tags || ',')", format!(",{}=", name.replace('\'', "''")));
+        let behind = 2 + name.chars().count();
+        match self {
+            Self::Sqlite => {
+                let rest = format!("substr({all}, instr({all}, '{before}') + {behind})");
+                format!("CASE WHEN instr({all}, '{before}') > 0 THEN substr({rest}, 1, instr({rest}, ',') - 1) END")
+            }
+            Self::Postgres => {
+                let rest = format!("substr({all}, strpos({all}, '{before}') + {behind})");
+                format!("CASE WHEN strpos({all}, '{before}') > 0 THEN split_part({rest}, ',', 1) END")
+            }
         }
     }
 
@@ -245,19 +280,20 @@ impl Query {
     }
 
     fn labels(&self, dialect: Dialect) -> Vec<String> {
-        self.by.iter().map(|dimension| dialect.column(*dimension).to_owned()).collect()
+        self.by.iter().map(|dimension| dialect.column(dimension).into_owned()).collect()
     }
 
     /// By day where days are told apart, and the dearest first.
     fn order(&self, dialect: Dialect) -> String {
-        let day = self.by.contains(&Dimension::Day).then(|| dialect.column(Dimension::Day).to_owned());
-        let names = self.by.iter().map(|dimension| format!("{} NULLS FIRST", dialect.column(*dimension)));
+        let day = self.by.contains(&Dimension::Day).then(|| dialect.column(&Dimension::Day).into_owned());
+        let names = self.by.iter().map(|dimension| format!("{} NULLS FIRST", dialect.column(dimension)));
         day.into_iter().chain(["cost DESC".to_owned()]).chain(names).collect::<Vec<_>>().join(", ")
     }
 
     fn condition(&self, dialect: Dialect) -> String {
-        let of = self.of.as_ref().map(|(dimension, _)| format!("{} = $1", dialect.column(*dimension)));
-        of.unwrap_or_else(|| "true".to_owned())
+        let of = self.of.iter().zip(1..);
+        let of = of.map(|((dimension, _), nth)| format!(" AND {} = ${nth}", dialect.column(dimension)));
+        format!("true{}", of.collect::<String>())
     }
 
     fn parameters(&self) -> Vec<Parameter> {

@@ -286,7 +286,7 @@ fn labels(info: &RequestInfo) -> Labels<'_> {
         key: info.key.as_deref(),
         model: info.model.as_ref().map(ModelId::as_str),
         route: info.route.as_str(),
-        tags: None,
+        tags: info.tags.as_deref(),
     }
 }
 

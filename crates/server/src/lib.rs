@@ -27,6 +27,7 @@ mod reload;
 mod running;
 mod sse;
 mod stored_keys;
+mod tags;
 mod telemetry;
 
 /// What fuzz targets reach beyond the public API.

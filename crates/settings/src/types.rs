@@ -8,7 +8,7 @@ use provider::{Features, Limits, ModelId, NanoUsd, Operation, Tariff, UpstreamId
 use router::{Ensemble, Hedge, StrategyName};
 use secrecy::SecretString;
 
-use crate::{DatedPrice, Listing, Sources};
+use crate::{DatedPrice, Listing, Sources, TagSet, Tags};
 
 /// A validated configuration.
 #[derive(Debug, Clone)]
@@ -29,6 +29,8 @@ pub struct Config {
     pub storage: Option<Storage>,
     /// Whether clients need a key.
     pub auth: AuthMode,
+    /// The tags that requests may carry.
+    pub tags: Tags,
     /// Client keys, with distinct ids and hashes; at least one under [`AuthMode::Keys`].
     pub keys: Vec<Key>,
     /// Teams with limits or budgets of their own, with distinct ids.
@@ -222,6 +224,8 @@ pub struct Key {
     pub models: Option<Vec<String>>,
     /// Whether it may name the upstream that is to serve, past the strategy.
     pub may_choose_upstream: bool,
+    /// What its requests are tagged with where they say nothing else.
+    pub tags: TagSet,
 }
 
 impl Key {

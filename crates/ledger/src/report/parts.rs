@@ -21,7 +21,7 @@ pub(crate) struct Parts {
     due: Vec<i64>,
     /// Rows that ended from one moment on and before another.
     rows: Vec<Rows>,
-    /// Whether the database has sums, and tags: not if it is of an earlier version.
+    /// Whether the database has sums: not if it is of an earlier version.
     has_sums: bool,
 }
 
@@ -98,7 +98,7 @@ impl Parts {
 
     /// Calls with the columns `day`, the labels and the sums of [`ATTEMPTS`].
     pub(super) fn calls(&self) -> String {
-        let labels = self.labels(&ATTEMPTS);
+        let labels = labels(&ATTEMPTS);
         let rows = format!(
             "{labels}, 1 AS calls, prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens, cost_nano_usd,
             {UNPRICED} AS unpriced_calls"
@@ -108,20 +108,10 @@ impl Parts {
 
     /// Served answers with the columns `day`, the labels and the sums of [`REQUESTS`], one for each policy.
     pub(super) fn answers(&self, dialect: Dialect) -> String {
-        let labels = self.labels(&REQUESTS);
+        let labels = labels(&REQUESTS);
         let rows = format!("{labels}, 1 AS requests, CAST(policy.value AS bigint) AS cost_nano_usd");
         let from = format!("requests AS rows, {} AS policy", dialect.policies());
         self.union(&REQUESTS, "AND policy <> '' AND outcome = 'served'", &rows, (&from, "outcome = 'served'"))
-    }
-
-    /// The labels of a row.
-    fn labels(&self, rollup: &Rollup) -> String {
-        let labels = rollup.labels.iter().map(|label| match *label {
-            "policy" => "policy.key AS policy".to_owned(),
-            "tags" if !self.has_sums => "CAST(NULL AS text) AS tags".to_owned(),
-            label => format!("rows.{label}"),
-        });
-        labels.collect::<Vec<_>>().join(", ")
     }
 
     fn union(&self, rollup: &Rollup, of_sums: &str, of_row: &str, (rows, of_rows): (&str, &str)) -> String {
@@ -169,6 +159,15 @@ impl Parts {
         }
         format!("({})", parts.join(" UNION ALL "))
     }
+}
+
+/// The labels of a row.
+fn labels(rollup: &Rollup) -> String {
+    let labels = rollup.labels.iter().map(|label| match *label {
+        "policy" => "policy.key AS policy".to_owned(),
+        label => format!("rows.{label}"),
+    });
+    labels.collect::<Vec<_>>().join(", ")
 }
 
 /// The first whole one from there on.

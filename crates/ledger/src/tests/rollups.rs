@@ -77,6 +77,7 @@ fn cases() -> impl Strategy<Value = Vec<Case>> {
                 upstream,
                 tokens: usage_source.map(|_| tokens),
                 cost_nano_usd: cost.filter(|_| usage_source.is_some()),
+                price_version: cost.map(|cost| if cost % 2 == 0 { ":1,1,1,1" } else { "2026-11-01:2,2,2,2" }),
                 ..attempt(AttemptKey { attempt: other + 1, ..key(writer, 0) })
             };
             let request = Request { ended_at_ms, labels, outcome, baselines, ..request(key(writer, 0).request) };
@@ -102,9 +103,13 @@ fn queries() -> impl Strategy<Value = Query> {
         Dimension::Route,
         Dimension::Role,
         Dimension::Day,
+        Dimension::Tag("env".to_owned()),
+        Dimension::Tags,
+        Dimension::UsageSource,
+        Dimension::PriceVersion,
     ];
     let edge = || (-DAY_MS..(DAYS + 1) * DAY_MS, select(vec![1, HOUR_MS, DAY_MS]));
-    let team = prop::option::of(Just((Dimension::Team, "search".to_owned())));
+    let team = vec(Just((Dimension::Team, "search".to_owned())), 0..2);
     (subsequence(dimensions, 0..4), edge(), edge(), team).prop_map(|(by, from, until, of)| {
         let at = |(at, unit): (i64, i64)| BEGIN_MS + at.div_euclid(unit) * unit;
         let (from, until) = (at(from), at(until));
@@ -115,14 +120,13 @@ fn queries() -> impl Strategy<Value = Query> {
 /// What the rows say, without the store.
 fn expected(cases: &[Case], query: &Query) -> Vec<Spend> {
     let mut found: BTreeMap<Vec<Option<String>>, Spend> = BTreeMap::new();
-    for Attempt { ended_at_ms, labels, upstream, role, outcome, usage_source, tokens, cost_nano_usd, .. } in
-        cases.iter().map(|case| case.attempt)
-    {
-        let is_of = query.of.as_ref().is_none_or(|(_, team)| labels.team == Some(team));
+    for row in cases.iter().map(|case| case.attempt) {
+        let Attempt { ended_at_ms, labels, role, outcome, usage_source, tokens, cost_nano_usd, .. } = row;
+        let is_of = query.of.iter().all(|(_, team)| labels.team == Some(team));
         if !is_of || !(query.since_ms..query.until_ms).contains(&ended_at_ms) {
             continue;
         }
-        let labels: Vec<_> = query.by.iter().map(|by| label(*by, &labels, (upstream, role), ended_at_ms)).collect();
+        let labels: Vec<_> = query.by.iter().map(|by| label(by, &row)).collect();
         let is_served = outcome == "served" && role != "warm_up";
         let (tokens, cost) = (tokens.unwrap_or_default(), cost_nano_usd.unwrap_or_default());
         let if_source = |source| if usage_source == Some(source) { cost } else { 0 };
@@ -151,11 +155,12 @@ fn expected(cases: &[Case], query: &Query) -> Vec<Spend> {
 fn expected_baselines(cases: &[Case], query: &Query) -> Vec<Baseline> {
     let mut found = BTreeMap::<_, (u64, u64)>::new();
     for Request { ended_at_ms, labels, outcome, baselines, .. } in cases.iter().map(|case| &case.request) {
-        let is_of = query.of.as_ref().is_none_or(|(_, team)| labels.team == Some(team));
+        let is_of = query.of.iter().all(|(_, team)| labels.team == Some(team));
         if !is_of || *outcome != "served" || !(query.since_ms..query.until_ms).contains(ended_at_ms) {
             continue;
         }
-        let labels: Vec<_> = query.by.iter().map(|by| label(*by, labels, ("", ""), *ended_at_ms)).collect();
+        let as_call = Attempt { labels: *labels, ended_at_ms: *ended_at_ms, ..attempt(key(1, 1)) };
+        let labels: Vec<_> = query.by.iter().map(|by| label(by, &as_call)).collect();
         for (policy, cost) in baselines {
             let sum = found.entry((labels.clone(), policy)).or_default();
             *sum = (sum.0 + 1, sum.1 + cost);
@@ -170,18 +175,27 @@ fn expected_baselines(cases: &[Case], query: &Query) -> Vec<Baseline> {
     found.into_iter().map(baseline).collect()
 }
 
-fn label(by: Dimension, labels: &Labels<'_>, (upstream, role): (&str, &str), ended_at_ms: i64) -> Option<String> {
+fn label(by: &Dimension, row: &Attempt<'_>) -> Option<String> {
+    let labels = &row.labels;
     let label = match by {
         Dimension::Team => labels.team,
         Dimension::Key => labels.key,
         Dimension::Model => labels.model,
-        Dimension::Upstream => Some(upstream),
+        Dimension::Upstream => Some(row.upstream),
         Dimension::Route => Some(labels.route),
-        Dimension::Role => Some(role),
-        Dimension::Day => return Some(store::upkeep::date(ended_at_ms.div_euclid(DAY_MS))),
+        Dimension::Role => Some(row.role),
+        Dimension::Tags => labels.tags,
+        Dimension::Tag(_) => labels.tags.map(|_| "prod"),
+        Dimension::UsageSource => row.usage_source.map(UsageSource::as_str),
+        Dimension::PriceVersion => row.price_version,
+        Dimension::Day => return Some(store::upkeep::date(row.ended_at_ms.div_euclid(DAY_MS))),
     };
     label.map(str::to_owned)
 }
+
+/// What an answer has as well as a call.
+const OF_ANSWERS: [Dimension; 6] =
+    [Dimension::Team, Dimension::Key, Dimension::Model, Dimension::Route, Dimension::Day, Dimension::Tags];
 
 /// Rows as the drain brings them.
 fn rows(cases: &[Case]) -> Rows<'_> {
@@ -196,7 +210,7 @@ fn check(scratch: &Scratch, cases: &[Case], query: &Query) -> Result<(), TestCas
     let mut spend = scratch.spend(query);
     spend.sort_by(|one, other| one.labels.cmp(&other.labels));
     prop_assert_eq!(spend, expected(cases, query), "spend of {:?}", query);
-    if !query.by.iter().any(|by| [Dimension::Upstream, Dimension::Role].contains(by)) {
+    if query.by.iter().all(|by| OF_ANSWERS.contains(by)) {
         let mut baselines = scratch.baselines(query);
         let key = |baseline: &Baseline| (baseline.labels.clone(), baseline.policy.clone());
         baselines.sort_by_key(key);
@@ -328,7 +342,7 @@ async fn deleted_rows_leave_their_sums_and_what_comes_twice_then_is_refused(scra
         store.write(&rows(std::slice::from_ref(&late))).expect("written");
         cases.push(late);
         keep_up(&mut *store, &mut keeping(30, 30), NOW_MS);
-        let whole = Query { by: vec![Dimension::Day], since_ms: BEGIN_MS, until_ms: NOW_MS, of: None };
+        let whole = Query { by: vec![Dimension::Day], since_ms: BEGIN_MS, until_ms: NOW_MS, of: Vec::new() };
         check(&scratch, &cases, &whole)
     });
 }
@@ -345,7 +359,7 @@ async fn what_budgets_ask_is_what_the_rows_of_their_windows_say(scratch: Scratch
             let now_ms = BEGIN_MS + at_ms;
             let window = period.window(&TimeZone::get(zone).expect(zone), now_ms);
             let by = vec![Dimension::Key, Dimension::Team, Dimension::Model];
-            check(&scratch, &cases, &Query { by, since_ms: window.from_ms, until_ms: now_ms, of: None })?;
+            check(&scratch, &cases, &Query { by, since_ms: window.from_ms, until_ms: now_ms, of: Vec::new() })?;
         }
         Ok(())
     });
@@ -415,7 +429,7 @@ async fn rows_that_no_sum_has_are_not_deleted_before_it_has(scratch: Scratch) {
         store.write(&rows(&[example(3)])).expect("written");
         keep_up(&mut *store, &mut keeping(2, 10_000), NOW_MS);
         assert_eq!(scratch.figure("SELECT count(*) FROM attempts"), 0);
-        let whole = Query { by: vec![Dimension::Day], since_ms: 0, until_ms: NOW_MS, of: None };
+        let whole = Query { by: vec![Dimension::Day], since_ms: 0, until_ms: NOW_MS, of: Vec::new() };
         check(&scratch, &[example(1), example(2), example(3)], &whole).expect("the sums");
     });
 }

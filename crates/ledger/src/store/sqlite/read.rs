@@ -24,6 +24,12 @@ pub(crate) struct Reader {
     has_sums: bool,
 }
 
+/// The step that brought the columns of tags. Reading takes no steps: a ledger of an earlier version is read as one whose rows
+/// have no tags.
+const TAGS_STEP: usize = 3;
+const WITHOUT_TAGS: &str = "CREATE TEMP VIEW attempts AS SELECT *, NULL AS tags FROM main.attempts;
+    CREATE TEMP VIEW requests AS SELECT *, NULL AS tags FROM main.requests";
+
 impl Reader {
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
         let failed = |source| StoreError::Sqlite { path: path.to_owned(), source };
@@ -33,6 +39,9 @@ impl Reader {
         let steps = super::check(&connection, path)?;
         if steps == 0 {
             return Err(StoreError::Foreign(format!("{}: this file is empty, and no ledger yet", path.display())));
+        }
+        if steps < TAGS_STEP {
+            connection.execute_batch(WITHOUT_TAGS).map_err(failed)?;
         }
         Ok(Self { connection, path: path.to_owned(), has_sums: steps >= super::FIRST_WITH_SUMS })
     }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::period::Days;
 
 /// What is printed.
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
     /// For people.
     Table,
@@ -52,10 +52,13 @@ impl Figure {
     }
 }
 
+/// What stands for a label that there is none of, where people read it.
+pub(super) const NONE: &str = "(none)";
+
 /// Rows of figures.
 pub(super) struct Grid {
     /// The names of the first columns, which tell the rows apart.
-    pub(super) labels: Vec<&'static str>,
+    pub(super) labels: Vec<String>,
     /// The names of the others.
     pub(super) columns: Vec<&'static str>,
     pub(super) rows: Vec<(Vec<Option<String>>, Vec<Figure>)>,
@@ -65,18 +68,26 @@ pub(super) struct Grid {
 
 impl Format {
     /// The rows, which are of these days.
-    pub(super) fn text(self, days: Days, grid: &Grid) -> serde_json::Result<String> {
-        Ok(match self {
+    pub(super) fn text(self, days: Days, grid: &Grid) -> String {
+        match self {
             Self::Table => format!("{days}\n{}", grid.table()),
             Self::Csv => grid.csv(),
-            Self::Json => serde_json::to_string_pretty(&grid.document(days))?,
-        })
+            Self::Json => format!("{:#}", grid.document(days)),
+        }
+    }
+
+    /// The one of this name.
+    ///
+    /// # Errors
+    /// With the names that there are.
+    pub(super) fn of(name: &str) -> Result<Self, String> {
+        Self::from_str(name, false).map_err(|_| "json, csv or table".to_owned())
     }
 }
 
 impl Grid {
     pub(super) fn header(&self) -> Vec<String> {
-        self.labels.iter().chain(&self.columns).map(|name| (*name).to_owned()).collect()
+        self.labels.iter().cloned().chain(self.columns.iter().map(|name| (*name).to_owned())).collect()
     }
 
     pub(super) fn lines(&self, none: &str) -> Vec<Vec<String>> {
@@ -93,7 +104,7 @@ impl Grid {
             return "no rows".to_owned();
         }
         let mut lines = vec![self.header()];
-        lines.extend(self.lines("-"));
+        lines.extend(self.lines(NONE));
         if let Some(total) = &self.total {
             let names = (0..self.labels.len()).map(|nth| if nth == 0 { "total".to_owned() } else { String::new() });
             lines.push(names.chain(total.iter().map(|figure| figure.text())).collect());
@@ -111,13 +122,12 @@ impl Grid {
 
     /// A header and the rows, without a sum: whoever reads it would add that up as well.
     fn csv(&self) -> String {
-        let line = |cells: Vec<String>| cells.iter().map(|cell| quoted(cell)).collect::<Vec<_>>().join(",");
-        std::iter::once(self.header()).chain(self.lines("")).map(line).collect::<Vec<_>>().join("\n")
+        csv(std::iter::once(self.header()).chain(self.lines("")))
     }
 
     fn document(&self, days: Days) -> Value {
         let row = |(labels, figures): &(Vec<Option<String>>, Vec<Figure>)| {
-            let labels = self.labels.iter().zip(labels).map(|(name, label)| ((*name).to_owned(), label.clone().into()));
+            let labels = self.labels.iter().zip(labels).map(|(name, label)| (name.clone(), label.clone().into()));
             let figures = self.columns.iter().zip(figures).map(|(name, figure)| ((*name).to_owned(), figure.value()));
             Value::Object(labels.chain(figures).collect::<Map<_, _>>())
         };
@@ -127,6 +137,12 @@ impl Grid {
             "rows": self.rows.iter().map(row).collect::<Vec<_>>(),
         })
     }
+}
+
+/// Lines of CSV.
+pub(super) fn csv(lines: impl Iterator<Item = Vec<String>>) -> String {
+    let line = |cells: Vec<String>| cells.iter().map(|cell| quoted(cell)).collect::<Vec<_>>().join(",");
+    lines.map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// A field of CSV, as RFC 4180 has it.

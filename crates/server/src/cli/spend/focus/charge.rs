@@ -1,0 +1,84 @@
+//! Charges, and what some calls' tokens come to.
+
+use jiff::civil::Date;
+use provider::{PicoUsd, Price};
+
+use super::{Group, service::Service};
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Meter {
+    /// In ids of SKUs.
+    pub(super) id: &'static str,
+    /// For people.
+    pub(super) name: &'static str,
+    /// What one is called, in the plural.
+    pub(super) unit: &'static str,
+    /// A price is for so many of them: a power of ten.
+    pub(super) priced_by: u64,
+}
+
+const fn tokens(id: &'static str, name: &'static str) -> Meter {
+    Meter { id, name, unit: "Tokens", priced_by: 1_000_000 }
+}
+
+const INPUT: Meter = tokens("input-tokens", "Input tokens");
+const CACHED_INPUT: Meter = tokens("cached-input-tokens", "Cached input tokens");
+const OUTPUT: Meter = tokens("output-tokens", "Output tokens");
+const REASONING: Meter = tokens("reasoning-tokens", "Reasoning tokens");
+
+/// A row of the export: what was used of one thing at one price on one day.
+#[derive(Debug, Clone)]
+pub(super) struct Charge<'a> {
+    pub(super) group: &'a Group,
+    pub(super) service: &'a Service,
+    pub(super) meter: Meter,
+    pub(super) quantity: u64,
+    /// For one unit.
+    pub(super) rate: PicoUsd,
+    /// The day from which that was the price.
+    pub(super) price_since: Option<&'a str>,
+    /// What it adds to the invoice, in pico-dollars.
+    pub(super) billed_pico: i128,
+}
+
+impl Charge<'_> {
+    pub(super) fn day(&self) -> Date {
+        self.group.day
+    }
+
+    /// Price times quantity, in pico-dollars.
+    pub(super) fn list_pico(&self) -> i128 {
+        i128::from(self.rate.0) * i128::from(self.quantity)
+    }
+}
+
+/// The tokens of some calls, by their kinds. Each call was rounded to a nano-dollar when it ended: the dearest charge bears the
+/// difference, so that together they are what the ledger has.
+pub(super) fn of_tokens<'a>(
+    group: &'a Group,
+    service: &'a Service,
+    price_since: Option<&'a str>,
+    price: Price,
+) -> Vec<Charge<'a>> {
+    let spend = &group.spend;
+    let meters = [
+        (INPUT, spend.prompt_tokens.saturating_sub(spend.cached_tokens), price.input),
+        (CACHED_INPUT, spend.cached_tokens, price.cached_input),
+        (OUTPUT, spend.completion_tokens.saturating_sub(spend.reasoning_tokens), price.output),
+        (REASONING, spend.reasoning_tokens, price.reasoning),
+    ];
+    let used = meters.into_iter().filter(|(_, quantity, _)| *quantity > 0);
+    let mut charges: Vec<_> = used
+        .map(|(meter, quantity, rate)| {
+            let charge = Charge { group, service, meter, quantity, rate, price_since, billed_pico: 0 };
+            Charge { billed_pico: charge.list_pico(), ..charge }
+        })
+        .collect();
+    let rounded = i128::from(spend.cost_nano_usd) * 1_000;
+    let exact: i128 = charges.iter().map(|charge| charge.billed_pico).sum();
+    if let Some(dearest) = charges.iter_mut().max_by_key(|charge| charge.billed_pico) {
+        dearest.billed_pico += rounded - exact;
+    }
+    charges
+}
