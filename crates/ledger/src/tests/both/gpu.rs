@@ -125,3 +125,29 @@ pub(super) async fn reserved_tokens_weigh_nothing(scratch: Scratch) {
     let brief: Vec<_> = shares.iter().map(|share| (share.tokens, share.gpu_nano_usd)).collect();
     assert_eq!(brief, [(95, Some(1_000)), (0, Some(0))]);
 }
+
+/// Rows that are in no sum yet, as after an upgrade, are read one by one; of calls that are kept as sums of their day nobody knows the
+/// hours any more.
+#[tokio::test]
+async fn calls_are_shared_out_wherever_they_are_kept() {
+    let scratch = Scratch::new("gpu-kept");
+    let ledger = scratch.open(7);
+    put(&ledger, &[hour(HOUR, 7)]).await;
+    ledger.append(&[Entry::Attempt(attempt(key(7, 1)))]).await.expect("written");
+    ledger.close();
+    let of_sums = report(&scratch, Vec::new());
+    assert_eq!(of_sums.shares[0].gpu_nano_usd, Some(1_000));
+    let connection = Connection::open(scratch.folder.join("ledger.db")).expect("a store");
+    let due = "INSERT INTO rollup_due VALUES ('attempts', 20775, -1, 0)";
+    connection.execute_batch(due).expect("due");
+    assert_eq!(report(&scratch, Vec::new()), of_sums, "each call once, and as before");
+    let fold = "DELETE FROM rollup_due; INSERT INTO attempt_days SELECT hour / 24, team, key, model, route, tags, upstream, role, outcome,
+        usage_source, price_version, calls, prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens, cost_nano_usd,
+        unpriced_calls, duration_us FROM attempt_hours; DELETE FROM attempt_hours";
+    connection.execute_batch(fold).expect("a day");
+    let since_ms = HOUR / 24 * 24 * HOUR_MS;
+    let query = Query { by: Vec::new(), since_ms, until_ms: since_ms + 24 * HOUR_MS, of: Vec::new() };
+    let of_day = crate::gpu(&scratch.location, &query, since_ms + 48 * HOUR_MS).expect("an answer");
+    let brief: Vec<_> = of_day.shares.iter().map(|share| (share.calls, share.gpu_nano_usd)).collect();
+    assert_eq!(brief, [(1, None)], "unknown, and not nobody's");
+}

@@ -110,7 +110,7 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     if rows.is_empty() {
         note(&format!("neither the bill nor the ledger has anything for {days}"));
     }
-    say(&arguments.format.text(days, &compare::grid(&rows))?)?;
+    say(&arguments.format.text(days, &compare::grid(&rows)))?;
     Ok(rows.iter().all(compare::Row::is_fine))
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use ledger::{Baseline, Dimension, GpuReport, GpuShare, Location, Query, Spend, closed_until_ms};
+use ledger::{Baseline, Dimension, GpuReport, GpuShare, Location, Query, Spend, StoreError, closed_until_ms};
 use provider::Tariff;
 use router::Policy;
 use settings::{Config, Model};
@@ -41,7 +41,12 @@ pub(super) struct Billed {
 
 impl Billed {
     /// Reads what it needs of the hours of the query that are over.
-    pub(super) fn read(ledger: &Location, query: &Query, config: Option<&Config>, now_ms: i64) -> anyhow::Result<Self> {
+    pub(super) fn read(
+        ledger: &Location,
+        query: &Query,
+        config: Option<&Config>,
+        now_ms: i64,
+    ) -> Result<Self, StoreError> {
         let query = Query { until_ms: query.until_ms.min(closed_until_ms(now_ms)), ..query.clone() };
         // An upstream's price is that of all its calls, whatever team is asked about.
         let report = ledger::gpu(ledger, &Query { of: Vec::new(), ..query.clone() }, now_ms)?;
