@@ -143,7 +143,7 @@ mod tests {
         let baseline = Baseline { labels, policy: "all:cerebras".to_owned(), answers: 9, cost_nano_usd: 1_000_000_000 };
         let grid = grid(&query, &[spend], &[baseline]);
         let (labels, figures) = &grid.rows[0];
-        let shown: Vec<_> = figures.iter().map(|figure| figure.text()).collect();
+        let shown: Vec<_> = figures.iter().map(Figure::text).collect();
         assert_eq!(labels.iter().flatten().collect::<Vec<_>>(), ["search", "all:cerebras"]);
         assert_eq!(shown, ["10", "1", "0", "1.000000000", "0.360000000", "0.640000000", "64.0"]);
     }

@@ -117,7 +117,7 @@ impl Recorded {
             let day = days.entry((day.clone(), upstream.clone())).or_default();
             match source.as_deref() {
                 Some(source) if source == UsageSource::Estimated.as_str() => {
-                    day.left_calls += spend.calls - spend.answers
+                    day.left_calls += spend.calls - spend.answers;
                 }
                 Some(source) if source == UsageSource::Unknown.as_str() => day.unknown_calls += spend.calls,
                 Some(_) | None => {}
