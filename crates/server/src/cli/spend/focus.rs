@@ -167,15 +167,15 @@ fn write_unpriced(arguments: &Arguments, unpriced: &[(&Group, Unpriced)]) -> any
         of_reason.map(|(group, _)| group.spend.calls).sum()
     };
     let counts = format!(
-        "{} calls without a price, {} at upstreams that bill by the second of a GPU",
+        "calls without a price: {}, at upstreams that bill by the second of a GPU: {}",
         calls(Unpriced::NoPrice),
         calls(Unpriced::GpuSeconds)
     );
     let beside = || arguments.out.as_deref().map(beside);
     let Some(file) = arguments.unpriced.clone().or_else(beside) else {
-        bail!("some calls have no cost yet: {counts}; give --unpriced FILE for them, or --out FILE");
+        bail!("what some calls cost is not known yet ({counts}): give --unpriced FILE for them, or --out FILE");
     };
-    note(&format!("not in the charges: {counts}; see {}", file.display()));
+    note(&format!("not in the charges ({counts}): see {}", file.display()));
     write(&file, &format!("{}\n", unpriced_text(unpriced)))
 }
 

@@ -16,7 +16,7 @@ type Column = (&'static str, fn(&Charge<'_>) -> String);
 
 const USD: &str = "USD";
 /// The columns.
-pub(super) const COLUMNS: [Column; 44] = [
+pub(super) const COLUMNS: [Column; 45] = [
     ("BilledCost", |charge| usd(charge.billed_pico)),
     // The router does not know the number of the account: there is one for each who sends an invoice.
     ("BillingAccountId", |charge| charge.service.provider.to_lowercase()),
@@ -63,7 +63,8 @@ pub(super) const COLUMNS: [Column; 44] = [
         format!("{}/{}/{}", charge.service.provider.to_lowercase(), charge.service.model, charge.meter.id)
     }),
     ("SkuMeter", |charge| charge.meter.name.to_owned()),
-    ("SkuPriceDetails", |charge| charge.price_since.map(|day| object(once(("x_PriceSince", day)))).unwrap_or_default()),
+    // They would have to be the same for a SKU at all times.
+    ("SkuPriceDetails", |_| String::new()),
     // Without the price and its date, which would make another SKU of it.
     ("SkuPriceId", |charge| format!("{}/{}", charge.group.upstream, charge.meter.id)),
     ("SubAccountId", |charge| charge.group.team.clone().unwrap_or_default()),
@@ -71,6 +72,7 @@ pub(super) const COLUMNS: [Column; 44] = [
     ("Tags", |charge| charge.group.tags.as_deref().map(|tags| object(tag_pairs(tags))).unwrap_or_default()),
     ("x_Key", |charge| charge.group.key.clone().unwrap_or_default()),
     ("x_Model", |charge| charge.group.model.clone().unwrap_or_default()),
+    ("x_PriceSince", |charge| charge.price_since.unwrap_or_default().to_owned()),
     ("x_UsageSource", |charge| charge.group.usage_source.clone().unwrap_or_default()),
 ];
 

@@ -48,7 +48,7 @@ const CONDITIONAL: [&str; 18] = [
     "Tags",
 ];
 /// Those that may be NULL, of a charge for usage that is no correction.
-const NULLABLE: [&str; 11] = [
+const NULLABLE: [&str; 12] = [
     "ChargeClass",
     "InvoiceId",
     "RegionId",
@@ -59,6 +59,7 @@ const NULLABLE: [&str; 11] = [
     "Tags",
     "x_Key",
     "x_Model",
+    "x_PriceSince",
     "x_UsageSource",
 ];
 
@@ -183,7 +184,7 @@ fn a_charge_has_one_price_and_all_of_them_are_what_the_ledger_has() {
         ("SkuPriceId", "fast/input-tokens"),
         ("SubAccountId", "search"),
         ("Tags", r#"{"env":"prod","feature":"search"}"#),
-        ("SkuPriceDetails", r#"{"x_PriceSince":"2026-10-01"}"#),
+        ("x_PriceSince", "2026-10-01"),
     ] {
         assert_eq!(input[column], value, "{column}");
     }
