@@ -1,4 +1,4 @@
-//! Finance's path: from a ledger to last month by team and by tag, charges for a FinOps tool, and a page for the lead of a team.
+//! Finance's path: from a ledger to last month by team and by tag, charges as FOCUS has them, and a page for the lead of a team.
 
 #[cfg(test)]
 mod tests {
