@@ -8,12 +8,14 @@
 mod budget;
 mod drain;
 mod entry;
+mod gpu;
 mod journal;
 mod keys;
 mod report;
 mod store;
 #[cfg(test)]
 mod tests;
+mod unsettled;
 
 use std::{
     collections::HashMap,
@@ -36,10 +38,12 @@ pub use crate::{
         Threshold,
     },
     entry::{Attempt, AttemptKey, Entry, Intent, Labels, Request, RequestKey, Tokens, UsageSource},
+    gpu::{GpuHour, GpuReport, GpuShare, GpuTime, GpuUpstream, HOUR_MS, closed_until_ms, day},
     journal::{Durability, FILE_BYTES, JournalSettings, NotWritten, Written},
     keys::{AuditRecord, Change, Directory, KeyError, KeyRecord, Keys, SecretRecord, TeamRecord},
     report::{Baseline, Dimension, Query, Spend},
     store::{Location, PostgresUrl, PostgresUrlError, StoreError},
+    unsettled::Unsettled,
 };
 use crate::{
     drain::{Drain, Stop},
@@ -92,6 +96,17 @@ pub fn spend(location: &Location, query: &Query) -> Result<Vec<Spend>, StoreErro
 /// those of calls, not of answers: they cannot be told apart here.
 pub fn baselines(location: &Location, query: &Query) -> Result<Vec<Baseline>, StoreError> {
     store::reports(location)?.baselines(query)
+}
+
+/// What workers that are billed by the second did and cost in the hours of a query, and how the cost of those that are closed is
+/// shared out to their calls.
+pub fn gpu(location: &Location, query: &Query, now_ms: i64) -> Result<GpuReport, StoreError> {
+    gpu::report(&mut *store::reports(location)?, query, now_ms)
+}
+
+/// Calls whose use was not reported, by day and upstream.
+pub fn unsettled(location: &Location, query: &Query) -> Result<Vec<Unsettled>, StoreError> {
+    unsettled::read(&mut *store::reports(location)?, query)
 }
 
 /// How long a question about what was spent waits before it looks how far the journal is: the end of a call is counted by budgets a

@@ -152,7 +152,7 @@ impl Baseline {
 }
 
 /// A call that gave a client its answer.
-const SERVED: &str = "outcome = 'served' AND role <> 'warm_up'";
+pub(crate) const SERVED: &str = "outcome = 'served' AND role <> 'warm_up'";
 pub(crate) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// What differs between the stores' languages.

@@ -1,6 +1,7 @@
 //! Where rows are kept for good.
 
 mod columns;
+mod gpu_hours;
 mod postgres;
 mod sqlite;
 
@@ -10,7 +11,8 @@ pub use self::postgres::{PostgresUrl, PostgresUrlError};
 use self::{postgres::Postgres, sqlite::Sqlite};
 use crate::{
     entry::{Attempt, Request},
-    report::{Baseline, Parameter, Query, Spend},
+    gpu::GpuHour,
+    report::{Baseline, Dialect, Parameter, Query, Spend, Statement},
 };
 
 /// Rows that are written together.
@@ -20,11 +22,13 @@ pub(crate) struct Rows<'a> {
     pub(crate) requests: Vec<Request<'a>>,
     /// Calls whose end nobody saw: not written if the end of the call is there, whatever its day.
     pub(crate) unknown: Vec<Attempt<'a>>,
+    /// One for each hour, upstream and process: a later one replaces what is there.
+    pub(crate) gpu_hours: Vec<GpuHour<'a>>,
 }
 
 impl Rows<'_> {
     pub(crate) fn len(&self) -> usize {
-        self.attempts.len() + self.requests.len() + self.unknown.len()
+        self.attempts.len() + self.requests.len() + self.unknown.len() + self.gpu_hours.len()
     }
 }
 
@@ -84,6 +88,12 @@ pub(crate) trait Reports {
 
     /// What it says about other policies.
     fn baselines(&mut self, query: &Query) -> Result<Vec<Baseline>, StoreError>;
+
+    /// Its language.
+    fn dialect(&self) -> Dialect;
+
+    /// The rows of a statement that both databases understand, whose columns are texts and numbers of 64 bits.
+    fn ask(&mut self, statement: &Statement) -> Result<Vec<Vec<Parameter>>, StoreError>;
 }
 
 /// What a transaction is for.

@@ -16,8 +16,12 @@ pub(crate) use read::Reader;
 use super::{Rows, Store, StoreError};
 
 /// The steps from no tables to the present ones, in order. A step is never changed: what differs is a step more.
-const MIGRATIONS: &[&str] =
-    &[include_str!("postgres/1.sql"), include_str!("postgres/2.sql"), include_str!("postgres/3.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("postgres/1.sql"),
+    include_str!("postgres/2.sql"),
+    include_str!("postgres/3.sql"),
+    include_str!("postgres/5.sql"),
+];
 /// "llrl" in ASCII: the lock of those who bring the tables up to date.
 const TABLES_LOCK: i64 = 0x6c6c_726c;
 /// "llrk": the lock of those who change keys.

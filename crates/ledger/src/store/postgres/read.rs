@@ -59,6 +59,15 @@ impl Reports for Reader {
         };
         Ok(rows.iter().map(baseline).collect())
     }
+
+    fn dialect(&self) -> Dialect {
+        Dialect::Postgres
+    }
+
+    fn ask(&mut self, statement: &Statement) -> Result<Vec<Vec<Parameter>>, StoreError> {
+        let rows = self.rows(statement)?;
+        Ok(rows.iter().map(super::sql::values_of).collect())
+    }
 }
 
 fn labels_of(row: &Row, labels: usize) -> Vec<Option<String>> {

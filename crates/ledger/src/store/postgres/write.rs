@@ -6,32 +6,41 @@ use std::borrow::Cow;
 use postgres::{Client, types::ToSql};
 
 use super::Rows;
-use crate::store::columns::{self, Column, Kind};
+use crate::store::{
+    columns::{self, Column, Kind},
+    gpu_hours::{self, GPU_HOURS},
+};
 
 /// The end of a call has the day on which it ended, an unknown one that on which it began.
 const UNLESS_ENDED: &str = "WHERE NOT EXISTS (SELECT 1 FROM attempts AS ended
     WHERE ended.day BETWEEN rows.day AND rows.day + 1 AND ended.writer = rows.writer AND ended.number = rows.number
     AND ended.attempt = rows.attempt)";
 
+/// A row that is there already stays as it is.
+const IF_NEW: &str = "ON CONFLICT DO NOTHING";
+
 /// Writes rows, all or none.
 pub(super) fn rows(client: &mut Client, rows: &Rows<'_>) -> Result<(), postgres::Error> {
     let mut transaction = client.transaction()?;
     for (rows, condition) in [(&rows.attempts, ""), (&rows.unknown, UNLESS_ENDED)] {
         let values: Vec<_> = rows.iter().map(columns::attempt).collect();
-        insert(&mut transaction, "attempts", (&columns::ATTEMPTS, &values), condition)?;
+        let rest = format!("{condition} {IF_NEW}");
+        insert(&mut transaction, "attempts", (&columns::ATTEMPTS, &values), &rest)?;
     }
     let baselines: Vec<_> = rows.requests.iter().map(columns::baselines).collect();
     let values = rows.requests.iter().zip(&baselines).map(|(row, baselines)| columns::request(row, baselines));
-    insert(&mut transaction, "requests", (&columns::REQUESTS, &values.collect::<Vec<_>>()), "")?;
+    insert(&mut transaction, "requests", (&columns::REQUESTS, &values.collect::<Vec<_>>()), IF_NEW)?;
+    let values: Vec<_> = rows.gpu_hours.iter().map(gpu_hours::gpu_hour).collect();
+    insert(&mut transaction, "gpu_hours", (&GPU_HOURS, &values), &gpu_hours::keep_the_latest())?;
     transaction.commit()
 }
 
-/// Takes rows unless they are there already.
+/// Takes rows, as `rest` says.
 fn insert<const N: usize>(
     transaction: &mut postgres::Transaction<'_>,
     table: &str,
     (columns, rows): (&[(&str, Kind); N], &[[Column<'_>; N]]),
-    condition: &str,
+    rest: &str,
 ) -> Result<(), postgres::Error> {
     if rows.is_empty() {
         return Ok(());
@@ -39,9 +48,7 @@ fn insert<const N: usize>(
     let names = columns::names(columns);
     let arrays: Vec<_> = columns.iter().enumerate().map(|(nth, (_, kind))| array(nth, *kind)).collect();
     let arrays = arrays.join(", ");
-    let sql = format!(
-        "INSERT INTO {table} ({names}) SELECT {names} FROM unnest({arrays}) AS rows ({names}) {condition} ON CONFLICT DO NOTHING"
-    );
+    let sql = format!("INSERT INTO {table} ({names}) SELECT {names} FROM unnest({arrays}) AS rows ({names}) {rest}");
     let values: Vec<Values<'_>> =
         columns.iter().enumerate().map(|(nth, (_, kind))| Values::new(rows, nth, *kind)).collect();
     let parameters: Vec<&(dyn ToSql + Sync)> = values.iter().map(Values::parameter).collect();

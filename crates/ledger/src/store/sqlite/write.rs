@@ -6,7 +6,10 @@ use rusqlite::{
 };
 
 use super::{
-    super::columns::{self, Column},
+    super::{
+        columns::{self, Column},
+        gpu_hours::{self, GPU_HOURS},
+    },
     Rows,
 };
 
@@ -29,6 +32,13 @@ pub(super) fn rows(connection: &mut Connection, rows: &Rows<'_>) -> rusqlite::Re
         for row in &rows.requests {
             let baselines = columns::baselines(row);
             statement.execute(params_from_iter(columns::request(row, &baselines)))?;
+        }
+    }
+    if !rows.gpu_hours.is_empty() {
+        let sql = format!("{} WHERE true {}", insert("gpu_hours", &GPU_HOURS), gpu_hours::keep_the_latest());
+        let mut statement = transaction.prepare_cached(&sql.replace("INSERT OR IGNORE", "INSERT"))?;
+        for row in &rows.gpu_hours {
+            statement.execute(params_from_iter(gpu_hours::gpu_hour(row)))?;
         }
     }
     transaction.commit()
