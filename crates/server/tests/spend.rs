@@ -10,8 +10,8 @@ mod tests {
     };
 
     use ledger::{
-        Attempt, AttemptKey, Durability, Entry, FILE_BYTES, JournalSettings, Labels, Ledger, LedgerSettings, Location,
-        Progress, Request, RequestKey, Tokens, UsageSource,
+        Attempt, AttemptKey, Durability, Entry, FILE_BYTES, GpuHour, HOUR_MS, JournalSettings, Labels, Ledger,
+        LedgerSettings, Location, Progress, Request, RequestKey, Tokens, UsageSource,
     };
 
     const CONFIG: &str = r#"
@@ -128,6 +128,25 @@ targets = [{ upstream = "fast" }, { upstream = "pod" }]
             ] {
                 drop(ledger.append(&entries));
             }
+            // In an hour its workers cost $0.0019 for the one call to it; in the next one, nobody counted them.
+            let hour = GpuHour {
+                hour: AT_MS / HOUR_MS,
+                upstream: "pod",
+                writer: 1,
+                observed_ms: 3_600_000,
+                start_ms: 0,
+                busy_ms: 8_000,
+                idle_ms: 2_000,
+                starts: 0,
+                cost_nano_usd: 1_900_000,
+                pico_usd_per_second: 190_000_000,
+            };
+            drop(ledger.append(&[Entry::GpuHour(hour)]));
+            let later = served(6, "ads", None, pod).map(|entry| match entry {
+                Entry::Attempt(row) => Entry::Attempt(Attempt { ended_at_ms: AT_MS + HOUR_MS, ..row }),
+                entry => entry,
+            });
+            drop(ledger.append(&later));
             ledger.close();
             Self(folder)
         }
@@ -171,9 +190,9 @@ targets = [{ upstream = "fast" }, { upstream = "pod" }]
         };
         let row = |label: &str, usd: &str| (label.to_owned(), usd.to_owned());
         let by_team = books.answer(&["spend", "--by", "team", "--format", "csv"]);
-        assert_eq!(cost(&by_team), [row("search", "0.000440000"), row("ads", "0.000200000")]);
+        assert_eq!(cost(&by_team), [row("search", "0.000440000"), row("ads", "0.000240000")]);
         let by_feature = books.answer(&["spend", "--by", "tag:feature", "--format", "csv"]);
-        let expected = [row("find", "0.000240000"), row("", "0.000200000"), row("rank", "0.000200000")];
+        let expected = [row("", "0.000240000"), row("find", "0.000240000"), row("rank", "0.000200000")];
         assert_eq!(cost(&by_feature), expected);
         let prod = books.answer(&["spend", "--by", "tag:feature", "--tag", "env=prod", "--format", "csv"]);
         assert_eq!(cost(&prod), [row("find", "0.000240000")]);
@@ -196,21 +215,21 @@ targets = [{ upstream = "fast" }, { upstream = "pod" }]
         assert!(output.status.success(), "{}", text(&output.stderr));
         let notes = text(&output.stderr);
         assert!(notes.contains("upstream \"gone\" is not in the configuration any more"), "{notes}");
-        assert!(
-            notes.contains("calls without a price: 1, at upstreams that bill by the second of a GPU: 1)"),
-            "{notes}"
-        );
+        assert!(notes.contains("calls without a price: 1, without known GPU seconds: 1)"), "{notes}");
         let charges = books.file("october.csv");
-        assert_eq!(charges.lines().count(), 1 + 3 * 2, "input and output of three calls with a price: {charges}");
+        assert_eq!(charges.lines().count(), 1 + 3 * 2 + 1, "tokens in and out of three calls, and seconds: {charges}");
         assert!(charges.contains(r#","{""env"":""prod"",""feature"":""find""}","#), "{charges}");
-        assert!(!charges.contains("RunPod"), "its invoice has no tokens: {charges}");
+        let of_runpod: Vec<_> = charges.lines().filter(|line| line.contains("RunPod")).collect();
+        assert_eq!(of_runpod.len(), 1, "its invoice has no tokens: {charges}");
+        assert!(of_runpod[0].starts_with("0.0019,runpod,") && of_runpod[0].contains(",10,Seconds,"), "{charges}");
+        assert!(of_runpod[0].ends_with(",1,0.00004,2000,k,llama,,"), "what was used for it: {charges}");
         let unpriced = books.file("october.unpriced.csv");
         let lines: Vec<_> = unpriced.lines().collect();
         assert_eq!(lines.len(), 3, "{unpriced}");
-        assert!(lines.iter().any(|line| line.ends_with(",1,1000,0,1000,0,,no_price")), "{unpriced}");
-        assert!(lines.iter().any(|line| line.ends_with(",1,1000,0,1000,0,0.000040000,gpu_seconds")), "{unpriced}");
+        assert!(lines.iter().any(|line| line.ends_with(",1,2000,,no_price")), "{unpriced}");
+        assert!(lines.iter().any(|line| line.ends_with(",1,2000,0.000040000,gpu_seconds_unknown")), "{unpriced}");
 
-        let refused = books.refusal(&["spend", "--format", "focus", "--team", "search", "--tag", "env=prod"]);
+        let refused = books.refusal(&["spend", "--format", "focus", "--team", "ads", "--tag", "env=test"]);
         assert!(refused.contains("give --unpriced FILE for them, or --out FILE"), "{refused}");
         for (arguments, says) in [
             (&["spend", "--format", "focus", "--by", "team"][..], "leave out --by"),
