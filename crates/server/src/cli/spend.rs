@@ -47,8 +47,7 @@ Last month's charges for a FinOps tool, in the columns of FOCUS 1.2; what has no
 cost_usd is at list prices. gpu_cost_usd is what calls cost of workers that are billed by the second: of each hour that is over, half
 by tokens and half by time, workers without calls in the rows of nobody. billed_usd is cost_usd with that instead of list prices;
 gpu_unshared_calls are not in it: their hour is not over, or nobody counted the workers. What is unknown is left empty.
- Days are those of UTC. Tokens are what upstreams reported, or, where they did not, estimates: their cost
-stands in a column of its own as well, as does what was reserved for calls whose end nobody knows because the router was killed.
+Days are those of UTC. Tokens are what upstreams reported, or, where they did not, estimates: their cost stands in a column of its own as well, as does what was reserved for calls whose end nobody knows because the router was killed.
 Calls without a known price are counted and not in the cost. The ledger can be asked while a router writes it.";
 
 /// What to sum up.

@@ -23,7 +23,7 @@ fn hour(hour: i64, writer: u64) -> GpuHour<'static> {
 
 fn report(scratch: &Scratch, of: Vec<(Dimension, String)>) -> GpuReport {
     let since_ms = (HOUR - 2) * HOUR_MS;
-    let query = Query { by: Vec::new(), since_ms, until_ms: since_ms + 5 * HOUR_MS, of };
+    let query = Query { by: Vec::new(), since_ms, until_ms: since_ms + 5 * HOUR_MS, of: of.into_iter().collect() };
     aside(|| crate::gpu(&scratch.location, &query, (HOUR + 2) * HOUR_MS)).expect("an answer")
 }
 
