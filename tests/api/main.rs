@@ -40,3 +40,5 @@ mod secrets;
 mod short_form;
 #[cfg(test)]
 mod streams;
+#[cfg(test)]
+mod tags;

@@ -42,4 +42,6 @@ mod shutdown;
 #[cfg(test)]
 mod streaming;
 #[cfg(test)]
+mod tags;
+#[cfg(test)]
 mod warm_up;

@@ -284,7 +284,7 @@ async fn an_unknown_price_saves_nothing() {
     let running = rig.take_running();
     running.stop_without_grace();
     running.join().expect("the server ends in order");
-    let query = Query { by: Vec::new(), since_ms: 0, until_ms: i64::MAX / 2, of: None };
+    let query = Query { by: Vec::new(), since_ms: 0, until_ms: i64::MAX / 2, of: Vec::new() };
     let baselines = ledger::baselines(&Location::Sqlite(folder.ledger()), &query).expect("a ledger");
     let configured = baselines.iter().find(|baseline| baseline.policy == "configured").expect("a baseline");
     assert_eq!((configured.cost_nano_usd, configured.answers), (priced * 100, 50 - unpriced));

@@ -39,7 +39,7 @@ impl Drop for Folder {
 
 /// All that is on record, by these.
 pub(crate) fn on_record(ledger: &Path, by: &[Dimension]) -> Vec<Spend> {
-    let query = Query { by: by.to_vec(), since_ms: 0, until_ms: i64::MAX / 2, of: None };
+    let query = Query { by: by.to_vec(), since_ms: 0, until_ms: i64::MAX / 2, of: Vec::new() };
     ledger::spend(&Location::Sqlite(ledger.to_owned()), &query).expect("a ledger")
 }
 

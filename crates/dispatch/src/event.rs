@@ -79,6 +79,8 @@ pub struct RequestInfo {
     pub key: Option<Arc<str>>,
     /// The client key's team.
     pub team: Option<Arc<str>>,
+    /// What it is for, as its client or its key says: `name=value` pairs in the order of their names, with commas.
+    pub tags: Option<Arc<str>>,
 }
 
 /// One call to one upstream is about to be made.

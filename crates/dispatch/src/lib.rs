@@ -57,6 +57,8 @@ pub struct Caller {
     pub key: Option<Arc<str>>,
     /// The client key's team.
     pub team: Option<Arc<str>>,
+    /// What the request is for, see [`RequestInfo::tags`].
+    pub tags: Option<Arc<str>>,
     /// The table that the request is served by: the one in force when it came in, whatever comes into force meanwhile.
     pub table: Arc<Table>,
     /// When the whole request was there: what the router itself takes is counted from here.
@@ -152,6 +154,7 @@ impl Router {
             model: choice.as_ref().map(|choice| choice.model().clone()),
             key: caller.key,
             team: caller.team,
+            tags: caller.tags,
         };
         let Some(Choice { model, target }) = choice else {
             let error = RouterError::NoSuchModel(name.to_owned());

@@ -42,6 +42,7 @@ impl Router {
             model: Some(warm_up.model().spec.name.clone()),
             key: None,
             team: None,
+            tags: None,
         };
         WarmUpCall {
             info: Arc::new(info),

@@ -40,7 +40,7 @@ pub struct Scope {
 
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {:?}", self.dimension.as_str(), self.name)
+        write!(f, "{} {:?}", self.dimension, self.name)
     }
 }
 
@@ -231,7 +231,7 @@ impl Budgets {
                 State::new(inner.last_id, scope, budget, inner.shared.is_some(), now_ms)
             };
             let at = inner.states.len();
-            let names = inner.of_scope.entry(state.scope.dimension).or_default();
+            let names = inner.of_scope.entry(state.scope.dimension.clone()).or_default();
             names.entry(state.scope.name.clone()).or_default().push(at);
             inner.states.push(state);
         }

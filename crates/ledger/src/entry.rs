@@ -7,6 +7,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::gpu::GpuHour;
+
 /// Identifies a request among all that any process of the router ever served. The client's own id does not: a client may
 /// send one twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -39,6 +41,10 @@ pub struct Labels<'a> {
     pub model: Option<&'a str>,
     /// The call of the API.
     pub route: &'a str,
+    /// What the request is for, as its client says: `name=value` pairs in the order of their names, with commas; `None` without any.
+    /// The journal has them behind the entry, where an earlier version reads none.
+    #[serde(skip)]
+    pub tags: Option<&'a str>,
 }
 
 /// Counted tokens.
@@ -177,6 +183,29 @@ pub enum Entry<'a> {
     Attempt(#[serde(borrow)] Attempt<'a>),
     /// A request is over.
     Request(#[serde(borrow)] Request<'a>),
+    /// What workers that are billed by the second did in an hour, until now.
+    GpuHour(#[serde(borrow)] GpuHour<'a>),
+}
+
+impl<'a> Entry<'a> {
+    /// Whose entry it is, if it is somebody's.
+    pub(crate) fn labels(&self) -> Option<&Labels<'a>> {
+        match self {
+            Self::Intent(intent) => Some(&intent.labels),
+            Self::Attempt(attempt) => Some(&attempt.labels),
+            Self::Request(request) => Some(&request.labels),
+            Self::GpuHour(_) => None,
+        }
+    }
+
+    pub(crate) fn labels_mut(&mut self) -> Option<&mut Labels<'a>> {
+        match self {
+            Self::Intent(intent) => Some(&mut intent.labels),
+            Self::Attempt(attempt) => Some(&mut attempt.labels),
+            Self::Request(request) => Some(&mut request.labels),
+            Self::GpuHour(_) => None,
+        }
+    }
 }
 
 impl<'a> Intent<'a> {

@@ -1,7 +1,13 @@
 //! Questions about what is in the store.
 
+mod parts;
+
+use std::{borrow::Cow, fmt};
+
+pub(crate) use parts::Parts;
+
 /// What spend is told apart by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Dimension {
     /// The team of the client's key.
     Team,
@@ -17,12 +23,20 @@ pub enum Dimension {
     Role,
     /// The day on which the call ended, in UTC.
     Day,
+    /// The value of the tag of this name.
+    Tag(String),
+    /// All tags, in the form of [`crate::Labels::tags`].
+    Tags,
+    /// Where the tokens come from: the name of a [`crate::UsageSource`].
+    UsageSource,
+    /// Which price the call had.
+    PriceVersion,
 }
 
-impl Dimension {
+impl fmt::Display for Dimension {
     /// Its name on the command line and in files.
-    pub const fn as_str(self) -> &'static str {
-        match self {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
             Self::Team => "team",
             Self::Key => "key",
             Self::Model => "model",
@@ -30,7 +44,11 @@ impl Dimension {
             Self::Route => "route",
             Self::Role => "role",
             Self::Day => "day",
-        }
+            Self::Tag(name) => return write!(f, "tag:{name}"),
+            Self::Tags => "tags",
+            Self::UsageSource => "usage_source",
+            Self::PriceVersion => "price_version",
+        })
     }
 }
 
@@ -43,8 +61,8 @@ pub struct Query {
     pub since_ms: i64,
     /// And before this one.
     pub until_ms: i64,
-    /// Only what this dimension has this name in.
-    pub of: Option<(Dimension, String)>,
+    /// Only what has each of these names in its dimension.
+    pub of: Vec<(Dimension, String)>,
 }
 
 /// What some calls used and cost.
@@ -173,8 +191,12 @@ impl From<Option<i64>> for Parameter {
 
 impl Dialect {
     /// What is selected for a dimension.
-    const fn column(self, dimension: Dimension) -> &'static str {
-        match (dimension, self) {
+    fn column(self, dimension: &Dimension) -> Cow<'static, str> {
+        let column = match (dimension, self) {
+            (Dimension::Tag(name), _) => return self.tag(name).into(),
+            (Dimension::Tags, _) => "rows.tags",
+            (Dimension::UsageSource, _) => "rows.usage_source",
+            (Dimension::PriceVersion, _) => "rows.price_version",
             (Dimension::Team, _) => "rows.team",
             (Dimension::Key, _) => "rows.key",
             (Dimension::Model, _) => "rows.model",
@@ -183,11 +205,28 @@ impl Dialect {
             (Dimension::Role, _) => "rows.role",
             (Dimension::Day, Self::Sqlite) => "date(rows.day * 86400, 'unixepoch')",
             (Dimension::Day, Self::Postgres) => "CAST(DATE '1970-01-01' + CAST(rows.day AS integer) AS text)",
+        };
+        column.into()
+    }
+
+    /// The value of a tag: what stands between `,name=` and the next comma. Names and values have neither of these signs.
+    fn tag(self, name: &str) -> String {
+        let (all, before) = ("(',' || rows.tags || ',')", format!(",{}=", name.replace('\'', "''")));
+        let behind = 2 + name.chars().count();
+        match self {
+            Self::Sqlite => {
+                let rest = format!("substr({all}, instr({all}, '{before}') + {behind})");
+                format!("CASE WHEN instr({all}, '{before}') > 0 THEN substr({rest}, 1, instr({rest}, ',') - 1) END")
+            }
+            Self::Postgres => {
+                let rest = format!("substr({all}, strpos({all}, '{before}') + {behind})");
+                format!("CASE WHEN strpos({all}, '{before}') > 0 THEN split_part({rest}, ',', 1) END")
+            }
         }
     }
 
     /// The amounts in the column `baselines`, each with the name of its policy.
-    const fn policies(self) -> &'static str {
+    pub(crate) const fn policies(self) -> &'static str {
         match self {
             Self::Sqlite => "json_each(rows.baselines)",
             Self::Postgres => "jsonb_each_text(CAST(rows.baselines AS jsonb))",
@@ -203,11 +242,11 @@ pub(crate) struct Statement {
 }
 
 impl Query {
-    /// The sums over calls: after the labels, eleven numbers.
-    pub(crate) fn spend(&self, dialect: Dialect) -> Statement {
+    /// The sums over calls, which are in these parts: after the labels, eleven numbers.
+    pub(crate) fn spend(&self, dialect: Dialect, parts: &Parts) -> Statement {
         let sums = [
-            "count(*)".to_owned(),
-            format!("count(*) FILTER (WHERE {SERVED})"),
+            sum("calls", ""),
+            sum("calls", &format!("FILTER (WHERE {SERVED})")),
             sum("prompt_tokens", ""),
             sum("cached_tokens", ""),
             sum("completion_tokens", ""),
@@ -216,50 +255,49 @@ impl Query {
             sum("cost_nano_usd", &format!("FILTER (WHERE NOT ({SERVED}))")),
             sum("cost_nano_usd", "FILTER (WHERE usage_source = 'estimated')"),
             sum("cost_nano_usd", "FILTER (WHERE usage_source = 'unknown')"),
-            "count(*) FILTER (WHERE usage_source IS NOT NULL AND cost_nano_usd IS NULL)".to_owned(),
+            sum("unpriced_calls", ""),
         ];
         let labels = self.labels(dialect);
-        let group = if self.by.is_empty() { String::new() } else { format!("GROUP BY {}", labels.join(", ")) };
+        let group = if labels.is_empty() { String::new() } else { format!("GROUP BY {}", labels.join(", ")) };
         let columns = labels.into_iter().chain(sums).collect::<Vec<_>>().join(", ");
-        let (condition, order) = (self.condition(dialect), self.order(dialect));
-        let sql = format!("SELECT {columns} FROM attempts AS rows WHERE {condition} {group} ORDER BY {order}");
+        let (calls, condition, order) = (parts.calls(), self.condition(dialect), self.order(dialect));
+        let sql = format!("SELECT {columns} FROM {calls} AS rows WHERE {condition} {group} ORDER BY {order}");
         Statement { sql, parameters: self.parameters() }
     }
 
-    /// The sums over served requests, for each policy: after the labels, its name and two numbers.
-    pub(crate) fn baselines(&self, dialect: Dialect) -> Statement {
+    /// The sums over served requests, which are in these parts, for each policy: after the labels, its name and two numbers.
+    pub(crate) fn baselines(&self, dialect: Dialect, parts: &Parts) -> Statement {
         let mut labels = self.labels(dialect);
-        labels.push("policy.key".to_owned());
-        let (group, policies) = (labels.join(", "), dialect.policies());
-        let cost = sum("CAST(policy.value AS bigint)", "");
+        labels.push("rows.policy".to_owned());
+        let (group, answers, requests) = (labels.join(", "), parts.answers(dialect), sum("requests", ""));
+        let cost = sum("cost_nano_usd", "");
         let (condition, order) = (self.condition(dialect), self.order(dialect));
         let sql = format!(
-            "SELECT {group}, count(*), {cost} AS cost FROM requests AS rows, {policies} AS policy
-            WHERE {condition} AND outcome = 'served' GROUP BY {group} ORDER BY {order}, policy.key"
+            "SELECT {group}, {requests}, {cost} AS cost FROM {answers} AS rows WHERE {condition}
+            GROUP BY {group} ORDER BY {order}, rows.policy"
         );
         Statement { sql, parameters: self.parameters() }
     }
 
     fn labels(&self, dialect: Dialect) -> Vec<String> {
-        self.by.iter().map(|dimension| dialect.column(*dimension).to_owned()).collect()
+        self.by.iter().map(|dimension| dialect.column(dimension).into_owned()).collect()
     }
 
     /// By day where days are told apart, and the dearest first.
     fn order(&self, dialect: Dialect) -> String {
-        let day = self.by.contains(&Dimension::Day).then(|| dialect.column(Dimension::Day).to_owned());
-        let names = self.by.iter().map(|dimension| format!("{} NULLS FIRST", dialect.column(*dimension)));
+        let day = self.by.contains(&Dimension::Day).then(|| dialect.column(&Dimension::Day).into_owned());
+        let names = self.by.iter().map(|dimension| format!("{} NULLS FIRST", dialect.column(dimension)));
         day.into_iter().chain(["cost DESC".to_owned()]).chain(names).collect::<Vec<_>>().join(", ")
     }
 
     fn condition(&self, dialect: Dialect) -> String {
-        let of = self.of.as_ref().map(|(dimension, _)| format!(" AND {} = $5", dialect.column(*dimension)));
-        format!("day BETWEEN $1 AND $2 AND ended_at_ms >= $3 AND ended_at_ms < $4{}", of.unwrap_or_default())
+        let of = self.of.iter().zip(1..);
+        let of = of.map(|((dimension, _), nth)| format!(" AND {} = ${nth}", dialect.column(dimension)));
+        format!("true{}", of.collect::<String>())
     }
 
     fn parameters(&self) -> Vec<Parameter> {
-        let days = [self.since_ms, self.until_ms].map(|at| at.div_euclid(DAY_MS));
-        let numbers = days.into_iter().chain([self.since_ms, self.until_ms]).map(Parameter::Number);
-        numbers.chain(self.of.iter().map(|(_, name)| Parameter::Text(name.clone()))).collect()
+        self.of.iter().map(|(_, name)| Parameter::Text(name.clone())).collect()
     }
 }
 

@@ -1,8 +1,12 @@
 //! Where rows are kept for good.
 
 mod columns;
+mod gpu_hours;
 mod postgres;
+pub(crate) mod rollup;
 mod sqlite;
+mod sums;
+pub(crate) mod upkeep;
 
 use std::{fmt, path::PathBuf};
 
@@ -10,7 +14,8 @@ pub use self::postgres::{PostgresUrl, PostgresUrlError};
 use self::{postgres::Postgres, sqlite::Sqlite};
 use crate::{
     entry::{Attempt, Request},
-    report::{Baseline, Parameter, Query, Spend},
+    gpu::GpuHour,
+    report::{Baseline, Dialect, Parameter, Query, Spend, Statement},
 };
 
 /// Rows that are written together.
@@ -20,11 +25,16 @@ pub(crate) struct Rows<'a> {
     pub(crate) requests: Vec<Request<'a>>,
     /// Calls whose end nobody saw: not written if the end of the call is there, whatever its day.
     pub(crate) unknown: Vec<Attempt<'a>>,
+    /// One for each hour, upstream and process: a later one replaces what is there.
+    pub(crate) gpu_hours: Vec<GpuHour<'a>>,
+    /// They are from the journal of a process that is gone, and most of them may be there already: those of days whose rows are
+    /// deleted are not written, because nobody knows whether they were.
+    pub(crate) may_be_twice: bool,
 }
 
 impl Rows<'_> {
     pub(crate) fn len(&self) -> usize {
-        self.attempts.len() + self.requests.len() + self.unknown.len()
+        self.attempts.len() + self.requests.len() + self.unknown.len() + self.gpu_hours.len()
     }
 }
 
@@ -53,6 +63,9 @@ pub enum StoreError {
     /// The database is not a ledger, or one of a newer version.
     #[error("{0}")]
     Foreign(String),
+    /// A question whose rows are deleted, and that their sums cannot answer exactly.
+    #[error("{0}")]
+    Inexact(String),
     /// SQLite failed.
     #[error("{path}: {source}", path = .path.display())]
     Sqlite {
@@ -72,9 +85,10 @@ pub enum StoreError {
 }
 
 /// A database. Used by one thread at a time.
-pub(crate) trait Store: Send {
-    /// Writes rows, all or none. A row that is there already stays as it is: rows may come twice.
-    fn write(&mut self, rows: &Rows<'_>) -> Result<(), StoreError>;
+pub(crate) trait Store: Sql {
+    /// Writes rows, all or none, and adds them to the sums. A row that is there already stays as it is: rows may come twice. Returns
+    /// how many were not written because they came too late.
+    fn write(&mut self, rows: &Rows<'_>) -> Result<u64, StoreError>;
 }
 
 /// A database that is asked. Used by one thread at a time, also while others write it.
@@ -84,6 +98,12 @@ pub(crate) trait Reports {
 
     /// What it says about other policies.
     fn baselines(&mut self, query: &Query) -> Result<Vec<Baseline>, StoreError>;
+
+    /// Its language.
+    fn dialect(&self) -> Dialect;
+
+    /// The rows of a statement that both databases understand, whose columns are texts and numbers of 64 bits.
+    fn ask(&mut self, statement: &Statement) -> Result<Vec<Vec<Parameter>>, StoreError>;
 }
 
 /// What a transaction is for.
@@ -92,6 +112,8 @@ pub(crate) enum Access {
     Read,
     /// Changes of keys and teams take turns.
     Change,
+    /// One process at a time: while another one has it, nothing is done.
+    Upkeep,
 }
 
 /// A database as a place for statements. Used by one thread at a time.
@@ -106,6 +128,9 @@ pub(crate) trait Sql: Send {
 
 /// Statements that both databases understand, with parameters `$1`, `$2`, each used in its order.
 pub(crate) trait Statements {
+    /// Where the databases differ.
+    fn dialect(&self) -> Dialect;
+
     /// Returns how many rows were changed.
     fn execute(&mut self, sql: &str, parameters: &[Parameter]) -> Result<u64, StoreError>;
 

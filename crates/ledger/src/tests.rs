@@ -1,6 +1,7 @@
 //! From entries to rows: what a process leaves behind, in whatever way it ends.
 
 mod both;
+mod rollups;
 
 use std::{
     any::Any,
@@ -19,8 +20,8 @@ use rusqlite::Connection;
 use crate::{
     AtLimit, Attempt, AttemptKey, Baseline, Budget, Budgets, Change, Dimension, Directory, Durability, Entry,
     FILE_BYTES, Intent, JournalSettings, KeyError, KeyRecord, Keys, Labels, Ledger, LedgerSettings, Location,
-    NotWritten, OpenError, Period, Progress, Query, Request, RequestKey, Scope, SecretRecord, Spend, TeamRecord,
-    Tokens, UsageSource, journal::Journal,
+    NotWritten, OpenError, Period, Progress, Query, Request, RequestKey, Retention, Scope, SecretRecord, Spend,
+    TeamRecord, Tokens, UsageSource, journal::Journal,
 };
 
 /// A ledger's folder, and its database: both are gone after the test.
@@ -64,7 +65,12 @@ impl Scratch {
     }
 
     fn settings(&self) -> LedgerSettings {
-        LedgerSettings { location: self.location.clone(), journal: self.journal() }
+        LedgerSettings {
+            location: self.location.clone(),
+            journal: self.journal(),
+            retention: Retention::default(),
+            clock: || 0,
+        }
     }
 
     fn open(&self, writer: u64) -> Ledger {
@@ -95,8 +101,12 @@ impl Scratch {
     }
 
     fn execute(&self, statements: &str) {
-        if let Some((server, _)) = &self.postgres {
-            aside(|| client(server).batch_execute(statements)).expect(statements);
+        if let Some((server, schema)) = &self.postgres {
+            let statements = format!("SET search_path TO {schema}; {statements}");
+            aside(|| client(server).batch_execute(&statements)).expect(&statements);
+        } else {
+            let connection = Connection::open(self.folder.join("ledger.db")).expect("a store");
+            connection.execute_batch(statements).expect(statements);
         }
     }
 
@@ -182,7 +192,7 @@ async fn eventually(mut holds: impl FnMut() -> bool) {
 }
 
 const LABELS: Labels<'static> =
-    Labels { request_id: "r", team: Some("search"), key: Some("k"), model: Some("m"), route: "chat" };
+    Labels { request_id: "r", team: Some("search"), key: Some("k"), model: Some("m"), route: "chat", tags: None };
 
 fn key(writer: u64, number: u64) -> AttemptKey {
     AttemptKey { request: RequestKey { writer, number }, attempt: 1 }
@@ -288,12 +298,37 @@ fn a_ledger_of_a_newer_version_is_refused() {
     assert!(error.to_string().contains("newer version"), "{error}");
 }
 
+/// As the version before tags left it: its rows stay, and have none.
+#[test]
+fn a_ledger_of_an_earlier_version_is_read_and_brought_up_to_date() {
+    let scratch = Scratch::new("earlier");
+    let earlier = Connection::open(scratch.folder.join("ledger.db")).expect("a file");
+    for step in [include_str!("store/sqlite/1.sql"), include_str!("store/sqlite/2.sql")] {
+        earlier.execute_batch(step).expect("a step");
+    }
+    earlier.pragma_update(None, "application_id", 0x6c6c_726c).expect("set");
+    earlier.pragma_update(None, "user_version", 2).expect("set");
+    let row = "INSERT INTO attempts (day, writer, number, attempt, ended_at_ms, request_id, route, upstream, role, reason,
+        outcome, cost_nano_usd, duration_us) VALUES (20775, 1, 1, 1, 1795000001000, 'r', 'chat', 'u', 'primary', 'share',
+        'served', 300, 1)";
+    earlier.execute(row, []).expect("a row");
+    drop(earlier);
+    let by = vec![Dimension::Tag("feature".to_owned()), Dimension::Tags];
+    let query = Query { by, since_ms: 0, until_ms: i64::MAX / 2, of: Vec::new() };
+    for _ in 0..2 {
+        let rows = scratch.spend(&query);
+        assert_eq!(rows.iter().map(|row| row.cost_nano_usd).collect::<Vec<_>>(), [300]);
+        assert_eq!((rows[0].labels.as_slice(), scratch.baselines(&query)), (&[None, None][..], Vec::new()));
+        scratch.open(8).close();
+    }
+}
+
 #[test]
 fn an_empty_file_is_no_ledger_yet() {
     let scratch = Scratch::new("empty");
     let path = scratch.folder.join("ledger.db");
     fs::write(&path, "").expect("written");
-    let query = Query { by: Vec::new(), since_ms: 0, until_ms: 1, of: None };
+    let query = Query { by: Vec::new(), since_ms: 0, until_ms: 1, of: Vec::new() };
     let error = crate::spend(&Location::Sqlite(path), &query).expect_err("refused").to_string();
     assert!(error.contains("no ledger yet"), "{error}");
 }

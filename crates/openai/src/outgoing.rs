@@ -20,6 +20,7 @@ pub struct Served {
     chat_limit_field: &'static str,
     plain_stream_options: bool,
     context_tokens: Option<u64>,
+    stores_metadata: bool,
     rules: Arc<Rules>,
 }
 
@@ -33,6 +34,7 @@ impl Served {
             chat_limit_field,
             plain_stream_options: false,
             context_tokens: None,
+            stores_metadata: false,
             rules: Arc::default(),
         }
     }
@@ -47,6 +49,12 @@ impl Served {
     #[must_use]
     pub fn with_context(self, tokens: Option<u64>) -> Self {
         Self { context_tokens: tokens, ..self }
+    }
+
+    /// Sends `metadata` with chats alone that are to be stored, for an upstream that refuses it with others.
+    #[must_use]
+    pub fn with_metadata_of_stored_chats(self) -> Self {
+        Self { stores_metadata: true, ..self }
     }
 
     /// The limit to add to a request whose prompt has about so many tokens.
@@ -96,6 +104,9 @@ impl<'a> Outgoing<'a> {
         outgoing.rewrite.set("model", served.model_json.as_str());
         outgoing.options(request, served, call, now);
         outgoing.limit(request, served, call, now);
+        if served.stores_metadata && request.field("store") != Some("true") {
+            outgoing.rewrite.remove("metadata");
+        }
         outgoing
     }
 

@@ -1,6 +1,7 @@
 //! The admin listener: metrics and probes without authentication, everything else with the admin token.
 
 pub(crate) mod keys;
+pub(crate) mod reports;
 
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ use crate::{
 };
 
 /// Every path of the admin listener.
-pub(crate) const ENDPOINTS: [Endpoint; 16] = [
+pub(crate) const ENDPOINTS: [Endpoint; 18] = [
     Endpoint::get("/metrics", || web::to(metrics)),
     Endpoint::get("/livez", || web::to(api::livez)),
     Endpoint::get("/readyz", || web::to(api::readyz)),
@@ -34,6 +35,8 @@ pub(crate) const ENDPOINTS: [Endpoint; 16] = [
     Endpoint::post("/admin/reload", || web::to(reload)),
     Endpoint::get("/admin/decisions", || web::to(query::serve)),
     Endpoint::get("/admin/budgets", || web::to(budgets)),
+    Endpoint::get("/admin/spend", || web::to(reports::spend)),
+    Endpoint::get("/admin/savings", || web::to(reports::savings)),
     Endpoint::get("/admin/keys", || web::to(keys::list)),
     Endpoint::post("/admin/keys/create", || web::to(keys::create)),
     Endpoint::post("/admin/keys/rotate", || web::to(keys::rotate)),
@@ -94,7 +97,7 @@ fn try_reload(request: &HttpRequest, app: &App) -> Result<Reloaded, ApiError> {
 #[schema(as = BudgetEntry)]
 pub(crate) struct BudgetView {
     /// `key`, `team` or `model`.
-    scope: &'static str,
+    scope: String,
     name: String,
     /// `day`, `week` or `month`.
     per: &'static str,
@@ -118,7 +121,7 @@ async fn budgets(request: HttpRequest, app: web::Data<Arc<App>>) -> HttpResponse
         return error.respond(HttpResponse::Ok());
     }
     let view = |status: BudgetStatus| BudgetView {
-        scope: status.scope.dimension.as_str(),
+        scope: status.scope.dimension.to_string(),
         name: status.scope.name.to_string(),
         per: status.period.as_str(),
         limit_usd: NanoUsd(status.limit_nano_usd).to_string(),

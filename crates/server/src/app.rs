@@ -10,12 +10,13 @@ use dispatch::{Event, Observer, RequestEnded, RequestInfo, Router, Table};
 use ledger::Budgets;
 use parking_lot::Mutex;
 use provider::{MemoryBudget, RequestId};
-use settings::{Config, Server};
+use settings::{Config, Server, Tags};
 use shared::Shared;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    admin::reports::Reports,
     auth::{Failures, Keyring},
     budgets, clock,
     decisions::DecisionRecords,
@@ -51,6 +52,8 @@ pub(crate) struct App {
     sources: Mutex<Sources>,
     /// Follows the keys in the database, if there is one.
     pub(crate) stored_keys: Option<Arc<Follower>>,
+    /// Reports that are being made.
+    pub(crate) reports: Reports,
     /// What all bodies and held answers are counted in.
     pub(crate) memory: MemoryBudget,
     /// The budget where none is configured.
@@ -89,6 +92,8 @@ pub(crate) struct Live {
     pub(crate) names: Names,
     pub(crate) table: Arc<Table>,
     pub(crate) limiters: Arc<Limiters>,
+    /// The tags that requests may carry.
+    pub(crate) tags: Tags,
     pub(crate) version: Arc<str>,
 }
 
@@ -107,6 +112,7 @@ impl Live {
             names: Names::new(config),
             table,
             limiters,
+            tags: config.tags.clone(),
             version: config.version.as_str().into(),
         }
     }
@@ -139,6 +145,7 @@ impl App {
             live: ArcSwap::from_pointee(live),
             sources: Mutex::new(Sources { config: config.clone(), stored: Stored::default() }),
             stored_keys,
+            reports: Reports::default(),
             memory,
             default_memory,
             in_flight: PermitPool::new(server.max_in_flight),

@@ -15,7 +15,7 @@ use actix_web::{
 };
 use provider::MemoryBudget;
 use secrecy::ExposeSecret;
-use settings::{AuthMode, Config, Key};
+use settings::{AuthMode, Config, Key, TagSet};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio::time::Instant;
@@ -42,6 +42,8 @@ pub(crate) struct ClientKey {
     pub(crate) memory: MemoryBudget,
     /// Its batches whose answer is not complete.
     pub(crate) open_batches: Arc<PermitPool>,
+    /// What its requests are tagged with where they say nothing else.
+    pub(crate) tags: TagSet,
     /// What it may ask for by name; `None` is everything.
     models: Option<HashSet<String>>,
     /// `None` while `auth.mode` is `none`.
@@ -58,6 +60,7 @@ impl ClientKey {
             limiters: Vec::new(),
             memory: memory.clone(),
             open_batches: PermitPool::new(most_batches),
+            tags: TagSet::default(),
             models: None,
             sha256: None,
         }
@@ -73,6 +76,7 @@ impl ClientKey {
             limiters: limiters.of_key(&key.id, &key.team),
             memory: before.map_or_else(|| memory.part(PARTS), |known| known.memory.clone()),
             open_batches: before.map_or_else(|| PermitPool::new(part), |known| known.open_batches.clone()),
+            tags: key.tags.clone(),
             models: key.models.as_ref().map(|models| models.iter().cloned().collect()),
             sha256: Some(key.sha256),
         }

@@ -40,7 +40,7 @@ pub(crate) fn of(config: &Config) -> Vec<(Scope, Budget)> {
     let models = config.models.iter().map(|model| (Dimension::Model, model.name.as_str(), &model.budgets));
     // A key that is rotated is there twice.
     let mut seen = HashSet::new();
-    let all = keys.chain(teams).chain(models).filter(|(dimension, name, _)| seen.insert((*dimension, *name)));
+    let all = keys.chain(teams).chain(models).filter(|(dimension, name, _)| seen.insert((dimension.clone(), *name)));
     all.flat_map(|(dimension, name, budgets)| {
         let scope = Scope { dimension, name: name.into() };
         budgets.iter().map(move |budget| (scope.clone(), in_force(budget)))

@@ -5,6 +5,7 @@
 //! `x-should-retry: false`, or the load would triple.
 
 mod keys;
+mod reports;
 mod unserved;
 
 use std::{borrow::Cow, time::Duration};
@@ -18,6 +19,7 @@ use dispatch::RequestOutcome;
 use provider::{Error, ErrorKind, InvalidRequest, NoMemory, Operation};
 use router::{Ensemble, RouterError};
 use serde::Serialize;
+use settings::TagError;
 use utoipa::ToSchema;
 
 use crate::limits::RateLimitStatus;
@@ -328,6 +330,12 @@ impl From<NoMemory> for ApiError {
         let mut error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", "overloaded", none.to_string());
         error.retry_after = Some(Duration::from_secs(1));
         error
+    }
+}
+
+impl From<TagError> for ApiError {
+    fn from(error: TagError) -> Self {
+        Self::bad_request(StatusCode::BAD_REQUEST, "invalid_tags", error.to_string())
     }
 }
 

@@ -19,8 +19,8 @@ use dispatch::{
 };
 use ledger::{
     Attempt, AttemptKey, Budgets, Durability, Entry, FILE_BYTES, Intent, JournalSettings, Labels, Ledger,
-    LedgerSettings, Location, OverBudget, PostgresUrlError, Progress, Request, RequestKey, Tokens, UsageSource,
-    Written,
+    LedgerSettings, Location, OverBudget, PostgresUrlError, Progress, Request, RequestKey, Retention, Tokens,
+    UsageSource, Written,
 };
 use prometheus::{Gauge, IntCounter};
 use provider::{Error, ErrorKind, ModelId, UpstreamId, Usage};
@@ -33,6 +33,7 @@ use tokio::time::timeout;
 use crate::{
     budgets::{self, Refresher},
     clock,
+    gpu::GpuRecorder,
     running::StartError,
 };
 
@@ -128,7 +129,8 @@ impl LedgerObserver {
             file_bytes: FILE_BYTES,
         };
         let location = location(&storage.location)?;
-        let settings = LedgerSettings { location: location.clone(), journal };
+        let retention = Retention { rows_days: storage.keep_rows_days, hours_days: storage.keep_hours_days };
+        let settings = LedgerSettings { location: location.clone(), journal, retention, clock: clock::now_ms };
         let writer = seed >> 1;
         let ledger = Arc::new(Ledger::open(&settings, writer, Arc::new(counters.clone()))?);
         let journals = storage.journal_folder.display();
@@ -151,6 +153,11 @@ impl LedgerObserver {
             waits_for_store,
             counters,
         })
+    }
+
+    /// Puts worker time on record beside calls.
+    pub(crate) fn gpu_recorder(&self) -> GpuRecorder {
+        GpuRecorder::new(self.ledger.clone(), self.writer)
     }
 
     /// Replaces what was reserved for a call by what it cost.
@@ -346,6 +353,7 @@ fn labels(info: &RequestInfo) -> Labels<'_> {
         key: info.key.as_deref(),
         model: info.model.as_ref().map(ModelId::as_str),
         route: info.route.as_str(),
+        tags: info.tags.as_deref(),
     }
 }
 

@@ -14,6 +14,7 @@ mod connections;
 mod decisions;
 mod demo;
 mod error;
+mod gpu;
 mod ledger;
 mod limits;
 mod memory;
@@ -28,6 +29,7 @@ mod replica;
 mod running;
 mod sse;
 mod stored_keys;
+mod tags;
 mod telemetry;
 
 /// What fuzz targets reach beyond the public API.

@@ -9,6 +9,8 @@ use provider::{Provider, UpstreamId};
 use router::TableError;
 use settings::{Config, Model, ProviderSettings, Upstream};
 
+const OPENAI_URL: &str = "https://api.openai.com/";
+
 /// Why a valid configuration makes no table.
 #[derive(Debug, thiserror::Error)]
 pub enum WiringError {
@@ -78,6 +80,9 @@ fn adapter(upstream: &Upstream, pools: &Pools) -> Result<Arc<dyn Provider>, Buil
         }
         ProviderSettings::OpenAi => {
             let served = Served::new(&model, default_max_tokens, "max_tokens").with_context(context_tokens);
+            // OpenAI itself refuses it otherwise: others may have a use for it.
+            let is_openai = upstream.base_url.starts_with(OPENAI_URL);
+            let served = if is_openai { served.with_metadata_of_stored_chats() } else { served };
             Arc::new(OpenAi::new(client(Vec::new())?, served))
         }
     })

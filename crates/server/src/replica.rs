@@ -94,7 +94,7 @@ fn hold(report: &Report) -> Hold {
 
 /// How replicas name the window of a budget.
 fn window_name(scope: &Scope, period: Period, from_ms: i64) -> Arc<str> {
-    format!("{}:{}:{}:{from_ms}", scope.dimension.as_str(), scope.name, period.as_str()).into()
+    format!("{}:{}:{}:{from_ms}", scope.dimension, scope.name, period.as_str()).into()
 }
 
 /// A comparison of what replicas have reported as spent with what the ledger says, which is made by the one that leads.

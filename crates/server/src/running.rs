@@ -27,6 +27,7 @@ use crate::{
     budgets, clock,
     connections::{self, Listener},
     decisions::DecisionRecords,
+    gpu::GpuRecorder,
     ledger::{LedgerObserver, location},
     limits::{Limits, Sharing},
     metrics::Metrics,
@@ -91,9 +92,10 @@ impl Running {
         let listen = |addr| connections::bind(addr).map_err(|error| StartError::Listen(addr, error));
         let (public, admin) = (listen(config.server.listen)?, listen(config.server.admin_listen)?);
         let (addr, admin_addr) = (public.local_addr()?, admin.local_addr()?);
-        let app = app(config, watched)?;
+        let (app, gpu) = app(config, watched)?;
         let signals = StopSignals::default();
         let lifecycle = Lifecycle {
+            gpu: gpu.map(Arc::new),
             workers: config.server.workers,
             limits: StopLimits { drain: config.server.drain, grace: config.server.grace },
             signals: signals.clone(),
@@ -146,7 +148,7 @@ impl Running {
     }
 }
 
-fn app(config: &Config, watched: Option<PathBuf>) -> Result<Arc<App>, StartError> {
+fn app(config: &Config, watched: Option<PathBuf>) -> Result<(Arc<App>, Option<GpuRecorder>), StartError> {
     let mut config = config.clone();
     config.set_prices(clock::now_ms());
     let config = &config;
@@ -162,14 +164,11 @@ fn app(config: &Config, watched: Option<PathBuf>) -> Result<Arc<App>, StartError
     let when_away = config.shared.as_ref().map(|shared| replica::when_away(shared.budgets_when_away));
     let budgets = Arc::new(Budgets::new(when_away));
     budgets.set(budgets::of(config), clock::now_ms());
+    let mut gpu = None;
     if let Some(storage) = &config.storage {
-        observers.push(Arc::new(LedgerObserver::open(
-            storage,
-            seed,
-            metrics.ledger(),
-            budgets.clone(),
-            shared.clone(),
-        )?));
+        let ledger = LedgerObserver::open(storage, seed, metrics.ledger(), budgets.clone(), shared.clone())?;
+        gpu = Some(ledger.gpu_recorder());
+        observers.push(Arc::new(ledger));
     }
     let observer: Arc<dyn Observer> = Arc::new(Observers(observers));
     let records = DecisionRecords::open(&config.decisions, &config.version, metrics.decision_log());
@@ -193,7 +192,7 @@ fn app(config: &Config, watched: Option<PathBuf>) -> Result<Arc<App>, StartError
     if let Some(stored_keys) = &app.stored_keys {
         stored_keys.start(&app)?;
     }
-    Ok(app)
+    Ok((app, gpu))
 }
 
 /// The server that replicas share, if there is one, and what limits need of it. `seed` identifies this replica.
@@ -211,6 +210,7 @@ fn sharing(config: &Config, seed: u64) -> Result<Option<Arc<Sharing>>, StartErro
 }
 
 struct Lifecycle {
+    gpu: Option<Arc<GpuRecorder>>,
     workers: usize,
     limits: StopLimits,
     signals: StopSignals,
@@ -223,6 +223,9 @@ impl Lifecycle {
         let admin = connections::serve(Listener::Admin, &app, admin, 1, admin::routes)?;
         let handles = [public.handle(), admin.handle()];
         actix_web::rt::spawn(watch_upstreams(app.clone()));
+        if let Some(gpu) = &self.gpu {
+            actix_web::rt::spawn(gpu.clone().run(app.clone()));
+        }
         if let Some(reloader) = app.reloader.clone() {
             let app = app.clone();
             actix_web::rt::spawn(async move {
@@ -240,6 +243,9 @@ impl Lifecycle {
         }
         if let Some(shared) = &app.shared {
             shared.stop();
+        }
+        if let Some(gpu) = &self.gpu {
+            gpu.record(&app);
         }
         app.observer.close();
         if let Some(records) = &app.records {
@@ -268,5 +274,5 @@ pub(crate) fn test_app() -> Arc<App> {
                 model = \"m\"\nbase_url = \"http://127.0.0.1:9/v1\"\napi_key_env = \"none\"\n[[models]]\n\
                 name = \"m\"\nstrategy = \"cost\"\ntargets = [{ upstream = \"a\" }]\n";
     let config = settings::parse(text, "x.toml", &|_| None).expect("a valid configuration");
-    app(&config, None).expect("an application")
+    app(&config, None).expect("an application").0
 }

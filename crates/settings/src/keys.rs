@@ -10,6 +10,7 @@ use crate::{
     limits,
     problem::{Problem, did_you_mean},
     reader::Table,
+    tags::{self, Tags},
     types::{AuthMode, Key, Server},
     value::{Item, Text},
 };
@@ -22,7 +23,7 @@ const MODELS: &str = "an array of names, such as [\"llama-3.1-8b\", \"task/chat\
 pub(crate) fn read<'a>(
     root: &mut Table<'a>,
     auth: AuthMode,
-    server: &Server,
+    (server, tags): (&Server, &Tags),
     has_storage: bool,
 ) -> (Vec<Key>, Vec<Text<'a>>) {
     let context = root.context;
@@ -50,6 +51,7 @@ pub(crate) fn read<'a>(
         let models = models(&mut table);
         let limits = limits::read(&mut table).or_concurrent(quarter);
         let budgets = budgets::read(&mut table);
+        let tags = tags::read_defaults(&mut table, Some(tags));
         if let Some(twin) = keys.iter().find(|key| Some(key.sha256) == sha256) {
             let fault = format!("the same key as {:?}", twin.id);
             context.report(Problem::new(&table.path, fault, "a key of its own"));
@@ -57,7 +59,7 @@ pub(crate) fn read<'a>(
         table.finish();
         if let (Some(id), Some(team), Some(sha256)) = (id, team, sha256) {
             let models = models.as_ref().map(|models| models.iter().map(|model| model.value.clone()).collect());
-            keys.push(Key { id, team, sha256, limits, budgets, models, may_choose_upstream });
+            keys.push(Key { id, team, sha256, limits, budgets, models, may_choose_upstream, tags });
         }
         all_models.extend(models.into_iter().flatten());
     }

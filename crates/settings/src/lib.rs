@@ -29,6 +29,7 @@ mod sources;
 mod specs;
 mod storage;
 mod stored;
+mod tags;
 mod tasks;
 mod teams;
 mod types;
@@ -44,11 +45,12 @@ use std::{collections::BTreeMap, path::Path};
 pub use ensembles::ENSEMBLE_PREFIX;
 pub use env::{Env, process_env, unknown_overrides};
 pub use listing::Listing;
-pub use prices::DatedPrice;
+pub use prices::{DatedPrice, recorded_price};
 pub use problem::{Problem, Problems};
 pub use sources::Sources;
 pub use storage::journals_beside;
 pub use stored::{KeyTerms, StoredKey, TeamTerms, key_terms, team_terms};
+pub use tags::{TagError, TagSet, Tags, tag_pairs};
 pub use tasks::TASK_PREFIX;
 pub use types::{
     AccessLog, Allowance, AtLimit, AuthMode, Budget, BudgetPeriod, BudgetsWhenAway, Config, ConnectionLimits,
@@ -154,7 +156,8 @@ fn read(mut root: Table<'_>, listing: Listing) -> Option<Config> {
     let storage = storage::read(&mut root);
     let shared = shared::read(&mut root, storage.as_ref());
     let auth = scalars::auth(&mut root, &server);
-    let (keys, key_models) = keys::read(&mut root, auth, &server, has_storage);
+    let tags = tags::read(&mut root);
+    let (keys, key_models) = keys::read(&mut root, auth, (&server, &tags), has_storage);
     let teams = teams::read(&mut root, &keys);
     let upstreams = upstreams::read(&mut root);
     let (models, mut names) = models::read(&mut root, &upstreams);
@@ -178,6 +181,7 @@ fn read(mut root: Table<'_>, listing: Listing) -> Option<Config> {
         storage,
         shared,
         auth,
+        tags,
         keys,
         teams,
         upstreams,

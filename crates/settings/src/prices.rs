@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::{civil::Date, tz::TimeZone};
-use provider::{Price, Tariff};
+use provider::{PicoUsd, Price, Tariff};
 
 use crate::{cost, problem::Problem, reader::Table, types::Config, value::Text};
 
@@ -33,6 +33,16 @@ fn version(day: &str, tariff: &Tariff) -> Arc<str> {
         }
         None => format!("{day}:").into(),
     }
+}
+
+/// The day from which a price was in force, if it has one, and the price, of its version in the ledger; `None` if it has no price
+/// per token.
+pub fn recorded_price(version: &str) -> Option<(Option<&str>, Price)> {
+    let (day, rates) = version.split_once(':')?;
+    let mut rates = rates.split(',').map(|rate| rate.parse().ok().map(PicoUsd));
+    let mut next = || rates.next().flatten();
+    let price = Price { input: next()?, cached_input: next()?, output: next()?, reasoning: next()? };
+    Some((Some(day).filter(|day| !day.is_empty()), price))
 }
 
 /// The prices of an upstream, in the order of their dates; none if it has no `cost`.

@@ -6,12 +6,13 @@ use std::collections::HashMap;
 use config::Value;
 
 use crate::{
-    Problems, Secrets, TASK_PREFIX, budgets, keys, limits,
+    Problems, Secrets, TASK_PREFIX, TagSet, budgets, keys, limits,
     reader::{Context, Table},
+    tags,
     types::{Allowance, Budget, Config, Key, Team},
 };
 
-/// What a key may use: `models`, `direct`, `limits` and `budgets`, as in `[[keys]]`.
+/// What a key may use: `models`, `direct`, `limits`, `budgets` and `tags`, as in `[[keys]]`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct KeyTerms {
     /// The names that it may ask for; `None` is all.
@@ -22,6 +23,8 @@ pub struct KeyTerms {
     pub limits: Allowance,
     /// What it may spend.
     pub budgets: Vec<Budget>,
+    /// What its requests are tagged with where they say nothing else.
+    pub tags: TagSet,
 }
 
 /// What the keys of a team may use together: `limits` and `budgets`, as in `[[teams]]`.
@@ -56,6 +59,7 @@ pub fn key_terms(json: &str) -> Result<KeyTerms, Problems> {
         may_choose_upstream: table.flag("direct", false),
         limits: limits::read(table),
         budgets: budgets::read(table),
+        tags: tags::read_defaults(table, None),
     })
 }
 
@@ -104,6 +108,7 @@ impl Config {
             budgets: key.terms.budgets.clone(),
             models: key.terms.models.clone(),
             may_choose_upstream: key.terms.may_choose_upstream,
+            tags: self.tags.known(&key.terms.tags),
         }));
         let in_file = |id: &str| self.teams.iter().any(|team| team.id == id);
         config.teams.extend(teams.iter().filter(|(id, _)| !in_file(id)).map(|(id, terms)| Team {
@@ -126,11 +131,14 @@ mod tests {
         let terms = key_terms(json).unwrap_or_else(|problems| panic!("{problems}"));
         assert_eq!((terms.models.as_deref(), terms.may_choose_upstream), (Some(&["llama".to_owned()][..]), false));
         assert_eq!((terms.limits.burst.map(u32::from), terms.budgets[0].limit.0), (Some(5), 100_000_000_000));
+        let tagged = key_terms(r#"{"tags": {"env": "prod"}}"#).unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!(tagged.tags.iter().collect::<Vec<_>>(), [("env", "prod")]);
         assert_eq!(key_terms("{}").ok(), Some(KeyTerms::default()));
         for (json, says) in [
             (r#"{"limit": {}}"#, "did you mean \"limits\""),
             (r#"{"budgets": [{"usd": "x", "per": "day"}]}"#, "budgets[0].usd"),
             (r#"{"models": ["${HOME}"]}"#, "HOME"),
+            (r#"{"tags": {"env": "a b"}}"#, "tags.env"),
             ("[]", "a JSON object"),
         ] {
             let problems = key_terms(json).expect_err(json).to_string();

@@ -8,7 +8,7 @@ use provider::{Features, Limits, ModelId, NanoUsd, Operation, Tariff, UpstreamId
 use router::{Ensemble, Hedge, StrategyName};
 use secrecy::SecretString;
 
-use crate::{DatedPrice, Listing, Sources};
+use crate::{DatedPrice, Listing, Sources, TagSet, Tags};
 
 /// A validated configuration.
 #[derive(Debug, Clone)]
@@ -31,6 +31,8 @@ pub struct Config {
     pub shared: Option<Shared>,
     /// Whether clients need a key.
     pub auth: AuthMode,
+    /// The tags that requests may carry.
+    pub tags: Tags,
     /// Client keys, with distinct ids and hashes; at least one under [`AuthMode::Keys`].
     pub keys: Vec<Key>,
     /// Teams with limits or budgets of their own, with distinct ids.
@@ -163,6 +165,10 @@ pub struct Storage {
     pub durability: Durability,
     /// What is done while the journal cannot be written.
     pub on_journal_failure: OnJournalFailure,
+    /// After how many days rows are deleted; `None` for never.
+    pub keep_rows_days: Option<u32>,
+    /// After how many days sums by hour become sums by day; `None` for never.
+    pub keep_hours_days: Option<u32>,
 }
 
 /// The server through which several replicas are one.
@@ -253,6 +259,8 @@ pub struct Key {
     pub models: Option<Vec<String>>,
     /// Whether it may name the upstream that is to serve, past the strategy.
     pub may_choose_upstream: bool,
+    /// What its requests are tagged with where they say nothing else.
+    pub tags: TagSet,
 }
 
 impl Key {

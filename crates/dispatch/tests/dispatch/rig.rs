@@ -257,6 +257,7 @@ fn caller(id: &str, table: Arc<Table>) -> Caller {
         request_id: RequestId::from(id),
         key: None,
         team: None,
+        tags: None,
         table,
         arrived: Instant::now(),
         route: Route::Chat,

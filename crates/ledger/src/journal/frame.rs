@@ -1,4 +1,5 @@
-//! Entries as bytes: the length of the payload and its CRC-32, four bytes each, little-endian, then the payload.
+//! Entries as bytes: the length of the payload and its CRC-32, four bytes each, little-endian, then the payload: the entry, and its
+//! tags if it has any.
 
 use crate::entry::Entry;
 
@@ -11,7 +12,8 @@ const MAX_PAYLOAD: usize = 64 << 10;
 pub(super) fn encode(entry: &Entry<'_>, bytes: &mut Vec<u8>) -> bool {
     let begin = bytes.len();
     bytes.extend_from_slice(&[0; HEAD]);
-    let written = postcard::to_io(entry, &mut *bytes).is_ok();
+    let written = postcard::to_io(entry, &mut *bytes).is_ok()
+        && entry.labels().and_then(|labels| labels.tags).is_none_or(|tags| postcard::to_io(tags, &mut *bytes).is_ok());
     let payload = &bytes[begin + HEAD..];
     let length = u32::try_from(payload.len()).ok().filter(|_| written && payload.len() <= MAX_PAYLOAD);
     let Some(length) = length else {
@@ -55,7 +57,11 @@ pub(super) fn first(bytes: &[u8]) -> Frame<'_> {
 
 /// The entry of a payload.
 pub(crate) fn decode(payload: &[u8]) -> Option<Entry<'_>> {
-    postcard::from_bytes(payload).ok()
+    let (mut entry, rest) = postcard::take_from_bytes::<Entry<'_>>(payload).ok()?;
+    if !rest.is_empty() {
+        entry.labels_mut()?.tags = Some(postcard::from_bytes(rest).ok()?);
+    }
+    Some(entry)
 }
 
 /// How many frames there are.

@@ -15,7 +15,7 @@ pub(super) enum Kind {
 use Kind::{Number, Text};
 
 /// The columns of `attempts`.
-pub(super) const ATTEMPTS: [(&str, Kind); 24] = [
+pub(super) const ATTEMPTS: [(&str, Kind); 25] = [
     ("day", Number),
     ("writer", Number),
     ("number", Number),
@@ -26,6 +26,7 @@ pub(super) const ATTEMPTS: [(&str, Kind); 24] = [
     ("key", Text),
     ("model", Text),
     ("route", Text),
+    ("tags", Text),
     ("upstream", Text),
     ("role", Text),
     ("reason", Text),
@@ -43,7 +44,7 @@ pub(super) const ATTEMPTS: [(&str, Kind); 24] = [
 ];
 
 /// The columns of `requests`.
-pub(super) const REQUESTS: [(&str, Kind); 20] = [
+pub(super) const REQUESTS: [(&str, Kind); 21] = [
     ("day", Number),
     ("writer", Number),
     ("number", Number),
@@ -53,6 +54,7 @@ pub(super) const REQUESTS: [(&str, Kind); 20] = [
     ("key", Text),
     ("model", Text),
     ("route", Text),
+    ("tags", Text),
     ("is_stream", Number),
     ("strategy", Text),
     ("reason", Text),
@@ -105,7 +107,7 @@ impl<'a, T: Into<Column<'a>>> From<Option<T>> for Column<'a> {
 }
 
 /// The columns of `attempts`, in order.
-pub(super) fn attempt<'a>(row: &Attempt<'a>) -> [Column<'a>; 24] {
+pub(super) fn attempt<'a>(row: &Attempt<'a>) -> [Column<'a>; 25] {
     let labels = row.labels;
     [
         row.ended_at_ms.div_euclid(DAY_MS).into(),
@@ -118,6 +120,7 @@ pub(super) fn attempt<'a>(row: &Attempt<'a>) -> [Column<'a>; 24] {
         labels.key.into(),
         labels.model.into(),
         labels.route.into(),
+        labels.tags.into(),
         row.upstream.into(),
         row.role.into(),
         row.reason.into(),
@@ -136,7 +139,7 @@ pub(super) fn attempt<'a>(row: &Attempt<'a>) -> [Column<'a>; 24] {
 }
 
 /// The columns of `requests`, in order.
-pub(super) fn request<'a>(row: &Request<'a>, baselines: &'a str) -> [Column<'a>; 20] {
+pub(super) fn request<'a>(row: &Request<'a>, baselines: &'a str) -> [Column<'a>; 21] {
     let labels = row.labels;
     [
         row.ended_at_ms.div_euclid(DAY_MS).into(),
@@ -148,6 +151,7 @@ pub(super) fn request<'a>(row: &Request<'a>, baselines: &'a str) -> [Column<'a>;
         labels.key.into(),
         labels.model.into(),
         labels.route.into(),
+        labels.tags.into(),
         i64::from(row.is_stream).into(),
         row.strategy.into(),
         row.reason.into(),

@@ -1,6 +1,12 @@
 //! What holds for every store: each test runs on SQLite, and on a Postgres server if `LLM_ROUTER_TEST_POSTGRES` says where one is.
 
+mod gpu;
+
 use super::*;
+use gpu::{
+    reserved_tokens_weigh_nothing, the_cost_of_an_hour_is_shared_out_to_its_calls,
+    the_hour_of_a_killed_process_is_brought_to_the_store, the_latest_row_of_each_process_counts,
+};
 
 /// Runs each test on both stores.
 macro_rules! on_both {
@@ -28,6 +34,8 @@ macro_rules! on_both {
     };
 }
 
+pub(super) use on_both;
+
 on_both! {
     what_was_appended_is_in_the_store_after_a_close_and_no_journal_is_left,
     what_a_killed_process_had_written_is_brought_to_the_store_by_the_next_one,
@@ -41,7 +49,13 @@ on_both! {
     a_store_that_is_held_by_another_one_stops_nothing_and_loses_nothing,
     budgets_learn_what_was_spent,
     odd_texts_are_taken,
+    tags_are_in_the_rows_of_calls_and_requests_also_of_a_killed_process,
+    spend_and_baselines_are_told_apart_by_a_tag_and_selected_by_it,
     keys_are_changed_and_every_change_is_on_record,
+    the_latest_row_of_each_process_counts,
+    the_hour_of_a_killed_process_is_brought_to_the_store,
+    the_cost_of_an_hour_is_shared_out_to_its_calls,
+    reserved_tokens_weigh_nothing,
 }
 
 async fn what_was_appended_is_in_the_store_after_a_close_and_no_journal_is_left(scratch: Scratch) {
@@ -52,7 +66,7 @@ async fn what_was_appended_is_in_the_store_after_a_close_and_no_journal_is_left(
     ledger.close();
     assert_eq!(scratch.figure("SELECT count(*) FROM requests"), 1000);
     assert_eq!(scratch.figure("SELECT sum(cost_nano_usd) FROM attempts WHERE team = 'search'"), 300_000);
-    let query = Query { by: Vec::new(), since_ms: 0, until_ms: i64::MAX / 2, of: None };
+    let query = Query { by: Vec::new(), since_ms: 0, until_ms: i64::MAX / 2, of: Vec::new() };
     assert_eq!(scratch.baselines(&query)[0].cost_nano_usd, 1_500_000);
     assert_eq!(scratch.figure("SELECT count(DISTINCT day) FROM attempts WHERE day = 20775"), 1);
     assert_eq!(scratch.journals(), 0);
@@ -111,7 +125,7 @@ async fn spend_is_summed_up_by_what_is_asked_for(scratch: Scratch) {
     ledger.append(&[unknown]).await.expect("written");
     ledger.close();
     let ask = |by: &[Dimension], until_ms| {
-        let query = Query { by: by.to_vec(), since_ms: 1_795_000_000_000, until_ms, of: None };
+        let query = Query { by: by.to_vec(), since_ms: 1_795_000_000_000, until_ms, of: Vec::new() };
         scratch.spend(&query)
     };
     let some = |label: &str| Some(label.to_owned());
@@ -170,7 +184,7 @@ async fn baselines_are_those_of_served_answers_in_the_time_and_team_asked_for(sc
         by: vec![Dimension::Key],
         since_ms: at,
         until_ms: at + 1_000,
-        of: Some((Dimension::Team, "search".to_owned())),
+        of: vec![(Dimension::Team, "search".to_owned())],
     };
     let labels = vec![Some("k".to_owned())];
     let baseline = |policy: &str, cost_nano_usd| Baseline {
@@ -268,6 +282,60 @@ async fn odd_texts_are_taken(scratch: Scratch) {
     }
     ledger.close();
     assert_eq!(scratch.figure("SELECT count(*) FROM attempts WHERE upstream_call IS NOT NULL"), 5);
+}
+
+async fn tags_are_in_the_rows_of_calls_and_requests_also_of_a_killed_process(scratch: Scratch) {
+    let labels = Labels { tags: Some("env=prod,feature=search"), ..LABELS };
+    let journal = Journal::open(&scratch.journal(), 7, Arc::new(Ignored)).expect("a journal");
+    let ended = Attempt { labels, ..attempt(key(7, 1)) };
+    let served = Request { labels, ..request(ended.key.request) };
+    journal.append(&[Entry::Attempt(ended), Entry::Request(served)]).await.expect("written");
+    journal.append(&[Entry::Intent(Intent { labels, ..intent(key(7, 2)) })]).await.expect("written");
+    journal.append(&entries(7, 3)).await.expect("written");
+    drop(journal);
+    scratch.open(8).close();
+    for (tags, attempts, requests) in [("= 'env=prod,feature=search'", 2, 1), ("IS NULL", 1, 1)] {
+        let rows = |table: &str| scratch.figure(&format!("SELECT count(*) FROM {table} WHERE tags {tags}"));
+        assert_eq!((rows("attempts"), rows("requests")), (attempts, requests), "{tags}");
+    }
+}
+
+async fn spend_and_baselines_are_told_apart_by_a_tag_and_selected_by_it(scratch: Scratch) {
+    let ledger = scratch.open(7);
+    let tagged = ["env=prod,feature=search", "env=test,feature=search", "feature=chat", "myfeature=chat", "env=prod"];
+    for (number, tags) in (1..).zip(tagged.map(Some).into_iter().chain([None])) {
+        let labels = Labels { tags, ..LABELS };
+        let row = Attempt { labels, cost_nano_usd: Some(number), ..attempt(key(7, number)) };
+        let served = Request { labels, ..request(row.key.request) };
+        ledger.append(&[Entry::Attempt(row), Entry::Request(served)]).await.expect("written");
+    }
+    ledger.close();
+    let feature = Dimension::Tag("feature".to_owned());
+    let ask = |by: &[&Dimension], of: &[(&str, &str)]| Query {
+        by: by.iter().map(|dimension| (*dimension).clone()).collect(),
+        since_ms: 0,
+        until_ms: i64::MAX / 2,
+        of: of.iter().map(|(tag, value)| (Dimension::Tag((*tag).to_owned()), (*value).to_owned())).collect(),
+    };
+    let spend = |query: &Query| -> Vec<_> {
+        let rows = scratch.spend(query).into_iter();
+        rows.map(|row| (row.labels.into_iter().map(Option::unwrap_or_default).collect::<Vec<_>>(), row.cost_nano_usd))
+            .collect()
+    };
+    let row = |labels: &[&str], cost| (labels.iter().map(|label| (*label).to_owned()).collect::<Vec<_>>(), cost);
+    let of_features = [row(&[""], 4 + 5 + 6), row(&["chat"], 3), row(&["search"], 1 + 2)];
+    assert_eq!(spend(&ask(&[&feature], &[])), of_features);
+    let by_both = spend(&ask(&[&Dimension::Team, &feature], &[("env", "prod")]));
+    assert_eq!(by_both, [row(&["search", ""], 5), row(&["search", "search"], 1)]);
+    assert_eq!(spend(&ask(&[], &[("env", "prod"), ("feature", "search")])), [row(&[], 1)]);
+    assert_eq!(spend(&ask(&[&Dimension::Tags], &[("feature", "chat")])), [row(&["feature=chat"], 3)]);
+    let price = ":20000,20000,20000,20000";
+    let by_price = spend(&ask(&[&Dimension::UsageSource, &Dimension::PriceVersion], &[]));
+    assert_eq!(by_price, [row(&["reported", price], 21)]);
+    assert_eq!(spend(&ask(&[&Dimension::Tag("it's".to_owned())], &[])), [row(&[""], 21)], "no name is a statement");
+    let baselines = scratch.baselines(&ask(&[&feature], &[("env", "prod")]));
+    let found: Vec<_> = baselines.iter().map(|row| (row.labels[0].as_deref(), row.answers)).collect();
+    assert_eq!(found, [(None, 1), (Some("search"), 1), (None, 1), (Some("search"), 1)], "of two policies");
 }
 
 async fn keys_are_changed_and_every_change_is_on_record(scratch: Scratch) {

@@ -64,6 +64,21 @@ fn usage_is_forced_on_in_streams_and_other_options_kept() {
 }
 
 #[test]
+fn metadata_goes_where_it_is_taken() {
+    let strict = served().with_metadata_of_stored_chats();
+    let chat = |store: Value| json!({"model": "m", "messages": [{"role": "user"}], "metadata": {"feature": "search"}, "store": store});
+    for (served, store, arrives) in [
+        (&strict, json!(true), true),
+        (&strict, json!(false), false),
+        (&strict, json!(null), false),
+        (&served(), json!(false), true),
+    ] {
+        let (body, _) = sent(Operation::Chat, served, None, &chat(store.clone()));
+        assert_eq!(body.get("metadata").is_some(), arrives, "{store}");
+    }
+}
+
+#[test]
 fn stream_options_without_a_stream_are_left_out() {
     let (body, _) = prepared(&json!({"model": "m", "messages": [{"role": "user"}], "stream_options": {}}));
     assert_eq!(body.get("stream_options"), None);

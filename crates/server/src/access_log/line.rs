@@ -22,6 +22,8 @@ struct Line<'a> {
     route: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tags: Option<&'a str>,
     stream: bool,
     outcome: &'static str,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -132,6 +134,7 @@ pub(super) fn render(ended: &RequestEnded, format: LogFormat) -> Vec<u8> {
         key: info.key.as_deref(),
         route: info.route.as_str(),
         model: info.model.as_ref().map(ModelId::as_str),
+        tags: info.tags.as_deref(),
         stream: info.stream,
         outcome: ended.outcome.as_str(),
         error: ended.outcome.detail(),

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use dispatch::{RequestInfo, Route};
 use ledger::Room;
 use provider::{GatherError, Gathered, ModelId, Reader, RequestId, Reservation, gather};
+use settings::TagSet;
 use tokio::time::{Instant, timeout};
 
 use super::identified;
@@ -27,6 +28,7 @@ use crate::{
     error::ApiError,
     limits::{Demand, Grant, RateLimitStatus, ReachedLimit, RequestPermits, count_refused},
     names::{Requested, Resolved},
+    tags,
 };
 
 const TASK: HeaderName = HeaderName::from_static("x-llm-router-task");
@@ -54,6 +56,8 @@ pub(crate) struct Admitted {
     pub(crate) falls_back: bool,
     /// The conversation that a header names.
     pub(crate) session: Option<Arc<str>>,
+    /// What a header tags it with.
+    pub(crate) tags: TagSet,
 }
 
 /// A request's route and configuration, and the response that is being made for it.
@@ -85,7 +89,16 @@ impl RequestContext {
     /// A request comes in by `route`.
     pub(crate) fn new(route: Route, request: &HttpRequest, app: &Arc<App>) -> Self {
         let (id, response) = identified(request.headers(), app);
-        let info = RequestInfo { request_id: id, number: 0, route, stream: false, model: None, key: None, team: None };
+        let info = RequestInfo {
+            request_id: id,
+            number: 0,
+            route,
+            stream: false,
+            model: None,
+            key: None,
+            team: None,
+            tags: None,
+        };
         let version = request.version();
         let connection = request.conn_data::<Rc<Connection>>().cloned();
         let (app, live) = (app.clone(), app.live());
@@ -112,6 +125,7 @@ impl RequestContext {
         // however often it is repeated.
         let limit = server.max_body_bytes.min(key.memory.limit() / 2);
         check_headers(headers, limit)?;
+        let tags = tags::of_header(headers, &self.live.tags)?;
         let own = self.app.in_flight.try_take().ok_or_else(ApiError::overloaded)?;
         let grant = match Grant::enter(&key.limiters) {
             Ok(grant) => grant,
@@ -143,7 +157,13 @@ impl RequestContext {
             task: headers.get(TASK).and_then(|task| task.to_str().ok()).map(str::to_owned),
             falls_back: headers.get(FALLBACK).is_some_and(|value| value == "true"),
             session: headers.get(SESSION).and_then(|session| session.to_str().ok()).map(Arc::from),
+            tags,
         })
+    }
+
+    /// It is known what the request is for.
+    pub(crate) fn set_tags(&mut self, tags: Option<Arc<str>>) {
+        self.info.tags = tags;
     }
 
     /// Looks at its budgets, and counts the request, now that it is known what it needs; `model` is what serves it, where that is one

@@ -27,6 +27,7 @@ use crate::{
     limits::{Demand, Permits, RequestPermits},
     names::Resolved,
     sse::{Form, Source, SseBody},
+    tags,
 };
 
 // Constants, so that no name is looked up at run time.
@@ -58,7 +59,8 @@ impl Prepared {
         admitted: Admitted,
         live: &Live,
         form: Form,
-    ) -> Box<Self> {
+    ) -> Result<Box<Self>, ApiError> {
+        let tags = tags::of_request(&request, &admitted.tags, &admitted.key, &live.tags)?;
         let demand = Demand::new(&request, resolved.calls(&request.head));
         let Admitted { id, key, permits, reservation, at, falls_back, session, .. } = admitted;
         let (model, ensemble) = match resolved {
@@ -70,6 +72,7 @@ impl Prepared {
             request_id: id,
             key: key.id.clone(),
             team: key.team.clone(),
+            tags,
             table: live.table.clone(),
             arrived: at,
             route,
@@ -79,11 +82,12 @@ impl Prepared {
             deadline: None,
             memory: reservation.budget().clone(),
         };
-        Box::new(Self { request, caller, ensemble, held: (reservation, permits), demand, form })
+        Ok(Box::new(Self { request, caller, ensemble, held: (reservation, permits), demand, form }))
     }
 
     /// The same, counted against the allowance of its key.
     pub(crate) async fn counted(mut self: Box<Self>, context: &mut RequestContext) -> Result<Box<Self>, ApiError> {
+        context.set_tags(self.caller.tags.clone());
         let named = self.caller.model.as_deref().unwrap_or(&self.request.head.model);
         let model = self.ensemble.is_none().then_some(named);
         context.count(&mut self.held.1.grant, model, self.demand).await?;

@@ -58,5 +58,5 @@ fn prepare(mut admitted: Admitted, live: &Live, stream: bool) -> Result<Box<Prep
     let name = resolved.name(model.as_deref()).to_owned();
     let request = prompt.into_chat(&name, stream, live.server.limits)?;
     admitted.reservation.resize(request.body_bytes())?;
-    Ok(Prepared::new(request, resolved, Route::Generate, admitted, live, Form::Chunks))
+    Prepared::new(request, resolved, Route::Generate, admitted, live, Form::Chunks)
 }

@@ -52,5 +52,5 @@ fn prepare(operation: Operation, admitted: Admitted, live: &Live) -> Result<Box<
             resolved.single(ApiError::ensemble_is_for_chats)?.map_or(Resolved::Named, Resolved::Other)
         }
     };
-    Ok(Prepared::new(request, resolved, operation.into(), admitted, live, Form::OpenAi))
+    Prepared::new(request, resolved, operation.into(), admitted, live, Form::OpenAi)
 }

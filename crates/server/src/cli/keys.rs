@@ -152,6 +152,9 @@ pub(super) struct KeyTerms {
     /// Let it name the upstream that is to serve.
     #[arg(long)]
     direct: bool,
+    /// A tag that its requests have where they say nothing else; once for each.
+    #[arg(long, value_name = "NAME=VALUE")]
+    tag: Vec<String>,
     #[command(flatten)]
     terms: Terms,
 }
@@ -189,6 +192,15 @@ impl KeyTerms {
         if self.direct {
             terms.insert("direct".to_owned(), true.into());
         }
+        let tags = self.tag.iter().map(|text| {
+            let (name, value) =
+                text.split_once('=').with_context(|| format!("{text:?} is no tag: such as env=prod"))?;
+            Ok((name.to_owned(), value.into()))
+        });
+        let tags = tags.collect::<anyhow::Result<Map<_, _>>>()?;
+        if !tags.is_empty() {
+            terms.insert("tags".to_owned(), tags.into());
+        }
         Ok(terms)
     }
 }
@@ -204,7 +216,7 @@ fn budget(text: &str) -> anyhow::Result<Value> {
 /// What is in force with more: limits one by one, budgets by their period.
 fn merged(before: Option<Value>, more: Map<String, Value>, is_reset: bool) -> anyhow::Result<String> {
     if more.is_empty() && !is_reset {
-        bail!("nothing to change: give limits, budgets or models, or --reset");
+        bail!("nothing to change: give limits, budgets, models or tags, or --reset");
     }
     let mut terms = before.and_then(|before| before.as_object().cloned()).unwrap_or_default();
     for (name, value) in more {

@@ -1,29 +1,54 @@
 //! `llm-router spend`, `savings` and `showback`: what the ledger says about money.
 
+mod asked;
 mod figures;
+mod focus;
+mod gpu;
+mod gpu_cost;
 mod period;
+mod reconcile;
 mod savings;
+mod savings_billed;
+mod selection;
 mod showback;
 mod source;
 
-use clap::{Args, ValueEnum};
-use ledger::{Dimension, Query, Spend};
+use std::path::PathBuf;
 
-use super::say;
+use anyhow::bail;
+use clap::{Args, ValueEnum};
+use ledger::{Dimension, GpuReport, Location, Query, Spend, StoreError};
+use settings::Config;
+
+use super::{
+    say,
+    simulate::output::{check_target, write},
+};
+use crate::clock;
+pub(crate) use asked::{Asked, Report};
 use figures::{Figure, Format, Grid};
+pub(super) use gpu::{Arguments as Gpu, HELP as GPU_HELP, run as run_gpu};
+use gpu_cost::{GpuCosts, by_time};
 use period::Period;
+pub(super) use reconcile::{Arguments as Reconcile, HELP as RECONCILE_HELP, run as run_reconcile};
 pub(super) use savings::{Arguments as Savings, HELP as SAVINGS_HELP, run as run_savings};
+use selection::{Selection, of_calls};
 pub(super) use showback::{Arguments as Showback, HELP as SHOWBACK_HELP, run as run_showback};
 use source::{Source, note_nothing};
 
 pub(super) const HELP: &str = "\
 Last month by team, as a file for a spreadsheet:
   llm-router spend --config config.toml --month 2026-10 --by team --format csv > october.csv
-This month so far, by day and upstream:
+This month so far, by day and upstream, and of production alone by feature, as requests are tagged:
   llm-router spend --config config.toml --by day,upstream
+  llm-router spend --config config.toml --by tag:feature --tag env=prod
+Last month's charges for a FinOps tool, in the columns of FOCUS 1.2; what has no cost yet goes to october.unpriced.csv:
+  llm-router spend --config config.toml --month 2026-10 --format focus --out october.csv
 
-Costs are at list prices. Days are those of UTC. Tokens are what upstreams reported, or, where they did not, estimates: their cost
-stands in a column of its own as well, as does what was reserved for calls whose end nobody knows because the router was killed.
+cost_usd is at list prices. gpu_cost_usd is what calls cost of workers that are billed by the second: of each hour that is over, half
+by tokens and half by time, workers without calls in the rows of nobody. billed_usd is cost_usd with that instead of list prices;
+gpu_unshared_calls are not in it: their hour is not over, or nobody counted the workers. What is unknown is left empty.
+Days are those of UTC. Tokens are what upstreams reported, or, where they did not, estimates: their cost stands in a column of its own as well, as does what was reserved for calls whose end nobody knows because the router was killed.
 Calls without a known price are counted and not in the cost. The ledger can be asked while a router writes it.";
 
 /// What to sum up.
@@ -33,57 +58,79 @@ pub(super) struct Arguments {
     source: Source,
     #[command(flatten)]
     period: Period,
-    /// A row for each combination of these.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "team,model")]
-    by: Vec<By>,
-    /// Of this team alone.
-    #[arg(long, value_name = "NAME")]
-    team: Option<String>,
+    /// A row for each combination of these: team, key, model, upstream, route, role, day, tag:NAME. Without it, of team and model.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = of_calls)]
+    by: Vec<Dimension>,
+    #[command(flatten)]
+    selection: Selection,
     /// A table for people, or a form for programs.
     #[arg(long, value_enum, default_value = "table")]
-    format: Format,
+    format: Form,
+    /// Where to write it, instead of standard output.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// With focus: where to write what has no cost yet, instead of FILE.unpriced.csv beside --out.
+    #[arg(long, value_name = "FILE")]
+    unpriced: Option<PathBuf>,
 }
 
-/// What spend is told apart by.
+/// What is printed.
 #[derive(Clone, Copy, ValueEnum)]
-enum By {
-    Team,
-    Key,
-    Model,
-    Upstream,
-    Route,
-    Role,
-    Day,
-}
-
-impl From<By> for Dimension {
-    fn from(by: By) -> Self {
-        match by {
-            By::Team => Self::Team,
-            By::Key => Self::Key,
-            By::Model => Self::Model,
-            By::Upstream => Self::Upstream,
-            By::Route => Self::Route,
-            By::Role => Self::Role,
-            By::Day => Self::Day,
-        }
-    }
+enum Form {
+    /// For people.
+    Table,
+    /// For spreadsheets.
+    Csv,
+    /// For programs.
+    Json,
+    /// Charges as FOCUS 1.2 has them, as CSV. Needs --config.
+    Focus,
 }
 
 /// Reads the ledger and prints.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    for target in arguments.out.iter().chain(&arguments.unpriced) {
+        check_target(target)?;
+    }
+    let format = match arguments.format {
+        Form::Table => Format::Table,
+        Form::Csv => Format::Csv,
+        Form::Json => Format::Json,
+        Form::Focus => return focus::run(arguments),
+    };
+    if arguments.unpriced.is_some() {
+        bail!("--unpriced is for --format focus: other forms have a column unpriced_calls");
+    }
     let ledger = arguments.source.ledger()?;
     let days = arguments.period.days()?;
-    let query = Query {
-        by: arguments.by.iter().copied().map(Dimension::from).collect(),
-        of: arguments.team.clone().map(|team| (Dimension::Team, team)),
-        ..days.query()?
-    };
-    let rows = ledger::spend(&ledger, &query)?;
-    if rows.is_empty() {
-        note_nothing(arguments.team.as_deref(), days);
+    let by = if arguments.by.is_empty() { Report::Spend.usual_dimensions() } else { arguments.by.clone() };
+    let query = Query { by, of: arguments.selection.of(), ..days.query()? };
+    let (config, now_ms) = (arguments.source.config()?, clock::now_ms());
+    let (grid, workers) = report(&ledger, &query, config.as_ref(), now_ms)?;
+    if grid.rows.is_empty() {
+        note_nothing(&arguments.selection, days);
     }
-    Ok(say(&arguments.format.text(days, &grid(&query, &rows))?)?)
+    gpu::note_unobserved(&workers, &query, now_ms);
+    let text = format.text(days, &grid);
+    match &arguments.out {
+        Some(out) => write(out, &format!("{text}\n")),
+        None => Ok(say(&text)?),
+    }
+}
+
+/// What the ledger says, and what it knows of workers.
+fn report(
+    ledger: &Location,
+    query: &Query,
+    config: Option<&Config>,
+    now_ms: i64,
+) -> Result<(Grid, GpuReport), StoreError> {
+    let workers = ledger::gpu(ledger, query, &by_time(config), now_ms)?;
+    let costs = GpuCosts::new(&workers, &query.by);
+    let rows = costs.complete(ledger::spend(ledger, query)?, query);
+    let mut grid = grid(query, &rows);
+    costs.add_columns(&mut grid, &rows);
+    Ok((grid, workers))
 }
 
 /// A column's name, and what stands in it.
@@ -106,13 +153,20 @@ const COLUMNS: [Column; 11] = [
 
 /// The rows, and a last line with their sum.
 fn grid(query: &Query, rows: &[Spend]) -> Grid {
-    let figures = |spend: &Spend| COLUMNS.iter().map(|(_, figure)| figure(spend)).collect();
     Grid {
-        labels: query.by.iter().map(|dimension| dimension.as_str()).collect(),
-        columns: COLUMNS.iter().map(|(name, _)| *name).collect(),
+        labels: query.by.iter().map(Dimension::to_string).collect(),
+        columns: columns(),
         rows: rows.iter().map(|row| (row.labels.clone(), figures(row))).collect(),
         total: Some(figures(&total(rows))).filter(|_| rows.len() > 1),
     }
+}
+
+fn columns() -> Vec<&'static str> {
+    COLUMNS.iter().map(|(name, _)| *name).collect()
+}
+
+fn figures(spend: &Spend) -> Vec<Figure> {
+    COLUMNS.iter().map(|(_, figure)| figure(spend)).collect()
 }
 
 fn total(rows: &[Spend]) -> Spend {

@@ -113,6 +113,7 @@ fn record() -> Record {
         model: None,
         key: None,
         team: None,
+        tags: None,
     };
     let outcome = RequestOutcome::Unavailable("no_upstream");
     let request = RequestEnded::refused(info, outcome, Duration::from_secs(1), "v3".into());

@@ -137,6 +137,7 @@ impl From<ActionError> for ApiError {
             | ActionError::Terms(_)
             | ActionError::Unpriced(_)
             | ActionError::Unknown(_)
+            | ActionError::Tag(_)
             | ActionError::Overlap
             | ActionError::Expired => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_key"),
             ActionError::Keys(KeyError::Exists(_)) | ActionError::InFile(_) => (StatusCode::CONFLICT, "key_exists"),

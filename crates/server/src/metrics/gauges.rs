@@ -98,7 +98,8 @@ impl Gauges {
     pub(super) fn read_budgets(&self, budgets: &[BudgetStatus]) {
         let usd = |amount| NanoUsd(amount).usd();
         for budget in budgets {
-            let labels = [budget.scope.dimension.as_str(), &*budget.scope.name, budget.period.as_str()];
+            let dimension = budget.scope.dimension.to_string();
+            let labels = [&*dimension, &*budget.scope.name, budget.period.as_str()];
             self.budget_limit.with_label_values(&labels).set(usd(budget.limit_nano_usd));
             self.budget_reserved.with_label_values(&labels).set(usd(budget.reserved_nano_usd));
             if let Some(spent) = budget.spent_nano_usd {

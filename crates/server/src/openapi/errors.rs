@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use provider::{Error, ErrorKind, InvalidRequest, Phase};
 use router::{Ensemble, Pick, RouterError};
 use serde_json::json;
+use settings::TagError;
 use utoipa::{
     ToSchema,
     openapi::{Ref, ResponseBuilder},
@@ -57,6 +58,7 @@ pub(super) fn of_admission() -> Vec<ApiError> {
     let status = RateLimitStatus { unit: Unit::Requests, limit: 600, remaining: 0, reset: Duration::from_secs(6) };
     vec![
         InvalidRequest::field("temperature", "'temperature' must be a number from 0 to 2").into(),
+        TagError::Undeclared { name: "feat".to_owned(), declared: Some("env, feature".to_owned()) }.into(),
         ApiError::body_broken(),
         ApiError::body_too_slow(),
         ApiError::body_too_large(8 << 20),

@@ -75,6 +75,11 @@ fn asked(call: Call, more: Vec<ApiError>) -> Call {
              messages tell",
             "thread-17",
         )
+        .header(
+            "x-llm-router-tags",
+            "what the request is for, as declared in `[[tags]]`: wins over the same names in `metadata`",
+            "feature=search,env=prod",
+        )
         .errors([errors::of_keys(), errors::of_admission(), more].concat(), &FAILED)
 }
 

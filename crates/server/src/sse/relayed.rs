@@ -140,6 +140,7 @@ async fn relayed(odd: Odd) -> Result<Vec<u8>, TestCaseError> {
         request_id: "r".into(),
         key: None,
         team: None,
+        tags: None,
         table: router.table(),
         arrived: Instant::now(),
         route: Route::Chat,

@@ -1,7 +1,7 @@
 //! What operators do with keys and teams, by the admin API or the command line.
 
 use ledger::{Change, KeyError, KeyRecord, Keys, Location, SecretRecord, StoreError};
-use settings::{Budget, Config, Problems};
+use settings::{Budget, Config, Problems, TagError};
 use sha2::{Digest as _, Sha256};
 
 use crate::clock;
@@ -42,6 +42,9 @@ pub(crate) enum ActionError {
     /// A key for something that there is not.
     #[error("{0:?} is no name to ask for: a model, task/… or ensemble/… of the configuration")]
     Unknown(String),
+    /// A tag that requests may not have.
+    #[error(transparent)]
+    Tag(#[from] TagError),
     /// Two secrets for longer than anybody needs to change over.
     #[error("an old secret may be let in for 720 hours at most")]
     Overlap,
@@ -138,6 +141,9 @@ impl<'a> Actions<'a> {
         let names = self.config.names();
         if let Some(unknown) = terms.models.iter().flatten().find(|name| !names.contains(name)) {
             return Err(ActionError::Unknown(unknown.clone()));
+        }
+        for (name, value) in terms.tags.iter() {
+            self.config.tags.check(name, value)?;
         }
         self.check_budgets(&terms.budgets)
     }

@@ -4,6 +4,7 @@ mod hedge;
 mod keys;
 mod limits;
 mod storage;
+mod tags;
 
 use super::*;
 

@@ -32,6 +32,7 @@ use crate::{
     limits::{Demand, Grant, Limiter},
     names::{Requested, Resolved},
     permits::Permit,
+    tags,
 };
 
 /// What all entries of a batch have in common.
@@ -86,6 +87,8 @@ struct Begun {
     key: Arc<ClientKey>,
     request: Request,
     resolved: Resolved,
+    /// What it is for.
+    tags: Option<Arc<str>>,
     /// What the model is called that is to answer.
     model: String,
 }
@@ -126,7 +129,16 @@ impl Batch {
 
     fn info(&self, id: &RequestId) -> RequestInfo {
         let (key, team) = (self.admitted.key.id.clone(), self.admitted.key.team.clone());
-        RequestInfo { request_id: id.clone(), number: 0, route: Route::Batch, stream: false, model: None, key, team }
+        RequestInfo {
+            request_id: id.clone(),
+            number: 0,
+            route: Route::Batch,
+            stream: false,
+            model: None,
+            key,
+            team,
+            tags: None,
+        }
     }
 
     /// Waits until the entry may be answered, and makes a chat of it. No entry begins once the router stops, the
@@ -149,11 +161,13 @@ impl Batch {
         // The chat that its fields are made into.
         let mut reservation = self.memory().reserve(bytes)?;
         let (defaults, task) = (self.defaults.clone(), self.admitted.task.clone());
+        let of_header = self.admitted.tags.clone();
         let made = long_work(bytes, move || {
             let (request, resolved, model) = chat(&defaults, &entry, task.as_deref(), &live, &key)?;
+            let tags = tags::of_request(&request, &of_header, &key, &live.tags)?;
             reservation.resize(request.body_bytes())?;
             let request = request.holding((reservation, permits));
-            Ok(Begun { live, key, request, resolved, model })
+            Ok(Begun { live, key, request, resolved, tags, model })
         });
         made.await
     }
@@ -180,7 +194,7 @@ impl Batch {
     }
 
     async fn answer(&self, begun: Begun, id: &RequestId) -> Result<(Generated, Reservation), ApiError> {
-        let Begun { live, key, request, resolved, model } = begun;
+        let Begun { live, key, request, resolved, tags, model } = begun;
         // By its public name, also where an upstream is named.
         let choice = live.table.choose(&model);
         let public = choice.as_ref().map(|choice| choice.model().as_str());
@@ -194,6 +208,7 @@ impl Batch {
             request_id: id.clone(),
             key: key.id.clone(),
             team: key.team.clone(),
+            tags,
             table: live.table.clone(),
             arrived: Instant::now(),
             route: Route::Batch,

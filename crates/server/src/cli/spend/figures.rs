@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::period::Days;
 
 /// What is printed.
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
     /// For people.
     Table,
@@ -18,11 +18,14 @@ pub(super) enum Format {
 }
 
 /// A figure. Amounts are in nano-dollars and may be negative.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) enum Figure {
     Count(u64),
     Usd(i128),
     Percent(Option<f64>),
+    Text(String),
+    /// Nobody knows it.
+    Unknown,
 }
 
 impl Figure {
@@ -30,32 +33,48 @@ impl Figure {
         Self::Usd(nano.into())
     }
 
-    pub(super) fn text(self) -> String {
+    /// An amount, if it is known.
+    pub(super) fn usd_if(nano: Option<u64>) -> Self {
+        nano.map_or(Self::Unknown, Self::usd)
+    }
+
+    /// A number, if it is known.
+    pub(super) fn count_if(count: Option<u64>) -> Self {
+        count.map_or(Self::Unknown, Self::Count)
+    }
+
+    pub(super) fn text(&self) -> String {
         match self {
             Self::Count(count) => count.to_string(),
             Self::Usd(nano) => {
+                let nano = *nano;
                 let amount = NanoUsd(u64::try_from(nano.unsigned_abs()).unwrap_or(u64::MAX));
                 format!("{}{amount}", if nano < 0 { "-" } else { "" })
             }
             Self::Percent(Some(percent)) => format!("{percent:.1}"),
-            Self::Percent(None) => String::new(),
+            Self::Text(text) => text.clone(),
+            Self::Percent(None) | Self::Unknown => String::new(),
         }
     }
 
     /// Amounts as text: a JSON number would lose nano-dollars in programs that read it as a double.
-    fn value(self) -> Value {
+    fn value(&self) -> Value {
         match self {
-            Self::Count(count) => count.into(),
-            Self::Usd(_) => self.text().into(),
+            Self::Count(count) => (*count).into(),
+            Self::Usd(_) | Self::Text(_) => self.text().into(),
+            Self::Unknown => Value::Null,
             Self::Percent(percent) => percent.map_or(Value::Null, |percent| ((percent * 10.0).round() / 10.0).into()),
         }
     }
 }
 
+/// What stands for a label that there is none of, where people read it.
+pub(super) const NONE: &str = "(none)";
+
 /// Rows of figures.
 pub(super) struct Grid {
     /// The names of the first columns, which tell the rows apart.
-    pub(super) labels: Vec<&'static str>,
+    pub(super) labels: Vec<String>,
     /// The names of the others.
     pub(super) columns: Vec<&'static str>,
     pub(super) rows: Vec<(Vec<Option<String>>, Vec<Figure>)>,
@@ -65,24 +84,32 @@ pub(super) struct Grid {
 
 impl Format {
     /// The rows, which are of these days.
-    pub(super) fn text(self, days: Days, grid: &Grid) -> serde_json::Result<String> {
-        Ok(match self {
+    pub(super) fn text(self, days: Days, grid: &Grid) -> String {
+        match self {
             Self::Table => format!("{days}\n{}", grid.table()),
             Self::Csv => grid.csv(),
-            Self::Json => serde_json::to_string_pretty(&grid.document(days))?,
-        })
+            Self::Json => format!("{:#}", grid.document(days)),
+        }
+    }
+
+    /// The one of this name.
+    ///
+    /// # Errors
+    /// With the names that there are.
+    pub(super) fn of(name: &str) -> Result<Self, String> {
+        Self::from_str(name, false).map_err(|_| "json, csv or table".to_owned())
     }
 }
 
 impl Grid {
     pub(super) fn header(&self) -> Vec<String> {
-        self.labels.iter().chain(&self.columns).map(|name| (*name).to_owned()).collect()
+        self.labels.iter().cloned().chain(self.columns.iter().map(|name| (*name).to_owned())).collect()
     }
 
     pub(super) fn lines(&self, none: &str) -> Vec<Vec<String>> {
         let row = |(labels, figures): &(Vec<Option<String>>, Vec<Figure>)| {
             let labels = labels.iter().map(|label| label.clone().unwrap_or_else(|| none.to_owned()));
-            labels.chain(figures.iter().map(|figure| figure.text())).collect()
+            labels.chain(figures.iter().map(Figure::text)).collect()
         };
         self.rows.iter().map(row).collect()
     }
@@ -93,31 +120,40 @@ impl Grid {
             return "no rows".to_owned();
         }
         let mut lines = vec![self.header()];
-        lines.extend(self.lines("-"));
+        lines.extend(self.lines(NONE));
         if let Some(total) = &self.total {
             let names = (0..self.labels.len()).map(|nth| if nth == 0 { "total".to_owned() } else { String::new() });
-            lines.push(names.chain(total.iter().map(|figure| figure.text())).collect());
+            lines.push(names.chain(total.iter().map(Figure::text)).collect());
         }
         let width = |nth: usize| lines.iter().map(|line| line[nth].chars().count()).max().unwrap_or_default();
         let widths: Vec<usize> = (0..lines[0].len()).map(width).collect();
         let straight = |line: &Vec<String>| {
             let cells = line.iter().zip(&widths).enumerate().map(|(nth, (cell, &width))| {
-                if nth < self.labels.len() { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+                if nth < self.labels.len() || self.is_text(nth) {
+                    format!("{cell:<width$}")
+                } else {
+                    format!("{cell:>width$}")
+                }
             });
             cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
         };
         lines.iter().map(straight).collect::<Vec<_>>().join("\n")
     }
 
+    /// Whether a column has texts.
+    fn is_text(&self, column: usize) -> bool {
+        let figure = |(labels, figures): &(Vec<_>, Vec<Figure>)| figures.get(column - labels.len()).cloned();
+        matches!(self.rows.first().and_then(figure), Some(Figure::Text(_)))
+    }
+
     /// A header and the rows, without a sum: whoever reads it would add that up as well.
     fn csv(&self) -> String {
-        let line = |cells: Vec<String>| cells.iter().map(|cell| quoted(cell)).collect::<Vec<_>>().join(",");
-        std::iter::once(self.header()).chain(self.lines("")).map(line).collect::<Vec<_>>().join("\n")
+        csv(std::iter::once(self.header()).chain(self.lines("")))
     }
 
     fn document(&self, days: Days) -> Value {
         let row = |(labels, figures): &(Vec<Option<String>>, Vec<Figure>)| {
-            let labels = self.labels.iter().zip(labels).map(|(name, label)| ((*name).to_owned(), label.clone().into()));
+            let labels = self.labels.iter().zip(labels).map(|(name, label)| (name.clone(), label.clone().into()));
             let figures = self.columns.iter().zip(figures).map(|(name, figure)| ((*name).to_owned(), figure.value()));
             Value::Object(labels.chain(figures).collect::<Map<_, _>>())
         };
@@ -127,6 +163,12 @@ impl Grid {
             "rows": self.rows.iter().map(row).collect::<Vec<_>>(),
         })
     }
+}
+
+/// Lines of CSV.
+pub(super) fn csv(lines: impl Iterator<Item = Vec<String>>) -> String {
+    let line = |cells: Vec<String>| cells.iter().map(|cell| quoted(cell)).collect::<Vec<_>>().join(",");
+    lines.map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// A field of CSV, as RFC 4180 has it.

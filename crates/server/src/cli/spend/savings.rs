@@ -2,19 +2,25 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use clap::{Args, ValueEnum};
-use ledger::{Baseline, Dimension, Query, Spend};
+use clap::Args;
+use ledger::{Baseline, Dimension, Location, Query, Spend, StoreError};
+use settings::Config;
 
 use super::{
     figures::{Figure, Format, Grid},
+    gpu_cost::{GpuCosts, by_time},
     period::Period,
+    savings_billed::Billed,
+    selection::{Selection, of_answers},
     source::{Source, note_nothing},
 };
-use crate::cli::say;
+use crate::{cli::say, clock};
 
 pub(in crate::cli) const HELP: &str = "\
 Last month by team:
   llm-router savings --config config.toml --month 2026-10 --by team
+The same for each feature, as requests are tagged:
+  llm-router savings --config config.toml --month 2026-10 --by tag:feature
 
 Policies: configured, the model's baseline; split, its configured shares; all:UPSTREAM, that upstream alone. What an answer would
 have cost is counted when it is served, at the list prices of that moment and for the same tokens. What was saved is that minus all
@@ -22,6 +28,10 @@ that was spent, waste and the router's own calls included. cost_usd is the same 
 
 Answers whose own cost is unknown are in no baseline and in no cost (unpriced_calls). Where only a policy has no price for some answers,
 they are counted as answers_without_baseline: their cost is in cost_usd, so that too little is shown as saved.
+
+billed_usd and baseline_billed_usd are the same with workers at what they cost by the second, of the hours that are over. A baseline
+of such an upstream takes what its tokens did cost in this time, which is an estimate, and is empty if it did not run or, for configured
+and split, without --config. billed_saved_usd is their difference.
 
 Another provider might have answered at another length, and batches might not have run at the dear one at all.";
 
@@ -32,54 +42,42 @@ pub(in crate::cli) struct Arguments {
     source: Source,
     #[command(flatten)]
     period: Period,
-    /// Rows for each combination of these.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "team")]
-    by: Vec<By>,
-    /// Of this team alone.
-    #[arg(long, value_name = "NAME")]
-    team: Option<String>,
+    /// Rows for each combination of these: team, key, model, route, day, tag:NAME.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "team", value_parser = of_answers)]
+    by: Vec<Dimension>,
+    #[command(flatten)]
+    selection: Selection,
     /// A table for people, or a form for programs.
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
-}
-
-/// What savings are told apart by: what an answer has, whoever served it.
-#[derive(Clone, Copy, ValueEnum)]
-enum By {
-    Team,
-    Key,
-    Model,
-    Route,
-    Day,
-}
-
-impl From<By> for Dimension {
-    fn from(by: By) -> Self {
-        match by {
-            By::Team => Self::Team,
-            By::Key => Self::Key,
-            By::Model => Self::Model,
-            By::Route => Self::Route,
-            By::Day => Self::Day,
-        }
-    }
 }
 
 /// Reads the ledger and prints.
 pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let ledger = arguments.source.ledger()?;
     let days = arguments.period.days()?;
-    let query = Query {
-        by: arguments.by.iter().copied().map(Dimension::from).collect(),
-        of: arguments.team.clone().map(|team| (Dimension::Team, team)),
-        ..days.query()?
-    };
-    let spent = ledger::spend(&ledger, &query)?;
-    if spent.is_empty() {
-        note_nothing(arguments.team.as_deref(), days);
+    let query = Query { by: arguments.by.clone(), of: arguments.selection.of(), ..days.query()? };
+    let now_ms = clock::now_ms();
+    let config = arguments.source.config()?;
+    let (grid, is_empty) = report(&ledger, &query, config.as_ref(), now_ms)?;
+    if is_empty {
+        note_nothing(&arguments.selection, days);
     }
-    let grid = grid(&query, &spent, &ledger::baselines(&ledger, &query)?);
-    Ok(say(&arguments.format.text(days, &grid)?)?)
+    Ok(say(&arguments.format.text(days, &grid))?)
+}
+
+/// What the ledger says, and whether nothing was spent. Without `config`, less is known of policies as billed.
+pub(super) fn report(
+    ledger: &Location,
+    query: &Query,
+    config: Option<&Config>,
+    now_ms: i64,
+) -> Result<(Grid, bool), StoreError> {
+    let workers = ledger::gpu(ledger, query, &by_time(config), now_ms)?;
+    let spent = GpuCosts::new(&workers, &query.by).complete(ledger::spend(ledger, query)?, query);
+    let mut grid = grid(query, &spent, &ledger::baselines(ledger, query)?);
+    Billed::read(ledger, query, config, now_ms)?.add_columns(&mut grid);
+    Ok((grid, spent.is_empty()))
 }
 
 /// A row for each policy of each row of `spent`, without a baseline as well: what nobody was served for has a cost.
@@ -95,7 +93,7 @@ pub(super) fn grid(query: &Query, spent: &[Spend], baselines: &[Baseline]) -> Gr
         })
     });
     Grid {
-        labels: query.by.iter().map(|dimension| dimension.as_str()).chain(["policy"]).collect(),
+        labels: query.by.iter().map(Dimension::to_string).chain(["policy".to_owned()]).collect(),
         columns: vec![
             "answers",
             "answers_without_baseline",
@@ -128,7 +126,7 @@ fn row(spend: &Spend, policy: &str, (answers, nano_usd): (u64, u64)) -> (Vec<Opt
 
 /// `part` in percent of `whole`, if that is not zero.
 #[expect(clippy::cast_precision_loss, reason = "a share of money, shown with one decimal")]
-fn percent(part: i128, whole: u64) -> Option<f64> {
+pub(super) fn percent(part: i128, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 * 100.0 / whole as f64)
 }
 
@@ -139,13 +137,13 @@ mod tests {
     /// Ten million tokens, four fifths at $0.02 and one fifth at $0.10 a million, against all of them at $0.10.
     #[test]
     fn a_split_of_eighty_to_twenty_saves_sixty_four_percent() {
-        let query = Query { by: vec![Dimension::Team], since_ms: 0, until_ms: 1, of: None };
+        let query = Query { by: vec![Dimension::Team], since_ms: 0, until_ms: 1, of: Vec::new() };
         let labels = vec![Some("search".to_owned())];
         let spend = Spend { labels: labels.clone(), answers: 10, cost_nano_usd: 360_000_000, ..Spend::default() };
         let baseline = Baseline { labels, policy: "all:cerebras".to_owned(), answers: 9, cost_nano_usd: 1_000_000_000 };
         let grid = grid(&query, &[spend], &[baseline]);
         let (labels, figures) = &grid.rows[0];
-        let shown: Vec<_> = figures.iter().map(|figure| figure.text()).collect();
+        let shown: Vec<_> = figures.iter().map(Figure::text).collect();
         assert_eq!(labels.iter().flatten().collect::<Vec<_>>(), ["search", "all:cerebras"]);
         assert_eq!(shown, ["10", "1", "0", "1.000000000", "0.360000000", "0.640000000", "64.0"]);
     }
@@ -160,7 +158,7 @@ mod tests {
     /// Of a team, for example, whose calls all failed, or of the router's own calls.
     #[test]
     fn what_served_nobody_is_in_the_comparison() {
-        let query = Query { by: vec![Dimension::Team], since_ms: 0, until_ms: 1, of: None };
+        let query = Query { by: vec![Dimension::Team], since_ms: 0, until_ms: 1, of: Vec::new() };
         let of_team =
             |team: Option<&str>| Spend { labels: vec![team.map(str::to_owned)], cost_nano_usd: 5, ..Spend::default() };
         let spent = [of_team(Some("search")), of_team(None)];

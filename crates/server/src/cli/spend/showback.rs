@@ -3,13 +3,18 @@
 mod html;
 mod markdown;
 
-use std::path::PathBuf;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 use ledger::{Baseline, Dimension, Location, Query, Spend};
+use settings::tag_pairs;
 
 use super::{
+    columns, figures,
     figures::Grid,
     grid,
     period::{Days, Period},
@@ -62,6 +67,8 @@ struct Page {
     savings: Grid,
     by_model: Grid,
     by_key: Grid,
+    /// For each tag and value; nothing if no call has a tag.
+    by_tag: Option<Grid>,
 }
 
 /// Reads the ledger and prints.
@@ -84,7 +91,7 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
 fn page(ledger: &Location, team: &str, days: Days) -> anyhow::Result<Page> {
     let query = |by: &[Dimension]| -> anyhow::Result<Query> {
-        Ok(Query { by: by.to_vec(), of: Some((Dimension::Team, team.to_owned())), ..days.query()? })
+        Ok(Query { by: by.to_vec(), of: vec![(Dimension::Team, team.to_owned())], ..days.query()? })
     };
     let table = |dimension| -> anyhow::Result<Grid> {
         let query = query(&[dimension])?;
@@ -111,7 +118,35 @@ fn page(ledger: &Location, team: &str, days: Days) -> anyhow::Result<Page> {
         savings: savings::grid(&of_all, &spent, &baselines),
         by_model: table(Dimension::Model)?,
         by_key: table(Dimension::Key)?,
+        by_tag: by_tag(&ledger::spend(ledger, &query(&[Dimension::Tags])?)?),
     })
+}
+
+/// For each tag that any of the calls has, what was spent with each of its values, and without it.
+fn by_tag(of_sets: &[Spend]) -> Option<Grid> {
+    let pairs = |spend: &Spend| {
+        let text = spend.labels[0].clone().unwrap_or_default();
+        tag_pairs(&text).map(|(name, value)| (name.to_owned(), value.to_owned())).collect::<BTreeMap<_, _>>()
+    };
+    let sets: Vec<_> = of_sets.iter().map(|spend| (pairs(spend), spend)).collect();
+    let names: BTreeSet<_> = sets.iter().flat_map(|(tags, _)| tags.keys().cloned()).collect();
+    let mut sums: BTreeMap<(String, Option<String>), Spend> = BTreeMap::new();
+    for name in &names {
+        for (tags, spend) in &sets {
+            sums.entry((name.clone(), tags.get(name).cloned())).or_default().add(spend);
+        }
+    }
+    let rows = sums.iter().map(|((name, value), spend)| (vec![Some(name.clone()), value.clone()], figures(spend)));
+    let labels = vec!["tag".to_owned(), "value".to_owned()];
+    (!names.is_empty()).then(|| Grid { labels, columns: columns(), rows: rows.collect(), total: None })
+}
+
+impl Page {
+    /// Its tables, with their captions.
+    fn tables(&self) -> impl Iterator<Item = (&'static str, &Grid)> {
+        let all = [("Against other policies", &self.savings), ("By model", &self.by_model), ("By key", &self.by_key)];
+        all.into_iter().chain(self.by_tag.as_ref().map(|grid| ("By tag", grid)))
+    }
 }
 
 /// What a reader has to know of the figures.
@@ -148,7 +183,7 @@ mod tests {
             wasted_nano_usd: 500_000_000,
             ..Spend::default()
         };
-        let query = Query { by: vec![Dimension::Model], since_ms: 0, until_ms: 1, of: None };
+        let query = Query { by: vec![Dimension::Model], since_ms: 0, until_ms: 1, of: Vec::new() };
         let of_all = Query { by: Vec::new(), ..query.clone() };
         let baseline = Baseline {
             labels: Vec::new(),
@@ -157,6 +192,9 @@ mod tests {
             cost_nano_usd: 7_000_000_000,
         };
         let all = Spend { labels: Vec::new(), ..spend.clone() };
+        let tagged = [(Some("env=prod,feature=chat"), 1), (Some("feature=chat"), 2), (None, 4)].map(|(tags, cost)| {
+            Spend { labels: vec![tags.map(str::to_owned)], cost_nano_usd: cost, ..Spend::default() }
+        });
         Page {
             team: "search & <ads>".to_owned(),
             days,
@@ -169,6 +207,7 @@ mod tests {
             total: all,
             by_model: grid(&query, std::slice::from_ref(&spend)),
             by_key: grid(&query, &[spend]),
+            by_tag: by_tag(&tagged),
         }
     }
 
@@ -194,5 +233,27 @@ mod tests {
         {
             assert!(text.contains(part), "{part}: {text}");
         }
+    }
+
+    #[test]
+    fn each_tag_has_a_row_for_each_value_and_one_for_calls_without_it() {
+        let grid = example().by_tag.expect("there are tags");
+        let at = grid.columns.iter().position(|column| *column == "cost_usd").expect("a cost");
+        let rows: Vec<_> = grid.rows.iter().map(|(labels, figures)| (labels.clone(), figures[at].text())).collect();
+        let row = |tag: &str, value: Option<&str>, nano| {
+            (vec![Some(tag.to_owned()), value.map(str::to_owned)], format!("0.00000000{nano}"))
+        };
+        let expected = [
+            row("env", None, 6),
+            row("env", Some("prod"), 1),
+            row("feature", None, 4),
+            row("feature", Some("chat"), 3),
+        ];
+        assert_eq!(rows, expected);
+        for page in [html::page(&example()), markdown::page(&example())] {
+            assert!(page.contains("By tag") && page.contains("(none)"), "{page}");
+        }
+        let none = Spend { labels: vec![None], ..Spend::default() };
+        assert!(by_tag(&[none]).is_none());
     }
 }

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use ledger::Location;
-use settings::{Secrets, process_env};
+use settings::{Config, Secrets, process_env};
 
-use super::period::Days;
+use super::{period::Days, selection::Selection};
 use crate::cli::note;
 
 /// Where the ledger is.
@@ -23,6 +23,12 @@ pub(super) struct Source {
 }
 
 impl Source {
+    /// The configuration, if it was named.
+    pub(super) fn config(&self) -> anyhow::Result<Option<Config>> {
+        let load = |config: &PathBuf| settings::load_with(config, &process_env, Secrets::Optional);
+        Ok(self.config.as_ref().map(load).transpose()?)
+    }
+
     /// The ledger. Says so if something is not in it yet.
     pub(super) fn ledger(&self) -> anyhow::Result<Location> {
         let (location, journals) = match (&self.ledger, &self.config) {
@@ -68,7 +74,6 @@ fn note_what_is_left(journals: &Path) {
 }
 
 /// Says that nothing was found, where the output does not.
-pub(super) fn note_nothing(team: Option<&str>, days: Days) {
-    let of = team.map(|team| format!(" of team {team:?}")).unwrap_or_default();
-    note(&format!("nothing{of} is on record for {days}"));
+pub(super) fn note_nothing(selection: &Selection, days: Days) {
+    note(&format!("nothing{selection} is on record for {days}"));
 }

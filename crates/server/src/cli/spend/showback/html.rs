@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Grid, NOTES, Page, summary};
-use crate::cli::spend::Figure;
+use crate::cli::spend::{Figure, figures::NONE};
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1c1e21}\
     h1{font-size:1.5rem;margin-bottom:0}h2{font-size:1.1rem;margin-top:2rem}table{border-collapse:collapse;width:100%}\
@@ -27,9 +27,7 @@ pub(super) fn page(page: &Page) -> String {
         let _ = writeln!(text, "<div><dt>{caption}</dt><dd>{figure}</dd></div>");
     }
     let _ = write!(text, "</dl>\n<h2>Cost by day</h2>\n{}\n", plot(&page.daily));
-    for (caption, grid) in
-        [("Against other policies", &page.savings), ("By model", &page.by_model), ("By key", &page.by_key)]
-    {
+    for (caption, grid) in page.tables() {
         let _ = write!(text, "<h2>{caption}</h2>\n{}\n", table(grid));
     }
     let _ = write!(text, "<p class=\"notes\">{}</p>\n</body>\n</html>\n", escaped(NOTES));
@@ -75,7 +73,7 @@ fn table(grid: &Grid) -> String {
         format!("<tr>{}</tr>\n", cells.collect::<String>())
     };
     let head = grid.header().iter().map(|name| name.replace('_', " ")).collect();
-    let rows: String = grid.lines("-").into_iter().map(|line| row(line, "td")).collect();
+    let rows: String = grid.lines(NONE).into_iter().map(|line| row(line, "td")).collect();
     format!("<div class=\"wide\"><table>\n{}{rows}</table></div>", row(head, "th"))
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Grid, NOTES, Page, summary};
-use crate::cli::spend::Figure;
+use crate::cli::spend::{Figure, figures::NONE};
 
 /// Signs of the longest bar.
 const LONGEST: u64 = 40;
@@ -13,9 +13,7 @@ pub(super) fn page(page: &Page) -> String {
     for (caption, figure) in summary(&page.total) {
         let _ = writeln!(text, "| {caption} | {figure} |");
     }
-    for (caption, grid) in
-        [("Against other policies", &page.savings), ("By model", &page.by_model), ("By key", &page.by_key)]
-    {
+    for (caption, grid) in page.tables() {
         let _ = write!(text, "\n## {caption}\n\n{}", table(grid));
     }
     text.push_str("\n## Cost by day\n\n| Day | | USD |\n|---|---|---:|\n");
@@ -37,6 +35,6 @@ fn table(grid: &Grid) -> String {
     let names = grid.labels.len();
     let rule = (0..names + grid.columns.len()).map(|nth| if nth < names { "---" } else { "---:" }).collect::<Vec<_>>();
     let head = line(grid.header().iter().map(|name| name.replace('_', " ")).collect());
-    let rows: String = grid.lines("-").into_iter().map(line).collect();
+    let rows: String = grid.lines(NONE).into_iter().map(line).collect();
     format!("{head}|{}|\n{rows}", rule.join("|"))
 }
