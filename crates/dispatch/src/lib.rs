@@ -13,6 +13,7 @@ mod event;
 mod group;
 mod hedge;
 mod record;
+mod replicas;
 mod serve;
 mod table;
 #[cfg(test)]
@@ -41,6 +42,7 @@ use provider::{Call, MemoryBudget, NanoUsd, ReplyHead, Request, RequestId, Time,
 use rand::{SeedableRng, rngs::SmallRng};
 use record::RecordSink;
 pub use record::{Closed, Record, Recorder, Spare, Tried};
+use replicas::Replicas;
 use router::{Choice, Decision, Model, Named, Reason, RequestState, RouterError, Upstream};
 pub use table::Table;
 use tokio::time::{Instant, timeout};
@@ -126,6 +128,7 @@ pub struct Router {
     requests: AtomicU64,
     /// What the seeds of their random numbers are made of.
     seed: u64,
+    replicas: Replicas,
 }
 
 impl Router {
@@ -137,7 +140,8 @@ impl Router {
     /// The same; `recorder`, if there is one, is given a record of each request that was decided on.
     pub fn recorded(table: Table, observer: Arc<dyn Observer>, recorder: Option<Arc<dyn Recorder>>, seed: u64) -> Self {
         let sink = Arc::new(EventSink::new(observer, recorder.map(RecordSink::new)));
-        Self { table: ArcSwap::from_pointee(table), sink, clock: Clock::start(), requests: AtomicU64::new(0), seed }
+        let (table, clock, requests) = (ArcSwap::from_pointee(table), Clock::start(), AtomicU64::new(0));
+        Self { table, sink, clock, requests, seed, replicas: Replicas::new(seed) }
     }
 
     /// Serves `request`, from whichever upstream can.
@@ -222,6 +226,7 @@ impl Router {
     /// Puts another table in force. Requests under way finish under the old one.
     pub fn replace_table(&self, table: Table) {
         table.configure(self.clock.now());
+        self.pass_polls(&table);
         self.table.store(Arc::new(table));
     }
 
@@ -235,10 +240,13 @@ impl Router {
         self.sink.stop();
     }
 
-    /// Asks every upstream whose poll is due for its capacity. To be called about once a second.
+    /// Asks every upstream whose poll is due for its capacity, unless another replica does. To be called about once a second.
     pub async fn poll_capacity(&self) {
-        let table = self.table.load_full();
         let now = self.clock.now();
+        if !self.polls_capacity(now) {
+            return;
+        }
+        let table = self.table.load_full();
         let is_due =
             |upstream: &&Arc<Upstream>| table.with(upstream.group, |engine| engine.is_capacity_due(upstream, now));
         let polls = table.upstreams().filter(is_due).map(|upstream| self.ask_capacity(&table, upstream));

@@ -28,6 +28,7 @@ pub(crate) fn upstream(id: &str) -> UpstreamSpec {
     UpstreamSpec {
         id: id.into(),
         account: 0,
+        identity: 0,
         provider_name: "nobody",
         served_model: "m".to_owned(),
         tariff: None,

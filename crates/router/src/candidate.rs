@@ -69,7 +69,7 @@ pub struct Candidate {
     pub queued: Option<u32>,
     /// Where its breaker stands.
     pub breaker: BreakerState,
-    /// Calls in flight.
+    /// Calls in flight, those of other replicas included.
     pub in_flight: u32,
     /// Predicted time to the first token; for a whole answer, to its end.
     pub first_token: Option<Duration>,
@@ -278,7 +278,7 @@ impl Situation<'_> {
             ready_workers: load.ready,
             queued: load.queued,
             breaker: state.breaker(now),
-            in_flight: state.in_flight(),
+            in_flight: load.in_flight,
             first_token: state.supply().has_answered().then_some(predicted),
             meets_slo: slo.is_none_or(|slo| !state.supply().has_answered() || outlook.first_token <= slo),
             expected_cost,

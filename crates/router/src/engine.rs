@@ -22,6 +22,7 @@ mod hedge;
 mod held;
 mod hold;
 mod model;
+mod replicas;
 mod warm_up;
 
 use std::sync::Arc;

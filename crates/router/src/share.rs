@@ -6,6 +6,10 @@
 //! What a target missed because it was away or failed is kept apart, as its *deferred* deficit, and paid back little by little once it
 //! takes calls again. If it decided with the rest who is asked, all requests would go to a target that has just recovered. The deferred deficit of
 //! an absent target grows, within bounds, where its share is *held*.
+//!
+//! Several replicas hold a share together: each holds that of its own requests, within a part of the bounds, so that all bounds
+//! together are those of one; and counts as deferred an n-th of what the requests of the n − 1 others put a target behind. More
+//! than that would be unstable: whatever is known late of what the others pay back would be paid back more than once.
 
 use smallvec::SmallVec;
 
@@ -19,6 +23,8 @@ const MOST_AHEAD: f64 = 4.0 * MOST;
 const PAID_BACK: f64 = 0.25;
 /// Nothing is paid back to a target with at least this deficit: it is asked first anyway.
 const MOST_CURRENT: f64 = MOST / 2.0;
+/// However many replicas there are, a turn of each target has room within the bounds of one.
+const LEAST_BOUND: f64 = 2.0;
 /// Targets of a model for which nothing is allocated.
 pub(crate) const FEW: usize = 16;
 
@@ -38,6 +44,10 @@ pub(crate) struct Deficits {
     current: Vec<f64>,
     /// What is paid back later; below zero for targets that served in place of others.
     deferred: Vec<f64>,
+    /// How far the requests of this replica put each target behind since the start, whatever was paid back, given away or learned.
+    behind: Vec<f64>,
+    /// How many replicas there are.
+    replicas: f64,
     /// Changes when they begin anew: what was earned before is no part of them.
     epoch: u32,
 }
@@ -78,14 +88,16 @@ impl<'a> Quantum<'a> {
 impl Deficits {
     /// Those of so many targets, all zero.
     pub(crate) fn new(targets: usize) -> Self {
-        Self { current: vec![0.0; targets], deferred: vec![0.0; targets], epoch: 0 }
+        let none = || vec![0.0; targets];
+        Self { current: none(), deferred: none(), behind: none(), replicas: 1.0, epoch: 0 }
     }
 
     /// Those of other targets: each has the deficit that the target with this index has here, or none.
     pub(crate) fn carried_over(&self, targets: impl Iterator<Item = Option<usize>>) -> Self {
-        let (current, deferred) =
+        let (current, deferred): (Vec<_>, Vec<_>) =
             targets.map(|old| old.map_or((0.0, 0.0), |old| (self.current[old], self.deferred[old]))).unzip();
-        Self { current, deferred, epoch: 0 }
+        let behind = vec![0.0; current.len()];
+        Self { current, deferred, behind, replicas: self.replicas, epoch: 0 }
     }
 
     /// All begin at zero again.
@@ -110,6 +122,25 @@ impl Deficits {
         self.deferred[target]
     }
 
+    /// How far the requests of this replica put each target behind since the start, for the others.
+    pub(crate) fn behind(&self) -> &[f64] {
+        &self.behind
+    }
+
+    /// There are so many replicas, and the requests of the others put each target behind by so much more.
+    pub(crate) fn learn(&mut self, behind: &[f64], replicas: u32, shares: &[f64]) {
+        self.replicas = f64::from(replicas);
+        for (deferred, behind) in self.deferred.iter_mut().zip(behind) {
+            *deferred += behind / self.replicas;
+        }
+        self.bound(shares);
+    }
+
+    /// Of a bound in requests, the part of this replica.
+    fn part(&self, bound: f64) -> f64 {
+        (bound / self.replicas).max(LEAST_BOUND)
+    }
+
     /// A request was decided for `chosen`, one of the `available` targets. Returns what the targets earned with it.
     pub(crate) fn debit(
         &mut self,
@@ -125,6 +156,7 @@ impl Deficits {
         let earned = Earned { available: is_available, accrual, scale, epoch: self.epoch };
         self.earn(&earned, shares, 1.0);
         self.current[chosen] -= 1.0;
+        self.behind[chosen] -= 1.0;
         self.pay_back(&earned.available, shares);
         self.bound(shares);
         earned
@@ -138,6 +170,7 @@ impl Deficits {
         }
         self.shift((last, first), earned, shares);
         self.current[first] += 1.0;
+        self.behind[first] += 1.0;
         self.earn(earned, shares, -1.0);
         self.bound(shares);
     }
@@ -147,8 +180,10 @@ impl Deficits {
         if earned.epoch != self.epoch {
             return;
         }
-        self.deferred[from] += 1.0;
-        self.deferred[to] -= 1.0;
+        for deficits in [&mut self.deferred, &mut self.behind] {
+            deficits[from] += 1.0;
+            deficits[to] -= 1.0;
+        }
         self.bound(shares);
     }
 
@@ -157,8 +192,10 @@ impl Deficits {
         for (target, share) in shares.iter().enumerate() {
             let own = if earned.available[target] { share * earned.scale } else { 0.0 };
             self.current[target] += sign * own;
+            self.behind[target] += sign * own;
             if earned.accrual == Accrual::Held {
                 self.deferred[target] += sign * (share - own);
+                self.behind[target] += sign * (share - own);
             }
         }
     }
@@ -169,7 +206,8 @@ impl Deficits {
         if ahead <= 0.0 {
             return;
         }
-        let takes = |target: usize| available[target] && self.current[target] < MOST_CURRENT;
+        let most = self.part(MOST_CURRENT);
+        let takes = |target: usize| available[target] && self.current[target] < most;
         let due = |target: usize, deferred: f64| {
             if takes(target) { deferred.clamp(0.0, PAID_BACK * shares[target]) } else { 0.0 }
         };
@@ -191,12 +229,13 @@ impl Deficits {
     /// A deficit beyond the bound is given to the other targets by their shares. If it were cut off instead, the sum
     /// would no longer be zero, and with time all other targets would end at the bound, whatever their shares.
     fn bound(&mut self, shares: &[f64]) {
+        let (most, most_ahead) = (self.part(MOST), self.part(MOST_AHEAD));
         for target in 0..shares.len() {
-            self.current[target] = self.current[target].clamp(-MOST_AHEAD, MOST);
-            self.deferred[target] = self.deferred[target].max(-MOST_AHEAD);
+            self.current[target] = self.current[target].clamp(-most_ahead, most);
+            self.deferred[target] = self.deferred[target].max(-most_ahead);
         }
         let room =
-            |deficits: &Self, target: usize| MOST - deficits.current[target].max(0.0) - deficits.deferred[target];
+            |deficits: &Self, target: usize| most - deficits.current[target].max(0.0) - deficits.deferred[target];
         let excess: f64 = (0..shares.len()).map(|target| (-room(self, target)).max(0.0)).sum();
         if excess <= 0.0 {
             return;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use router::{ModelSpec, UpstreamSpec};
+use sha2::{Digest as _, Sha256};
 
 use crate::types::{Config, Model, Upstream};
 
@@ -20,6 +21,7 @@ impl Upstream {
         UpstreamSpec {
             id: self.id.clone(),
             account: HASHER.hash_one((&self.base_url, api_key)),
+            identity: self.identity(),
             provider_name: self.provider.as_str(),
             served_model: self.model.clone(),
             tariff: self.tariff.clone(),
@@ -35,6 +37,15 @@ impl Upstream {
             capacity_poll: self.capacity_poll,
             warm_up_usd_per_hour: self.warm_up_usd_per_hour,
         }
+    }
+
+    /// What replicas know the upstream by, beside its name: a hash of its address and of the model there. Neither a key nor an
+    /// account in the address is part of it, for it leaves the process.
+    fn identity(&self) -> u64 {
+        let (scheme, address) = self.base_url.split_once("://").unwrap_or(("", &self.base_url));
+        let address = address.split_once('@').map_or(address, |(_, address)| address);
+        let facts = [self.provider.as_str(), scheme, address, &self.model].join("\n");
+        Sha256::digest(facts).iter().take(8).fold(0, |hash, byte| hash << 8 | u64::from(*byte))
     }
 }
 

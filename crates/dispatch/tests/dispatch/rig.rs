@@ -87,6 +87,7 @@ pub(crate) fn upstream(id: &str, fake: &Arc<Fake>) -> Wired {
     let spec = UpstreamSpec {
         id: id.into(),
         account: 0,
+        identity: 0,
         provider_name: "fake",
         served_model: format!("served-by-{id}"),
         tariff: None,

@@ -16,6 +16,7 @@ pub(crate) fn upstream(id: &str) -> UpstreamSpec {
     UpstreamSpec {
         id: id.into(),
         account: 0,
+        identity: 0,
         provider_name: "fake",
         served_model: format!("served-by-{id}"),
         tariff: None,

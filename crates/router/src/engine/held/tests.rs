@@ -13,6 +13,7 @@ fn model() -> Arc<Model> {
     let upstream = UpstreamSpec {
         id: "a".into(),
         account: 0,
+        identity: 0,
         provider_name: "fake",
         served_model: "a".to_owned(),
         tariff: None,
