@@ -133,7 +133,10 @@ impl Deficits {
         for (deferred, behind) in self.deferred.iter_mut().zip(behind) {
             *deferred += behind / self.replicas;
         }
-        self.bound(shares);
+        // What one target cannot take may be more than the next one can: it is much at once.
+        for _ in shares {
+            self.bound(shares);
+        }
     }
 
     /// Of a bound in requests, the part of this replica.
@@ -229,10 +232,10 @@ impl Deficits {
     /// A deficit beyond the bound is given to the other targets by their shares. If it were cut off instead, the sum
     /// would no longer be zero, and with time all other targets would end at the bound, whatever their shares.
     fn bound(&mut self, shares: &[f64]) {
-        let (most, most_ahead) = (self.part(MOST), self.part(MOST_AHEAD));
+        let most = self.part(MOST);
         for target in 0..shares.len() {
-            self.current[target] = self.current[target].clamp(-most_ahead, most);
-            self.deferred[target] = self.deferred[target].max(-most_ahead);
+            self.current[target] = self.current[target].clamp(-MOST_AHEAD, MOST);
+            self.deferred[target] = self.deferred[target].max(-MOST_AHEAD);
         }
         let room =
             |deficits: &Self, target: usize| most - deficits.current[target].max(0.0) - deficits.deferred[target];
@@ -285,6 +288,48 @@ mod tests {
                     let all: Vec<_> = (0..4).map(|target| deficits.current(target) + deficits.deferred(target)).collect();
                     prop_assert!(all.iter().sum::<f64>().abs() < 1e-6, "{all:?}");
                     prop_assert!(all.iter().all(|it| (-3.0 * MOST - 1.0..=MOST + 1.0).contains(it)), "{all:?}");
+                }
+            }
+        }
+
+        /// The same of several replicas, at each of which other targets may be away, and which hear of each other now and then:
+        /// all together are within the bounds of one.
+        #[test]
+        fn deficits_of_several_replicas_are_bounded_together(
+            shares in vec(0.01_f64..1.0, 4), count in 2_usize..6,
+            outages in vec((vec(1_usize..16, 6), 1_usize..300, 1_usize..60), 1..12),
+        ) {
+            let total: f64 = shares.iter().sum();
+            let shares: Vec<_> = shares.into_iter().map(|share| share / total).collect();
+            let replicas = u32::try_from(count).expect("a few");
+            let mut all = vec![Deficits::new(4); count];
+            // What each has heard of each other.
+            let mut heard = vec![vec![vec![0.0; 4]; count]; count];
+            for (present, requests, every) in outages {
+                for request in 0..requests {
+                    for (deficits, present) in all.iter_mut().zip(&present) {
+                        let available: Vec<_> = (0..4).filter(|target| present >> target & 1 == 1).collect();
+                        let here: f64 = available.iter().map(|target| shares[*target]).sum();
+                        let quantum = Quantum::new(&shares, Accrual::Held, here);
+                        let deficit = |target: &&usize| deficits.next_deficit(**target, quantum);
+                        let chosen = available.iter().max_by(|a, b| deficit(a).total_cmp(&deficit(b))).expect("someone");
+                        deficits.debit(*chosen, quantum, available.iter().copied());
+                    }
+                    if request % every == 0 {
+                        let behind: Vec<Vec<f64>> = all.iter().map(|deficits| deficits.behind().to_vec()).collect();
+                        for (to, from) in (0..count).flat_map(|to| (0..count).map(move |from| (to, from))) {
+                            let new: Vec<_> = behind[from].iter().zip(&heard[to][from]).map(|(now, then)| now - then).collect();
+                            if to != from {
+                                all[to].learn(&new, replicas, &shares);
+                                heard[to][from].clone_from(&behind[from]);
+                            }
+                        }
+                    }
+                    let of = |target: usize| all.iter().map(|it| it.current(target) + it.deferred(target)).sum::<f64>();
+                    let sums: Vec<_> = (0..4).map(of).collect();
+                    let turns = f64::from(replicas);
+                    prop_assert!(sums.iter().sum::<f64>().abs() < 1e-6, "{sums:?}");
+                    prop_assert!(sums.iter().all(|it| (-3.0 * MOST - turns..=MOST + turns).contains(it)), "{sums:?}");
                 }
             }
         }

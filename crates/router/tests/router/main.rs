@@ -29,6 +29,8 @@ mod recovery;
 #[cfg(test)]
 mod reloads;
 #[cfg(test)]
+mod replicas;
+#[cfg(test)]
 mod schedules;
 #[cfg(test)]
 mod warm_up;
