@@ -136,6 +136,38 @@ async fn a_replica_that_does_not_poll_does_not_after_a_reload_either() {
     assert_eq!(time(one).unobserved, Duration::ZERO, "the replica that polls counts what nobody saw");
 }
 
+/// Each of them is reloaded: the load of the other one stays known, and that of an upstream that is gone there is gone.
+#[tokio::test(start_paused = true)]
+async fn a_reload_forgets_nothing_of_the_others() {
+    let (rigs, a, b) = pair(&[("a", 0.8), ("b", 0.2)]);
+    let [one, two] = &rigs;
+    let request = streaming();
+    let first = [one.call(&request).await.expect("served"), one.call(&request).await.expect("served")];
+    exchange(&rigs);
+    let reload = |rig: &Rig, upstreams: Vec<Wired>, targets: &[(&str, f64)]| {
+        let spec = model(StrategyName::Balanced, targets);
+        let next = dispatch::Table::new("next", upstreams, vec![spec], Some(&rig.router.table())).expect("a table");
+        rig.router.replace_table(next);
+    };
+    reload(two, wired(&a, &b), &[("a", 0.5), ("b", 0.5)]);
+    for _ in 0..3 {
+        assert_eq!(two.ask(&request).await.expect("served").upstream, "b", "still full");
+        exchange(&rigs);
+    }
+    let mut elsewhere = wired(&a, &b);
+    elsewhere[0].0.identity = 1;
+    reload(one, elsewhere, &[("a", 1.0)]);
+    exchange(&rigs);
+    assert_eq!(
+        two.ask(&request).await.expect("served").upstream,
+        "a",
+        "what the other one calls `a` is another upstream"
+    );
+    for served in first {
+        read(served, Instant::now()).await;
+    }
+}
+
 /// Both have requests for a cold upstream. A start costs money: one makes the call.
 #[tokio::test(start_paused = true)]
 async fn a_worker_is_started_by_the_replica_that_polls() {

@@ -78,6 +78,7 @@ impl Park {
 
     /// Another replica was refused, and calls again then.
     pub(crate) fn learn(&mut self, until: Time, now: Time) {
+        let until = until.min(now + LONGEST);
         if until > now && self.until < Some(until) {
             (self.until, self.is_learned) = (Some(until), true);
         }
