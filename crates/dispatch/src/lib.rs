@@ -167,7 +167,7 @@ impl Router {
         let deadline = caller.deadline.map_or(deadline, |sooner| deadline.min(self.clock.time(sooner)));
         let named = target.map(|target| Named { target, falls_back: caller.falls_back });
         let conversation = conversation(request, caller.session.as_deref(), info.key.as_deref());
-        let facts = serve::facts(request, conversation, info.route == Route::Batch);
+        let facts = serve::facts(request, conversation, info.route == Route::Batch, info.team.as_deref());
         let number = info.number;
         // On the heap, because it is large and is moved several times: into the answer, and with that through the
         // server.
@@ -212,7 +212,7 @@ impl Router {
         let no_such_model = || RouterError::NoSuchModel(name.to_owned());
         let Choice { model, target } = table.choose(name).ok_or_else(no_such_model)?;
         let (facts, named) =
-            (serve::facts(request, conversation, false), target.map(|target| Named { target, falls_back }));
+            (serve::facts(request, conversation, false, None), target.map(|target| Named { target, falls_back }));
         let now = self.clock.now();
         let decision = table.with(model.group, |engine| engine.explain(&model, &facts, named, now).clone());
         Ok((model, decision))

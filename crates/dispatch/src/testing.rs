@@ -71,6 +71,7 @@ pub(crate) fn begun(table: &Table, model: &str) -> RequestState {
         max_tokens: None,
         choices: 1,
         in_batch: false,
+        team: None,
         conversation: None,
     };
     let model = table.model(model).expect("a model").clone();

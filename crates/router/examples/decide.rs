@@ -37,6 +37,7 @@ const CHAT: Facts = Facts {
     max_tokens: Some(256),
     choices: 1,
     in_batch: false,
+    team: None,
     conversation: None,
 };
 

@@ -211,6 +211,11 @@ impl Expected {
     pub(crate) fn tokens_of(&self, facts: &Facts) -> f64 {
         real(facts.prompt_tokens) + self.length.mean * real(facts.choices)
     }
+
+    /// How many mean requests this one is.
+    pub(crate) fn size_of(&self, facts: &Facts) -> f64 {
+        if self.tokens > 0.0 { self.tokens_of(facts) / self.tokens } else { 1.0 }
+    }
 }
 
 /// Whether a request was held before it is decided about.

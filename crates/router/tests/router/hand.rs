@@ -57,6 +57,7 @@ pub(crate) const CHAT: Facts = Facts {
     max_tokens: None,
     choices: 1,
     in_batch: false,
+    team: None,
     conversation: None,
 };
 

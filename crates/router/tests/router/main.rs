@@ -33,6 +33,8 @@ mod replicas;
 #[cfg(test)]
 mod schedules;
 #[cfg(test)]
+mod teams;
+#[cfg(test)]
 mod warm_up;
 #[cfg(test)]
 mod worker_time;

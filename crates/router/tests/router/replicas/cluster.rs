@@ -30,6 +30,8 @@ pub(super) struct Replica {
     sequence: u64,
     /// What came from each other one last, and when that was sent.
     received: Vec<Option<(Time, PeerState)>>,
+    /// Those that it took to live last.
+    told_of: Vec<usize>,
     pub(super) is_live: bool,
 }
 
@@ -57,7 +59,15 @@ impl Replica {
     fn new(start: u64, count: usize, upstreams: Vec<UpstreamSpec>, models: Vec<ModelSpec>) -> Self {
         let mut hand = Hand::new(upstreams, models);
         hand.rng = SmallRng::seed_from_u64(start);
-        Self { hand, peers: Peers::new(start), start, sequence: 0, received: vec![None; count], is_live: true }
+        Self {
+            hand,
+            peers: Peers::new(start),
+            start,
+            sequence: 0,
+            received: vec![None; count],
+            told_of: Vec::new(),
+            is_live: true,
+        }
     }
 
     pub(super) fn state(&mut self) -> PeerState {
@@ -197,8 +207,10 @@ impl Cluster {
         }
         let now = self.now;
         let due: Vec<Message> = self.on_the_way.extract_if(.., |message| message.at <= now).collect();
+        let mut has_news = vec![false; count];
         for Message { sent, from, to, state, .. } in due {
             self.replicas[to].received[from] = Some((sent, state));
+            has_news[to] = true;
         }
         for to in 0..count {
             let live: Vec<usize> = (0..count).filter(|from| *from != to && self.replicas[*from].is_live).collect();
@@ -206,11 +218,15 @@ impl Cluster {
                 let sent = self.replicas[to].received[*from].as_ref().map_or(Time::ZERO, |(sent, _)| *sent);
                 self.stalest = self.stalest.max(self.now - sent);
             }
+            if !has_news[to] && self.replicas[to].told_of == live {
+                continue;
+            }
             let received = self.replicas[to].received.clone();
             let names: Vec<String> = (0..count).map(|from| format!("replica-{from}")).collect();
             let known = live.iter().filter_map(|from| Some((&*names[*from], &received[*from].as_ref()?.1)));
             let known: Vec<(&str, &PeerState)> = known.collect();
             self.replicas[to].learn(&known);
+            self.replicas[to].told_of = live;
         }
     }
 

@@ -110,6 +110,26 @@ fn a_replica_with_a_fault_of_its_own_does_not_take_an_upstream_from_the_others()
     assert_eq!(cluster.at(1).breaker("a"), BreakerState::Closed);
 }
 
+/// `a` was down for all, and is back for all but the first, which goes first and never finds that out.
+#[test]
+fn whoever_goes_first_does_not_keep_the_others_waiting_for_ever() {
+    let mut cluster = cluster(2, FAST);
+    for _ in 0..50 {
+        for at in 0..2 {
+            cluster.at(at).fails_at_a();
+        }
+        cluster.pass(100 * MS);
+    }
+    assert_ne!(cluster.at(1).breaker("a"), BreakerState::Closed);
+    let mut served_by_a = 0;
+    for _ in 0..300 {
+        cluster.at(0).fails_at_a();
+        served_by_a += u32::from(cluster.at(1).serves() == 0);
+        cluster.pass(100 * MS);
+    }
+    assert!(served_by_a >= 150, "after ten seconds at most: {served_by_a} of 300");
+}
+
 /// The same, while the other replica has a request every fifteen seconds alone: its own breaker opens for a while, but the
 /// request is always let through.
 #[test]
