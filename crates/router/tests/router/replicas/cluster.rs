@@ -212,13 +212,13 @@ impl Cluster {
             self.replicas[to].received[from] = Some((sent, state));
             has_news[to] = true;
         }
-        for to in 0..count {
+        for (to, has_news) in has_news.into_iter().enumerate() {
             let live: Vec<usize> = (0..count).filter(|from| *from != to && self.replicas[*from].is_live).collect();
             for from in &live {
                 let sent = self.replicas[to].received[*from].as_ref().map_or(Time::ZERO, |(sent, _)| *sent);
                 self.stalest = self.stalest.max(self.now - sent);
             }
-            if !has_news[to] && self.replicas[to].told_of == live {
+            if !has_news && self.replicas[to].told_of == live {
                 continue;
             }
             let received = self.replicas[to].received.clone();
