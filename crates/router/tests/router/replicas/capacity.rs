@@ -95,6 +95,18 @@ fn a_poller_that_dies_leaves_a_gap_and_no_second_is_counted_twice() {
     assert!((4 * S..=5 * S).contains(&gap), "from its last poll on: {gap:?}");
 }
 
+/// The report that it has learned is fresh, but its time was counted by the one that polled it.
+#[test]
+fn an_heir_bills_nothing_before_it_has_polled() {
+    let mut cluster = cluster();
+    pass(&mut cluster, 10, Some(0), 2);
+    cluster.at(0).is_live = false;
+    lease(&mut cluster, 1, 20);
+    pass(&mut cluster, 1, None, 2);
+    let heir = time(&mut cluster, 1);
+    assert_eq!((heir.billed(), heir.unobserved >= S), (Duration::ZERO, true));
+}
+
 /// A poller that was stopped for a while bills nothing beyond its lease, which another one may have meanwhile.
 #[test]
 fn a_poller_counts_until_its_lease_ends_and_no_longer() {
