@@ -13,6 +13,7 @@ mod event;
 mod group;
 mod hedge;
 mod record;
+mod replicas;
 mod serve;
 mod table;
 #[cfg(test)]
@@ -41,6 +42,7 @@ use provider::{Call, MemoryBudget, NanoUsd, ReplyHead, Request, RequestId, Time,
 use rand::{SeedableRng, rngs::SmallRng};
 use record::RecordSink;
 pub use record::{Closed, Record, Recorder, Spare, Tried};
+use replicas::Replicas;
 use router::{Choice, Decision, Model, Named, Reason, RequestState, RouterError, Upstream};
 pub use table::Table;
 use tokio::time::{Instant, timeout};
@@ -128,6 +130,7 @@ pub struct Router {
     requests: AtomicU64,
     /// What the seeds of their random numbers are made of.
     seed: u64,
+    replicas: Replicas,
 }
 
 impl Router {
@@ -139,7 +142,8 @@ impl Router {
     /// The same; `recorder`, if there is one, is given a record of each request that was decided on.
     pub fn recorded(table: Table, observer: Arc<dyn Observer>, recorder: Option<Arc<dyn Recorder>>, seed: u64) -> Self {
         let sink = Arc::new(EventSink::new(observer, recorder.map(RecordSink::new)));
-        Self { table: ArcSwap::from_pointee(table), sink, clock: Clock::start(), requests: AtomicU64::new(0), seed }
+        let (table, clock, requests) = (ArcSwap::from_pointee(table), Clock::start(), AtomicU64::new(0));
+        Self { table, sink, clock, requests, seed, replicas: Replicas::new(seed) }
     }
 
     /// Serves `request`, from whichever upstream can.
@@ -166,7 +170,7 @@ impl Router {
         let deadline = caller.deadline.map_or(deadline, |sooner| deadline.min(self.clock.time(sooner)));
         let named = target.map(|target| Named { target, falls_back: caller.falls_back });
         let conversation = conversation(request, caller.session.as_deref(), info.key.as_deref());
-        let facts = serve::facts(request, conversation, info.route == Route::Batch);
+        let facts = serve::facts(request, conversation, info.route == Route::Batch, info.team.as_deref());
         let number = info.number;
         // On the heap, because it is large and is moved several times: into the answer, and with that through the
         // server.
@@ -211,7 +215,7 @@ impl Router {
         let no_such_model = || RouterError::NoSuchModel(name.to_owned());
         let Choice { model, target } = table.choose(name).ok_or_else(no_such_model)?;
         let (facts, named) =
-            (serve::facts(request, conversation, false), target.map(|target| Named { target, falls_back }));
+            (serve::facts(request, conversation, false, None), target.map(|target| Named { target, falls_back }));
         let now = self.clock.now();
         let decision = table.with(model.group, |engine| engine.explain(&model, &facts, named, now).clone());
         Ok((model, decision))
@@ -225,6 +229,7 @@ impl Router {
     /// Puts another table in force. Requests under way finish under the old one.
     pub fn replace_table(&self, table: Table) {
         table.configure(self.clock.now());
+        self.pass_polls(&table);
         self.table.store(Arc::new(table));
     }
 
@@ -238,10 +243,13 @@ impl Router {
         self.sink.stop();
     }
 
-    /// Asks every upstream whose poll is due for its capacity. To be called about once a second.
+    /// Asks every upstream whose poll is due for its capacity, unless another replica does. To be called about once a second.
     pub async fn poll_capacity(&self) {
-        let table = self.table.load_full();
         let now = self.clock.now();
+        if !self.polls_capacity(now) {
+            return;
+        }
+        let table = self.table.load_full();
         let is_due =
             |upstream: &&Arc<Upstream>| table.with(upstream.group, |engine| engine.is_capacity_due(upstream, now));
         let polls = table.upstreams().filter(is_due).map(|upstream| self.ask_capacity(&table, upstream));

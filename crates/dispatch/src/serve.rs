@@ -1,6 +1,9 @@
 //! Carries a request's actions out, one after the other, until an answer is committed or the engine gives up.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
 
 use futures_util::StreamExt;
 use provider::{Call, Error, ErrorKind, Frame, Reply, ReplyHead, Request, Reservation, Time};
@@ -18,7 +21,7 @@ use crate::{
 const MAX_HELD: usize = 64 << 10;
 
 /// The part of a request that routing uses, which is one turn of this conversation.
-pub(crate) fn facts(request: &Request, conversation: Option<u64>, in_batch: bool) -> Facts {
+pub(crate) fn facts(request: &Request, conversation: Option<u64>, in_batch: bool, team: Option<&str>) -> Facts {
     Facts {
         operation: request.operation,
         stream: request.head.stream,
@@ -28,8 +31,15 @@ pub(crate) fn facts(request: &Request, conversation: Option<u64>, in_batch: bool
         max_tokens: request.head.max_tokens,
         choices: request.head.computed_choices(),
         in_batch,
+        team: team.map(hash),
         conversation,
     }
+}
+
+fn hash(team: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    team.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Serves `request`, which begins now.

@@ -28,6 +28,7 @@ pub(crate) fn upstream(id: &str) -> UpstreamSpec {
     UpstreamSpec {
         id: id.into(),
         account: 0,
+        identity: 0,
         provider_name: "nobody",
         served_model: "m".to_owned(),
         tariff: None,
@@ -70,6 +71,7 @@ pub(crate) fn begun(table: &Table, model: &str) -> RequestState {
         max_tokens: None,
         choices: 1,
         in_batch: false,
+        team: None,
         conversation: None,
     };
     let model = table.model(model).expect("a model").clone();

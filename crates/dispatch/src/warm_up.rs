@@ -18,13 +18,13 @@ use crate::{
 
 impl Router {
     /// Makes the warm-up calls that are due, and waits for their ends. To be called about once a second, in a task of its own:
-    /// a start takes minutes.
+    /// a start takes minutes. Of several replicas the one that polls capacity makes them, for the requests of all.
     pub async fn warm_up(&self) {
-        if self.sink.is_stopping() {
+        let now = self.clock.now();
+        if self.sink.is_stopping() || !self.polls_capacity(now) {
             return;
         }
         let table = self.table.load_full();
-        let now = self.clock.now();
         let due = |model: &Arc<Model>| table.with(model.group, |engine| engine.warm_up(model, now));
         let calls = table.models().filter_map(due).map(|warm_up| self.begin(&table, warm_up).run());
         join_all(calls.collect::<Vec<_>>()).await;

@@ -51,6 +51,15 @@ impl Sub for Time {
     }
 }
 
+/// So much earlier, at the earliest the origin.
+impl Sub<Duration> for Time {
+    type Output = Self;
+
+    fn sub(self, earlier: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(earlier.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
 /// As seconds since the origin.
 impl fmt::Debug for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -67,5 +76,6 @@ mod tests {
         let second = Time::ZERO + Duration::from_secs(1);
         assert_eq!((second - Time::ZERO, Time::ZERO - second), (Duration::from_secs(1), Duration::ZERO));
         assert_eq!(second + Duration::MAX, Time::from_nanos(u64::MAX));
+        assert_eq!((second - Duration::from_millis(1), second - Duration::MAX), (Time(999_000_000), Time::ZERO));
     }
 }

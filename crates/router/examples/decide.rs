@@ -37,6 +37,7 @@ const CHAT: Facts = Facts {
     max_tokens: Some(256),
     choices: 1,
     in_batch: false,
+    team: None,
     conversation: None,
 };
 
@@ -116,6 +117,7 @@ fn table(strategy: StrategyName, targets: usize) -> Result<Table, TableError> {
     let upstream = |(nth, id): (usize, &UpstreamId)| UpstreamSpec {
         id: id.clone(),
         account: 0,
+        identity: 0,
         provider_name: "openai",
         served_model: "m".to_owned(),
         tariff: Some(if nth % 2 == 0 { by_second.clone() } else { Tariff::Tokens(price) }),

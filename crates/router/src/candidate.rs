@@ -69,7 +69,7 @@ pub struct Candidate {
     pub queued: Option<u32>,
     /// Where its breaker stands.
     pub breaker: BreakerState,
-    /// Calls in flight.
+    /// Calls in flight, those of other replicas included.
     pub in_flight: u32,
     /// Predicted time to the first token; for a whole answer, to its end.
     pub first_token: Option<Duration>,
@@ -211,6 +211,11 @@ impl Expected {
     pub(crate) fn tokens_of(&self, facts: &Facts) -> f64 {
         real(facts.prompt_tokens) + self.length.mean * real(facts.choices)
     }
+
+    /// How many mean requests this one is.
+    pub(crate) fn size_of(&self, facts: &Facts) -> f64 {
+        if self.tokens > 0.0 { self.tokens_of(facts) / self.tokens } else { 1.0 }
+    }
 }
 
 /// Whether a request was held before it is decided about.
@@ -278,7 +283,7 @@ impl Situation<'_> {
             ready_workers: load.ready,
             queued: load.queued,
             breaker: state.breaker(now),
-            in_flight: state.in_flight(),
+            in_flight: load.in_flight,
             first_token: state.supply().has_answered().then_some(predicted),
             meets_slo: slo.is_none_or(|slo| !state.supply().has_answered() || outlook.first_token <= slo),
             expected_cost,

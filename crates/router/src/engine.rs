@@ -22,6 +22,7 @@ mod hedge;
 mod held;
 mod hold;
 mod model;
+mod replicas;
 mod warm_up;
 
 use std::sync::Arc;
@@ -155,6 +156,7 @@ impl Engine {
         let (target, reason) = made?;
         let needs = situation.needs(target);
         known.decided(&decision.candidates, expected.tokens_of(facts));
+        known.held.served(facts.team, expected.size_of(facts));
         hedge::deposit(known, model, history, decision);
         debit(model, &mut known.deficits, history, decision, target);
         let role = match (history.attempts(), history.is_fresh(target)) {

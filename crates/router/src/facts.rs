@@ -21,6 +21,8 @@ pub struct Facts {
     pub choices: u64,
     /// Whether it is one of a batch: nobody waits for its first token.
     pub in_batch: bool,
+    /// A hash of the team that asks; `None` for all that ask without one.
+    pub team: Option<u64>,
     /// A hash of the conversation that it is part of, and of who sends it; `None` if it is part of none.
     pub conversation: Option<u64>,
 }

@@ -118,7 +118,7 @@ impl RequestState {
 
     /// It as one of those that are held.
     pub(crate) fn waiter(&self) -> Waiter {
-        Waiter { in_batch: self.facts.in_batch, arrived: self.arrived, number: self.number }
+        Waiter { in_batch: self.facts.in_batch, arrived: self.arrived, number: self.number, team: self.facts.team }
     }
 
     /// The model that is asked for.

@@ -6,6 +6,10 @@
 //! What a target missed because it was away or failed is kept apart, as its *deferred* deficit, and paid back little by little once it
 //! takes calls again. If it decided with the rest who is asked, all requests would go to a target that has just recovered. The deferred deficit of
 //! an absent target grows, within bounds, where its share is *held*.
+//!
+//! Several replicas hold a share together: each holds that of its own requests, within a part of the bounds, so that all bounds
+//! together are those of one; and counts as deferred an n-th of what the requests of the n − 1 others put a target behind. More
+//! than that would be unstable: whatever is known late of what the others pay back would be paid back more than once.
 
 use smallvec::SmallVec;
 
@@ -19,6 +23,8 @@ const MOST_AHEAD: f64 = 4.0 * MOST;
 const PAID_BACK: f64 = 0.25;
 /// Nothing is paid back to a target with at least this deficit: it is asked first anyway.
 const MOST_CURRENT: f64 = MOST / 2.0;
+/// However many replicas there are, a turn of each target has room within the bounds of one.
+const LEAST_BOUND: f64 = 2.0;
 /// Targets of a model for which nothing is allocated.
 pub(crate) const FEW: usize = 16;
 
@@ -38,6 +44,10 @@ pub(crate) struct Deficits {
     current: Vec<f64>,
     /// What is paid back later; below zero for targets that served in place of others.
     deferred: Vec<f64>,
+    /// How far the requests of this replica put each target behind since the start, whatever was paid back, given away or learned.
+    behind: Vec<f64>,
+    /// How many replicas there are.
+    replicas: f64,
     /// Changes when they begin anew: what was earned before is no part of them.
     epoch: u32,
 }
@@ -78,14 +88,16 @@ impl<'a> Quantum<'a> {
 impl Deficits {
     /// Those of so many targets, all zero.
     pub(crate) fn new(targets: usize) -> Self {
-        Self { current: vec![0.0; targets], deferred: vec![0.0; targets], epoch: 0 }
+        let none = || vec![0.0; targets];
+        Self { current: none(), deferred: none(), behind: none(), replicas: 1.0, epoch: 0 }
     }
 
     /// Those of other targets: each has the deficit that the target with this index has here, or none.
     pub(crate) fn carried_over(&self, targets: impl Iterator<Item = Option<usize>>) -> Self {
-        let (current, deferred) =
+        let (current, deferred): (Vec<_>, Vec<_>) =
             targets.map(|old| old.map_or((0.0, 0.0), |old| (self.current[old], self.deferred[old]))).unzip();
-        Self { current, deferred, epoch: 0 }
+        let behind = vec![0.0; current.len()];
+        Self { current, deferred, behind, replicas: self.replicas, epoch: 0 }
     }
 
     /// All begin at zero again.
@@ -110,6 +122,28 @@ impl Deficits {
         self.deferred[target]
     }
 
+    /// How far the requests of this replica put each target behind since the start, for the others.
+    pub(crate) fn behind(&self) -> &[f64] {
+        &self.behind
+    }
+
+    /// There are so many replicas, and the requests of the others put each target behind by so much more.
+    pub(crate) fn learn(&mut self, behind: &[f64], replicas: u32, shares: &[f64]) {
+        self.replicas = f64::from(replicas);
+        for (deferred, behind) in self.deferred.iter_mut().zip(behind) {
+            *deferred += behind / self.replicas;
+        }
+        // What one target cannot take may be more than the next one can: it is much at once.
+        for _ in shares {
+            self.bound(shares);
+        }
+    }
+
+    /// Of a bound in requests, the part of this replica.
+    fn part(&self, bound: f64) -> f64 {
+        (bound / self.replicas).max(LEAST_BOUND)
+    }
+
     /// A request was decided for `chosen`, one of the `available` targets. Returns what the targets earned with it.
     pub(crate) fn debit(
         &mut self,
@@ -125,6 +159,7 @@ impl Deficits {
         let earned = Earned { available: is_available, accrual, scale, epoch: self.epoch };
         self.earn(&earned, shares, 1.0);
         self.current[chosen] -= 1.0;
+        self.behind[chosen] -= 1.0;
         self.pay_back(&earned.available, shares);
         self.bound(shares);
         earned
@@ -138,6 +173,7 @@ impl Deficits {
         }
         self.shift((last, first), earned, shares);
         self.current[first] += 1.0;
+        self.behind[first] += 1.0;
         self.earn(earned, shares, -1.0);
         self.bound(shares);
     }
@@ -147,8 +183,10 @@ impl Deficits {
         if earned.epoch != self.epoch {
             return;
         }
-        self.deferred[from] += 1.0;
-        self.deferred[to] -= 1.0;
+        for deficits in [&mut self.deferred, &mut self.behind] {
+            deficits[from] += 1.0;
+            deficits[to] -= 1.0;
+        }
         self.bound(shares);
     }
 
@@ -157,8 +195,10 @@ impl Deficits {
         for (target, share) in shares.iter().enumerate() {
             let own = if earned.available[target] { share * earned.scale } else { 0.0 };
             self.current[target] += sign * own;
+            self.behind[target] += sign * own;
             if earned.accrual == Accrual::Held {
                 self.deferred[target] += sign * (share - own);
+                self.behind[target] += sign * (share - own);
             }
         }
     }
@@ -169,7 +209,8 @@ impl Deficits {
         if ahead <= 0.0 {
             return;
         }
-        let takes = |target: usize| available[target] && self.current[target] < MOST_CURRENT;
+        let most = self.part(MOST_CURRENT);
+        let takes = |target: usize| available[target] && self.current[target] < most;
         let due = |target: usize, deferred: f64| {
             if takes(target) { deferred.clamp(0.0, PAID_BACK * shares[target]) } else { 0.0 }
         };
@@ -191,12 +232,13 @@ impl Deficits {
     /// A deficit beyond the bound is given to the other targets by their shares. If it were cut off instead, the sum
     /// would no longer be zero, and with time all other targets would end at the bound, whatever their shares.
     fn bound(&mut self, shares: &[f64]) {
+        let most = self.part(MOST);
         for target in 0..shares.len() {
             self.current[target] = self.current[target].clamp(-MOST_AHEAD, MOST);
             self.deferred[target] = self.deferred[target].max(-MOST_AHEAD);
         }
         let room =
-            |deficits: &Self, target: usize| MOST - deficits.current[target].max(0.0) - deficits.deferred[target];
+            |deficits: &Self, target: usize| most - deficits.current[target].max(0.0) - deficits.deferred[target];
         let excess: f64 = (0..shares.len()).map(|target| (-room(self, target)).max(0.0)).sum();
         if excess <= 0.0 {
             return;
@@ -246,6 +288,48 @@ mod tests {
                     let all: Vec<_> = (0..4).map(|target| deficits.current(target) + deficits.deferred(target)).collect();
                     prop_assert!(all.iter().sum::<f64>().abs() < 1e-6, "{all:?}");
                     prop_assert!(all.iter().all(|it| (-3.0 * MOST - 1.0..=MOST + 1.0).contains(it)), "{all:?}");
+                }
+            }
+        }
+
+        /// The same of several replicas, at each of which other targets may be away, and which hear of each other now and then:
+        /// all together are within the bounds of one.
+        #[test]
+        fn deficits_of_several_replicas_are_bounded_together(
+            shares in vec(0.01_f64..1.0, 4), count in 2_usize..6,
+            outages in vec((vec(1_usize..16, 6), 1_usize..300, 1_usize..60), 1..12),
+        ) {
+            let total: f64 = shares.iter().sum();
+            let shares: Vec<_> = shares.into_iter().map(|share| share / total).collect();
+            let replicas = u32::try_from(count).expect("a few");
+            let mut all = vec![Deficits::new(4); count];
+            // What each has heard of each other.
+            let mut heard = vec![vec![vec![0.0; 4]; count]; count];
+            for (present, requests, every) in outages {
+                for request in 0..requests {
+                    for (deficits, present) in all.iter_mut().zip(&present) {
+                        let available: Vec<_> = (0..4).filter(|target| present >> target & 1 == 1).collect();
+                        let here: f64 = available.iter().map(|target| shares[*target]).sum();
+                        let quantum = Quantum::new(&shares, Accrual::Held, here);
+                        let deficit = |target: &&usize| deficits.next_deficit(**target, quantum);
+                        let chosen = available.iter().max_by(|a, b| deficit(a).total_cmp(&deficit(b))).expect("someone");
+                        deficits.debit(*chosen, quantum, available.iter().copied());
+                    }
+                    if request % every == 0 {
+                        let behind: Vec<Vec<f64>> = all.iter().map(|deficits| deficits.behind().to_vec()).collect();
+                        for (to, from) in (0..count).flat_map(|to| (0..count).map(move |from| (to, from))) {
+                            let new: Vec<_> = behind[from].iter().zip(&heard[to][from]).map(|(now, then)| now - then).collect();
+                            if to != from {
+                                all[to].learn(&new, replicas, &shares);
+                                heard[to][from].clone_from(&behind[from]);
+                            }
+                        }
+                    }
+                    let of = |target: usize| all.iter().map(|it| it.current(target) + it.deferred(target)).sum::<f64>();
+                    let sums: Vec<_> = (0..4).map(of).collect();
+                    let turns = f64::from(replicas);
+                    prop_assert!(sums.iter().sum::<f64>().abs() < 1e-6, "{sums:?}");
+                    prop_assert!(sums.iter().all(|it| (-3.0 * MOST - turns..=MOST + turns).contains(it)), "{sums:?}");
                 }
             }
         }

@@ -31,6 +31,9 @@ pub struct UpstreamSpec {
     pub id: UpstreamId,
     /// A hash of its address and its key. If it changes, nothing that was learned about the upstream applies any more.
     pub account: u64,
+    /// A hash of its address and of what its model is called there, the same in every process and without the key: by this
+    /// and its name replicas know that they mean the same upstream.
+    pub identity: u64,
     /// The kind of provider, as named in the configuration.
     pub provider_name: &'static str,
     /// What its model is called there.
@@ -45,7 +48,7 @@ pub struct UpstreamSpec {
     pub context_tokens: Option<u64>,
     /// The limit on an answer that is sent where the client names none.
     pub default_max_tokens: Option<u64>,
-    /// Most calls at a time.
+    /// Most calls at a time, of all replicas together.
     pub max_in_flight: u32,
     /// Calls that one of its workers serves at a time, if that is known.
     pub worker_slots: Option<u32>,
@@ -123,10 +126,14 @@ pub enum BreakerState {
 /// An upstream at one moment, as operators see it.
 #[derive(Debug, Clone, Copy)]
 pub struct Status {
-    /// Calls in flight.
+    /// Calls of this replica in flight.
     pub in_flight: u32,
     /// Where the breaker stands.
     pub breaker: BreakerState,
+    /// Whether it is open only because that of another replica is.
+    pub is_breaker_learned: bool,
+    /// Whether another replica polled the capacity: that one counts its worker time, and its workers.
+    pub is_capacity_learned: bool,
     /// Its workers and queue; all unknown if the last report is old.
     pub capacity: Capacity,
     /// The rate-limit status in its last headers; `None` if that is old.

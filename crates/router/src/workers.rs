@@ -4,15 +4,50 @@
 //! time is a sum of steps: each count holds from the moment it was recorded until the next one. A rise or fall is noticed half a
 //! poll late on average, both alike, so that the sum is right in the long run. Time in which the count is unknown is not
 //! billed but kept apart: unknown is not zero.
+//!
+//! Of several replicas one polls and counts. What the others learn from it decides, and is billed there alone. Whoever takes over
+//! counts from its own first poll on, and the time since the last poll that it has learned of as unobserved.
 
 use std::time::Duration;
 
 use provider::{Capacity, NanoUsd, PicoUsd, Time};
 
 /// A count older than this many polls is unknown.
-const STALE_POLLS: u32 = 3;
+pub(crate) const STALE_POLLS: u32 = 3;
 /// Longest that a model takes to load: RunPod gives a worker up that takes longer.
 const LONGEST_START: Duration = Duration::from_mins(7);
+
+/// Whether this replica polls upstreams for their workers, and counts their time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Polls {
+    /// It does.
+    #[default]
+    Always,
+    /// It does until then, unless that is put off: another replica may do it from then on.
+    Until(Time),
+    /// Another replica does.
+    Never,
+}
+
+impl Polls {
+    /// Until when what happens by `now` is counted, if it was until `since`.
+    fn end(self, since: Time, now: Time) -> Time {
+        match self {
+            Self::Always => now,
+            Self::Until(until) => until.clamp(since, now),
+            Self::Never => since,
+        }
+    }
+
+    /// Whether it does now.
+    pub fn hold(self, now: Time) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Until(until) => now < until,
+            Self::Never => false,
+        }
+    }
+}
 
 /// Worker time, by what it went into.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -57,6 +92,9 @@ pub(crate) struct Workers {
     /// When a first token came last.
     answered_at: Option<Time>,
     counted_until: Option<Time>,
+    polls: Polls,
+    /// The latest moment at which somebody is known to have counted, while this replica does not.
+    uncounted_since: Option<Time>,
     time: WorkerTime,
 }
 
@@ -64,6 +102,8 @@ pub(crate) struct Workers {
 #[derive(Debug, Clone, Copy)]
 struct Report {
     capacity: Capacity,
+    /// Whether another replica polled it.
+    is_learned: bool,
     recorded_at: Time,
     until: Time,
 }
@@ -80,6 +120,10 @@ impl Workers {
 
     /// Records what the upstream reported about its workers.
     pub(crate) fn record(&mut self, capacity: Capacity, poll: Duration, now: Time) {
+        self.report(capacity, false, poll, now);
+    }
+
+    fn report(&mut self, capacity: Capacity, is_learned: bool, poll: Duration, now: Time) {
         let before = self.report.filter(|report| now <= report.until);
         // Between two polls they may have come up and answered already.
         let came_up = before.is_some_and(|before| {
@@ -90,10 +134,39 @@ impl Workers {
             Some(_) if came_up => self.starting_until = Some(now + LONGEST_START),
             Some(_) | None => {}
         }
-        if let (Some(running), Some(before)) = (capacity.running, before.and_then(|before| before.capacity.running)) {
+        let running_before = before.and_then(|before| before.capacity.running);
+        if let (Some(running), Some(before), false) = (capacity.running, running_before, is_learned) {
             self.time.starts += u64::from(running.saturating_sub(before));
         }
-        self.report = Some(Report { capacity, recorded_at: now, until: now + poll * STALE_POLLS });
+        let until = now + poll * STALE_POLLS;
+        self.report = Some(Report { capacity, is_learned, recorded_at: now, until });
+    }
+
+    /// Records what the upstream reported about its workers to another replica at `at`, which counts them.
+    pub(crate) fn learn(&mut self, capacity: Capacity, poll: Duration, at: Time, now: Time) {
+        self.report(capacity, true, poll, at);
+        self.uncounted_since = self.uncounted_since.map(|since| since.max(now));
+    }
+
+    /// Whether the last report was another replica's.
+    pub(crate) fn is_learned(&self) -> bool {
+        self.report.is_some_and(|report| report.is_learned)
+    }
+
+    /// The last report and its age, if it is this replica's own and not old.
+    pub(crate) fn polled(&self, now: Time) -> Option<(Capacity, Duration)> {
+        let own = self.report.filter(|report| !report.is_learned && now <= report.until);
+        own.map(|report| (report.capacity, now - report.recorded_at))
+    }
+
+    /// Whether this replica counts from now on. To be called once the time until now is counted.
+    pub(crate) fn set_polls(&mut self, polls: Polls, now: Time) {
+        self.polls = polls;
+        if polls.hold(now)
+            && let Some(since) = self.uncounted_since.take()
+        {
+            self.time.unobserved += now - since;
+        }
     }
 
     /// A first token came: the workers are up.
@@ -123,13 +196,18 @@ impl Workers {
         // Threads may pass moments in another order than they read them.
         let now = now.max(since);
         self.counted_until = Some(now);
-        let (known, until) = self.report.map_or((None, since), |report| (report.capacity.running, report.until));
-        let known_until = until.clamp(since, now);
+        let end = self.polls.end(since, now);
+        if end < now {
+            self.uncounted_since.get_or_insert(end);
+        }
+        let own = self.report.filter(|report| !report.is_learned);
+        let (known, until) = own.map_or((None, since), |report| (report.capacity.running, report.until));
+        let known_until = until.clamp(since, end);
         let Some(running) = known else {
-            self.time.unobserved += now - since;
+            self.time.unobserved += end - since;
             return;
         };
-        self.time.unobserved += now - known_until;
+        self.time.unobserved += end - known_until;
         let step = known_until - since;
         self.time.observed += step;
         if self.is_starting(since) {

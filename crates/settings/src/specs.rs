@@ -6,6 +6,7 @@ use std::{
 };
 
 use router::{ModelSpec, UpstreamSpec};
+use sha2::{Digest as _, Sha256};
 
 use crate::types::{Config, Model, Upstream};
 
@@ -20,6 +21,7 @@ impl Upstream {
         UpstreamSpec {
             id: self.id.clone(),
             account: HASHER.hash_one((&self.base_url, api_key)),
+            identity: self.identity(),
             provider_name: self.provider.as_str(),
             served_model: self.model.clone(),
             tariff: self.tariff.clone(),
@@ -35,6 +37,13 @@ impl Upstream {
             capacity_poll: self.capacity_poll,
             warm_up_usd_per_hour: self.warm_up_usd_per_hour,
         }
+    }
+
+    /// What replicas know the upstream by, beside its name: a hash of its address and of the model there, but not of its key, for
+    /// it leaves the process.
+    fn identity(&self) -> u64 {
+        let facts = [self.provider.as_str(), &self.base_url, &self.model].join("\n");
+        Sha256::digest(facts).iter().take(8).fold(0, |hash, byte| hash << 8 | u64::from(*byte))
     }
 }
 
@@ -58,5 +67,34 @@ impl Config {
     /// The model of this public name.
     pub fn model(&self, name: &str) -> Option<&Model> {
         self.models.iter().find(|model| model.name.as_str() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use router::UpstreamSpec;
+
+    fn spec(id: &str, base_url: &str, model: &str, key: &'static str) -> UpstreamSpec {
+        let text = format!(
+            "[auth]\nmode = \"none\"\n[[upstreams]]\nid = \"{id}\"\nprovider = \"openai\"\nmodel = \"{model}\"\n\
+             base_url = \"{base_url}\"\napi_key_env = \"KEY\"\n[[models]]\nname = \"m\"\nstrategy = \"cost\"\ntargets = [{{ upstream = \"{id}\" }}]\n"
+        );
+        let env = |name: &str| (name == "KEY").then(|| key.to_owned());
+        let config = crate::parse(&text, "x.toml", &env).unwrap_or_else(|problems| panic!("{problems}"));
+        config.upstreams[0].spec()
+    }
+
+    /// Replicas know an upstream by what it is, also while its key is replaced in one after the other.
+    #[test]
+    fn an_upstream_is_known_by_its_address_and_model_and_not_by_its_key() {
+        const URL: &str = "https://host/v1";
+        let spec_of = spec("a", URL, "m", "one");
+        let rotated = spec("a", URL, "m", "two");
+        assert_eq!(spec_of.identity, rotated.identity);
+        assert_ne!(spec_of.account, rotated.account, "what is known of it here is of its key");
+        assert_eq!(spec_of.identity, 11_901_681_154_153_123_015, "the same in every process and in every version");
+        for other in [spec("a", "https://other/v1", "m", "one"), spec("a", URL, "n", "one")] {
+            assert_ne!(spec_of.identity, other.identity);
+        }
     }
 }

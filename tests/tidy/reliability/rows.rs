@@ -56,7 +56,7 @@ pub(super) const ROWS: [Row; 57] = [
     row(
         "L7",
         "a greedy key beside a modest one",
-        "tests/long/run.py::fairness tests/api/limits.rs::a_key_over_its_limit_does_not_hurt_another tests/api/limits.rs::a_key_without_limits_has_a_quarter_of_the_room",
+        "tests/long/run.py::fairness tests/api/limits.rs::a_key_over_its_limit_does_not_hurt_another tests/api/limits.rs::a_key_without_limits_has_a_quarter_of_the_room crates/router/tests/router/teams.rs::a_team_with_few_requests_does_not_wait_for_one_with_many",
     ),
     row(
         "L8",

@@ -36,6 +36,8 @@ mod reload;
 #[cfg(test)]
 mod repeats;
 #[cfg(test)]
+mod replicas;
+#[cfg(test)]
 mod rig;
 #[cfg(test)]
 mod shares;

@@ -87,6 +87,7 @@ pub(crate) fn upstream(id: &str, fake: &Arc<Fake>) -> Wired {
     let spec = UpstreamSpec {
         id: id.into(),
         account: 0,
+        identity: 0,
         provider_name: "fake",
         served_model: format!("served-by-{id}"),
         tariff: None,
@@ -154,8 +155,17 @@ impl Rig {
 
     /// The same, with a recorder.
     pub(crate) fn recorded(table: Table, fakes: &[&Arc<Fake>], recorder: Option<Arc<dyn Recorder>>) -> Self {
+        Self::started(table, fakes, recorder, 7)
+    }
+
+    /// One of several replicas, whose seeds differ.
+    pub(crate) fn replica(table: Table, fakes: &[&Arc<Fake>], seed: u64) -> Self {
+        Self::started(table, fakes, None, seed)
+    }
+
+    fn started(table: Table, fakes: &[&Arc<Fake>], recorder: Option<Arc<dyn Recorder>>, seed: u64) -> Self {
         let log = Arc::new(Log::default());
-        let router = Router::recorded(table, log.clone(), recorder, 7);
+        let router = Router::recorded(table, log.clone(), recorder, seed);
         Self { router, log, fakes: fakes.iter().copied().cloned().collect(), next_id: AtomicU32::default() }
     }
 

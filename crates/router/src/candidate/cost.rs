@@ -47,7 +47,7 @@ impl Situation<'_> {
             return expected_cost;
         };
         let Self { facts, expected, now, .. } = *self;
-        let size = if expected.tokens > 0.0 { expected.tokens_of(facts) / expected.tokens } else { 1.0 };
+        let size = expected.size_of(facts);
         let per_second_of_worker = size / state.supply().lasting_per_second(now).max(LEAST_PER_SECOND);
         let is_kept = state.supply().ready_workers(now).is_some_and(|ready| (1..=*kept_workers).contains(&ready));
         let answer_s = outlook.end.saturating_sub(outlook.first_token).as_secs_f64() + outlook.alone_s;

@@ -47,7 +47,13 @@ impl Engine {
     pub fn arrived(&mut self, request: &mut RequestState, now: Time, rng: &mut dyn Rng) -> Action {
         request.arrived = now;
         self.budget.deposit();
-        let action = self.next(request, false, now, rng);
+        let action = match self.waits_for_turn(request, now, rng) {
+            Some(until) => {
+                self.has_decided = false;
+                Self::wait(request, until)
+            }
+            None => self.next(request, false, now, rng),
+        };
         self.model(&request.model).arrived(now);
         self.expect(request, now);
         action

@@ -4,15 +4,20 @@
 //! all requests of a model have the same SLO. The others follow, the newest first, because they are late by less. Those
 //! of batches come last, the oldest first. So the waiters are kept in the order of their arrival, those of batches behind
 //! the others; the list is read forwards from the first one that can be in time, then backwards from there, and then
-//! from the first one of a batch.
+//! from the first one of a batch. Of each of these three, the teams whose requests wait [take turns](turns): the order is that of a
+//! team's own requests.
 //!
 //! Room is offered to one waiter at a time, until it has decided or left. If it could not use the room, or left, room
 //! is offered to the next one. One waiter, the poller, has a short timer, for what changes by time alone; the others
 //! wait until their patience ends. While anybody waits, room is offered to a waiter, or one is the poller.
 
+mod turns;
+
 use std::sync::Arc;
 
 use provider::Time;
+
+use turns::{Class, Turns};
 
 use crate::{candidate::USUAL_SLO, table::Model, upstream::Upstream};
 
@@ -31,6 +36,8 @@ pub(crate) struct Waiter {
     pub(crate) arrived: Time,
     /// What the driver knows it by.
     pub(crate) number: u64,
+    /// Whose it is.
+    pub(crate) team: Option<u64>,
 }
 
 /// An offer of room, open until the waiter has decided or left.
@@ -46,6 +53,7 @@ pub(super) struct Offer {
 pub(super) struct Held {
     /// In their order.
     waiters: Vec<Waiter>,
+    turns: Turns,
     /// Their model; `None` while there are none.
     model: Option<Arc<Model>>,
     offer: Option<Offer>,
@@ -59,8 +67,23 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub(super) fn len(&self) -> usize {
-        self.waiters.len()
+    /// How many requests of `team`, and how many of all, are held.
+    pub(super) fn len(&self, team: Option<u64>) -> (usize, usize) {
+        (self.turns.held(team), self.waiters.len())
+    }
+
+    /// A request of `team` began a call, which is so many mean requests.
+    pub(super) fn served(&mut self, team: Option<u64>, requests: f64) {
+        if !self.waiters.is_empty() {
+            self.turns.served(team, requests);
+        }
+    }
+
+    /// Whether it is the turn of another team than that of `waiter`, and a request of it can be in time: a new request waits for its
+    /// own team's turn.
+    pub(super) fn is_turn_of_other(&self, waiter: Waiter, now: Time) -> bool {
+        self.turns.has_one_before(waiter.team)
+            && self.first(now).is_some_and(|first| first.team != waiter.team && self.can_be_in_time(first, now))
     }
 
     /// The open offer.
@@ -98,6 +121,7 @@ impl Held {
     pub(super) fn add(&mut self, waiter: Waiter, model: &Arc<Model>) -> bool {
         let at = self.waiters.partition_point(|other| *other < waiter);
         self.waiters.insert(at, waiter);
+        self.turns.add(waiter.team);
         self.model = Some(model.clone());
         if self.offer.is_some() || self.poller.is_some() {
             return false;
@@ -132,6 +156,7 @@ impl Held {
         let next = self.after(waiter, now);
         if let Ok(at) = self.waiters.binary_search(&waiter) {
             self.waiters.remove(at);
+            self.turns.remove(waiter.team);
         }
         if self.poller == Some(waiter) {
             self.poller = None;
@@ -174,22 +199,27 @@ impl Held {
     }
 
     fn first(&self, now: Time) -> Option<Waiter> {
-        let (waiters, of_batches) = self.waiters.split_at(self.interactive());
-        let late = self.late(waiters, now);
-        waiters.get(late).or_else(|| waiters.last()).or_else(|| of_batches.first()).copied()
+        self.classes(now).into_iter().find_map(|class| self.turns.first(class))
     }
 
     /// The one that comes after `waiter`.
     fn after(&self, waiter: Waiter, now: Time) -> Option<Waiter> {
+        let classes = self.classes(now);
+        let own = match (waiter.in_batch, self.can_be_in_time(waiter, now)) {
+            (true, _) => 2,
+            (false, true) => 0,
+            (false, false) => 1,
+        };
+        let others = || classes[own + 1..].iter().find_map(|class| self.turns.first(*class));
+        self.turns.after(classes[own], waiter).or_else(others)
+    }
+
+    /// Those that can be in time, those that are late, and those of batches.
+    fn classes(&self, now: Time) -> [Class<'_>; 3] {
         let (waiters, of_batches) = self.waiters.split_at(self.interactive());
-        let place = |list: &[Waiter]| list.partition_point(|other| *other < waiter);
-        if waiter.in_batch {
-            return of_batches.get(place(of_batches) + 1).copied();
-        }
-        let (late, at) = (self.late(waiters, now), place(waiters));
-        let next = if at < late { None } else { waiters.get(at + 1) };
-        let next = next.or_else(|| waiters.get(at.min(late).checked_sub(1)?));
-        next.or_else(|| of_batches.first()).copied()
+        let (late, in_time) = waiters.split_at(self.late(waiters, now));
+        [(in_time, false), (late, true), (of_batches, false)]
+            .map(|(waiters, is_reversed)| Class { waiters, is_reversed })
     }
 
     /// How many of those that are not of a batch are late. They are the first ones.

@@ -21,8 +21,9 @@ const LONGEST_HOLD: Duration = Duration::from_secs(30);
 /// After this many seconds, one of the requests that are held looks for a target even if nothing happened; sooner if
 /// it is known when a target may be free.
 const POLL_AFTER_S: std::ops::Range<f64> = 0.05..0.1;
-/// Most requests of a model that are held.
+/// Most requests of a team to a model that are held, and most of all teams: one alone does not keep the others from waiting.
 const MOST_HELD: usize = 4096;
+const MOST_HELD_OF_ALL: usize = 4 * MOST_HELD;
 
 impl Engine {
     /// Takes the number of a request that is to be woken; to be called after every event until there is none. If that
@@ -58,7 +59,8 @@ impl Engine {
         // What is left after the last look is enough for a call.
         let last_look = ((held_since + LONGEST_HOLD).min(request.deadline) - Time::ZERO).saturating_sub(LEAST_TIME);
         let last_look = Time::ZERO + last_look;
-        let is_full = !request.is_held && self.model(&request.model).held.len() >= MOST_HELD;
+        let (of_team, all) = self.model(&request.model).held.len(request.facts.team);
+        let is_full = !request.is_held && (of_team >= MOST_HELD || all >= MOST_HELD_OF_ALL);
         if free_at.max(poll_at) > last_look || is_full {
             return None;
         }
@@ -85,6 +87,16 @@ impl Engine {
         self.held += 1;
         let (waiter, model) = (request.waiter(), request.model.clone());
         self.change_held(request, |held| held.add(waiter, &model))
+    }
+
+    /// If requests of teams that have been served less wait, and can be in time, a new one waits for its own team's turn. Until when;
+    /// `None` if it decides now.
+    pub(super) fn waits_for_turn(&mut self, request: &mut RequestState, now: Time, rng: &mut dyn Rng) -> Option<Time> {
+        let waiter = request.waiter();
+        if self.held == 0 || !self.model(&request.model).held.is_turn_of_other(waiter, now) {
+            return None;
+        }
+        self.hold(request, NoCandidate::Full, now, rng)
     }
 
     /// Until when the request goes on waiting after its timer fired or it was woken; `None` if it decides now.

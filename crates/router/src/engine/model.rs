@@ -10,6 +10,7 @@ use crate::{
     facts::Facts,
     hedge::HedgeBudget,
     knowledge::{conversations::Conversations, length::Lengths, mean::Mean, rate::Rate, real, score::Z},
+    peers::{Learned, PeerModel},
     share::Deficits,
     strategy::Scale,
     table::Model,
@@ -27,6 +28,8 @@ pub(crate) struct ModelState {
     pub(super) deficits: Deficits,
     pub(crate) lengths: Lengths,
     arrivals: Rate,
+    /// Requests of this replica since the start.
+    arrived: f64,
     mean_cost: Mean,
     /// Tokens of a request, its answer included.
     mean_tokens: Mean,
@@ -52,6 +55,7 @@ impl ModelState {
             deficits,
             lengths: Lengths::default(),
             arrivals: Rate::default(),
+            arrived: 0.0,
             mean_cost: Mean::default(),
             mean_tokens: Mean::default(),
             usual_costs: Vec::new(),
@@ -72,6 +76,28 @@ impl ModelState {
     /// A request has come.
     pub(super) fn arrived(&mut self, now: Time) {
         self.arrivals.record(1.0, now);
+        self.arrived += 1.0;
+    }
+
+    /// What this replica's requests came to, for the others.
+    pub(super) fn report(&self, model: &Model) -> PeerModel {
+        let targets = model.targets().iter().zip(model.shares());
+        PeerModel {
+            name: model.spec.name.as_str().to_owned(),
+            strategy: model.spec.strategy.as_str().to_owned(),
+            targets: targets.map(|(target, share)| (target.spec.id.as_str().to_owned(), *share)).collect(),
+            arrivals: self.arrived,
+            behind: self.deficits.behind().to_vec(),
+        }
+    }
+
+    /// Takes in what came to other replicas.
+    pub(super) fn learn(&mut self, learned: &Learned<'_>, model: &Model, now: Time) {
+        let (arrivals, behind) = learned.of_model(model);
+        if arrivals > 0.0 {
+            self.arrivals.record(arrivals, now);
+        }
+        self.deficits.learn(&behind, learned.replicas(), model.shares());
     }
 
     /// Whether any request has come in the last ten seconds.

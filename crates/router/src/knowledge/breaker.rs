@@ -14,6 +14,10 @@
 //! * **A first token while it is open** shows that the upstream answers: the next probe need not wait for the pause to
 //!   end.
 //!
+//! Of several replicas one probes: what others report of theirs opens a closed breaker, and puts off the probe of an open one
+//! until that other one has shown what it finds, but by no more than [`LONGEST_DEFERRED`]. An opening that was only learned is
+//! not passed on.
+//!
 //! Pauses are short, since a pause is also how long a recovered upstream stays unused. Pure: time and chance are passed
 //! in.
 
@@ -22,6 +26,8 @@ use std::time::Duration;
 use rand::{Rng, RngExt};
 
 use provider::Time;
+
+use crate::peers::{ElsewhereBreaker, PeerBreaker, millis};
 
 /// A run of failures of this weight opens the breaker.
 const MAX_RUN: u32 = 5;
@@ -42,6 +48,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE_OF_SLOW: Duration = Duration::from_secs(8);
 /// Jitter, so that several routers do not probe in step.
 const JITTER: std::ops::Range<f64> = 0.9..1.1;
+
+/// For how long after another replica's probe may begin the own one is put off: until its begin is known here.
+pub(crate) const AFTER_OTHERS: Duration = Duration::from_secs(1);
+/// However long others probe, the own probe is put off by no more than this since the breaker opened: what they find may be a
+/// fault of their own.
+const LONGEST_DEFERRED: Duration = Duration::from_secs(10);
 
 /// Where a breaker stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,8 +85,17 @@ pub(crate) enum Kind {
 #[derive(Debug, Clone)]
 enum Inner {
     Closed,
-    Open { until: Time, pauses: i32 },
-    HalfOpen { is_probing: bool, pauses: i32 },
+    /// A probe is put off until `probes_by` at the latest. `is_learned`: another replica's breaker opened it.
+    Open {
+        until: Time,
+        probes_by: Time,
+        pauses: i32,
+        is_learned: bool,
+    },
+    HalfOpen {
+        is_probing: bool,
+        pauses: i32,
+    },
 }
 
 /// The breaker of one upstream.
@@ -173,7 +194,8 @@ impl Breaker {
             Kind::TimedOut { .. } | Kind::Certain => LONGEST_PAUSE_OF_SLOW,
         };
         let pause = FIRST_PAUSE.mul_f64(GROWTH.powi(pauses.min(20))).min(longest);
-        self.inner = Inner::Open { until: now + pause.mul_f64(rng.random_range(JITTER)), pauses };
+        let until = now + pause.mul_f64(rng.random_range(JITTER));
+        self.inner = Inner::Open { until, probes_by: now + LONGEST_DEFERRED, pauses, is_learned: false };
         true
     }
 
@@ -188,8 +210,40 @@ impl Breaker {
 
     /// Something else shows that the upstream may be back, such as workers that came up: a probe may go at once.
     pub(crate) fn may_be_back(&mut self, now: Time) {
-        if let Inner::Open { until, .. } = &mut self.inner {
+        if let Inner::Open { until, probes_by, .. } = &mut self.inner {
             *until = now.min(*until);
+            *probes_by = *until;
+        }
+    }
+
+    /// Where it stands by the replica's own calls, for the others.
+    pub(crate) fn report(&self, now: Time) -> PeerBreaker {
+        match self.inner {
+            Inner::Closed | Inner::Open { is_learned: true, .. } => PeerBreaker::Closed,
+            Inner::Open { until, .. } if now < until => PeerBreaker::Open { for_ms: millis(until - now) },
+            Inner::HalfOpen { is_probing: true, .. } => PeerBreaker::Probing,
+            Inner::Open { .. } | Inner::HalfOpen { .. } => PeerBreaker::HalfOpen,
+        }
+    }
+
+    /// Whether it is open only because another replica's is.
+    pub(crate) fn is_learned(&self) -> bool {
+        matches!(self.inner, Inner::Open { is_learned: true, .. })
+    }
+
+    /// Another replica's breaker is open, or probes. `has_answered`: the upstream has answered this replica more lately than that one.
+    pub(crate) fn learn(&mut self, other: &ElsewhereBreaker, has_answered: bool, now: Time) {
+        let (until, is_probing) = (other.until.unwrap_or(now), other.until.is_none());
+        let after = if is_probing || other.goes_first { until + AFTER_OTHERS } else { until };
+        match &mut self.inner {
+            Inner::Closed if !has_answered && until > now => {
+                let probes_by = now + LONGEST_DEFERRED;
+                self.inner = Inner::Open { until: after.min(probes_by), probes_by, pauses: 0, is_learned: true };
+            }
+            Inner::Open { until, probes_by, .. } if is_probing || other.goes_first => {
+                *until = after.min(*probes_by).max(*until);
+            }
+            Inner::Closed | Inner::Open { .. } | Inner::HalfOpen { .. } => {}
         }
     }
 

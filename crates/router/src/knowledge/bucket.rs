@@ -137,6 +137,25 @@ impl Bucket {
         self.level += amount;
     }
 
+    /// Calls of other replicas cost so much, less than nothing if more was given back, and so much of what they cost was taken.
+    pub(crate) fn learn(&mut self, cost: f64, taken: f64, now: Time) {
+        if cost > 0.0 {
+            self.debit(cost, now);
+        } else if cost < 0.0 {
+            self.credit(-cost, now);
+        }
+        if taken > 0.0 {
+            self.taken.record(taken, now);
+            self.first_at = self.first_at.or(Some(now));
+        }
+    }
+
+    /// No more is left than this.
+    pub(crate) fn lower(&mut self, left: f64, now: Time) {
+        self.refill(now);
+        self.level = self.level.min(left);
+    }
+
     /// The limit is known to be another one. What is left stays, as far as there is room for it.
     pub(crate) fn set_limit(&mut self, limit: Option<f64>, now: Time) {
         self.refill(now);

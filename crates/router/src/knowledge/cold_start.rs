@@ -54,8 +54,7 @@ impl ColdStarts {
             return;
         }
         if on_their_way > 0 {
-            let began =
-                Time::from_nanos(now.as_nanos().saturating_sub(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)));
+            let began = now - age;
             self.begun = Some(self.begun.map_or(began, |begun| begun.min(began)));
         }
         // Given up: what comes next is another start.

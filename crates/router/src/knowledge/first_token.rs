@@ -59,8 +59,10 @@ const FADING_S: f64 = 5.0;
 /// What an upstream has to do at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Load {
-    /// Calls of ours in flight, to the end of their answers.
+    /// Calls of ours in flight, to the end of their answers, those of other replicas included.
     pub(crate) in_flight: u32,
+    /// How many of them are of other replicas.
+    pub(crate) elsewhere: u32,
     /// Workers that can take a call now; `None` if unknown.
     pub(crate) ready: Option<u32>,
     /// Calls that a worker serves at a time; `None` if unknown.
@@ -235,8 +237,15 @@ impl FirstToken {
         self.learned_at
     }
 
-    /// Prompt tokens that wait for their first token.
-    #[cfg(test)]
+    /// So many prompt tokens of other replicas wait for their first token, and so many of their answers ended.
+    pub(crate) fn learn_elsewhere(&mut self, pending_tokens: u64, completed: f64, now: Time) {
+        self.waiting.learn(pending_tokens);
+        if completed > 0.0 {
+            self.completions.record(completed, now);
+        }
+    }
+
+    /// Prompt tokens that wait for their first token, those of other replicas excepted.
     pub(crate) fn pending_tokens(&self) -> u64 {
         self.waiting.tokens()
     }
@@ -258,7 +267,7 @@ impl FirstToken {
 
     /// The median time to the first token in seconds of a call that would begin now and need not wait for a slot.
     fn median_s(&self, tokens: u64, load: Load) -> f64 {
-        self.regression.predict([1.0, kilo(tokens), kilo(self.waiting.tokens()) / workers(load)])
+        self.regression.predict([1.0, kilo(tokens), kilo(self.waiting.all_tokens()) / workers(load)])
     }
 
     /// The median time to the first token in seconds of a call without a prompt that nothing waits before.

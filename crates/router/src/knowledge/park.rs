@@ -29,6 +29,8 @@ pub(crate) struct Park {
     refusals: i32,
     /// Whether a probe is under way.
     is_probing: bool,
+    /// Whether another replica was refused, and not this one, until then.
+    is_learned: bool,
 }
 
 impl Park {
@@ -68,9 +70,23 @@ impl Park {
         self.refusals += i32::from(!is_together);
         let own = duration((FIRST_PAUSE_S * GROWTH.powi((self.refusals - 1).clamp(0, 20))).min(LONGEST_PAUSE_S));
         let wanted = asked.filter(|asked| !asked.is_zero()).or(bucket).unwrap_or_default();
-        let until = self.until.max(Some(now + wanted.max(own).min(LONGEST)));
-        self.until = until;
-        until.unwrap_or(now)
+        let until = now + wanted.max(own).min(LONGEST);
+        self.is_learned &= self.until > Some(until);
+        self.until = self.until.max(Some(until));
+        self.until.unwrap_or(until)
+    }
+
+    /// Another replica was refused, and calls again then.
+    pub(crate) fn learn(&mut self, until: Time, now: Time) {
+        let until = until.min(now + LONGEST);
+        if until > now && self.until < Some(until) {
+            (self.until, self.is_learned) = (Some(until), true);
+        }
+    }
+
+    /// Until when it is parked by the replica's own calls.
+    pub(crate) fn own_until(&self, now: Time) -> Option<Time> {
+        self.until.filter(|until| *until > now && !self.is_learned)
     }
 
     /// A call was taken: its first token came. Returns whether the upstream was parked before.

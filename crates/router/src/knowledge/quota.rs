@@ -12,9 +12,12 @@ use std::time::Duration;
 
 use provider::{Quota, Time, Window};
 
-use crate::knowledge::{
-    bucket::{Bucket, Fit},
-    real,
+use crate::{
+    knowledge::{
+        bucket::{Bucket, Fit},
+        real,
+    },
+    peers::{Elsewhere, PeerUpstream},
 };
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -73,6 +76,25 @@ pub(crate) struct Allowance {
     outstanding: f64,
     /// When the call began that was answered and began last.
     latest: Option<Time>,
+    /// What calls were debited since the start, less what was given back, and what the provider took.
+    charged: Amounts,
+    taken: Amounts,
+    /// Calls of other replicas that the provider has not answered, and their tokens.
+    elsewhere: Amounts,
+}
+
+/// Calls and tokens.
+#[derive(Debug, Clone, Copy, Default)]
+struct Amounts {
+    calls: f64,
+    tokens: f64,
+}
+
+impl Amounts {
+    fn add(&mut self, calls: f64, tokens: f64) {
+        self.calls += calls;
+        self.tokens += tokens;
+    }
 }
 
 impl Allowance {
@@ -86,6 +108,9 @@ impl Allowance {
             calls: 0.0,
             outstanding: 0.0,
             latest: None,
+            charged: Amounts::default(),
+            taken: Amounts::default(),
+            elsewhere: Amounts::default(),
         }
     }
 
@@ -120,6 +145,7 @@ impl Allowance {
         self.requests.debit(1.0, now);
         self.tokens.debit(tokens, now);
         (self.calls, self.outstanding) = (self.calls + 1.0, self.outstanding + tokens);
+        self.charged.add(1.0, tokens);
         Debit { tokens, began: now }
     }
 
@@ -129,6 +155,7 @@ impl Allowance {
         let is_latest = self.answered(&debit);
         self.requests.succeeded(1.0, now);
         self.tokens.succeeded(debit.tokens, now);
+        self.taken.add(1.0, debit.tokens);
         self.correct(said, is_latest, now);
     }
 
@@ -186,13 +213,35 @@ impl Allowance {
     fn credit(&mut self, debit: &Debit, now: Time) {
         self.requests.credit(1.0, now);
         self.tokens.credit(debit.tokens, now);
+        self.charged.add(-1.0, -debit.tokens);
+    }
+
+    /// Puts what this replica's calls came to into its state for the others.
+    pub(crate) fn report(&self, state: &mut PeerUpstream, now: Time) {
+        (state.totals.charged_calls, state.totals.charged_tokens) = (self.charged.calls, self.charged.tokens);
+        (state.totals.taken_calls, state.totals.taken_tokens) = (self.taken.calls, self.taken.tokens);
+        (state.load.unanswered_calls, state.load.unanswered_tokens) = (self.calls, self.outstanding);
+        (state.requests_left, state.tokens_left) = (self.requests.level(now), self.tokens.level(now));
+    }
+
+    /// Other replicas called: that is debited here as well.
+    pub(crate) fn learn(&mut self, elsewhere: &Elsewhere, now: Time) {
+        let Elsewhere { added, load, requests_left, tokens_left, .. } = elsewhere;
+        self.requests.learn(added.charged_calls, added.taken_calls, now);
+        self.tokens.learn(added.charged_tokens, added.taken_tokens, now);
+        for (bucket, left) in [(&mut self.requests, requests_left), (&mut self.tokens, tokens_left)] {
+            if let Some(left) = left {
+                bucket.lower(*left, now);
+            }
+        }
+        self.elsewhere = Amounts { calls: load.unanswered_calls, tokens: load.unanswered_tokens };
     }
 
     fn correct(&mut self, said: Quota, is_latest: bool, now: Time) {
-        let Self { limits, requests, tokens, calls, outstanding, .. } = self;
+        let Self { limits, requests, tokens, calls, outstanding, elsewhere, .. } = self;
         for (bucket, configured, window, outstanding) in [
-            (requests, limits.requests_per_minute, said.minute_requests, *calls),
-            (tokens, limits.tokens_per_minute, said.minute_tokens, *outstanding),
+            (requests, limits.requests_per_minute, said.minute_requests, *calls + elsewhere.calls),
+            (tokens, limits.tokens_per_minute, said.minute_tokens, *outstanding + elsewhere.tokens),
         ] {
             let Some(Window { left, limit }) = window else { continue };
             let reported = limit.map(real).filter(|_| configured.is_none());

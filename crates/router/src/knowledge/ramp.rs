@@ -37,8 +37,11 @@ const WIDE: f64 = 2.0;
 /// The load and the capacity of an upstream, as a ramp needs them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Demand {
-    /// Calls of ours in flight.
+    /// Calls of ours in flight, those of other replicas included.
     pub(crate) in_flight: u32,
+    /// How many of them are of other replicas. They take slots, but only own answers open the window, so that only own calls
+    /// fill it.
+    pub(crate) elsewhere: u32,
     /// Workers that can take a call now; `None` if unknown.
     pub(crate) ready: Option<u32>,
     /// Calls that a worker serves at a time; `None` if unknown.
@@ -88,16 +91,20 @@ impl Ramp {
     }
 
     /// Most calls in flight; `None` if nothing limits them.
+    #[cfg(test)]
     pub(crate) fn most_in_flight(&self, demand: Demand) -> Option<u32> {
-        let slots = slots(demand).map_or(OPEN, |slots| (slots * MOST_OVER_SLOTS).floor());
-        let most = self.window.min(slots);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive number below 2^32")]
-        (most < f64::from(u32::MAX)).then_some(most.max(1.0) as u32)
+        count(self.window.min(most_in_slots(demand)))
+    }
+
+    /// Whether no further call may be in flight.
+    fn is_full(&self, demand: Demand) -> bool {
+        let is_reached = |most: f64, calls: u32| count(most).is_some_and(|most| calls >= most);
+        is_reached(self.window, demand.own()) || is_reached(most_in_slots(demand), demand.in_flight)
     }
 
     /// Whether a call may start now. Changes nothing.
     pub(crate) fn admits(&self, demand: Demand, now: Time) -> Admission {
-        if self.most_in_flight(demand).is_some_and(|most| demand.in_flight >= most) {
+        if self.is_full(demand) {
             return Admission::Full;
         }
         if !self.is_ramping() {
@@ -121,12 +128,11 @@ impl Ramp {
         if !self.is_ramping() {
             return;
         }
-        let is_full = self.most_in_flight(demand).is_some_and(|most| demand.in_flight >= most);
-        if is_full || self.tokens(demand, now) < BURST {
+        if self.is_full(demand) || self.tokens(demand, now) < BURST {
             self.pressed_at = Some(now);
         }
         self.window += 1.0;
-        let enough = slots(demand).unwrap_or_else(|| (WIDE * f64::from(demand.in_flight)).max(2.0 * FIRST_WINDOW));
+        let enough = slots(demand).unwrap_or_else(|| (WIDE * f64::from(demand.own())).max(2.0 * FIRST_WINDOW));
         if self.window >= enough && self.pressed_at.is_none_or(|at| now - at >= CALM) {
             self.window = OPEN;
         }
@@ -143,6 +149,24 @@ impl Ramp {
         let elapsed = self.at.map_or(0.0, |at| (now - at).as_secs_f64());
         (self.tokens + elapsed * rate(demand)).min(burst(demand))
     }
+}
+
+impl Demand {
+    /// Calls of this replica in flight.
+    fn own(self) -> u32 {
+        self.in_flight.saturating_sub(self.elsewhere)
+    }
+}
+
+/// Most calls in flight over the slots of the workers that are ready.
+fn most_in_slots(demand: Demand) -> f64 {
+    slots(demand).map_or(OPEN, |slots| (slots * MOST_OVER_SLOTS).floor())
+}
+
+/// A limit in calls, one at least; `None` if it is none.
+fn count(most: f64) -> Option<u32> {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive number below 2^32")]
+    (most < f64::from(u32::MAX)).then_some(most.max(1.0) as u32)
 }
 
 /// Most starts at once.

@@ -57,6 +57,8 @@ pub(crate) struct Waiting {
     /// The answered call that began last.
     answered: Option<u64>,
     tokens: u64,
+    /// The tokens of calls of other replicas.
+    elsewhere: u64,
 }
 
 impl Default for Waiting {
@@ -70,6 +72,7 @@ impl Default for Waiting {
             next_serial: 0,
             answered: None,
             tokens: 0,
+            elsewhere: 0,
         }
     }
 }
@@ -81,7 +84,7 @@ impl Waiting {
         let began = self.entry(self.last).map_or(now, |last| last.call.began.max(now));
         let serial = self.next_serial;
         self.next_serial += 1;
-        let call = Call { began, tokens, ahead: self.tokens, expected_s };
+        let call = Call { began, tokens, ahead: self.all_tokens(), expected_s };
         let at = self.place(Entry { call, serial, before: self.last, after: NONE });
         match self.entry_mut(self.last) {
             Some(last) => last.after = at,
@@ -137,9 +140,19 @@ impl Waiting {
         self.entry(self.oldest).map(|entry| entry.call)
     }
 
-    /// The prompt tokens of all calls that wait.
+    /// The prompt tokens of the calls that wait, those of other replicas excepted.
     pub(crate) fn tokens(&self) -> u64 {
         self.tokens
+    }
+
+    /// The prompt tokens of all calls that wait, those of other replicas included.
+    pub(crate) fn all_tokens(&self) -> u64 {
+        self.tokens.saturating_add(self.elsewhere)
+    }
+
+    /// So many prompt tokens of other replicas wait.
+    pub(crate) fn learn(&mut self, elsewhere: u64) {
+        self.elsewhere = elsewhere;
     }
 
     /// How many calls wait.

@@ -1,6 +1,8 @@
 //! What is known of an upstream: whether it works, how fast, how full, and when it takes calls again. Pure: time and chance
 //! are passed in.
 
+mod elsewhere;
+
 use std::time::Duration;
 
 use provider::{Capacity, Error, ErrorKind, Phase, Quota, Time};
@@ -58,6 +60,8 @@ pub(crate) struct State {
     refusal_logged_at: Option<Time>,
     quota: Option<(Quota, Time)>,
     workers: Workers,
+    /// How often a probe closed the breaker.
+    recoveries: u32,
 }
 
 /// Which request a call belongs to, and when it began: decides whether it is evidence about another call.
@@ -110,6 +114,7 @@ impl State {
             refusal_logged_at: None,
             quota: None,
             workers: Workers::default(),
+            recoveries: 0,
         }
     }
 
@@ -194,7 +199,7 @@ impl State {
         needs: &RequestNeeds,
         now: Time,
     ) -> Option<Blocked> {
-        let taken = self.in_flight + if needs.has_offer { 0 } else { self.reserved };
+        let taken = load.in_flight + if needs.has_offer { 0 } else { self.reserved };
         let load = Load { in_flight: taken, ..load };
         self.closed(now).or_else(|| match self.supply.room(spec, load, is_alone, now) {
             Admission::Now => None,
@@ -240,6 +245,8 @@ impl State {
         Status {
             in_flight: self.in_flight,
             breaker: self.breaker(now),
+            is_breaker_learned: self.breaker.is_learned(),
+            is_capacity_learned: self.workers.is_learned(),
             capacity: self.workers.capacity(now),
             quota: self.quota.filter(|(_, at)| now - *at <= QUOTA_MEMORY).map(|(quota, _)| quota),
             worker_time: spec.gpu_rate().map(|_| self.workers.time()),
@@ -254,7 +261,7 @@ impl State {
     /// Counts the worker time until now. To be called before anything changes that the sum depends on.
     fn count_workers(&mut self, spec: &UpstreamSpec, now: Time) {
         match spec.gpu_rate() {
-            Some(rate) => self.workers.count(self.in_flight, rate, now),
+            Some(rate) => self.workers.count(self.supply.with_others(self.in_flight), rate, now),
             None => self.workers.pause(),
         }
     }
@@ -297,7 +304,12 @@ impl State {
     pub(crate) fn is_warm_up_due(&self, spec: &UpstreamSpec, needs: &RequestNeeds, now: Time) -> bool {
         self.is_cold(now)
             && self.blocked(spec, self.load(spec, now), true, needs, now).is_none()
-            && self.supply.is_warm_up_due(spec, UnderWay { all: self.in_flight, warm_ups: self.warm_ups }, needs, now)
+            && self.supply.is_warm_up_due(
+                spec,
+                UnderWay { all: self.supply.with_others(self.in_flight), warm_ups: self.warm_ups },
+                needs,
+                now,
+            )
     }
 
     /// Such a call begins.
@@ -325,6 +337,7 @@ impl State {
         call.answered = Some(now);
         self.supply.answered(spec, self.in_flight, &mut call.claimed, (quota, stream), now);
         if self.breaker.answered(std::mem::take(&mut call.is_probe), now) {
+            self.recoveries += 1;
             self.supply.reopened();
         }
         self.record_quota(quota, now);

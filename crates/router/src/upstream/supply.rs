@@ -2,6 +2,8 @@
 //!
 //! Pure: the time is passed in. A call's part of it is a [`Claimed`], which is given back once.
 
+mod elsewhere;
+
 use std::time::Duration;
 
 use provider::{Capacity, NanoUsd, Quota, Time};
@@ -11,15 +13,19 @@ use super::{
     scaler_demand::ScalerDemand,
     warm_up::{LEAST_DEMAND, Purpose, UnderWay, WarmUps},
 };
-use crate::knowledge::{
-    bucket::Fit,
-    capacity::Workers,
-    cold_start::ColdStarts,
-    decode::Decode,
-    first_token::{FirstToken, Load, Pending, Prediction},
-    quota::{Allowance, Claim, Debit},
-    ramp::{Admission, Demand, Ramp},
-    rate::Rate,
+use crate::{
+    knowledge::{
+        bucket::Fit,
+        capacity::Workers,
+        cold_start::ColdStarts,
+        decode::Decode,
+        first_token::{FirstToken, Load, Pending, Prediction},
+        quota::{Allowance, Claim, Debit},
+        ramp::{Admission, Demand, Ramp},
+        rate::Rate,
+        real,
+    },
+    peers::{PeerLoad, Totals},
 };
 
 /// A target without a ready worker gets a call, which starts one, only after this time and this many requests since the
@@ -58,6 +64,11 @@ pub(crate) struct Supply {
     passed: u32,
     passed_since_late: u32,
     has_answered: bool,
+    /// What this replica's calls came to, as far as no other part counts it.
+    totals: Totals,
+    /// What it does for other replicas, and how many of their requests would go here if all targets worked.
+    elsewhere: PeerLoad,
+    expected_elsewhere: Rate,
 }
 
 /// What a call has claimed of it.
@@ -117,21 +128,27 @@ impl Supply {
             passed: 0,
             passed_since_late: PROBE_AFTER,
             has_answered: false,
+            totals: Totals::default(),
+            elsewhere: PeerLoad::default(),
+            expected_elsewhere: Rate::default(),
         }
     }
 
-    /// What it has to do, with so many calls in flight.
+    /// What it has to do, with so many calls of this replica in flight.
     pub(crate) fn load(&self, spec: &UpstreamSpec, in_flight: u32, now: Time) -> Load {
-        Load { in_flight, ready: self.ready_workers(now), slots: spec.worker_slots, queued: self.queued(now) }
+        let (ready, queued) = (self.ready_workers(now), self.queued(now));
+        let in_flight = self.with_others(in_flight);
+        Load { in_flight, elsewhere: self.elsewhere.in_flight, ready, slots: spec.worker_slots, queued }
     }
 
     fn demand(&self, load: Load, now: Time) -> Demand {
-        let Load { in_flight, ready, slots, .. } = load;
-        Demand { in_flight, ready, slots, per_second: self.expected.per_second(now) }
+        let Load { in_flight, elsewhere, ready, slots, .. } = load;
+        Demand { in_flight, elsewhere, ready, slots, per_second: self.expected.per_second(now) }
     }
 
     /// A request has come of which this part, 0 to 1, would go here if all targets worked.
     pub(crate) fn expects(&mut self, part: f64, now: Time) {
+        self.totals.expected += part;
         self.expected.record(part, now);
         self.lasting.record(part, now);
     }
@@ -143,17 +160,19 @@ impl Supply {
 
     /// A call of a request begins.
     pub(crate) fn used(&mut self) {
+        self.totals.calls += 1.0;
         self.warm_ups.used();
     }
 
     /// A request went elsewhere that would have come here, were a worker ready.
     pub(crate) fn wanted(&mut self, now: Time) {
+        self.totals.wanted += 1.0;
         self.warm_ups.wanted(now);
     }
 
     /// Whether enough requests ask for a call that starts a worker, and it may cost what it does. No worker is ready.
     pub(crate) fn is_warm_up_due(&self, spec: &UpstreamSpec, calls: UnderWay, needs: &RequestNeeds, now: Time) -> bool {
-        self.expected.count(now) >= LEAST_DEMAND
+        self.expected.count(now) + self.expected_elsewhere.count(now) >= LEAST_DEMAND
             && matches!(self.fits(needs.limited_tokens, Claim::Failover, now), Fit::Now)
             && self.warm_ups.is_due(&self.purpose(spec, now), calls, now)
     }
@@ -161,7 +180,10 @@ impl Supply {
     /// Such a call begins.
     pub(crate) fn begin_warm_up(&mut self, spec: &UpstreamSpec, now: Time) {
         let purpose = self.purpose(spec, now);
-        self.warm_ups.begin(&purpose, now);
+        if self.warm_ups.begin(&purpose, now) {
+            self.totals.warm_ups += 1.0;
+            self.totals.warm_up_nano_usd += real(purpose.price.0);
+        }
     }
 
     /// What a warm-up call would do at this moment.
@@ -196,7 +218,7 @@ impl Supply {
     /// Whether one more call has room. A cold upstream that is the only one for a request is given what its queue
     /// takes.
     pub(crate) fn room(&self, spec: &UpstreamSpec, load: Load, is_alone: bool, now: Time) -> Admission {
-        let Load { in_flight, ready, slots, .. } = load;
+        let Load { in_flight, ready, .. } = load;
         if in_flight >= spec.max_in_flight {
             return Admission::Full;
         }
@@ -204,8 +226,9 @@ impl Supply {
             return Admission::Now;
         }
         // The rate limits only what comes back.
+        let Load { elsewhere, slots, .. } = load;
         let per_second = if self.ramp.is_ramping() { self.expected.per_second(now) } else { 0.0 };
-        self.ramp.admits(Demand { in_flight, ready, slots, per_second }, now)
+        self.ramp.admits(Demand { in_flight, elsewhere, ready, slots, per_second }, now)
     }
 
     /// Its configuration may have changed.
@@ -259,6 +282,7 @@ impl Supply {
 
     /// A request has come that could go here, and is predicted to be late or not. However often it decides again, it is demand once.
     pub(crate) fn asks(&mut self, spec: &UpstreamSpec, in_flight: u32, is_late: bool, now: Time) {
+        let in_flight = self.with_others(in_flight);
         let workers = self.capacity.ready(now).zip(self.capacity.on_their_way(now));
         // Where the workers are more than half full, the scaler sees the demand already.
         let is_seen = |ready: u32| {
@@ -292,6 +316,7 @@ impl Supply {
         now: Time,
     ) {
         self.has_answered = true;
+        self.totals.first_tokens += 1.0;
         if self.ramp.is_ramping() {
             let demand = self.demand(self.load(spec, in_flight, now), now);
             self.ramp.answered(demand, now);
@@ -312,6 +337,7 @@ impl Supply {
 
     /// An answer is complete: so many tokens in the time since its first one.
     pub(crate) fn completed(&mut self, tokens: Option<u64>, took: Duration, stream: bool, now: Time) {
+        self.totals.completed += 1.0;
         self.first_token.completed(now);
         if let Some(tokens) = tokens.filter(|_| stream) {
             self.decode.streamed(tokens.saturating_sub(1), took);
@@ -323,6 +349,7 @@ impl Supply {
         if let Some(pending) = claimed.pending.take() {
             self.first_token.gave_up(pending, now);
         } else {
+            self.totals.completed += 1.0;
             self.first_token.completed(now);
         }
         if how.is_failure {
@@ -347,6 +374,7 @@ impl Supply {
 
     /// Records the workers that it reported.
     pub(crate) fn record_capacity(&mut self, spec: &UpstreamSpec, in_flight: u32, capacity: Capacity, now: Time) {
+        let in_flight = self.with_others(in_flight);
         let was_cold = self.capacity.is_cold(now).map(|is_cold| is_cold && !self.capacity.is_in_doubt(now));
         let start = self.starts.remaining(0.5, now);
         self.capacity.polled(capacity, spec.capacity_poll, start, now);
@@ -370,9 +398,11 @@ impl Supply {
         }
     }
 
-    /// No call is under way any more.
+    /// No call of this replica is under way any more.
     pub(crate) fn rests(&mut self, now: Time) {
-        self.capacity.rests(now);
+        if self.elsewhere.in_flight == 0 {
+            self.capacity.rests(now);
+        }
     }
 
     /// Its breaker closed.

@@ -9,6 +9,8 @@ use std::{collections::VecDeque, time::Duration};
 
 use provider::{NanoUsd, Time};
 
+use crate::peers::Totals;
+
 /// So many requests of the last ten seconds must have been the upstream's own by their shares, the latest included.
 pub(super) const LEAST_DEMAND: f64 = 1.5;
 /// A request that would have gone there, were a worker ready, shows demand for this time.
@@ -89,15 +91,34 @@ impl WarmUps {
                 && self.spent(now) + purpose.price <= purpose.most_per_hour)
     }
 
-    /// Such a call begins.
-    pub(super) fn begin(&mut self, purpose: &Purpose, now: Time) {
+    /// Such a call begins. Returns whether it is to start a worker.
+    pub(super) fn begin(&mut self, purpose: &Purpose, now: Time) -> bool {
         self.called_at = Some(now);
-        if purpose.is_coming {
-            return;
+        if !purpose.is_coming {
+            self.started(purpose.price, now);
         }
+        !purpose.is_coming
+    }
+
+    /// What other replicas wanted, called and started counts as this one's own.
+    pub(super) fn learn(&mut self, added: &Totals, now: Time) {
+        if added.wanted > 0.0 {
+            self.wanted_at = Some(now);
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts, which are saturated")]
+        let (calls, cost) = (added.calls as u32, NanoUsd(added.warm_up_nano_usd as u64));
+        self.used = self.used.saturating_add(calls);
+        if added.warm_ups > 0.0 {
+            self.called_at = Some(now);
+            self.started(cost, now);
+        }
+    }
+
+    /// A call began that is to start a worker, for so much.
+    fn started(&mut self, price: NanoUsd, now: Time) {
         (self.pause, self.started_at, self.used) = (self.next_pause(), Some(now), 0);
         self.starts.retain(|(at, _)| now - *at < HOUR);
-        self.starts.push_back((now, purpose.price));
+        self.starts.push_back((now, price));
     }
 
     /// From the latest start to the next one.

@@ -1,7 +1,7 @@
 //! Once lists have grown, a request that goes well allocates nothing in the engine.
 
 use provider::Quota;
-use router::{Action, RequestState, StrategyName};
+use router::{Action, PeerLoad, PeerState, PeerUpstream, Peers, RequestState, StrategyName};
 
 use crate::hand::{CHAT, Hand, MS, model, upstream};
 
@@ -14,6 +14,7 @@ fn a_request_that_goes_well_allocates_nothing() {
         let shares: Vec<_> = ids.iter().map(|id| (*id, 1.0)).collect();
         let upstreams = ids.iter().map(|id| upstream(id)).collect();
         let mut hand = Hand::new(upstreams, vec![model("m", strategy, &shares)]);
+        learn(&mut hand);
         let model = hand.model("m");
         let mut serve = || {
             let mut request = RequestState::new(model.clone(), CHAT, None, hand.now + model.spec.deadline);
@@ -26,5 +27,17 @@ fn a_request_that_goes_well_allocates_nothing() {
         (0..100).for_each(|_| serve());
         let counted = allocation_counter::measure(|| (0..100).for_each(|_| serve()));
         assert_eq!(counted.count_total, 0, "{strategy:?} with {targets} targets");
+    }
+}
+
+/// Another replica has calls in flight.
+fn learn(hand: &mut Hand) {
+    let load = PeerLoad { in_flight: 3, pending_tokens: 1_000, ..PeerLoad::default() };
+    let upstreams = IDS.map(|id| PeerUpstream { id: id.to_owned(), load, ..PeerUpstream::default() });
+    let state = PeerState { start: 2, upstreams: upstreams.into(), ..PeerState::default() };
+    let mut peers = Peers::new(1);
+    let learned = peers.learn(&[("other", &state)], hand.now);
+    for upstream in hand.table.upstreams() {
+        hand.engine.learn_upstream(upstream, &learned, hand.now);
     }
 }

@@ -16,6 +16,7 @@ pub(crate) fn upstream(id: &str) -> UpstreamSpec {
     UpstreamSpec {
         id: id.into(),
         account: 0,
+        identity: 0,
         provider_name: "fake",
         served_model: format!("served-by-{id}"),
         tariff: None,
@@ -56,6 +57,7 @@ pub(crate) const CHAT: Facts = Facts {
     max_tokens: None,
     choices: 1,
     in_batch: false,
+    team: None,
     conversation: None,
 };
 

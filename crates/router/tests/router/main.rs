@@ -29,7 +29,11 @@ mod recovery;
 #[cfg(test)]
 mod reloads;
 #[cfg(test)]
+mod replicas;
+#[cfg(test)]
 mod schedules;
+#[cfg(test)]
+mod teams;
 #[cfg(test)]
 mod warm_up;
 #[cfg(test)]

@@ -126,6 +126,7 @@ fn record() -> Record {
         max_tokens: None,
         choices: 1,
         in_batch: false,
+        team: None,
         conversation: None,
     };
     let ended = Some(dispatch::Closed { model, facts, request });

@@ -101,9 +101,9 @@ metrics! {
     BREAKER = Gauge "llmrouter_breaker_state" ["upstream", "provider"],
         "Where the breaker stands: 0 closed, 1 half-open, 2 open.";
     WORKERS = Gauge "llmrouter_provider_workers" ["upstream", "provider", "state"],
-        "Workers by state, where the upstream says; absent while unknown.";
+        "Workers by state, where the upstream says; absent while unknown, and where another replica polls.";
     QUEUE_DEPTH = Gauge "llmrouter_queue_depth" ["upstream", "provider"],
-        "Jobs that wait for a worker, where the upstream says; absent while unknown.";
+        "Jobs that wait for a worker, where the upstream says; absent as workers are.";
     IN_FLIGHT = Gauge "llmrouter_inflight_requests" ["upstream", "provider"],
         "Calls under way.";
     QUOTA = Gauge "llmrouter_quota_remaining" ["upstream", "provider", "kind"],

@@ -3,7 +3,7 @@
 use dispatch::Table;
 use ledger::BudgetStatus;
 use prometheus::{CounterVec, GaugeVec};
-use provider::{MemoryBudget, NanoUsd, Tariff, Time};
+use provider::{Capacity, MemoryBudget, NanoUsd, Tariff, Time};
 use router::{BreakerState, Status, Upstream};
 use shared::View;
 
@@ -161,7 +161,8 @@ impl Gauges {
     fn read_capacity(&self, upstream: &Upstream, status: &Status) {
         let labels = [upstream.spec.id.as_str(), upstream.spec.provider_name];
         let with = |last| [labels[0], labels[1], last];
-        let capacity = status.capacity;
+        // Of several replicas the one that polls says what it found, so that the series of all may be added up.
+        let capacity = if status.is_capacity_learned { Capacity::default() } else { status.capacity };
         let workers = [
             ("running", capacity.running),
             ("idle", capacity.idle),

@@ -95,6 +95,7 @@ fn router(odd: Odd) -> Router {
     let upstream = UpstreamSpec {
         id: "a".into(),
         account: 0,
+        identity: 0,
         provider_name: "odd",
         served_model: "m".to_owned(),
         tariff: None,

@@ -30,6 +30,7 @@ pub(super) fn facts(prompt_tokens: u32) -> Facts {
         max_tokens: None,
         choices: 1,
         in_batch: false,
+        team: None,
         conversation: None,
     }
 }

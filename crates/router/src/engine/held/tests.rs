@@ -13,6 +13,7 @@ fn model() -> Arc<Model> {
     let upstream = UpstreamSpec {
         id: "a".into(),
         account: 0,
+        identity: 0,
         provider_name: "fake",
         served_model: "a".to_owned(),
         tariff: None,
@@ -45,7 +46,8 @@ fn model() -> Arc<Model> {
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Passes(u64),
-    Joins,
+    /// One of this team.
+    Joins(u64),
     /// After a failure, so many milliseconds after it came.
     JoinsLate(u64),
     /// One of a batch.
@@ -55,36 +57,68 @@ enum Step {
     Looks(usize),
     /// The one that room is offered to cannot use it.
     Decides(bool),
-    /// The one that room is offered to begins a call.
-    Begins,
+    /// The one that room is offered to begins a call, of half a mean request or more.
+    Begins(u8),
+    /// A request of this team that was not held begins one.
+    BeginsAtOnce(u64),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         3 => (0..900_u64).prop_map(Step::Passes),
-        4 => Just(Step::Joins),
+        4 => (0..3_u64).prop_map(Step::Joins),
         1 => (0..5_000_u64).prop_map(Step::JoinsLate),
         2 => Just(Step::JoinsInBatch),
         2 => any::<usize>().prop_map(Step::Leaves),
         3 => Just(Step::Offers),
         2 => any::<usize>().prop_map(Step::Looks),
         4 => any::<bool>().prop_map(Step::Decides),
-        2 => Just(Step::Begins),
+        2 => (1..5_u8).prop_map(Step::Begins),
+        1 => (0..4_u64).prop_map(Step::BeginsAtOnce),
     ];
     vec(step, 1..200)
 }
 
+/// What each team was served, put plainly, while any waited. One that did not wait has no more left than the others.
+#[derive(Default)]
+struct Served(Vec<(Option<u64>, f64)>);
+
+impl Served {
+    fn of(&self, team: Option<u64>) -> f64 {
+        self.0.iter().find(|(id, _)| *id == team).map_or(0.0, |(_, served)| *served)
+    }
+
+    /// `more` for `team`, which has at least as much as the least of those that wait, if it is not one of them.
+    fn add(&mut self, team: Option<u64>, more: f64, waiting: &[Waiter]) {
+        let least = waiting.iter().map(|waiter| self.of(waiter.team)).reduce(f64::min);
+        let is_waiting = waiting.iter().any(|waiter| waiter.team == team);
+        let own = if is_waiting { self.of(team) } else { self.of(team).max(least.unwrap_or(0.0)) };
+        self.0.retain(|(id, _)| *id != team);
+        self.0.push((team, own + more));
+    }
+
+    /// Teams take turns with these.
+    fn turns(&self, waiters: Vec<Waiter>) -> Vec<Waiter> {
+        let mut turns: Vec<(f64, usize, Waiter)> = Vec::new();
+        for (place, waiter) in waiters.into_iter().enumerate() {
+            let before = turns.iter().filter(|(.., other)| other.team == waiter.team).count();
+            turns.push((self.of(waiter.team) + f64::from(u32::try_from(before).expect("a few")), place, waiter));
+        }
+        turns.sort_by(|(one, at, _), (other, other_at, _)| one.total_cmp(other).then(at.cmp(other_at)));
+        turns.into_iter().map(|(.., waiter)| waiter).collect()
+    }
+}
+
 /// The order in which room goes to those that wait, put plainly.
-fn in_order(waiters: &[Waiter], now: Time) -> Vec<Waiter> {
+fn in_order(waiters: &[Waiter], served: &Served, now: Time) -> Vec<Waiter> {
     let is_late = |waiter: &&Waiter| now - waiter.arrived >= 600 * Duration::from_millis(1);
     let (mut of_batches, interactive): (Vec<Waiter>, Vec<Waiter>) = waiters.iter().partition(|waiter| waiter.in_batch);
     let (mut late, mut order): (Vec<Waiter>, Vec<Waiter>) = interactive.iter().partition(is_late);
     order.sort_unstable();
     late.sort_unstable();
     of_batches.sort_unstable();
-    order.extend(late.into_iter().rev());
-    order.extend(of_batches);
-    order
+    late.reverse();
+    [order, late, of_batches].map(|class| served.turns(class)).concat()
 }
 
 proptest! {
@@ -95,16 +129,18 @@ proptest! {
     fn as_long_as_anybody_waits_somebody_looks(steps in steps()) {
         let (model, mut held, mut now) = (model(), Held::default(), Time::ZERO + 60 * S);
         let upstream = model.targets()[0].clone();
-        let mut waiting: Vec<Waiter> = Vec::new();
+        let (mut waiting, mut served) = (Vec::<Waiter>::new(), Served::default());
         for (number, step) in (0..).zip(steps) {
             let offered = held.offer().map(|offer| offer.waiter);
             let at = |at: usize| at.checked_rem(waiting.len()).map(|at| waiting[at]);
             match step {
                 Step::Passes(millis) => now += Duration::from_millis(millis),
-                Step::Joins | Step::JoinsLate(_) | Step::JoinsInBatch => {
+                Step::Joins(_) | Step::JoinsLate(_) | Step::JoinsInBatch => {
                     let ago = if let Step::JoinsLate(millis) = step { millis } else { 0 };
                     let arrived = Time::from_nanos(now.as_nanos() - ago * 1_000_000);
-                    let waiter = Waiter { in_batch: matches!(step, Step::JoinsInBatch), arrived, number };
+                    let team = if let Step::Joins(team) = step { Some(team) } else { None };
+                    let waiter = Waiter { in_batch: matches!(step, Step::JoinsInBatch), arrived, number, team };
+                    served.add(team, 0.0, &waiting);
                     waiting.push(waiter);
                     held.add(waiter, &model);
                 }
@@ -123,14 +159,26 @@ proptest! {
                     held.refused(offered, may_suit_others, now);
                     prop_assert!(!held.has_offer(offered), "it has decided");
                 }
-                Step::Begins => {
+                Step::BeginsAtOnce(team) => {
+                    held.served(Some(team), 1.0);
+                    if !waiting.is_empty() {
+                        served.add(Some(team), 1.0, &waiting);
+                    }
+                }
+                Step::Begins(halves) => {
                     let Some(offered) = offered else { continue };
+                    let requests = f64::from(halves) / 2.0;
+                    held.served(offered.team, requests);
+                    served.add(offered.team, requests, &waiting);
                     waiting.retain(|waiter| *waiter != offered);
                     held.remove(offered, now);
                 }
             }
-            let order = in_order(&waiting, now);
-            prop_assert_eq!(held.len(), waiting.len());
+            if waiting.is_empty() {
+                served = Served::default();
+            }
+            let order = in_order(&waiting, &served, now);
+            prop_assert_eq!(held.len(None).1, waiting.len());
             prop_assert_eq!(held.first(now), order.first().copied());
             for pair in order.windows(2) {
                 prop_assert_eq!(held.after(pair[0], now), Some(pair[1]));
@@ -147,7 +195,7 @@ proptest! {
 #[test]
 fn somebody_looks_after_room_went_past_the_poller() {
     let (model, mut held, now) = (model(), Held::default(), Time::ZERO + 60 * S);
-    let waiter = |number| Waiter { in_batch: false, arrived: now, number };
+    let waiter = |number| Waiter { in_batch: false, arrived: now, number, team: None };
     let [poller, next] = [0, 1].map(waiter);
     assert!(held.add(poller, &model) && !held.add(next, &model));
     held.room_made(&model.targets()[0].clone(), now);

@@ -9,8 +9,8 @@ fn at(seconds: f64) -> Time {
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Two workers of thirty slots.
-const WARM: Load = Load { in_flight: 0, ready: Some(2), slots: Some(30), queued: Some(0) };
-const UNKNOWN: Load = Load { in_flight: 0, ready: None, slots: None, queued: None };
+const WARM: Load = Load { in_flight: 0, elsewhere: 0, ready: Some(2), slots: Some(30), queued: Some(0) };
+const UNKNOWN: Load = Load { in_flight: 0, elsewhere: 0, ready: None, slots: None, queued: None };
 const COLD: Load = Load { ready: Some(0), ..WARM };
 
 /// A variable that is about normal: the sum of twelve uniform ones.
@@ -230,7 +230,7 @@ proptest! {
         let (mut known, mut now, mut calls) = (FirstToken::default(), 10.0, Vec::new());
         for (what, which, tokens, pause, ready, in_flight) in steps {
             now += pause;
-            let load = Load { in_flight, ready: ready.checked_sub(1), slots: Some(30), queued: None };
+            let load = Load { in_flight, elsewhere: 0, ready: ready.checked_sub(1), slots: Some(30), queued: None };
             match what {
                 0..3 => calls.push(known.begin(tokens, load, at(now))),
                 3 => calls.drain(..).for_each(|pending| known.gave_up(pending, at(now))),
