@@ -29,7 +29,8 @@ pub(crate) async fn serve(request: HttpRequest, body: Bytes, state: web::Data<St
         ["_control", rest @ ..] => return control::serve(&state, request.method(), rest, &body).into_response(),
         ["v2", rest @ ..] if management::owns(rest) => {
             let counts = |face| state.face(face).fleet.lock().counts(Instant::now());
-            return state.management.serve(request.method(), rest, request.headers(), &body, counts).into_response();
+            let target = (rest, request.query_string());
+            return state.management.serve(request.method(), target, request.headers(), &body, counts).into_response();
         }
         ["lb", rest @ ..] => (Face::RunpodLb, rest),
         ["v2", _, rest @ ..] => (Face::RunpodQueue, rest),

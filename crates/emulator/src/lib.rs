@@ -50,4 +50,4 @@ pub use fault::{End, ErrorShape, Fault, Headers, Limit, OddStream, OddWhole, Ref
 pub use fleet::Counts;
 pub use management::ManagementCall;
 pub use running::Emulator;
-pub use settings::{CerebrasSettings, Latency, ManagementSettings, Quota, RunpodSettings, Settings, Workers};
+pub use settings::{Billed, CerebrasSettings, Latency, ManagementSettings, Quota, RunpodSettings, Settings, Workers};

@@ -1,8 +1,10 @@
-//! RunPod's management API (v2): serverless endpoints, network volumes and the catalogue of GPUs, under `/v2`.
+//! RunPod's management API (v2): serverless endpoints and what was billed for them, network volumes and the
+//! catalogue of GPUs, under `/v2`.
 //!
 //! It stores what it is sent and refuses what RunPod's `OpenAPI` document says is refused, in problem documents after
 //! RFC 9457. Endpoints made here share the workers of the two RunPod faces: there is no fleet behind each.
 
+mod billing;
 mod catalog;
 mod rules;
 
@@ -16,7 +18,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::{face::Face, fleet::Counts, reply::Reply};
+use crate::{face::Face, fleet::Counts, reply::Reply, settings::ManagementSettings};
 
 /// Most calls that are remembered.
 const KEPT: usize = 256;
@@ -37,7 +39,7 @@ pub struct ManagementCall {
 /// What the account has.
 #[derive(Debug)]
 pub(crate) struct Management {
-    api_key: Option<String>,
+    settings: ManagementSettings,
     account: Mutex<Account>,
 }
 
@@ -51,12 +53,12 @@ struct Account {
 
 /// Whether a path below `/v2` is the management API's; every other one is an endpoint's own.
 pub(crate) fn owns(rest: &[&str]) -> bool {
-    matches!(rest, ["serverless" | "network-volumes" | "catalog", ..])
+    matches!(rest, ["serverless" | "network-volumes" | "catalog" | "billing", ..])
 }
 
 impl Management {
-    pub(crate) fn new(api_key: Option<String>) -> Self {
-        Self { api_key, account: Mutex::default() }
+    pub(crate) fn new(settings: ManagementSettings) -> Self {
+        Self { settings, account: Mutex::default() }
     }
 
     /// The calls so far, the last ones if there were many.
@@ -68,7 +70,7 @@ impl Management {
     pub(crate) fn serve(
         &self,
         method: &Method,
-        rest: &[&str],
+        (rest, query): (&[&str], &str),
         headers: &HeaderMap,
         body: &[u8],
         counts: impl Fn(Face) -> Counts,
@@ -78,6 +80,13 @@ impl Management {
         let reply = match (&body, self.authorize(headers)) {
             (_, Err(reply)) => reply,
             (Err(_), Ok(())) => problem(400, "the request body is not JSON", &[]),
+            (Ok(_), Ok(())) if *rest == ["billing", "serverless"] => {
+                match billing::answer(&self.settings.billing, query) {
+                    _ if method != Method::GET => not_allowed("GET"),
+                    Ok(answer) => Reply::json(200, &answer),
+                    Err(detail) => problem(400, &detail, &[]),
+                }
+            }
             (Ok(body), Ok(())) => account.route(method, rest, headers, body, counts).unwrap_or_else(|reply| reply),
         };
         if account.calls.len() == KEPT {
@@ -93,7 +102,7 @@ impl Management {
         let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         match header.and_then(|header| header.strip_prefix("Bearer ")).map(str::trim) {
             None | Some("") => Err(problem(401, "missing bearer token", &[])),
-            Some(key) if self.api_key.as_ref().is_some_and(|wanted| wanted != key) => {
+            Some(key) if self.settings.api_key.as_ref().is_some_and(|wanted| wanted != key) => {
                 Err(problem(401, "invalid bearer token", &[]))
             }
             Some(_) => Ok(()),

@@ -163,6 +163,23 @@ impl Default for CerebrasSettings {
 pub struct ManagementSettings {
     /// The only key accepted; without it any key that is not empty will do.
     pub api_key: Option<String>,
+    /// What was billed.
+    pub billing: Vec<Billed>,
+}
+
+/// What was billed for an endpoint on a day.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Billed {
+    /// The endpoint's id.
+    pub endpoint: String,
+    /// The day (UTC), such as `2026-10-31`.
+    pub day: String,
+    /// For workers.
+    pub gpu_usd: f64,
+    /// For their disks.
+    #[serde(default)]
+    pub disk_usd: f64,
 }
 
 /// How fast a model answers.

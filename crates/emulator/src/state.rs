@@ -96,7 +96,7 @@ impl State {
         ];
         Self {
             jobs: Mutex::default(),
-            management: Management::new(settings.management.api_key),
+            management: Management::new(settings.management),
             faces,
             rng: Mutex::new(SmallRng::seed_from_u64(settings.seed)),
             speed,

@@ -136,10 +136,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     NOW_MS.store(END_MS + i64::from(KEPT_DAYS + 1) * DAY_MS, Ordering::Relaxed);
     let (ledger, began) = (place.open()?, Instant::now());
-    while place.figure("SELECT count(*) FROM requests")? > 0 {
-        sleep(Duration::from_secs(1));
+    while place.figure("SELECT count(*) FROM (SELECT 1 FROM requests LIMIT 1) AS rows")? > 0 {
+        sleep(Duration::from_millis(20));
         // What waits a minute waits a second.
-        NOW_MS.fetch_add(61_000, Ordering::Relaxed);
+        NOW_MS.fetch_add(1_200, Ordering::Relaxed);
     }
     ledger.close();
     writeln!(out, "rows deleted in {:.1} s", began.elapsed().as_secs_f64())?;

@@ -274,6 +274,7 @@ impl Drain {
                     rows.attempts.push(attempt);
                 }
                 Some((Entry::Request(request), _)) => rows.requests.push(request),
+                Some((Entry::GpuHour(hour), _)) => hour.put_in(&mut rows.gpu_hours),
                 None if source.odd.contains(&chunk.file) => {}
                 None => {
                     tracing::error!("an entry of the ledger's journal cannot be understood");
@@ -322,6 +323,6 @@ impl Drain {
 fn intent(payload: &[u8]) -> Option<Intent<'_>> {
     match crate::journal::decode(payload)? {
         Entry::Intent(intent) => Some(intent),
-        Entry::Attempt(_) | Entry::Request(_) => None,
+        Entry::Attempt(_) | Entry::Request(_) | Entry::GpuHour(_) => None,
     }
 }

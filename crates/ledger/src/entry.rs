@@ -7,6 +7,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::gpu::GpuHour;
+
 /// Identifies a request among all that any process of the router ever served. The client's own id does not: a client may
 /// send one twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -181,23 +183,27 @@ pub enum Entry<'a> {
     Attempt(#[serde(borrow)] Attempt<'a>),
     /// A request is over.
     Request(#[serde(borrow)] Request<'a>),
+    /// What workers that are billed by the second did in an hour, until now.
+    GpuHour(#[serde(borrow)] GpuHour<'a>),
 }
 
 impl<'a> Entry<'a> {
-    /// Whose entry it is.
-    pub(crate) fn labels(&self) -> &Labels<'a> {
+    /// Whose entry it is, if it is somebody's.
+    pub(crate) fn labels(&self) -> Option<&Labels<'a>> {
         match self {
-            Self::Intent(intent) => &intent.labels,
-            Self::Attempt(attempt) => &attempt.labels,
-            Self::Request(request) => &request.labels,
+            Self::Intent(intent) => Some(&intent.labels),
+            Self::Attempt(attempt) => Some(&attempt.labels),
+            Self::Request(request) => Some(&request.labels),
+            Self::GpuHour(_) => None,
         }
     }
 
-    pub(crate) fn labels_mut(&mut self) -> &mut Labels<'a> {
+    pub(crate) fn labels_mut(&mut self) -> Option<&mut Labels<'a>> {
         match self {
-            Self::Intent(intent) => &mut intent.labels,
-            Self::Attempt(attempt) => &mut attempt.labels,
-            Self::Request(request) => &mut request.labels,
+            Self::Intent(intent) => Some(&mut intent.labels),
+            Self::Attempt(attempt) => Some(&mut attempt.labels),
+            Self::Request(request) => Some(&mut request.labels),
+            Self::GpuHour(_) => None,
         }
     }
 }

@@ -9,6 +9,7 @@
 mod budget;
 mod drain;
 mod entry;
+mod gpu;
 mod journal;
 mod keys;
 mod report;
@@ -37,19 +38,17 @@ pub use crate::{
         Threshold,
     },
     entry::{Attempt, AttemptKey, Entry, Intent, Labels, Request, RequestKey, Tokens, UsageSource},
+    gpu::{GpuHour, GpuReport, GpuShare, GpuTime, GpuUpstream, closed_until_ms, day},
     journal::{Durability, FILE_BYTES, JournalSettings, NotWritten, Written},
     keys::{AuditRecord, Change, Directory, KeyError, KeyRecord, Keys, SecretRecord, TeamRecord},
     report::{Baseline, Dimension, Query, Spend},
-    store::{Location, PostgresUrl, PostgresUrlError, StoreError, upkeep::Retention},
+    store::{Location, PostgresUrl, PostgresUrlError, StoreError, rollup::HOUR_MS, upkeep::Retention},
 };
 use crate::{
     drain::{Drain, Stop},
     journal::Journal,
     report::DAY_MS,
-    store::{
-        rollup::HOUR_MS,
-        upkeep::{ROWS_A_STEP, Upkeep},
-    },
+    store::upkeep::{ROWS_A_STEP, Upkeep},
 };
 
 /// Is told what becomes of entries, by the ledger's threads.
@@ -102,6 +101,12 @@ pub fn spend(location: &Location, query: &Query) -> Result<Vec<Spend>, StoreErro
 /// those of calls, not of answers: they cannot be told apart here.
 pub fn baselines(location: &Location, query: &Query) -> Result<Vec<Baseline>, StoreError> {
     store::reports(location)?.baselines(query)
+}
+
+/// What workers that are billed by the second did and cost in the hours of a query, and how the cost of those that are closed is
+/// shared out to their calls.
+pub fn gpu(location: &Location, query: &Query, now_ms: i64) -> Result<GpuReport, StoreError> {
+    gpu::report(&mut *store::reports(location)?, query, now_ms)
 }
 
 /// How long a question about what was spent waits before it looks how far the journal is: the end of a call is counted by budgets a

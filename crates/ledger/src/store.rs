@@ -1,6 +1,7 @@
 //! Where rows are kept for good.
 
 mod columns;
+mod gpu_hours;
 mod postgres;
 pub(crate) mod rollup;
 mod sqlite;
@@ -13,7 +14,8 @@ pub use self::postgres::{PostgresUrl, PostgresUrlError};
 use self::{postgres::Postgres, sqlite::Sqlite};
 use crate::{
     entry::{Attempt, Request},
-    report::{Baseline, Dialect, Parameter, Query, Spend},
+    gpu::GpuHour,
+    report::{Baseline, Dialect, Parameter, Query, Spend, Statement},
 };
 
 /// Rows that are written together.
@@ -23,6 +25,8 @@ pub(crate) struct Rows<'a> {
     pub(crate) requests: Vec<Request<'a>>,
     /// Calls whose end nobody saw: not written if the end of the call is there, whatever its day.
     pub(crate) unknown: Vec<Attempt<'a>>,
+    /// One for each hour, upstream and process: a later one replaces what is there.
+    pub(crate) gpu_hours: Vec<GpuHour<'a>>,
     /// They are from the journal of a process that is gone, and most of them may be there already: those of days whose rows are
     /// deleted are not written, because nobody knows whether they were.
     pub(crate) may_be_twice: bool,
@@ -30,7 +34,7 @@ pub(crate) struct Rows<'a> {
 
 impl Rows<'_> {
     pub(crate) fn len(&self) -> usize {
-        self.attempts.len() + self.requests.len() + self.unknown.len()
+        self.attempts.len() + self.requests.len() + self.unknown.len() + self.gpu_hours.len()
     }
 }
 
@@ -94,6 +98,12 @@ pub(crate) trait Reports {
 
     /// What it says about other policies.
     fn baselines(&mut self, query: &Query) -> Result<Vec<Baseline>, StoreError>;
+
+    /// Its language.
+    fn dialect(&self) -> Dialect;
+
+    /// The rows of a statement that both databases understand, whose columns are texts and numbers of 64 bits.
+    fn ask(&mut self, statement: &Statement) -> Result<Vec<Vec<Parameter>>, StoreError>;
 }
 
 /// What a transaction is for.

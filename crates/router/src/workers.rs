@@ -23,8 +23,12 @@ pub struct WorkerTime {
     pub busy: Duration,
     /// The rest: idle tails, and calls of others.
     pub idle: Duration,
-    /// Time, not worker time, in which the number of workers was unknown.
+    /// Time, not worker time, in which the number of workers was known.
+    pub observed: Duration,
+    /// The same in which it was unknown.
     pub unobserved: Duration,
+    /// Workers that came up, as far as a count was higher than the one before it.
+    pub starts: u64,
     /// What the billed time costs, in pico-dollars times nanoseconds.
     cost_pico_nanos: u128,
 }
@@ -86,6 +90,9 @@ impl Workers {
             Some(_) if came_up => self.starting_until = Some(now + LONGEST_START),
             Some(_) | None => {}
         }
+        if let (Some(running), Some(before)) = (capacity.running, before.and_then(|before| before.capacity.running)) {
+            self.time.starts += u64::from(running.saturating_sub(before));
+        }
         self.report = Some(Report { capacity, recorded_at: now, until: now + poll * STALE_POLLS });
     }
 
@@ -124,6 +131,7 @@ impl Workers {
         };
         self.time.unobserved += now - known_until;
         let step = known_until - since;
+        self.time.observed += step;
         if self.is_starting(since) {
             self.time.start += step * running;
         } else {
@@ -193,6 +201,7 @@ mod tests {
         assert_eq!(seconds, [20, 7, 3, 0]);
         assert_eq!(time.billed(), 30 * SECOND);
         assert_eq!(time.cost().to_string(), "0.005700000", "30 s at $0.00019");
+        assert_eq!((time.observed.as_secs(), time.starts), (49, 1));
     }
 
     #[test]
@@ -214,7 +223,22 @@ mod tests {
         let time = day.workers.time();
         assert_eq!(time.unobserved, 75 * SECOND, "5 s before the first count, 70 s after it was stale");
         assert_eq!(time.billed(), 30 * SECOND);
+        assert_eq!(time.observed, 30 * SECOND);
         assert_eq!(day.workers.capacity(day.now).running, None);
+    }
+
+    #[test]
+    fn every_rise_from_one_count_to_the_next_is_a_start() {
+        let mut day = Day::new();
+        // Those that were up before the first count did not start under the router's eyes.
+        for count in [2, 3, 1, 4, 4, 0, 1] {
+            day.record(count);
+            day.pass(10, 0);
+        }
+        assert_eq!(day.workers.time().starts, 1 + 3 + 1);
+        day.pass(300, 0);
+        day.record(9);
+        assert_eq!(day.workers.time().starts, 5, "nobody knows since when they are up");
     }
 
     #[test]

@@ -125,6 +125,13 @@ impl Api {
         Ok(prices)
     }
 
+    /// What was billed for serverless endpoints from a time until another, both in the form of RFC 3339, by endpoint and day: RunPod's
+    /// answer as it is.
+    pub async fn billing(&self, since: &str, until: &str) -> Result<Value, Error> {
+        let path = format!("billing/serverless?startTime={since}&endTime={until}&bucketSize=day");
+        self.send("read RunPod's bill", Method::GET, &path, &Value::Null).await
+    }
+
     /// Makes or changes what `action` says.
     pub(super) async fn carry_out(&self, action: &Action) -> Result<Existing, Error> {
         let collection = path(action.target);

@@ -84,6 +84,12 @@ enum Command {
     /// What was saved against other policies: the baseline, the split, every upstream alone.
     #[command(after_help = spend::SAVINGS_HELP)]
     Savings(spend::Savings),
+    /// What do workers cost that are billed by the second? Hours and days, utilisation, effective prices of a million tokens.
+    #[command(after_help = spend::GPU_HELP)]
+    Gpu(spend::Gpu),
+    /// Is the provider's bill what the ledger says? Compares them by endpoint and day, and says what explains a difference.
+    #[command(after_help = spend::RECONCILE_HELP)]
+    Reconcile(spend::Reconcile),
     /// One page about one team's month, for its lead: HTML with a plot, or Markdown.
     #[command(after_help = spend::SHOWBACK_HELP)]
     Showback(spend::Showback),
@@ -150,6 +156,11 @@ pub fn main() -> ExitCode {
         Command::Spend(arguments) => spend::run(&arguments),
         Command::Savings(arguments) => spend::run_savings(&arguments),
         Command::Showback(arguments) => spend::run_showback(&arguments),
+        Command::Gpu(arguments) => spend::run_gpu(&arguments),
+        Command::Reconcile(arguments) => match spend::run_reconcile(&arguments) {
+            Ok(false) => return ExitCode::FAILURE,
+            compared => compared.map(drop),
+        },
         Command::Simulate(arguments) => return simulate::run(&arguments),
         Command::Emulate { listen, speed, seed, settings } => {
             emulated(settings.as_deref()).and_then(|given| emulate(Settings { address: listen, speed, seed, ..given }))

@@ -31,6 +31,7 @@ use tokio::time::timeout;
 use crate::{
     budgets::{self, Refresher},
     clock,
+    gpu::GpuRecorder,
     running::StartError,
 };
 
@@ -127,6 +128,11 @@ impl LedgerObserver {
         let waits_for_store = durability == Durability::Store;
         let on_failure = storage.on_journal_failure;
         Ok(Self { ledger, budgets, _refresher: refresher, writer, on_failure, longest_wait, waits_for_store, counters })
+    }
+
+    /// Puts worker time on record beside calls.
+    pub(crate) fn gpu_recorder(&self) -> GpuRecorder {
+        GpuRecorder::new(self.ledger.clone(), self.writer)
     }
 
     /// Replaces what was reserved for a call by what it cost.

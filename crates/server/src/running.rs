@@ -27,6 +27,7 @@ use crate::{
     budgets, clock,
     connections::{self, Listener},
     decisions::DecisionRecords,
+    gpu::GpuRecorder,
     ledger::{LedgerObserver, location},
     limits::Limits,
     metrics::Metrics,
@@ -87,9 +88,10 @@ impl Running {
         let listen = |addr| connections::bind(addr).map_err(|error| StartError::Listen(addr, error));
         let (public, admin) = (listen(config.server.listen)?, listen(config.server.admin_listen)?);
         let (addr, admin_addr) = (public.local_addr()?, admin.local_addr()?);
-        let app = app(config, watched)?;
+        let (app, gpu) = app(config, watched)?;
         let signals = StopSignals::default();
         let lifecycle = Lifecycle {
+            gpu: gpu.map(Arc::new),
             workers: config.server.workers,
             limits: StopLimits { drain: config.server.drain, grace: config.server.grace },
             signals: signals.clone(),
@@ -142,7 +144,7 @@ impl Running {
     }
 }
 
-fn app(config: &Config, watched: Option<PathBuf>) -> Result<Arc<App>, StartError> {
+fn app(config: &Config, watched: Option<PathBuf>) -> Result<(Arc<App>, Option<GpuRecorder>), StartError> {
     let mut config = config.clone();
     config.set_prices(clock::now_ms());
     let config = &config;
@@ -155,8 +157,11 @@ fn app(config: &Config, watched: Option<PathBuf>) -> Result<Arc<App>, StartError
     let seed = clock::seed();
     let budgets = Arc::<Budgets>::default();
     budgets.set(budgets::of(config), clock::now_ms());
+    let mut gpu = None;
     if let Some(storage) = &config.storage {
-        observers.push(Arc::new(LedgerObserver::open(storage, seed, metrics.ledger(), budgets.clone())?));
+        let ledger = LedgerObserver::open(storage, seed, metrics.ledger(), budgets.clone())?;
+        gpu = Some(ledger.gpu_recorder());
+        observers.push(Arc::new(ledger));
     }
     let observer: Arc<dyn Observer> = Arc::new(Observers(observers));
     let records = DecisionRecords::open(&config.decisions, &config.version, metrics.decision_log());
@@ -177,10 +182,11 @@ fn app(config: &Config, watched: Option<PathBuf>) -> Result<Arc<App>, StartError
     if let Some(stored_keys) = &app.stored_keys {
         stored_keys.start(&app)?;
     }
-    Ok(app)
+    Ok((app, gpu))
 }
 
 struct Lifecycle {
+    gpu: Option<Arc<GpuRecorder>>,
     workers: usize,
     limits: StopLimits,
     signals: StopSignals,
@@ -193,6 +199,9 @@ impl Lifecycle {
         let admin = connections::serve(Listener::Admin, &app, admin, 1, admin::routes)?;
         let handles = [public.handle(), admin.handle()];
         actix_web::rt::spawn(watch_upstreams(app.clone()));
+        if let Some(gpu) = &self.gpu {
+            actix_web::rt::spawn(gpu.clone().run(app.clone()));
+        }
         if let Some(reloader) = app.reloader.clone() {
             let app = app.clone();
             actix_web::rt::spawn(async move {
@@ -207,6 +216,9 @@ impl Lifecycle {
         // Closed here and not by the last owner: threads that are about to end may own it until the process exits.
         if let Some(stored_keys) = &app.stored_keys {
             stored_keys.stop();
+        }
+        if let Some(gpu) = &self.gpu {
+            gpu.record(&app);
         }
         app.observer.close();
         if let Some(records) = &app.records {
@@ -235,5 +247,5 @@ pub(crate) fn test_app() -> Arc<App> {
                 model = \"m\"\nbase_url = \"http://127.0.0.1:9/v1\"\napi_key_env = \"none\"\n[[models]]\n\
                 name = \"m\"\nstrategy = \"cost\"\ntargets = [{ upstream = \"a\" }]\n";
     let config = settings::parse(text, "x.toml", &|_| None).expect("a valid configuration");
-    app(&config, None).expect("an application")
+    app(&config, None).expect("an application").0
 }

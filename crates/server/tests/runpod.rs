@@ -25,7 +25,7 @@ mod tests {
         /// The specification that ships.
         fn start() -> Self {
             static NEXT: AtomicU32 = AtomicU32::new(0);
-            let management = ManagementSettings { api_key: Some(KEY.to_owned()) };
+            let management = ManagementSettings { api_key: Some(KEY.to_owned()), ..ManagementSettings::default() };
             let emulator = Emulator::start(Settings { management, ..Settings::instant() }).expect("an emulator");
             let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/runpod/endpoint.toml");
             let name = format!("llm-router-{}-{}.toml", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));

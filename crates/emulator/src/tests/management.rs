@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{client, read, start};
-use crate::Emulator;
+use crate::{Billed, Emulator, ManagementSettings, Settings};
 
 async fn call(emulator: &Emulator, method: Method, path: &str, body: Value) -> (u16, Value) {
     let request = client().request(method, format!("{}/{path}", emulator.management_base())).bearer_auth("key");
@@ -113,4 +113,24 @@ async fn what_runpod_refuses_is_refused_in_its_form() {
     let calls = emulator.call_logs().management;
     let last = calls.last().unwrap();
     assert_eq!((last.method.as_str(), last.path.as_str(), last.status), ("GET", "/v2/serverless", 401));
+}
+
+#[tokio::test]
+async fn the_bill_is_that_of_the_settings_by_day_and_endpoint() {
+    let billed = |endpoint: &str, day: &str, gpu_usd| Billed {
+        endpoint: endpoint.to_owned(),
+        day: day.to_owned(),
+        gpu_usd,
+        disk_usd: 0.5,
+    };
+    let billing = vec![billed("a", "2026-10-01", 1.0), billed("b", "2026-10-01", 2.0), billed("a", "2026-10-02", 4.0)];
+    let management = ManagementSettings { billing, ..ManagementSettings::default() };
+    let emulator = Emulator::start(Settings { management, ..Settings::instant() }).unwrap();
+    let (status, all) = call(&emulator, Method::GET, "billing/serverless?bucketSize=day", Value::Null).await;
+    assert_eq!((status, &all["metadata"]["totals"]["totalAmount"]), (200, &json!(8.5)));
+    let window = "billing/serverless?startTime=2026-10-02T00:00:00Z&endTime=2026-10-03T00:00:00Z&serverlessId=a";
+    let (_, some) = call(&emulator, Method::GET, window, Value::Null).await;
+    assert_eq!((some["records"].as_array().map(Vec::len), &some["records"][0]["gpuAmount"]), (Some(1), &json!(4.0)));
+    assert_eq!(call(&emulator, Method::GET, "billing/serverless?bucketSize=year", Value::Null).await.0, 400);
+    assert_eq!(call(&emulator, Method::POST, "billing/serverless", Value::Null).await.0, 405);
 }

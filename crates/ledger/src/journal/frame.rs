@@ -13,7 +13,7 @@ pub(super) fn encode(entry: &Entry<'_>, bytes: &mut Vec<u8>) -> bool {
     let begin = bytes.len();
     bytes.extend_from_slice(&[0; HEAD]);
     let written = postcard::to_io(entry, &mut *bytes).is_ok()
-        && entry.labels().tags.is_none_or(|tags| postcard::to_io(tags, &mut *bytes).is_ok());
+        && entry.labels().and_then(|labels| labels.tags).is_none_or(|tags| postcard::to_io(tags, &mut *bytes).is_ok());
     let payload = &bytes[begin + HEAD..];
     let length = u32::try_from(payload.len()).ok().filter(|_| written && payload.len() <= MAX_PAYLOAD);
     let Some(length) = length else {
@@ -59,7 +59,7 @@ pub(super) fn first(bytes: &[u8]) -> Frame<'_> {
 pub(crate) fn decode(payload: &[u8]) -> Option<Entry<'_>> {
     let (mut entry, rest) = postcard::take_from_bytes::<Entry<'_>>(payload).ok()?;
     if !rest.is_empty() {
-        entry.labels_mut().tags = Some(postcard::from_bytes(rest).ok()?);
+        entry.labels_mut()?.tags = Some(postcard::from_bytes(rest).ok()?);
     }
     Some(entry)
 }

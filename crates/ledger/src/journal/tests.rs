@@ -35,7 +35,7 @@ fn requests(folder: &Folder, last: u64) -> Vec<u64> {
     while let Some(chunk) = reader.next(folder, Position { file: last, bytes: u64::MAX }).expect("read") {
         numbers.extend(chunk.entries().flatten().filter_map(|(entry, _)| match entry {
             Entry::Request(request) => Some(request.key.number),
-            Entry::Intent(_) | Entry::Attempt(_) => None,
+            Entry::Intent(_) | Entry::Attempt(_) | Entry::GpuHour(_) => None,
         }));
     }
     numbers
@@ -46,7 +46,7 @@ fn entries_come_back_as_they_were() {
     let [intent, attempt, request] = entries(u64::MAX >> 1, u64::MAX);
     let mut tagged = [intent.clone(), attempt.clone(), request.clone()];
     for entry in &mut tagged {
-        entry.labels_mut().tags = Some("env=prod,feature=search");
+        entry.labels_mut().expect("somebody's").tags = Some("env=prod,feature=search");
     }
     for entry in [intent, attempt, request].into_iter().chain(tagged) {
         let mut bytes = Vec::new();
@@ -62,7 +62,7 @@ fn an_entry_without_tags_ends_where_tags_would_begin() {
     for mut entry in entries(1, 2) {
         let whole = postcard::to_stdvec(&entry).expect("bytes");
         assert_eq!(frame::decode(&whole), Some(entry.clone()));
-        entry.labels_mut().tags = Some("a=b");
+        entry.labels_mut().expect("somebody's").tags = Some("a=b");
         let mut bytes = Vec::new();
         assert!(frame::encode(&entry, &mut bytes));
         assert_eq!(bytes[8..][..whole.len()], whole, "what an earlier version reads");

@@ -101,7 +101,7 @@ impl Parts {
         let labels = labels(&ATTEMPTS);
         let rows = format!(
             "{labels}, 1 AS calls, prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens, cost_nano_usd,
-            {UNPRICED} AS unpriced_calls"
+            {UNPRICED} AS unpriced_calls, duration_us"
         );
         self.union(&ATTEMPTS, "", &rows, ("attempts AS rows", "true"))
     }

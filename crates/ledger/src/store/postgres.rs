@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("postgres/2.sql"),
     include_str!("postgres/3.sql"),
     include_str!("postgres/4.sql"),
+    include_str!("postgres/5.sql"),
 ];
 /// The first step that makes sums.
 const FIRST_WITH_SUMS: i64 = 4;

@@ -3,7 +3,8 @@
 
 use crate::report::Dialect;
 
-pub(crate) const HOUR_MS: i64 = 60 * 60 * 1000;
+/// An hour, in milliseconds.
+pub const HOUR_MS: i64 = 60 * 60 * 1000;
 pub(crate) const HOURS_A_DAY: i64 = 24;
 
 /// What is summed up of a table of rows.
@@ -38,6 +39,7 @@ pub(crate) const ATTEMPTS: Rollup = Rollup {
         "reasoning_tokens",
         "cost_nano_usd",
         "unpriced_calls",
+        "duration_us",
     ],
     count: ("calls", "true"),
     values: |_, from| {
@@ -46,7 +48,7 @@ pub(crate) const ATTEMPTS: Rollup = Rollup {
             "SELECT {HOUR} AS hour, {labels}, 1 AS calls, coalesce(prompt_tokens, 0) AS prompt_tokens,
             coalesce(cached_tokens, 0) AS cached_tokens, coalesce(completion_tokens, 0) AS completion_tokens,
             coalesce(reasoning_tokens, 0) AS reasoning_tokens, coalesce(cost_nano_usd, 0) AS cost_nano_usd,
-            {UNPRICED} AS unpriced_calls FROM {from} AS rows"
+            {UNPRICED} AS unpriced_calls, duration_us FROM {from} AS rows"
         )
     },
 };

@@ -23,6 +23,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("sqlite/2.sql"),
     include_str!("sqlite/3.sql"),
     include_str!("sqlite/4.sql"),
+    include_str!("sqlite/5.sql"),
 ];
 /// The first step that makes sums.
 const FIRST_WITH_SUMS: usize = 4;

@@ -14,7 +14,7 @@ type RequestLabels<'a> = [&'a str; 8];
 #[derive(Default)]
 pub(super) struct Sums<'a> {
     /// By hour and labels.
-    pub(super) attempts: HashMap<(i64, AttemptLabels<'a>), [i64; 7]>,
+    pub(super) attempts: HashMap<(i64, AttemptLabels<'a>), [i64; 8]>,
     pub(super) requests: HashMap<(i64, RequestLabels<'a>), [i64; 2]>,
     /// By hour and writer the first and the last number of its calls.
     pub(super) ranges: HashMap<(i64, u64), (u64, u64)>,
@@ -36,6 +36,7 @@ impl<'a> Sums<'a> {
             tokens.reasoning.unwrap_or_default(),
             row.cost_nano_usd.unwrap_or_default(),
             u64::from(is_unpriced),
+            row.duration_us,
         ];
         add(self.attempts.entry((hour(row.ended_at_ms), labels)).or_default(), figures);
         let (writer, number) = (row.key.request.writer, row.key.request.number);

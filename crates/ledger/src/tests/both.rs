@@ -1,6 +1,12 @@
 //! What holds for every store: each test runs on SQLite, and on a Postgres server if `LLM_ROUTER_TEST_POSTGRES` says where one is.
 
+mod gpu;
+
 use super::*;
+use gpu::{
+    reserved_tokens_weigh_nothing, the_cost_of_an_hour_is_shared_out_to_its_calls,
+    the_hour_of_a_killed_process_is_brought_to_the_store, the_latest_row_of_each_process_counts,
+};
 
 /// Runs each test on both stores.
 macro_rules! on_both {
@@ -46,6 +52,10 @@ on_both! {
     tags_are_in_the_rows_of_calls_and_requests_also_of_a_killed_process,
     spend_and_baselines_are_told_apart_by_a_tag_and_selected_by_it,
     keys_are_changed_and_every_change_is_on_record,
+    the_latest_row_of_each_process_counts,
+    the_hour_of_a_killed_process_is_brought_to_the_store,
+    the_cost_of_an_hour_is_shared_out_to_its_calls,
+    reserved_tokens_weigh_nothing,
 }
 
 async fn what_was_appended_is_in_the_store_after_a_close_and_no_journal_is_left(scratch: Scratch) {

@@ -15,6 +15,7 @@ use crate::{
     app::App,
     auth,
     cli::{Asked, Report},
+    clock,
     error::ApiError,
 };
 
@@ -67,9 +68,9 @@ async fn make(report: Report, request: &HttpRequest, app: &App) -> Result<(&'sta
     let ledger = app.stored_keys.as_ref().ok_or_else(ApiError::no_ledger)?.location().clone();
     let permit = app.reports.0.clone().try_acquire_owned().map_err(|_| ApiError::too_many_reports())?;
     let (done, made) = oneshot::channel();
-    let content_type = asked.content_type();
+    let (content_type, config, now_ms) = (asked.content_type(), app.file(), clock::now_ms());
     let work = move || {
-        let text: Result<String, StoreError> = asked.text(&ledger);
+        let text: Result<String, StoreError> = asked.text(&ledger, &config, now_ms);
         drop(permit);
         // Whoever asked may have gone.
         drop(done.send(text));

@@ -21,7 +21,8 @@ use super::say;
 /// Longest wait for the first answer: a first start pulls the image and downloads the model.
 const WARM_UP_PATIENCE: Duration = Duration::from_mins(20);
 
-const KEY: &str = "RUNPOD_API_KEY";
+/// The variable that has the key of the management API.
+pub(super) const KEY: &str = "RUNPOD_API_KEY";
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -72,7 +73,8 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse().is_ok_and(|address: std::net::Ipv4Addr| address.is_loopback())
 }
 
-fn address(text: &str) -> Result<String, String> {
+/// An address of the management API: nobody can read the key on its way there.
+pub(super) fn address(text: &str) -> Result<String, String> {
     let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     match host {
         // The key would travel in clear.
@@ -116,7 +118,7 @@ async fn prepare(from: &Source) -> anyhow::Result<Prepared> {
     Ok(Prepared { spec, key, api, found, actions, cost })
 }
 
-fn client(base_url: &str, key: &SecretString) -> anyhow::Result<Client> {
+pub(super) fn client(base_url: &str, key: &SecretString) -> anyhow::Result<Client> {
     let connect_timeout = Duration::from_secs(10);
     let settings = openai::Settings {
         base_url: base_url.to_owned(),

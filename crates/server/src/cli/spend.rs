@@ -3,8 +3,12 @@
 mod asked;
 mod figures;
 mod focus;
+mod gpu;
+mod gpu_cost;
 mod period;
+mod reconcile;
 mod savings;
+mod savings_billed;
 mod selection;
 mod showback;
 mod source;
@@ -13,15 +17,19 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
-use ledger::{Dimension, Query, Spend};
+use ledger::{Dimension, GpuReport, Location, Query, Spend, StoreError};
 
 use super::{
     say,
     simulate::output::{check_target, write},
 };
+use crate::clock;
 pub(crate) use asked::{Asked, Report};
 use figures::{Figure, Format, Grid};
+pub(super) use gpu::{Arguments as Gpu, HELP as GPU_HELP, run as run_gpu};
+use gpu_cost::GpuCosts;
 use period::Period;
+pub(super) use reconcile::{Arguments as Reconcile, HELP as RECONCILE_HELP, run as run_reconcile};
 pub(super) use savings::{Arguments as Savings, HELP as SAVINGS_HELP, run as run_savings};
 use selection::{Selection, of_calls};
 pub(super) use showback::{Arguments as Showback, HELP as SHOWBACK_HELP, run as run_showback};
@@ -36,8 +44,10 @@ This month so far, by day and upstream, and of production alone by feature, as r
 Last month's charges for a FinOps tool, in the columns of FOCUS 1.2; what has no cost yet goes to october.unpriced.csv:
   llm-router spend --config config.toml --month 2026-10 --format focus --out october.csv
 
-Costs are at list prices. Days are those of UTC. Tokens are what upstreams reported, or, where they did not, estimates: their cost
-stands in a column of its own as well, as does what was reserved for calls whose end nobody knows because the router was killed.
+cost_usd is at list prices. gpu_cost_usd is what calls cost of workers that are billed by the second: of each hour that is over, half
+by tokens and half by time, workers without calls in the rows of nobody. billed_usd is cost_usd with that instead of list prices;
+gpu_unshared_calls are not in it: their hour is not over, or nobody counted the workers. What is unknown is left empty.
+Days are those of UTC. Tokens are what upstreams reported, or, where they did not, estimates: their cost stands in a column of its own as well, as does what was reserved for calls whose end nobody knows because the router was killed.
 Calls without a known price are counted and not in the cost. The ledger can be asked while a router writes it.";
 
 /// What to sum up.
@@ -94,15 +104,27 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let days = arguments.period.days()?;
     let by = if arguments.by.is_empty() { Report::Spend.usual_dimensions() } else { arguments.by.clone() };
     let query = Query { by, of: arguments.selection.of(), ..days.query()? };
-    let rows = ledger::spend(&ledger, &query)?;
-    if rows.is_empty() {
+    let now_ms = clock::now_ms();
+    let (grid, workers) = report(&ledger, &query, now_ms)?;
+    if grid.rows.is_empty() {
         note_nothing(&arguments.selection, days);
     }
-    let text = format.text(days, &grid(&query, &rows));
+    gpu::note_unobserved(&workers, &query, now_ms);
+    let text = format.text(days, &grid);
     match &arguments.out {
         Some(out) => write(out, &format!("{text}\n")),
         None => Ok(say(&text)?),
     }
+}
+
+/// What the ledger says, and what it knows of workers.
+fn report(ledger: &Location, query: &Query, now_ms: i64) -> Result<(Grid, GpuReport), StoreError> {
+    let workers = ledger::gpu(ledger, query, now_ms)?;
+    let costs = GpuCosts::new(&workers, &query.by);
+    let rows = costs.complete(ledger::spend(ledger, query)?, query);
+    let mut grid = grid(query, &rows);
+    costs.add_columns(&mut grid, &rows);
+    Ok((grid, workers))
 }
 
 /// A column's name, and what stands in it.

@@ -22,6 +22,7 @@ CREATE TABLE attempt_hours (
     reasoning_tokens  bigint NOT NULL,
     cost_nano_usd     bigint NOT NULL,
     unpriced_calls    bigint NOT NULL,
+    duration_us       bigint NOT NULL,
     PRIMARY KEY (hour, backend, digest)
 );
 
@@ -46,6 +47,7 @@ CREATE TABLE attempt_days (
     reasoning_tokens  bigint NOT NULL,
     cost_nano_usd     bigint NOT NULL,
     unpriced_calls    bigint NOT NULL,
+    duration_us       bigint NOT NULL,
     PRIMARY KEY (day, digest)
 );
 

@@ -85,6 +85,16 @@ impl Reports for Reader {
         };
         Ok(rows.iter().map(baseline).collect())
     }
+
+    fn dialect(&self) -> Dialect {
+        Dialect::Postgres
+    }
+
+    fn ask(&mut self, statement: &Statement) -> Result<Vec<Vec<Parameter>>, StoreError> {
+        let parameters: Vec<&(dyn ToSql + Sync)> = statement.parameters.iter().map(parameter).collect();
+        let rows = self.client.query(&statement.sql, &parameters).map_err(|error| self.url.failed(&error))?;
+        Ok(rows.iter().map(super::sql::values_of).collect())
+    }
 }
 
 fn labels_of(row: &Row, labels: usize) -> Vec<Option<String>> {

@@ -72,13 +72,16 @@ impl Statements for InServer<'_> {
 
     fn query(&mut self, sql: &str, parameters: &[Parameter]) -> Result<Vec<Vec<Parameter>>, StoreError> {
         let rows = self.transaction.query(sql, &values(parameters)).map_err(|error| self.url.failed(&error))?;
-        let of = |row: &postgres::Row| (0..row.len()).map(|nth| value(row, nth)).collect();
-        Ok(rows.iter().map(of).collect())
+        Ok(rows.iter().map(values_of).collect())
     }
 }
 
 fn values(parameters: &[Parameter]) -> Vec<&(dyn ToSql + Sync)> {
     parameters.iter().map(super::read::parameter).collect()
+}
+
+pub(super) fn values_of(row: &postgres::Row) -> Vec<Parameter> {
+    (0..row.len()).map(|nth| value(row, nth)).collect()
 }
 
 fn value(row: &postgres::Row, nth: usize) -> Parameter {

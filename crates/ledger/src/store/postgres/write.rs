@@ -10,6 +10,7 @@ use crate::{
     report::Dialect,
     store::{
         columns::{self, Column, Kind},
+        gpu_hours::{self, GPU_HOURS},
         rollup::{ATTEMPTS, REQUESTS, Rollup},
     },
 };
@@ -38,6 +39,7 @@ pub(super) fn rows(client: &mut Client, prepared: &mut Prepared, rows: &Rows<'_>
     let values = rows.requests.iter().zip(&baselines).map(|(row, baselines)| columns::request(row, baselines));
     let values: Vec<_> = values.collect();
     late += insert(&mut to, &REQUESTS, (&columns::REQUESTS, &values), (kept, "true"))?;
+    put_gpu_hours(&mut transaction, rows)?;
     transaction.commit()?;
     Ok(late)
 }
@@ -83,6 +85,22 @@ fn insert<const N: usize>(
     let late: i64 = transaction.query_one(&statement, &parameters)?.get(0);
     prepared.insert(sql, statement);
     Ok(late.unsigned_abs())
+}
+
+/// Takes rows of worker time in place of earlier ones.
+fn put_gpu_hours(transaction: &mut postgres::Transaction<'_>, rows: &Rows<'_>) -> Result<(), postgres::Error> {
+    if rows.gpu_hours.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<_> = rows.gpu_hours.iter().map(gpu_hours::gpu_hour).collect();
+    let names = columns::names(&GPU_HOURS);
+    let arrays: Vec<_> = GPU_HOURS.iter().enumerate().map(|(nth, (_, kind))| array(nth, *kind)).collect();
+    let (arrays, latest) = (arrays.join(", "), gpu_hours::keep_the_latest());
+    let sql =
+        format!("INSERT INTO gpu_hours ({names}) SELECT {names} FROM unnest({arrays}) AS rows ({names}) {latest}");
+    let values: Vec<_> = GPU_HOURS.iter().enumerate().map(|(nth, (_, kind))| Values::new(&rows, nth, *kind)).collect();
+    let parameters: Vec<&(dyn ToSql + Sync)> = values.iter().map(Values::parameter).collect();
+    transaction.execute(&sql, &parameters).map(drop)
 }
 
 fn array(nth: usize, kind: Kind) -> String {

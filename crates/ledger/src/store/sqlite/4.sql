@@ -18,6 +18,7 @@ CREATE TABLE attempt_hours (
     reasoning_tokens  INTEGER NOT NULL,
     cost_nano_usd     INTEGER NOT NULL,
     unpriced_calls    INTEGER NOT NULL,
+    duration_us       INTEGER NOT NULL,
     PRIMARY KEY (hour, team, key, model, route, tags, upstream, role, outcome, usage_source, price_version)
 ) STRICT, WITHOUT ROWID;
 
@@ -41,6 +42,7 @@ CREATE TABLE attempt_days (
     reasoning_tokens  INTEGER NOT NULL,
     cost_nano_usd     INTEGER NOT NULL,
     unpriced_calls    INTEGER NOT NULL,
+    duration_us       INTEGER NOT NULL,
     PRIMARY KEY (day, team, key, model, route, tags, upstream, role, outcome, usage_source, price_version)
 ) STRICT, WITHOUT ROWID;
 

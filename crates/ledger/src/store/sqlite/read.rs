@@ -98,6 +98,15 @@ impl Reports for Reader {
             Ok(Baseline::new(labels_of(row, labels)?, policy, figures))
         })
     }
+
+    fn dialect(&self) -> Dialect {
+        Dialect::Sqlite
+    }
+
+    fn ask(&mut self, statement: &Statement) -> Result<Vec<Vec<Parameter>>, StoreError> {
+        let rows = super::sql::rows(&self.connection, &statement.sql, &statement.parameters);
+        rows.map_err(|source| StoreError::Sqlite { path: self.path.clone(), source })
+    }
 }
 
 fn numbers(row: &Row<'_>) -> rusqlite::Result<Vec<i64>> {

@@ -53,7 +53,11 @@ impl Statements for InFile<'_> {
     }
 }
 
-fn rows(connection: &Connection, sql: &str, parameters: &[Parameter]) -> rusqlite::Result<Vec<Vec<Parameter>>> {
+pub(super) fn rows(
+    connection: &Connection,
+    sql: &str,
+    parameters: &[Parameter],
+) -> rusqlite::Result<Vec<Vec<Parameter>>> {
     let mut statement = connection.prepare_cached(sql)?;
     let columns = statement.column_count();
     let of = |row: &rusqlite::Row<'_>| (0..columns).map(|nth| Ok(value(row.get_ref(nth)?))).collect();

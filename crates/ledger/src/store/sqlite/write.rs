@@ -8,6 +8,7 @@ use rusqlite::{
 use super::{
     super::{
         columns::{self, Column},
+        gpu_hours::{self, GPU_HOURS},
         rollup::{ATTEMPTS, REQUESTS, Rollup},
         sums::Sums,
     },
@@ -51,8 +52,24 @@ pub(super) fn rows(connection: &mut Connection, rows: &Rows<'_>) -> rusqlite::Re
         }
     }
     add(&transaction, &sums)?;
+    put_gpu_hours(&transaction, rows)?;
     transaction.commit()?;
     Ok(late)
+}
+
+/// Takes a row of worker time in place of an earlier one.
+fn put_gpu_hours(transaction: &Transaction<'_>, rows: &Rows<'_>) -> rusqlite::Result<()> {
+    if rows.gpu_hours.is_empty() {
+        return Ok(());
+    }
+    let values = vec!["?"; GPU_HOURS.len()].join(", ");
+    let (names, latest) = (columns::names(&GPU_HOURS), gpu_hours::keep_the_latest());
+    let mut statement =
+        transaction.prepare_cached(&format!("INSERT INTO gpu_hours ({names}) VALUES ({values}) {latest}"))?;
+    for row in &rows.gpu_hours {
+        statement.execute(params_from_iter(gpu_hours::gpu_hour(row)))?;
+    }
+    Ok(())
 }
 
 /// Takes a row unless it is there already.

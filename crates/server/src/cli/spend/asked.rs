@@ -1,10 +1,10 @@
 //! A report that a query of the admin API asks for, with the parameters of the command line.
 
 use ledger::{Dimension, Location, Query, StoreError};
+use settings::Config;
 
 use super::{
-    figures::{Format, Grid},
-    grid,
+    figures::Format,
     period::{Days, Period},
     savings,
     selection::{Selection, of_answers, of_calls},
@@ -58,8 +58,12 @@ impl Asked {
     ///
     /// # Errors
     /// If the ledger cannot be asked.
-    pub(crate) fn text(&self, ledger: &Location) -> Result<String, StoreError> {
-        Ok(self.format.text(self.days, &self.report.grid(ledger, &self.query)?))
+    pub(crate) fn text(&self, ledger: &Location, config: &Config, now_ms: i64) -> Result<String, StoreError> {
+        let grid = match self.report {
+            Report::Spend => super::report(ledger, &self.query, now_ms)?.0,
+            Report::Savings => savings::report(ledger, &self.query, Some(config), now_ms)?.0,
+        };
+        Ok(self.format.text(self.days, &grid))
     }
 
     /// The type of the text.
@@ -73,15 +77,6 @@ impl Asked {
 }
 
 impl Report {
-    /// The rows of the report.
-    pub(super) fn grid(self, ledger: &Location, query: &Query) -> Result<Grid, StoreError> {
-        let spent = ledger::spend(ledger, query)?;
-        Ok(match self {
-            Self::Spend => grid(query, &spent),
-            Self::Savings => savings::grid(query, &spent, &ledger::baselines(ledger, query)?),
-        })
-    }
-
     /// What its rows are told apart by, unless somebody says otherwise.
     pub(super) fn usual_dimensions(self) -> Vec<Dimension> {
         match self {

@@ -18,11 +18,14 @@ pub(super) enum Format {
 }
 
 /// A figure. Amounts are in nano-dollars and may be negative.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) enum Figure {
     Count(u64),
     Usd(i128),
     Percent(Option<f64>),
+    Text(String),
+    /// Nobody knows it.
+    Unknown,
 }
 
 impl Figure {
@@ -30,23 +33,36 @@ impl Figure {
         Self::Usd(nano.into())
     }
 
-    pub(super) fn text(self) -> String {
+    /// An amount, if it is known.
+    pub(super) fn usd_if(nano: Option<u64>) -> Self {
+        nano.map_or(Self::Unknown, Self::usd)
+    }
+
+    /// A number, if it is known.
+    pub(super) fn count_if(count: Option<u64>) -> Self {
+        count.map_or(Self::Unknown, Self::Count)
+    }
+
+    pub(super) fn text(&self) -> String {
         match self {
             Self::Count(count) => count.to_string(),
             Self::Usd(nano) => {
+                let nano = *nano;
                 let amount = NanoUsd(u64::try_from(nano.unsigned_abs()).unwrap_or(u64::MAX));
                 format!("{}{amount}", if nano < 0 { "-" } else { "" })
             }
             Self::Percent(Some(percent)) => format!("{percent:.1}"),
-            Self::Percent(None) => String::new(),
+            Self::Text(text) => text.clone(),
+            Self::Percent(None) | Self::Unknown => String::new(),
         }
     }
 
     /// Amounts as text: a JSON number would lose nano-dollars in programs that read it as a double.
-    fn value(self) -> Value {
+    fn value(&self) -> Value {
         match self {
-            Self::Count(count) => count.into(),
-            Self::Usd(_) => self.text().into(),
+            Self::Count(count) => (*count).into(),
+            Self::Usd(_) | Self::Text(_) => self.text().into(),
+            Self::Unknown => Value::Null,
             Self::Percent(percent) => percent.map_or(Value::Null, |percent| ((percent * 10.0).round() / 10.0).into()),
         }
     }
@@ -93,7 +109,7 @@ impl Grid {
     pub(super) fn lines(&self, none: &str) -> Vec<Vec<String>> {
         let row = |(labels, figures): &(Vec<Option<String>>, Vec<Figure>)| {
             let labels = labels.iter().map(|label| label.clone().unwrap_or_else(|| none.to_owned()));
-            labels.chain(figures.iter().map(|figure| figure.text())).collect()
+            labels.chain(figures.iter().map(Figure::text)).collect()
         };
         self.rows.iter().map(row).collect()
     }
@@ -107,17 +123,27 @@ impl Grid {
         lines.extend(self.lines(NONE));
         if let Some(total) = &self.total {
             let names = (0..self.labels.len()).map(|nth| if nth == 0 { "total".to_owned() } else { String::new() });
-            lines.push(names.chain(total.iter().map(|figure| figure.text())).collect());
+            lines.push(names.chain(total.iter().map(Figure::text)).collect());
         }
         let width = |nth: usize| lines.iter().map(|line| line[nth].chars().count()).max().unwrap_or_default();
         let widths: Vec<usize> = (0..lines[0].len()).map(width).collect();
         let straight = |line: &Vec<String>| {
             let cells = line.iter().zip(&widths).enumerate().map(|(nth, (cell, &width))| {
-                if nth < self.labels.len() { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+                if nth < self.labels.len() || self.is_text(nth) {
+                    format!("{cell:<width$}")
+                } else {
+                    format!("{cell:>width$}")
+                }
             });
             cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
         };
         lines.iter().map(straight).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Whether a column has texts.
+    fn is_text(&self, column: usize) -> bool {
+        let figure = |(labels, figures): &(Vec<_>, Vec<Figure>)| figures.get(column - labels.len()).cloned();
+        matches!(self.rows.first().and_then(figure), Some(Figure::Text(_)))
     }
 
     /// A header and the rows, without a sum: whoever reads it would add that up as well.

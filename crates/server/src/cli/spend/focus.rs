@@ -4,17 +4,22 @@
 //! what the ledger has, so that their sum is the ledger's to the nano-dollar; `ListCost` is price times quantity, as the
 //! specification wants it, without the rounding of each call.
 //!
-//! What has no cost yet is no row with a zero: it goes to a second file. That is what has no price, and what upstreams that bill by
-//! the second of a GPU served: their invoice has no tokens.
+//! Upstreams that bill by the second of a GPU have no tokens on their invoices: their charges are of seconds, shared out to the calls
+//! of each hour, and what these calls used stands in columns of the router's own.
+//!
+//! What has no cost yet is no row with a zero: it goes to a second file. That is what has no price, and calls whose hour is not over, or
+//! in which nobody counted the workers.
 
 mod charge;
 mod columns;
+mod gpu;
 mod service;
 #[cfg(test)]
 mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    iter::once,
     path::{Path, PathBuf},
 };
 
@@ -28,7 +33,10 @@ use super::{
     figures::{Figure, csv},
     note_nothing,
 };
-use crate::cli::{note, say, simulate::output::write};
+use crate::{
+    cli::{note, say, simulate::output::write},
+    clock,
+};
 use charge::Charge;
 use service::Service;
 
@@ -76,6 +84,11 @@ impl Group {
             spend,
         })
     }
+
+    /// Of prompts and answers.
+    fn tokens(&self) -> u64 {
+        self.spend.prompt_tokens + self.spend.completion_tokens
+    }
 }
 
 /// Why calls are in no charge.
@@ -83,23 +96,32 @@ impl Group {
 enum Unpriced {
     /// Their tokens have no price.
     NoPrice,
-    /// Their upstream bills by the second of a GPU, and not by the token.
-    GpuSeconds,
+    /// Their upstream bills by the second of a GPU, and their seconds are not known.
+    GpuSecondsUnknown,
 }
 
 impl Unpriced {
     const fn as_str(self) -> &'static str {
         match self {
             Self::NoPrice => "no_price",
-            Self::GpuSeconds => "gpu_seconds",
+            Self::GpuSecondsUnknown => "gpu_seconds_unknown",
         }
     }
 }
 
+/// Calls that are in no charge.
+struct Missing<'a> {
+    group: &'a Group,
+    why: Unpriced,
+    /// What their tokens cost at list prices, if they have some.
+    list_nano_usd: Option<u64>,
+}
+
 /// What the ledger says, as charges and as what has no cost yet.
+#[derive(Default)]
 struct Export<'a> {
     charges: Vec<Charge<'a>>,
-    unpriced: Vec<(&'a Group, Unpriced)>,
+    missing: Vec<Missing<'a>>,
 }
 
 /// Reads the ledger, and writes the charges and what has no cost yet.
@@ -114,12 +136,17 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let days = arguments.period.days()?;
     let query = Query { by: BY.to_vec(), of: arguments.selection.of(), ..days.query()? };
     let groups = ledger::spend(&ledger, &query)?.into_iter().map(Group::of).collect::<anyhow::Result<Vec<_>>>()?;
-    if groups.is_empty() {
+    let workers = ledger::gpu(&ledger, &query, clock::now_ms())?;
+    let gpu_groups = gpu::groups(&workers)?;
+    if groups.is_empty() && gpu_groups.is_empty() {
         note_nothing(&arguments.selection, days);
     }
-    let services = services(&config, &groups);
-    let export = export(&groups, &services);
-    write_unpriced(arguments, &export.unpriced)?;
+    let counted: BTreeSet<_> = workers.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
+    let all = groups.iter().chain(gpu_groups.iter().map(|of_gpu| &of_gpu.group));
+    let services = services(&config, all);
+    let mut export = export(&groups, &counted, &services);
+    gpu::export(&gpu_groups, &services, &mut export);
+    write_missing(arguments, &export.missing)?;
     let text = columns::text(&export.charges);
     match &arguments.out {
         Some(out) => write(out, &format!("{text}\n")),
@@ -128,8 +155,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 /// How each upstream of the rows bills. One that is not configured any more is said to be unknown.
-fn services(config: &Config, groups: &[Group]) -> BTreeMap<String, Service> {
-    let names: BTreeSet<_> = groups.iter().map(|group| group.upstream.as_str()).collect();
+fn services<'a>(config: &Config, groups: impl Iterator<Item = &'a Group>) -> BTreeMap<String, Service> {
+    let names: BTreeSet<_> = groups.map(|group| group.upstream.as_str()).collect();
     let service = |id: &str| {
         let upstream = config.upstreams.iter().find(|upstream| upstream.id.as_str() == id);
         if upstream.is_none() {
@@ -142,41 +169,48 @@ fn services(config: &Config, groups: &[Group]) -> BTreeMap<String, Service> {
     names.into_iter().map(service).collect()
 }
 
-fn export<'a>(groups: &'a [Group], services: &'a BTreeMap<String, Service>) -> Export<'a> {
-    let mut export = Export { charges: Vec::new(), unpriced: Vec::new() };
+/// Charges of tokens. The calls to upstreams of which workers were `counted` are in [`gpu::export`], unless the upstream billed them by
+/// the token.
+fn export<'a>(groups: &'a [Group], counted: &BTreeSet<&str>, services: &'a BTreeMap<String, Service>) -> Export<'a> {
+    let mut export = Export::default();
     // What nothing was used for, a refused call for example, is no charge.
     for group in groups.iter().filter(|group| group.usage_source.is_some()) {
         let Some(service) = services.get(&group.upstream) else { continue };
-        let price = group.price_version.as_deref();
-        match price.and_then(recorded_price) {
-            _ if service.bills_gpu_seconds(price) => export.unpriced.push((group, Unpriced::GpuSeconds)),
+        let version = group.price_version.as_deref();
+        let price = version.and_then(recorded_price);
+        let list_nano_usd = price.map(|_| group.spend.cost_nano_usd);
+        match price {
+            _ if service.bills_gpu_seconds(version) && counted.contains(group.upstream.as_str()) => {}
+            _ if service.bills_gpu_seconds(version) => {
+                export.missing.push(Missing { group, why: Unpriced::GpuSecondsUnknown, list_nano_usd });
+            }
             Some((since, price)) => export.charges.extend(charge::of_tokens(group, service, since, price)),
-            None => export.unpriced.push((group, Unpriced::NoPrice)),
+            None => export.missing.push(Missing { group, why: Unpriced::NoPrice, list_nano_usd }),
         }
     }
     export
 }
 
 /// Writes what has no cost yet, and says how much that is.
-fn write_unpriced(arguments: &Arguments, unpriced: &[(&Group, Unpriced)]) -> anyhow::Result<()> {
-    if unpriced.is_empty() {
+fn write_missing(arguments: &Arguments, missing: &[Missing<'_>]) -> anyhow::Result<()> {
+    if missing.is_empty() {
         return Ok(());
     }
     let calls = |reason| -> u64 {
-        let of_reason = unpriced.iter().filter(|(_, why)| *why == reason);
-        of_reason.map(|(group, _)| group.spend.calls).sum()
+        let of_reason = missing.iter().filter(|missing| missing.why == reason);
+        of_reason.map(|missing| missing.group.spend.calls).sum()
     };
     let counts = format!(
-        "{} calls without a price, {} at upstreams that bill by the second of a GPU",
+        "calls without a price: {}, without known GPU seconds: {}",
         calls(Unpriced::NoPrice),
-        calls(Unpriced::GpuSeconds)
+        calls(Unpriced::GpuSecondsUnknown)
     );
     let beside = || arguments.out.as_deref().map(beside);
     let Some(file) = arguments.unpriced.clone().or_else(beside) else {
-        bail!("some calls have no cost yet: {counts}; give --unpriced FILE for them, or --out FILE");
+        bail!("what some calls cost is not known yet ({counts}): give --unpriced FILE for them, or --out FILE");
     };
-    note(&format!("not in the charges: {counts}; see {}", file.display()));
-    write(&file, &format!("{}\n", unpriced_text(unpriced)))
+    note(&format!("not in the charges ({counts}): see {}", file.display()));
+    write(&file, &format!("{}\n", missing_text(missing)))
 }
 
 /// The second file beside the first: `october.unpriced.csv` for `october.csv`.
@@ -184,33 +218,14 @@ fn beside(out: &Path) -> PathBuf {
     out.with_extension("unpriced.csv")
 }
 
-const UNPRICED: [&str; 14] = [
-    "day",
-    "team",
-    "key",
-    "model",
-    "upstream",
-    "tags",
-    "usage_source",
-    "calls",
-    "prompt_tokens",
-    "cached_tokens",
-    "completion_tokens",
-    "reasoning_tokens",
-    "list_price_usd",
-    "reason",
-];
+/// The columns of the second file.
+const MISSING: [&str; 11] =
+    ["day", "team", "key", "model", "upstream", "tags", "usage_source", "calls", "tokens", "list_price_usd", "reason"];
 
-fn unpriced_text(unpriced: &[(&Group, Unpriced)]) -> String {
-    let line = |(group, reason): &(&Group, Unpriced)| {
+fn missing_text(missing: &[Missing<'_>]) -> String {
+    let line = |Missing { group, why, list_nano_usd }: &Missing<'_>| {
         let some = |text: &Option<String>| text.clone().unwrap_or_default();
-        let spend = &group.spend;
-        let counts =
-            [spend.calls, spend.prompt_tokens, spend.cached_tokens, spend.completion_tokens, spend.reasoning_tokens];
-        // What has no price has no amount, which is not an amount of zero.
-        let list = recorded_price(group.price_version.as_deref().unwrap_or_default());
-        let list = list.map(|_| Figure::usd(spend.cost_nano_usd).text()).unwrap_or_default();
-        let names = [
+        vec![
             group.day.to_string(),
             some(&group.team),
             some(&group.key),
@@ -218,10 +233,11 @@ fn unpriced_text(unpriced: &[(&Group, Unpriced)]) -> String {
             group.upstream.clone(),
             some(&group.tags),
             some(&group.usage_source),
-        ];
-        let counts = counts.map(|count| count.to_string());
-        names.into_iter().chain(counts).chain([list, reason.as_str().to_owned()]).collect()
+            group.spend.calls.to_string(),
+            group.tokens().to_string(),
+            list_nano_usd.map(|nano| Figure::usd(nano).text()).unwrap_or_default(),
+            why.as_str().to_owned(),
+        ]
     };
-    let header = UNPRICED.map(str::to_owned).to_vec();
-    csv(std::iter::once(header).chain(unpriced.iter().map(line)))
+    csv(once(MISSING.map(str::to_owned).to_vec()).chain(missing.iter().map(line)))
 }

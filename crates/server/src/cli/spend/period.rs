@@ -110,7 +110,7 @@ fn day(text: &str) -> Result<Date, String> {
     day.ok_or_else(|| "a day, such as 2026-10-31".to_owned())
 }
 
-fn today() -> anyhow::Result<Date> {
+pub(super) fn today() -> anyhow::Result<Date> {
     let now = jiff::Timestamp::from_millisecond(clock::now_ms())?;
     Ok(TimeZone::UTC.to_datetime(now).date())
 }

@@ -3,15 +3,18 @@
 use std::collections::{BTreeSet, HashMap};
 
 use clap::Args;
-use ledger::{Baseline, Dimension, Query, Spend};
+use ledger::{Baseline, Dimension, Location, Query, Spend, StoreError};
+use settings::Config;
 
 use super::{
     figures::{Figure, Format, Grid},
+    gpu_cost::GpuCosts,
     period::Period,
+    savings_billed::Billed,
     selection::{Selection, of_answers},
     source::{Source, note_nothing},
 };
-use crate::cli::say;
+use crate::{cli::say, clock};
 
 pub(in crate::cli) const HELP: &str = "\
 Last month by team:
@@ -25,6 +28,10 @@ that was spent, waste and the router's own calls included. cost_usd is the same 
 
 Answers whose own cost is unknown are in no baseline and in no cost (unpriced_calls). Where only a policy has no price for some answers,
 they are counted as answers_without_baseline: their cost is in cost_usd, so that too little is shown as saved.
+
+billed_usd and baseline_billed_usd are the same with workers at what they cost by the second, of the hours that are over. A baseline
+of such an upstream takes what its tokens did cost in this time, which is an estimate, and is empty if it did not run or, for configured
+and split, without --config. billed_saved_usd is their difference.
 
 Another provider might have answered at another length, and batches might not have run at the dear one at all.";
 
@@ -50,12 +57,27 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let ledger = arguments.source.ledger()?;
     let days = arguments.period.days()?;
     let query = Query { by: arguments.by.clone(), of: arguments.selection.of(), ..days.query()? };
-    let spent = ledger::spend(&ledger, &query)?;
-    if spent.is_empty() {
+    let now_ms = clock::now_ms();
+    let config = arguments.source.config()?;
+    let (grid, is_empty) = report(&ledger, &query, config.as_ref(), now_ms)?;
+    if is_empty {
         note_nothing(&arguments.selection, days);
     }
-    let grid = grid(&query, &spent, &ledger::baselines(&ledger, &query)?);
     Ok(say(&arguments.format.text(days, &grid))?)
+}
+
+/// What the ledger says, and whether nothing was spent. Without `config`, less is known of policies as billed.
+pub(super) fn report(
+    ledger: &Location,
+    query: &Query,
+    config: Option<&Config>,
+    now_ms: i64,
+) -> Result<(Grid, bool), StoreError> {
+    let workers = ledger::gpu(ledger, query, now_ms)?;
+    let spent = GpuCosts::new(&workers, &query.by).complete(ledger::spend(ledger, query)?, query);
+    let mut grid = grid(query, &spent, &ledger::baselines(ledger, query)?);
+    Billed::read(ledger, query, config, now_ms)?.add_columns(&mut grid);
+    Ok((grid, spent.is_empty()))
 }
 
 /// A row for each policy of each row of `spent`, without a baseline as well: what nobody was served for has a cost.
@@ -104,7 +126,7 @@ fn row(spend: &Spend, policy: &str, (answers, nano_usd): (u64, u64)) -> (Vec<Opt
 
 /// `part` in percent of `whole`, if that is not zero.
 #[expect(clippy::cast_precision_loss, reason = "a share of money, shown with one decimal")]
-fn percent(part: i128, whole: u64) -> Option<f64> {
+pub(super) fn percent(part: i128, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 * 100.0 / whole as f64)
 }
 
@@ -121,7 +143,7 @@ mod tests {
         let baseline = Baseline { labels, policy: "all:cerebras".to_owned(), answers: 9, cost_nano_usd: 1_000_000_000 };
         let grid = grid(&query, &[spend], &[baseline]);
         let (labels, figures) = &grid.rows[0];
-        let shown: Vec<_> = figures.iter().map(|figure| figure.text()).collect();
+        let shown: Vec<_> = figures.iter().map(Figure::text).collect();
         assert_eq!(labels.iter().flatten().collect::<Vec<_>>(), ["search", "all:cerebras"]);
         assert_eq!(shown, ["10", "1", "0", "1.000000000", "0.360000000", "0.640000000", "64.0"]);
     }

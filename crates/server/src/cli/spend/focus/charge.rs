@@ -1,4 +1,4 @@
-//! Charges, and what some calls' tokens come to.
+//! Charges: what some calls' tokens come to, and what their part of workers' time does.
 
 use jiff::civil::Date;
 use provider::{PicoUsd, Price};
@@ -14,18 +14,40 @@ pub(super) struct Meter {
     pub(super) name: &'static str,
     /// What one is called, in the plural.
     pub(super) unit: &'static str,
-    /// A price is for so many of them: a power of ten.
-    pub(super) priced_by: u64,
+    /// So many are counted for one unit: a power of ten.
+    pub(super) per_unit: u64,
+    /// A price is for so many units: a power of ten.
+    pub(super) priced_units: u64,
 }
 
 const fn tokens(id: &'static str, name: &'static str) -> Meter {
-    Meter { id, name, unit: "Tokens", priced_by: 1_000_000 }
+    Meter { id, name, unit: "Tokens", per_unit: 1, priced_units: 1_000_000 }
 }
 
 const INPUT: Meter = tokens("input-tokens", "Input tokens");
 const CACHED_INPUT: Meter = tokens("cached-input-tokens", "Cached input tokens");
 const OUTPUT: Meter = tokens("output-tokens", "Output tokens");
 const REASONING: Meter = tokens("reasoning-tokens", "Reasoning tokens");
+/// Nanoseconds are counted.
+const GPU_TIME: Meter =
+    Meter { id: "gpu-seconds", name: "GPU time", unit: "Seconds", per_unit: 1_000_000_000, priced_units: 1 };
+
+impl Meter {
+    /// Whether it counts time.
+    pub(super) fn is_time(&self) -> bool {
+        *self == GPU_TIME
+    }
+
+    /// The decimals of a number of units.
+    pub(super) fn decimals(&self) -> u32 {
+        self.per_unit.ilog10()
+    }
+
+    /// The decimals of a number of what a price is for.
+    pub(super) fn priced_decimals(&self) -> u32 {
+        self.decimals() + self.priced_units.ilog10()
+    }
+}
 
 /// A row of the export: what was used of one thing at one price on one day.
 #[derive(Debug, Clone)]
@@ -33,6 +55,7 @@ pub(super) struct Charge<'a> {
     pub(super) group: &'a Group,
     pub(super) service: &'a Service,
     pub(super) meter: Meter,
+    /// As the meter counts.
     pub(super) quantity: u64,
     /// For one unit.
     pub(super) rate: PicoUsd,
@@ -47,9 +70,9 @@ impl Charge<'_> {
         self.group.day
     }
 
-    /// Price times quantity, in pico-dollars.
-    pub(super) fn list_pico(&self) -> i128 {
-        i128::from(self.rate.0) * i128::from(self.quantity)
+    /// Price times quantity: pico-dollars, of which the meter's count of one unit makes one.
+    pub(super) fn list_parts(&self) -> u128 {
+        u128::from(self.rate.0) * u128::from(self.quantity)
     }
 }
 
@@ -71,8 +94,8 @@ pub(super) fn of_tokens<'a>(
     let used = meters.into_iter().filter(|(_, quantity, _)| *quantity > 0);
     let mut charges: Vec<_> = used
         .map(|(meter, quantity, rate)| {
-            let charge = Charge { group, service, meter, quantity, rate, price_since, billed_pico: 0 };
-            Charge { billed_pico: charge.list_pico(), ..charge }
+            let billed_pico = i128::from(rate.0) * i128::from(quantity);
+            Charge { group, service, meter, quantity, rate, price_since, billed_pico }
         })
         .collect();
     let rounded = i128::from(spend.cost_nano_usd) * 1_000;
@@ -81,4 +104,21 @@ pub(super) fn of_tokens<'a>(
         dearest.billed_pico += rounded - exact;
     }
     charges
+}
+
+/// A share of what workers cost, and the seconds that it pays for.
+pub(super) fn of_seconds<'a>(
+    group: &'a Group,
+    service: &'a Service,
+    rate: PicoUsd,
+    nano_usd: u64,
+) -> Option<Charge<'a>> {
+    let pico = u128::from(nano_usd) * 1_000;
+    let (counted, rate_pico) = (pico * u128::from(GPU_TIME.per_unit), u128::from(rate.0));
+    // Rounded half up; without a price there are no seconds to speak of.
+    let quantity = (counted + rate_pico / 2).checked_div(rate_pico)?;
+    let quantity = u64::try_from(quantity).unwrap_or(u64::MAX);
+    let billed_pico = i128::try_from(pico).unwrap_or(i128::MAX);
+    let charge = Charge { group, service, meter: GPU_TIME, quantity, rate, price_since: None, billed_pico };
+    (nano_usd > 0).then_some(charge)
 }

@@ -9,14 +9,18 @@ use jiff::civil::Date;
 use serde_json::{Map, Value};
 use settings::tag_pairs;
 
-use super::{super::figures::csv, charge::Charge};
+use super::{super::figures::csv, charge::Charge, gpu::allocated};
 
 /// A column's name, and what stands in it.
 type Column = (&'static str, fn(&Charge<'_>) -> String);
 
 const USD: &str = "USD";
+/// The decimals of a number of pico-dollars.
+const PICO: u32 = 12;
+/// The same of nano-dollars.
+const NANO: u32 = 9;
 /// The columns.
-pub(super) const COLUMNS: [Column; 44] = [
+pub(super) const COLUMNS: [Column; 48] = [
     ("BilledCost", |charge| usd(charge.billed_pico)),
     // The router does not know the number of the account: there is one for each who sends an invoice.
     ("BillingAccountId", |charge| charge.service.provider.to_lowercase()),
@@ -33,19 +37,19 @@ pub(super) const COLUMNS: [Column; 44] = [
     ("ChargeFrequency", |_| "Usage-Based".to_owned()),
     ("ChargePeriodEnd", |charge| moment(charge.day().tomorrow().ok())),
     ("ChargePeriodStart", |charge| moment(Some(charge.day()))),
-    ("ConsumedQuantity", |charge| charge.quantity.to_string()),
+    ("ConsumedQuantity", |charge| decimal(charge.quantity.into(), charge.meter.decimals())),
     ("ConsumedUnit", |charge| charge.meter.unit.to_owned()),
     // The list price is the price: discounts are not known here.
-    ("ContractedCost", |charge| usd(charge.list_pico())),
+    ("ContractedCost", list_cost),
     ("ContractedUnitPrice", unit_price),
     ("EffectiveCost", |charge| usd(charge.billed_pico)),
     ("InvoiceId", |_| String::new()),
     ("InvoiceIssuerName", |charge| charge.service.provider.clone()),
-    ("ListCost", |charge| usd(charge.list_pico())),
+    ("ListCost", list_cost),
     ("ListUnitPrice", unit_price),
     ("PricingCategory", |_| "Standard".to_owned()),
-    ("PricingQuantity", |charge| decimal(charge.quantity.into(), charge.meter.priced_by.ilog10())),
-    ("PricingUnit", |charge| match charge.meter.priced_by {
+    ("PricingQuantity", |charge| decimal(charge.quantity.into(), charge.meter.priced_decimals())),
+    ("PricingUnit", |charge| match charge.meter.priced_units {
         1 => charge.meter.unit.to_owned(),
         many => format!("{many} {}", charge.meter.unit),
     }),
@@ -63,14 +67,22 @@ pub(super) const COLUMNS: [Column; 44] = [
         format!("{}/{}/{}", charge.service.provider.to_lowercase(), charge.service.model, charge.meter.id)
     }),
     ("SkuMeter", |charge| charge.meter.name.to_owned()),
-    ("SkuPriceDetails", |charge| charge.price_since.map(|day| object(once(("x_PriceSince", day)))).unwrap_or_default()),
+    // They would have to be the same for a SKU at all times.
+    ("SkuPriceDetails", |_| String::new()),
     // Without the price and its date, which would make another SKU of it.
     ("SkuPriceId", |charge| format!("{}/{}", charge.group.upstream, charge.meter.id)),
     ("SubAccountId", |charge| charge.group.team.clone().unwrap_or_default()),
     ("SubAccountName", |charge| charge.group.team.clone().unwrap_or_default()),
     ("Tags", |charge| charge.group.tags.as_deref().map(|tags| object(tag_pairs(tags))).unwrap_or_default()),
+    // What the calls used that share a charge of GPU seconds: an allocation, and on no invoice.
+    ("x_AllocatedCalls", |charge| allocated(charge).map(|group| group.spend.calls.to_string()).unwrap_or_default()),
+    ("x_AllocatedListCost", |charge| {
+        allocated(charge).map(|group| decimal(u128::from(group.spend.cost_nano_usd), NANO)).unwrap_or_default()
+    }),
+    ("x_AllocatedTokens", |charge| allocated(charge).map(|group| group.tokens().to_string()).unwrap_or_default()),
     ("x_Key", |charge| charge.group.key.clone().unwrap_or_default()),
     ("x_Model", |charge| charge.group.model.clone().unwrap_or_default()),
+    ("x_PriceSince", |charge| charge.price_since.unwrap_or_default().to_owned()),
     ("x_UsageSource", |charge| charge.group.usage_source.clone().unwrap_or_default()),
 ];
 
@@ -83,12 +95,17 @@ pub(super) fn text(charges: &[Charge<'_>]) -> String {
 
 /// For as many units as a price is for.
 fn unit_price(charge: &Charge<'_>) -> String {
-    usd(i128::from(charge.rate.0) * i128::from(charge.meter.priced_by))
+    decimal(u128::from(charge.rate.0) * u128::from(charge.meter.priced_units), PICO)
+}
+
+/// Price times quantity.
+fn list_cost(charge: &Charge<'_>) -> String {
+    decimal(charge.list_parts(), PICO + charge.meter.decimals())
 }
 
 fn usd(pico: i128) -> String {
     let sign = if pico < 0 { "-" } else { "" };
-    format!("{sign}{}", decimal(pico.unsigned_abs(), 12))
+    format!("{sign}{}", decimal(pico.unsigned_abs(), PICO))
 }
 
 /// `number` / 10^`digits`, exactly, without zeros at the end.

@@ -1,4 +1,5 @@
 use jiff::civil::date;
+use provider::PicoUsd;
 
 use super::{columns::COLUMNS, *};
 
@@ -48,7 +49,7 @@ const CONDITIONAL: [&str; 18] = [
     "Tags",
 ];
 /// Those that may be NULL, of a charge for usage that is no correction.
-const NULLABLE: [&str; 11] = [
+const NULLABLE: [&str; 15] = [
     "ChargeClass",
     "InvoiceId",
     "RegionId",
@@ -57,8 +58,12 @@ const NULLABLE: [&str; 11] = [
     "SubAccountId",
     "SubAccountName",
     "Tags",
+    "x_AllocatedCalls",
+    "x_AllocatedListCost",
+    "x_AllocatedTokens",
     "x_Key",
     "x_Model",
+    "x_PriceSince",
     "x_UsageSource",
 ];
 
@@ -121,12 +126,17 @@ fn config() -> Config {
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The rows of the export, by the names of columns.
-fn rows(groups: &[Group]) -> Vec<BTreeMap<&'static str, String>> {
-    let services = services(&config(), groups);
-    let export = export(groups, &services);
-    let row = |charge: &Charge<'_>| COLUMNS.iter().map(|(name, value)| (*name, value(charge))).collect();
-    export.charges.iter().map(row).collect()
+/// A row of the export, by the names of columns.
+type Row = BTreeMap<&'static str, String>;
+
+fn row(charge: &Charge<'_>) -> Row {
+    COLUMNS.iter().map(|(name, value)| (*name, value(charge))).collect()
+}
+
+/// The rows of tokens.
+fn rows(groups: &[Group]) -> Vec<Row> {
+    let services = services(&config(), groups.iter());
+    export(groups, &BTreeSet::new(), &services).charges.iter().map(row).collect()
 }
 
 /// An exact amount, in pico-dollars.
@@ -183,7 +193,7 @@ fn a_charge_has_one_price_and_all_of_them_are_what_the_ledger_has() {
         ("SkuPriceId", "fast/input-tokens"),
         ("SubAccountId", "search"),
         ("Tags", r#"{"env":"prod","feature":"search"}"#),
-        ("SkuPriceDetails", r#"{"x_PriceSince":"2026-10-01"}"#),
+        ("x_PriceSince", "2026-10-01"),
     ] {
         assert_eq!(input[column], value, "{column}");
     }
@@ -200,21 +210,23 @@ fn what_has_no_cost_yet_is_in_the_second_file_and_never_a_zero() {
         Group { usage_source: None, ..group("fast", Some(PRICE), Spend { calls: 9, ..Spend::default() }) },
     ];
     assert!(rows(&groups).is_empty());
-    let services = services(&config(), &groups);
-    let text = unpriced_text(&export(&groups, &services).unpriced);
+    let services = services(&config(), groups.iter());
+    let text = missing_text(&export(&groups, &BTreeSet::new(), &services).missing);
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines.len(), 4, "a header, and no line for what used nothing: {text}");
     assert_eq!(lines[1], lines[2]);
     let of = "2026-10-31,search,web,llama";
     assert_eq!(
         lines[1],
-        format!("{of},other,\"env=prod,feature=search\",reported,2,1000001,1,10,4,,no_price"),
+        format!("{of},other,\"env=prod,feature=search\",reported,2,1000011,,no_price"),
         "without an amount"
     );
     assert_eq!(
         lines[3],
-        format!("{of},pod,\"env=prod,feature=search\",reported,2,1000001,1,10,4,0.100001351,gpu_seconds")
+        format!("{of},pod,\"env=prod,feature=search\",reported,2,1000011,0.100001351,gpu_seconds_unknown")
     );
+    let counted = export(&groups, &BTreeSet::from(["pod"]), &services);
+    assert_eq!(counted.missing.len(), 2, "of an upstream whose workers were counted, seconds are told");
     assert_eq!(beside(Path::new("a/october.csv")), Path::new("a/october.unpriced.csv"));
 }
 
@@ -223,4 +235,46 @@ fn who_sends_the_invoice_is_named_also_for_upstreams_that_are_gone() {
     let groups = ["other", "gone"].map(|upstream| group(upstream, Some(PRICE), spend()));
     let providers: BTreeSet<_> = rows(&groups).into_iter().map(|row| row["InvoiceIssuerName"].clone()).collect();
     assert_eq!(providers.into_iter().collect::<Vec<_>>(), ["gone", "llm.example.com"]);
+}
+
+/// The amount of a row, in parts of a pico-dollar that no price is finer than.
+fn exact(text: &str) -> u128 {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    format!("{whole}{fraction:0<21}").parse().expect("a decimal")
+}
+
+#[test]
+fn a_share_of_workers_time_is_a_charge_of_seconds_with_what_was_used_for_it() {
+    let of = group("pod", None, Spend { calls: 3, prompt_tokens: 5_000, cost_nano_usd: 100_000, ..Spend::default() });
+    let services = services(&config(), [&of].into_iter());
+    let rate = PicoUsd(190_000_000);
+    let charge = charge::of_seconds(&of, &services["pod"], rate, 1_900_000).expect("a charge");
+    let found = row(&charge);
+    for (column, value) in [
+        ("BilledCost", "0.0019"),
+        ("EffectiveCost", "0.0019"),
+        ("ListCost", "0.0019"),
+        ("ConsumedQuantity", "10"),
+        ("ConsumedUnit", "Seconds"),
+        ("PricingQuantity", "10"),
+        ("PricingUnit", "Seconds"),
+        ("ListUnitPrice", "0.00019"),
+        ("ChargeDescription", "GPU time of llama at RunPod"),
+        ("SkuId", "runpod/llama/gpu-seconds"),
+        ("SkuPriceId", "pod/gpu-seconds"),
+        ("x_AllocatedCalls", "3"),
+        ("x_AllocatedTokens", "5000"),
+        ("x_AllocatedListCost", "0.0001"),
+    ] {
+        assert_eq!(found[column], value, "{column}");
+    }
+    // A share that is no whole number of anything: price times quantity is exact, and next to what is billed.
+    let odd = row(&charge::of_seconds(&of, &services["pod"], PicoUsd(1_160_000_007), 333_333_333).expect("a charge"));
+    let product = exact(&odd["ListUnitPrice"]) / 1_000_000_000 * exact(&odd["PricingQuantity"]) / 1_000_000_000_000;
+    assert_eq!(product, exact(&odd["ListCost"]), "{odd:?}");
+    assert_eq!(odd["BilledCost"], "0.333333333");
+    assert!(exact(&odd["ListCost"]).abs_diff(exact(&odd["BilledCost"])) < 2_000_000_000, "two pico-dollars: {odd:?}");
+    assert!(charge::of_seconds(&of, &services["pod"], rate, 0).is_none(), "who used nothing is charged nothing");
+    let tokens = rows(&[group("fast", Some(PRICE), spend())]);
+    assert!(tokens.iter().all(|row| row["x_AllocatedTokens"].is_empty()));
 }
