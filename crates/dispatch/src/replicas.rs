@@ -65,7 +65,8 @@ impl Router {
 
     /// Whether this replica polls upstreams for their workers, counts their time and makes warm-up calls. A replica that is alone
     /// always does. Of several the holder of a lease does, until the lease ends unless it is renewed:
-    /// `Polls::Until(now + lease)`, where `now` is [`Self::now`] before the lease was asked for.
+    /// `Polls::Until(now + lease)`, where `now` is [`Self::now`] before the lease was asked for. While nobody knows who holds it, each polls
+    /// uncounted.
     pub fn set_polls_capacity(&self, polls: Polls) {
         *self.replicas.polls.lock() = polls;
         self.pass_polls(&self.table.load());
@@ -78,14 +79,20 @@ impl Router {
         }
     }
 
+    /// Whether this replica polls upstreams for their workers.
     pub(crate) fn polls_capacity(&self, now: Time) -> bool {
-        self.replicas.polls.lock().hold(now)
+        self.replicas.polls.lock().poll(now)
+    }
+
+    /// Whether it does so for all replicas, and what else costs money.
+    pub(crate) fn acts_for_all(&self, now: Time) -> bool {
+        self.replicas.polls.lock().count(now)
     }
 
     /// The workers of all upstreams that this replica polled last, for the others; none if another one polls.
     pub fn capacities(&self) -> Vec<PeerCapacity> {
         let (table, now) = (self.table.load(), self.clock.now());
-        if !self.polls_capacity(now) {
+        if !self.acts_for_all(now) {
             return Vec::new();
         }
         let polled = table.upstreams().filter_map(|it| table.with(it.group, |engine| engine.report_capacity(it, now)));

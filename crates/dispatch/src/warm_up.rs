@@ -21,7 +21,7 @@ impl Router {
     /// a start takes minutes. Of several replicas the one that polls capacity makes them, for the requests of all.
     pub async fn warm_up(&self) {
         let now = self.clock.now();
-        if self.sink.is_stopping() || !self.polls_capacity(now) {
+        if self.sink.is_stopping() || !self.acts_for_all(now) {
             return;
         }
         let table = self.table.load_full();

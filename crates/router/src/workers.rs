@@ -25,6 +25,8 @@ pub enum Polls {
     Always,
     /// It does until then, unless that is put off: another replica may do it from then on.
     Until(Time),
+    /// It polls, to decide by, and counts nothing: nobody knows which replica counts.
+    Uncounted,
     /// Another replica does.
     Never,
 }
@@ -35,17 +37,22 @@ impl Polls {
         match self {
             Self::Always => now,
             Self::Until(until) => until.clamp(since, now),
-            Self::Never => since,
+            Self::Uncounted | Self::Never => since,
         }
     }
 
-    /// Whether it does now.
-    pub fn hold(self, now: Time) -> bool {
+    /// Whether it counts now, and does what one replica has to do for all.
+    pub fn count(self, now: Time) -> bool {
         match self {
             Self::Always => true,
             Self::Until(until) => now < until,
-            Self::Never => false,
+            Self::Uncounted | Self::Never => false,
         }
+    }
+
+    /// Whether it polls now.
+    pub fn poll(self, now: Time) -> bool {
+        self == Self::Uncounted || self.count(now)
     }
 }
 
@@ -162,7 +169,7 @@ impl Workers {
     /// Whether this replica counts from now on. To be called once the time until now is counted.
     pub(crate) fn set_polls(&mut self, polls: Polls, now: Time) {
         self.polls = polls;
-        if polls.hold(now)
+        if polls.count(now)
             && let Some(since) = self.uncounted_since.take()
         {
             self.time.unobserved += now - since;

@@ -32,7 +32,7 @@ use crate::{
 
 /// The service.
 pub(crate) struct App {
-    pub(crate) router: Router,
+    pub(crate) router: Arc<Router>,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) metrics: Arc<Metrics>,
     /// What is kept of decisions, if anything is.
@@ -121,7 +121,7 @@ impl Live {
 impl App {
     pub(crate) fn new(
         config: &Config,
-        (router, observer): (Router, Arc<dyn Observer>),
+        (router, observer): (Arc<Router>, Arc<dyn Observer>),
         (metrics, records): (Arc<Metrics>, Option<Arc<DecisionRecords>>),
         reloader: Option<Arc<Reloader>>,
         (limits, budgets, shared): (Arc<Limits>, Arc<Budgets>, Option<Arc<Shared>>),

@@ -2,28 +2,39 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use dispatch::Router;
 use ledger::{Budgets, Granted, Period, Report, Scope};
+use provider::Time;
+use router::{PeerCapacity, PeerState, Polls};
 use serde::{Deserialize, Serialize};
 use settings::BudgetsWhenAway;
-use shared::{Held, Hold, Node, Shared, View};
+use shared::{Held, Hold, LEASE, Node, Shared, View};
 
 use crate::{budgets, clock, ledger::LedgerCounters, limits::Limits};
 
 /// How long what a replica holds of a budget is valid while the server is away: it holds as much as it needs for about as long.
 pub(crate) const VALIDITY: Duration = Duration::from_mins(1);
 
-/// What a replica publishes.
-#[derive(Debug, Serialize, Deserialize)]
+/// What a replica publishes. What another version leaves out is none.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 struct Published {
     /// Calls that are over are missing in the ledger's store, because that has failed.
     is_ledger_behind: bool,
+    /// What it knows of upstreams and models.
+    router: PeerState,
+    /// The workers of upstreams, from the one that polls.
+    workers: Vec<PeerCapacity>,
 }
 
 /// This process, for the thread that talks to the shared server.
 pub(crate) struct Replica {
+    router: Arc<Router>,
     limits: Arc<Limits>,
     budgets: Arc<Budgets>,
     ledger: LedgerCounters,
+    /// When the state that was published last was made.
+    published_at: Time,
     /// The last view of the server.
     epoch: u64,
     is_away: bool,
@@ -33,14 +44,48 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
-    pub(crate) fn new(limits: Arc<Limits>, budgets: Arc<Budgets>, ledger: LedgerCounters) -> Self {
-        Self { limits, budgets, ledger, epoch: 0, is_away: true, reports: Vec::new(), valid_until_ms: 0 }
+    pub(crate) fn new(router: Arc<Router>, limits: Arc<Limits>, budgets: Arc<Budgets>, ledger: LedgerCounters) -> Self {
+        let published_at = router.now();
+        router.set_polls_capacity(Polls::Uncounted);
+        Self {
+            router,
+            limits,
+            budgets,
+            ledger,
+            published_at,
+            epoch: 0,
+            is_away: true,
+            reports: Vec::new(),
+            valid_until_ms: 0,
+        }
+    }
+
+    /// What others know of upstreams, and whether it is this replica that does what one of them has to do.
+    fn learn_routing(&self, view: &View) {
+        let published = view.peers.iter().map(|peer| {
+            let published = serde_json::from_slice::<Published>(&peer.state).unwrap_or_default();
+            (peer.replica.as_str(), published)
+        });
+        let published: Vec<_> = published.collect();
+        let states: Vec<_> = published.iter().map(|(replica, published)| (*replica, &published.router)).collect();
+        self.router.learn_from_peers(&states);
+        self.router.set_polls_capacity(match (view.is_leader, view.is_away) {
+            (true, _) => Polls::Until(self.published_at + LEASE),
+            (false, true) => Polls::Uncounted,
+            (false, false) => Polls::Never,
+        });
+        published.iter().for_each(|(_, published)| self.router.learn_capacities(&published.workers));
     }
 }
 
 impl Node for Replica {
     fn state(&mut self) -> Vec<u8> {
-        let published = Published { is_ledger_behind: self.ledger.is_behind() };
+        self.published_at = self.router.now();
+        let published = Published {
+            is_ledger_behind: self.ledger.is_behind(),
+            router: self.router.peer_state(),
+            workers: self.router.capacities(),
+        };
         serde_json::to_vec(&published).unwrap_or_default()
     }
 
@@ -57,6 +102,7 @@ impl Node for Replica {
             self.limits.set_alone(view.is_away);
             self.is_away = view.is_away;
         }
+        self.learn_routing(view);
     }
 
     fn holds(&mut self, all: bool, needs: &[(u64, u64)]) -> Vec<Hold> {
@@ -109,7 +155,7 @@ impl Correction {
     pub(crate) fn begin(replicas: &Arc<Shared>, budgets: &Budgets) -> Option<Self> {
         let view = replicas.view();
         let is_behind =
-            |state: &[u8]| serde_json::from_slice(state).is_ok_and(|Published { is_ledger_behind }| is_ledger_behind);
+            |state: &[u8]| serde_json::from_slice(state).is_ok_and(|published: Published| published.is_ledger_behind);
         if view.is_away || !view.is_leader || view.peers.iter().any(|peer| is_behind(&peer.state)) {
             return None;
         }

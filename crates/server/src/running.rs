@@ -177,14 +177,14 @@ fn app(config: &Config, watched: Option<PathBuf>) -> Result<(Arc<App>, Option<Gp
     let table = providers::table(config, None, &pools)?;
     metrics.prepare(&table);
     let recorder = records.clone().map(|records| records as Arc<dyn Recorder>);
-    let router = Router::recorded(table, observer.clone(), recorder, seed);
+    let router = Arc::new(Router::recorded(table, observer.clone(), recorder, seed));
     let reloader = watched.map(|path| Arc::new(Reloader::new(path, config.clone(), pools)));
     let stored_keys = match &config.storage {
         Some(storage) => Some(Arc::new(Follower::new(location(&storage.location)?))),
         None => None,
     };
     if let Some(shared) = &shared {
-        shared.start(Box::new(Replica::new(limits.clone(), budgets.clone(), metrics.ledger())))?;
+        shared.start(Box::new(Replica::new(router.clone(), limits.clone(), budgets.clone(), metrics.ledger())))?;
     }
     let limited = (limits, budgets, shared);
     let app = App::new(config, (router, observer), (metrics, records), reloader, limited, stored_keys, seed);

@@ -20,3 +20,4 @@ mod worker;
 pub use budgets::{Held, Hold};
 pub use client::{Node, Peer, Settings, Shared, StartError, View};
 pub use limits::{Demand, Limits, Rate, Reached, State, Verdict};
+pub use pipeline::LEASE;

@@ -14,8 +14,8 @@ use crate::{
 
 /// Microseconds after which a silent replica is dead.
 const DEAD_AFTER_US: u64 = 10_000_000;
-/// Milliseconds that a leader leads without a word.
-const LEADS_MS: u64 = 3_000;
+/// How long the replica that leads does so without a word.
+pub const LEASE: Duration = Duration::from_secs(3);
 
 /// Milliseconds that a budget is kept beyond its window: a replica whose clock is late may still report.
 const KEPT_MS: i64 = 2 * 86_400_000;
@@ -82,7 +82,11 @@ impl Keys {
 
     pub(crate) fn exchange(&self, to: &Connected, pipeline: &mut Pipeline, state: &[u8]) {
         let keys = ["epoch", "replicas", "states", "leader", "settled"].map(|name| self.key(name));
-        to.add(pipeline, Script::Exchange, &keys).arg(&self.replica).arg(state).arg(LEADS_MS).arg(DEAD_AFTER_US);
+        to.add(pipeline, Script::Exchange, &keys)
+            .arg(&self.replica)
+            .arg(state)
+            .arg(micros(LEASE) / 1_000)
+            .arg(DEAD_AFTER_US);
     }
 
     pub(crate) fn hold(&self, to: &Connected, pipeline: &mut Pipeline, holds: &[Hold]) {
