@@ -18,7 +18,7 @@ use crate::{
     Progress,
     entry::{Attempt, AttemptKey, Entry, Intent},
     journal::{Folder, Journal, Position, Reader, orphans},
-    store::{Rows, Store},
+    store::{Rows, Store, upkeep::Upkeep},
 };
 
 /// How often the journal is looked at.
@@ -29,6 +29,8 @@ const SHORT_PERIOD: Duration = Duration::from_millis(2);
 const LOOK_FOR_OTHERS: Duration = Duration::from_secs(30);
 /// A stop waits for so many chunks of them, of a megabyte each; the rest is left to the next process.
 const MOST_AFTER_STOP: u32 = 64;
+/// How often it is looked whether there is upkeep to do, and how long the steps are apart while there is, so that rows come first.
+const UPKEEP_MS: (i64, i64) = (60_000, 100);
 /// The first and the longest pause before the store is tried again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
@@ -72,6 +74,11 @@ pub(crate) struct Drain {
     pub(crate) stop: Arc<Stop>,
     /// Chunks of journals of other processes that were read after the stop.
     pub(crate) chunks_after_stop: u32,
+    pub(crate) upkeep: Upkeep,
+    /// The time of day, in milliseconds since 1970.
+    pub(crate) clock: fn() -> i64,
+    /// When it is looked for upkeep.
+    pub(crate) next_upkeep_ms: i64,
 }
 
 /// A journal that is read.
@@ -108,6 +115,17 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Rows of a file came so late that those of their days are deleted: the file is kept, because they may be in no sum.
+    fn keep_late(&mut self, file: u64, rows: u64) {
+        tracing::error!(
+            rows,
+            "rows of days whose rows are deleted came too late: they are in no sum, or were there before"
+        );
+        if !self.odd.contains(&file) {
+            self.odd.push(file);
+        }
+    }
+
     /// The rows of calls whose end nobody will see.
     fn unknown(&self) -> Vec<Attempt<'_>> {
         let intents = self.open.values().filter_map(|(_, payload)| intent(payload));
@@ -137,7 +155,10 @@ impl Drain {
         loop {
             let is_last = self.stop.is_set();
             self.progress.waiting(journal.backlog_bytes());
-            match self.take(&mut source, journal.written()) {
+            if !is_last {
+                self.keep_up();
+            }
+            match self.take(&mut source, (journal.written(), false)) {
                 Ok(Some((file, bytes))) => {
                     journal.release(bytes);
                     source.remove_done(file);
@@ -161,9 +182,27 @@ impl Drain {
             }
         }
         // The process ends, and with it the calls that are still under way.
-        if let Err(error) = self.end(&source) {
+        if let Err(error) = self.end(&mut source, false) {
             tracing::error!(%error, "the ledger's journal is left to the next process");
         }
+    }
+
+    /// Does a step of the store's upkeep, if it is time to.
+    fn keep_up(&mut self) {
+        let now_ms = (self.clock)();
+        // A clock that is put back far delays nothing.
+        if now_ms < self.next_upkeep_ms && self.next_upkeep_ms - now_ms <= UPKEEP_MS.0 {
+            return;
+        }
+        let pause_ms = match self.upkeep.step(&mut *self.store, now_ms) {
+            Ok(true) => UPKEEP_MS.1,
+            Ok(false) => UPKEEP_MS.0,
+            Err(error) => {
+                tracing::error!(%error, "the upkeep of the ledger's database failed: it is tried again");
+                UPKEEP_MS.0
+            }
+        };
+        self.next_upkeep_ms = now_ms + pause_ms;
     }
 
     /// Brings the journals of processes that are gone to the store. There may be more later: in a rolling restart, the process
@@ -194,7 +233,7 @@ impl Drain {
         let numbers = folder.numbers()?;
         let mut source = Source::new(folder, numbers.first().copied().unwrap_or_default());
         if let Some(last) = numbers.last() {
-            while self.take(&mut source, Position { file: *last, bytes: u64::MAX })?.is_some() {
+            while self.take(&mut source, (Position { file: *last, bytes: u64::MAX }, true))?.is_some() {
                 if self.stop.is_set() {
                     self.chunks_after_stop += 1;
                 }
@@ -203,21 +242,28 @@ impl Drain {
                 }
             }
         }
-        self.end(&source)?;
+        self.end(&mut source, true)?;
         Ok(Some(source.open.len()))
     }
 
     /// All entries were taken, and none will come.
-    fn end(&mut self, source: &Source<'_>) -> io::Result<()> {
-        self.write(&Rows { unknown: source.unknown(), ..Rows::default() })?;
+    fn end(&mut self, source: &mut Source<'_>, may_be_twice: bool) -> io::Result<()> {
+        let late = self.write(&Rows { unknown: source.unknown(), may_be_twice, ..Rows::default() })?;
+        if late > 0 {
+            source.keep_late(source.oldest, late);
+        }
         source.retire()
     }
 
-    /// Brings the next entries to the store. Returns the number of the file that they stand in and their bytes; `None` if
-    /// there are none.
-    fn take(&mut self, source: &mut Source<'_>, end: Position) -> io::Result<Option<(u64, u64)>> {
+    /// Brings the next entries before `end` to the store, which may have them already. Returns the number of the file that they stand
+    /// in and their bytes; `None` if there are none.
+    fn take(
+        &mut self,
+        source: &mut Source<'_>,
+        (end, may_be_twice): (Position, bool),
+    ) -> io::Result<Option<(u64, u64)>> {
         let Some(chunk) = source.reader.next(source.folder, end)? else { return Ok(None) };
-        let mut rows = Rows::default();
+        let mut rows = Rows { may_be_twice, ..Rows::default() };
         for entry in chunk.entries() {
             match entry {
                 Some((Entry::Intent(intent), payload)) => {
@@ -237,17 +283,24 @@ impl Drain {
             }
         }
         let taken = (chunk.file, chunk.bytes());
-        self.write(&rows)?;
+        let late = self.write(&rows)?;
+        if late > 0 {
+            source.keep_late(taken.0, late);
+        }
         Ok(Some(taken))
     }
 
-    /// Writes rows, however often that has to be tried; fails only if the thread is to end.
-    fn write(&mut self, rows: &Rows<'_>) -> io::Result<()> {
+    /// Writes rows, however often that has to be tried; fails only if the thread is to end. Returns how many came too late.
+    fn write(&mut self, rows: &Rows<'_>) -> io::Result<u64> {
         if rows.len() == 0 {
-            return Ok(());
+            return Ok(0);
         }
         let mut pause = PAUSES.0;
-        while let Err(error) = self.store.write(rows) {
+        let late = loop {
+            let error = match self.store.write(rows) {
+                Ok(late) => break late,
+                Err(error) => error,
+            };
             self.progress.store_failed();
             self.progress.waiting(self.journal.backlog_bytes());
             if pause == PAUSES.0 {
@@ -258,12 +311,12 @@ impl Drain {
             }
             self.stop.pause(pause);
             pause = (pause * 2).min(PAUSES.1);
-        }
+        };
         if pause != PAUSES.0 {
             tracing::info!("the ledger's store works again");
         }
-        self.progress.stored(rows.len() as u64);
-        Ok(())
+        self.progress.stored(rows.len() as u64 - late);
+        Ok(late)
     }
 }
 

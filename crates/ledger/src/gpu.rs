@@ -8,17 +8,17 @@ mod share;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Dimension, Query, StoreError,
     report::{DAY_MS, Dialect, Parameter, Statement},
-    store::Reports,
+    store::{Reports, rollup::HOUR_MS},
 };
 use share::Weight;
 
-/// An hour, in milliseconds.
-pub const HOUR_MS: i64 = 60 * 60 * 1000;
 /// How long after its end an hour is still open: the last counts of it are on their way to the store.
 const CLOSING_MS: i64 = 60 * 1000;
 
@@ -85,7 +85,7 @@ pub struct GpuTime {
     pub cost_nano_usd: u64,
     /// What a second of a worker cost last, in pico-dollars.
     pub pico_usd_per_second: u64,
-    /// Whether the hour is over, and its cost shared out.
+    /// Whether the hour is over, and its cost shared out: not if its calls are kept as sums of their day.
     pub is_closed: bool,
 }
 
@@ -109,6 +109,8 @@ pub struct GpuShare {
     route: Option<String>,
     role: Option<String>,
     tags: Option<String>,
+    usage_source: Option<String>,
+    price_version: Option<String>,
     /// How many; none where workers ran in an hour without calls, which nobody pays for.
     pub calls: u64,
     /// Their tokens, those of the prompts included; without those that were reserved for calls whose end nobody knows.
@@ -117,8 +119,11 @@ pub struct GpuShare {
     pub duration_us: u64,
     /// What they cost at list prices, as far as that is known.
     pub list_nano_usd: u64,
-    /// Their share of the hour's cost. `None` if nobody counted the workers in that hour, or it is not over.
+    /// Their share of the hour's cost. `None` if nobody counted the workers in that hour, it is not over, or its calls are kept as
+    /// sums of their day.
     pub gpu_nano_usd: Option<u64>,
+    /// Whether they are of the whole day that begins with the hour: nobody knows of which hours any more.
+    is_of_day: bool,
 }
 
 impl GpuShare {
@@ -138,13 +143,20 @@ impl GpuShare {
             Dimension::Role => self.role.clone(),
             Dimension::Day => Some(day(self.hour)),
             Dimension::Tags => self.tags.clone(),
-            Dimension::Tag(name) => {
-                let mut pairs = self.tags.as_deref()?.split(',').filter_map(|pair| pair.split_once('='));
-                pairs.find(|(tag, _)| tag == name).map(|(_, value)| value.to_owned())
-            }
-            // They are told apart by what is the same for all calls of a client.
-            Dimension::UsageSource | Dimension::PriceVersion => None,
+            Dimension::Tag(name) => self.tag(name).map(str::to_owned),
+            Dimension::UsageSource => self.usage_source.clone(),
+            Dimension::PriceVersion => self.price_version.clone(),
         }
+    }
+
+    fn tag(&self, name: &str) -> Option<&str> {
+        let mut tags = self.tags.as_deref()?.split(',').filter_map(|tag| tag.split_once('='));
+        tags.find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+
+    /// Whether it is of the calls that a query asks for.
+    pub fn is_of(&self, query: &Query) -> bool {
+        query.of.iter().all(|(dimension, name)| self.label(dimension).as_ref() == Some(name))
     }
 }
 
@@ -189,9 +201,14 @@ pub(crate) fn report(reports: &mut dyn Reports, query: &Query, now_ms: i64) -> R
         Some(GpuUpstream { name: text(row, 0)?, first_hour, last_hour })
     });
     let upstreams = upstreams.collect();
-    let hours: Vec<GpuTime> = reports.ask(&hours(query))?.iter().filter_map(|row| gpu_time(row, now_ms)).collect();
+    let mut hours: Vec<GpuTime> = reports.ask(&hours(query))?.iter().filter_map(|row| gpu_time(row, now_ms)).collect();
     let mut shares: Vec<GpuShare> = reports.ask(&calls(query))?.iter().filter_map(|row| gpu_share(row)).collect();
     shares.sort();
+    let days: HashSet<(String, i64)> =
+        shares.iter().filter(|share| share.is_of_day).map(|share| (share.upstream.clone(), share.hour / 24)).collect();
+    for time in &mut hours {
+        time.is_closed &= !days.contains(&(time.upstream.clone(), time.hour / 24));
+    }
     let mut all = Vec::with_capacity(shares.len());
     let mut rest = shares.into_iter().peekable();
     for time in &hours {
@@ -207,9 +224,7 @@ pub(crate) fn report(reports: &mut dyn Reports, query: &Query, now_ms: i64) -> R
         all.append(&mut of_hour);
     }
     all.extend(rest);
-    for (dimension, name) in &query.of {
-        all.retain(|share| share.label(dimension).as_ref() == Some(name));
-    }
+    all.retain(|share| share.is_of(query));
     Ok(GpuReport { upstreams, hours, shares: all })
 }
 
@@ -241,11 +256,14 @@ impl GpuShare {
             route: None,
             role: None,
             tags: None,
+            usage_source: None,
+            price_version: None,
             calls: 0,
             tokens: 0,
             duration_us: 0,
             list_nano_usd: 0,
             gpu_nano_usd: None,
+            is_of_day: false,
         }
     }
 }
@@ -284,18 +302,30 @@ fn hours(query: &Query) -> Statement {
 fn calls(query: &Query) -> Statement {
     let (first, last) = bounds(query);
     let (from_ms, until_ms) = (first.saturating_mul(HOUR_MS), (last + 1).saturating_mul(HOUR_MS));
-    let labels = "upstream, ended_at_ms / 3600000, team, key, model, route, role, tags";
+    let labels = ["team", "key", "model", "route", "role", "tags", "usage_source", "price_version"];
+    let of_rows = labels.join(", ");
+    let of_sums = labels.map(|label| format!("nullif({label}, '') AS {label}")).join(", ");
+    let sums = "calls, prompt_tokens, completion_tokens, duration_us, cost_nano_usd";
+    let due = "SELECT day FROM rollup_due WHERE table_name = 'attempts'";
+    let counted = "upstream IN (SELECT upstream FROM gpu_hours)";
+    let sum = |of: &str| format!("CAST(coalesce(sum({of}), 0) AS bigint)");
+    let known = "CASE WHEN usage_source = 'unknown' THEN 0 ELSE prompt_tokens + completion_tokens END";
+    let figures = ["calls", known, "duration_us", "cost_nano_usd"].map(sum).join(", ");
     let sql = format!(
-        "SELECT {labels}, count(*),
-            CAST(coalesce(sum(prompt_tokens + completion_tokens) FILTER (WHERE usage_source <> 'unknown'), 0) AS bigint),
-            CAST(coalesce(sum(duration_us), 0) AS bigint), CAST(coalesce(sum(cost_nano_usd), 0) AS bigint)
-        FROM attempts WHERE day BETWEEN $1 AND $2 AND ended_at_ms >= $3 AND ended_at_ms < $4
-            AND upstream IN (SELECT upstream FROM gpu_hours)
-        GROUP BY {labels}"
+        "SELECT upstream, hour, {of_rows}, {figures}, max(is_day) FROM (
+            SELECT upstream, hour, {of_sums}, {sums}, CAST(0 AS bigint) AS is_day FROM attempt_hours
+            WHERE hour BETWEEN $1 AND $2 AND hour / 24 NOT IN ({due}) AND {counted}
+            UNION ALL
+            SELECT upstream, ended_at_ms / {HOUR_MS}, {of_rows}, 1, prompt_tokens, completion_tokens, duration_us, cost_nano_usd, 0
+            FROM attempts WHERE day IN ({due} AND day BETWEEN $3 AND $4)
+                AND ended_at_ms >= $5 AND ended_at_ms < $6 AND {counted}
+            UNION ALL
+            SELECT upstream, day * 24, {of_sums}, {sums}, 1 FROM attempt_days WHERE day BETWEEN $3 AND $4 AND {counted}
+        ) AS calls GROUP BY upstream, hour, {of_rows}"
     );
-    let days = [from_ms, until_ms].map(|at| at.div_euclid(DAY_MS));
-    let parameters = days.into_iter().chain([from_ms, until_ms]).map(Parameter::Number).collect();
-    Statement { sql, parameters }
+    let days = [from_ms, until_ms - 1].map(|at| at.div_euclid(DAY_MS));
+    let numbers = [first, last].into_iter().chain(days).chain([from_ms, until_ms]);
+    Statement { sql, parameters: numbers.map(Parameter::Number).collect() }
 }
 
 fn gpu_time(row: &[Parameter], now_ms: i64) -> Option<GpuTime> {
@@ -326,11 +356,14 @@ fn gpu_share(row: &[Parameter]) -> Option<GpuShare> {
         route: text(row, 5),
         role: text(row, 6),
         tags: text(row, 7),
-        calls: figure(8),
-        tokens: figure(9),
-        duration_us: figure(10),
-        list_nano_usd: figure(11),
+        usage_source: text(row, 8),
+        price_version: text(row, 9),
+        calls: figure(10),
+        tokens: figure(11),
+        duration_us: figure(12),
+        list_nano_usd: figure(13),
         gpu_nano_usd: None,
+        is_of_day: figure(14) > 0,
     })
 }
 

@@ -15,7 +15,6 @@ mod report;
 mod store;
 #[cfg(test)]
 mod tests;
-mod unsettled;
 
 use std::{
     collections::HashMap,
@@ -38,16 +37,17 @@ pub use crate::{
         Threshold,
     },
     entry::{Attempt, AttemptKey, Entry, Intent, Labels, Request, RequestKey, Tokens, UsageSource},
-    gpu::{GpuHour, GpuReport, GpuShare, GpuTime, GpuUpstream, HOUR_MS, closed_until_ms, day},
+    gpu::{GpuHour, GpuReport, GpuShare, GpuTime, GpuUpstream, closed_until_ms, day},
     journal::{Durability, FILE_BYTES, JournalSettings, NotWritten, Written},
     keys::{AuditRecord, Change, Directory, KeyError, KeyRecord, Keys, SecretRecord, TeamRecord},
     report::{Baseline, Dimension, Query, Spend},
-    store::{Location, PostgresUrl, PostgresUrlError, StoreError},
-    unsettled::Unsettled,
+    store::{Location, PostgresUrl, PostgresUrlError, StoreError, rollup::HOUR_MS, upkeep::Retention},
 };
 use crate::{
     drain::{Drain, Stop},
     journal::Journal,
+    report::DAY_MS,
+    store::upkeep::{ROWS_A_STEP, Upkeep},
 };
 
 /// Is told what becomes of entries, by the ledger's threads.
@@ -69,6 +69,10 @@ pub struct LedgerSettings {
     pub location: Location,
     /// The journal before it.
     pub journal: JournalSettings,
+    /// How long what is kept in the database.
+    pub retention: Retention,
+    /// The time of day, in milliseconds since 1970.
+    pub clock: fn() -> i64,
 }
 
 /// Why a ledger cannot be opened.
@@ -102,11 +106,6 @@ pub fn baselines(location: &Location, query: &Query) -> Result<Vec<Baseline>, St
 /// shared out to their calls.
 pub fn gpu(location: &Location, query: &Query, now_ms: i64) -> Result<GpuReport, StoreError> {
     gpu::report(&mut *store::reports(location)?, query, now_ms)
-}
-
-/// Calls whose use was not reported, by day and upstream.
-pub fn unsettled(location: &Location, query: &Query) -> Result<Vec<Unsettled>, StoreError> {
-    unsettled::read(&mut *store::reports(location)?, query)
 }
 
 /// How long a question about what was spent waits before it looks how far the journal is: the end of a call is counted by budgets a
@@ -147,6 +146,7 @@ impl Ledger {
         let (begin, journals) = channel::<Arc<Journal>>();
         let (location, parent) = (settings.location.clone(), folder.clone());
         let (for_drain, stop_drain) = (progress.clone(), stop.clone());
+        let (retention, clock) = (settings.retention, settings.clock);
         // The thread that uses the store opens it: a client of Postgres must not be used where a runtime is.
         let thread = Builder::new().name("ledger".into()).spawn(move || {
             let store = match store::open(&location) {
@@ -155,7 +155,16 @@ impl Ledger {
             };
             drop(opened.send(Ok(())));
             if let Ok(journal) = journals.recv() {
-                let drain = Drain { store, journal, progress: for_drain, stop: stop_drain, chunks_after_stop: 0 };
+                let drain = Drain {
+                    store,
+                    journal,
+                    progress: for_drain,
+                    stop: stop_drain,
+                    chunks_after_stop: 0,
+                    upkeep: Upkeep::new(retention, ROWS_A_STEP),
+                    clock,
+                    next_upkeep_ms: 0,
+                };
                 drain.run(&parent);
             }
         });
@@ -202,7 +211,7 @@ impl Ledger {
                 "what was spent cannot be told yet: the ledger's store lacks calls that are in its journals"
             );
         }
-        // One question to the database for each window, however many budgets have it: it reads all rows of the window.
+        // One question to the database for each window, however many budgets have it.
         let mut sums: HashMap<(i64, i64), Option<Vec<Spend>>> = HashMap::new();
         let passed = questions.iter().filter_map(|question| {
             let window = (question.from_ms, question.until_ms);
@@ -217,10 +226,20 @@ impl Ledger {
         passed.collect()
     }
 
-    /// What was spent from one moment until another, told apart by what budgets may limit.
+    /// What was spent from one moment until another, told apart by what budgets may limit. Where the rows of the first hour, or the
+    /// hours of the first day, are not kept any more, all of it counts.
     fn spent(&self, (since_ms, until_ms): (i64, i64)) -> Option<Vec<Spend>> {
-        let query = Query { by: SCOPES.to_vec(), since_ms, until_ms, of: Vec::new() };
-        match spend(&self.location, &query) {
+        let ask = |unit_ms: i64| {
+            let since_ms = since_ms.div_euclid(unit_ms) * unit_ms;
+            spend(&self.location, &Query { by: SCOPES.to_vec(), since_ms, until_ms, of: Vec::new() })
+        };
+        let mut answer = ask(1);
+        for unit_ms in [HOUR_MS, DAY_MS] {
+            if matches!(answer, Err(StoreError::Inexact(_))) {
+                answer = ask(unit_ms);
+            }
+        }
+        match answer {
             Ok(spend) => {
                 self.is_silent.store(false, Ordering::Release);
                 Some(spend)

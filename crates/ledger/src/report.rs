@@ -1,6 +1,10 @@
 //! Questions about what is in the store.
 
+mod parts;
+
 use std::{borrow::Cow, fmt};
+
+pub(crate) use parts::Parts;
 
 /// What spend is told apart by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -152,7 +156,7 @@ impl Baseline {
 }
 
 /// A call that gave a client its answer.
-pub(crate) const SERVED: &str = "outcome = 'served' AND role <> 'warm_up'";
+const SERVED: &str = "outcome = 'served' AND role <> 'warm_up'";
 pub(crate) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// What differs between the stores' languages.
@@ -222,7 +226,7 @@ impl Dialect {
     }
 
     /// The amounts in the column `baselines`, each with the name of its policy.
-    const fn policies(self) -> &'static str {
+    pub(crate) const fn policies(self) -> &'static str {
         match self {
             Self::Sqlite => "json_each(rows.baselines)",
             Self::Postgres => "jsonb_each_text(CAST(rows.baselines AS jsonb))",
@@ -238,11 +242,11 @@ pub(crate) struct Statement {
 }
 
 impl Query {
-    /// The sums over calls: after the labels, eleven numbers.
-    pub(crate) fn spend(&self, dialect: Dialect) -> Statement {
+    /// The sums over calls, which are in these parts: after the labels, eleven numbers.
+    pub(crate) fn spend(&self, dialect: Dialect, parts: &Parts) -> Statement {
         let sums = [
-            "count(*)".to_owned(),
-            format!("count(*) FILTER (WHERE {SERVED})"),
+            sum("calls", ""),
+            sum("calls", &format!("FILTER (WHERE {SERVED})")),
             sum("prompt_tokens", ""),
             sum("cached_tokens", ""),
             sum("completion_tokens", ""),
@@ -251,26 +255,26 @@ impl Query {
             sum("cost_nano_usd", &format!("FILTER (WHERE NOT ({SERVED}))")),
             sum("cost_nano_usd", "FILTER (WHERE usage_source = 'estimated')"),
             sum("cost_nano_usd", "FILTER (WHERE usage_source = 'unknown')"),
-            "count(*) FILTER (WHERE usage_source IS NOT NULL AND cost_nano_usd IS NULL)".to_owned(),
+            sum("unpriced_calls", ""),
         ];
         let labels = self.labels(dialect);
-        let group = if self.by.is_empty() { String::new() } else { format!("GROUP BY {}", labels.join(", ")) };
+        let group = if labels.is_empty() { String::new() } else { format!("GROUP BY {}", labels.join(", ")) };
         let columns = labels.into_iter().chain(sums).collect::<Vec<_>>().join(", ");
-        let (condition, order) = (self.condition(dialect), self.order(dialect));
-        let sql = format!("SELECT {columns} FROM attempts AS rows WHERE {condition} {group} ORDER BY {order}");
+        let (calls, condition, order) = (parts.calls(), self.condition(dialect), self.order(dialect));
+        let sql = format!("SELECT {columns} FROM {calls} AS rows WHERE {condition} {group} ORDER BY {order}");
         Statement { sql, parameters: self.parameters() }
     }
 
-    /// The sums over served requests, for each policy: after the labels, its name and two numbers.
-    pub(crate) fn baselines(&self, dialect: Dialect) -> Statement {
+    /// The sums over served requests, which are in these parts, for each policy: after the labels, its name and two numbers.
+    pub(crate) fn baselines(&self, dialect: Dialect, parts: &Parts) -> Statement {
         let mut labels = self.labels(dialect);
-        labels.push("policy.key".to_owned());
-        let (group, policies) = (labels.join(", "), dialect.policies());
-        let cost = sum("CAST(policy.value AS bigint)", "");
+        labels.push("rows.policy".to_owned());
+        let (group, answers, requests) = (labels.join(", "), parts.answers(dialect), sum("requests", ""));
+        let cost = sum("cost_nano_usd", "");
         let (condition, order) = (self.condition(dialect), self.order(dialect));
         let sql = format!(
-            "SELECT {group}, count(*), {cost} AS cost FROM requests AS rows, {policies} AS policy
-            WHERE {condition} AND outcome = 'served' GROUP BY {group} ORDER BY {order}, policy.key"
+            "SELECT {group}, {requests}, {cost} AS cost FROM {answers} AS rows WHERE {condition}
+            GROUP BY {group} ORDER BY {order}, rows.policy"
         );
         Statement { sql, parameters: self.parameters() }
     }
@@ -287,15 +291,13 @@ impl Query {
     }
 
     fn condition(&self, dialect: Dialect) -> String {
-        let of = self.of.iter().zip(5..);
+        let of = self.of.iter().zip(1..);
         let of = of.map(|((dimension, _), nth)| format!(" AND {} = ${nth}", dialect.column(dimension)));
-        format!("day BETWEEN $1 AND $2 AND ended_at_ms >= $3 AND ended_at_ms < $4{}", of.collect::<String>())
+        format!("true{}", of.collect::<String>())
     }
 
     fn parameters(&self) -> Vec<Parameter> {
-        let days = [self.since_ms, self.until_ms].map(|at| at.div_euclid(DAY_MS));
-        let numbers = days.into_iter().chain([self.since_ms, self.until_ms]).map(Parameter::Number);
-        numbers.chain(self.of.iter().map(|(_, name)| Parameter::Text(name.clone()))).collect()
+        self.of.iter().map(|(_, name)| Parameter::Text(name.clone())).collect()
     }
 }
 

@@ -3,7 +3,10 @@
 mod columns;
 mod gpu_hours;
 mod postgres;
+pub(crate) mod rollup;
 mod sqlite;
+mod sums;
+pub(crate) mod upkeep;
 
 use std::{fmt, path::PathBuf};
 
@@ -24,6 +27,9 @@ pub(crate) struct Rows<'a> {
     pub(crate) unknown: Vec<Attempt<'a>>,
     /// One for each hour, upstream and process: a later one replaces what is there.
     pub(crate) gpu_hours: Vec<GpuHour<'a>>,
+    /// They are from the journal of a process that is gone, and most of them may be there already: those of days whose rows are
+    /// deleted are not written, because nobody knows whether they were.
+    pub(crate) may_be_twice: bool,
 }
 
 impl Rows<'_> {
@@ -57,6 +63,9 @@ pub enum StoreError {
     /// The database is not a ledger, or one of a newer version.
     #[error("{0}")]
     Foreign(String),
+    /// A question whose rows are deleted, and that their sums cannot answer exactly.
+    #[error("{0}")]
+    Inexact(String),
     /// SQLite failed.
     #[error("{path}: {source}", path = .path.display())]
     Sqlite {
@@ -76,9 +85,10 @@ pub enum StoreError {
 }
 
 /// A database. Used by one thread at a time.
-pub(crate) trait Store: Send {
-    /// Writes rows, all or none. A row that is there already stays as it is: rows may come twice.
-    fn write(&mut self, rows: &Rows<'_>) -> Result<(), StoreError>;
+pub(crate) trait Store: Sql {
+    /// Writes rows, all or none, and adds them to the sums. A row that is there already stays as it is: rows may come twice. Returns
+    /// how many were not written because they came too late.
+    fn write(&mut self, rows: &Rows<'_>) -> Result<u64, StoreError>;
 }
 
 /// A database that is asked. Used by one thread at a time, also while others write it.
@@ -102,6 +112,8 @@ pub(crate) enum Access {
     Read,
     /// Changes of keys and teams take turns.
     Change,
+    /// One process at a time: while another one has it, nothing is done.
+    Upkeep,
 }
 
 /// A database as a place for statements. Used by one thread at a time.
@@ -116,6 +128,9 @@ pub(crate) trait Sql: Send {
 
 /// Statements that both databases understand, with parameters `$1`, `$2`, each used in its order.
 pub(crate) trait Statements {
+    /// Where the databases differ.
+    fn dialect(&self) -> Dialect;
+
     /// Returns how many rows were changed.
     fn execute(&mut self, sql: &str, parameters: &[Parameter]) -> Result<u64, StoreError>;
 

@@ -1,6 +1,7 @@
 //! From entries to rows: what a process leaves behind, in whatever way it ends.
 
 mod both;
+mod rollups;
 
 use std::{
     any::Any,
@@ -19,8 +20,8 @@ use rusqlite::Connection;
 use crate::{
     AtLimit, Attempt, AttemptKey, Baseline, Budget, Budgets, Change, Dimension, Directory, Durability, Entry,
     FILE_BYTES, Intent, JournalSettings, KeyError, KeyRecord, Keys, Labels, Ledger, LedgerSettings, Location,
-    NotWritten, OpenError, Period, Progress, Query, Request, RequestKey, Scope, SecretRecord, Spend, TeamRecord,
-    Tokens, UsageSource, journal::Journal,
+    NotWritten, OpenError, Period, Progress, Query, Request, RequestKey, Retention, Scope, SecretRecord, Spend,
+    TeamRecord, Tokens, UsageSource, journal::Journal,
 };
 
 /// A ledger's folder, and its database: both are gone after the test.
@@ -64,7 +65,12 @@ impl Scratch {
     }
 
     fn settings(&self) -> LedgerSettings {
-        LedgerSettings { location: self.location.clone(), journal: self.journal() }
+        LedgerSettings {
+            location: self.location.clone(),
+            journal: self.journal(),
+            retention: Retention::default(),
+            clock: || 0,
+        }
     }
 
     fn open(&self, writer: u64) -> Ledger {
@@ -95,8 +101,12 @@ impl Scratch {
     }
 
     fn execute(&self, statements: &str) {
-        if let Some((server, _)) = &self.postgres {
-            aside(|| client(server).batch_execute(statements)).expect(statements);
+        if let Some((server, schema)) = &self.postgres {
+            let statements = format!("SET search_path TO {schema}; {statements}");
+            aside(|| client(server).batch_execute(&statements)).expect(&statements);
+        } else {
+            let connection = Connection::open(self.folder.join("ledger.db")).expect("a store");
+            connection.execute_batch(statements).expect(statements);
         }
     }
 

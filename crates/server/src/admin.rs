@@ -1,6 +1,7 @@
 //! The admin listener: metrics and probes without authentication, everything else with the admin token.
 
 pub(crate) mod keys;
+pub(crate) mod reports;
 
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ use crate::{
 };
 
 /// Every path of the admin listener.
-pub(crate) const ENDPOINTS: [Endpoint; 16] = [
+pub(crate) const ENDPOINTS: [Endpoint; 18] = [
     Endpoint::get("/metrics", || web::to(metrics)),
     Endpoint::get("/livez", || web::to(api::livez)),
     Endpoint::get("/readyz", || web::to(api::readyz)),
@@ -34,6 +35,8 @@ pub(crate) const ENDPOINTS: [Endpoint; 16] = [
     Endpoint::post("/admin/reload", || web::to(reload)),
     Endpoint::get("/admin/decisions", || web::to(query::serve)),
     Endpoint::get("/admin/budgets", || web::to(budgets)),
+    Endpoint::get("/admin/spend", || web::to(reports::spend)),
+    Endpoint::get("/admin/savings", || web::to(reports::savings)),
     Endpoint::get("/admin/keys", || web::to(keys::list)),
     Endpoint::post("/admin/keys/create", || web::to(keys::create)),
     Endpoint::post("/admin/keys/rotate", || web::to(keys::rotate)),

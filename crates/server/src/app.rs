@@ -15,6 +15,7 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    admin::reports::Reports,
     auth::{Failures, Keyring},
     budgets, clock,
     decisions::DecisionRecords,
@@ -48,6 +49,8 @@ pub(crate) struct App {
     sources: Mutex<Sources>,
     /// Follows the keys in the database, if there is one.
     pub(crate) stored_keys: Option<Arc<Follower>>,
+    /// Reports that are being made.
+    pub(crate) reports: Reports,
     /// What all bodies and held answers are counted in.
     pub(crate) memory: MemoryBudget,
     /// The budget where none is configured.
@@ -138,6 +141,7 @@ impl App {
             live: ArcSwap::from_pointee(live),
             sources: Mutex::new(Sources { config: config.clone(), stored: Stored::default() }),
             stored_keys,
+            reports: Reports::default(),
             memory,
             default_memory,
             in_flight: PermitPool::new(server.max_in_flight),

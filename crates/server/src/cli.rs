@@ -24,6 +24,7 @@ use tokio::{
 };
 
 use crate::{demo, running::Running};
+pub(crate) use spend::{Asked, Report};
 
 /// Sends OpenAI API calls to RunPod or Cerebras, by a strategy of your choice, and to another when one fails.
 #[derive(Parser)]

@@ -5,6 +5,7 @@
 //! `x-should-retry: false`, or the load would triple.
 
 mod keys;
+mod reports;
 mod unserved;
 
 use std::{borrow::Cow, time::Duration};

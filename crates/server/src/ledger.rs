@@ -19,7 +19,7 @@ use dispatch::{
 };
 use ledger::{
     Attempt, AttemptKey, Budgets, Durability, Entry, FILE_BYTES, Intent, JournalSettings, Labels, Ledger,
-    LedgerSettings, Location, PostgresUrlError, Progress, Request, RequestKey, Tokens, UsageSource, Written,
+    LedgerSettings, Location, PostgresUrlError, Progress, Request, RequestKey, Retention, Tokens, UsageSource, Written,
 };
 use prometheus::{Gauge, IntCounter};
 use provider::{Error, ErrorKind, ModelId, UpstreamId, Usage};
@@ -114,7 +114,8 @@ impl LedgerObserver {
             file_bytes: FILE_BYTES,
         };
         let location = location(&storage.location)?;
-        let settings = LedgerSettings { location: location.clone(), journal };
+        let retention = Retention { rows_days: storage.keep_rows_days, hours_days: storage.keep_hours_days };
+        let settings = LedgerSettings { location: location.clone(), journal, retention, clock: clock::now_ms };
         let writer = seed >> 1;
         let ledger = Arc::new(Ledger::open(&settings, writer, Arc::new(counters.clone()))?);
         let journals = storage.journal_folder.display();

@@ -9,6 +9,7 @@ mod errors;
 mod keys;
 mod public;
 mod replies;
+mod reports;
 mod requests;
 
 use std::sync::LazyLock;

@@ -179,6 +179,8 @@ fn waiting(started: &Config, now: &Config) -> Vec<&'static str> {
         ("storage.max_journal_bytes", "storage", ".max_journal_bytes"),
         ("storage.durability", "storage", ".durability"),
         ("storage.on_journal_failure", "storage", ".on_journal_failure"),
+        ("storage.keep_rows_days", "storage", ".keep_rows_days"),
+        ("storage.keep_hours_days", "storage", ".keep_hours_days"),
     ];
     let differs = |group, key| started.listing.differs(&now.listing, group, key);
     let mut waiting: Vec<_> =
@@ -267,7 +269,7 @@ mod tests {
              drain_s = 5\ngrace_s = 2\n[log]\nlevel = \"debug\"\nformat = \"pretty\"\naccess = \"off\"\n\
              [decisions]\nring = 7\nlog_folder = \"/a\"\nmax_file_bytes = 70000\nmax_file_age_s = 7\nkeep_files = 7\n\
              [storage]\nurl = \"sqlite:/a\"\njournal_folder = \"/b\"\nmax_journal_bytes = 7000000\ndurability = \"disk\"\n\
-             on_journal_failure = \"release\"",
+             on_journal_failure = \"release\"\nkeep_rows_days = 7\nkeep_hours_days = 70",
             "cost",
         );
         let named = waiting(&started, &now);
@@ -292,7 +294,9 @@ mod tests {
                 "storage.journal_folder",
                 "storage.max_journal_bytes",
                 "storage.durability",
-                "storage.on_journal_failure"
+                "storage.on_journal_failure",
+                "storage.keep_rows_days",
+                "storage.keep_hours_days"
             ]
         );
     }

@@ -12,7 +12,7 @@ mod tests {
     use emulator::{Billed, Emulator, ManagementSettings, Settings};
     use ledger::{
         Attempt, AttemptKey, Durability, Entry, FILE_BYTES, GpuHour, HOUR_MS, JournalSettings, Labels, Ledger,
-        LedgerSettings, Location, Progress, Request, RequestKey, Tokens, UsageSource,
+        LedgerSettings, Location, Progress, Request, RequestKey, Retention, Tokens, UsageSource,
     };
 
     const BINARY: &str = env!("CARGO_BIN_EXE_llm-router");
@@ -71,7 +71,12 @@ targets = [{ upstream = "runpod", share = 0.8 }, { upstream = "cerebras", share 
                 max_bytes: 1 << 30,
                 file_bytes: FILE_BYTES,
             };
-            let settings = LedgerSettings { location: Location::Sqlite(database), journal };
+            let settings = LedgerSettings {
+                location: Location::Sqlite(database),
+                journal,
+                retention: Retention::default(),
+                clock: || 0,
+            };
             let ledger = Ledger::open(&settings, 7, Arc::new(Nobody)).expect("a ledger");
             let at_ten = GpuHour {
                 hour: TEN,

@@ -11,7 +11,7 @@ mod tests {
 
     use ledger::{
         Attempt, AttemptKey, Durability, Entry, FILE_BYTES, GpuHour, HOUR_MS, JournalSettings, Labels, Ledger,
-        LedgerSettings, Location, Progress, Request, RequestKey, Tokens, UsageSource,
+        LedgerSettings, Location, Progress, Request, RequestKey, Retention, Tokens, UsageSource,
     };
 
     const CONFIG: &str = r#"
@@ -115,7 +115,12 @@ targets = [{ upstream = "fast" }, { upstream = "pod" }]
                 max_bytes: 1 << 30,
                 file_bytes: FILE_BYTES,
             };
-            let settings = LedgerSettings { location: Location::Sqlite(database), journal };
+            let settings = LedgerSettings {
+                location: Location::Sqlite(database),
+                journal,
+                retention: Retention::default(),
+                clock: || 0,
+            };
             let ledger = Ledger::open(&settings, 1, Arc::new(Ignored)).expect("a ledger");
             let fast = ("fast", Some(":100000,100000,100000,100000"));
             let pod = ("pod", Some(":20000,20000,20000,20000"));

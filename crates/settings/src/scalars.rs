@@ -43,7 +43,18 @@ pub(crate) const KEYS: [(&str, &[&str]); 5] = [
     ),
     ("log", &["level", "access", "format"]),
     ("decisions", &["ring", "log_folder", "max_file_bytes", "max_file_age_s", "keep_files"]),
-    ("storage", &["url", "journal_folder", "max_journal_bytes", "durability", "on_journal_failure"]),
+    (
+        "storage",
+        &[
+            "url",
+            "journal_folder",
+            "max_journal_bytes",
+            "durability",
+            "on_journal_failure",
+            "keep_rows_days",
+            "keep_hours_days",
+        ],
+    ),
     ("auth", &["mode"]),
 ];
 

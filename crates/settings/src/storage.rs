@@ -11,6 +11,9 @@ use crate::{
 
 const EXPECTED: &str = "\"sqlite:/var/lib/llm-router/ledger.db\", or \"postgres://user:${PASSWORD}@host/database\"";
 
+/// Rows of a quarter, and hours of more than a year, so that a month can be compared with that of the year before.
+const KEPT_DAYS: (u32, u32) = (90, 400);
+
 pub(crate) fn read(root: &mut Table<'_>) -> Option<Storage> {
     let mut table = root.table("storage")?;
     let url = table.required("url", EXPECTED);
@@ -39,6 +42,7 @@ pub(crate) fn read(root: &mut Table<'_>) -> Option<Storage> {
     }
     let reactions = [("refuse", OnJournalFailure::Refuse), ("release", OnJournalFailure::Release)];
     let reaction = table.text("on_journal_failure").and_then(|text| text.choice("what can be done", &reactions));
+    let (keep_rows_days, keep_hours_days) = retention(&mut table);
     table.finish();
     Some(Storage {
         location: location?,
@@ -46,7 +50,34 @@ pub(crate) fn read(root: &mut Table<'_>) -> Option<Storage> {
         max_journal_bytes,
         durability: durability.unwrap_or(Durability::Process),
         on_journal_failure: reaction.unwrap_or(OnJournalFailure::Refuse),
+        keep_rows_days,
+        keep_hours_days,
     })
+}
+
+/// How many days rows and sums by hour are kept, `None` for ever. Yesterday's rows must be there: what a killed process left may come
+/// that late.
+fn retention(table: &mut Table<'_>) -> (Option<u32>, Option<u32>) {
+    let mut days = |key| {
+        let days: Option<u32> = table.int(key, 0..=36_500);
+        if days == Some(1) {
+            let expected = "at least 2 days, or 0 for ever";
+            table.context.report(Problem::new(table.at(key), "1 is too few", expected));
+        }
+        days
+    };
+    let (rows, hours) = (days("keep_rows_days").unwrap_or(KEPT_DAYS.0), days("keep_hours_days"));
+    let default = if rows == 0 { 0 } else { KEPT_DAYS.1.max(rows) };
+    let [rows, hours] = [rows, hours.unwrap_or(default)].map(|days| Some(days).filter(|days| *days > 0));
+    if hours.is_some_and(|hours| rows.is_none_or(|rows| hours < rows)) {
+        let fault = "sums by hour must be kept as long as rows";
+        table.context.report(Problem::new(
+            table.at("keep_hours_days"),
+            fault,
+            "at least keep_rows_days, or 0 for ever",
+        ));
+    }
+    (rows, hours)
 }
 
 /// Where the journals of a ledger are, unless the configuration says otherwise.

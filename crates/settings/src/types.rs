@@ -163,6 +163,10 @@ pub struct Storage {
     pub durability: Durability,
     /// What is done while the journal cannot be written.
     pub on_journal_failure: OnJournalFailure,
+    /// After how many days rows are deleted; `None` for never.
+    pub keep_rows_days: Option<u32>,
+    /// After how many days sums by hour become sums by day; `None` for never.
+    pub keep_hours_days: Option<u32>,
 }
 
 /// When an answer counts as recorded.

@@ -30,6 +30,8 @@ baseline, less what was spent. It is an estimate of a choice, not a line on an i
 - Charge teams from the ledger (`llm-router spend`), not from this page. The two differ where Prometheus extrapolates at both ends
   of a range and where a router was killed: what it had counted since the last scrape is only in the ledger, and so are the calls
   that were under way, at the most that they may have cost.
+- GPU time in the ledger (`llm-router gpu`) has half a second more for each start of a worker, because RunPod rounds up, and is
+  shared out to calls by the hour, when that is over.
 """
 
 

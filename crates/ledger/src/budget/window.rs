@@ -25,7 +25,7 @@ impl Period {
 
     /// The window of this period around a moment, in the days of a time zone. Where a day begins without midnight, because
     /// clocks are put forward then, it begins with its first moment.
-    pub(super) fn window(self, zone: &TimeZone, now_ms: i64) -> Window {
+    pub(crate) fn window(self, zone: &TimeZone, now_ms: i64) -> Window {
         let moment = Timestamp::from_millisecond(now_ms).unwrap_or_default();
         let day = zone.to_datetime(moment).date();
         let first = match self {
@@ -48,8 +48,8 @@ impl Period {
 
 /// From a moment to another, in milliseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Window {
-    pub(super) from_ms: i64,
+pub(crate) struct Window {
+    pub(crate) from_ms: i64,
     /// The first moment after it.
-    pub(super) until_ms: i64,
+    pub(crate) until_ms: i64,
 }

@@ -20,12 +20,17 @@ const MIGRATIONS: &[&str] = &[
     include_str!("postgres/1.sql"),
     include_str!("postgres/2.sql"),
     include_str!("postgres/3.sql"),
+    include_str!("postgres/4.sql"),
     include_str!("postgres/5.sql"),
 ];
+/// The first step that makes sums.
+const FIRST_WITH_SUMS: i64 = 4;
 /// "llrl" in ASCII: the lock of those who bring the tables up to date.
 const TABLES_LOCK: i64 = 0x6c6c_726c;
 /// "llrk": the lock of those who change keys.
 const KEYS_LOCK: i64 = 0x6c6c_726b;
+/// "llru": the lock of the process that does the upkeep.
+const UPKEEP_LOCK: i32 = 0x6c6c_7275;
 const CONNECT: Duration = Duration::from_secs(5);
 /// A server that does not acknowledge what was sent for so long is gone.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
@@ -178,7 +183,7 @@ fn is_out_of_reach(error: &postgres::Error) -> bool {
 }
 
 impl Store for Postgres {
-    fn write(&mut self, rows: &Rows<'_>) -> Result<(), StoreError> {
+    fn write(&mut self, rows: &Rows<'_>) -> Result<u64, StoreError> {
         let url = self.url.clone();
         let written = write::rows(self.client()?, rows).map_err(|error| url.failed(&error));
         if written.is_err() {

@@ -22,8 +22,11 @@ const MIGRATIONS: &[&str] = &[
     include_str!("sqlite/1.sql"),
     include_str!("sqlite/2.sql"),
     include_str!("sqlite/3.sql"),
+    include_str!("sqlite/4.sql"),
     include_str!("sqlite/5.sql"),
 ];
+/// The first step that makes sums.
+const FIRST_WITH_SUMS: usize = 4;
 /// Versions before 3.51.3 can damage a file whose log is reset while two connections use it
 /// (<https://sqlite.org/wal.html#walresetbug>).
 const LEAST_VERSION: i32 = 3_051_003;
@@ -58,7 +61,7 @@ impl Sqlite {
 }
 
 impl Store for Sqlite {
-    fn write(&mut self, rows: &Rows<'_>) -> Result<(), StoreError> {
+    fn write(&mut self, rows: &Rows<'_>) -> Result<u64, StoreError> {
         write::rows(&mut self.connection, rows).map_err(|source| self.failed(source))
     }
 }

@@ -34,6 +34,8 @@ macro_rules! on_both {
     };
 }
 
+pub(super) use on_both;
+
 on_both! {
     what_was_appended_is_in_the_store_after_a_close_and_no_journal_is_left,
     what_a_killed_process_had_written_is_brought_to_the_store_by_the_next_one,

@@ -1,5 +1,6 @@
 //! `llm-router spend`, `savings` and `showback`: what the ledger says about money.
 
+mod asked;
 mod figures;
 mod focus;
 mod gpu;
@@ -16,13 +17,14 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
-use ledger::{Dimension, Query, Spend};
+use ledger::{Dimension, GpuReport, Location, Query, Spend, StoreError};
 
 use super::{
     say,
     simulate::output::{check_target, write},
 };
 use crate::clock;
+pub(crate) use asked::{Asked, Report};
 use figures::{Figure, Format, Grid};
 pub(super) use gpu::{Arguments as Gpu, HELP as GPU_HELP, run as run_gpu};
 use gpu_cost::GpuCosts;
@@ -100,23 +102,29 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     let ledger = arguments.source.ledger()?;
     let days = arguments.period.days()?;
-    let by = if arguments.by.is_empty() { vec![Dimension::Team, Dimension::Model] } else { arguments.by.clone() };
+    let by = if arguments.by.is_empty() { Report::Spend.usual_dimensions() } else { arguments.by.clone() };
     let query = Query { by, of: arguments.selection.of(), ..days.query()? };
     let now_ms = clock::now_ms();
-    let workers = ledger::gpu(&ledger, &query, now_ms)?;
-    let costs = GpuCosts::new(&workers, &query.by);
-    let rows = costs.complete(ledger::spend(&ledger, &query)?, &query);
-    if rows.is_empty() {
+    let (grid, workers) = report(&ledger, &query, now_ms)?;
+    if grid.rows.is_empty() {
         note_nothing(&arguments.selection, days);
     }
     gpu::note_unobserved(&workers, &query, now_ms);
-    let mut grid = grid(&query, &rows);
-    costs.add_columns(&mut grid, &rows);
-    let text = format.text(days, &grid)?;
+    let text = format.text(days, &grid);
     match &arguments.out {
         Some(out) => write(out, &format!("{text}\n")),
         None => Ok(say(&text)?),
     }
+}
+
+/// What the ledger says, and what it knows of workers.
+fn report(ledger: &Location, query: &Query, now_ms: i64) -> Result<(Grid, GpuReport), StoreError> {
+    let workers = ledger::gpu(ledger, query, now_ms)?;
+    let costs = GpuCosts::new(&workers, &query.by);
+    let rows = costs.complete(ledger::spend(ledger, query)?, query);
+    let mut grid = grid(query, &rows);
+    costs.add_columns(&mut grid, &rows);
+    Ok((grid, workers))
 }
 
 /// A column's name, and what stands in it.

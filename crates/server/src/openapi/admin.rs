@@ -7,7 +7,7 @@ use utoipa::openapi::{HttpMethod, OpenApi};
 
 use super::{
     call::{Call, Document, content, example, response, text},
-    keys, public,
+    keys, public, reports,
 };
 use crate::{
     admin::ReloadReply,
@@ -50,6 +50,7 @@ pub(super) fn document() -> OpenApi {
     document.add(HttpMethod::Post, "/admin/reload", call.answer(200, done).errors(errors, &[]));
     add_decisions(&mut document);
     keys::add(&mut document);
+    reports::add(&mut document);
     document.finish(
         "llm-router, admin API",
         ABOUT,

@@ -104,7 +104,7 @@ fn change<B: ToSchema, T: ToSchema>(document: &mut Document, path: &str, call: C
     document.add(HttpMethod::Post, path, call);
 }
 
-fn operators() -> Vec<ApiError> {
+pub(super) fn operators() -> Vec<ApiError> {
     vec![
         ApiError::no_admin_token(),
         ApiError::too_many_wrong_keys(Duration::from_mins(1)),

@@ -5,9 +5,9 @@ use postgres::{
     types::{ToSql, Type},
 };
 
-use super::{KEYS_LOCK, Postgres, PostgresUrl, StoreError};
+use super::{KEYS_LOCK, Postgres, PostgresUrl, StoreError, UPKEEP_LOCK};
 use crate::{
-    report::Parameter,
+    report::{Dialect, Parameter},
     store::{Access, Sql, Statements},
 };
 
@@ -21,8 +21,13 @@ impl Sql for Postgres {
         let transact = |client: &mut Client| {
             let transaction = client.transaction().map_err(|error| url.failed(&error))?;
             let mut statements = InServer { transaction, url: &url };
-            if access == Access::Change {
-                statements.lock()?;
+            let may_go_on = match access {
+                Access::Read => true,
+                Access::Change => statements.lock().map(|()| true)?,
+                Access::Upkeep => statements.try_lock()?,
+            };
+            if !may_go_on {
+                return Ok(());
             }
             work(&mut statements)?;
             statements.transaction.commit().map_err(|error| url.failed(&error))
@@ -46,9 +51,21 @@ impl InServer<'_> {
         let locked = self.transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&KEYS_LOCK]);
         locked.map(drop).map_err(|error| self.url.failed(&error))
     }
+
+    /// Whether no other process does upkeep; until the end of the transaction.
+    fn try_lock(&mut self) -> Result<bool, StoreError> {
+        // Ledgers in other schemas of the database have locks of their own.
+        let sql = "SELECT pg_try_advisory_xact_lock($1, hashtext(current_schema()))";
+        let locked = self.transaction.query_one(sql, &[&UPKEEP_LOCK]);
+        locked.map(|row| row.get(0)).map_err(|error| self.url.failed(&error))
+    }
 }
 
 impl Statements for InServer<'_> {
+    fn dialect(&self) -> Dialect {
+        Dialect::Postgres
+    }
+
     fn execute(&mut self, sql: &str, parameters: &[Parameter]) -> Result<u64, StoreError> {
         self.transaction.execute(sql, &values(parameters)).map_err(|error| self.url.failed(&error))
     }

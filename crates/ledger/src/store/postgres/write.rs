@@ -6,51 +6,90 @@ use std::borrow::Cow;
 use postgres::{Client, types::ToSql};
 
 use super::Rows;
-use crate::store::{
-    columns::{self, Column, Kind},
-    gpu_hours::{self, GPU_HOURS},
+use crate::{
+    report::Dialect,
+    store::{
+        columns::{self, Column, Kind},
+        gpu_hours::{self, GPU_HOURS},
+        rollup::{ATTEMPTS, REQUESTS, Rollup},
+    },
 };
 
 /// The end of a call has the day on which it ended, an unknown one that on which it began.
-const UNLESS_ENDED: &str = "WHERE NOT EXISTS (SELECT 1 FROM attempts AS ended
+const UNLESS_ENDED: &str = "NOT EXISTS (SELECT 1 FROM attempts AS ended
     WHERE ended.day BETWEEN rows.day AND rows.day + 1 AND ended.writer = rows.writer AND ended.number = rows.number
     AND ended.attempt = rows.attempt)";
+/// The rows of the other days are deleted, so that nobody knows whether they were there.
+const KEPT: &str = "rows.day >= (SELECT rows_from_day FROM retention)";
 
-/// A row that is there already stays as it is.
-const IF_NEW: &str = "ON CONFLICT DO NOTHING";
-
-/// Writes rows, all or none.
-pub(super) fn rows(client: &mut Client, rows: &Rows<'_>) -> Result<(), postgres::Error> {
+/// Writes rows, all or none, and adds them to sums. Returns how many came too late.
+pub(super) fn rows(client: &mut Client, rows: &Rows<'_>) -> Result<u64, postgres::Error> {
     let mut transaction = client.transaction()?;
-    for (rows, condition) in [(&rows.attempts, ""), (&rows.unknown, UNLESS_ENDED)] {
+    let kept = if rows.may_be_twice { KEPT } else { "true" };
+    let mut late = 0;
+    for (rows, condition) in [(&rows.attempts, "true"), (&rows.unknown, UNLESS_ENDED)] {
         let values: Vec<_> = rows.iter().map(columns::attempt).collect();
-        let rest = format!("{condition} {IF_NEW}");
-        insert(&mut transaction, "attempts", (&columns::ATTEMPTS, &values), &rest)?;
+        late += insert(&mut transaction, &ATTEMPTS, (&columns::ATTEMPTS, &values), (kept, condition))?;
     }
     let baselines: Vec<_> = rows.requests.iter().map(columns::baselines).collect();
     let values = rows.requests.iter().zip(&baselines).map(|(row, baselines)| columns::request(row, baselines));
-    insert(&mut transaction, "requests", (&columns::REQUESTS, &values.collect::<Vec<_>>()), IF_NEW)?;
-    let values: Vec<_> = rows.gpu_hours.iter().map(gpu_hours::gpu_hour).collect();
-    insert(&mut transaction, "gpu_hours", (&GPU_HOURS, &values), &gpu_hours::keep_the_latest())?;
-    transaction.commit()
+    let values: Vec<_> = values.collect();
+    late += insert(&mut transaction, &REQUESTS, (&columns::REQUESTS, &values), (kept, "true"))?;
+    put_gpu_hours(&mut transaction, rows)?;
+    transaction.commit()?;
+    Ok(late)
 }
 
-/// Takes rows, as `rest` says.
+/// Takes rows unless they are there already, and adds those that were not to the sums of their hours, or leaves that to whoever makes
+/// the sums of their day: the lock waits for each other. Returns how many are not of a day whose rows are `kept`.
 fn insert<const N: usize>(
     transaction: &mut postgres::Transaction<'_>,
-    table: &str,
+    rollup: &Rollup,
     (columns, rows): (&[(&str, Kind); N], &[[Column<'_>; N]]),
-    rest: &str,
-) -> Result<(), postgres::Error> {
+    (kept, condition): (&str, &str),
+) -> Result<u64, postgres::Error> {
     if rows.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
-    let names = columns::names(columns);
+    let (table, names) = (rollup.rows, columns::names(columns));
     let arrays: Vec<_> = columns.iter().enumerate().map(|(nth, (_, kind))| array(nth, *kind)).collect();
     let arrays = arrays.join(", ");
-    let sql = format!("INSERT INTO {table} ({names}) SELECT {names} FROM unnest({arrays}) AS rows ({names}) {rest}");
+    let add = rollup.add(Dialect::Postgres, "summed");
+    let ranges = if rollup.rows == ATTEMPTS.rows {
+        format!(", ranges AS ({})", Rollup::add_ranges(Dialect::Postgres, "summed"))
+    } else {
+        String::new()
+    };
+    let sql = format!(
+        "WITH batch AS (SELECT {names} FROM unnest({arrays}) AS rows ({names})),
+        inserted AS (INSERT INTO {table} ({names}) SELECT {names} FROM batch AS rows WHERE {kept} AND {condition}
+            ON CONFLICT DO NOTHING RETURNING *),
+        due AS (SELECT day, writer, number FROM rollup_due
+            WHERE table_name = '{table}' AND day IN (SELECT day FROM batch) FOR SHARE),
+        summed AS (SELECT * FROM inserted WHERE NOT EXISTS (SELECT 1 FROM due
+            WHERE due.day = inserted.day AND (inserted.writer, inserted.number) > (due.writer, due.number))),
+        sums AS ({add}){ranges}
+        SELECT count(*) FROM batch AS rows WHERE NOT ({kept})"
+    );
     let values: Vec<Values<'_>> =
         columns.iter().enumerate().map(|(nth, (_, kind))| Values::new(rows, nth, *kind)).collect();
+    let parameters: Vec<&(dyn ToSql + Sync)> = values.iter().map(Values::parameter).collect();
+    let late: i64 = transaction.query_one(&sql, &parameters)?.get(0);
+    Ok(late.unsigned_abs())
+}
+
+/// Takes rows of worker time in place of earlier ones.
+fn put_gpu_hours(transaction: &mut postgres::Transaction<'_>, rows: &Rows<'_>) -> Result<(), postgres::Error> {
+    if rows.gpu_hours.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<_> = rows.gpu_hours.iter().map(gpu_hours::gpu_hour).collect();
+    let names = columns::names(&GPU_HOURS);
+    let arrays: Vec<_> = GPU_HOURS.iter().enumerate().map(|(nth, (_, kind))| array(nth, *kind)).collect();
+    let (arrays, latest) = (arrays.join(", "), gpu_hours::keep_the_latest());
+    let sql =
+        format!("INSERT INTO gpu_hours ({names}) SELECT {names} FROM unnest({arrays}) AS rows ({names}) {latest}");
+    let values: Vec<_> = GPU_HOURS.iter().enumerate().map(|(nth, (_, kind))| Values::new(&rows, nth, *kind)).collect();
     let parameters: Vec<&(dyn ToSql + Sync)> = values.iter().map(Values::parameter).collect();
     transaction.execute(&sql, &parameters).map(drop)
 }

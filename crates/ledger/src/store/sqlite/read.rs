@@ -9,14 +9,19 @@ use rusqlite::{
 
 use super::StoreError;
 use crate::{
-    report::{Baseline, Dialect, Parameter, Query, Spend, Statement},
-    store::Reports,
+    report::{Baseline, Dialect, Parameter, Parts, Query, Spend, Statement},
+    store::{
+        Reports,
+        rollup::{ATTEMPTS, REQUESTS, Rollup},
+    },
 };
 
 /// A file that is read, also while a router writes it.
 pub(crate) struct Reader {
     connection: Connection,
     path: PathBuf,
+    /// Whether it has sums.
+    has_sums: bool,
 }
 
 /// The step that brought the columns of tags. Reading takes no steps: a ledger of an earlier version is read as one whose rows
@@ -38,7 +43,24 @@ impl Reader {
         if steps < TAGS_STEP {
             connection.execute_batch(WITHOUT_TAGS).map_err(failed)?;
         }
-        Ok(Self { connection, path: path.to_owned() })
+        Ok(Self { connection, path: path.to_owned(), has_sums: steps >= super::FIRST_WITH_SUMS })
+    }
+
+    /// Answers a question from what is there at one moment.
+    fn answer<T>(
+        &self,
+        (query, rollup): (&Query, &Rollup),
+        statement: impl FnOnce(&Parts) -> Statement,
+        of: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        let snapshot = self.connection.unchecked_transaction();
+        let _snapshot = snapshot.map_err(|source| StoreError::Sqlite { path: self.path.clone(), source })?;
+        let parts = if self.has_sums {
+            Parts::of(query, rollup, &mut |statement| self.rows(statement, numbers))?
+        } else {
+            Parts::rows_only(query)
+        };
+        self.rows(&statement(&parts), of)
     }
 
     fn rows<T>(
@@ -58,7 +80,8 @@ impl Reader {
 impl Reports for Reader {
     fn spend(&mut self, query: &Query) -> Result<Vec<Spend>, StoreError> {
         let labels = query.by.len();
-        self.rows(&query.spend(Dialect::Sqlite), |row| {
+        let statement = |parts: &Parts| query.spend(Dialect::Sqlite, parts);
+        self.answer((query, &ATTEMPTS), statement, |row| {
             let mut figures = [0_i64; Spend::FIGURES];
             for (nth, figure) in figures.iter_mut().enumerate() {
                 *figure = row.get(labels + nth)?;
@@ -69,7 +92,8 @@ impl Reports for Reader {
 
     fn baselines(&mut self, query: &Query) -> Result<Vec<Baseline>, StoreError> {
         let labels = query.by.len();
-        self.rows(&query.baselines(Dialect::Sqlite), |row| {
+        let statement = |parts: &Parts| query.baselines(Dialect::Sqlite, parts);
+        self.answer((query, &REQUESTS), statement, |row| {
             let (policy, figures) = (row.get(labels)?, [row.get(labels + 1)?, row.get(labels + 2)?]);
             Ok(Baseline::new(labels_of(row, labels)?, policy, figures))
         })
@@ -83,6 +107,10 @@ impl Reports for Reader {
         let rows = super::sql::rows(&self.connection, &statement.sql, &statement.parameters);
         rows.map_err(|source| StoreError::Sqlite { path: self.path.clone(), source })
     }
+}
+
+fn numbers(row: &Row<'_>) -> rusqlite::Result<Vec<i64>> {
+    (0..row.as_ref().column_count()).map(|nth| row.get(nth)).collect()
 }
 
 fn labels_of(row: &Row<'_>, labels: usize) -> rusqlite::Result<Vec<Option<String>>> {

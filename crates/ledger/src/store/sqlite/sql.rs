@@ -4,7 +4,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params_from_iter, t
 
 use super::{Sqlite, StoreError};
 use crate::{
-    report::Parameter,
+    report::{Dialect, Parameter},
     store::{Access, Sql, Statements},
 };
 
@@ -18,7 +18,7 @@ impl Sql for Sqlite {
         let failed = |source| StoreError::Sqlite { path: path.clone(), source };
         let behavior = match access {
             Access::Read => TransactionBehavior::Deferred,
-            Access::Change => TransactionBehavior::Immediate,
+            Access::Change | Access::Upkeep => TransactionBehavior::Immediate,
         };
         let transaction = self.connection.transaction_with_behavior(behavior).map_err(failed)?;
         let mut statements = InFile { transaction, path: &path };
@@ -39,9 +39,13 @@ impl InFile<'_> {
 }
 
 impl Statements for InFile<'_> {
+    fn dialect(&self) -> Dialect {
+        Dialect::Sqlite
+    }
+
     fn execute(&mut self, sql: &str, parameters: &[Parameter]) -> Result<u64, StoreError> {
-        let changed = self.transaction.execute(sql, params_from_iter(parameters));
-        changed.map(|rows| rows as u64).map_err(|error| self.failed(error))
+        let execute = || self.transaction.prepare_cached(sql)?.execute(params_from_iter(parameters));
+        execute().map(|rows| rows as u64).map_err(|error| self.failed(error))
     }
 
     fn query(&mut self, sql: &str, parameters: &[Parameter]) -> Result<Vec<Vec<Parameter>>, StoreError> {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::period::Days;
 
 /// What is printed.
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
     /// For people.
     Table,
@@ -84,12 +84,20 @@ pub(super) struct Grid {
 
 impl Format {
     /// The rows, which are of these days.
-    pub(super) fn text(self, days: Days, grid: &Grid) -> serde_json::Result<String> {
-        Ok(match self {
+    pub(super) fn text(self, days: Days, grid: &Grid) -> String {
+        match self {
             Self::Table => format!("{days}\n{}", grid.table()),
             Self::Csv => grid.csv(),
-            Self::Json => serde_json::to_string_pretty(&grid.document(days))?,
-        })
+            Self::Json => format!("{:#}", grid.document(days)),
+        }
+    }
+
+    /// The one of this name.
+    ///
+    /// # Errors
+    /// With the names that there are.
+    pub(super) fn of(name: &str) -> Result<Self, String> {
+        Self::from_str(name, false).map_err(|_| "json, csv or table".to_owned())
     }
 }
 

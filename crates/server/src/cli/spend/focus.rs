@@ -129,7 +129,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if !arguments.by.is_empty() {
         bail!("--format focus has rows of its own, with all tags: leave out --by");
     }
-    let config = arguments.source.configuration()?;
+    let config = arguments.source.config()?;
     let config =
         config.context("--format focus needs --config, which says how upstreams bill: give that, not --ledger")?;
     let ledger = arguments.source.ledger()?;

@@ -68,7 +68,7 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         note_no_workers(&report, days);
     }
     note_counted_twice(&report);
-    Ok(say(&arguments.format.text(days, &grid(arguments.by, &sums))?)?)
+    Ok(say(&arguments.format.text(days, &grid(arguments.by, &sums)))?)
 }
 
 fn note_no_workers(report: &GpuReport, days: Days) {

@@ -10,7 +10,7 @@ use ledger::Query;
 use crate::clock;
 
 /// Some days. Without any option, this month up to today.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub(super) struct Period {
     /// A month in UTC, such as 2026-10, or "last".
     #[arg(long, value_name = "YYYY-MM", value_parser = month, conflicts_with_all = ["since", "until"])]
@@ -31,8 +31,24 @@ pub(super) struct Days {
 }
 
 impl Period {
+    /// Sets what has this name on the command line: `month`, `since` or `until`.
+    ///
+    /// # Errors
+    /// With what it must be.
+    pub(super) fn set(&mut self, name: &str, text: &str) -> Result<(), String> {
+        match name {
+            "month" => self.month = Some(month(text)?),
+            "since" => self.since = Some(day(text)?),
+            _ => self.until = Some(day(text)?),
+        }
+        Ok(())
+    }
+
     pub(super) fn days(&self) -> anyhow::Result<Days> {
         if let Some(month) = self.month {
+            if self.since.is_some() || self.until.is_some() {
+                bail!("month stands alone, without since and until");
+            }
             let first = match month {
                 Month::Of(first) => first,
                 Month::Last => today()?.first_of_month().yesterday()?.first_of_month(),

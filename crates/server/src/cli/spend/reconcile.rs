@@ -90,7 +90,7 @@ fn percent(text: &str) -> Result<f64, String> {
 /// Compares and prints. Whether all is within the tolerance.
 pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let days = days_that_are_over(arguments.period.days()?)?;
-    let config = arguments.source.configuration()?;
+    let config = arguments.source.config()?;
     let ledger = arguments.source.ledger()?;
     let lines = match &arguments.bill {
         Some(path) => {
@@ -110,7 +110,7 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     if rows.is_empty() {
         note(&format!("neither the bill nor the ledger has anything for {days}"));
     }
-    say(&arguments.format.text(days, &compare::grid(&rows))?)?;
+    say(&arguments.format.text(days, &compare::grid(&rows)))?;
     Ok(rows.iter().all(compare::Row::is_fine))
 }
 

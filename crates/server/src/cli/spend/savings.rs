@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use clap::Args;
-use ledger::{Baseline, Dimension, Query, Spend};
+use ledger::{Baseline, Dimension, Location, Query, Spend, StoreError};
+use settings::Config;
 
 use super::{
     figures::{Figure, Format, Grid},
@@ -57,15 +58,26 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let days = arguments.period.days()?;
     let query = Query { by: arguments.by.clone(), of: arguments.selection.of(), ..days.query()? };
     let now_ms = clock::now_ms();
-    let workers = ledger::gpu(&ledger, &query, now_ms)?;
-    let spent = GpuCosts::new(&workers, &query.by).complete(ledger::spend(&ledger, &query)?, &query);
-    if spent.is_empty() {
+    let config = arguments.source.config()?;
+    let (grid, is_empty) = report(&ledger, &query, config.as_ref(), now_ms)?;
+    if is_empty {
         note_nothing(&arguments.selection, days);
     }
-    let mut grid = grid(&query, &spent, &ledger::baselines(&ledger, &query)?);
-    let config = arguments.source.configuration()?;
-    Billed::read(&ledger, &query, config.as_ref(), now_ms)?.add_columns(&mut grid);
-    Ok(say(&arguments.format.text(days, &grid)?)?)
+    Ok(say(&arguments.format.text(days, &grid))?)
+}
+
+/// What the ledger says, and whether nothing was spent. Without `config`, less is known of policies as billed.
+pub(super) fn report(
+    ledger: &Location,
+    query: &Query,
+    config: Option<&Config>,
+    now_ms: i64,
+) -> Result<(Grid, bool), StoreError> {
+    let workers = ledger::gpu(ledger, query, now_ms)?;
+    let spent = GpuCosts::new(&workers, &query.by).complete(ledger::spend(ledger, query)?, query);
+    let mut grid = grid(query, &spent, &ledger::baselines(ledger, query)?);
+    Billed::read(ledger, query, config, now_ms)?.add_columns(&mut grid);
+    Ok((grid, spent.is_empty()))
 }
 
 /// A row for each policy of each row of `spent`, without a baseline as well: what nobody was served for has a cost.

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use ledger::{Baseline, Dimension, GpuReport, GpuShare, Location, Query, Spend, closed_until_ms};
+use ledger::{Baseline, Dimension, GpuReport, GpuShare, Location, Query, Spend, StoreError, closed_until_ms};
 use provider::Tariff;
 use router::Policy;
 use settings::{Config, Model};
@@ -41,7 +41,12 @@ pub(super) struct Billed {
 
 impl Billed {
     /// Reads what it needs of the hours of the query that are over.
-    pub(super) fn read(ledger: &Location, query: &Query, config: Option<&Config>, now_ms: i64) -> anyhow::Result<Self> {
+    pub(super) fn read(
+        ledger: &Location,
+        query: &Query,
+        config: Option<&Config>,
+        now_ms: i64,
+    ) -> Result<Self, StoreError> {
         let query = Query { until_ms: query.until_ms.min(closed_until_ms(now_ms)), ..query.clone() };
         // An upstream's price is that of all its calls, whatever team is asked about.
         let report = ledger::gpu(ledger, &Query { of: Vec::new(), ..query.clone() }, now_ms)?;
@@ -61,7 +66,7 @@ impl Billed {
     ) -> Self {
         let rates = Rates::new(report, config);
         let mut worker_time: HashMap<Labels, Option<(u64, u64)>> = HashMap::new();
-        let of = |share: &&GpuShare| query.of.iter().all(|(by, name)| share.label(by).as_ref() == Some(name));
+        let of = |share: &&GpuShare| share.is_of(query);
         for share in report.shares.iter().filter(of) {
             let sum = worker_time.entry(share.labels(&query.by)).or_insert(Some((0, 0)));
             let billed = share.gpu_nano_usd.or_else(|| rates.of_calls(share));

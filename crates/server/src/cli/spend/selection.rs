@@ -6,7 +6,7 @@ use clap::Args;
 use ledger::Dimension;
 
 /// Whose calls are asked about; all, without any option.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub(super) struct Selection {
     /// Of this team alone.
     #[arg(long, value_name = "NAME")]
@@ -17,6 +17,18 @@ pub(super) struct Selection {
 }
 
 impl Selection {
+    /// Sets what has this name on the command line: `team`, or adds a `tag`.
+    ///
+    /// # Errors
+    /// With what it must be.
+    pub(super) fn set(&mut self, name: &str, text: &str) -> Result<(), String> {
+        match name {
+            "team" => self.team = Some(text.to_owned()),
+            _ => self.tag.push(tag(text)?),
+        }
+        Ok(())
+    }
+
     /// For [`ledger::Query`].
     pub(super) fn of(&self) -> Vec<(Dimension, String)> {
         let team = self.team.iter().map(|team| (Dimension::Team, team.clone()));

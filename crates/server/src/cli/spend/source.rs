@@ -23,9 +23,9 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// The configuration, if it was given.
-    pub(super) fn configuration(&self) -> anyhow::Result<Option<Config>> {
-        let load = |path: &PathBuf| settings::load_with(path, &process_env, Secrets::Optional);
+    /// The configuration, if it was named.
+    pub(super) fn config(&self) -> anyhow::Result<Option<Config>> {
+        let load = |config: &PathBuf| settings::load_with(config, &process_env, Secrets::Optional);
         Ok(self.config.as_ref().map(load).transpose()?)
     }
 

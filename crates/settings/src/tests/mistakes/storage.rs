@@ -25,6 +25,19 @@ fn mistakes_in_the_storage_are_reported() {
             "\"store\" is for Postgres",
             "\"disk\" is as safe",
         ),
+        ("url = \"sqlite:/a\"\nkeep_rows_days = 1", "keep_rows_days", "1 is too few", ""),
+        (
+            "url = \"sqlite:/a\"\nkeep_hours_days = 89",
+            "keep_hours_days",
+            "sums by hour must be kept as long as rows",
+            "",
+        ),
+        (
+            "url = \"sqlite:/a\"\nkeep_rows_days = 0\nkeep_hours_days = 500",
+            "keep_hours_days",
+            "sums by hour must be kept as long as rows",
+            "",
+        ),
         (postgres, "journal_folder", "missing", ""),
         (
             "journal_folder = \"/a\"\nurl = \"postgres://router:hunter2@db/ledger\"",
@@ -51,6 +64,23 @@ fn mistakes_in_the_storage_are_reported() {
     for (text, key, said, hint) in cases {
         let hint = if said.starts_with("the value names") { "host:5432/database" } else { hint };
         check(&[("[auth]", &format!("[storage]\n{text}\n[auth]"), &format!("storage.{key}"), said, hint)]);
+    }
+}
+
+#[test]
+fn hours_are_kept_as_long_as_rows_unless_the_file_says_otherwise() {
+    let cases = [
+        ("", (Some(90), Some(400))),
+        ("keep_rows_days = 7", (Some(7), Some(400))),
+        ("keep_rows_days = 500", (Some(500), Some(500))),
+        ("keep_rows_days = 0", (None, None)),
+        ("keep_rows_days = 7\nkeep_hours_days = 7", (Some(7), Some(7))),
+        ("keep_hours_days = 0", (Some(90), None)),
+    ];
+    for (keys, kept) in cases {
+        let text = VALID.replace("[auth]", &format!("[storage]\nurl = \"sqlite:/a\"\n{keys}\n[auth]"));
+        let storage = parse(&text, "test", &env).expect(keys).storage.expect("a storage");
+        assert_eq!((storage.keep_rows_days, storage.keep_hours_days), kept, "{keys}");
     }
 }
 

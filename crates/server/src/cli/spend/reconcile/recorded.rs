@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::civil::Date;
-use ledger::{Dimension, Location, Query, Spend, Unsettled};
+use ledger::{Dimension, Location, Query, Spend, UsageSource};
 use provider::{PicoUsd, Tariff};
 use settings::{Config, ProviderSettings};
 
@@ -58,15 +58,11 @@ impl Recorded {
         days: Days,
         now_ms: i64,
     ) -> anyhow::Result<Self> {
-        let query = Query { by: vec![Dimension::Day, Dimension::Upstream], ..days.query()? };
+        let query = Query { by: vec![Dimension::Day, Dimension::Upstream, Dimension::UsageSource], ..days.query()? };
         let workers = ledger::gpu(ledger, &query, now_ms)?;
         let counted = workers.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
-        let of_upstream = Self::by_upstream(
-            &gpu::by_day(&workers, &query, now_ms),
-            &ledger::spend(ledger, &query)?,
-            &ledger::unsettled(ledger, &query)?,
-            &counted,
-        );
+        let of_upstream =
+            Self::by_upstream(&gpu::by_day(&workers, &query, now_ms), &ledger::spend(ledger, &query)?, &counted);
         let mut recorded = Self::of_endpoints(config, endpoints, &counted);
         for (endpoint, upstreams) in recorded.upstreams.clone() {
             for day in days.each() {
@@ -110,7 +106,6 @@ impl Recorded {
     fn by_upstream(
         workers: &BTreeMap<(String, String), gpu::Sum>,
         spent: &[Spend],
-        unsettled: &[Unsettled],
         counted: &BTreeSet<String>,
     ) -> HashMap<(String, String), Day> {
         let mut days: HashMap<(String, String), Day> = HashMap::new();
@@ -118,17 +113,18 @@ impl Recorded {
             days.insert(key.clone(), Day::of_workers(sum));
         }
         for spend in spent {
-            let [Some(day), Some(upstream)] = &spend.labels[..] else { continue };
-            if !counted.contains(upstream) {
-                let day = days.entry((day.clone(), upstream.clone())).or_default();
-                day.nano_usd = Some(spend.cost_nano_usd);
-                day.tokens = Some(spend.clone());
+            let [Some(day), Some(upstream), source] = &spend.labels[..] else { continue };
+            let day = days.entry((day.clone(), upstream.clone())).or_default();
+            match source.as_deref() {
+                Some(source) if source == UsageSource::Estimated.as_str() => {
+                    day.left_calls += spend.calls - spend.answers
+                }
+                Some(source) if source == UsageSource::Unknown.as_str() => day.unknown_calls += spend.calls,
+                Some(_) | None => {}
             }
-        }
-        for calls in unsettled {
-            if let Some(day) = days.get_mut(&(calls.day.clone(), calls.upstream.clone())) {
-                day.left_calls = calls.left_calls;
-                day.unknown_calls = calls.unknown_calls;
+            if !counted.contains(upstream) {
+                day.tokens.get_or_insert_default().add(spend);
+                day.nano_usd = day.tokens.as_ref().map(|tokens| tokens.cost_nano_usd);
             }
         }
         days
