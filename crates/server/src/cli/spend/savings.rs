@@ -8,7 +8,7 @@ use settings::Config;
 
 use super::{
     figures::{Figure, Format, Grid},
-    gpu_cost::GpuCosts,
+    gpu_cost::{GpuCosts, by_time},
     period::Period,
     savings_billed::Billed,
     selection::{Selection, of_answers},
@@ -73,7 +73,7 @@ pub(super) fn report(
     config: Option<&Config>,
     now_ms: i64,
 ) -> Result<(Grid, bool), StoreError> {
-    let workers = ledger::gpu(ledger, query, now_ms)?;
+    let workers = ledger::gpu(ledger, query, &by_time(config), now_ms)?;
     let spent = GpuCosts::new(&workers, &query.by).complete(ledger::spend(ledger, query)?, query);
     let mut grid = grid(query, &spent, &ledger::baselines(ledger, query)?);
     Billed::read(ledger, query, config, now_ms)?.add_columns(&mut grid);
@@ -143,7 +143,7 @@ mod tests {
         let baseline = Baseline { labels, policy: "all:cerebras".to_owned(), answers: 9, cost_nano_usd: 1_000_000_000 };
         let grid = grid(&query, &[spend], &[baseline]);
         let (labels, figures) = &grid.rows[0];
-        let shown: Vec<_> = figures.iter().map(|figure| figure.text()).collect();
+        let shown: Vec<_> = figures.iter().map(Figure::text).collect();
         assert_eq!(labels.iter().flatten().collect::<Vec<_>>(), ["search", "all:cerebras"]);
         assert_eq!(shown, ["10", "1", "0", "1.000000000", "0.360000000", "0.640000000", "64.0"]);
     }

@@ -59,7 +59,7 @@ impl Recorded {
         now_ms: i64,
     ) -> anyhow::Result<Self> {
         let query = Query { by: vec![Dimension::Day, Dimension::Upstream, Dimension::UsageSource], ..days.query()? };
-        let workers = ledger::gpu(ledger, &query, now_ms)?;
+        let workers = ledger::gpu(ledger, &query, &[], now_ms)?;
         let counted = workers.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
         let of_upstream =
             Self::by_upstream(&gpu::by_day(&workers, &query, now_ms), &ledger::spend(ledger, &query)?, &counted);
@@ -117,7 +117,7 @@ impl Recorded {
             let day = days.entry((day.clone(), upstream.clone())).or_default();
             match source.as_deref() {
                 Some(source) if source == UsageSource::Estimated.as_str() => {
-                    day.left_calls += spend.calls - spend.answers
+                    day.left_calls += spend.calls - spend.answers;
                 }
                 Some(source) if source == UsageSource::Unknown.as_str() => day.unknown_calls += spend.calls,
                 Some(_) | None => {}

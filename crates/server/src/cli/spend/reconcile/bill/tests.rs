@@ -15,14 +15,14 @@ fn refused(text: &str) -> String {
 fn runpods_answer_is_read_in_every_form() {
     let records = json!([
         {"serverlessId": "ab", "startTime": "2026-10-01T00:00:00Z", "endTime": "2026-10-02T00:00:00Z",
-            "totalAmount": 0.5709989242022857, "gpuAmount": 0.57, "cpuAmount": 0, "diskAmount": 0.0009989242022857, "feeAmount": 0},
+            "totalAmount": 0.570_998_924_202_285_7, "gpuAmount": 0.57, "cpuAmount": 0, "diskAmount": 0.000_998_924_202_285_7, "feeAmount": 0},
         {"serverlessId": "cd", "startTime": "2026-10-02T23:00:00Z", "endTime": "2026-10-03T00:00:00Z",
             "totalAmount": 1e-7, "gpuAmount": null},
     ]);
     let lines = [of("ab", date(2026, 10, 1), 570_000_000, 998_924), of("cd", date(2026, 10, 2), 100, 0)];
     assert_eq!(parse(&json!({"records": records, "metadata": {"recordCount": 2}}).to_string()).expect("a bill"), lines);
     assert_eq!(parse(&records.to_string()).expect("a bill"), lines);
-    let first = json!([{"endpointId": "ab", "time": "2026-10-01 00:00:00", "amount": 2, "timeBilledMs": 3404045}]);
+    let first = json!([{"endpointId": "ab", "time": "2026-10-01 00:00:00", "amount": 2, "timeBilledMs": 3_404_045}]);
     assert_eq!(parse(&first.to_string()).expect("a bill"), [of("ab", date(2026, 10, 1), 2_000_000_000, 0)]);
     assert_eq!(parse("{\"records\": []}").expect("a bill"), []);
 }
