@@ -184,12 +184,17 @@ pub struct GpuReport {
     pub upstreams: Vec<GpuUpstream>,
     /// The hours of which anything is known, by upstream and hour. They are of all teams, whatever the query asks for.
     pub hours: Vec<GpuTime>,
-    /// Calls to these upstreams, in the same order. The shares of an hour that is closed add up to its cost.
+    /// Calls to these upstreams and to others that bill workers, in the same order. The shares of an hour that is closed add up to its cost.
     pub shares: Vec<GpuShare>,
 }
 
 /// Reads hours and calls, and shares out.
-pub(crate) fn report(reports: &mut dyn Reports, query: &Query, now_ms: i64) -> Result<GpuReport, StoreError> {
+pub(crate) fn report(
+    reports: &mut dyn Reports,
+    query: &Query,
+    by_time: &[String],
+    now_ms: i64,
+) -> Result<GpuReport, StoreError> {
     // A ledger that no router of this version has opened has no such table.
     if number(reports.ask(&exists(reports.dialect()))?.first(), 0) == 0 {
         return Ok(GpuReport::default());
@@ -202,7 +207,8 @@ pub(crate) fn report(reports: &mut dyn Reports, query: &Query, now_ms: i64) -> R
     });
     let upstreams = upstreams.collect();
     let mut hours: Vec<GpuTime> = reports.ask(&hours(query))?.iter().filter_map(|row| gpu_time(row, now_ms)).collect();
-    let mut shares: Vec<GpuShare> = reports.ask(&calls(query))?.iter().filter_map(|row| gpu_share(row)).collect();
+    let mut shares: Vec<GpuShare> =
+        reports.ask(&calls(query, by_time))?.iter().filter_map(|row| gpu_share(row)).collect();
     shares.sort();
     let days: HashSet<(String, i64)> =
         shares.iter().filter(|share| share.is_of_day).map(|share| (share.upstream.clone(), share.hour / 24)).collect();
@@ -297,9 +303,9 @@ fn hours(query: &Query) -> Statement {
     Statement { sql, parameters: [first, last].map(Parameter::Number).to_vec() }
 }
 
-/// The calls to upstreams whose workers are counted. They are told apart by all labels, whatever a report asks for: so every report
+/// The calls to upstreams whose workers are counted, or that bill them. They are told apart by all labels, whatever a report asks for: so every report
 /// shows the same shares.
-fn calls(query: &Query) -> Statement {
+fn calls(query: &Query, by_time: &[String]) -> Statement {
     let (first, last) = bounds(query);
     let (from_ms, until_ms) = (first.saturating_mul(HOUR_MS), (last + 1).saturating_mul(HOUR_MS));
     let labels = ["team", "key", "model", "route", "role", "tags", "usage_source", "price_version"];
@@ -307,25 +313,32 @@ fn calls(query: &Query) -> Statement {
     let of_sums = labels.map(|label| format!("nullif({label}, '') AS {label}")).join(", ");
     let sums = "calls, prompt_tokens, completion_tokens, duration_us, cost_nano_usd";
     let due = "SELECT day FROM rollup_due WHERE table_name = 'attempts'";
-    let counted = "upstream IN (SELECT upstream FROM gpu_hours)";
+    // Parameters are numbered in the order in which they come first.
+    let names: Vec<_> = (3..by_time.len() + 3).map(|nth| format!("${nth}")).collect();
+    let counted = if names.is_empty() { String::new() } else { format!(" OR upstream IN ({})", names.join(", ")) };
+    let counted = format!("(upstream IN (SELECT upstream FROM gpu_hours){counted})");
     let sum = |of: &str| format!("CAST(coalesce(sum({of}), 0) AS bigint)");
     let known = "CASE WHEN usage_source = 'unknown' THEN 0 ELSE prompt_tokens + completion_tokens END";
     let figures = ["calls", known, "duration_us", "cost_nano_usd"].map(sum).join(", ");
+    let [from_day, until_day, from, until] = [3, 4, 5, 6].map(|nth| format!("${}", by_time.len() + nth));
+    let days = format!("{from_day} AND {until_day}");
     let sql = format!(
         "SELECT upstream, hour, {of_rows}, {figures}, max(is_day) FROM (
             SELECT upstream, hour, {of_sums}, {sums}, CAST(0 AS bigint) AS is_day FROM attempt_hours
             WHERE hour BETWEEN $1 AND $2 AND hour / 24 NOT IN ({due}) AND {counted}
             UNION ALL
             SELECT upstream, ended_at_ms / {HOUR_MS}, {of_rows}, 1, prompt_tokens, completion_tokens, duration_us, cost_nano_usd, 0
-            FROM attempts WHERE day IN ({due} AND day BETWEEN $3 AND $4)
-                AND ended_at_ms >= $5 AND ended_at_ms < $6 AND {counted}
+            FROM attempts WHERE day IN ({due} AND day BETWEEN {days})
+                AND ended_at_ms >= {from} AND ended_at_ms < {until} AND {counted}
             UNION ALL
-            SELECT upstream, day * 24, {of_sums}, {sums}, 1 FROM attempt_days WHERE day BETWEEN $3 AND $4 AND {counted}
+            SELECT upstream, day * 24, {of_sums}, {sums}, 1 FROM attempt_days WHERE day BETWEEN {days} AND {counted}
         ) AS calls GROUP BY upstream, hour, {of_rows}"
     );
     let days = [from_ms, until_ms - 1].map(|at| at.div_euclid(DAY_MS));
-    let numbers = [first, last].into_iter().chain(days).chain([from_ms, until_ms]);
-    Statement { sql, parameters: numbers.map(Parameter::Number).collect() }
+    let names = by_time.iter().cloned().map(Parameter::Text);
+    let numbers = days.into_iter().chain([from_ms, until_ms]).map(Parameter::Number);
+    let hours = [first, last].map(Parameter::Number).into_iter();
+    Statement { sql, parameters: hours.chain(names).chain(numbers).collect() }
 }
 
 fn gpu_time(row: &[Parameter], now_ms: i64) -> Option<GpuTime> {

@@ -59,25 +59,18 @@ targets = [{ upstream = "runpod", share = 0.8 }, { upstream = "cerebras", share 
         /// At ten, a worker ran for 100 s, and two calls of 300,000 and 100,000 tokens took 10 s each; at eleven it ran for 10 s
         /// without a call; at twelve a call came and nobody counted the workers.
         fn new(name: &str) -> Self {
+            Self::with(name, &[TEN, TEN + 1])
+        }
+
+        /// The same, with workers on record in these of the hours alone.
+        fn with(name: &str, hours: &[i64]) -> Self {
             let books = Self(std::env::temp_dir().join(format!("llm-router-gpu-{name}-{}", std::process::id())));
             drop(fs::remove_dir_all(&books.0));
             fs::create_dir_all(&books.0).expect("a folder");
             let database = books.0.join("ledger.db");
             let config = format!("{CONFIG}\n[storage]\nurl = \"sqlite:{}\"\n", database.display());
             fs::write(books.0.join("config.toml"), config).expect("written");
-            let journal = JournalSettings {
-                folder: books.0.join("journals"),
-                durability: Durability::Process,
-                max_bytes: 1 << 30,
-                file_bytes: FILE_BYTES,
-            };
-            let settings = LedgerSettings {
-                location: Location::Sqlite(database),
-                journal,
-                retention: Retention::default(),
-                clock: || 0,
-            };
-            let ledger = Ledger::open(&settings, 7, Arc::new(Nobody)).expect("a ledger");
+            let ledger = books.open();
             let at_ten = GpuHour {
                 hour: TEN,
                 upstream: "runpod",
@@ -99,7 +92,7 @@ targets = [{ upstream = "runpod", share = 0.8 }, { upstream = "cerebras", share 
                 cost_nano_usd: 1_900_000,
                 ..at_ten
             };
-            for hour in [at_ten, at_eleven] {
+            for hour in [at_ten, at_eleven].into_iter().filter(|row| hours.contains(&row.hour)) {
                 drop(ledger.append(&[Entry::GpuHour(hour)]));
             }
             for (number, team, upstream, hour, tokens) in [
@@ -115,6 +108,18 @@ targets = [{ upstream = "runpod", share = 0.8 }, { upstream = "cerebras", share 
             books
         }
 
+        fn open(&self) -> Ledger {
+            let journal = JournalSettings {
+                folder: self.0.join("journals"),
+                durability: Durability::Process,
+                max_bytes: 1 << 30,
+                file_bytes: FILE_BYTES,
+            };
+            let location = Location::Sqlite(self.0.join("ledger.db"));
+            let settings = LedgerSettings { location, journal, retention: Retention::default(), clock: || 0 };
+            Ledger::open(&settings, 7, Arc::new(Nobody)).expect("a ledger")
+        }
+
         fn file(&self, name: &str, text: &str) -> String {
             let path = self.0.join(name);
             fs::write(&path, text).expect("written");
@@ -123,7 +128,10 @@ targets = [{ upstream = "runpod", share = 0.8 }, { upstream = "cerebras", share 
 
         fn output(&self, arguments: &[&str]) -> Output {
             let mut command = Command::new(BINARY);
-            command.args(arguments).arg("--config").arg(self.0.join("config.toml"));
+            command.args(arguments);
+            if !arguments.contains(&"--ledger") {
+                command.arg("--config").arg(self.0.join("config.toml"));
+            }
             command.env_clear().env("RUNPOD_API_KEY", KEY).stdin(Stdio::null());
             command.output().expect("the binary runs")
         }
@@ -286,6 +294,85 @@ targets = [{ upstream = "runpod", share = 0.8 }, { upstream = "cerebras", share 
         ];
         assert_eq!(rows[4..8], ads, "{csv}");
         assert_eq!(rows[8], " all:cerebras 0.001900000 0.000000000 -0.001900000 no", "workers of nobody");
+    }
+
+    #[test]
+    fn what_nobody_knows_is_empty_and_not_zero() {
+        let names = ["policy", "billed_usd", "baseline_billed_usd", "billed_saved_usd"];
+        let savings = ["savings", "--by", "route", "--format", "csv"];
+        // Workers were never counted: neither what RunPod's calls cost is known nor what others would have.
+        let books = Books::with("never", &[]);
+        let rows = columns(&books.run(0, &savings), &names);
+        assert_eq!(rows, ["all:cerebras  0.055000000 ", "all:runpod   ", "configured  0.055000000 ", "split   "]);
+        let spend = books.run(0, &["spend", "--by", "upstream", "--format", "csv"]);
+        let costs = columns(&spend, &["upstream", "gpu_cost_usd", "billed_usd", "gpu_unshared_calls"]);
+        assert_eq!(costs, ["cerebras  0.011000000 0", "runpod   3"]);
+        let gpu = books.output(&["gpu", "--month", "2026-10"]);
+        assert!(text(&gpu.stderr).contains("no workers are on record: routers with a ledger count"), "{gpu:?}");
+
+        // Without the configuration nobody knows which upstreams these policies are.
+        let books = Books::new("no-config");
+        let ledger = books.0.join("ledger.db").display().to_string();
+        let rows = columns(&books.run(0, &[&savings[..], &["--ledger", &ledger]].concat()), &names);
+        let known =
+            ["all:cerebras 0.032719375 0.055000000 0.022280625", "all:runpod 0.032719375 0.028868125 -0.003851250"];
+        assert_eq!(rows[..2], known);
+        assert_eq!(rows[2..4], ["configured 0.032719375  ", "split 0.032719375  "]);
+    }
+
+    /// A day without a router between two with one.
+    #[test]
+    fn a_day_that_nobody_observed_is_shown_as_unknown() {
+        let books = Books::with("gap", &[TEN]);
+        let later = GpuHour {
+            hour: TEN + 48,
+            upstream: "runpod",
+            writer: 8,
+            observed_ms: 3_600_000,
+            start_ms: 0,
+            busy_ms: 0,
+            idle_ms: 0,
+            starts: 0,
+            cost_nano_usd: 0,
+            pico_usd_per_second: 190_000_000,
+        };
+        let ledger = books.open();
+        drop(ledger.append(&[Entry::GpuHour(later)]));
+        ledger.close();
+        let csv = books.run(0, &["gpu", "--format", "csv"]);
+        let names = ["day", "observed_s", "unobserved_s", "gpu_cost_usd"];
+        let days = ["2026-10-05 3600 46800 0.019095000", "2026-10-06  86400 ", "2026-10-07 3600 36000 0.000000000"];
+        assert_eq!(columns(&csv, &names), days, "from the first hour on record to the last one");
+        let spend = books.output(&["spend", "--month", "2026-10"]);
+        assert!(text(&spend.stderr).contains("workers were not counted: runpod for 47.0 h"), "{spend:?}");
+    }
+
+    #[test]
+    fn two_upstreams_of_an_endpoint_count_the_same_workers() {
+        let books = Books::new("twice");
+        let config = fs::read_to_string(books.0.join("config.toml")).expect("a file");
+        let second = "[[upstreams]]\nid = \"runpod-2\"\nprovider = \"runpod\"\nendpoint_id = \"ep1\"\nmodel = \"m\"\n\
+                      cost = { kind = \"gpu_seconds\", usd_per_second = \"0.00019\" }\n";
+        books.file("config.toml", &format!("{config}{second}"));
+        let ledger = books.open();
+        let same = GpuHour {
+            hour: TEN,
+            upstream: "runpod-2",
+            writer: 7,
+            observed_ms: 3_600_000,
+            start_ms: 0,
+            busy_ms: 0,
+            idle_ms: 100_000,
+            starts: 0,
+            cost_nano_usd: 19_000_000,
+            pico_usd_per_second: 190_000_000,
+        };
+        drop(ledger.append(&[Entry::GpuHour(same)]));
+        ledger.close();
+        let bill = books.file("bill.csv", "endpoint,day,amount\nep1,2026-10-05,0.021\n");
+        let said = books.run(0, &["reconcile", "--bill", &bill, "--format", "csv"]);
+        assert_eq!(columns(&said, &COLUMNS), ["ep1 runpod runpod-2 0.021000000 0.020995000 ok"]);
+        assert!(said.contains("several upstreams have this endpoint"), "{said}");
     }
 
     const BILL: &str = r#"{"records": [

@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 use ledger::{Dimension, GpuReport, Location, Query, Spend, StoreError};
+use settings::Config;
 
 use super::{
     say,
@@ -27,7 +28,7 @@ use crate::clock;
 pub(crate) use asked::{Asked, Report};
 use figures::{Figure, Format, Grid};
 pub(super) use gpu::{Arguments as Gpu, HELP as GPU_HELP, run as run_gpu};
-use gpu_cost::GpuCosts;
+use gpu_cost::{GpuCosts, by_time};
 use period::Period;
 pub(super) use reconcile::{Arguments as Reconcile, HELP as RECONCILE_HELP, run as run_reconcile};
 pub(super) use savings::{Arguments as Savings, HELP as SAVINGS_HELP, run as run_savings};
@@ -104,8 +105,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let days = arguments.period.days()?;
     let by = if arguments.by.is_empty() { Report::Spend.usual_dimensions() } else { arguments.by.clone() };
     let query = Query { by, of: arguments.selection.of(), ..days.query()? };
-    let now_ms = clock::now_ms();
-    let (grid, workers) = report(&ledger, &query, now_ms)?;
+    let (config, now_ms) = (arguments.source.config()?, clock::now_ms());
+    let (grid, workers) = report(&ledger, &query, config.as_ref(), now_ms)?;
     if grid.rows.is_empty() {
         note_nothing(&arguments.selection, days);
     }
@@ -118,8 +119,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 /// What the ledger says, and what it knows of workers.
-fn report(ledger: &Location, query: &Query, now_ms: i64) -> Result<(Grid, GpuReport), StoreError> {
-    let workers = ledger::gpu(ledger, query, now_ms)?;
+fn report(
+    ledger: &Location,
+    query: &Query,
+    config: Option<&Config>,
+    now_ms: i64,
+) -> Result<(Grid, GpuReport), StoreError> {
+    let workers = ledger::gpu(ledger, query, &by_time(config), now_ms)?;
     let costs = GpuCosts::new(&workers, &query.by);
     let rows = costs.complete(ledger::spend(ledger, query)?, query);
     let mut grid = grid(query, &rows);

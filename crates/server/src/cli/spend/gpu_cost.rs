@@ -3,11 +3,20 @@
 use std::collections::HashMap;
 
 use ledger::{Dimension, GpuReport, GpuShare, Query, Spend};
+use provider::Tariff;
+use settings::Config;
 
 use super::figures::{Figure, Grid};
 
 /// Values of a query's dimensions.
 type Labels = Vec<Option<String>>;
+
+/// The upstreams that bill workers by the second, as far as a configuration says so.
+pub(super) fn by_time(config: Option<&Config>) -> Vec<String> {
+    let upstreams = config.map(|config| config.upstreams.as_slice()).unwrap_or_default().iter();
+    let by_time = upstreams.filter(|upstream| matches!(upstream.tariff, Some(Tariff::GpuSeconds { .. })));
+    by_time.map(|upstream| upstream.id.to_string()).collect()
+}
 
 /// What calls to upstreams that bill worker time cost.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

@@ -7,13 +7,13 @@
 use std::collections::{HashMap, HashSet};
 
 use ledger::{Baseline, Dimension, GpuReport, GpuShare, Location, Query, Spend, StoreError, closed_until_ms};
-use provider::Tariff;
 use router::Policy;
 use settings::{Config, Model};
 
 use super::{
     figures::{Figure, Grid},
     gpu::part,
+    gpu_cost::by_time,
     savings::percent,
 };
 
@@ -49,7 +49,7 @@ impl Billed {
     ) -> Result<Self, StoreError> {
         let query = Query { until_ms: query.until_ms.min(closed_until_ms(now_ms)), ..query.clone() };
         // An upstream's price is that of all its calls, whatever team is asked about.
-        let report = ledger::gpu(ledger, &Query { of: Vec::new(), ..query.clone() }, now_ms)?;
+        let report = ledger::gpu(ledger, &Query { of: Vec::new(), ..query.clone() }, &by_time(config), now_ms)?;
         let mut by_model = query.clone();
         by_model.by.push(Dimension::Model);
         let (spent, baselines) = (ledger::spend(ledger, &query)?, ledger::baselines(ledger, &by_model)?);
@@ -177,9 +177,7 @@ struct Rates {
 impl Rates {
     fn new(report: &GpuReport, config: Option<&Config>) -> Self {
         let recorded = report.upstreams.iter().map(|upstream| upstream.name.clone());
-        let upstreams = config.map(|config| config.upstreams.as_slice()).unwrap_or_default().iter();
-        let configured = upstreams.filter(|upstream| matches!(upstream.tariff, Some(Tariff::GpuSeconds { .. })));
-        let by_time = recorded.chain(configured.map(|upstream| upstream.id.to_string())).collect();
+        let by_time = recorded.chain(by_time(config)).collect();
         let mut measured: HashMap<String, (u64, u64)> = HashMap::new();
         for share in &report.shares {
             let Some(billed) = share.gpu_nano_usd else { continue };

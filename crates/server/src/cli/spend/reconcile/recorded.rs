@@ -59,7 +59,7 @@ impl Recorded {
         now_ms: i64,
     ) -> anyhow::Result<Self> {
         let query = Query { by: vec![Dimension::Day, Dimension::Upstream, Dimension::UsageSource], ..days.query()? };
-        let workers = ledger::gpu(ledger, &query, now_ms)?;
+        let workers = ledger::gpu(ledger, &query, &[], now_ms)?;
         let counted = workers.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
         let of_upstream =
             Self::by_upstream(&gpu::by_day(&workers, &query, now_ms), &ledger::spend(ledger, &query)?, &counted);
