@@ -53,6 +53,10 @@ limits = {{ requests_per_minute = 1000000, tokens_per_minute = 900000000 }}
 budgets = [{{ usd = "1000", per = "day" }}]
 """
 
+# Workers that are billed by the second, counted each second.
+BY_SECONDS = """capacity_poll_s = 1
+cost = { kind = "gpu_seconds", usd_per_second = "0.00019", list_usd_per_million = "0.02" }"""
+
 BUDGET_KEY = """
 [[keys]]
 id = "paid-{number}"
@@ -114,6 +118,8 @@ class Router:
         self.folder.mkdir(exist_ok=True)
         config = CONFIG.format(port=self.port, admin=self.admin, folder=self.folder, emulator=self.emulator,
                                url=self.store.url.replace(postgres.PASSWORD, "${DATABASE_PASSWORD}"), durability="process")
+        by_tokens = 'cost = { kind = "tokens", input_usd_per_million = "0.02", output_usd_per_million = "0.02" }'
+        config = config.replace(by_tokens, BY_SECONDS)
         config += SHARED.format(redis=self.redis, rate=RATE, burst=BURST)
         environment = {**os.environ, "CLIENT_KEY": KEY, "KEY_RATED": "sk-rated", "UPSTREAM_KEY": "any",
                        "DATABASE_PASSWORD": postgres.PASSWORD}
@@ -212,6 +218,30 @@ def against_limit(arguments, checks: Checks, routers: list[Router]) -> None:
     checks.check(abs(admitted - due) <= 0.01 * due + RATE / 60, f"calls of both: {admitted} of {due:.0f} due in {took:.0f} s")
 
 
+class Workers:
+    """Worker seconds since now: as the emulator bills them, and as both routers count them together."""
+
+    def __init__(self, routers: list[Router], emulator: str):
+        self.routers, self.emulator = routers, emulator
+        self.before = self.read()
+
+    def read(self) -> tuple[float, float]:
+        with urllib.request.urlopen(f"{self.emulator}/_control/calls") as answer:
+            billed = json.load(answer)["runpod_lb"]["worker_seconds"]
+        return billed, sum(router.metric("llmrouter_gpu_seconds_total") for router in self.routers)
+
+    def since(self) -> tuple[float, float]:
+        return tuple(now - before for now, before in zip(self.read(), self.before, strict=True))
+
+
+def worker_time(checks: Checks, routers: list[Router], emulator: str) -> None:
+    workers = Workers(routers, emulator)
+    time.sleep(10)
+    billed, counted = workers.since()
+    # What was counted up to the last poll, by a replica that may have been the wrong one for a moment.
+    checks.check(abs(counted - billed) <= 0.15 * billed, f"worker seconds are counted once: {counted:.1f} of {billed:.1f} billed")
+
+
 def lose_replica(arguments, checks: Checks, routers: list[Router], store: Postgres) -> None:
     """One is killed while it holds a part of a budget: the other one gets it, when the ledger has been asked."""
     key, name = f"sk-paid-{arguments.times}", f"paid-{arguments.times}"
@@ -224,8 +254,8 @@ def lose_replica(arguments, checks: Checks, routers: list[Router], store: Postgr
     until("both are there", lambda: routers[1].metric("llmrouter_shared_replicas") == 2)
     statuses = []
     since = time.monotonic()
-    # The ledger is asked each minute.
-    while time.monotonic() < since + 75:
+    # What the dead one held counts as spent after a good minute, and the ledger is asked each minute.
+    while time.monotonic() < since + arguments.patience:
         statuses.append(ask(routers[1].port, key))
         if statuses[-1] == 429:
             time.sleep(1)
@@ -279,6 +309,7 @@ def main() -> int:
     parser.add_argument("--times", type=int, default=3, help="how often a budget is run against")
     parser.add_argument("--seconds", type=float, default=20, help="of asking for more than a limit")
     parser.add_argument("--outage", type=float, default=5, help="seconds of each thing that happens to Redis")
+    parser.add_argument("--patience", type=float, default=20, help="seconds in which another replica uses the budget of a dead one")
     parser.add_argument("--limit", default="0.0016", help="of the budgets, in US dollars: a hundred requests")
     arguments = parser.parse_args()
     arguments.binary = arguments.binary.resolve()
@@ -298,6 +329,7 @@ def main() -> int:
             time.sleep(5)
             against_budget(arguments, checks, routers, store)
             against_limit(arguments, checks, routers)
+            worker_time(checks, routers, f"http://{address}")
             redis_away(arguments, checks, routers, Turns(routers), redis, line)
             lose_replica(arguments, checks, routers, store)
         finally:
