@@ -97,7 +97,12 @@ const SHORT_GAP_MS: u64 = 10 * 60 * 1000;
 pub(super) fn note_unobserved(report: &GpuReport, query: &Query, now_ms: i64) {
     note_counted_twice(report);
     let mut unobserved = Vec::new();
-    for ((_, upstream), sum) in sums(report, query, now_ms, By::Total) {
+    // In its first hour the first router came some time.
+    let mut report = report.clone();
+    for upstream in &mut report.upstreams {
+        upstream.first_hour += 1;
+    }
+    for ((_, upstream), sum) in sums(&report, query, now_ms, By::Total) {
         if sum.unobserved_ms() >= SHORT_GAP_MS {
             unobserved.push(format!("{upstream} for {:.1} h", hours(sum.unobserved_ms())));
         }
