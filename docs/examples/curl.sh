@@ -58,6 +58,6 @@ operate /admin/keys/terms '{"id": "curl-example", "terms": {"models": ["llama-3.
 operate /admin/keys/disable '{"id": "curl-example"}'
 operate /admin/keys/enable '{"id": "curl-example"}'
 operate /admin/teams/terms '{"id": "search", "terms": {"budgets": [{"usd": "500", "per": "month"}]}}'
-for path in keys teams audit budgets; do
+for path in keys teams audit budgets "spend?by=day,model" "savings?by=team"; do
   show GET "$ADMIN/admin/$path" -H "Authorization: Bearer $TOKEN"
 done

@@ -123,6 +123,12 @@ async fn what_is_wrong_with_a_key_is_said() {
             422,
             "needs the price of every upstream",
         ),
+        (
+            "/admin/keys/create",
+            json!({"id": "b", "team": "s", "terms": {"tags": {"env": "prod"}}}),
+            422,
+            "the tag \\\"env\\\" is not declared: no tags are",
+        ),
         ("/admin/keys/rotate", json!({"id": "nobody"}), 404, "there is no key \\\"nobody\\\" here"),
         ("/admin/teams/terms", json!({"id": "s", "terms": {"direct": true}}), 422, "unknown key"),
     ];

@@ -34,6 +34,8 @@ mod poison;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+mod reports;
+#[cfg(test)]
 mod series;
 #[cfg(test)]
 mod shares;

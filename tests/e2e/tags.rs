@@ -106,3 +106,35 @@ async fn every_call_and_every_request_is_on_record_with_its_tags() {
     drop(fs::remove_file(&log));
     assert!(lines.contains(r#""tags":"env=prod,feature=header""#), "{lines}");
 }
+
+/// A key in the database has tags of its own. Where the file does not declare one of them any more, its requests go on without it.
+#[tokio::test]
+async fn a_key_in_the_database_has_tags_as_far_as_they_are_declared() {
+    let folder = Folder::new("tags-stored");
+    let token = "an-admin-token-of-the-tests";
+    let config =
+        |config: &str| format!("# No [[keys]].\n{RUNPOD_LB}{CEREBRAS}{BALANCED}{config}{}", folder.storage(""));
+    let feature = "\n[[tags]]\nname = \"feature\"\n";
+    let both = config(&format!("{feature}\n[[tags]]\nname = \"env\"\n"));
+    let mut rig = Launch::new(Settings::instant(), &both).env("LLM_ROUTER_ADMIN_TOKEN", token).start();
+    let terms = json!({"tags": {"env": "prod", "feature": "stored"}});
+    let body = json!({"id": "web", "team": "search", "terms": terms});
+    let made = rig.admin.with_key(token).post("/admin/keys/create", &body).await;
+    let key = made.json()["key"].as_str().expect("a key").to_owned();
+    assert_eq!(rig.client.with_key(&key).chat(&chat("x")).await.status, 200);
+    rig.take_running().stop_without_grace();
+    let mut rig = Launch::new(Settings::instant(), &config(feature)).start();
+    let served = eventually("the key is known", async || {
+        let answer = rig.client.with_key(&key).chat(&chat("x")).await;
+        (answer.status == 200).then_some(answer)
+    });
+    served.await;
+    rig.take_running().stop_without_grace();
+    let rows = eventually("both calls are on record", async || {
+        let rows = calls(&folder, &[]);
+        (rows.len() == 2).then_some(rows)
+    })
+    .await;
+    let row = |tags: &str| (vec![tags.to_owned()], 1);
+    assert_eq!(rows, [row("env=prod,feature=stored"), row("feature=stored")]);
+}

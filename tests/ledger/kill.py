@@ -253,6 +253,13 @@ def kill(arguments, chance: random.Random, environment: dict, store: Sqlite | Po
     if not arguments.lose_disk:
         checks.check(attempts >= received, "every call that a provider received has its row")
         checks.check(unknown > 0, "calls that were under way at a kill are recorded as unknown")
+    for rows, sums in (
+        ("SELECT count(*), coalesce(sum(cost_nano_usd), 0) FROM attempts", "SELECT sum(calls), sum(cost_nano_usd) FROM attempt_hours"),
+        ("SELECT count(*), 0 FROM requests", "SELECT sum(requests), 0 FROM request_hours WHERE policy = ''"),
+    ):
+        # Both stores know this form.
+        said = [store.column(f"WITH figures (a, b) AS ({query}) SELECT a || ' ' || b FROM figures") for query in (rows, sums)]
+        checks.check(said[0] == said[1], f"sums by hour are those of the rows: {said[1]}, {said[0]}")
     checks.check(figure("SELECT count(*) FROM attempts WHERE outcome = 'unknown' AND cost_nano_usd IS NULL") == 0,
                  "and count as what was reserved for them")
     checks.check(store.is_whole(), "the database is whole")

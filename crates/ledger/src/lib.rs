@@ -3,7 +3,8 @@
 //! Entries go to a [journal](journal) first, which takes microseconds and outlives the process; a thread brings them from
 //! there to the store. So a request never waits for the store, and a store that is away loses nothing. An intent is
 //! written before each call: when the process dies, what it was asking for is on record as `unknown`, at the cost that was
-//! reserved for it. A row has the key that its entry was given, so that bringing it twice changes nothing.
+//! reserved for it. A row has the key that its entry was given, so that bringing it twice changes nothing. With each new row the
+//! sums of its hour grow, which answer what is asked, also when rows are deleted after their time.
 
 mod budget;
 mod drain;

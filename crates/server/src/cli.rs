@@ -78,7 +78,7 @@ enum Command {
     /// What are my providers like? Fit the simulated ones to a decision log: speed, spread, cold starts, prices.
     #[command(after_help = calibrate::HELP)]
     Calibrate(calibrate::Arguments),
-    /// What was spent, and by whom? Sums up the ledger, as a table, CSV or JSON.
+    /// What was spent, and by whom? Sums up the ledger, as a table, CSV, JSON or charges of FOCUS.
     #[command(after_help = spend::HELP)]
     Spend(spend::Arguments),
     /// What was saved against other policies: the baseline, the split, every upstream alone.

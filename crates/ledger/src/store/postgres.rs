@@ -13,6 +13,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 pub(crate) use read::Reader;
 
+use self::write::Prepared;
 use super::{Rows, Store, StoreError};
 
 /// The steps from no tables to the present ones, in order. A step is never changed: what differs is a step more.
@@ -133,13 +134,14 @@ fn cause(error: &dyn std::error::Error) -> String {
 pub(crate) struct Postgres {
     url: PostgresUrl,
     client: Option<Client>,
+    prepared: Prepared,
 }
 
 impl Postgres {
     /// Opens a database, and brings its tables up to date. One that cannot be reached now is tried again with the first rows:
     /// until then the journal keeps them.
     pub(crate) fn open(url: &PostgresUrl) -> Result<Self, StoreError> {
-        let mut store = Self { url: url.clone(), client: None };
+        let mut store = Self { url: url.clone(), client: None, prepared: Prepared::default() };
         match store.client().map(drop) {
             Err(error @ StoreError::Postgres { is_out_of_reach: true, .. }) => {
                 tracing::error!(%error, "the ledger's database cannot be reached: its journal keeps the rows until it can");
@@ -151,7 +153,7 @@ impl Postgres {
 
     /// The same for one that must be there.
     pub(crate) fn connected(url: &PostgresUrl) -> Result<Self, StoreError> {
-        let mut store = Self { url: url.clone(), client: None };
+        let mut store = Self { url: url.clone(), client: None, prepared: Prepared::default() };
         store.client()?;
         Ok(store)
     }
@@ -162,6 +164,7 @@ impl Postgres {
         let client = if let Some(client) = open {
             client
         } else {
+            self.prepared = Prepared::default();
             let mut client = self.url.connect()?;
             migrate(&mut client, &self.url)?;
             client
@@ -185,7 +188,9 @@ fn is_out_of_reach(error: &postgres::Error) -> bool {
 impl Store for Postgres {
     fn write(&mut self, rows: &Rows<'_>) -> Result<u64, StoreError> {
         let url = self.url.clone();
-        let written = write::rows(self.client()?, rows).map_err(|error| url.failed(&error));
+        self.client()?;
+        let Self { client: Some(client), prepared, .. } = self else { return Ok(0) };
+        let written = write::rows(client, prepared, rows).map_err(|error| url.failed(&error));
         if written.is_err() {
             // It may be in the middle of something.
             self.client = None;

@@ -1,12 +1,14 @@
 //! Sums say what rows say, whatever comes late or twice, while they are made, and after rows are deleted.
 
-use std::collections::{BTreeMap, HashSet};
+mod expected;
+
+use std::collections::HashSet;
 
 use jiff::tz::TimeZone;
 use proptest::{
     collection::vec,
     prelude::*,
-    sample::{select, subsequence},
+    sample::select,
     test_runner::{Config, TestCaseError, TestRunner},
 };
 
@@ -15,10 +17,12 @@ use crate::{
     report::DAY_MS,
     store::{self, Rows, Store, StoreError, rollup::HOUR_MS, upkeep::Upkeep},
 };
+use expected::{BEGIN_MS, Case, DAYS, FIRST_DAY, NOW_MS, OF_ANSWERS, cases, expected, expected_baselines, queries};
 
 on_both! {
     sums_say_what_rows_say,
     sums_are_made_of_rows_that_were_there_before_while_others_come,
+    a_ledger_of_an_earlier_version_is_read_then_brought_up_to_date_and_summed_up,
     deleted_rows_leave_their_sums_and_what_comes_twice_then_is_refused,
     what_budgets_ask_is_what_the_rows_of_their_windows_say,
     a_batch_that_fails_leaves_neither_rows_nor_sums,
@@ -27,175 +31,6 @@ on_both! {
     absurd_amounts_do_not_stop_the_drain,
     a_budget_counts_the_whole_hour_where_its_rows_are_deleted,
 }
-
-/// The first day of the rows in these tests.
-const FIRST_DAY: i64 = 20_775;
-const DAYS: i64 = 5;
-const BEGIN_MS: i64 = FIRST_DAY * DAY_MS;
-/// Some days later.
-const NOW_MS: i64 = BEGIN_MS + 40 * DAY_MS;
-
-/// A call and its request.
-#[derive(Debug, Clone)]
-struct Case {
-    attempt: Attempt<'static>,
-    request: Request<'static>,
-}
-
-fn cases() -> impl Strategy<Value = Vec<Case>> {
-    let labels = (
-        select(vec![None, Some("search"), Some("ads")]),
-        select(vec![None, Some("a"), Some("b")]),
-        select(vec![Some("m"), Some("n"), None]),
-        select(vec![None, Some("env=prod"), Some("env=prod,feature=é'\"")]),
-    );
-    let labels = labels.prop_map(|(team, key, model, tags)| Labels { team, key, model, tags, ..LABELS });
-    let call = (
-        select(vec!["primary", "hedge", "warm_up"]),
-        select(vec!["served", "refused", "timeout_gap"]),
-        select(vec![None, Some(UsageSource::Reported), Some(UsageSource::Estimated), Some(UsageSource::Unknown)]),
-        prop::option::of(0..1_000_000_u64),
-        select(vec!["u", "v"]),
-        0..3_u32,
-    );
-    let tokens = (0..500_u64, prop::option::of(0..100_u64), 0..500_u64, prop::option::of(0..100_u64));
-    // Often at the very edge of an hour.
-    let moment = (0..DAYS * DAY_MS, select(vec![None, Some(0), Some(1), Some(HOUR_MS - 1)]))
-        .prop_map(|(at_ms, edge)| BEGIN_MS + edge.map_or(at_ms, |edge| at_ms.div_euclid(HOUR_MS) * HOUR_MS + edge));
-    let baselines = select(vec![vec![], vec![("split", 7)], vec![("all:u", 5), ("split", 9)]]);
-    let case = (labels, call, tokens, moment, baselines, 1..4_u64).prop_map(
-        |(labels, call, tokens, ended_at_ms, baselines, writer)| {
-            let (role, outcome, usage_source, cost, upstream, other) = call;
-            let (prompt, cached, completion, reasoning) = tokens;
-            let tokens = Tokens { prompt, cached, completion, reasoning };
-            let attempt = Attempt {
-                ended_at_ms,
-                labels,
-                role,
-                outcome,
-                usage_source,
-                upstream,
-                tokens: usage_source.map(|_| tokens),
-                cost_nano_usd: cost.filter(|_| usage_source.is_some()),
-                price_version: cost.map(|cost| if cost % 2 == 0 { ":1,1,1,1" } else { "2026-11-01:2,2,2,2" }),
-                ..attempt(AttemptKey { attempt: other + 1, ..key(writer, 0) })
-            };
-            let request = Request { ended_at_ms, labels, outcome, baselines, ..request(key(writer, 0).request) };
-            Case { attempt, request }
-        },
-    );
-    vec(case, 1..60).prop_map(|mut cases| {
-        for (case, number) in cases.iter_mut().zip(1..) {
-            case.attempt.key.request.number = number;
-            case.request.key.number = number;
-        }
-        cases
-    })
-}
-
-/// What is asked: by what, from when until when, and of which team.
-fn queries() -> impl Strategy<Value = Query> {
-    let dimensions = vec![
-        Dimension::Team,
-        Dimension::Key,
-        Dimension::Model,
-        Dimension::Upstream,
-        Dimension::Route,
-        Dimension::Role,
-        Dimension::Day,
-        Dimension::Tag("env".to_owned()),
-        Dimension::Tags,
-        Dimension::UsageSource,
-        Dimension::PriceVersion,
-    ];
-    let edge = || (-DAY_MS..(DAYS + 1) * DAY_MS, select(vec![1, HOUR_MS, DAY_MS]));
-    let team = vec(Just((Dimension::Team, "search".to_owned())), 0..2);
-    (subsequence(dimensions, 0..4), edge(), edge(), team).prop_map(|(by, from, until, of)| {
-        let at = |(at, unit): (i64, i64)| BEGIN_MS + at.div_euclid(unit) * unit;
-        let (from, until) = (at(from), at(until));
-        Query { by, since_ms: from.min(until), until_ms: from.max(until), of }
-    })
-}
-
-/// What the rows say, without the store.
-fn expected(cases: &[Case], query: &Query) -> Vec<Spend> {
-    let mut found: BTreeMap<Vec<Option<String>>, Spend> = BTreeMap::new();
-    for row in cases.iter().map(|case| case.attempt) {
-        let Attempt { ended_at_ms, labels, role, outcome, usage_source, tokens, cost_nano_usd, .. } = row;
-        let is_of = query.of.iter().all(|(_, team)| labels.team == Some(team));
-        if !is_of || !(query.since_ms..query.until_ms).contains(&ended_at_ms) {
-            continue;
-        }
-        let labels: Vec<_> = query.by.iter().map(|by| label(by, &row)).collect();
-        let is_served = outcome == "served" && role != "warm_up";
-        let (tokens, cost) = (tokens.unwrap_or_default(), cost_nano_usd.unwrap_or_default());
-        let if_source = |source| if usage_source == Some(source) { cost } else { 0 };
-        let spend = found.entry(labels.clone()).or_insert_with(|| Spend { labels, ..Spend::default() });
-        spend.add(&Spend {
-            labels: Vec::new(),
-            calls: 1,
-            answers: u64::from(is_served),
-            prompt_tokens: tokens.prompt,
-            cached_tokens: tokens.cached.unwrap_or_default(),
-            completion_tokens: tokens.completion,
-            reasoning_tokens: tokens.reasoning.unwrap_or_default(),
-            cost_nano_usd: cost,
-            wasted_nano_usd: if is_served { 0 } else { cost },
-            estimated_nano_usd: if_source(UsageSource::Estimated),
-            unknown_nano_usd: if_source(UsageSource::Unknown),
-            unpriced_calls: u64::from(usage_source.is_some() && cost_nano_usd.is_none()),
-        });
-    }
-    if query.by.is_empty() && found.is_empty() {
-        found.insert(Vec::new(), Spend::default());
-    }
-    found.into_values().collect()
-}
-
-fn expected_baselines(cases: &[Case], query: &Query) -> Vec<Baseline> {
-    let mut found = BTreeMap::<_, (u64, u64)>::new();
-    for Request { ended_at_ms, labels, outcome, baselines, .. } in cases.iter().map(|case| &case.request) {
-        let is_of = query.of.iter().all(|(_, team)| labels.team == Some(team));
-        if !is_of || *outcome != "served" || !(query.since_ms..query.until_ms).contains(ended_at_ms) {
-            continue;
-        }
-        let as_call = Attempt { labels: *labels, ended_at_ms: *ended_at_ms, ..attempt(key(1, 1)) };
-        let labels: Vec<_> = query.by.iter().map(|by| label(by, &as_call)).collect();
-        for (policy, cost) in baselines {
-            let sum = found.entry((labels.clone(), policy)).or_default();
-            *sum = (sum.0 + 1, sum.1 + cost);
-        }
-    }
-    let baseline = |((labels, policy), (answers, cost_nano_usd)): ((_, &&str), _)| Baseline {
-        labels,
-        policy: (*policy).to_owned(),
-        answers,
-        cost_nano_usd,
-    };
-    found.into_iter().map(baseline).collect()
-}
-
-fn label(by: &Dimension, row: &Attempt<'_>) -> Option<String> {
-    let labels = &row.labels;
-    let label = match by {
-        Dimension::Team => labels.team,
-        Dimension::Key => labels.key,
-        Dimension::Model => labels.model,
-        Dimension::Upstream => Some(row.upstream),
-        Dimension::Route => Some(labels.route),
-        Dimension::Role => Some(row.role),
-        Dimension::Tags => labels.tags,
-        Dimension::Tag(_) => labels.tags.map(|_| "prod"),
-        Dimension::UsageSource => row.usage_source.map(UsageSource::as_str),
-        Dimension::PriceVersion => row.price_version,
-        Dimension::Day => return Some(store::upkeep::date(row.ended_at_ms.div_euclid(DAY_MS))),
-    };
-    label.map(str::to_owned)
-}
-
-/// What an answer has as well as a call.
-const OF_ANSWERS: [Dimension; 6] =
-    [Dimension::Team, Dimension::Key, Dimension::Model, Dimension::Route, Dimension::Day, Dimension::Tags];
 
 /// Rows as the drain brings them.
 fn rows(cases: &[Case]) -> Rows<'_> {
@@ -248,10 +83,16 @@ fn keeping(rows_days: u32, hours_days: u32) -> Upkeep {
     Upkeep::new(Retention { rows_days: Some(rows_days), hours_days: Some(hours_days) }, 3)
 }
 
-fn run<S: Strategy + Send>(strategy: S, test: impl Fn(S::Value) -> Result<(), TestCaseError> + Send) {
+/// Fewer cases in Postgres, where each question makes a connection.
+fn run<S: Strategy + Send>(
+    scratch: &Scratch,
+    strategy: S,
+    test: impl Fn(S::Value) -> Result<(), TestCaseError> + Send,
+) {
     aside(move || {
         let config = Config::default();
-        let config = Config { cases: config.cases / 32, failure_persistence: None, ..config };
+        let share = if scratch.postgres.is_some() { 96 } else { 32 };
+        let config = Config { cases: config.cases / share, failure_persistence: None, ..config };
         let mut runner = TestRunner::new(config);
         if let Err(error) = runner.run(&strategy, test) {
             panic!("{error}");
@@ -261,7 +102,7 @@ fn run<S: Strategy + Send>(strategy: S, test: impl Fn(S::Value) -> Result<(), Te
 
 async fn sums_say_what_rows_say(scratch: Scratch) {
     let input = (cases(), vec(queries(), 4), vec(any::<prop::sample::Index>(), 10));
-    run(input, |(cases, queries, again)| {
+    run(&scratch, input, |(cases, queries, again)| {
         let mut store = emptied(&scratch);
         let (first, second) = cases.split_at(cases.len() / 2);
         store.write(&rows(first)).expect("written");
@@ -278,7 +119,7 @@ async fn sums_say_what_rows_say(scratch: Scratch) {
 
 /// As after an upgrade: rows without sums, then others of the same days, and questions amid all that.
 async fn sums_are_made_of_rows_that_were_there_before_while_others_come(scratch: Scratch) {
-    run((cases(), vec(queries(), 3)), |(cases, queries)| {
+    run(&scratch, (cases(), vec(queries(), 3)), |(cases, queries)| {
         let mut store = emptied(&scratch);
         let (before, after) = cases.split_at(cases.len() / 2);
         store.write(&rows(before)).expect("written");
@@ -287,24 +128,45 @@ async fn sums_are_made_of_rows_that_were_there_before_while_others_come(scratch:
             INSERT INTO rollup_due SELECT DISTINCT 'requests', day, -1, 0 FROM requests"
         ));
         let mut upkeep = Upkeep::new(Retention::default(), 2);
-        for (nth, case) in after.iter().enumerate() {
-            store.write(&rows(std::slice::from_ref(case))).expect("written");
-            store.write(&rows(&cases[..nth])).expect("written");
+        for (nth, query) in (3..after.len()).step_by(3).zip(queries.iter().cycle()) {
+            // Some of them twice, some as they were before.
+            store.write(&rows(&after[nth - 3..nth])).expect("written");
+            store.write(&rows(&cases[nth / 2..before.len() + nth])).expect("written");
             upkeep.step(&mut *store, NOW_MS).expect("a step");
-            if nth % 5 == 0 {
-                let there: Vec<_> = before.iter().chain(&after[..=nth]).cloned().collect();
-                check(&scratch, &there, &queries[nth % queries.len()])?;
-            }
+            check(&scratch, &cases[..before.len() + nth], query)?;
         }
+        store.write(&rows(after)).expect("written");
         keep_up(&mut *store, &mut upkeep, NOW_MS);
         prop_assert_eq!(scratch.figure("SELECT count(*) FROM rollup_due"), 0);
         queries.iter().try_for_each(|query| check(&scratch, &cases, query))
     });
 }
 
+async fn a_ledger_of_an_earlier_version_is_read_then_brought_up_to_date_and_summed_up(scratch: Scratch) {
+    const TABLES: [&str; 7] =
+        ["attempt_hours", "attempt_days", "request_hours", "request_days", "attempt_ranges", "rollup_due", "retention"];
+    run(&scratch, (cases(), vec(queries(), 3)), |(cases, queries)| {
+        emptied(&scratch).write(&rows(&cases)).expect("written");
+        let version = match &scratch.location {
+            Location::Sqlite(_) => "PRAGMA user_version = 3",
+            Location::Postgres(_) => "UPDATE llm_router_ledger SET version = 3",
+        };
+        scratch.execute(&format!("DROP TABLE {}; {version}", TABLES.join("; DROP TABLE ")));
+        queries.iter().try_for_each(|query| check(&scratch, &cases, query))?;
+        let mut store = store::open(&scratch.location).expect("a store");
+        let due = scratch.figure(&format!("SELECT count(*) FROM rollup_due WHERE day < {}", FIRST_DAY + DAYS));
+        prop_assert!(due > 0);
+        queries.iter().try_for_each(|query| check(&scratch, &cases, query))?;
+        keep_up(&mut *store, &mut Upkeep::new(Retention::default(), 7), NOW_MS);
+        let calls = scratch.figure("SELECT sum(calls) FROM attempt_hours");
+        prop_assert_eq!(calls, i64::try_from(cases.len()).expect("a number"));
+        queries.iter().try_for_each(|query| check(&scratch, &cases, query))
+    });
+}
+
 async fn deleted_rows_leave_their_sums_and_what_comes_twice_then_is_refused(scratch: Scratch) {
     let kept = (0..=DAYS, 0..=DAYS);
-    run((cases(), vec(queries(), 6), kept), |(cases, queries, kept)| {
+    run(&scratch, (cases(), vec(queries(), 6), kept), |(cases, queries, kept)| {
         let mut store = emptied(&scratch);
         store.write(&rows(&cases)).expect("written");
         // So many of the days in these tests are not kept.
@@ -352,7 +214,7 @@ async fn what_budgets_ask_is_what_the_rows_of_their_windows_say(scratch: Scratch
         ["UTC", "Asia/Kolkata", "Asia/Kathmandu", "America/St_Johns", "Australia/Lord_Howe", "America/New_York"];
     let windows =
         vec((select(ZONES.to_vec()), select(vec![Period::Day, Period::Week, Period::Month]), 0..DAYS * DAY_MS), 6);
-    run((cases(), windows), |(cases, windows)| {
+    run(&scratch, (cases(), windows), |(cases, windows)| {
         let mut store = emptied(&scratch);
         store.write(&rows(&cases)).expect("written");
         for (zone, period, at_ms) in windows {

@@ -1,9 +1,9 @@
 //! Rows into tables: one statement for each kind of rows, whatever their number, because each statement is a trip over the
 //! network.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashMap};
 
-use postgres::{Client, types::ToSql};
+use postgres::{Client, Statement, Transaction, types::ToSql};
 
 use super::Rows;
 use crate::{
@@ -22,19 +22,23 @@ const UNLESS_ENDED: &str = "NOT EXISTS (SELECT 1 FROM attempts AS ended
 /// The rows of the other days are deleted, so that nobody knows whether they were there.
 const KEPT: &str = "rows.day >= (SELECT rows_from_day FROM retention)";
 
+/// The statements of a connection, by their texts: planning one takes longer than most rows do.
+pub(super) type Prepared = HashMap<String, Statement>;
+
 /// Writes rows, all or none, and adds them to sums. Returns how many came too late.
-pub(super) fn rows(client: &mut Client, rows: &Rows<'_>) -> Result<u64, postgres::Error> {
+pub(super) fn rows(client: &mut Client, prepared: &mut Prepared, rows: &Rows<'_>) -> Result<u64, postgres::Error> {
     let mut transaction = client.transaction()?;
+    let mut to = (&mut transaction, prepared);
     let kept = if rows.may_be_twice { KEPT } else { "true" };
     let mut late = 0;
     for (rows, condition) in [(&rows.attempts, "true"), (&rows.unknown, UNLESS_ENDED)] {
         let values: Vec<_> = rows.iter().map(columns::attempt).collect();
-        late += insert(&mut transaction, &ATTEMPTS, (&columns::ATTEMPTS, &values), (kept, condition))?;
+        late += insert(&mut to, &ATTEMPTS, (&columns::ATTEMPTS, &values), (kept, condition))?;
     }
     let baselines: Vec<_> = rows.requests.iter().map(columns::baselines).collect();
     let values = rows.requests.iter().zip(&baselines).map(|(row, baselines)| columns::request(row, baselines));
     let values: Vec<_> = values.collect();
-    late += insert(&mut transaction, &REQUESTS, (&columns::REQUESTS, &values), (kept, "true"))?;
+    late += insert(&mut to, &REQUESTS, (&columns::REQUESTS, &values), (kept, "true"))?;
     put_gpu_hours(&mut transaction, rows)?;
     transaction.commit()?;
     Ok(late)
@@ -43,7 +47,7 @@ pub(super) fn rows(client: &mut Client, rows: &Rows<'_>) -> Result<u64, postgres
 /// Takes rows unless they are there already, and adds those that were not to the sums of their hours, or leaves that to whoever makes
 /// the sums of their day: the lock waits for each other. Returns how many are not of a day whose rows are `kept`.
 fn insert<const N: usize>(
-    transaction: &mut postgres::Transaction<'_>,
+    (transaction, prepared): &mut (&mut Transaction<'_>, &mut Prepared),
     rollup: &Rollup,
     (columns, rows): (&[(&str, Kind); N], &[[Column<'_>; N]]),
     (kept, condition): (&str, &str),
@@ -74,7 +78,12 @@ fn insert<const N: usize>(
     let values: Vec<Values<'_>> =
         columns.iter().enumerate().map(|(nth, (_, kind))| Values::new(rows, nth, *kind)).collect();
     let parameters: Vec<&(dyn ToSql + Sync)> = values.iter().map(Values::parameter).collect();
-    let late: i64 = transaction.query_one(&sql, &parameters)?.get(0);
+    let statement = match prepared.get(&sql) {
+        Some(statement) => statement.clone(),
+        None => transaction.prepare(&sql)?,
+    };
+    let late: i64 = transaction.query_one(&statement, &parameters)?.get(0);
+    prepared.insert(sql, statement);
     Ok(late.unsigned_abs())
 }
 
