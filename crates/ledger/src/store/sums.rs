@@ -7,18 +7,21 @@ use crate::entry::{Attempt, Labels, Request, UsageSource};
 
 /// The labels of `attempt_hours`, in order.
 type AttemptLabels<'a> = [&'a str; 10];
-/// Those of `request_hours`.
-type RequestLabels<'a> = [&'a str; 8];
+/// Those of `request_hours` without the policy.
+type RequestLabels<'a> = [&'a str; 7];
 
 /// What some rows add.
 #[derive(Default)]
 pub(super) struct Sums<'a> {
     /// By hour and labels.
     pub(super) attempts: HashMap<(i64, AttemptLabels<'a>), [i64; 8]>,
-    pub(super) requests: HashMap<(i64, RequestLabels<'a>), [i64; 2]>,
+    pub(super) requests: HashMap<(i64, RequestLabels<'a>), Vec<OfPolicy<'a>>>,
     /// By hour and writer the first and the last number of its calls.
     pub(super) ranges: HashMap<(i64, u64), (u64, u64)>,
 }
+
+/// The policy, how many requests have a cost under it, and that cost.
+type OfPolicy<'a> = (&'a str, [i64; 2]);
 
 impl<'a> Sums<'a> {
     pub(super) fn add_attempt(&mut self, row: &Attempt<'a>) {
@@ -46,9 +49,15 @@ impl<'a> Sums<'a> {
 
     pub(super) fn add_request(&mut self, row: &Request<'a>) {
         let [team, key, model, route, tags] = labels(&row.labels);
-        let mut add = |policy, cost| {
-            let labels = [team, key, model, route, tags, row.outcome, row.error, policy];
-            add(self.requests.entry((hour(row.ended_at_ms), labels)).or_default(), [1, cost]);
+        let labels = [team, key, model, route, tags, row.outcome, row.error];
+        let sums = self.requests.entry((hour(row.ended_at_ms), labels)).or_default();
+        let mut add = |policy, cost| match sums.iter_mut().find(|(of, _)| *of == policy) {
+            Some((_, sum)) => add(sum, [1, cost]),
+            None => {
+                let mut sum = [0; 2];
+                add(&mut sum, [1, cost]);
+                sums.push((policy, sum));
+            }
         };
         add("", 0);
         for (nth, (policy, cost)) in row.baselines.iter().enumerate() {

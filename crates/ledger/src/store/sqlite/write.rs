@@ -82,11 +82,14 @@ fn insert(table: &str, columns: &[(&str, columns::Kind)]) -> String {
 fn add(transaction: &Transaction<'_>, sums: &Sums<'_>) -> rusqlite::Result<()> {
     let mut statement = transaction.prepare_cached(&ATTEMPTS.add_one())?;
     for ((hour, labels), figures) in &sums.attempts {
-        statement.execute(params_from_iter(values(*hour, labels, figures)))?;
+        statement.execute(params_from_iter(values(*hour, labels.iter().copied(), figures)))?;
     }
     let mut statement = transaction.prepare_cached(&REQUESTS.add_one())?;
-    for ((hour, labels), figures) in &sums.requests {
-        statement.execute(params_from_iter(values(*hour, labels, figures)))?;
+    for ((hour, labels), policies) in &sums.requests {
+        for (policy, figures) in policies {
+            let labels = labels.iter().chain([policy]).copied();
+            statement.execute(params_from_iter(values(*hour, labels, figures)))?;
+        }
     }
     let mut statement = transaction.prepare_cached(
         "INSERT INTO attempt_ranges (hour, writer, first_number, last_number) VALUES (?1, ?2, ?3, ?4)
@@ -98,8 +101,12 @@ fn add(transaction: &Transaction<'_>, sums: &Sums<'_>) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn values<'a>(hour: i64, labels: &'a [&'a str], figures: &'a [i64]) -> impl Iterator<Item = Column<'a>> {
-    let labels = labels.iter().map(|label| Column::from(*label));
+fn values<'a>(
+    hour: i64,
+    labels: impl Iterator<Item = &'a str>,
+    figures: &'a [i64],
+) -> impl Iterator<Item = Column<'a>> {
+    let labels = labels.map(Column::from);
     [Column::from(hour)].into_iter().chain(labels).chain(figures.iter().map(|figure| Column::from(*figure)))
 }
 
