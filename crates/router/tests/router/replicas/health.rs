@@ -53,6 +53,26 @@ fn a_breaker_that_closes_at_one_lets_the_others_probe_at_once() {
     }
 }
 
+/// The others have filled `a` when a replica's own breaker closes: it begins with a few calls nonetheless.
+#[test]
+fn a_replica_that_is_back_late_is_not_kept_out_by_what_others_have_in_flight() {
+    let mut cluster = cluster(2, FAST);
+    break_a(&mut cluster);
+    cluster.pass(1_200 * MS);
+    for _ in 0..100 {
+        cluster.at(0).serves();
+        cluster.pass(50 * MS);
+    }
+    let in_flight: Vec<_> = (0..20).map(|_| cluster.at(0).begin()).collect();
+    cluster.pass(300 * MS);
+    while cluster.at(1).breaker("a") != BreakerState::Closed {
+        cluster.at(1).serves();
+    }
+    cluster.pass(5 * S);
+    let at_a = (0..5).map(|_| cluster.at(1).begin()).filter(|(_, start)| start.attempt.target == 0).count();
+    assert!(at_a >= 2, "{at_a} of 5, beside {} of the other one", in_flight.len());
+}
+
 /// Calls to `a`, which is down for a minute, of replicas that have ten requests a second each.
 fn calls_in_an_outage(cluster: &mut Cluster) -> u32 {
     let mut calls = 0;
