@@ -50,6 +50,11 @@ fn half_is_paid_for_tokens_and_half_for_time() {
     assert_eq!(out(1_000, &[of(10, 0), of(40, 0)]), [200, 800], "no time: by tokens");
     let calls = |calls| Weight { calls, ..Weight::default() };
     assert_eq!(out(1_000, &[calls(1), calls(3)]), [250, 750], "neither: by calls");
+    assert_eq!(
+        out(10, &[of(5, 0), of(1, 0)]),
+        [8, 2],
+        "8 1/3 and 1 2/3: who lost more by rounding down gets what is left"
+    );
     assert_eq!(out(2, &[of(1, 1), of(1, 1), of(1, 1)]), [1, 1, 0], "what cannot be divided goes to the first ones");
     assert_eq!(out(1_000, &[]), [0_u64; 0]);
 }

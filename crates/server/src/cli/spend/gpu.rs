@@ -97,9 +97,16 @@ const SHORT_GAP_MS: u64 = 10 * 60 * 1000;
 pub(super) fn note_unobserved(report: &GpuReport, query: &Query, now_ms: i64) {
     note_counted_twice(report);
     let mut unobserved = Vec::new();
-    for ((_, upstream), sum) in sums(report, query, now_ms, By::Total) {
+    // The first router came amid the first hour.
+    let (mut upstreams, mut hours) = (report.upstreams.clone(), report.hours.clone());
+    for upstream in &mut upstreams {
+        hours.retain(|time| time.upstream != upstream.name || time.hour != upstream.first_hour);
+        upstream.first_hour += 1;
+    }
+    let later = GpuReport { upstreams, hours, shares: Vec::new() };
+    for ((_, upstream), sum) in sums(&later, query, now_ms, By::Total) {
         if sum.unobserved_ms() >= SHORT_GAP_MS {
-            unobserved.push(format!("{upstream} for {:.1} h", hours(sum.unobserved_ms())));
+            unobserved.push(format!("{upstream} for {:.1} h", in_hours(sum.unobserved_ms())));
         }
     }
     if !unobserved.is_empty() {
@@ -111,7 +118,7 @@ pub(super) fn note_unobserved(report: &GpuReport, query: &Query, now_ms: i64) {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a time, shown with one decimal")]
-fn hours(ms: u64) -> f64 {
+fn in_hours(ms: u64) -> f64 {
     ms as f64 / 3.6e6
 }
 

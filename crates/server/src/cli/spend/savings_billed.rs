@@ -89,10 +89,11 @@ impl Billed {
         grid.columns.extend(COLUMNS);
         for (labels, figures) in &mut grid.rows {
             let Some((Some(policy), labels)) = labels.split_last() else { continue };
-            let spent = self.spent.get(labels).copied().flatten();
-            // Who has no answers has none of the policy, and would have been billed nothing for them.
+            let of_labels = self.spent.get(labels);
+            let spent = of_labels.copied().flatten();
+            // Who has no answers in hours that are over has none of the policy, and would have been billed nothing for them.
             let baseline = self.baselines.get(&(labels.to_vec(), policy.clone())).copied();
-            let baseline = baseline.unwrap_or(Some(Amount::default()));
+            let baseline = baseline.unwrap_or_else(|| of_labels.map(|_| Amount::default()));
             let saved = spent.zip(baseline).map(|(spent, baseline)| i128::from(baseline.nano_usd) - i128::from(spent));
             let estimate = baseline.map(|baseline| if baseline.is_estimate { "yes" } else { "no" });
             figures.extend([
@@ -206,5 +207,26 @@ impl Rates {
             return Some(0);
         }
         self.amount(&share.upstream, share.list_nano_usd).map(|amount| amount.nano_usd)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_of_hours_that_are_not_over_have_nothing_as_billed() {
+        let labels = vec![Some("search".to_owned())];
+        let row = || (vec![labels[0].clone(), Some("all:runpod".to_owned())], Vec::new());
+        let grid = || Grid { labels: Vec::new(), columns: Vec::new(), rows: vec![row()], total: None };
+        let shown = |billed: &Billed| {
+            let mut grid = grid();
+            billed.add_columns(&mut grid);
+            grid.rows[0].1.iter().map(Figure::text).collect::<Vec<_>>()
+        };
+        let mut billed = Billed { spent: HashMap::new(), baselines: HashMap::new() };
+        assert_eq!(shown(&billed), ["", "", "", "", ""], "unknown is not zero");
+        billed.spent.insert(labels.clone(), Some(7));
+        assert_eq!(shown(&billed), ["0.000000007", "0.000000000", "-0.000000007", "", "no"], "it was all for nothing");
     }
 }

@@ -12,10 +12,8 @@ pub(super) struct Service {
     pub(super) name: String,
     /// The model's name there.
     pub(super) model: String,
-    /// The versions of prices that are per second of a GPU.
-    gpu_versions: Vec<String>,
-    /// The same for versions that are not in the configuration.
-    is_gpu: bool,
+    /// The versions of its prices, and whether they are per second of a GPU, in the order of their dates.
+    is_gpu: Vec<(String, bool)>,
 }
 
 impl Service {
@@ -31,31 +29,21 @@ impl Service {
                 (provider.to_owned(), format!("{provider} API"))
             }
         };
-        let is_gpu = |tariff: &Tariff| matches!(tariff, Tariff::GpuSeconds { .. });
-        let gpu = upstream.prices.iter().filter(|price| is_gpu(&price.tariff));
-        Self {
-            provider,
-            name,
-            model: upstream.model.clone(),
-            gpu_versions: gpu.map(|price| price.version.to_string()).collect(),
-            is_gpu: upstream.tariff.as_ref().is_some_and(is_gpu),
-        }
+        let prices = upstream.prices.iter();
+        let is_gpu = prices.map(|price| (price.version.to_string(), matches!(price.tariff, Tariff::GpuSeconds { .. })));
+        Self { provider, name, model: upstream.model.clone(), is_gpu: is_gpu.collect() }
     }
 
     /// One that is not in the configuration.
     pub(super) fn unknown(id: &str) -> Self {
-        Self {
-            provider: id.to_owned(),
-            name: id.to_owned(),
-            model: id.to_owned(),
-            gpu_versions: Vec::new(),
-            is_gpu: false,
-        }
+        Self { provider: id.to_owned(), name: id.to_owned(), model: id.to_owned(), is_gpu: Vec::new() }
     }
 
-    /// Whether calls with this price are billed by the second of a GPU.
+    /// Whether calls with this price are billed by the second of a GPU. A price that is not configured any more was most likely of
+    /// the same kind as the last one.
     pub(super) fn bills_gpu_seconds(&self, price_version: Option<&str>) -> bool {
-        self.is_gpu || price_version.is_some_and(|version| self.gpu_versions.iter().any(|known| known == version))
+        let known = self.is_gpu.iter().find(|(version, _)| Some(version.as_str()) == price_version);
+        known.or(self.is_gpu.last()).is_some_and(|(_, is_gpu)| *is_gpu)
     }
 }
 

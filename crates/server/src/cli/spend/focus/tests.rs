@@ -237,6 +237,23 @@ fn who_sends_the_invoice_is_named_also_for_upstreams_that_are_gone() {
     assert_eq!(providers.into_iter().collect::<Vec<_>>(), ["gone", "llm.example.com"]);
 }
 
+#[test]
+fn an_upstream_that_changed_how_it_bills_is_charged_as_it_did_then() {
+    let before = "cost = { kind = \"tokens\", input_usd_per_million = \"0.10\", output_usd_per_million = \"0.10\" }";
+    let after = "[[upstreams.prices]]\nfrom = \"2026-10-01\"\n\
+                 cost = { kind = \"gpu_seconds\", usd_per_second = \"0.00019\", list_usd_per_million = \"0.02\" }";
+    let text = format!(
+        "[auth]\nmode = \"none\"\n[[upstreams]]\nid = \"pod\"\nprovider = \"runpod\"\nendpoint_id = \"a\"\n\
+         model = \"m\"\n{before}\n{after}\n[[models]]\nname = \"m\"\nstrategy = \"weighted\"\n\
+         targets = [{{ upstream = \"pod\" }}]\n"
+    );
+    let config = settings::parse_with(&text, "x.toml", &|_| None, settings::Secrets::Ignored);
+    let service = Service::of(&config.unwrap_or_else(|error| panic!("{error}")).upstreams[0]);
+    let bills = |version: &str| service.bills_gpu_seconds(Some(version));
+    assert!(!bills(":100000,100000,100000,100000") && bills("2026-10-01:20000,20000,20000,20000"));
+    assert!(bills("2025-01-01:1,1,1,1") && service.bills_gpu_seconds(None), "as it does now");
+}
+
 /// The amount of a row, in parts of a pico-dollar that no price is finer than.
 fn exact(text: &str) -> u128 {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
