@@ -143,8 +143,16 @@ async fn sums_are_made_of_rows_that_were_there_before_while_others_come(scratch:
 }
 
 async fn a_ledger_of_an_earlier_version_is_read_then_brought_up_to_date_and_summed_up(scratch: Scratch) {
-    const TABLES: [&str; 7] =
-        ["attempt_hours", "attempt_days", "request_hours", "request_days", "attempt_ranges", "rollup_due", "retention"];
+    const TABLES: [&str; 8] = [
+        "attempt_hours",
+        "attempt_days",
+        "request_hours",
+        "request_days",
+        "attempt_ranges",
+        "rollup_due",
+        "retention",
+        "gpu_hours",
+    ];
     run(&scratch, (cases(), vec(queries(), 3)), |(cases, queries)| {
         emptied(&scratch).write(&rows(&cases)).expect("written");
         let version = match &scratch.location {
