@@ -1,6 +1,6 @@
 //! What one replica finds out about an upstream's health, the others know.
 
-use provider::{Error, ErrorKind};
+use provider::{Error, ErrorKind, Quota};
 use router::{BreakerState, StrategyName};
 
 use super::cluster::{BAD, Cluster, FAST, Network};
@@ -63,7 +63,17 @@ fn a_replica_that_is_back_late_is_not_kept_out_by_what_others_have_in_flight() {
         cluster.at(0).serves();
         cluster.pass(50 * MS);
     }
-    let in_flight: Vec<_> = (0..20).map(|_| cluster.at(0).begin()).collect();
+    let mut in_flight = Vec::new();
+    while cluster.at(0).status("a").in_flight < 8 {
+        in_flight.push(cluster.at(0).begin());
+        cluster.pass(500 * MS);
+        // Each is answered, and goes on.
+        let Some((request, start)) = in_flight.last_mut() else { continue };
+        if start.attempt.target == 0 {
+            let hand = &mut cluster.replicas[0].hand;
+            hand.engine.first_token(request, Quota::default(), hand.now, &mut hand.rng);
+        }
+    }
     cluster.pass(300 * MS);
     while cluster.at(1).breaker("a") != BreakerState::Closed {
         cluster.at(1).serves();
