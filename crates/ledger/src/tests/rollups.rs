@@ -259,7 +259,19 @@ async fn writers_at_the_same_time_lose_and_double_nothing(scratch: Scratch) {
     const EACH: u64 = 60;
     aside(|| {
         drop(emptied(&scratch));
+        // As after an upgrade: sums of the day are made meanwhile.
+        scratch.execute(&format!(
+            "INSERT INTO rollup_due VALUES ('attempts', {FIRST_DAY}, -1, 0), ('requests', {FIRST_DAY}, -1, 0)"
+        ));
         thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut store = store::open(&scratch.location).expect("a store");
+                let mut upkeep = Upkeep::new(Retention::default(), 5);
+                for _ in 0..60 {
+                    upkeep.step(&mut *store, NOW_MS).expect("a step");
+                    thread::sleep(Duration::from_millis(3));
+                }
+            });
             for writer in 1..=4 {
                 let location = &scratch.location;
                 scope.spawn(move || {
@@ -276,6 +288,7 @@ async fn writers_at_the_same_time_lose_and_double_nothing(scratch: Scratch) {
         });
         let kept = Retention { rows_days: None, hours_days: Some(1) };
         let mut store = store::open(&scratch.location).expect("a store");
+        keep_up(&mut *store, &mut Upkeep::new(Retention::default(), 1_000), NOW_MS);
         for (calls, requests) in [("attempt_hours", "request_hours"), ("attempt_days", "request_days")] {
             let writers = 3;
             assert_eq!(scratch.figure(&format!("SELECT sum(calls) FROM {calls}")), writers * EACH.cast_signed());
