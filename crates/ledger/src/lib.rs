@@ -35,7 +35,7 @@ use parking_lot::Mutex;
 pub use crate::{
     budget::{
         AtLimit, Budget, BudgetStatus, Budgets, Granted, OverBudget, Period, Raised, Report, Room, Scope, Spender,
-        SpentQuestion, Threshold, WhenAway,
+        SpentQuestion, Threshold, Turn, WhenAway,
     },
     entry::{Attempt, AttemptKey, Entry, Intent, Labels, Request, RequestKey, Tokens, UsageSource},
     gpu::{GpuHour, GpuReport, GpuShare, GpuTime, GpuUpstream, closed_until_ms, day},
