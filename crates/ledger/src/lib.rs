@@ -204,6 +204,14 @@ impl Ledger {
         self.journal.backlog_bytes()
     }
 
+    /// Bytes of the journal that were written since the start, and how many of them are in the store. What was written when the first one
+    /// was read is in the store once the second one has reached that.
+    pub fn progress_bytes(&self) -> (u64, u64) {
+        // In this order: otherwise more could be in the store than was written.
+        let released = self.journal.released_bytes();
+        (self.journal.written_bytes().max(released), released)
+    }
+
     /// The database.
     pub fn location(&self) -> &Location {
         &self.location

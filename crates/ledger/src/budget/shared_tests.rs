@@ -82,7 +82,7 @@ impl Server {
         forgotten.extend(std::mem::take(&mut self.held));
         let reported_late = self.reported_late;
         let (grants_from_ms, epoch) = (now_ms + VALID_MS, self.epoch + 1);
-        *self = Self { grants_from_ms, forgotten, reported_late, epoch, ..Self::default() };
+        *self = Self { epoch, grants_from_ms, forgotten, reported_late, ..Self::default() };
     }
 }
 
