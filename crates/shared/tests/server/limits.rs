@@ -96,3 +96,29 @@ async fn calls_under_way_of_a_replica_that_died_are_forgotten() {
     }
     assert!(granted, "not within 15 s");
 }
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn what_is_counted_for_a_request_that_has_gone_is_given_back() {
+    let server = Server::start();
+    let replica = server.replica(1);
+    let tokens = Some(Rate { per_minute: 1, burst: 1000 });
+    let limits = Limits { tokens, concurrent: Some(2), ..Limits::default() };
+    {
+        let mut counted = Box::pin(replica.shared.count(vec![demand("key:a", limits, 2, 300)]));
+        assert!(futures_util::poll!(&mut counted).is_pending());
+        // The answer is there by now, and is not read.
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    let left = async || match replica.shared.count(vec![demand("key:a", limits, 0, 0)]).await {
+        Verdict::Granted(states) => (states[0].under_way, states[0].tokens),
+        other => panic!("{other:?}"),
+    };
+    for _ in 0..100 {
+        if left().await == (0, 1000) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{:?} are still counted", left().await);
+}
