@@ -2,12 +2,14 @@
 """What ten clients of one key get through in three minutes who ask for twice what it may: calls, and tokens.
 
     python3 tests/long/limits.py --binary target/release/llm-router
+    python3 tests/long/limits.py --binary target/release/llm-router --replicas 2
 
-Over three windows, what is let in must be within one percent of the limit plus the burst. Ends with a line of JSON, how many
+With two replicas, which share the limits through Redis and have one Postgres, each client asks them in turn. Over three windows, what is let in must be within one percent of the limit plus the burst. Ends with a line of JSON, how many
 checks passed and failed; exit code 1 if any failed.
 """
 
 import argparse
+import contextlib
 import http.client
 import json
 import os
@@ -22,7 +24,9 @@ import urllib.request
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/ledger"))
 
+import postgres  # noqa: E402
 from kill import CONFIG, KEY, Checks, free_port, until_answers  # noqa: E402
+from redis_server import Redis  # noqa: E402
 
 CLIENTS = 10
 WINDOWS = 3
@@ -42,11 +46,18 @@ limits = {{ concurrent = 1000, tokens_per_minute = {tokens}, token_burst = {toke
 """
 
 
-class Load:
-    """Clients of a key that ask so often a second, all together."""
+SHARED = """
+[shared]
+url = "{redis}"
+replicas = {replicas}
+"""
 
-    def __init__(self, port: int, key: str, rate: float):
-        self.port, self.key, self.rate = port, key, rate
+
+class Load:
+    """Clients of a key that ask so often a second, all together; each asks the routers in turn."""
+
+    def __init__(self, ports: list[int], key: str, rate: float):
+        self.ports, self.key, self.rate = ports, key, rate
         self.admitted = self.refused = self.failed = self.tokens = 0
         self.lock = threading.Lock()
         self.is_over = threading.Event()
@@ -55,12 +66,13 @@ class Load:
             thread.start()
 
     def run(self) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connections = [http.client.HTTPConnection("127.0.0.1", port, timeout=30) for port in self.ports]
         headers = {"authorization": f"Bearer {self.key}", "content-type": "application/json"}
         body = json.dumps({"model": "llama-3.1-8b", "max_tokens": 60, "messages": [{"role": "user", "content": "word " * 40}]})
-        due = time.monotonic()
+        due, nth = time.monotonic(), 0
         while not self.is_over.wait(max(0.0, due - time.monotonic())):
-            due += CLIENTS / self.rate
+            due, nth = due + CLIENTS / self.rate, nth + 1
+            connection = connections[nth % len(connections)]
             connection.request("POST", "/v1/chat/completions", body, headers)
             answer = connection.getresponse()
             text = answer.read()
@@ -82,26 +94,38 @@ class Load:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", type=pathlib.Path, required=True, help="the router")
+    parser.add_argument("--replicas", type=int, default=1, help="routers; several of them share Postgres and Redis")
     arguments = parser.parse_args()
     checks = Checks()
-    with tempfile.TemporaryDirectory() as folder:
-        address, port, admin = f"127.0.0.1:{free_port()}", free_port(), free_port()
-        config = pathlib.Path(folder, "config.toml")
-        keys = KEYS.format(calls=CALLS, burst=BURST, tokens=TOKENS, token_burst=TOKEN_BURST)
-        url = f"sqlite:{folder}/ledger.db"
-        text = CONFIG.format(port=port, admin=admin, folder=folder, emulator=f"http://{address}", url=url, durability="process")
-        config.write_text(text + keys)
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        address, url, shared = f"127.0.0.1:{free_port()}", f"sqlite:{folder}/ledger.db", ""
         environment = {**os.environ, "CLIENT_KEY": KEY, "KEY_CALLS": "sk-calls", "KEY_TOKENS": "sk-tokens", "UPSTREAM_KEY": "any"}
+        if arguments.replicas > 1:
+            database, redis = stack.enter_context(postgres.Server()), stack.enter_context(Redis())
+            url = database.url.replace(postgres.PASSWORD, "${DATABASE_PASSWORD}")
+            environment["DATABASE_PASSWORD"] = postgres.PASSWORD
+            shared = SHARED.format(redis=redis.url, replicas=arguments.replicas)
+        keys = KEYS.format(calls=CALLS, burst=BURST, tokens=TOKENS, token_burst=TOKEN_BURST)
         emulate = [arguments.binary, "emulate", "--listen", address, "--speed", "20"]
-        processes = [subprocess.Popen(emulate, stdout=subprocess.DEVNULL)]
+        processes, ports = [subprocess.Popen(emulate, stdout=subprocess.DEVNULL)], []
         try:
             until_answers(f"http://{address}/_control", processes[0])
-            serve = [arguments.binary, "serve", "--config", config]
-            processes.append(subprocess.Popen(serve, env=environment, stdout=subprocess.DEVNULL))
-            until_answers(f"http://127.0.0.1:{admin}/readyz", processes[1])
-            calls = Load(port, "sk-calls", 2 * CALLS / 60)
+            for nth in range(arguments.replicas):
+                port, admin, disk = free_port(), free_port(), pathlib.Path(folder, f"disk-{nth}")
+                disk.mkdir()
+                text = CONFIG.format(port=port, admin=admin, folder=disk, emulator=f"http://{address}", url=url, durability="process")
+                config = disk / "config.toml"
+                config.write_text(text + shared + keys)
+                serve = [arguments.binary, "serve", "--config", config]
+                processes.append(subprocess.Popen(serve, env=environment, stdout=subprocess.DEVNULL))
+                until_answers(f"http://127.0.0.1:{admin}/readyz", processes[-1])
+                ports.append(port)
+            # Replicas learn of each other within a second.
+            time.sleep(2)
+            calls = Load(ports, "sk-calls", 2 * CALLS / 60)
             # Each request uses some hundred tokens.
-            tokens = Load(port, "sk-tokens", 2 * TOKENS / 60 / 100)
+            tokens = Load(ports, "sk-tokens", 2 * TOKENS / 60 / 100)
             time.sleep(60 * WINDOWS)
             for load in (calls, tokens):
                 load.stop()

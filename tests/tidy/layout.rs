@@ -43,6 +43,7 @@ fn crates_depend_on_each_other_as_the_architecture_says() {
         ("settings", &["provider", "router"]),
         ("simulator", &["provider", "router", "settings"]),
         ("ledger", &[]),
+        ("shared", &[]),
         ("emulator", &[]),
         (
             "server",
@@ -58,6 +59,7 @@ fn crates_depend_on_each_other_as_the_architecture_says() {
                 "runpod",
                 "runpod-admin",
                 "settings",
+                "shared",
                 "simulator",
             ],
         ),
@@ -90,6 +92,7 @@ fn crates_do_not_know_what_they_must_not() {
         ("runpod-admin", &["actix-web", "prometheus", "config"]),
         ("cerebras", &["actix-web", "prometheus", "config"]),
         ("ledger", &["actix-web", "hyper-util", "reqwest", "prometheus", "config"]),
+        ("shared", &["actix-web", "hyper-util", "reqwest", "prometheus", "config"]),
         ("settings", &["actix-web", "clap", "futures-util", "prometheus", "hyper-util", "reqwest", "tokio"]),
         ("simulator", &["clap"]),
         ("simulator", RUNS),

@@ -3,7 +3,8 @@
 //!
 //! One HTTP server plays three faces under path prefixes: a RunPod load-balancing endpoint (`/lb/v1`, `/lb/ping`,
 //! `/lb/workers`), a RunPod queue endpoint (`/v2/{endpoint}/…`) and Cerebras (`/cerebras/v1`). Beside them is RunPod's
-//! management API (`/v2/serverless`, `/v2/network-volumes`, `/v2/catalog/gpus`), which no fault touches. Wording and shapes
+//! management API (`/v2/serverless`, `/v2/network-volumes`, `/v2/catalog/gpus`,
+//! `/v2/billing/serverless`), which no fault touches. Wording and shapes
 //! follow recorded answers where there are any. It shares no types with the router on purpose: a field misread on one
 //! side must not be misread the same way on the other. Faults are ordered through [`Emulator::control`] or `POST
 //! /_control`; what was served is in [`Emulator::call_logs`] or `GET /_control/calls`.

@@ -74,7 +74,9 @@ impl Replica {
             (false, true) => Polls::Uncounted,
             (false, false) => Polls::Never,
         });
-        published.iter().for_each(|(_, published)| self.router.learn_capacities(&published.workers));
+        for (_, published) in &published {
+            self.router.learn_capacities(&published.workers);
+        }
     }
 }
 

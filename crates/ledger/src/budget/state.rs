@@ -1,6 +1,10 @@
 //! What one budget has been used for.
 
-use super::{Budget, Scope, portion::Portion, window::Window};
+use super::{
+    Asking, AtLimit, Budget, BudgetStatus, OverBudget, Scope, WhenAway,
+    portion::{Fit, Portion},
+    window::Window,
+};
 
 /// How far one budget is used.
 #[derive(Debug)]
@@ -142,5 +146,59 @@ impl State {
         }
         self.passed = passed;
         self.budget.warn_at_percent.get(passed - 1).copied()
+    }
+
+    /// Whether a call fits, or more must be asked for. A call that does not fit is an error, unless the cheapest upstream may serve it.
+    pub(super) fn check(
+        &self,
+        amount: u64,
+        shared: Option<WhenAway>,
+        asking: Asking,
+        now_ms: i64,
+    ) -> Result<Fit, OverBudget> {
+        let own = match self.has_room(amount) {
+            Some(true) => Fit::Yes,
+            Some(false) => Fit::No,
+            None => Fit::Lapsed,
+        };
+        let held = self.portion.as_ref().map(|portion| portion.fit(self.reserved, amount, now_ms));
+        let fit = match (held, asking) {
+            (None, _) => own,
+            (Some(fit @ (Fit::Yes | Fit::No)), _) => fit,
+            (Some(Fit::Ask), Asking::Possible) => Fit::Ask,
+            (Some(Fit::Ask), Asking::Answered) => Fit::No,
+            (Some(Fit::Lapsed | Fit::Ask), _) if shared == Some(WhenAway::Own) => own,
+            (Some(Fit::Lapsed), Asking::Possible) => Fit::Ask,
+            (Some(Fit::Lapsed | Fit::Ask), Asking::Answered | Asking::Unanswered) => Fit::Lapsed,
+        };
+        match fit {
+            Fit::Yes | Fit::Ask => Ok(fit),
+            Fit::No | Fit::Lapsed if self.budget.at_limit == AtLimit::Cheapest => Ok(Fit::No),
+            Fit::No => Err(self.reached(amount)),
+            Fit::Lapsed => Err(OverBudget::Unknown(self.scope.clone())),
+        }
+    }
+
+    fn reached(&self, amount: u64) -> OverBudget {
+        OverBudget::Reached { status: self.status(), needed_nano_usd: amount }
+    }
+
+    pub(super) fn reserve(&mut self, amount: u64) {
+        self.reserved = self.reserved.saturating_add(amount);
+        if let Some(portion) = &mut self.portion {
+            portion.want(amount);
+        }
+    }
+
+    pub(super) fn status(&self) -> BudgetStatus {
+        BudgetStatus {
+            scope: self.scope.clone(),
+            period: self.budget.period,
+            limit_nano_usd: self.limit_nano_usd(),
+            spent_nano_usd: self.spent(),
+            reserved_nano_usd: self.reserved.saturating_add(self.portion.as_ref().map_or(0, Portion::held_by_others)),
+            from_ms: self.window.from_ms,
+            until_ms: self.window.until_ms,
+        }
     }
 }

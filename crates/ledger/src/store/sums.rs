@@ -51,13 +51,12 @@ impl<'a> Sums<'a> {
         let [team, key, model, route, tags] = labels(&row.labels);
         let labels = [team, key, model, route, tags, row.outcome, row.error];
         let sums = self.requests.entry((hour(row.ended_at_ms), labels)).or_default();
-        let mut add = |policy, cost| match sums.iter_mut().find(|(of, _)| *of == policy) {
-            Some((_, sum)) => add(sum, [1, cost]),
-            None => {
-                let mut sum = [0; 2];
-                add(&mut sum, [1, cost]);
-                sums.push((policy, sum));
-            }
+        let mut add = |policy, cost| {
+            let at = sums.iter().position(|(of, _)| *of == policy).unwrap_or_else(|| {
+                sums.push((policy, [0; 2]));
+                sums.len() - 1
+            });
+            add(&mut sums[at].1, [1, cost]);
         };
         add("", 0);
         for (nth, (policy, cost)) in row.baselines.iter().enumerate() {

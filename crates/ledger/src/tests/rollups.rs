@@ -143,8 +143,16 @@ async fn sums_are_made_of_rows_that_were_there_before_while_others_come(scratch:
 }
 
 async fn a_ledger_of_an_earlier_version_is_read_then_brought_up_to_date_and_summed_up(scratch: Scratch) {
-    const TABLES: [&str; 7] =
-        ["attempt_hours", "attempt_days", "request_hours", "request_days", "attempt_ranges", "rollup_due", "retention"];
+    const TABLES: [&str; 8] = [
+        "attempt_hours",
+        "attempt_days",
+        "request_hours",
+        "request_days",
+        "attempt_ranges",
+        "rollup_due",
+        "retention",
+        "gpu_hours",
+    ];
     run(&scratch, (cases(), vec(queries(), 3)), |(cases, queries)| {
         emptied(&scratch).write(&rows(&cases)).expect("written");
         let version = match &scratch.location {
@@ -251,7 +259,19 @@ async fn writers_at_the_same_time_lose_and_double_nothing(scratch: Scratch) {
     const EACH: u64 = 60;
     aside(|| {
         drop(emptied(&scratch));
+        // As after an upgrade: sums of the day are made meanwhile.
+        scratch.execute(&format!(
+            "INSERT INTO rollup_due VALUES ('attempts', {FIRST_DAY}, -1, 0), ('requests', {FIRST_DAY}, -1, 0)"
+        ));
         thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut store = store::open(&scratch.location).expect("a store");
+                let mut upkeep = Upkeep::new(Retention::default(), 5);
+                for _ in 0..60 {
+                    upkeep.step(&mut *store, NOW_MS).expect("a step");
+                    thread::sleep(Duration::from_millis(3));
+                }
+            });
             for writer in 1..=4 {
                 let location = &scratch.location;
                 scope.spawn(move || {
@@ -268,6 +288,7 @@ async fn writers_at_the_same_time_lose_and_double_nothing(scratch: Scratch) {
         });
         let kept = Retention { rows_days: None, hours_days: Some(1) };
         let mut store = store::open(&scratch.location).expect("a store");
+        keep_up(&mut *store, &mut Upkeep::new(Retention::default(), 1_000), NOW_MS);
         for (calls, requests) in [("attempt_hours", "request_hours"), ("attempt_days", "request_days")] {
             let writers = 3;
             assert_eq!(scratch.figure(&format!("SELECT sum(calls) FROM {calls}")), writers * EACH.cast_signed());

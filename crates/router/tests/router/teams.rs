@@ -66,13 +66,13 @@ impl Crowd {
     /// For so many seconds, requests of each of these facts come so many times a second.
     fn run(&mut self, seconds: u32, load: &[(Facts, u32)]) {
         for step in 0..seconds * 100 {
+            self.hand.pass(10 * MS);
+            // Before those whose timers fire now: timers are late, and those that come are not.
             for (facts, per_second) in load {
-                // The least of them come in the middle between two of the most.
                 for _ in (step * per_second / 100)..((step + 1) * per_second / 100) {
                     self.comes(*facts);
                 }
             }
-            self.hand.pass(10 * MS);
             while let Some(at) = self.open.iter().position(|(at, ..)| *at <= self.hand.now) {
                 let (_, next, mut request, came) = self.open.swap_remove(at);
                 match next {

@@ -1,6 +1,6 @@
 //! What one replica finds out about an upstream's health, the others know.
 
-use provider::{Error, ErrorKind};
+use provider::{Error, ErrorKind, Quota};
 use router::{BreakerState, StrategyName};
 
 use super::cluster::{BAD, Cluster, FAST, Network};
@@ -51,6 +51,36 @@ fn a_breaker_that_closes_at_one_lets_the_others_probe_at_once() {
         assert!(targets.contains(&0), "{targets:?}");
         assert_eq!(cluster.at(at).breaker("a"), BreakerState::Closed);
     }
+}
+
+/// The others have filled `a` when a replica's own breaker closes: it begins with a few calls nonetheless.
+#[test]
+fn a_replica_that_is_back_late_is_not_kept_out_by_what_others_have_in_flight() {
+    let mut cluster = cluster(2, FAST);
+    break_a(&mut cluster);
+    cluster.pass(1_200 * MS);
+    for _ in 0..100 {
+        cluster.at(0).serves();
+        cluster.pass(50 * MS);
+    }
+    let mut in_flight = Vec::new();
+    while cluster.at(0).status("a").in_flight < 8 {
+        in_flight.push(cluster.at(0).begin());
+        cluster.pass(500 * MS);
+        // Each is answered, and goes on.
+        let Some((request, start)) = in_flight.last_mut() else { continue };
+        if start.attempt.target == 0 {
+            let hand = &mut cluster.replicas[0].hand;
+            hand.engine.first_token(request, Quota::default(), hand.now, &mut hand.rng);
+        }
+    }
+    cluster.pass(300 * MS);
+    while cluster.at(1).breaker("a") != BreakerState::Closed {
+        cluster.at(1).serves();
+    }
+    cluster.pass(5 * S);
+    let at_a = (0..5).map(|_| cluster.at(1).begin()).filter(|(_, start)| start.attempt.target == 0).count();
+    assert!(at_a >= 2, "{at_a} of 5, beside {} of the other one", in_flight.len());
 }
 
 /// Calls to `a`, which is down for a minute, of replicas that have ten requests a second each.

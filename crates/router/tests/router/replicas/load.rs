@@ -108,6 +108,27 @@ fn a_worker_that_others_keep_busy_is_not_thought_to_be_stopped() {
     }
 }
 
+/// One call of another replica that lasts, begun before this one's own ended or after.
+#[test]
+fn a_worker_that_has_a_long_call_of_another_one_is_not_thought_to_be_stopped() {
+    for is_first in [true, false] {
+        let mut cluster = by_the_second();
+        (0..2).for_each(|at| cluster.at(at).hand.has_running(1));
+        let mut long = Vec::new();
+        if is_first {
+            long.push(cluster.at(0).begin());
+            cluster.pass(S);
+        }
+        cluster.at(1).serves();
+        cluster.pass(S);
+        if !is_first {
+            long.push(cluster.at(0).begin());
+        }
+        cluster.pass(20 * S);
+        assert_eq!(is_ready(cluster.at(1)), Some(true), "{is_first}, {} under way", long.len());
+    }
+}
+
 /// What `a` is thought to take for a prompt without others at the second replica, while the first one has so many there.
 fn predicted(cluster: &mut Cluster, prompts: usize) -> Duration {
     for at in [0, 1] {
