@@ -22,6 +22,8 @@ import postgres  # noqa: E402
 KEY = "sk-a-key-of-the-deployment-test"
 REDIS_PASSWORD = "a-password-of-the-deployment-test"
 CLIENTS, PAUSE_S = 4, 0.5
+# As long as a container needs to be made anew.
+AWAY_S = 3
 
 
 class Replicas:
@@ -133,6 +135,7 @@ class Replicas:
                 self.running[name].send_signal(signal.SIGTERM)
                 code = self.running[name].wait(timeout=60)
                 expect(code == 0, f"{name} ended with {code}")
+                time.sleep(AWAY_S)
                 self.start_router(name, held)
             time.sleep(2)
         finally:
