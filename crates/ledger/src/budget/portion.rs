@@ -83,8 +83,6 @@ pub(super) struct Portion {
     all: Option<(u64, u64)>,
     /// What the last answer left for everybody, and when it came.
     left: (u64, i64),
-    /// The last answer gave nothing of what is left, because it is not known yet what is spent or what others hold.
-    is_withheld: bool,
 }
 
 impl Portion {
@@ -100,11 +98,6 @@ impl Portion {
 
     pub(super) fn is_fresh(&self) -> bool {
         self.is_fresh
-    }
-
-    /// Whether more is not granted yet, although something may be left.
-    pub(super) fn is_withheld(&self) -> bool {
-        self.is_withheld
     }
 
     /// The ledger has been asked.
@@ -205,8 +198,6 @@ impl State {
             let given = spent.saturating_add(granted.others).saturating_add(granted.held);
             portion.left = (limit.saturating_sub(given), now_ms);
         }
-        let has_more = granted.spent.is_none() || portion.left.0 >= report.needs.max(1);
-        portion.is_withheld = has_more && report.more > 0 && granted.held <= report.keeps;
         portion.held = granted.held.saturating_add(portion.reported.unwrap_or(0));
         portion.valid_until_ms = valid_until_ms;
         self.pass()

@@ -168,24 +168,6 @@ fn without_an_answer_what_is_held_lapses_and_the_configuration_says_what_then() 
 }
 
 #[test]
-fn what_is_not_granted_yet_is_unknown_and_not_used_up() {
-    let now = 100 * DAY_MS;
-    let replica = replica(1_000, now);
-    let ask = |server: &mut Server, amount, now_ms| {
-        let asked = replica.reserve(attempt(1), SPENDER, Some(amount), now_ms);
-        let Err(OverBudget::Short(needs)) = asked else { panic!("{asked:?}") };
-        report(&replica, 0, server, &needs, true, now_ms);
-        replica.reserve_of_held(attempt(1), SPENDER, Some(amount), true, now_ms)
-    };
-    // Everything was lost, and others may hold something.
-    let mut server = Server { grants_from_ms: now + VALID_MS, ..Server::default() };
-    assert_eq!(ask(&mut server, 10, now), Err(OverBudget::Unknown(scope())));
-    let too_much = replica.reserve(attempt(1), SPENDER, Some(1_001), now);
-    assert!(matches!(too_much, Err(OverBudget::Reached { .. })), "{too_much:?}");
-    assert_eq!(ask(&mut server, 10, now + VALID_MS), Ok(()));
-}
-
-#[test]
 fn in_the_next_window_replicas_begin_with_nothing_spent_and_nothing_held() {
     let now = 100 * DAY_MS;
     let mut server = Server::default();

@@ -166,9 +166,6 @@ impl State {
             (None, _) => own,
             (Some(fit @ (Fit::Yes | Fit::No)), _) => fit,
             (Some(Fit::Ask), Asking::Possible) => Fit::Ask,
-            (Some(Fit::Ask), Asking::Answered) if self.portion.as_ref().is_some_and(Portion::is_withheld) => {
-                Fit::Lapsed
-            }
             (Some(Fit::Ask), Asking::Answered) => Fit::No,
             (Some(Fit::Lapsed | Fit::Ask), _) if shared == Some(WhenAway::Own) => own,
             (Some(Fit::Lapsed), Asking::Possible) => Fit::Ask,
