@@ -17,11 +17,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use parking_lot::Mutex;
 
-pub use portion::{Granted, Report};
+pub use portion::{Granted, Report, Turn};
 pub use types::{
     AtLimit, Budget, BudgetStatus, OverBudget, Raised, Room, Scope, Spender, SpentQuestion, Threshold, WhenAway,
 };
@@ -232,24 +233,25 @@ impl Budgets {
         Some(Threshold { percent, status: state.status() })
     }
 
-    /// What is to be reported of shared budgets: of `all` of them, and of those of which more is needed, by their ids, in nano-dollars.
-    /// Each report must be answered, or given up, before the next one.
-    pub fn reports(&self, all: bool, needs: &[(u64, u64)], now_ms: i64) -> Vec<Report> {
+    /// What is to be reported of shared budgets: of those of which more is needed, by their ids, in nano-dollars, and of all others
+    /// unless that is the only reason. Each report must be answered, or given up, before the next one.
+    pub fn reports(&self, turn: Turn, needs: &[(u64, u64)], now_ms: i64) -> Vec<Report> {
         let mut inner = self.inner.lock();
         let now_ms = inner.advance(now_ms);
         let report = |state: &mut State| {
             let needed = needs.iter().find(|(id, _)| *id == state.id).map(|(_, amount)| *amount);
-            (all || needed.is_some()).then(|| state.report(all, needed.unwrap_or(0), now_ms)).flatten()
+            let is_due = turn != Turn::Needed || needed.is_some();
+            is_due.then(|| state.report(turn, needed.unwrap_or(0), now_ms)).flatten()
         };
         inner.states.iter_mut().filter_map(report).collect()
     }
 
-    /// The answer to a report. What is held by it is valid until then. Returns the threshold that is passed with it.
-    pub fn grant(&self, report: &Report, granted: &Granted, valid_until_ms: i64, now_ms: i64) -> Option<Threshold> {
+    /// The answer to a report. What is held by it is valid for so long from the report on. Returns the threshold that is passed with it.
+    pub fn grant(&self, report: &Report, granted: &Granted, validity: Duration, now_ms: i64) -> Option<Threshold> {
         let mut inner = self.inner.lock();
         let now_ms = inner.advance(now_ms);
         let state = inner.states.iter_mut().find(|state| state.id == report.id)?;
-        let percent = state.grant(report, granted, valid_until_ms, now_ms)?;
+        let percent = state.grant(report, granted, validity, now_ms)?;
         Some(Threshold { percent, status: state.status() })
     }
 

@@ -35,7 +35,7 @@ use parking_lot::Mutex;
 pub use crate::{
     budget::{
         AtLimit, Budget, BudgetStatus, Budgets, Granted, OverBudget, Period, Raised, Report, Room, Scope, Spender,
-        SpentQuestion, Threshold, WhenAway,
+        SpentQuestion, Threshold, Turn, WhenAway,
     },
     entry::{Attempt, AttemptKey, Entry, Intent, Labels, Request, RequestKey, Tokens, UsageSource},
     gpu::{GpuHour, GpuReport, GpuShare, GpuTime, GpuUpstream, closed_until_ms, day},
@@ -202,6 +202,14 @@ impl Ledger {
     /// Bytes of the journal that are not in the store yet.
     pub fn backlog_bytes(&self) -> u64 {
         self.journal.backlog_bytes()
+    }
+
+    /// Bytes of the journal that were written since the start, and how many of them are in the store. What was written when the first one
+    /// was read is in the store once the second one has reached that.
+    pub fn progress_bytes(&self) -> (u64, u64) {
+        // In this order: otherwise more could be in the store than was written.
+        let released = self.journal.released_bytes();
+        (self.journal.written_bytes().max(released), released)
     }
 
     /// The database.

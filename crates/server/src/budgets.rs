@@ -21,7 +21,10 @@ use router::Upstream;
 use settings::{BudgetPeriod, Config};
 use shared::Shared;
 
-use crate::{clock, replica::Correction};
+use crate::{
+    clock,
+    replica::{Correction, Recorded},
+};
 
 /// How often budgets are looked for whose use is not known yet, because they are new or the ledger could not say.
 const NEW: Duration = Duration::from_millis(200);
@@ -159,7 +162,7 @@ impl Refresher {
     pub(crate) fn start(
         ledger: Arc<Ledger>,
         budgets: Arc<Budgets>,
-        replicas: Option<Arc<Shared>>,
+        replicas: Option<(Arc<Shared>, Arc<Recorded>)>,
     ) -> std::io::Result<Self> {
         let (stop, stopped) = channel::<()>();
         let (first, answered) = channel();
@@ -174,8 +177,8 @@ impl Refresher {
             let mut rounds = 0_u32;
             while stopped.recv_timeout(NEW) == Err(RecvTimeoutError::Timeout) {
                 rounds = (rounds + 1) % rounds_to_all;
-                let correction =
-                    replicas.as_ref().filter(|_| rounds == 0).and_then(|shared| Correction::begin(shared, &budgets));
+                let all = replicas.as_ref().filter(|_| rounds == 0);
+                let correction = all.and_then(|(shared, recorded)| Correction::begin(shared, recorded, &budgets));
                 report(ledger.refresh(&budgets, rounds == 0, clock::now_ms(), LONGEST_WAIT));
                 let answers = budgets.take_answers();
                 if let Some(correction) = correction {

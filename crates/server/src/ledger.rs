@@ -34,6 +34,7 @@ use crate::{
     budgets::{self, Refresher},
     clock,
     gpu::GpuRecorder,
+    replica::Recorded,
     running::StartError,
 };
 
@@ -99,6 +100,7 @@ pub(crate) struct LedgerObserver {
     budgets: Arc<Budgets>,
     /// The server through which replicas share budgets, if there is one.
     replicas: Option<Arc<Shared>>,
+    recorded: Arc<Recorded>,
     _refresher: Refresher,
     /// Identifies this process in the ledger.
     writer: u64,
@@ -135,7 +137,9 @@ impl LedgerObserver {
         let ledger = Arc::new(Ledger::open(&settings, writer, Arc::new(counters.clone()))?);
         let journals = storage.journal_folder.display();
         tracing::info!(database = %location, %journals, "what calls cost is recorded in the ledger");
-        let refresher = Refresher::start(ledger.clone(), budgets.clone(), replicas.clone())?;
+        let recorded = Arc::new(Recorded::new(ledger.clone()));
+        let shared = replicas.clone().map(|shared| (shared, recorded.clone()));
+        let refresher = Refresher::start(ledger.clone(), budgets.clone(), shared)?;
         let longest_wait = match durability {
             Durability::Process | Durability::Disk => LONGEST_WAIT,
             Durability::Store => LONGEST_WAIT_FOR_STORE,
@@ -146,6 +150,7 @@ impl LedgerObserver {
             ledger,
             budgets,
             replicas,
+            recorded,
             _refresher: refresher,
             writer,
             on_failure,
@@ -153,6 +158,11 @@ impl LedgerObserver {
             waits_for_store,
             counters,
         })
+    }
+
+    /// How far what is settled is in the store.
+    pub(crate) fn recorded(&self) -> Arc<Recorded> {
+        self.recorded.clone()
     }
 
     /// Puts worker time on record beside calls.
@@ -206,6 +216,9 @@ impl LedgerObserver {
             let mut is_answered = false;
             for _ in 0..MOST_QUESTIONS {
                 is_answered = replicas.need(needs).await;
+                if !is_answered {
+                    break;
+                }
                 match budgets.reserve(key, budgets::spender(&info), reserved, clock::now_ms()) {
                     Ok(()) => return release(ledger.append_prepared(&prepared)).await,
                     // Others were faster.

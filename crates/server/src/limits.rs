@@ -27,6 +27,9 @@ use rate::Rate;
 use shared::SharedLimits;
 use tokens::TokenBucket;
 
+/// How long a request waits for this replica's part of a limit before it looks whether the server that counts it is back.
+const LONGEST_WAIT_ALONE: Duration = Duration::from_secs(1);
+
 /// Whose limits they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Owner {
@@ -103,9 +106,7 @@ impl Limiter {
         let name = format!("{}:{id}", limiter.owner.kind());
         let Some(shared) = SharedLimits::new(name.into(), &allowance, sharing) else { return limiter };
         let own = Self::with_clock(limiter.owner, allowance.divided(sharing.replicas), DefaultClock::default());
-        let limiter = Self { allowance, shared: Some(shared), ..own };
-        limiter.set_alone(sharing.server.is_away());
-        limiter
+        Self { allowance, shared: Some(shared), ..own }
     }
 }
 
@@ -198,21 +199,29 @@ impl<C: Clock> Limiter<C> {
         }
     }
 
-    /// Waits until so many more calls may be made, counts them, and reserves tokens for them, in the order of arrival.
+    /// Waits until so many more calls may be made, counts them, and reserves tokens for them, in the order of arrival. Returns whether it
+    /// did: not if the server that replicas share is back, which counts from then on.
     ///
     /// # Errors
     /// If so many calls may never be made at once.
-    async fn wait(&self, calls: u32, tokens: u64) -> Result<(), Refused> {
+    async fn wait(&self, calls: u32, tokens: u64) -> Result<bool, Refused> {
         self.fits(calls)?;
         if self.rate.is_none() && self.tokens.is_none() {
-            return Ok(());
+            return Ok(true);
         }
         // An error would mean that the semaphore was closed, which it never is.
         let _turn = self.turn.acquire().await.ok();
         loop {
-            match self.take(calls, tokens) {
-                Err(Refused { limit: ReachedLimit::Rate { wait, .. }, .. }) => sleep(wait).await,
-                counted => return counted.map(drop),
+            let wait = match self.take(calls, tokens) {
+                Ok(_) => return Ok(true),
+                Err(Refused { limit: ReachedLimit::Rate { wait, .. }, .. }) => wait,
+                Err(Refused { limit: ReachedLimit::Unknown, .. }) => LONGEST_WAIT_ALONE,
+                Err(refused) => return Err(refused),
+            };
+            let wait = if self.shared.is_some() { wait.min(LONGEST_WAIT_ALONE) } else { wait };
+            sleep(wait).await;
+            if self.is_counted_there().is_some() {
+                return Ok(false);
             }
         }
     }

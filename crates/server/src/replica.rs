@@ -1,26 +1,39 @@
 //! This process as one of several replicas: what it tells the others through the shared server, and what it does with what it learns.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    thread::sleep,
+    time::Duration,
+};
 
 use dispatch::Router;
-use ledger::{Budgets, Granted, Period, Report, Scope};
+use ledger::{Budgets, Granted, Ledger, Period, Report, Scope};
+use parking_lot::Mutex;
 use provider::Time;
 use router::{PeerCapacity, PeerState, Polls};
 use serde::{Deserialize, Serialize};
 use settings::BudgetsWhenAway;
-use shared::{Held, Hold, LEASE, Node, Shared, View};
+use shared::{Held, Hold, LEASE, Node, Shared, Turn, View};
 
-use crate::{budgets, clock, ledger::LedgerCounters, limits::Limits};
+use crate::{budgets, clock, limits::Limits};
 
 /// How long what a replica holds of a budget is valid while the server is away: it holds as much as it needs for about as long.
 pub(crate) const VALIDITY: Duration = Duration::from_mins(1);
+
+/// The ledger's store must have what was settled up to so much later than what was reported by its time, because clocks differ.
+const CLOCK_SKEW_MS: i64 = 1_000;
+/// How often a correction looks whether it has.
+const LOOKS: u32 = 20;
+/// And the time between two looks.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// What a replica publishes. What another version leaves out is none.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Published {
-    /// Calls that are over are missing in the ledger's store, because that has failed.
-    is_ledger_behind: bool,
+    /// What was settled before this moment is in the ledger's store, in milliseconds since 1970.
+    recorded_until_ms: i64,
     /// What it knows of upstreams and models.
     router: PeerState,
     /// The workers of upstreams, from the one that polls.
@@ -32,41 +45,83 @@ pub(crate) struct Replica {
     router: Arc<Router>,
     limits: Arc<Limits>,
     budgets: Arc<Budgets>,
-    ledger: LedgerCounters,
+    /// How far what is settled is in the ledger's store, if there is a ledger.
+    recorded: Option<Arc<Recorded>>,
     /// When the state that was published last was made.
     published_at: Time,
     /// The last view of the server.
     epoch: u64,
     is_away: bool,
-    /// What was reported last, and until when the answer is valid, in milliseconds since 1970.
+    /// What was reported last.
     reports: Vec<Report>,
-    valid_until_ms: i64,
+    /// The replicas whose state cannot be read.
+    unreadable: HashSet<String>,
+}
+
+/// How far what is settled is in the ledger's store.
+pub(crate) struct Recorded {
+    ledger: Arc<Ledger>,
+    /// In milliseconds since 1970; and a later moment with the bytes that were written by then: it is the next one, once so many
+    /// are in the store.
+    until: Mutex<(i64, Option<(i64, u64)>)>,
+}
+
+impl Recorded {
+    pub(crate) fn new(ledger: Arc<Ledger>) -> Self {
+        Self { ledger, until: Mutex::new((0, None)) }
+    }
+
+    /// What was settled before this moment is in the store.
+    fn until_ms(&self, now_ms: i64) -> i64 {
+        let (written, stored) = self.ledger.progress_bytes();
+        let mut until = self.until.lock();
+        if let Some((at_ms, bytes)) = until.1
+            && stored >= bytes
+        {
+            *until = (at_ms, None);
+        }
+        if until.1.is_none() {
+            until.1 = Some((now_ms, written));
+        }
+        until.0
+    }
 }
 
 impl Replica {
-    pub(crate) fn new(router: Arc<Router>, limits: Arc<Limits>, budgets: Arc<Budgets>, ledger: LedgerCounters) -> Self {
+    pub(crate) fn new(
+        router: Arc<Router>,
+        limits: Arc<Limits>,
+        budgets: Arc<Budgets>,
+        recorded: Option<Arc<Recorded>>,
+    ) -> Self {
         let published_at = router.now();
         router.set_polls_capacity(Polls::Uncounted);
         Self {
             router,
             limits,
             budgets,
-            ledger,
+            recorded,
             published_at,
             epoch: 0,
             is_away: true,
             reports: Vec::new(),
-            valid_until_ms: 0,
+            unreadable: HashSet::new(),
         }
     }
 
     /// What others know of upstreams, and whether it is this replica that does what one of them has to do.
-    fn learn_routing(&self, view: &View) {
-        let published = view.peers.iter().map(|peer| {
-            let published = serde_json::from_slice::<Published>(&peer.state).unwrap_or_default();
-            (peer.replica.as_str(), published)
-        });
-        let published: Vec<_> = published.collect();
+    fn learn_routing(&mut self, view: &View) {
+        let mut published = Vec::with_capacity(view.peers.len());
+        for peer in &view.peers {
+            match serde_json::from_slice::<Published>(&peer.state) {
+                Ok(state) => published.push((peer.replica.as_str(), state)),
+                Err(error) if self.unreadable.insert(peer.replica.clone()) => {
+                    let replica = &peer.replica;
+                    tracing::warn!(%replica, %error, "what another replica tells cannot be read: is it of another version?");
+                }
+                Err(_) => {}
+            }
+        }
         let states: Vec<_> = published.iter().map(|(replica, published)| (*replica, &published.router)).collect();
         self.router.learn_from_peers(&states);
         self.router.set_polls_capacity(match (view.is_leader, view.is_away) {
@@ -84,7 +139,7 @@ impl Node for Replica {
     fn state(&mut self) -> Vec<u8> {
         self.published_at = self.router.now();
         let published = Published {
-            is_ledger_behind: self.ledger.is_behind(),
+            recorded_until_ms: self.recorded.as_ref().map_or_else(clock::now_ms, |it| it.until_ms(clock::now_ms())),
             router: self.router.peer_state(),
             workers: self.router.capacities(),
         };
@@ -107,19 +162,21 @@ impl Node for Replica {
         self.learn_routing(view);
     }
 
-    fn holds(&mut self, all: bool, needs: &[(u64, u64)]) -> Vec<Hold> {
-        let now_ms = clock::now_ms();
-        self.reports = self.budgets.reports(all, needs, now_ms);
-        // From when it is sent, not from when the answer comes.
-        self.valid_until_ms = now_ms.saturating_add(i64::try_from(VALIDITY.as_millis()).unwrap_or(i64::MAX));
+    fn holds(&mut self, turn: Turn, needs: &[(u64, u64)]) -> Vec<Hold> {
+        let turn = match turn {
+            Turn::Needed => ledger::Turn::Needed,
+            Turn::All => ledger::Turn::Regular,
+            Turn::Last => ledger::Turn::Last,
+        };
+        self.reports = self.budgets.reports(turn, needs, clock::now_ms());
         self.reports.iter().map(hold).collect()
     }
 
     fn held(&mut self, held: &[Held]) {
         let now_ms = clock::now_ms();
-        let passed = self.reports.iter().zip(held).filter_map(|(report, Held { held, spent, others })| {
-            let granted = Granted { held: *held, spent: *spent, others: *others };
-            self.budgets.grant(report, &granted, self.valid_until_ms, now_ms)
+        let passed = self.reports.iter().zip(held).filter_map(|(report, Held { held, spent, others, grants })| {
+            let granted = Granted { held: *held, spent: *spent, others: *others, grants: *grants };
+            self.budgets.grant(report, &granted, VALIDITY, now_ms)
         });
         budgets::report(passed.collect::<Vec<_>>());
     }
@@ -153,20 +210,30 @@ pub(crate) struct Correction {
 }
 
 impl Correction {
-    /// `None` if another replica leads, or the ledger lacks calls of one of them.
-    pub(crate) fn begin(replicas: &Arc<Shared>, budgets: &Budgets) -> Option<Self> {
+    /// `None` if another replica leads, or the ledger's store lacks what one of them has reported. Blocks until it has all of that, for
+    /// a few seconds.
+    pub(crate) fn begin(replicas: &Arc<Shared>, recorded: &Recorded, budgets: &Budgets) -> Option<Self> {
         let view = replicas.view();
-        let is_behind =
-            |state: &[u8]| serde_json::from_slice(state).is_ok_and(|published: Published| published.is_ledger_behind);
-        if view.is_away || !view.is_leader || view.peers.iter().any(|peer| is_behind(&peer.state)) {
+        if view.is_away || !view.is_leader {
             return None;
         }
         let windows = budgets.shared_windows();
         let names: Vec<_> =
             windows.iter().map(|(scope, period, from_ms)| window_name(scope, *period, *from_ms)).collect();
         let spent = replicas.spent(names.clone())?;
-        let by_then = names.into_iter().zip(spent).filter_map(|(name, spent)| Some((name, spent?))).collect();
-        Some(Self { replicas: replicas.clone(), by_then })
+        let needed_ms = clock::now_ms().saturating_add(CLOCK_SKEW_MS);
+        let published =
+            |state: &[u8]| serde_json::from_slice(state).map_or(0, |published: Published| published.recorded_until_ms);
+        for _ in 0..LOOKS {
+            let view = replicas.view();
+            let of_peers = view.peers.iter().map(|peer| published(&peer.state)).min().unwrap_or(i64::MAX);
+            if !view.is_away && recorded.until_ms(clock::now_ms()).min(of_peers) >= needed_ms {
+                let by_then = names.into_iter().zip(spent).filter_map(|(name, spent)| Some((name, spent?))).collect();
+                return Some(Self { replicas: replicas.clone(), by_then });
+            }
+            sleep(LOOK);
+        }
+        None
     }
 
     /// The ledger has been asked.

@@ -164,10 +164,11 @@ fn app(config: &Config, watched: Option<PathBuf>) -> Result<(Arc<App>, Option<Gp
     let when_away = config.shared.as_ref().map(|shared| replica::when_away(shared.budgets_when_away));
     let budgets = Arc::new(Budgets::new(when_away));
     budgets.set(budgets::of(config), clock::now_ms());
-    let mut gpu = None;
+    let (mut gpu, mut recorded) = (None, None);
     if let Some(storage) = &config.storage {
         let ledger = LedgerObserver::open(storage, seed, metrics.ledger(), budgets.clone(), shared.clone())?;
         gpu = Some(ledger.gpu_recorder());
+        recorded = Some(ledger.recorded());
         observers.push(Arc::new(ledger));
     }
     let observer: Arc<dyn Observer> = Arc::new(Observers(observers));
@@ -176,15 +177,15 @@ fn app(config: &Config, watched: Option<PathBuf>) -> Result<(Arc<App>, Option<Gp
     let pools = Pools::default();
     let table = providers::table(config, None, &pools)?;
     metrics.prepare(&table);
-    let recorder = records.clone().map(|records| records as Arc<dyn Recorder>);
-    let router = Arc::new(Router::recorded(table, observer.clone(), recorder, seed));
+    let decisions = records.clone().map(|records| records as Arc<dyn Recorder>);
+    let router = Arc::new(Router::recorded(table, observer.clone(), decisions, seed));
     let reloader = watched.map(|path| Arc::new(Reloader::new(path, config.clone(), pools)));
     let stored_keys = match &config.storage {
         Some(storage) => Some(Arc::new(Follower::new(location(&storage.location)?))),
         None => None,
     };
     if let Some(shared) = &shared {
-        shared.start(Box::new(Replica::new(router.clone(), limits.clone(), budgets.clone(), metrics.ledger())))?;
+        shared.start(Box::new(Replica::new(router.clone(), limits.clone(), budgets.clone(), recorded)))?;
     }
     let limited = (limits, budgets, shared);
     let app = App::new(config, (router, observer), (metrics, records), reloader, limited, stored_keys, seed);

@@ -36,6 +36,8 @@ pub struct Held {
     pub spent: Option<u64>,
     /// What the other replicas hold.
     pub others: u64,
+    /// Whether more is granted, where anything is left: not while nobody knows what is held or spent.
+    pub grants: bool,
 }
 
 impl Held {
@@ -46,7 +48,8 @@ impl Held {
             held: amount(numbers[0]),
             spent: u64::try_from(numbers[1]).ok(),
             others: amount(numbers[2]),
+            grants: numbers[3] == 1,
         };
-        reply.chunks_exact(3).map(held).collect()
+        reply.chunks_exact(4).map(held).collect()
     }
 }

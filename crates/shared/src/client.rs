@@ -24,13 +24,15 @@ use crate::{
     connection::Server,
     limits::{Demand, Limits, Verdict},
     pipeline::Keys,
-    worker::{Op, Worker},
+    worker::{Counted, MOST_TOKENS, Op, Worker, given_back},
 };
 
-/// How long anyone waits for the server: its answer takes a tenth of a millisecond while it is well.
-pub(crate) const PATIENCE: Duration = Duration::from_millis(50);
+/// How long a request waits for the server to count it: the answer takes a tenth of a millisecond while the server is well.
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_millis(50);
 /// The same for more of a budget, where there is nothing else to go by.
-const PATIENCE_FOR_BUDGETS: Duration = Duration::from_millis(500);
+const BUDGET_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long a question waits that no request depends on.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where the server is.
 #[derive(Debug, Clone)]
@@ -70,14 +72,25 @@ pub struct Peer {
     pub state: Vec<u8>,
 }
 
+/// Which budgets are reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Those of which more is needed.
+    Needed,
+    /// All of them.
+    All,
+    /// All of them for the last time: what is held and not used is given back.
+    Last,
+}
+
 /// What the process has to say, and learns. Its methods are called by the thread that talks to the server, in turn.
 pub trait Node: Send {
     /// What is published for the other replicas.
     fn state(&mut self) -> Vec<u8>;
     /// Something has changed, or another quarter of a second has passed.
     fn learn(&mut self, view: &View);
-    /// What is to be reported of budgets: of `all` of them, or only of those of which more is needed, by their ids, in nano-dollars.
-    fn holds(&mut self, all: bool, needs: &[(u64, u64)]) -> Vec<Hold>;
+    /// What is to be reported of budgets: of those of which more is needed, by their ids, in nano-dollars, and of others as `turn` says.
+    fn holds(&mut self, turn: Turn, needs: &[(u64, u64)]) -> Vec<Hold>;
     /// The answers to what was reported last, in its order.
     fn held(&mut self, held: &[Held]);
 }
@@ -110,6 +123,24 @@ pub struct Shared {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// A request that waits to be counted. What is counted for one that has gone meanwhile is given back: here if the answer has come,
+/// and else by the thread, which finds nobody to tell.
+struct Waiting<'a> {
+    receiver: oneshot::Receiver<Counted>,
+    ops: &'a Sender<Op>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.receiver.close();
+        let Ok((Verdict::Granted(_), demands)) = self.receiver.try_recv() else { return };
+        for Demand { owner, limits, begins, tokens, .. } in demands {
+            // After the stop nobody is to be told.
+            self.ops.send(Op::Ended(owner, limits, begins, given_back(tokens))).unwrap_or_default();
+        }
+    }
+}
+
 impl Link {
     pub(crate) fn set_waiting(&self, is_waiting: bool) {
         let micros = u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -122,7 +153,7 @@ impl Link {
             return true;
         }
         let Some(since) = self.waits_since.load(Ordering::Acquire).checked_sub(1) else { return false };
-        self.start.elapsed() > Duration::from_micros(since) + PATIENCE
+        self.start.elapsed() > Duration::from_micros(since) + ANSWER_TIMEOUT
     }
 }
 
@@ -173,15 +204,17 @@ impl Shared {
         if self.is_away() || self.ops.send(Op::Count(demands, sender)).is_err() {
             return Verdict::Away;
         }
-        // Whatever is counted for someone who has gone is given back by the thread.
-        timeout(PATIENCE, receiver).await.ok().and_then(Result::ok).unwrap_or(Verdict::Away)
+        let mut waiting = Waiting { receiver, ops: &self.ops };
+        let counted = timeout(ANSWER_TIMEOUT, &mut waiting.receiver).await;
+        counted.ok().and_then(Result::ok).map_or(Verdict::Away, |(verdict, _)| verdict)
     }
 
     /// So many calls that were counted are under way no more, and so many tokens were used beyond those that were reserved, or
     /// fewer.
     pub fn ended(&self, owner: &Arc<str>, limits: &Limits, calls: u32, tokens: i64) {
         // After the stop nobody is to be told.
-        self.ops.send(Op::Ended(owner.clone(), *limits, calls, tokens)).unwrap_or_default();
+        let most = i64::try_from(MOST_TOKENS).unwrap_or(i64::MAX);
+        self.ops.send(Op::Ended(owner.clone(), *limits, calls, tokens.clamp(-most, most))).unwrap_or_default();
     }
 
     /// Asks for more of budgets, by id and in nano-dollars. Returns whether there was an answer; what it is, the [`Node`] has learned by
@@ -191,14 +224,14 @@ impl Shared {
         if self.link.view.load().is_away || self.ops.send(Op::Need(needs, sender)).is_err() {
             return false;
         }
-        matches!(timeout(PATIENCE_FOR_BUDGETS, receiver).await, Ok(Ok(())))
+        matches!(timeout(BUDGET_TIMEOUT, receiver).await, Ok(Ok(())))
     }
 
-    /// What is spent of budgets, by name, as reported until now: `None` where nobody knows. Blocks, for a few seconds at most.
+    /// What is spent of budgets, by name, as reported until now: `None` where nobody knows. Blocks, for five seconds at most.
     pub fn spent(&self, names: Vec<Arc<str>>) -> Option<Vec<Option<u64>>> {
         let (sender, receiver) = channel();
         self.ops.send(Op::Spent(names, sender)).ok()?;
-        receiver.recv().ok()?
+        receiver.recv_timeout(QUESTION_TIMEOUT).ok()?
     }
 
     /// Replaces what is spent of budgets: by name, what [`Self::spent`] said before the ledger was asked, and what the ledger said.

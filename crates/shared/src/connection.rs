@@ -17,14 +17,16 @@ pub(crate) enum Script {
     Exchange,
     Hold,
     Correct,
+    Leave,
 }
 
-const SOURCES: [&str; 5] = [
+const SOURCES: [&str; 6] = [
     include_str!("scripts/count.lua"),
     include_str!("scripts/settle.lua"),
     include_str!("scripts/exchange.lua"),
     include_str!("scripts/hold.lua"),
     include_str!("scripts/correct.lua"),
+    include_str!("scripts/leave.lua"),
 ];
 
 /// A server that can be connected to.

@@ -18,6 +18,6 @@ mod settlement;
 mod worker;
 
 pub use budgets::{Held, Hold};
-pub use client::{Node, Peer, Settings, Shared, StartError, View};
+pub use client::{Node, Peer, Settings, Shared, StartError, Turn, View};
 pub use limits::{Demand, Limits, Rate, Reached, State, Verdict};
 pub use pipeline::LEASE;

@@ -22,8 +22,8 @@ const KEPT_MS: i64 = 2 * 86_400_000;
 
 /// The keys of one deployment.
 pub(crate) struct Keys {
-    /// In braces, so that all keys are in one slot of a cluster.
     prefix: String,
+    /// The name of this replica.
     replica: String,
     replicas: NonZeroU32,
     validity: Duration,
@@ -32,7 +32,7 @@ pub(crate) struct Keys {
 impl Keys {
     pub(crate) fn new(settings: &Settings) -> Self {
         Self {
-            prefix: format!("{{{}}}:", settings.prefix),
+            prefix: format!("{}:", settings.prefix),
             replica: format!("{:x}", settings.replica),
             replicas: settings.replicas,
             validity: settings.validity,
@@ -55,7 +55,7 @@ impl Keys {
         format!("{}budget:{name}", self.prefix)
     }
 
-    /// Of all replicas, the name of this one.
+    /// The name of this replica.
     pub(crate) fn replica(&self) -> &str {
         &self.replica
     }
@@ -89,10 +89,16 @@ impl Keys {
             .arg(DEAD_AFTER_US);
     }
 
-    pub(crate) fn hold(&self, to: &Connected, pipeline: &mut Pipeline, holds: &[Hold]) {
+    pub(crate) fn leave(&self, to: &Connected, pipeline: &mut Pipeline) {
+        let keys = ["replicas", "states", "leader", "settled"].map(|name| self.key(name));
+        to.add(pipeline, Script::Leave, &keys).arg(&self.replica);
+    }
+
+    pub(crate) fn hold(&self, to: &Connected, pipeline: &mut Pipeline, holds: &[Hold], epoch: u64) {
         let mut keys = vec![self.key("epoch")];
         keys.extend(holds.iter().map(|hold| self.budget(&hold.name)));
         to.add(pipeline, Script::Hold, &keys).arg(&self.replica).arg(micros(self.validity)).arg(self.replicas.get());
+        pipeline.arg(epoch);
         for hold in holds {
             let Hold { number, spent, keeps, more, needs, limit, .. } = hold;
             let known = hold.known.map_or(-1, |known| i64::try_from(known).unwrap_or(i64::MAX));

@@ -14,7 +14,7 @@ use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     budgets::{Held, Hold},
-    client::{Link, Node, PATIENCE, Peer, View},
+    client::{ANSWER_TIMEOUT, Link, Node, Peer, Turn, View},
     connection::{Connected, Server},
     limits::{Demand, Limits, Verdict},
     pipeline::Keys,
@@ -25,8 +25,10 @@ use crate::{
 const EXCHANGE: Duration = Duration::from_millis(250);
 /// All budgets are reported with every so manyth exchange.
 const EXCHANGES_TO_BUDGETS: u32 = 4;
-/// Most that is sent at once.
-const MOST_AT_ONCE: usize = 512;
+/// An exchange is slow that takes longer than a request would wait; after so many in turn the server counts as away.
+const SLOW_EXCHANGES_TO_AWAY: u32 = 2;
+/// Most tokens of one settlement, so that an absurd report of an upstream is no absurd number here.
+pub(crate) const MOST_TOKENS: u64 = 1 << 40;
 
 /// In nano-dollars, in the order of the question; `None` where nobody knows.
 pub(crate) type Amounts = Vec<Option<u64>>;
@@ -34,9 +36,12 @@ pub(crate) type Amounts = Vec<Option<u64>>;
 /// The names of budgets, and who asks what is spent of them.
 type Question = (Vec<Arc<str>>, Sender<Option<Amounts>>);
 
+/// What became of a request's demands.
+pub(crate) type Counted = (Verdict, Vec<Demand>);
+
 /// What is asked of the thread.
 pub(crate) enum Op {
-    Count(Vec<Demand>, oneshot::Sender<Verdict>),
+    Count(Vec<Demand>, oneshot::Sender<Counted>),
     Ended(Arc<str>, Limits, u32, i64),
     Need(Vec<(u64, u64)>, oneshot::Sender<()>),
     Spent(Vec<Arc<str>>, Sender<Option<Amounts>>),
@@ -54,14 +59,16 @@ pub(crate) struct Worker {
     settlements: Settlements,
     next_exchange: Instant,
     exchanges: u32,
-    /// Whether it has been told that the server is away.
+    /// Slow exchanges since the last one that was not.
+    slow: u32,
+    /// Whether it has been logged that the server is away.
     has_warned: bool,
 }
 
 /// What is sent at once.
 #[derive(Default)]
 struct Round {
-    counts: Vec<(Vec<Demand>, oneshot::Sender<Verdict>)>,
+    counts: Vec<(Vec<Demand>, oneshot::Sender<Counted>)>,
     needs: BTreeMap<u64, u64>,
     waiting: Vec<oneshot::Sender<()>>,
     questions: Vec<Question>,
@@ -70,6 +77,17 @@ struct Round {
     holds: Vec<Hold>,
     exchanges: bool,
     is_last: bool,
+}
+
+/// The thread ends, by a defect if nobody has stopped it: this replica decides by itself from then on.
+struct Ended(Arc<Link>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let view = View { is_away: true, is_leader: false, peers: Vec::new(), ..View::clone(&self.0.view.load()) };
+        self.0.view.store(Arc::new(view));
+        self.0.set_waiting(false);
+    }
 }
 
 impl Worker {
@@ -84,26 +102,31 @@ impl Worker {
             settlements: Settlements::default(),
             next_exchange: Instant::now(),
             exchanges: 0,
+            slow: 0,
             has_warned: false,
         }
     }
 
     pub(crate) fn run(mut self) {
+        let _ended = Ended(self.link.clone());
         loop {
             let Some(mut round) = self.collect() else { return };
             let is_last = round.is_last;
-            let now = Instant::now();
-            round.exchanges = now >= self.next_exchange || is_last;
+            round.exchanges = !is_last && Instant::now() >= self.next_exchange;
+            // It is connected to with an exchange.
+            if self.connected.is_some() || round.exchanges {
+                self.link.set_waiting(true);
+                let done = self.do_round(&mut round);
+                self.link.set_waiting(false);
+                if let Err(error) = done {
+                    self.fail(&error);
+                }
+            }
             if round.exchanges {
-                self.next_exchange = now + EXCHANGE;
+                self.next_exchange = Instant::now() + EXCHANGE;
                 self.exchanges = self.exchanges.wrapping_add(1);
             }
-            self.link.set_waiting(true);
-            let done = self.do_round(&mut round);
-            self.link.set_waiting(false);
-            if let Err(error) = done {
-                self.fail(round, &error);
-            }
+            self.leave_unanswered(round);
             if is_last {
                 return;
             }
@@ -118,7 +141,7 @@ impl Worker {
             Err(RecvTimeoutError::Timeout) => return Some(round),
             Err(RecvTimeoutError::Disconnected) => return None,
         }
-        for op in self.ops.try_iter().take(MOST_AT_ONCE).collect::<Vec<_>>() {
+        while let Ok(op) = self.ops.try_recv() {
             self.add(op, &mut round);
         }
         Some(round)
@@ -126,16 +149,16 @@ impl Worker {
 
     fn add(&mut self, op: Op, round: &mut Round) {
         match op {
-            Op::Count(demands, asks) => round.counts.push((demands, asks)),
+            Op::Count(demands, reply) => round.counts.push((demands, reply)),
             Op::Ended(owner, limits, calls, tokens) => self.settlements.ended(&owner, &limits, calls, tokens),
-            Op::Need(needs, asks) => {
+            Op::Need(needs, reply) => {
                 for (id, amount) in needs {
                     let sum = round.needs.entry(id).or_default();
                     *sum = sum.saturating_add(amount);
                 }
-                round.waiting.push(asks);
+                round.waiting.push(reply);
             }
-            Op::Spent(names, asks) => round.questions.push((names, asks)),
+            Op::Spent(names, reply) => round.questions.push((names, reply)),
             Op::Correct(corrections) => round.corrections.extend(corrections),
             Op::Stop => round.is_last = true,
         }
@@ -144,15 +167,17 @@ impl Worker {
     fn do_round(&mut self, round: &mut Round) -> Result<(), RedisError> {
         let mut connected = match self.connected.take() {
             Some(connected) => connected,
-            None if round.exchanges => self.connect()?,
-            // It is tried with each exchange.
-            None => return Err((redis::ErrorKind::Io, "not connected").into()),
+            None => self.connect()?,
         };
         round.settlement = self.settlements.next();
-        let all_budgets = round.exchanges && (self.exchanges.is_multiple_of(EXCHANGES_TO_BUDGETS) || round.is_last);
-        if all_budgets || !round.needs.is_empty() {
+        let turn = match round.is_last {
+            true => Turn::Last,
+            false if round.exchanges && self.exchanges.is_multiple_of(EXCHANGES_TO_BUDGETS) => Turn::All,
+            false => Turn::Needed,
+        };
+        if turn != Turn::Needed || !round.needs.is_empty() {
             let needs: Vec<(u64, u64)> = round.needs.iter().map(|(id, amount)| (*id, *amount)).collect();
-            round.holds = self.node.holds(all_budgets, &needs);
+            round.holds = self.node.holds(turn, &needs);
         }
         let pipeline = self.pipeline(&connected, round);
         if pipeline.is_empty() {
@@ -192,10 +217,14 @@ impl Worker {
             self.keys.correct(to, &mut pipeline, &round.corrections);
         }
         if !round.holds.is_empty() {
-            self.keys.hold(to, &mut pipeline, &round.holds);
+            let epoch = self.link.view.load().epoch;
+            self.keys.hold(to, &mut pipeline, &round.holds, epoch);
         }
         for (names, _) in &round.questions {
             self.keys.spent(&mut pipeline, names);
+        }
+        if round.is_last {
+            self.keys.leave(to, &mut pipeline);
         }
         pipeline
     }
@@ -210,23 +239,22 @@ impl Worker {
             answers.next();
             self.settlements.acknowledge(settlement);
         }
-        for (demands, asks) in round.counts.drain(..) {
+        for (demands, reply) in round.counts.drain(..) {
             let verdict = Verdict::read(&numbers(answers.next())).unwrap_or(Verdict::Away);
-            let is_granted = matches!(verdict, Verdict::Granted(_));
             match verdict {
                 Verdict::Granted(_) => self.settlements.begun(&demands),
                 Verdict::Refused { .. } => {}
                 Verdict::Away => self.settlements.doubtful(&demands),
             }
-            if asks.send(verdict).is_err() && is_granted {
+            if let Err((Verdict::Granted(_), demands)) = reply.send((verdict, demands)) {
                 for Demand { owner, limits, begins, tokens, .. } in &demands {
-                    self.settlements.ended(owner, limits, *begins, tokens_back(*tokens));
+                    self.settlements.ended(owner, limits, *begins, given_back(*tokens));
                 }
             }
         }
         if round.exchanges {
             let answer = answers.next().unwrap_or(Value::Nil);
-            self.learn(answer, took > PATIENCE)?;
+            self.learn(answer, took)?;
         }
         if !round.corrections.is_empty() {
             answers.next();
@@ -235,20 +263,20 @@ impl Worker {
             let held = Held::read(&numbers(answers.next()));
             self.node.held(&held);
         }
-        for asks in round.waiting.drain(..) {
+        for reply in round.waiting.drain(..) {
             // It may have gone.
-            asks.send(()).unwrap_or_default();
+            reply.send(()).unwrap_or_default();
         }
-        for (names, asks) in round.questions.drain(..) {
+        for (names, reply) in round.questions.drain(..) {
             let amounts: Result<Amounts, _> = answers.by_ref().take(names.len()).map(from_redis_value).collect();
             // It may have gone.
-            asks.send(amounts.ok()).unwrap_or_default();
+            reply.send(amounts.ok()).unwrap_or_default();
         }
         Ok(())
     }
 
     /// What an exchange says.
-    fn learn(&mut self, answer: Value, is_slow: bool) -> Result<(), RedisError> {
+    fn learn(&mut self, answer: Value, took: Duration) -> Result<(), RedisError> {
         let (epoch, leads, states) = read_exchange(answer)?;
         let others = states.into_iter().filter(|(replica, _)| replica != self.keys.replica());
         let peers = others.map(|(replica, state)| Peer { replica, state }).collect();
@@ -256,8 +284,10 @@ impl Worker {
         if before.epoch != epoch {
             self.settlements.repeat();
         }
-        let view = View { is_away: is_slow, is_leader: leads, epoch, peers };
-        if is_slow {
+        self.slow = if took > ANSWER_TIMEOUT { self.slow.saturating_add(1) } else { 0 };
+        let is_away = self.slow >= SLOW_EXCHANGES_TO_AWAY || (self.slow > 0 && before.is_away);
+        let view = View { is_away, is_leader: leads, epoch, peers };
+        if is_away {
             self.warn("it answers slowly");
         } else if before.is_away {
             self.has_warned = false;
@@ -271,24 +301,26 @@ impl Worker {
         Ok(())
     }
 
-    /// Nothing that was asked will be answered.
-    fn fail(&mut self, round: Round, error: &RedisError) {
+    /// The connection is no use any more.
+    fn fail(&mut self, error: &RedisError) {
         self.connected = None;
-        for (demands, asks) in round.counts {
+        self.warn(&error.to_string());
+        let before = self.link.view.load();
+        if !before.is_away {
+            self.show(View { is_away: true, is_leader: false, peers: Vec::new(), ..View::clone(&before) });
+        }
+    }
+
+    /// What is left of a round will not be answered.
+    fn leave_unanswered(&mut self, round: Round) {
+        for (demands, reply) in round.counts {
             self.settlements.doubtful(&demands);
             // It may have gone.
-            asks.send(Verdict::Away).unwrap_or_default();
+            reply.send((Verdict::Away, demands)).unwrap_or_default();
         }
-        for (_, asks) in round.questions {
-            asks.send(None).unwrap_or_default();
+        for (_, reply) in round.questions {
+            reply.send(None).unwrap_or_default();
         }
-        if !round.exchanges && !self.link.view.load().is_away {
-            // Whether it is away shows when it cannot be connected to.
-            self.next_exchange = Instant::now();
-        }
-        self.warn(&error.to_string());
-        let view = View { is_away: true, is_leader: false, peers: Vec::new(), ..View::clone(&self.link.view.load()) };
-        self.show(view);
     }
 
     fn warn(&mut self, reason: &str) {
@@ -309,8 +341,9 @@ fn numbers(answer: Option<Value>) -> Vec<i64> {
     answer.and_then(|answer| from_redis_value(answer).ok()).unwrap_or_default()
 }
 
-fn tokens_back(tokens: u64) -> i64 {
-    i64::try_from(tokens).unwrap_or(i64::MAX).saturating_neg()
+/// Reserved tokens, as a settlement gives them back.
+pub(crate) fn given_back(tokens: u64) -> i64 {
+    i64::try_from(tokens.min(MOST_TOKENS)).unwrap_or(i64::MAX).saturating_neg()
 }
 
 /// When the epoch began, whether this replica leads, and the state of every replica.

@@ -1,6 +1,8 @@
 //! The portion of a budget that this process may spend, where several replicas of the router share it. What is reserved here and what
 //! was spent since the last report must fit into what the process holds, so all replicas together stay within the limit.
 
+use std::time::Duration;
+
 use super::{Period, Scope, state::State};
 
 /// A replica holds as much as it reserves in so many reports of all budgets, so that it can go on while it has no answer.
@@ -35,6 +37,8 @@ pub struct Report {
     pub needs: u64,
     /// The limit.
     pub limit: u64,
+    /// When it was made, in milliseconds since 1970, by a clock that does not go back.
+    pub at_ms: i64,
     /// What all replicas have spent, as far as the ledger says; `None` while it has to be asked.
     pub known: Option<u64>,
 }
@@ -48,6 +52,19 @@ pub struct Granted {
     pub spent: Option<u64>,
     /// What the others hold.
     pub others: u64,
+    /// Whether more is granted, where anything is left: not while nobody knows what is held or spent.
+    pub grants: bool,
+}
+
+/// Why budgets are reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// More of some is needed.
+    Needed,
+    /// It is time: what is held beyond what is used of late is given back.
+    Regular,
+    /// The process ends: all that is not used is given back.
+    Last,
 }
 
 /// Whether a call fits.
@@ -83,9 +100,16 @@ pub(super) struct Portion {
     all: Option<(u64, u64)>,
     /// What the last answer left for everybody, and when it came.
     left: (u64, i64),
+    /// Whether that answer would have granted it.
+    grants: bool,
 }
 
 impl Portion {
+    /// One of a budget that is new here. Reports of an earlier one of the same name have lower numbers.
+    pub(super) fn new(now_ms: i64) -> Self {
+        Self { number: u64::try_from(now_ms).unwrap_or(0), ..Self::default() }
+    }
+
     /// In the next window nothing is held, and nothing is spent.
     pub(super) fn begin_anew(&mut self) {
         *self = Self { number: self.number, is_fresh: true, ..Self::default() };
@@ -123,6 +147,11 @@ impl Portion {
         Some(self.all?.0.saturating_add(self.unacknowledged()))
     }
 
+    /// Whether more would have been granted by the last answer, had anything been left.
+    pub(super) fn is_granted(&self) -> bool {
+        self.grants
+    }
+
     /// What the others hold.
     pub(super) fn held_by_others(&self) -> u64 {
         self.all.map_or(0, |(_, others)| others)
@@ -145,9 +174,8 @@ impl Portion {
 }
 
 impl State {
-    /// What is to be reported of the budget; `is_regular` if it is its turn, and not because `needs` does not fit. What is held beyond
-    /// what is used of late is given back with a regular report.
-    pub(super) fn report(&mut self, is_regular: bool, needs: u64, now_ms: i64) -> Option<Report> {
+    /// What is to be reported of the budget, of which `needs` does not fit.
+    pub(super) fn report(&mut self, turn: Turn, needs: u64, now_ms: i64) -> Option<Report> {
         let (limit, reserved, spent) = (self.limit_nano_usd(), self.reserved, self.own_spent());
         let portion = self.portion.as_mut()?;
         // Settled after the ledger was asked, and to be reported.
@@ -161,12 +189,17 @@ impl State {
         if portion.valid_until_ms <= now_ms {
             portion.held = used.saturating_add(reported);
         }
-        if is_regular {
+        if turn == Turn::Regular {
             portion.pace = std::mem::take(&mut portion.wanted).max(portion.pace - portion.pace.div_ceil(8));
         }
-        let idle = portion.pace.saturating_mul(REPORTS_AHEAD).min(limit / 100 * MOST_IDLE_PERCENT);
+        let idle = match turn {
+            Turn::Needed | Turn::Regular => {
+                portion.pace.saturating_mul(REPORTS_AHEAD).min(limit / 100 * MOST_IDLE_PERCENT)
+            }
+            Turn::Last => 0,
+        };
         let free = portion.held.saturating_sub(reported).saturating_sub(used);
-        if is_regular {
+        if turn != Turn::Needed {
             portion.held -= free.saturating_sub(idle);
         }
         let needs = needs.saturating_sub(free);
@@ -182,12 +215,14 @@ impl State {
             more: needs.saturating_add(idle.saturating_sub(free)),
             needs,
             limit,
+            at_ms: now_ms,
             known,
         })
     }
 
-    /// The answer to a report, which is valid until then. Returns the threshold that was passed with it, in percent of the limit.
-    pub(super) fn grant(&mut self, report: &Report, granted: &Granted, valid_until_ms: i64, now_ms: i64) -> Option<u8> {
+    /// The answer to a report, which is valid for so long from then on. Returns the threshold that was passed with it, in percent of the
+    /// limit.
+    pub(super) fn grant(&mut self, report: &Report, granted: &Granted, validity: Duration, now_ms: i64) -> Option<u8> {
         let limit = self.limit_nano_usd();
         let portion = self.portion.as_mut().filter(|_| report.from_ms == self.window.from_ms)?;
         if let Some(spent) = granted.spent {
@@ -199,7 +234,9 @@ impl State {
             portion.left = (limit.saturating_sub(given), now_ms);
         }
         portion.held = granted.held.saturating_add(portion.reported.unwrap_or(0));
-        portion.valid_until_ms = valid_until_ms;
+        portion.grants = granted.grants;
+        let validity_ms = i64::try_from(validity.as_millis()).unwrap_or(i64::MAX);
+        portion.valid_until_ms = report.at_ms.saturating_add(validity_ms);
         self.pass()
     }
 }

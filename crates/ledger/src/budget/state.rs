@@ -43,7 +43,7 @@ impl State {
             asked: None,
             reserved: 0,
             passed: 0,
-            portion: is_shared.then(Portion::default),
+            portion: is_shared.then(|| Portion::new(now_ms)),
             answered: None,
         }
     }
@@ -166,7 +166,7 @@ impl State {
             (None, _) => own,
             (Some(fit @ (Fit::Yes | Fit::No)), _) => fit,
             (Some(Fit::Ask), Asking::Possible) => Fit::Ask,
-            (Some(Fit::Ask), Asking::Answered) => Fit::No,
+            (Some(Fit::Ask), Asking::Answered) if self.portion.as_ref().is_some_and(Portion::is_granted) => Fit::No,
             (Some(Fit::Lapsed | Fit::Ask), _) if shared == Some(WhenAway::Own) => own,
             (Some(Fit::Lapsed), Asking::Possible) => Fit::Ask,
             (Some(Fit::Lapsed | Fit::Ask), Asking::Answered | Asking::Unanswered) => Fit::Lapsed,

@@ -218,7 +218,7 @@ impl Allowance {
 
     /// Puts what this replica's calls came to into its state for the others.
     pub(crate) fn report(&self, state: &mut PeerUpstream, now: Time) {
-        (state.totals.charged_calls, state.totals.charged_tokens) = (self.charged.calls, self.charged.tokens);
+        (state.totals.debited_calls, state.totals.debited_tokens) = (self.charged.calls, self.charged.tokens);
         (state.totals.taken_calls, state.totals.taken_tokens) = (self.taken.calls, self.taken.tokens);
         (state.load.unanswered_calls, state.load.unanswered_tokens) = (self.calls, self.outstanding);
         (state.requests_left, state.tokens_left) = (self.requests.level(now), self.tokens.level(now));
@@ -227,8 +227,8 @@ impl Allowance {
     /// Other replicas called: that is debited here as well.
     pub(crate) fn learn(&mut self, elsewhere: &Elsewhere, now: Time) {
         let Elsewhere { added, load, requests_left, tokens_left, .. } = elsewhere;
-        self.requests.learn(added.charged_calls, added.taken_calls, now);
-        self.tokens.learn(added.charged_tokens, added.taken_tokens, now);
+        self.requests.learn(added.debited_calls, added.taken_calls, now);
+        self.tokens.learn(added.debited_tokens, added.taken_tokens, now);
         for (bucket, left) in [(&mut self.requests, requests_left), (&mut self.tokens, tokens_left)] {
             if let Some(left) = left {
                 bucket.lower(*left, now);

@@ -9,9 +9,9 @@ pub struct Totals {
     /// Calls of requests that began.
     pub calls: f64,
     /// Calls debited to the limit of requests, less those that were given back.
-    pub charged_calls: f64,
+    pub debited_calls: f64,
     /// The same of the limit of tokens, by prompt and limit on the answer.
-    pub charged_tokens: f64,
+    pub debited_tokens: f64,
     /// Calls that the provider took.
     pub taken_calls: f64,
     /// Their tokens, prompt and limit together.
@@ -48,8 +48,8 @@ impl Totals {
     fn combined(&self, other: &Self, by: impl Fn(f64, f64) -> f64) -> Self {
         Self {
             calls: by(self.calls, other.calls),
-            charged_calls: by(self.charged_calls, other.charged_calls),
-            charged_tokens: by(self.charged_tokens, other.charged_tokens),
+            debited_calls: by(self.debited_calls, other.debited_calls),
+            debited_tokens: by(self.debited_tokens, other.debited_tokens),
             taken_calls: by(self.taken_calls, other.taken_calls),
             taken_tokens: by(self.taken_tokens, other.taken_tokens),
             first_tokens: by(self.first_tokens, other.first_tokens),

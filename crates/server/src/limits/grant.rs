@@ -211,6 +211,20 @@ impl<C: Clock> Grant<C> {
         Ok(statuses)
     }
 
+    /// Waits until every limiter has room, as they are counted here; `None` if the server that replicas share is back meanwhile.
+    async fn wait_here(all: &[(&Arc<Limiter<C>>, Needs)]) -> Result<Option<Self>, Refused> {
+        let mut grant = Self::default();
+        for (limiter, needs) in all {
+            if !limiter.wait(needs.calls, needs.tokens).await? {
+                return Ok(None);
+            }
+            let mut taken = Taken::later(limiter);
+            taken.tokens = needs.tokens;
+            grant.taken.push(taken);
+        }
+        Ok(Some(grant))
+    }
+
     /// Reduces the first `number` permits by `fewer` calls.
     fn shrink(&mut self, number: usize, fewer: u32) {
         self.taken[..number]
@@ -235,18 +249,16 @@ impl<C: Clock> Grant<C> {
         counted.clone().try_for_each(|(limiter, _)| limiter.fits(calls))?;
         let needs = |counted| Needs { calls: calls.saturating_sub(counted), begins: calls, tokens };
         let all: SmallVec<[_; 3]> = counted.map(|(limiter, counted)| (limiter, needs(counted))).collect();
-        let mut grant = Self::default();
-        if shared::wait(&all).await? {
-            grant.taken.extend(limiters.iter().chain(model).map(Taken::later));
-            grant.granted_there(needs(0));
-        } else {
-            for (limiter, needs) in all {
-                limiter.wait(needs.calls, tokens).await?;
-                let mut taken = Taken::later(limiter);
-                taken.tokens = tokens;
-                grant.taken.push(taken);
+        let mut grant = loop {
+            if shared::wait(&all).await? {
+                let mut grant = Self { taken: limiters.iter().chain(model).map(Taken::later).collect() };
+                grant.granted_there(needs(0));
+                break grant;
             }
-        }
+            if let Some(grant) = Self::wait_here(&all).await? {
+                break grant;
+            }
+        };
         for taken in &mut grant.taken {
             taken.permit = taken.limiter.permits(calls).await;
         }

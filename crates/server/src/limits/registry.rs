@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 use dispatch::{Event, Observer};
+use parking_lot::Mutex;
 use settings::{Allowance, Config};
 
 use super::{Limiter, Owner, Sharing};
@@ -41,6 +42,11 @@ impl Limiters {
         Self { keys, teams, models, count_tokens }
     }
 
+    fn set_alone(&self, is_alone: bool) {
+        let all = [&self.keys, &self.teams, &self.models];
+        all.into_iter().flat_map(HashMap::values).for_each(|limiter| limiter.set_alone(is_alone));
+    }
+
     /// Those that count what a key asks for, whatever it is.
     pub(crate) fn of_key(&self, id: &str, team: &str) -> Vec<Arc<Limiter>> {
         [self.keys.get(id), self.teams.get(team)].into_iter().flatten().cloned().collect()
@@ -63,26 +69,31 @@ pub(crate) struct Limits {
     in_force: ArcSwap<Limiters>,
     /// The server that counts what replicas have in common, if there is one.
     sharing: Option<Arc<Sharing>>,
+    /// Whether that is away. Locked while limiters are replaced, so that all of them know.
+    is_alone: Mutex<bool>,
 }
 
 impl Limits {
     /// Limits that all replicas have in common, if there is a server that they share.
     pub(crate) fn new(sharing: Option<Arc<Sharing>>) -> Self {
-        Self { in_force: ArcSwap::default(), sharing }
+        Self { in_force: ArcSwap::default(), sharing, is_alone: Mutex::new(true) }
     }
 
     /// Puts those of `config` in force.
     pub(crate) fn set(&self, config: &Config) -> Arc<Limiters> {
+        let is_alone = self.is_alone.lock();
         let limiters = Arc::new(Limiters::new(config, &self.in_force.load(), self.sharing.as_ref()));
+        limiters.set_alone(*is_alone);
         self.in_force.store(limiters.clone());
         limiters
     }
 
     /// The server that replicas share is away, or is back.
     pub(crate) fn set_alone(&self, is_alone: bool) {
-        let limiters = self.in_force.load();
-        let all = [&limiters.keys, &limiters.teams, &limiters.models];
-        all.into_iter().flat_map(HashMap::values).for_each(|limiter| limiter.set_alone(is_alone));
+        let mut before = self.is_alone.lock();
+        if std::mem::replace(&mut *before, is_alone) != is_alone {
+            self.in_force.load().set_alone(is_alone);
+        }
     }
 }
 

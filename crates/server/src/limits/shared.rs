@@ -12,6 +12,8 @@ use super::{Limiter, RateLimitStatus, ReachedLimit, Refused, Unit, grant::tighte
 
 /// Between two looks for room that another replica may give back.
 const LOOKS: Duration = Duration::from_millis(100);
+/// How long a refusal for tokens is believed: what was only reserved comes back when calls end.
+const TOKENS_ARE_OUT: Duration = Duration::from_millis(250);
 
 /// The server that counts, and what is done without it.
 pub(crate) struct Sharing {
@@ -144,7 +146,7 @@ impl<C: Clock> Limiter<C> {
                 ReachedLimit::Rate { status, wait: shared.wait_for(calls, state) }
             }
             (Reached::Tokens, _, Some(status)) => {
-                self.refuse_for(shared, state.token_wait, Unit::Tokens);
+                self.refuse_for(shared, state.token_wait.min(TOKENS_ARE_OUT), Unit::Tokens);
                 ReachedLimit::Rate { status, wait: state.token_wait }
             }
             (_, status, _) => ReachedLimit::Concurrency { limit: shared.limits.concurrent.unwrap_or(0), status },
@@ -177,7 +179,8 @@ impl<C: Clock> Limiter<C> {
     }
 }
 
-/// Waits until the server has room for a request, in the order of arrival at this replica. Returns whether it was counted there.
+/// Waits until the server has room for a request, in the order of arrival at this replica; among replicas there is no order. Returns
+/// whether it was counted there.
 ///
 /// # Errors
 /// If it never has.

@@ -69,7 +69,7 @@ for i, s in ipairs(states) do
       redis.call('HSET', key, 'content', s.content, 'at', now)
       longest = math.max(longest, math.ceil((s.token_burst - s.content) * 60000 / s.token_rate) + 60000)
     end
-    if s.rate > 0 or s.token_rate > 0 then redis.call('PEXPIRE', key, longest) end
+    if s.rate > 0 or s.token_rate > 0 then redis.call('PEXPIRE', key, math.min(longest, 86400000)) end
     if s.most > 0 and s.begins > 0 then
       redis.call('HINCRBY', KEYS[2 * i + 1], replica, s.begins)
       redis.call('PEXPIRE', KEYS[2 * i + 1], 3600000)

@@ -6,6 +6,8 @@ local time = redis.call('TIME')
 local now = (time[1] - 1760000000) * 1000000 + time[2]
 local replica, number = ARGV[1], tonumber(ARGV[2])
 local is_new = number > (tonumber(redis.call('HGET', KEYS[1], replica)) or 0)
+-- First, so that a line that fails is not repeated for ever.
+if is_new then redis.call('HSET', KEYS[1], replica, number) end
 for i = 1, (#KEYS - 1) / 2 do
   local at = 3 + (i - 1) * 4
   local tokens, rate, burst = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
@@ -16,7 +18,7 @@ for i = 1, (#KEYS - 1) / 2 do
     local content = math.min((tonumber(used[1]) or burst) + passed * rate / 60000000, burst)
     content = math.min(content - tokens, burst)
     redis.call('HSET', key, 'content', content, 'at', now)
-    local lasts = math.ceil((burst - content) * 60000 / rate) + 60000
+    local lasts = math.min(math.ceil((burst - content) * 60000 / rate) + 60000, 86400000)
     if lasts > redis.call('PTTL', key) then redis.call('PEXPIRE', key, lasts) end
   end
   if ARGV[at + 3] == '0' then
@@ -26,5 +28,4 @@ for i = 1, (#KEYS - 1) / 2 do
     redis.call('PEXPIRE', under_way, 3600000)
   end
 end
-if is_new then redis.call('HSET', KEYS[1], replica, number) end
 return 0

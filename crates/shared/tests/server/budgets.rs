@@ -11,6 +11,10 @@ fn hold(number: u64, spent: u64, keeps: u64, more: u64, needs: u64) -> Hold {
     Hold { id: 1, name, number, spent, keeps, more, needs, limit: LIMIT, known: Some(100), until_ms: 4_102_444_800_000 }
 }
 
+fn held(held: u64, spent: Option<u64>, others: u64, grants: bool) -> Held {
+    Held { held, spent, others, grants }
+}
+
 async fn granted(replica: &Replica, hold: Hold) -> Held {
     replica.hold(hold).await.expect("an answer")
 }
@@ -22,16 +26,16 @@ async fn replicas_never_hold_more_together_than_the_limit_leaves() {
     let (one, other) = (server.replica(1), server.replica(2));
     granted(&other, hold(0, 0, 0, 0, 0)).await;
     // 100 are spent, as the ledger says: half of the rest is granted, or what is needed of it.
-    assert_eq!(granted(&one, hold(1, 0, 0, 800, 0)).await, Held { held: 450, spent: Some(100), others: 0 });
-    assert_eq!(granted(&other, hold(1, 0, 0, 800, 800)).await, Held { held: 450, spent: Some(100), others: 450 });
+    assert_eq!(granted(&one, hold(1, 0, 0, 800, 0)).await, held(450, Some(100), 0, true));
+    assert_eq!(granted(&other, hold(1, 0, 0, 800, 800)).await, held(450, Some(100), 450, true));
     // What is spent comes out of what is held.
-    assert_eq!(granted(&one, hold(2, 200, 250, 0, 0)).await, Held { held: 250, spent: Some(300), others: 450 });
+    assert_eq!(granted(&one, hold(2, 200, 250, 0, 0)).await, held(250, Some(300), 450, true));
     // The same report once more, and one that comes late.
-    assert_eq!(granted(&one, hold(2, 200, 250, 0, 0)).await, Held { held: 250, spent: Some(300), others: 450 });
-    assert_eq!(granted(&one, hold(1, 500, 250, 0, 0)).await, Held { held: 250, spent: Some(300), others: 450 });
+    assert_eq!(granted(&one, hold(2, 200, 250, 0, 0)).await, held(250, Some(300), 450, true));
+    assert_eq!(granted(&one, hold(1, 500, 250, 0, 0)).await, held(250, Some(300), 450, true));
     // What is given back is there for others.
-    assert_eq!(granted(&other, hold(2, 0, 0, 0, 0)).await, Held { held: 0, spent: Some(300), others: 250 });
-    assert_eq!(granted(&one, hold(3, 0, 250, 900, 900)).await, Held { held: 700, spent: Some(300), others: 0 });
+    assert_eq!(granted(&other, hold(2, 0, 0, 0, 0)).await, held(0, Some(300), 250, true));
+    assert_eq!(granted(&one, hold(3, 0, 250, 900, 900)).await, held(700, Some(300), 0, true));
 }
 
 #[tokio::test]
@@ -47,10 +51,10 @@ async fn after_a_loss_of_data_nothing_is_granted_before_what_was_held_has_lapsed
     until("the loss is known", || replica.shared.view().epoch != epoch);
     // What it has, it keeps; of what the ledger says nothing is known yet.
     let unknown = Hold { known: None, ..hold(2, 30, 70, 500, 500) };
-    assert_eq!(granted(&replica, unknown).await, Held { held: 70, spent: None, others: 0 });
-    assert_eq!(granted(&replica, hold(2, 30, 70, 500, 500)).await, Held { held: 70, spent: Some(130), others: 0 });
+    assert_eq!(granted(&replica, unknown).await, held(70, None, 0, false));
+    assert_eq!(granted(&replica, hold(2, 30, 70, 500, 500)).await, held(70, Some(130), 0, false));
     tokio::time::sleep(VALIDITY).await;
-    assert_eq!(granted(&replica, hold(3, 0, 70, 500, 500)).await, Held { held: 570, spent: Some(130), others: 0 });
+    assert_eq!(granted(&replica, hold(3, 0, 70, 500, 500)).await, held(570, Some(130), 0, true));
 }
 
 #[tokio::test]
@@ -66,7 +70,7 @@ async fn what_a_dead_replica_held_counts_as_spent_until_the_ledger_says_otherwis
         tokio::time::sleep(Duration::from_millis(100)).await;
         last = granted(&lives, hold(1, 0, 0, 0, 0)).await;
     }
-    assert_eq!(last, Held { held: 0, spent: Some(400), others: 0 });
+    assert_eq!(last, held(0, Some(400), 0, true));
     let name: Arc<str> = "team:search:month:0".into();
     let by_then = tokio::task::spawn_blocking({
         let (shared, name) = (lives.shared.clone(), name.clone());

@@ -12,7 +12,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use shared::{Held, Hold, Node, Settings, Shared, View};
+use shared::{Held, Hold, Node, Settings, Shared, Turn, View};
 
 /// How long what a replica holds is valid.
 pub(crate) const VALIDITY: Duration = Duration::from_secs(4);
@@ -119,8 +119,8 @@ impl Node for Scripted {
 
     fn learn(&mut self, _view: &View) {}
 
-    fn holds(&mut self, all: bool, _needs: &[(u64, u64)]) -> Vec<Hold> {
-        if all { Vec::new() } else { self.0.lock().holds.clone() }
+    fn holds(&mut self, turn: Turn, _needs: &[(u64, u64)]) -> Vec<Hold> {
+        if turn == Turn::Needed { self.0.lock().holds.clone() } else { Vec::new() }
     }
 
     fn held(&mut self, held: &[Held]) {

@@ -84,7 +84,7 @@ fn said(steps: &[Step], mut between: impl FnMut(&mut Replica)) -> Vec<String> {
 /// A state of a replica that knows other things: an upstream and a model of the same names that are not the same, and some that
 /// are not here; numbers that cannot be.
 fn of_no_use(sequence: u64) -> PeerState {
-    let totals = Totals { charged_calls: 1e9, charged_tokens: 1e9, calls: 50.0, recoveries: 9.0, ..Totals::default() };
+    let totals = Totals { debited_calls: 1e9, debited_tokens: 1e9, calls: 50.0, recoveries: 9.0, ..Totals::default() };
     let named = |id: &str, identity: u64| PeerUpstream {
         id: id.to_owned(),
         identity,
