@@ -1,7 +1,7 @@
 """Checks what deploy/ ships, as far as that goes without Docker, a cluster or a running systemd.
 
 Files are held against their schemas and linters, and against each other: what one mounts or names must exist in the other.
-Then the compose file's emulator, router and load run as plain processes with the same files. Prints one line per check and,
+Then the compose files' emulator, routers, load, balancer and Redis run as plain processes with the same files. Prints one line per check and,
 last, {"passed": N, "failed": N} as JSON. The exit code is 1 when a check failed. A tool of the system that is missing is
 said in a line that starts with "skip".
 
@@ -17,6 +17,7 @@ import sys
 import compose
 import dockerfile
 import kubernetes
+import replicas
 import stack
 import systemd
 import toml_files
@@ -39,6 +40,7 @@ def main() -> int:
     kubernetes.check(report, deploy / "kubernetes")
     systemd.check(report, deploy / "llm-router.service", binary)
     stack.check(report, deploy, binary)
+    replicas.check(report, deploy, binary)
     print(json.dumps({"passed": report.passed, "failed": report.failed}))
     return 1 if report.failed else 0
 

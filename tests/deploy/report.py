@@ -52,3 +52,12 @@ def run(*command: str | pathlib.Path, env: dict[str, str] | None = None) -> str:
 def packaged(tool: str) -> pathlib.Path:
     """A program that a Python package brought along."""
     return pathlib.Path(sys.executable).parent / tool
+
+
+def redis_forgets_nothing(redis: dict) -> None:
+    """A service or container whose command is a shell's. An evicted key would be a limit that begins anew."""
+    *_, script = redis["command"]
+    expect("--maxmemory-policy noeviction" in script, "it may evict keys")
+    # Arguments can be seen by everyone on the machine.
+    arguments, _, stdin = script.partition("<<END")
+    expect("PASSWORD" not in arguments and "requirepass" in stdin, "its password is not read from the standard input")

@@ -181,6 +181,11 @@ fn waiting(started: &Config, now: &Config) -> Vec<&'static str> {
         ("storage.on_journal_failure", "storage", ".on_journal_failure"),
         ("storage.keep_rows_days", "storage", ".keep_rows_days"),
         ("storage.keep_hours_days", "storage", ".keep_hours_days"),
+        ("shared.url", "shared", ".url"),
+        ("shared.prefix", "shared", ".prefix"),
+        ("shared.replicas", "shared", ".replicas"),
+        ("shared.limits_when_away", "shared", ".limits_when_away"),
+        ("shared.budgets_when_away", "shared", ".budgets_when_away"),
     ];
     let differs = |group, key| started.listing.differs(&now.listing, group, key);
     let mut waiting: Vec<_> =
@@ -268,8 +273,9 @@ mod tests {
             "[server]\nlisten = \"127.0.0.1:1\"\nadmin_listen = \"127.0.0.1:2\"\nworkers = 3\nmax_connections = 4\n\
              drain_s = 5\ngrace_s = 2\n[log]\nlevel = \"debug\"\nformat = \"pretty\"\naccess = \"off\"\n\
              [decisions]\nring = 7\nlog_folder = \"/a\"\nmax_file_bytes = 70000\nmax_file_age_s = 7\nkeep_files = 7\n\
-             [storage]\nurl = \"sqlite:/a\"\njournal_folder = \"/b\"\nmax_journal_bytes = 7000000\ndurability = \"disk\"\n\
-             on_journal_failure = \"release\"\nkeep_rows_days = 7\nkeep_hours_days = 70",
+             [storage]\nurl = \"postgres://db/ledger\"\njournal_folder = \"/b\"\nmax_journal_bytes = 7000000\ndurability = \"disk\"\n\
+             on_journal_failure = \"release\"\nkeep_rows_days = 7\nkeep_hours_days = 70\n\
+             [shared]\nurl = \"redis://a\"\nprefix = \"b\"\nreplicas = 2\nlimits_when_away = \"refuse\"\nbudgets_when_away = \"own\"",
             "cost",
         );
         let named = waiting(&started, &now);
@@ -296,7 +302,12 @@ mod tests {
                 "storage.durability",
                 "storage.on_journal_failure",
                 "storage.keep_rows_days",
-                "storage.keep_hours_days"
+                "storage.keep_hours_days",
+                "shared.url",
+                "shared.prefix",
+                "shared.replicas",
+                "shared.limits_when_away",
+                "shared.budgets_when_away"
             ]
         );
     }

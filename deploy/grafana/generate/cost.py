@@ -6,7 +6,7 @@ from panels import (
 )
 from promql import (
     BASELINE, COST, ESTIMATED, GPU_COST, GPU_PRICE, GPU_SECONDS, MODEL, PROVIDER, REQUESTS, TOKENS,
-    baseline, billed, increase, listed, once, or_zero, rate, ratio, series, sum_of, utilisation,
+    baseline, billed, increase, listed, or_zero, rate, ratio, series, sum_of, utilisation,
 )
 
 MONTH_S = 30 * 86400
@@ -25,7 +25,7 @@ baseline, less what was spent. It is an estimate of a choice, not a line on an i
 - Work that would not have been done at the baseline's price is no saving.
 - Time is not priced: a slower answer costs users something that stands on the latency dashboard, not here.
 - Wasted tokens (attempts that failed after they were paid for) and estimated ones (cut streams) count as spent, never as saved.
-- Every replica of the router watches the same workers. Their time is counted once here, not once for each.
+- Of replicas with a `[shared]`, one at a time counts workers. Without it each does, and what is billed here is too much.
 - Fixed costs (storage, seats, minimum commitments) are in no figure. A model without a baseline counts as spent only.
 - Charge teams from the ledger (`llm-router spend`), not from this page. The two differ where Prometheus extrapolates at both ends
   of a range and where a router was killed: what it had counted since the last scrape is only in the ledger, and so are the calls
@@ -116,7 +116,7 @@ def headline(page):
         number("Savings ratio, as billed", "Share of the baseline cost that was saved by what is billed.", PERCENT,
                Query(f"1 - {ratio(billed(increase), baseline(increase))}"), thresholds=saving, nothing="no baseline"),
         number("GPU price per million tokens", "What a million tokens cost on each upstream that bills worker seconds.", USD,
-               Query(ratio(f"1e6 * {sum_of(once(increase, GPU_COST), by='upstream')}", sum_of(increase(TOKENS), by="upstream")),
+               Query(ratio(f"1e6 * {sum_of(increase(GPU_COST), by='upstream')}", sum_of(increase(TOKENS), by="upstream")),
                      "{{upstream}}"), nothing="no GPU billed"),
     )
 
@@ -167,14 +167,14 @@ def spending(page):
                         lambda w: f"sum({w:.2f} * ({by_model_at_baseline()} - on (model) {by_model_on_gpus()}))"),
                     "Spent, same workers": what_ifs(
                         lambda w: f"({1 - w:.2f} * sum({by_model_at_baseline()} and on (model) {by_model_on_gpus()}) + "
-                                  f"{or_zero(sum_of(once(increase, GPU_COST)))})"),
+                                  f"{or_zero(sum_of(increase(GPU_COST)))})"),
                 }),
     )
 
 
 def gpus(page):
     page.row("GPUs: what a worker's second buys")
-    effective = ratio(f"1e6 * {sum_of(once(rate, GPU_COST), by='upstream')}", sum_of(rate(TOKENS), by="upstream"))
+    effective = ratio(f"1e6 * {sum_of(rate(GPU_COST), by='upstream')}", sum_of(rate(TOKENS), by="upstream"))
     at_list = f"max by (upstream) ({series('llmrouter_price_usd_per_million_tokens')} and on (upstream) {series(GPU_PRICE)})"
     page.add(
         12, 8,
@@ -191,14 +191,14 @@ def gpus(page):
     page.add(
         8, 7,
         lines("Billed workers by what they did", "Worker seconds a second, so that the height is a number of workers. Start: up "
-              "from zero, nothing answered yet. Idle: billed without a call of ours. An average replica's view.", COUNT,
-              Query(f"avg by (upstream, state) ({rate(GPU_SECONDS)})", "{{upstream}} {{state}}"), stacked=True, low=0,
+              "from zero, nothing answered yet. Idle: billed without a call of ours.", COUNT,
+              Query(f"sum by (upstream, state) ({rate(GPU_SECONDS)})", "{{upstream}} {{state}}"), stacked=True, low=0,
               nothing="no GPU billed"),
         lines("GPU bill, per hour", "Billed worker seconds at their price, in dollars an hour.", USD,
-              Query(f"3600 * {sum_of(once(rate, GPU_COST), by='upstream')}", "{{upstream}}"), low=0, nothing="no GPU billed"),
+              Query(f"3600 * {sum_of(rate(GPU_COST), by='upstream')}", "{{upstream}}"), low=0, nothing="no GPU billed"),
         number("Time not observed", "Share of time in which the number of workers was unknown. Nothing is billed then, so the real "
                "invoice is higher by about this much.", PERCENT,
-               Query(f"avg by (upstream) (rate({series('llmrouter_gpu_unobserved_seconds_total')}[$__range]))", "{{upstream}}"),
+               Query(f"sum by (upstream) (rate({series('llmrouter_gpu_unobserved_seconds_total')}[$__range]))", "{{upstream}}"),
                thresholds=steps(GREEN, (0.02, AMBER), (0.1, RED)), nothing="no GPU billed"),
     )
 

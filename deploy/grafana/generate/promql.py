@@ -52,19 +52,9 @@ def not_gpu(vector: str, window: str) -> str:
     return f"{vector} unless on (job, instance, upstream) {price}"
 
 
-def once(over, metric: str) -> str:
-    """Worker time, by job and upstream. Every replica watches the same workers, so that their sum would count them more than
-    once: of rates the largest is taken; rises are divided by how many replicas there were on average, as these come and go."""
-    if over is rate:
-        return f"max by (job, upstream) (sum by (job, instance, upstream) ({over(metric)}))"
-    replicas = f"avg_over_time((count by (job, upstream) ({series(GPU_PRICE)}))[$__range:$__rate_interval])"
-    return f"(sum by (job, upstream) ({over(metric)}) / on (job, upstream) {replicas})"
-
-
 def utilisation(over, by: str = "") -> str:
-    """Busy over billed worker time. Busy is what each replica's own calls came to, which together can be more than all."""
-    busy = sum_of(over(GPU_SECONDS, 'state="busy"'), by)
-    return f"clamp_max({ratio(busy, sum_of(once(over, GPU_SECONDS), by))}, 1)"
+    """Busy over billed worker time, which one replica counts for the calls of all."""
+    return ratio(sum_of(over(GPU_SECONDS, 'state="busy"'), by), sum_of(over(GPU_SECONDS), by))
 
 
 def listed(over) -> str:
@@ -76,7 +66,7 @@ def billed(over) -> str:
     """What providers bill: tokens where tokens are paid for, worker seconds where workers are."""
     window = "$__range" if over is increase else "$__rate_interval"
     tokens = " + ".join(or_zero(sum_of(not_gpu(over(metric), window))) for metric in (COST, ESTIMATED))
-    return f"({tokens} + {or_zero(sum_of(once(over, GPU_COST)))})"
+    return f"({tokens} + {or_zero(sum_of(over(GPU_COST)))})"
 
 
 def baseline(over) -> str:

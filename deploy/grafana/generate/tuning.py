@@ -6,7 +6,7 @@ from panels import (
     on_the_right, states, steps,
 )
 from promql import (
-    COST, ESTIMATED, GPU_COST, GPU_SECONDS, MODEL, REQUESTS, TOKENS, increase, once, quantile, rate, ratio, series, sum_of,
+    COST, ESTIMATED, GPU_COST, GPU_SECONDS, MODEL, REQUESTS, TOKENS, increase, quantile, rate, ratio, series, sum_of,
 )
 
 WEIGHT = "llmrouter_weight_ratio"
@@ -102,7 +102,7 @@ def effect(page):
               "and its billed worker seconds, by what it served of all models.", USD,
               Query(ratio(f"1e3 * ({sum_of(rate(COST, MODEL), by='upstream')} + {sum_of(rate(ESTIMATED, MODEL), by='upstream')})",
                           sum_of(rate(REQUESTS, MODEL, OK), by="upstream")), "{{upstream}} list-priced"),
-              Query(ratio(f"1e3 * {sum_of(once(rate, GPU_COST), by='upstream')}", sum_of(rate(REQUESTS, OK), by="upstream"))
+              Query(ratio(f"1e3 * {sum_of(rate(GPU_COST), by='upstream')}", sum_of(rate(REQUESTS, OK), by="upstream"))
                     + f" and on (upstream) {series(WEIGHT, MODEL)}", "{{upstream}} as billed"), log=10),
         dashed(lines("Latency, end to end", "Median (dashed) and p95 of served requests, by upstream.", SECONDS,
                      Query(quantile(0.5, DURATION, MODEL, by="upstream"), "{{upstream}} p50"),
@@ -119,8 +119,8 @@ def capacity(page):
               Query(f"max by (upstream, state) ({series('llmrouter_provider_workers')})", "{{upstream}} {{state}}"),
               stacked=True, low=0, nothing="not reported"),
         lines("Billed workers by what they did", "Worker seconds a second. Much idle: raise the share here, or shorten the idle "
-              "timeout. An average replica's view.", COUNT,
-              Query(f"avg by (upstream, state) ({rate(GPU_SECONDS)})", "{{upstream}} {{state}}"),
+              "timeout.", COUNT,
+              Query(f"sum by (upstream, state) ({rate(GPU_SECONDS)})", "{{upstream}} {{state}}"),
               stacked=True, low=0, nothing="no GPU billed"),
         lines("Calls in flight and queued", "Ours under way, and jobs that wait at the provider.", COUNT,
               Query(sum_of(series("llmrouter_inflight_requests"), by="upstream"), "{{upstream}} in flight"),

@@ -193,17 +193,15 @@ pub(super) const ROWS: [Row; 57] = [
         "a wall clock that jumps",
         "crates/server/tests/process/clock.rs::a_wall_clock_that_jumps_moves_no_limit_and_no_pause tests/tidy/layout.rs::the_wall_clock_is_read_in_one_place crates/ledger/src/budget/tests.rs::a_budget_begins_anew_and_keeps_what_is_reserved",
     ),
-    rest(
+    row(
         "P6",
         "a store that is down, slow or read-only",
-        "crates/ledger/src/tests/both.rs::a_store_that_is_held_by_another_one_stops_nothing_and_loses_nothing crates/ledger/src/store/postgres.rs::a_server_that_is_away_is_no_reason_not_to_start tests/ledger/replicas.py::stop_database",
-        "Redis comes with shared state",
+        "crates/ledger/src/tests/both.rs::a_store_that_is_held_by_another_one_stops_nothing_and_loses_nothing crates/ledger/src/store/postgres.rs::a_server_that_is_away_is_no_reason_not_to_start tests/ledger/replicas.py::stop_database tests/ledger/shared.py::redis_away crates/shared/tests/server/members.rs::a_server_that_is_not_there_at_the_start_is_used_when_it_comes crates/shared/tests/server/budgets.rs::after_a_loss_of_data_nothing_is_granted_before_what_was_held_has_lapsed crates/shared/tests/server/limits.rs::what_is_settled_counts_once_although_the_connection_breaks crates/ledger/src/budget/shared_tests.rs::without_an_answer_what_is_held_lapses_and_the_configuration_says_what_then",
     ),
-    rest(
+    row(
         "P7",
         "several replicas, one of them killed",
-        "tests/ledger/replicas.py::lose_each",
-        "limits and budgets over replicas come with shared state",
+        "tests/ledger/replicas.py::lose_each tests/ledger/shared.py::lose_replica tests/ledger/shared.py::worker_time crates/shared/tests/server/limits.rs::calls_under_way_of_a_replica_that_died_are_forgotten crates/shared/tests/server/budgets.rs::what_a_dead_replica_held_counts_as_spent_until_the_ledger_says_otherwise crates/shared/tests/server/members.rs::one_replica_leads_and_another_takes_over crates/router/tests/router/replicas/load.rs::what_a_dead_replica_had_in_flight_is_gone_at_once",
     ),
     row(
         "P8",
@@ -213,13 +211,12 @@ pub(super) const ROWS: [Row; 57] = [
     row(
         "B1",
         "many calls at once for the rest of a budget",
-        "crates/ledger/src/budget/tests.rs::exactly_what_a_budget_pays_for_is_let_through_at_once tests/e2e/budgets.rs::a_thousand_requests_at_once_spend_no_more_than_a_budget_that_pays_for_a_hundred",
+        "crates/ledger/src/budget/tests.rs::exactly_what_a_budget_pays_for_is_let_through_at_once tests/e2e/budgets.rs::a_thousand_requests_at_once_spend_no_more_than_a_budget_that_pays_for_a_hundred tests/ledger/shared.py::against_budget crates/shared/tests/server/budgets.rs::replicas_never_hold_more_together_than_the_limit_leaves crates/ledger/src/budget/shared_tests.rs::two_replicas_let_through_together_exactly_what_a_budget_pays_for",
     ),
-    rest(
+    row(
         "B2",
         "exact limits of requests and of calls under way",
-        "crates/server/src/limits/tests.rs::a_minute_sees_the_limit_and_the_burst_and_not_one_more tests/api/limits.rs::a_key_may_only_have_so_many_requests_under_way tests/api/limits.rs::calls_under_way_are_counted_not_requests tests/api/limits.rs::a_bad_request_counts_as_one_and_a_refused_one_as_none crates/server/src/limits/tests.rs::tokens_used_stay_within_the_limit_and_the_burst crates/server/src/limits/tests.rs::a_request_needs_room_in_every_limiter_and_what_one_refuses_takes_nothing_of_the_others",
-        "limits over replicas come with shared state",
+        "crates/server/src/limits/tests.rs::a_minute_sees_the_limit_and_the_burst_and_not_one_more tests/api/limits.rs::a_key_may_only_have_so_many_requests_under_way tests/api/limits.rs::calls_under_way_are_counted_not_requests tests/api/limits.rs::a_bad_request_counts_as_one_and_a_refused_one_as_none crates/server/src/limits/tests.rs::tokens_used_stay_within_the_limit_and_the_burst crates/server/src/limits/tests.rs::a_request_needs_room_in_every_limiter_and_what_one_refuses_takes_nothing_of_the_others tests/ledger/shared.py::against_limit crates/shared/tests/server/limits.rs::two_replicas_let_in_together_what_a_limit_allows crates/shared/tests/server/limits.rs::a_request_that_one_limit_refuses_uses_up_no_other",
     ),
     rest(
         "B3",

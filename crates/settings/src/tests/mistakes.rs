@@ -3,6 +3,7 @@
 mod hedge;
 mod keys;
 mod limits;
+mod shared;
 mod storage;
 mod tags;
 
