@@ -173,21 +173,23 @@ def spent_nano_usd(store: Postgres, key: str) -> int:
 
 
 def against_budget(arguments, checks: Checks, routers: list[Router], store: Postgres) -> None:
-    over, fewest = 0, AT_ONCE
+    over, fewest, unknown = 0, AT_ONCE, 0
     limit = round(float(arguments.limit) * 1e9)
     for number in range(arguments.times):
         key = f"sk-paid-{number}"
         with concurrent.futures.ThreadPoolExecutor(250) as pool:
             statuses = list(pool.map(lambda nth: ask(routers[nth % 2].port, key), range(AT_ONCE)))
         served = statuses.count(200)
-        others = {status for status in statuses} - {200, 429}
+        # Where Redis has no answer in half a second, as on a machine with much else to do, nobody knows whether there is room.
+        unknown += statuses.count(503)
+        others = {status for status in statuses} - {200, 429, 503}
         spent = spent_nano_usd(store, f"paid-{number}")
         over = max(over, spent - limit)
         fewest = min(fewest, served)
         if others or spent > limit:
             checks.check(False, f"a budget of ${arguments.limit}: {served} served, ${spent / 1e9} spent, other answers {others}")
     checks.check(over <= 0, f"{arguments.times} times {AT_ONCE} requests at once: none passed its budget of ${arguments.limit}, "
-                            f"at least {fewest} were served")
+                            f"at least {fewest} were served, {unknown} had no answer in time")
     checks.check(fewest >= 50, f"and each budget was used: at least {fewest} requests were served")
 
 
@@ -252,12 +254,11 @@ def lose_replica(arguments, checks: Checks, routers: list[Router], store: Postgr
     until("the other one leads alone", lambda: routers[1].metric("llmrouter_shared_replicas") == 1)
     routers[0].start()
     until("both are there", lambda: routers[1].metric("llmrouter_shared_replicas") == 2)
-    statuses = []
-    since = time.monotonic()
+    refused, since = 0, time.monotonic()
     # What the dead one held counts as held for a good minute, then as spent until the ledger is asked, each minute.
-    while time.monotonic() < since + arguments.patience:
-        statuses.append(ask(routers[1].port, key))
-        if statuses[-1] == 429:
+    while time.monotonic() < since + arguments.patience and (refused < 3 or arguments.patience > 60):
+        if ask(routers[1].port, key) == 429:
+            refused += 1
             time.sleep(1)
     spent, limit = spent_nano_usd(store, name), round(float(arguments.limit) * 1e9)
     checks.check(0.9 * limit <= spent <= limit, f"after a kill the budget is used and not passed: ${spent / 1e9} of ${limit / 1e9}")
@@ -309,7 +310,8 @@ def main() -> int:
     parser.add_argument("--times", type=int, default=3, help="how often a budget is run against")
     parser.add_argument("--seconds", type=float, default=20, help="of asking for more than a limit")
     parser.add_argument("--outage", type=float, default=5, help="seconds of each thing that happens to Redis")
-    parser.add_argument("--patience", type=float, default=20, help="seconds in which another replica uses the budget of a dead one")
+    parser.add_argument("--patience", type=float, default=60, help="seconds in which another replica uses what is left of a dead one's budget; "
+                        "beyond 60 it asks until then, also for what the dead one held")
     parser.add_argument("--limit", default="0.0016", help="of the budgets, in US dollars: a hundred requests")
     arguments = parser.parse_args()
     arguments.binary = arguments.binary.resolve()
