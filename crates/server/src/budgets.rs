@@ -91,7 +91,12 @@ pub(crate) fn error(over: &OverBudget) -> Error {
         OverBudget::Unknown(_) | OverBudget::Short(_) => ErrorKind::Unrecorded,
         OverBudget::Reached { .. } => ErrorKind::OverBudget,
     };
-    Error::new(kind, refusal(over))
+    let mut error = Error::new(kind, refusal(over));
+    if kind == ErrorKind::Unrecorded {
+        // No call was made, and it is known in a moment.
+        error.retry_after = Some(Duration::from_secs(1));
+    }
+    error
 }
 
 /// What a client is told whose call a budget refuses.
@@ -99,7 +104,7 @@ fn refusal(over: &OverBudget) -> String {
     match over {
         OverBudget::Short(_) => "what may be spent is not known yet: try again in a moment".to_owned(),
         OverBudget::Unknown(scope) => {
-            format!("what the {scope} has spent is not known yet: try again in a moment")
+            format!("what the {scope} may spend is not known at this moment: try again in a moment")
         }
         OverBudget::Reached { status, needed_nano_usd } => {
             let BudgetStatus { scope, period, limit_nano_usd, spent_nano_usd, reserved_nano_usd, until_ms, .. } =
@@ -220,7 +225,7 @@ mod tests {
         );
         assert_eq!(
             refusal(&OverBudget::Unknown(scope)),
-            "what the team \"search\" has spent is not known yet: try again in a moment"
+            "what the team \"search\" may spend is not known at this moment: try again in a moment"
         );
     }
 }

@@ -413,10 +413,11 @@ impl ApiError {
         }
         api.retry_after = match error.kind {
             // Its disk may have room again at any moment.
-            ErrorKind::Unrecorded => Some(Duration::from_secs(5)),
+            ErrorKind::Unrecorded => Some(error.retry_after.unwrap_or(Duration::from_secs(5))),
             _ => retry_after,
         };
-        api.is_final = true;
+        // An answer that could not be recorded has cost something: a repeat would cost it again.
+        api.is_final = error.kind != ErrorKind::Unrecorded || error.retry_after.is_none();
         api
     }
 }

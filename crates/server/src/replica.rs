@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    num::NonZeroU32,
     sync::Arc,
     thread::sleep,
     time::Duration,
@@ -56,6 +57,11 @@ pub(crate) struct Replica {
     reports: Vec<Report>,
     /// The replicas whose state cannot be read.
     unreadable: HashSet<String>,
+    /// How many replicas are to run, and how many do.
+    replicas: NonZeroU32,
+    running: usize,
+    /// Whether it has been logged that nothing more is granted of budgets.
+    has_warned: bool,
 }
 
 /// How far what is settled is in the ledger's store.
@@ -93,6 +99,7 @@ impl Replica {
         limits: Arc<Limits>,
         budgets: Arc<Budgets>,
         recorded: Option<Arc<Recorded>>,
+        replicas: NonZeroU32,
     ) -> Self {
         let published_at = router.now();
         router.set_polls_capacity(Polls::Uncounted);
@@ -106,7 +113,25 @@ impl Replica {
             is_away: true,
             reports: Vec::new(),
             unreadable: HashSet::new(),
+            replicas,
+            running: 1,
+            has_warned: false,
         }
+    }
+
+    /// Logs that nothing more is granted of budgets, because not all replicas have reported what they hold.
+    fn warn_of_waiting(&mut self, held: &[Held]) {
+        let waits = held.iter().any(|held| held.spent.is_some() && !held.grants);
+        if waits && !self.has_warned {
+            let (running, replicas) = (self.running, self.replicas);
+            tracing::warn!(
+                running,
+                replicas,
+                "no more is granted of budgets until all replicas have said what they hold, or for a minute after the shared server's data \
+                 began: what this replica holds goes on"
+            );
+        }
+        self.has_warned = waits;
     }
 
     /// What others know of upstreams, and whether it is this replica that does what one of them has to do.
@@ -159,6 +184,7 @@ impl Node for Replica {
             self.limits.set_alone(view.is_away);
             self.is_away = view.is_away;
         }
+        self.running = view.peers.len() + 1;
         self.learn_routing(view);
     }
 
@@ -173,6 +199,7 @@ impl Node for Replica {
     }
 
     fn held(&mut self, held: &[Held]) {
+        self.warn_of_waiting(held);
         let now_ms = clock::now_ms();
         let passed = self.reports.iter().zip(held).filter_map(|(report, Held { held, spent, others, grants })| {
             let granted = Granted { held: *held, spent: *spent, others: *others, grants: *grants };

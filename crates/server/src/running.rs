@@ -184,8 +184,9 @@ fn app(config: &Config, watched: Option<PathBuf>) -> Result<(Arc<App>, Option<Gp
         Some(storage) => Some(Arc::new(Follower::new(location(&storage.location)?))),
         None => None,
     };
-    if let Some(shared) = &shared {
-        shared.start(Box::new(Replica::new(router.clone(), limits.clone(), budgets.clone(), recorded)))?;
+    if let (Some(shared), Some(settings)) = (&shared, &config.shared) {
+        let (limits, budgets) = (limits.clone(), budgets.clone());
+        shared.start(Box::new(Replica::new(router.clone(), limits, budgets, recorded, settings.replicas)))?;
     }
     let limited = (limits, budgets, shared);
     let app = App::new(config, (router, observer), (metrics, records), reloader, limited, stored_keys, seed);

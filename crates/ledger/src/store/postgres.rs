@@ -222,7 +222,11 @@ fn migrate(client: &mut Client, url: &PostgresUrl) -> Result<(), StoreError> {
 /// The steps that the tables have not had; an error if they are those of a newer version.
 fn steps(client: &mut impl GenericClient, url: &PostgresUrl) -> Result<&'static [&'static str], StoreError> {
     let failed = |error: postgres::Error| url.failed(&error);
-    let found = client.query_one("SELECT to_regclass('llm_router_ledger') IS NOT NULL", &[]).map_err(failed)?;
+    // From the catalogue itself: what this connection has cached of it, and to_regclass believes, may be from before another router made
+    // the tables while this one waited for its lock.
+    let exists =
+        "SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'llm_router_ledger' AND pg_table_is_visible(oid))";
+    let found = client.query_one(exists, &[]).map_err(failed)?;
     let row = if found.get(0) {
         client.query_opt("SELECT version FROM llm_router_ledger", &[]).map_err(failed)?
     } else {

@@ -48,6 +48,7 @@ on_both! {
     a_call_that_is_under_way_when_the_process_stops_in_order_is_on_record,
     a_store_that_is_held_by_another_one_stops_nothing_and_loses_nothing,
     budgets_learn_what_was_spent,
+    processes_that_open_a_new_one_at_once_all_find_it_made,
     odd_texts_are_taken,
     tags_are_in_the_rows_of_calls_and_requests_also_of_a_killed_process,
     spend_and_baselines_are_told_apart_by_a_tag_and_selected_by_it,
@@ -272,6 +273,19 @@ async fn budgets_learn_what_was_spent(scratch: Scratch) {
     let spent: Vec<_> = budgets.status(now_ms).iter().map(|status| status.spent_nano_usd).collect();
     assert_eq!(spent, [Some(3_300), Some(0)]);
     aside(|| ledger.close());
+}
+
+async fn processes_that_open_a_new_one_at_once_all_find_it_made(scratch: Scratch) {
+    let open = |writer| {
+        let journal = JournalSettings { folder: scratch.folder.join(format!("journal-{writer}")), ..scratch.journal() };
+        Ledger::open(&LedgerSettings { journal, ..scratch.settings() }, writer, Arc::new(Ignored))
+            .map(|ledger| ledger.close())
+    };
+    let opened: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..6).map(|writer| scope.spawn(move || open(writer))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    });
+    assert!(opened.iter().all(Result::is_ok), "{opened:?}");
 }
 
 async fn odd_texts_are_taken(scratch: Scratch) {

@@ -153,12 +153,7 @@ impl From<ActionError> for ApiError {
 
 impl From<OverBudget> for ApiError {
     fn from(over: OverBudget) -> Self {
-        let mut error = Self::failed(&budgets::error(&over), None);
-        if let OverBudget::Unknown(_) = over {
-            // It is known in a moment.
-            (error.is_final, error.retry_after) = (false, Some(Duration::from_secs(1)));
-        }
-        error
+        Self::failed(&budgets::error(&over), None)
     }
 }
 
