@@ -148,6 +148,8 @@ fn the_routes_are_those_that_were_looked_at() {
             "POST /admin/reload",
             "GET /admin/decisions",
             "GET /admin/budgets",
+    "GET /admin/spend",
+    "GET /admin/savings",
             "GET /admin/keys",
             "POST /admin/keys/create",
             "POST /admin/keys/rotate",
