@@ -22,6 +22,9 @@ use share::Weight;
 /// How long after its end an hour is still open: the last counts of it are on their way to the store.
 const CLOSING_MS: i64 = 60 * 1000;
 
+/// How long workers must be counted in an hour for its cost to be shared out: 95 % of it.
+const ENOUGH_MS: u64 = HOUR_MS.unsigned_abs() / 20 * 19;
+
 /// The end of the last hour that is closed.
 pub fn closed_until_ms(now_ms: i64) -> i64 {
     (now_ms - CLOSING_MS).div_euclid(HOUR_MS) * HOUR_MS
@@ -85,11 +88,16 @@ pub struct GpuTime {
     pub cost_nano_usd: u64,
     /// What a second of a worker cost last, in pico-dollars.
     pub pico_usd_per_second: u64,
-    /// Whether the hour is over, and its cost shared out: not if its calls are kept as sums of their day.
+    /// Whether the hour is over, and its calls are known: not if they are kept as sums of their day.
     pub is_closed: bool,
 }
 
 impl GpuTime {
+    /// Whether workers were counted nearly the whole hour. Otherwise nobody knows what they cost in it.
+    pub fn is_observed(&self) -> bool {
+        self.observed_ms >= ENOUGH_MS
+    }
+
     /// Worker time that is billed, without the rounding of starts.
     pub fn billed_ms(&self) -> u64 {
         self.start_ms + self.busy_ms + self.idle_ms
@@ -119,8 +127,8 @@ pub struct GpuShare {
     pub duration_us: u64,
     /// What they cost at list prices, as far as that is known.
     pub list_nano_usd: u64,
-    /// Their share of the hour's cost. `None` if nobody counted the workers in that hour, it is not over, or its calls are kept as
-    /// sums of their day.
+    /// Their share of the hour's cost. `None` if the workers were not [counted](GpuTime::is_observed) in that hour, it is not over, or
+    /// its calls are kept as sums of their day.
     pub gpu_nano_usd: Option<u64>,
     /// Whether they are of the whole day that begins with the hour: nobody knows of which hours any more.
     is_of_day: bool,
@@ -184,7 +192,8 @@ pub struct GpuReport {
     pub upstreams: Vec<GpuUpstream>,
     /// The hours of which anything is known, by upstream and hour. They are of all teams, whatever the query asks for.
     pub hours: Vec<GpuTime>,
-    /// Calls to these upstreams and to others that bill workers, in the same order. The shares of an hour that is closed add up to its cost.
+    /// Calls to these upstreams and to others that bill workers, in the same order. The shares of an hour that is closed
+    /// and observed add up to its cost.
     pub shares: Vec<GpuShare>,
 }
 
@@ -234,13 +243,17 @@ pub(crate) fn report(
     Ok(GpuReport { upstreams, hours, shares: all })
 }
 
-/// Gives the calls of an hour their shares of its cost; without any calls, a row of nobody's has all of it.
+/// Gives the calls of an hour their shares of its cost; without any calls, a row of nobody's has all of it. Of an hour that was not
+/// observed, the cost is unknown: a part of it would look like the whole.
 fn share_out(time: &GpuTime, shares: &mut Vec<GpuShare>) {
     if !time.is_closed {
         return;
     }
     if shares.is_empty() && time.cost_nano_usd > 0 {
         shares.push(GpuShare::of_nobody(time));
+    }
+    if !time.is_observed() {
+        return;
     }
     let weights: Vec<_> = shares
         .iter()
@@ -297,7 +310,7 @@ fn hours(query: &Query) -> Statement {
     let sums: Vec<_> = sums.iter().map(|name| format!("CAST(sum({name}) AS bigint)")).collect();
     let sql = format!(
         "SELECT upstream, hour, {}, max(pico_usd_per_second) FROM gpu_hours WHERE hour BETWEEN $1 AND $2
-        GROUP BY upstream, hour ORDER BY upstream, hour",
+        GROUP BY upstream, hour HAVING sum(observed_ms) > 0 ORDER BY upstream, hour",
         sums.join(", ")
     );
     Statement { sql, parameters: [first, last].map(Parameter::Number).to_vec() }

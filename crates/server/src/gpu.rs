@@ -151,7 +151,10 @@ impl Hours {
             rest = rest.with(&part, u64::saturating_sub);
             let sums = counted.hours.entry(hour).or_default();
             *sums = sums.with(&part, u64::saturating_add);
-            grown.push((hour, *sums));
+            // A row of zeros would say no more than none.
+            if *sums != Figures::default() {
+                grown.push((hour, *sums));
+            }
             if until_ms == now_ms {
                 break;
             }
@@ -184,7 +187,7 @@ mod tests {
     #[test]
     fn an_hour_grows_until_it_is_over() {
         let mut hours = Hours::default();
-        assert_eq!(hours.add("u", &Figures::default(), RATE, START), [(100, Figures::default())]);
+        assert_eq!(hours.add("u", &Figures::default(), RATE, START), [], "nothing was counted");
         assert_eq!(hours.add("u", &idle(10), RATE, START + 10_000), [(100, idle(10))]);
         assert_eq!(hours.add("u", &idle(20), RATE, START + 20_000), [(100, idle(20))]);
         // The next hour begins in the middle of ten seconds.

@@ -83,15 +83,8 @@ targets = [{ upstream = "runpod", share = 0.8 }, { upstream = "cerebras", share 
                 cost_nano_usd: 19_095_000,
                 pico_usd_per_second: 190_000_000,
             };
-            let at_eleven = GpuHour {
-                hour: TEN + 1,
-                observed_ms: 1_800_000,
-                start_ms: 0,
-                busy_ms: 0,
-                starts: 0,
-                cost_nano_usd: 1_900_000,
-                ..at_ten
-            };
+            let at_eleven =
+                GpuHour { hour: TEN + 1, start_ms: 0, busy_ms: 0, starts: 0, cost_nano_usd: 1_900_000, ..at_ten };
             for hour in [at_ten, at_eleven].into_iter().filter(|row| hours.contains(&row.hour)) {
                 drop(ledger.append(&[Entry::GpuHour(hour)]));
             }
@@ -243,12 +236,12 @@ targets = [{ upstream = "runpod", share = 0.8 }, { upstream = "cerebras", share 
                 "hour,upstream,observed_s,unobserved_s,start_s,busy_s,idle_s,starts,gpu_cost_usd,without_calls_usd,calls,tokens,\
                  utilisation_percent,average_usd_per_million,marginal_usd_per_million",
                 "2026-10-05T10,runpod,3600,0,30,60,10,1,0.019095000,0.000000000,2,400000,60.0,0.047737500,0.028642500",
-                "2026-10-05T11,runpod,1800,1800,0,0,10,0,0.001900000,0.001900000,0,0,0.0,,",
+                "2026-10-05T11,runpod,3600,0,0,0,10,0,0.001900000,0.001900000,0,0,0.0,,",
             ]
         );
         let day =
             columns(&books.run(0, &["gpu", "--format", "csv"]), &["day", "unobserved_s", "gpu_cost_usd", "tokens"]);
-        assert_eq!(day, ["2026-10-05 1800 0.020995000 400000"]);
+        assert_eq!(day, ["2026-10-05 0 0.020995000 400000"]);
         let total: serde_json::Value =
             serde_json::from_str(&books.run(0, &["gpu", "--by", "total", "--format", "json"])).expect("JSON");
         assert_eq!(total["rows"][0]["average_usd_per_million"], "0.052487500");
@@ -318,6 +311,44 @@ targets = [{ upstream = "runpod", share = 0.8 }, { upstream = "cerebras", share 
             ["all:cerebras 0.032719375 0.055000000 0.022280625", "all:runpod 0.032719375 0.028868125 -0.003851250"];
         assert_eq!(rows[..2], known);
         assert_eq!(rows[2..4], ["configured 0.032719375  ", "split 0.032719375  "]);
+    }
+
+    /// At ten, the workers were counted for five minutes, and at twelve, the router knew nothing of them.
+    #[test]
+    fn the_cost_of_an_hour_that_was_not_observed_is_in_no_report() {
+        let books = Books::with("part", &[]);
+        let five_minutes = GpuHour {
+            hour: TEN,
+            upstream: "runpod",
+            writer: 7,
+            observed_ms: 300_000,
+            start_ms: 0,
+            busy_ms: 10_000,
+            idle_ms: 0,
+            starts: 0,
+            cost_nano_usd: 1_900_000,
+            pico_usd_per_second: 190_000_000,
+        };
+        let nothing = GpuHour { hour: TEN + 2, observed_ms: 0, busy_ms: 0, cost_nano_usd: 0, ..five_minutes };
+        let ledger = books.open();
+        drop(ledger.append(&[Entry::GpuHour(five_minutes), Entry::GpuHour(nothing)]));
+        ledger.close();
+        let gpu = books.run(0, &["gpu", "--by", "hour", "--format", "csv"]);
+        let hours = ["300 3300 0.001900000", " 3600 ", " 3600 "];
+        assert_eq!(columns(&gpu, &["observed_s", "unobserved_s", "gpu_cost_usd"]), hours);
+        let spend = books.run(0, &["spend", "--by", "upstream", "--format", "csv"]);
+        let costs = columns(&spend, &["upstream", "gpu_cost_usd", "billed_usd", "gpu_unshared_calls"]);
+        assert_eq!(costs, ["cerebras  0.011000000 0", "runpod   3"]);
+        let savings = books.run(0, &["savings", "--by", "route", "--format", "csv"]);
+        let rows = columns(&savings, &["policy", "billed_usd", "baseline_billed_usd"]);
+        assert_eq!(rows, ["all:cerebras  0.055000000", "all:runpod  ", "configured  0.055000000", "split  "]);
+        let out = books.file("focus.csv", "");
+        books.run(0, &["spend", "--format", "focus", "--out", &out]);
+        let charges = fs::read_to_string(&out).expect("a file");
+        assert!(!charges.contains("GPU time"), "{charges}");
+        let unpriced = fs::read_to_string(books.0.join("focus.unpriced.csv")).expect("a file");
+        let unpriced = columns(&unpriced, &["team", "calls", "reason"]);
+        assert_eq!(unpriced[2..], ["ads 2 gpu_seconds_unknown", "search 1 gpu_seconds_unknown"]);
     }
 
     /// A day without a router between two with one.
@@ -391,7 +422,7 @@ targets = [{ upstream = "runpod", share = 0.8 }, { upstream = "cerebras", share 
             let expected = ["cerebras cerebras 0.010900000 0.011000000 ok", "ep1 runpod 0.021000000 0.020995000 ok"];
             assert_eq!(columns(&said, &COLUMNS), expected, "{said}");
             for explains in [
-                "workers not counted for 81000 s (about $0.314925000)",
+                "workers not counted for 79200 s (about $0.230945000)",
                 "1 starts, rounded up by $0.000095000",
                 "$0.000500000 for disks and fees",
                 "$0.001000000 estimated, because usage was not reported",

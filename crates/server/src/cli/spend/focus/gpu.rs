@@ -22,7 +22,7 @@ pub(super) struct GpuGroup {
     /// Calls and tokens; the cost is that of the tokens at list prices.
     pub(super) group: Group,
     /// What a second costs, and their share of what the workers cost; `None` if that is not known.
-    seconds: Option<(PicoUsd, u64)>,
+    pub(super) seconds: Option<(PicoUsd, u64)>,
 }
 
 /// Values of [`BY`], and what a second costs in pico-dollars, if it is known.
@@ -72,12 +72,14 @@ pub(super) fn export<'a>(groups: &'a [GpuGroup], services: &'a BTreeMap<String, 
     for GpuGroup { group, seconds } in groups {
         let Some(service) = services.get(&group.upstream) else { continue };
         match seconds {
-            Some((rate, nano_usd)) => export.charges.extend(charge::of_seconds(group, service, *rate, *nano_usd)),
-            None if group.spend.calls > 0 => {
+            Some((rate, nano_usd)) if *nano_usd > 0 || group.tokens() == 0 => {
+                export.charges.extend(charge::of_seconds(group, service, *rate, *nano_usd));
+            }
+            // Tokens of an hour in which no worker was seen came from somewhere: they are not free.
+            Some(_) | None => {
                 let list_nano_usd = Some(group.spend.cost_nano_usd);
                 export.missing.push(Missing { group, why: Unpriced::GpuSecondsUnknown, list_nano_usd });
             }
-            None => {}
         }
     }
 }

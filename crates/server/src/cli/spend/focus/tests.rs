@@ -294,4 +294,11 @@ fn a_share_of_workers_time_is_a_charge_of_seconds_with_what_was_used_for_it() {
     assert!(charge::of_seconds(&of, &services["pod"], rate, 0).is_none(), "who used nothing is charged nothing");
     let tokens = rows(&[group("fast", Some(PRICE), spend())]);
     assert!(tokens.iter().all(|row| row["x_AllocatedTokens"].is_empty()));
+    // Tokens of hours in which no worker was seen are not free; calls without any are no charge.
+    let zero = |spend| [gpu::GpuGroup { group: group("pod", None, spend), seconds: Some((rate, 0)) }];
+    for (spend, missing) in [(spend(), 1), (Spend { calls: 2, ..Spend::default() }, 0)] {
+        let (groups, mut export) = (zero(spend), Export::default());
+        gpu::export(&groups, &services, &mut export);
+        assert_eq!((export.charges.len(), export.missing.len()), (0, missing));
+    }
 }
