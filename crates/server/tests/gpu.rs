@@ -351,6 +351,59 @@ targets = [{ upstream = "runpod", share = 0.8 }, { upstream = "cerebras", share 
         assert_eq!(unpriced[2..], ["ads 2 gpu_seconds_unknown", "search 1 gpu_seconds_unknown"]);
     }
 
+    /// It billed tokens, and from some moment within an hour on, workers.
+    #[test]
+    fn each_call_is_billed_as_its_price_says() {
+        let books = Books::with("switch", &[]);
+        let config = fs::read_to_string(books.0.join("config.toml")).expect("a file");
+        let by_second =
+            "cost = { kind = \"gpu_seconds\", usd_per_second = \"0.00019\", list_usd_per_million = \"0.02\" }";
+        let by_token =
+            "cost = { kind = \"tokens\", input_usd_per_million = \"0.10\", output_usd_per_million = \"0.10\" }";
+        let both = format!("{by_token}\nprices = [{{ from = \"2026-10-05\", {by_second} }}]");
+        books.file("config.toml", &config.replacen(by_second, &both, 1));
+        fs::remove_file(books.0.join("ledger.db")).expect("an empty ledger");
+        let ledger = books.open();
+        let workers = GpuHour {
+            hour: TEN,
+            upstream: "runpod",
+            writer: 7,
+            observed_ms: 3_600_000,
+            start_ms: 0,
+            busy_ms: 100_000,
+            idle_ms: 0,
+            starts: 0,
+            cost_nano_usd: 19_000_000,
+            pico_usd_per_second: 190_000_000,
+        };
+        drop(ledger.append(&[Entry::GpuHour(workers)]));
+        let versions = [":100000,100000,100000,100000", "2026-10-05:20000,20000,20000,20000"];
+        for (number, team, tokens, nano_usd) in [(1, "ads", 100_000, 10_000_000), (2, "search", 300_000, 6_000_000)] {
+            let [Entry::Attempt(attempt), request] = answer(number, team, "runpod", TEN, tokens) else { panic!() };
+            let price_version = Some(versions[usize::from(team == "search")]);
+            let attempt = Attempt { price_version, cost_nano_usd: Some(nano_usd), ..attempt };
+            drop(ledger.append(&[Entry::Attempt(attempt), request]));
+        }
+        ledger.close();
+        let spend = books.run(0, &["spend", "--by", "team", "--format", "csv"]);
+        let costs = columns(&spend, &["team", "gpu_cost_usd", "billed_usd", "gpu_unshared_calls"]);
+        assert_eq!(costs, ["ads  0.010000000 0", "search 0.019000000 0.019000000 0"]);
+        let savings = books.run(0, &["savings", "--by", "route", "--format", "csv"]);
+        let all_runpod =
+            &columns(&savings, &["policy", "billed_usd", "baseline_billed_usd", "baseline_is_estimate"])[1];
+        assert_eq!(all_runpod, "all:runpod 0.029000000 0.014500000 yes", "8 of 16 million nano-dollars at list prices");
+        let bill = books.file("bill.csv", "endpoint,day,amount\nep1,2026-10-05,0.029\n");
+        let reconciled = books.run(0, &["reconcile", "--bill", &bill, "--format", "csv"]);
+        assert_eq!(columns(&reconciled, &COLUMNS), ["ep1 runpod 0.029000000 0.029000000 ok"]);
+        let focus = books.run(0, &["spend", "--format", "focus"]);
+        let charges = columns(&focus, &["SkuMeter", "BilledCost"]);
+        assert_eq!(
+            charges,
+            ["Input tokens 0.009", "Cached input tokens 0.001", "GPU time 0.019"],
+            "nothing is unpriced"
+        );
+    }
+
     /// A day without a router between two with one.
     #[test]
     fn a_day_that_nobody_observed_is_shown_as_unknown() {

@@ -28,7 +28,7 @@ use crate::clock;
 pub(crate) use asked::{Asked, Report};
 use figures::{Figure, Format, Grid};
 pub(super) use gpu::{Arguments as Gpu, HELP as GPU_HELP, run as run_gpu};
-use gpu_cost::{GpuCosts, by_time};
+use gpu_cost::{GpuCosts, tariffs};
 use period::Period;
 pub(super) use reconcile::{Arguments as Reconcile, HELP as RECONCILE_HELP, run as run_reconcile};
 pub(super) use savings::{Arguments as Savings, HELP as SAVINGS_HELP, run as run_savings};
@@ -125,7 +125,7 @@ fn report(
     config: Option<&Config>,
     now_ms: i64,
 ) -> Result<(Grid, GpuReport), StoreError> {
-    let workers = ledger::gpu(ledger, query, &by_time(config), now_ms)?;
+    let workers = ledger::gpu(ledger, query, &tariffs(config), now_ms)?;
     let costs = GpuCosts::new(&workers, &query.by);
     let rows = costs.complete(ledger::spend(ledger, query)?, query);
     let mut grid = grid(query, &rows);

@@ -7,6 +7,7 @@ use ledger::{GpuReport, GpuTime, HOUR_MS, Query};
 
 use super::{
     figures::{Figure, Format, Grid},
+    gpu_cost::tariffs,
     period::{Days, Period},
     source::Source,
 };
@@ -59,7 +60,7 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let ledger = arguments.source.ledger()?;
     let days = arguments.period.days()?;
     let (query, now_ms) = (days.query()?, clock::now_ms());
-    let mut report = ledger::gpu(&ledger, &query, &[], now_ms)?;
+    let mut report = ledger::gpu(&ledger, &query, &tariffs(arguments.source.config()?.as_ref()), now_ms)?;
     if let Some(id) = &arguments.upstream {
         report.upstreams.retain(|upstream| upstream.name == *id);
     }
@@ -98,12 +99,11 @@ pub(super) fn note_unobserved(report: &GpuReport, query: &Query, now_ms: i64) {
     note_counted_twice(report);
     let mut unobserved = Vec::new();
     // The first router came amid the first hour.
-    let (mut upstreams, mut hours) = (report.upstreams.clone(), report.hours.clone());
-    for upstream in &mut upstreams {
-        hours.retain(|time| time.upstream != upstream.name || time.hour != upstream.first_hour);
+    let mut later = GpuReport { shares: Vec::new(), ..report.clone() };
+    for upstream in &mut later.upstreams {
+        later.hours.retain(|time| time.upstream != upstream.name || time.hour != upstream.first_hour);
         upstream.first_hour += 1;
     }
-    let later = GpuReport { upstreams, hours, shares: Vec::new() };
     for ((_, upstream), sum) in sums(&later, query, now_ms, By::Total) {
         if sum.unobserved_ms() >= SHORT_GAP_MS {
             unobserved.push(format!("{upstream} for {:.1} h", in_hours(sum.unobserved_ms())));

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use ledger::{Dimension, GpuReport, GpuShare, Query, Spend};
+use ledger::{Dimension, GpuReport, GpuShare, Query, Spend, Tariffs};
 use provider::Tariff;
 use settings::Config;
 
@@ -11,11 +11,14 @@ use super::figures::{Figure, Grid};
 /// Values of a query's dimensions.
 type Labels = Vec<Option<String>>;
 
-/// The upstreams that bill workers by the second, as far as a configuration says so.
-pub(super) fn by_time(config: Option<&Config>) -> Vec<String> {
+/// How upstreams bill, as far as a configuration says so.
+pub(super) fn tariffs(config: Option<&Config>) -> Tariffs {
     let upstreams = config.map(|config| config.upstreams.as_slice()).unwrap_or_default().iter();
-    let by_time = upstreams.filter(|upstream| matches!(upstream.tariff, Some(Tariff::GpuSeconds { .. })));
-    by_time.map(|upstream| upstream.id.to_string()).collect()
+    Tariffs::new(upstreams.map(|upstream| {
+        let prices = upstream.prices.iter();
+        let prices = prices.map(|price| (price.version.to_string(), matches!(price.tariff, Tariff::GpuSeconds { .. })));
+        (upstream.id.to_string(), prices.collect())
+    }))
 }
 
 /// What calls to upstreams that bill worker time cost.

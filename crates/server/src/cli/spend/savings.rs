@@ -8,7 +8,7 @@ use settings::Config;
 
 use super::{
     figures::{Figure, Format, Grid},
-    gpu_cost::{GpuCosts, by_time},
+    gpu_cost::{GpuCosts, tariffs},
     period::Period,
     savings_billed::Billed,
     selection::{Selection, of_answers},
@@ -73,7 +73,7 @@ pub(super) fn report(
     config: Option<&Config>,
     now_ms: i64,
 ) -> Result<(Grid, bool), StoreError> {
-    let workers = ledger::gpu(ledger, query, &by_time(config), now_ms)?;
+    let workers = ledger::gpu(ledger, query, &tariffs(config), now_ms)?;
     let spent = GpuCosts::new(&workers, &query.by).complete(ledger::spend(ledger, query)?, query);
     let mut grid = grid(query, &spent, &ledger::baselines(ledger, query)?);
     Billed::read(ledger, query, config, now_ms)?.add_columns(&mut grid);

@@ -4,7 +4,7 @@
 //! cost of the answers there, times the upstream's worker time over the list cost of all its calls. That is an estimate: with other
 //! traffic its workers would have been used otherwise. If the upstream did not run, nobody knows.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use ledger::{Baseline, Dimension, GpuReport, GpuShare, Location, Query, Spend, StoreError, closed_until_ms};
 use router::Policy;
@@ -13,7 +13,7 @@ use settings::{Config, Model};
 use super::{
     figures::{Figure, Grid},
     gpu::part,
-    gpu_cost::by_time,
+    gpu_cost::tariffs,
     savings::percent,
 };
 
@@ -49,7 +49,7 @@ impl Billed {
     ) -> Result<Self, StoreError> {
         let query = Query { until_ms: query.until_ms.min(closed_until_ms(now_ms)), ..query.clone() };
         // An upstream's price is that of all its calls, whatever team is asked about.
-        let report = ledger::gpu(ledger, &Query { of: Vec::new(), ..query.clone() }, &by_time(config), now_ms)?;
+        let report = ledger::gpu(ledger, &Query { of: Vec::new(), ..query.clone() }, &tariffs(config), now_ms)?;
         let mut by_model = query.clone();
         by_model.by.push(Dimension::Model);
         let (spent, baselines) = (ledger::spend(ledger, &query)?, ledger::baselines(ledger, &by_model)?);
@@ -64,7 +64,7 @@ impl Billed {
         spent: &[Spend],
         baselines: Vec<Baseline>,
     ) -> Self {
-        let rates = Rates::new(report, config);
+        let rates = Rates::new(report);
         let mut worker_time: HashMap<Labels, Option<(u64, u64)>> = HashMap::new();
         let of = |share: &&GpuShare| share.is_of(query);
         for share in report.shares.iter().filter(of) {
@@ -169,36 +169,49 @@ fn scaled(nano_usd: u64, share: f64) -> u64 {
 
 /// What worker time cost, against the list cost of the calls that it was for.
 struct Rates {
-    /// Upstreams that bill worker time.
+    /// Upstreams that bill worker time, or did.
     by_time: HashSet<String>,
-    /// Of each that ran, worker time and list cost, in nano-dollars.
-    measured: HashMap<String, (u64, u64)>,
+    /// Of each with calls that are billed so, what is known of them.
+    measured: HashMap<String, Measured>,
+    /// Of each that bills tokens as well, or did, what these cost, in nano-dollars.
+    by_token: BTreeMap<String, u64>,
+}
+
+/// Worker time and the list cost of the calls that share it, in nano-dollars.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Measured {
+    billed: u64,
+    list: u64,
 }
 
 impl Rates {
-    fn new(report: &GpuReport, config: Option<&Config>) -> Self {
+    fn new(report: &GpuReport) -> Self {
         let recorded = report.upstreams.iter().map(|upstream| upstream.name.clone());
-        let by_time = recorded.chain(by_time(config)).collect();
-        let mut measured: HashMap<String, (u64, u64)> = HashMap::new();
+        let by_time = recorded.chain(report.tariffs.of_workers().map(str::to_owned)).collect();
+        let mut measured: HashMap<String, Measured> = HashMap::new();
         for share in &report.shares {
-            let Some(billed) = share.gpu_nano_usd else { continue };
             let sum = measured.entry(share.upstream.clone()).or_default();
-            *sum = (sum.0 + billed, sum.1 + share.list_nano_usd);
+            let Some(billed) = share.gpu_nano_usd else { continue };
+            *sum = Measured { billed: sum.billed + billed, list: sum.list + share.list_nano_usd };
         }
-        Self { by_time, measured }
+        Self { by_time, measured, by_token: report.by_token_nano_usd.clone() }
     }
 
     fn are_all_by_token(&self) -> bool {
         self.by_time.is_empty()
     }
 
-    /// What tokens with this list cost would have been billed at an upstream.
+    /// What tokens with this list cost would have been billed at an upstream. If it changed from the one to the other in this time, that
+    /// is an average of both.
     fn amount(&self, upstream: &str, list_nano_usd: u64) -> Option<Amount> {
-        if !self.by_time.contains(upstream) {
-            return Some(Amount { nano_usd: list_nano_usd, is_estimate: false });
-        }
-        let (billed, list) = self.measured.get(upstream).filter(|(billed, list)| *billed > 0 && *list > 0)?;
-        Some(Amount { nano_usd: part(list_nano_usd, *billed, *list), is_estimate: true })
+        let by_token = self.by_token.get(upstream).copied().unwrap_or_default();
+        let Some(measured) = self.measured.get(upstream) else {
+            let is_by_token = !self.by_time.contains(upstream) || by_token > 0;
+            return is_by_token.then_some(Amount { nano_usd: list_nano_usd, is_estimate: false });
+        };
+        let all = Measured { billed: measured.billed + by_token, list: measured.list + by_token };
+        let is_known = measured.billed > 0 && measured.list > 0;
+        is_known.then(|| Amount { nano_usd: part(list_nano_usd, all.billed, all.list), is_estimate: true })
     }
 
     /// What calls without a share may have cost.
@@ -206,7 +219,8 @@ impl Rates {
         if share.list_nano_usd == 0 {
             return Some(0);
         }
-        self.amount(&share.upstream, share.list_nano_usd).map(|amount| amount.nano_usd)
+        let measured = self.measured.get(&share.upstream).filter(|sum| sum.billed > 0 && sum.list > 0)?;
+        Some(part(share.list_nano_usd, measured.billed, measured.list))
     }
 }
 

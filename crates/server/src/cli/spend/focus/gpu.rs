@@ -1,6 +1,6 @@
 //! Charges of upstreams that bill by the second of a GPU.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::Context as _;
 use ledger::{Dimension, GpuReport, GpuShare, Spend};
@@ -28,12 +28,18 @@ pub(super) struct GpuGroup {
 /// Values of [`BY`], and what a second costs in pico-dollars, if it is known.
 type Key = (Vec<Option<String>>, Option<u64>);
 
+/// The upstreams whose workers were ever counted.
+pub(super) fn counted(workers: &GpuReport) -> BTreeSet<&str> {
+    workers.upstreams.iter().map(|upstream| upstream.name.as_str()).collect()
+}
+
 /// The shares of all hours, by day.
 pub(super) fn groups(workers: &GpuReport) -> anyhow::Result<Vec<GpuGroup>> {
     let rates: HashMap<_, _> =
         workers.hours.iter().map(|time| ((time.upstream.as_str(), time.hour), time.pico_usd_per_second)).collect();
     let mut sums: BTreeMap<Key, (Spend, u64)> = BTreeMap::new();
-    for share in &workers.shares {
+    let counted = counted(workers);
+    for share in workers.shares.iter().filter(|share| counted.contains(share.upstream.as_str())) {
         let rate = share.gpu_nano_usd.and_then(|_| rates.get(&(share.upstream.as_str(), share.hour)).copied());
         let (spend, nano_usd) = sums.entry((share.labels(&BY), rate)).or_default();
         spend.add(&used(share));
