@@ -346,6 +346,19 @@ targets = [{ upstream = "runpod", share = 0.8 }, { upstream = "cerebras", share 
         books.run(0, &["spend", "--format", "focus", "--out", &out]);
         let charges = fs::read_to_string(&out).expect("a file");
         assert!(!charges.contains("GPU time"), "{charges}");
+        let note = "in 1 hours workers were counted for less than 95 % of the time";
+        let bill = books.file("bill.csv", "endpoint,day,amount\nep1,2026-10-05,0.021\n");
+        for report in [
+            &["gpu"][..],
+            &["spend"],
+            &["savings"],
+            &["spend", "--format", "focus", "--out", &out],
+            &["reconcile", "--bill", &bill],
+        ] {
+            let said = books.output(&[report, &["--month", "2026-10"]].concat());
+            assert!(text(&said.stderr).contains(note), "{report:?}: {said:?}");
+        }
+        assert!(books.run(0, &["spend", "--format", "json"]).contains(note));
         let unpriced = fs::read_to_string(books.0.join("focus.unpriced.csv")).expect("a file");
         let unpriced = columns(&unpriced, &["team", "calls", "reason"]);
         assert_eq!(unpriced[2..], ["ads 2 gpu_seconds_unknown", "search 1 gpu_seconds_unknown"]);
@@ -402,6 +415,31 @@ targets = [{ upstream = "runpod", share = 0.8 }, { upstream = "cerebras", share 
             ["Input tokens 0.009", "Cached input tokens 0.001", "GPU time 0.019"],
             "nothing is unpriced"
         );
+    }
+
+    /// Two routers that know nothing of each other.
+    #[test]
+    fn workers_that_were_counted_twice_are_named_in_every_report() {
+        let books = Books::new("routers");
+        let ledger = books.open();
+        let other = GpuHour {
+            hour: TEN,
+            upstream: "runpod",
+            writer: 8,
+            observed_ms: 120_000,
+            start_ms: 0,
+            busy_ms: 0,
+            idle_ms: 0,
+            starts: 0,
+            cost_nano_usd: 0,
+            pico_usd_per_second: 190_000_000,
+        };
+        drop(ledger.append(&[Entry::GpuHour(other)]));
+        ledger.close();
+        for report in ["gpu", "spend", "savings"] {
+            let said = books.output(&[report, "--month", "2026-10"]);
+            assert!(text(&said.stderr).contains("in 1 hours several routers counted the same workers"), "{said:?}");
+        }
     }
 
     /// A day without a router between two with one.

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
-use ledger::{Dimension, GpuReport, Location, Query, Spend, StoreError};
+use ledger::{Dimension, Location, Query, Spend, StoreError};
 use settings::Config;
 
 use super::{
@@ -106,11 +106,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let by = if arguments.by.is_empty() { Report::Spend.usual_dimensions() } else { arguments.by.clone() };
     let query = Query { by, of: arguments.selection.of(), ..days.query()? };
     let (config, now_ms) = (arguments.source.config()?, clock::now_ms());
-    let (grid, workers) = report(&ledger, &query, config.as_ref(), now_ms)?;
+    let grid = report(&ledger, &query, config.as_ref(), now_ms)?;
     if grid.rows.is_empty() {
         note_nothing(&arguments.selection, days);
     }
-    gpu::note_unobserved(&workers, &query, now_ms);
+    grid.say_notes();
     let text = format.text(days, &grid);
     match &arguments.out {
         Some(out) => write(out, &format!("{text}\n")),
@@ -118,19 +118,15 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
 }
 
-/// What the ledger says, and what it knows of workers.
-fn report(
-    ledger: &Location,
-    query: &Query,
-    config: Option<&Config>,
-    now_ms: i64,
-) -> Result<(Grid, GpuReport), StoreError> {
+/// What the ledger says.
+fn report(ledger: &Location, query: &Query, config: Option<&Config>, now_ms: i64) -> Result<Grid, StoreError> {
     let workers = ledger::gpu(ledger, query, &tariffs(config), now_ms)?;
     let costs = GpuCosts::new(&workers, &query.by);
     let rows = costs.complete(ledger::spend(ledger, query)?, query);
     let mut grid = grid(query, &rows);
     costs.add_columns(&mut grid, &rows);
-    Ok((grid, workers))
+    grid.notes = gpu::notes(&workers, query, now_ms);
+    Ok(grid)
 }
 
 /// A column's name, and what stands in it.
@@ -158,6 +154,7 @@ fn grid(query: &Query, rows: &[Spend]) -> Grid {
         columns: columns(),
         rows: rows.iter().map(|row| (row.labels.clone(), figures(row))).collect(),
         total: Some(figures(&total(rows))).filter(|_| rows.len() > 1),
+        notes: Vec::new(),
     }
 }
 

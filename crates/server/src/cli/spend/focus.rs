@@ -137,7 +137,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let days = arguments.period.days()?;
     let query = Query { by: BY.to_vec(), of: arguments.selection.of(), ..days.query()? };
     let groups = ledger::spend(&ledger, &query)?.into_iter().map(Group::of).collect::<anyhow::Result<Vec<_>>>()?;
-    let workers = ledger::gpu(&ledger, &query, &tariffs(Some(&config)), clock::now_ms())?;
+    let now_ms = clock::now_ms();
+    let workers = ledger::gpu(&ledger, &query, &tariffs(Some(&config)), now_ms)?;
+    for text in super::gpu::notes(&workers, &query, now_ms) {
+        note(&text);
+    }
     let gpu_groups = gpu::groups(&workers)?;
     if groups.is_empty() && gpu_groups.is_empty() {
         note_nothing(&arguments.selection, days);

@@ -8,6 +8,7 @@ use settings::Config;
 
 use super::{
     figures::{Figure, Format, Grid},
+    gpu,
     gpu_cost::{GpuCosts, tariffs},
     period::Period,
     savings_billed::Billed,
@@ -63,6 +64,7 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if is_empty {
         note_nothing(&arguments.selection, days);
     }
+    grid.say_notes();
     Ok(say(&arguments.format.text(days, &grid))?)
 }
 
@@ -77,6 +79,7 @@ pub(super) fn report(
     let spent = GpuCosts::new(&workers, &query.by).complete(ledger::spend(ledger, query)?, query);
     let mut grid = grid(query, &spent, &ledger::baselines(ledger, query)?);
     Billed::read(ledger, query, config, now_ms)?.add_columns(&mut grid);
+    grid.notes = gpu::notes(&workers, query, now_ms);
     Ok((grid, spent.is_empty()))
 }
 
@@ -105,6 +108,7 @@ pub(super) fn grid(query: &Query, spent: &[Spend], baselines: &[Baseline]) -> Gr
         ],
         rows: rows.collect(),
         total: None,
+        notes: Vec::new(),
     }
 }
 

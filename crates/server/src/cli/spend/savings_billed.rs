@@ -232,7 +232,8 @@ mod tests {
     fn answers_of_hours_that_are_not_over_have_nothing_as_billed() {
         let labels = vec![Some("search".to_owned())];
         let row = || (vec![labels[0].clone(), Some("all:runpod".to_owned())], Vec::new());
-        let grid = || Grid { labels: Vec::new(), columns: Vec::new(), rows: vec![row()], total: None };
+        let grid =
+            || Grid { labels: Vec::new(), columns: Vec::new(), rows: vec![row()], total: None, notes: Vec::new() };
         let shown = |billed: &Billed| {
             let mut grid = grid();
             billed.add_columns(&mut grid);

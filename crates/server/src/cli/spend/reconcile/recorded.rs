@@ -46,6 +46,8 @@ pub(super) struct Recorded {
     /// Endpoints of RunPod whose workers are billed.
     pub(super) of_runpod: BTreeSet<String>,
     days: BTreeMap<(String, Date), Day>,
+    /// What to know about the workers of these days.
+    pub(super) notes: Vec<String>,
 }
 
 const MS_OF_A_DAY: u64 = 24 * 60 * 60 * 1000;
@@ -65,6 +67,7 @@ impl Recorded {
         let of_upstream =
             Self::by_upstream(&workers, &gpu::by_day(&workers, &query, now_ms), &ledger::spend(ledger, &query)?);
         let mut recorded = Self::of_endpoints(config, endpoints, &counted);
+        recorded.notes = gpu::notes(&workers, &query, now_ms);
         for (endpoint, upstreams) in recorded.upstreams.clone() {
             for day in days.each() {
                 let of_day =
