@@ -253,23 +253,26 @@ targets = [{ upstream = "runpod", share = 0.8 }, { upstream = "cerebras", share 
     fn spend_has_shares_of_workers_beside_list_prices() {
         let books = Books::new("spend");
         let csv = books.run(0, &["spend", "--by", "team", "--format", "csv"]);
-        let names = ["team", "cost_usd", "gpu_cost_usd", "billed_usd", "gpu_unshared_calls"];
+        let names = ["team", "cost_usd", "gpu_cost_usd", "billed_usd", "gpu_unshared_calls", "billed_known_usd"];
         assert_eq!(
             columns(&csv, &names),
             [
-                "search 0.017000000 0.011934375 0.022934375 0",
-                // The call at twelve is in the list cost alone.
-                "ads 0.003000000 0.007160625 0.007160625 1",
+                "search 0.017000000 0.011934375 0.022934375 0 0.022934375",
+                // The call at twelve is in the list cost alone, so that what was billed is unknown.
+                "ads 0.003000000 0.007160625  1 0.007160625",
                 // The worker that ran for nobody at eleven.
-                " 0.000000000 0.001900000 0.001900000 0",
+                " 0.000000000 0.001900000 0.001900000 0 0.001900000",
             ]
         );
         let by_upstream = books.run(0, &["spend", "--by", "day,upstream", "--format", "csv"]);
         assert_eq!(
             columns(&by_upstream, &["upstream", "gpu_cost_usd", "billed_usd"]),
-            ["cerebras  0.011000000", "runpod 0.020995000 0.020995000"],
+            ["cerebras  0.011000000", "runpod 0.020995000 "],
             "what is unknown is empty"
         );
+        let table = books.run(0, &["spend", "--by", "team"]);
+        let total = table.lines().last().expect("a total").split_whitespace().collect::<Vec<_>>();
+        assert_eq!(total[total.len() - 3..], ["0.020995000", "1", "0.031995000"], "no billed_usd: {table}");
     }
 
     #[test]

@@ -46,8 +46,9 @@ Last month's charges for a FinOps tool, in the columns of FOCUS 1.2; what has no
   llm-router spend --config config.toml --month 2026-10 --format focus --out october.csv
 
 cost_usd is at list prices. gpu_cost_usd is what calls cost of workers that are billed by the second: of each hour that is over, half
-by tokens and half by time, workers without calls in the rows of nobody. billed_usd is cost_usd with that instead of list prices;
-gpu_unshared_calls are not in it: their hour is not over, or nobody counted the workers. What is unknown is left empty.
+by tokens and half by time, workers without calls in the rows of nobody. billed_usd is cost_usd with that instead of list prices,
+and unknown where calls have no share (gpu_unshared_calls): their hour is not over, its workers were counted for less than 95 % of it, or
+it is kept as a part of its day (keep_hours_days). billed_known_usd is the same without these calls. What is unknown is left empty.
 Days are those of UTC. Tokens are what upstreams reported, or, where they did not, estimates: their cost stands in a column of its own as well, as does what was reserved for calls whose end nobody knows because the router was killed.
 Calls without a known price are counted and not in the cost. The ledger can be asked while a router writes it.";
 

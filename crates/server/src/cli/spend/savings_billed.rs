@@ -31,10 +31,19 @@ struct Amount {
     is_estimate: bool,
 }
 
+/// What some calls were billed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Spent {
+    /// `None` if it cannot be told of one of them.
+    nano_usd: Option<u64>,
+    /// How many answers they gave.
+    answers: u64,
+}
+
 /// What the ledger and the configuration say about the hours that are over.
 pub(super) struct Billed {
-    /// What was billed, by labels; `None` if a call's cost cannot be told.
-    spent: HashMap<Labels, Option<u64>>,
+    /// What was billed, by labels.
+    spent: HashMap<Labels, Spent>,
     /// What answers would have been billed, by labels and policy.
     baselines: HashMap<(Labels, String), Option<Amount>>,
 }
@@ -76,10 +85,13 @@ impl Billed {
             let (list, billed) = worker_time.get(&spend.labels).copied().unwrap_or(Some((0, 0)))?;
             Some(spend.cost_nano_usd.saturating_sub(list) + billed)
         };
-        let mut of_calls: HashMap<_, _> = spent.iter().map(|spend| (spend.labels.clone(), billed(spend))).collect();
+        let of_calls =
+            spent.iter().map(|spend| (spend.labels.clone(), Spent { nano_usd: billed(spend), answers: spend.answers }));
+        let mut of_calls: HashMap<_, _> = of_calls.collect();
         for (labels, sum) in &worker_time {
             // Workers without calls.
-            of_calls.entry(labels.clone()).or_insert(sum.map(|(_, billed)| billed));
+            let of_nobody = Spent { nano_usd: sum.map(|(_, billed)| billed), answers: 0 };
+            of_calls.entry(labels.clone()).or_insert(of_nobody);
         }
         Self { spent: of_calls, baselines: policies(&rates, config, baselines) }
     }
@@ -90,10 +102,12 @@ impl Billed {
         for (labels, figures) in &mut grid.rows {
             let Some((Some(policy), labels)) = labels.split_last() else { continue };
             let of_labels = self.spent.get(labels);
-            let spent = of_labels.copied().flatten();
-            // Who has no answers in hours that are over has none of the policy, and would have been billed nothing for them.
+            let spent = of_labels.and_then(|spent| spent.nano_usd);
+            // Who has no answers in hours that are over would have been billed nothing for them. Answers without a baseline have an
+            // unknown one.
             let baseline = self.baselines.get(&(labels.to_vec(), policy.clone())).copied();
-            let baseline = baseline.unwrap_or_else(|| of_labels.map(|_| Amount::default()));
+            let baseline =
+                baseline.unwrap_or_else(|| of_labels.filter(|spent| spent.answers == 0).map(|_| Amount::default()));
             let saved = spent.zip(baseline).map(|(spent, baseline)| i128::from(baseline.nano_usd) - i128::from(spent));
             let estimate = baseline.map(|baseline| if baseline.is_estimate { "yes" } else { "no" });
             figures.extend([
@@ -241,7 +255,9 @@ mod tests {
         };
         let mut billed = Billed { spent: HashMap::new(), baselines: HashMap::new() };
         assert_eq!(shown(&billed), ["", "", "", "", ""], "unknown is not zero");
-        billed.spent.insert(labels.clone(), Some(7));
+        billed.spent.insert(labels.clone(), Spent { nano_usd: Some(7), answers: 2 });
+        assert_eq!(shown(&billed), ["0.000000007", "", "", "", ""], "answers without a baseline were not free");
+        billed.spent.insert(labels.clone(), Spent { nano_usd: Some(7), answers: 0 });
         assert_eq!(shown(&billed), ["0.000000007", "0.000000000", "-0.000000007", "", "no"], "it was all for nothing");
     }
 }
