@@ -14,6 +14,7 @@ use super::{
 use crate::{
     cli::{note, say},
     clock,
+    gpu::rounded_part,
 };
 
 pub(in crate::cli) const HELP: &str = "\
@@ -253,7 +254,7 @@ fn figures(sum: &Sum) -> Vec<Figure> {
         unknown[1] = seconds(sum.unobserved_ms());
         return unknown;
     };
-    let busy = (time.billed_ms() > 0).then(|| part(time.cost_nano_usd, time.busy_ms, time.billed_ms()));
+    let busy = (time.billed_ms() > 0).then(|| rounded_part(time.cost_nano_usd, time.busy_ms, time.billed_ms()));
     vec![
         seconds(time.observed_ms),
         seconds(sum.unobserved_ms()),
@@ -274,11 +275,5 @@ fn figures(sum: &Sum) -> Vec<Figure> {
 /// What a million tokens cost, if there are any and workers ran for them.
 fn per_million(cost_nano_usd: Option<u64>, tokens: u64) -> Option<u64> {
     let cost = cost_nano_usd.filter(|cost| *cost > 0 && tokens > 0)?;
-    Some(part(cost, 1_000_000, tokens))
-}
-
-/// `amount` × `of` ÷ `whole`, rounded.
-pub(super) fn part(amount: u64, of: u64, whole: u64) -> u64 {
-    let (product, whole) = (u128::from(amount) * u128::from(of), u128::from(whole.max(1)));
-    u64::try_from((product + whole / 2) / whole).unwrap_or(u64::MAX)
+    Some(rounded_part(cost, 1_000_000, tokens))
 }

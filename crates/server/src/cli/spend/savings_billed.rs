@@ -12,10 +12,10 @@ use settings::{Config, Model};
 
 use super::{
     figures::{Figure, Grid},
-    gpu::part,
     gpu_cost::tariffs,
     savings::percent,
 };
+use crate::gpu::rounded_part;
 
 /// Values of a query's dimensions.
 type Labels = Vec<Option<String>>;
@@ -225,7 +225,7 @@ impl Rates {
         };
         let all = Measured { billed: measured.billed + by_token, list: measured.list + by_token };
         let is_known = measured.billed > 0 && measured.list > 0;
-        is_known.then(|| Amount { nano_usd: part(list_nano_usd, all.billed, all.list), is_estimate: true })
+        is_known.then(|| Amount { nano_usd: rounded_part(list_nano_usd, all.billed, all.list), is_estimate: true })
     }
 
     /// What calls without a share may have cost.
@@ -234,7 +234,7 @@ impl Rates {
             return Some(0);
         }
         let measured = self.measured.get(&share.upstream).filter(|sum| sum.billed > 0 && sum.list > 0)?;
-        Some(part(share.list_nano_usd, measured.billed, measured.list))
+        Some(rounded_part(share.list_nano_usd, measured.billed, measured.list))
     }
 }
 

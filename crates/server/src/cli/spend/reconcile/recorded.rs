@@ -7,7 +7,10 @@ use ledger::{Dimension, GpuReport, Location, Query, Spend, UsageSource};
 use provider::{PicoUsd, Tariff};
 use settings::{Config, ProviderSettings};
 
-use crate::cli::spend::{gpu, gpu_cost::tariffs, period::Days};
+use crate::{
+    cli::spend::{gpu, gpu_cost::tariffs, period::Days},
+    gpu::rounded_part,
+};
 
 /// What is on record of an endpoint on a day.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -152,7 +155,7 @@ impl Day {
             return Self { workers: Some(workers), ..Self::default() };
         };
         let unobserved_ms = MS_OF_A_DAY.saturating_sub(time.observed_ms);
-        let at_the_rate = |observed_ms| gpu::part(time.cost_nano_usd, unobserved_ms, observed_ms);
+        let at_the_rate = |observed_ms| rounded_part(time.cost_nano_usd, unobserved_ms, observed_ms);
         let half_a_second = PicoUsd(time.pico_usd_per_second).cost_of(crate::gpu::ROUNDING);
         let workers = Workers {
             unobserved_ms,
