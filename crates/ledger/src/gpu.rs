@@ -54,7 +54,7 @@ pub struct GpuHour<'a> {
     pub starts: u64,
     /// What all of that costs, with half a second for each start: the upstream rounds up.
     pub cost_nano_usd: u64,
-    /// What a second of a worker costs, in pico-dollars.
+    /// What a second of a worker cost when the row was written, in pico-dollars.
     pub pico_usd_per_second: u64,
 }
 
@@ -88,7 +88,7 @@ pub struct GpuTime {
     pub starts: u64,
     /// What all of that costs, with half a second for each start.
     pub cost_nano_usd: u64,
-    /// What a second of a worker cost last, in pico-dollars.
+    /// What a second of a worker cost, in pico-dollars: the highest price that one of the processes had last.
     pub pico_usd_per_second: u64,
     /// Whether the hour is over, and its calls are known: not if they are kept as sums of their day.
     pub is_closed: bool,

@@ -445,6 +445,39 @@ targets = [{ upstream = "runpod", share = 0.8 }, { upstream = "cerebras", share 
         }
     }
 
+    /// Of a hundred seconds the last half costs twice as much.
+    #[test]
+    fn seconds_are_those_of_workers_whatever_they_cost_before() {
+        let books = Books::new("price");
+        let ledger = books.open();
+        let dearer = GpuHour {
+            hour: TEN + 2,
+            upstream: "runpod",
+            writer: 7,
+            observed_ms: 3_600_000,
+            start_ms: 0,
+            busy_ms: 100_000,
+            idle_ms: 0,
+            starts: 0,
+            cost_nano_usd: 28_500_000,
+            pico_usd_per_second: 380_000_000,
+        };
+        drop(ledger.append(&[Entry::GpuHour(dearer)]));
+        ledger.close();
+        let out = books.file("focus.csv", "");
+        books.run(0, &["spend", "--format", "focus", "--out", &out]);
+        let charges = fs::read_to_string(&out).expect("a file");
+        let names = ["SubAccountId", "ConsumedQuantity", "ListUnitPrice", "BilledCost"];
+        let expected = [
+            " 10 0.00019 0.0019",
+            // A hundred seconds and half a one for the start, 62.5 % and 37.5 % of them.
+            "ads 37.6875 0.00019 0.007160625",
+            "ads 100 0.00038 0.0285",
+            "search 62.8125 0.00019 0.011934375",
+        ];
+        assert_eq!(columns(&charges, &names), expected);
+    }
+
     /// A day without a router between two with one.
     #[test]
     fn a_day_that_nobody_observed_is_shown_as_unknown() {

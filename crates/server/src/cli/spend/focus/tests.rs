@@ -273,7 +273,8 @@ fn a_share_of_workers_time_is_a_charge_of_seconds_with_what_was_used_for_it() {
     let of = group("pod", None, Spend { calls: 3, prompt_tokens: 5_000, cost_nano_usd: 100_000, ..Spend::default() });
     let services = services(&config(), [&of].into_iter());
     let rate = PicoUsd(190_000_000);
-    let charge = charge::of_seconds(&of, &services["pod"], rate, 1_900_000).expect("a charge");
+    let seconds = gpu::Seconds { rate, nano_usd: 1_900_000, quantity: 10_000_000_000 };
+    let charge = charge::of_seconds(&of, &services["pod"], seconds).expect("a charge");
     let found = row(&charge);
     for (column, value) in [
         ("BilledCost", "0.0019"),
@@ -293,17 +294,18 @@ fn a_share_of_workers_time_is_a_charge_of_seconds_with_what_was_used_for_it() {
     ] {
         assert_eq!(found[column], value, "{column}");
     }
-    // A share that is no whole number of anything: price times quantity is exact, and next to what is billed.
-    let odd = row(&charge::of_seconds(&of, &services["pod"], PicoUsd(1_160_000_007), 333_333_333).expect("a charge"));
+    // A share that is no whole number of anything: price times quantity is exact.
+    let seconds = gpu::Seconds { rate: PicoUsd(1_160_000_007), nano_usd: 333_333_333, quantity: 287_356_320_105 };
+    let odd = row(&charge::of_seconds(&of, &services["pod"], seconds).expect("a charge"));
     let product = exact(&odd["ListUnitPrice"]) / 1_000_000_000 * exact(&odd["PricingQuantity"]) / 1_000_000_000_000;
     assert_eq!(product, exact(&odd["ListCost"]), "{odd:?}");
     assert_eq!(odd["BilledCost"], "0.333333333");
-    assert!(exact(&odd["ListCost"]).abs_diff(exact(&odd["BilledCost"])) < 2_000_000_000, "two pico-dollars: {odd:?}");
-    assert!(charge::of_seconds(&of, &services["pod"], rate, 0).is_none(), "who used nothing is charged nothing");
+    let nothing = gpu::Seconds { rate, nano_usd: 0, quantity: 0 };
+    assert!(charge::of_seconds(&of, &services["pod"], nothing).is_none(), "who used nothing is charged nothing");
     let tokens = rows(&[group("fast", Some(PRICE), spend())]);
     assert!(tokens.iter().all(|row| row["x_AllocatedTokens"].is_empty()));
     // Tokens of hours in which no worker was seen are not free; calls without any are no charge.
-    let zero = |spend| [gpu::GpuGroup { group: group("pod", None, spend), seconds: Some((rate, 0)) }];
+    let zero = |spend| [gpu::GpuGroup { group: group("pod", None, spend), seconds: Some(nothing) }];
     for (spend, missing) in [(spend(), 1), (Spend { calls: 2, ..Spend::default() }, 0)] {
         let (groups, mut export) = (zero(spend), Export::default());
         gpu::export(&groups, &services, &mut export);
