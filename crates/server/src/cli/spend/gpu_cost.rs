@@ -37,12 +37,11 @@ pub(super) struct GpuCost {
 impl GpuCost {
     fn add(&mut self, share: &GpuShare) {
         self.list_nano_usd += share.list_nano_usd;
-        match share.gpu_nano_usd {
-            Some(nano_usd) => *self.shared_nano_usd.get_or_insert_default() += nano_usd,
-            None => {
-                self.unshared_calls += share.calls;
-                self.is_incomplete = true;
-            }
+        if let Some(nano_usd) = share.gpu_nano_usd {
+            *self.shared_nano_usd.get_or_insert_default() += nano_usd;
+        } else {
+            self.unshared_calls += share.calls;
+            self.is_incomplete = true;
         }
     }
 
