@@ -316,7 +316,7 @@ targets = [{ upstream = "runpod", share = 0.8 }, { upstream = "cerebras", share 
         assert_eq!(rows[2..4], ["configured 0.032719375  ", "split 0.032719375  "]);
     }
 
-    /// At ten, the workers were counted for five minutes, and at twelve, the router knew nothing of them.
+    /// At ten and, without calls, at eleven, the workers were counted for five minutes, and at twelve, the router knew nothing of them.
     #[test]
     fn the_cost_of_an_hour_that_was_not_observed_is_in_no_report() {
         let books = Books::with("part", &[]);
@@ -334,22 +334,24 @@ targets = [{ upstream = "runpod", share = 0.8 }, { upstream = "cerebras", share 
         };
         let nothing = GpuHour { hour: TEN + 2, observed_ms: 0, busy_ms: 0, cost_nano_usd: 0, ..five_minutes };
         let ledger = books.open();
-        drop(ledger.append(&[Entry::GpuHour(five_minutes), Entry::GpuHour(nothing)]));
+        let without_calls = GpuHour { hour: TEN + 1, ..five_minutes };
+        drop(ledger.append(&[five_minutes, without_calls, nothing].map(Entry::GpuHour)));
         ledger.close();
         let gpu = books.run(0, &["gpu", "--by", "hour", "--format", "csv"]);
-        let hours = ["300 3300 0.001900000", " 3600 ", " 3600 "];
+        let hours = ["300 3300 0.001900000", "300 3300 0.001900000", " 3600 "];
         assert_eq!(columns(&gpu, &["observed_s", "unobserved_s", "gpu_cost_usd"]), hours);
         let spend = books.run(0, &["spend", "--by", "upstream", "--format", "csv"]);
         let costs = columns(&spend, &["upstream", "gpu_cost_usd", "billed_usd", "gpu_unshared_calls"]);
         assert_eq!(costs, ["cerebras  0.011000000 0", "runpod   3"]);
         let savings = books.run(0, &["savings", "--by", "route", "--format", "csv"]);
         let rows = columns(&savings, &["policy", "billed_usd", "baseline_billed_usd"]);
-        assert_eq!(rows, ["all:cerebras  0.055000000", "all:runpod  ", "configured  0.055000000", "split  "]);
+        assert_eq!(rows[..4], ["all:cerebras  0.055000000", "all:runpod  ", "configured  0.055000000", "split  "]);
+        assert_eq!(rows[4], "all:cerebras  0.000000000", "what workers of nobody cost is unknown");
         let out = books.file("focus.csv", "");
         books.run(0, &["spend", "--format", "focus", "--out", &out]);
         let charges = fs::read_to_string(&out).expect("a file");
         assert!(!charges.contains("GPU time"), "{charges}");
-        let note = "in 1 hours workers were counted for less than 95 % of the time";
+        let note = "in 2 hours workers were counted for less than 95 % of the time";
         let bill = books.file("bill.csv", "endpoint,day,amount\nep1,2026-10-05,0.021\n");
         for report in [
             &["gpu"][..],
@@ -364,7 +366,10 @@ targets = [{ upstream = "runpod", share = 0.8 }, { upstream = "cerebras", share 
         assert!(books.run(0, &["spend", "--format", "json"]).contains(note));
         let unpriced = fs::read_to_string(books.0.join("focus.unpriced.csv")).expect("a file");
         let unpriced = columns(&unpriced, &["team", "calls", "reason"]);
-        assert_eq!(unpriced[2..], ["ads 2 gpu_seconds_unknown", "search 1 gpu_seconds_unknown"]);
+        assert_eq!(
+            unpriced[2..],
+            [" 0 gpu_seconds_unknown", "ads 2 gpu_seconds_unknown", "search 1 gpu_seconds_unknown"]
+        );
     }
 
     /// It billed tokens, and from some moment within an hour on, workers.

@@ -32,7 +32,7 @@ they are counted as answers_without_baseline: their cost is in cost_usd, so that
 
 billed_usd and baseline_billed_usd are the same with workers at what they cost by the second, of the hours that are over. A baseline
 of such an upstream takes what its tokens did cost in this time, which is an estimate, and is empty if it did not run or, for configured
-and split, without --config. billed_saved_usd is their difference.
+and split, without --config. Calls without a share of an hour count in billed_usd at that price too. billed_saved_usd is their difference.
 
 Another provider might have answered at another length, and batches might not have run at the dear one at all.";
 

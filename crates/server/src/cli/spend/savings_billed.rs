@@ -228,10 +228,10 @@ impl Rates {
         is_known.then(|| Amount { nano_usd: rounded_part(list_nano_usd, all.billed, all.list), is_estimate: true })
     }
 
-    /// What calls without a share may have cost.
+    /// What calls without a share may have cost; `None` for workers without calls.
     fn of_calls(&self, share: &GpuShare) -> Option<u64> {
         if share.list_nano_usd == 0 {
-            return Some(0);
+            return (share.calls > 0).then_some(0);
         }
         let measured = self.measured.get(&share.upstream).filter(|sum| sum.billed > 0 && sum.list > 0)?;
         Some(rounded_part(share.list_nano_usd, measured.billed, measured.list))
