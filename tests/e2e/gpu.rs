@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use e2e::{Launch, chat, eventually, streamed, with};
 use emulator::{Face, RunpodSettings, Settings, Workers};
-use ledger::{GpuTime, Location, Query};
+use ledger::{GpuTime, Location, Query, Tariffs};
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -73,7 +73,7 @@ async fn cold_starts_bursts_and_idle_tails_are_billed_as_the_provider_bills_them
     let nano = |hours: &[GpuTime]| hours.iter().map(|time| time.cost_nano_usd - time.starts * 95_000).sum::<u64>();
     let hours = eventually("the workers are on record", async || {
         let query = Query { by: Vec::new(), since_ms: 0, until_ms: i64::MAX / 2, of: Vec::new() };
-        let report = ledger::gpu(&Location::Sqlite(folder.ledger()), &query, &[], 0).expect("a ledger");
+        let report = ledger::gpu(&Location::Sqlite(folder.ledger()), &query, &Tariffs::default(), 0).expect("a ledger");
         (format!("{cost:.9}") == usd(nano(&report.hours))).then_some(report.hours)
     })
     .await;

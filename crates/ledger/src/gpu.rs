@@ -5,10 +5,11 @@
 //! that is stored: what comes late changes the next report, and no row.
 
 mod share;
+mod tariffs;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,9 +19,13 @@ use crate::{
     store::{Reports, rollup::HOUR_MS},
 };
 use share::Weight;
+pub use tariffs::Tariffs;
 
 /// How long after its end an hour is still open: the last counts of it are on their way to the store.
 const CLOSING_MS: i64 = 60 * 1000;
+
+/// How long workers must be counted in an hour for its cost to be shared out: 95 % of it.
+const ENOUGH_MS: u64 = HOUR_MS.unsigned_abs() / 20 * 19;
 
 /// The end of the last hour that is closed.
 pub fn closed_until_ms(now_ms: i64) -> i64 {
@@ -49,7 +54,7 @@ pub struct GpuHour<'a> {
     pub starts: u64,
     /// What all of that costs, with half a second for each start: the upstream rounds up.
     pub cost_nano_usd: u64,
-    /// What a second of a worker costs, in pico-dollars.
+    /// What a second of a worker cost when the row was written, in pico-dollars.
     pub pico_usd_per_second: u64,
 }
 
@@ -83,13 +88,18 @@ pub struct GpuTime {
     pub starts: u64,
     /// What all of that costs, with half a second for each start.
     pub cost_nano_usd: u64,
-    /// What a second of a worker cost last, in pico-dollars.
+    /// What a second of a worker cost, in pico-dollars: the highest price that one of the processes had last.
     pub pico_usd_per_second: u64,
-    /// Whether the hour is over, and its cost shared out: not if its calls are kept as sums of their day.
+    /// Whether the hour is over, and its calls are known: not if they are kept as sums of their day.
     pub is_closed: bool,
 }
 
 impl GpuTime {
+    /// Whether workers were counted nearly the whole hour. Otherwise nobody knows what they cost in it.
+    pub fn is_observed(&self) -> bool {
+        self.observed_ms >= ENOUGH_MS
+    }
+
     /// Worker time that is billed, without the rounding of starts.
     pub fn billed_ms(&self) -> u64 {
         self.start_ms + self.busy_ms + self.idle_ms
@@ -119,8 +129,8 @@ pub struct GpuShare {
     pub duration_us: u64,
     /// What they cost at list prices, as far as that is known.
     pub list_nano_usd: u64,
-    /// Their share of the hour's cost. `None` if nobody counted the workers in that hour, it is not over, or its calls are kept as
-    /// sums of their day.
+    /// Their share of the hour's cost. `None` if the workers were not [counted](GpuTime::is_observed) in that hour, it is not over, or
+    /// its calls are kept as sums of their day.
     pub gpu_nano_usd: Option<u64>,
     /// Whether they are of the whole day that begins with the hour: nobody knows of which hours any more.
     is_of_day: bool,
@@ -184,20 +194,33 @@ pub struct GpuReport {
     pub upstreams: Vec<GpuUpstream>,
     /// The hours of which anything is known, by upstream and hour. They are of all teams, whatever the query asks for.
     pub hours: Vec<GpuTime>,
-    /// Calls to these upstreams and to others that bill workers, in the same order. The shares of an hour that is closed add up to its cost.
+    /// Calls that are [billed by the second of workers](Self::is_of_workers), in the same order. The shares of an hour that is closed
+    /// and observed add up to its cost.
     pub shares: Vec<GpuShare>,
+    /// What the other calls to these upstreams cost, which are billed by the token, in nano-dollars by upstream.
+    pub by_token_nano_usd: BTreeMap<String, u64>,
+    /// How upstreams bill.
+    pub tariffs: Tariffs,
+}
+
+impl GpuReport {
+    /// Whether calls to this upstream at this price are billed by the second of workers, and not by the token.
+    pub fn is_of_workers(&self, upstream: &str, price_version: Option<&str>) -> bool {
+        let were_counted = self.upstreams.iter().any(|counted| counted.name == upstream);
+        self.tariffs.is_of_workers(upstream, price_version, were_counted)
+    }
 }
 
 /// Reads hours and calls, and shares out.
 pub(crate) fn report(
     reports: &mut dyn Reports,
     query: &Query,
-    by_time: &[String],
+    tariffs: &Tariffs,
     now_ms: i64,
 ) -> Result<GpuReport, StoreError> {
     // A ledger that no router of this version has opened has no such table.
     if number(reports.ask(&exists(reports.dialect()))?.first(), 0) == 0 {
-        return Ok(GpuReport::default());
+        return Ok(GpuReport { tariffs: tariffs.clone(), ..GpuReport::default() });
     }
     let upstreams = reports
         .ask(&plain("SELECT upstream, min(hour), max(hour) FROM gpu_hours GROUP BY upstream ORDER BY upstream"))?;
@@ -205,10 +228,16 @@ pub(crate) fn report(
         let (first_hour, last_hour) = (number(Some(row), 1), number(Some(row), 2));
         Some(GpuUpstream { name: text(row, 0)?, first_hour, last_hour })
     });
-    let upstreams = upstreams.collect();
+    let mut report = GpuReport { upstreams: upstreams.collect(), tariffs: tariffs.clone(), ..GpuReport::default() };
     let mut hours: Vec<GpuTime> = reports.ask(&hours(query))?.iter().filter_map(|row| gpu_time(row, now_ms)).collect();
-    let mut shares: Vec<GpuShare> =
-        reports.ask(&calls(query, by_time))?.iter().filter_map(|row| gpu_share(row)).collect();
+    let calls = reports.ask(&calls(query, tariffs))?;
+    let (mut shares, by_token): (Vec<_>, Vec<_>) = calls
+        .iter()
+        .filter_map(|row| gpu_share(row))
+        .partition(|share| report.is_of_workers(&share.upstream, share.price_version.as_deref()));
+    for call in by_token.iter().filter(|call| call.is_of(query)) {
+        *report.by_token_nano_usd.entry(call.upstream.clone()).or_default() += call.list_nano_usd;
+    }
     shares.sort();
     let days: HashSet<(String, i64)> =
         shares.iter().filter(|share| share.is_of_day).map(|share| (share.upstream.clone(), share.hour / 24)).collect();
@@ -231,16 +260,21 @@ pub(crate) fn report(
     }
     all.extend(rest);
     all.retain(|share| share.is_of(query));
-    Ok(GpuReport { upstreams, hours, shares: all })
+    (report.hours, report.shares) = (hours, all);
+    Ok(report)
 }
 
-/// Gives the calls of an hour their shares of its cost; without any calls, a row of nobody's has all of it.
+/// Gives the calls of an hour their shares of its cost; without any calls, a row of nobody's has all of it. Of an hour that was not
+/// observed, the cost is unknown: a part of it would look like the whole.
 fn share_out(time: &GpuTime, shares: &mut Vec<GpuShare>) {
     if !time.is_closed {
         return;
     }
     if shares.is_empty() && time.cost_nano_usd > 0 {
         shares.push(GpuShare::of_nobody(time));
+    }
+    if !time.is_observed() {
+        return;
     }
     let weights: Vec<_> = shares
         .iter()
@@ -297,15 +331,16 @@ fn hours(query: &Query) -> Statement {
     let sums: Vec<_> = sums.iter().map(|name| format!("CAST(sum({name}) AS bigint)")).collect();
     let sql = format!(
         "SELECT upstream, hour, {}, max(pico_usd_per_second) FROM gpu_hours WHERE hour BETWEEN $1 AND $2
-        GROUP BY upstream, hour ORDER BY upstream, hour",
+        GROUP BY upstream, hour HAVING sum(observed_ms) > 0 ORDER BY upstream, hour",
         sums.join(", ")
     );
     Statement { sql, parameters: [first, last].map(Parameter::Number).to_vec() }
 }
 
-/// The calls to upstreams whose workers are counted, or that bill them. They are told apart by all labels, whatever a report asks for: so every report
+/// The calls to upstreams whose workers are counted, or that have a price for them. They are told apart by all labels, whatever a report asks for: so every report
 /// shows the same shares.
-fn calls(query: &Query, by_time: &[String]) -> Statement {
+fn calls(query: &Query, tariffs: &Tariffs) -> Statement {
+    let by_time: Vec<_> = tariffs.of_workers().collect();
     let (first, last) = bounds(query);
     let (from_ms, until_ms) = (first.saturating_mul(HOUR_MS), (last + 1).saturating_mul(HOUR_MS));
     let labels = ["team", "key", "model", "route", "role", "tags", "usage_source", "price_version"];
@@ -335,7 +370,7 @@ fn calls(query: &Query, by_time: &[String]) -> Statement {
         ) AS calls GROUP BY upstream, hour, {of_rows}"
     );
     let days = [from_ms, until_ms - 1].map(|at| at.div_euclid(DAY_MS));
-    let names = by_time.iter().cloned().map(Parameter::Text);
+    let names = by_time.iter().map(|name| Parameter::Text((*name).to_owned()));
     let numbers = days.into_iter().chain([from_ms, until_ms]).map(Parameter::Number);
     let hours = [first, last].map(Parameter::Number).into_iter();
     Statement { sql, parameters: hours.chain(names).chain(numbers).collect() }

@@ -38,7 +38,7 @@ pub use crate::{
         SpentQuestion, Threshold, Turn, WhenAway,
     },
     entry::{Attempt, AttemptKey, Entry, Intent, Labels, Request, RequestKey, Tokens, UsageSource},
-    gpu::{GpuHour, GpuReport, GpuShare, GpuTime, GpuUpstream, closed_until_ms, day},
+    gpu::{GpuHour, GpuReport, GpuShare, GpuTime, GpuUpstream, Tariffs, closed_until_ms, day},
     journal::{Durability, FILE_BYTES, JournalSettings, NotWritten, Prepared, Written},
     keys::{AuditRecord, Change, Directory, KeyError, KeyRecord, Keys, SecretRecord, TeamRecord},
     report::{Baseline, Dimension, Query, Spend},
@@ -104,9 +104,9 @@ pub fn baselines(location: &Location, query: &Query) -> Result<Vec<Baseline>, St
 }
 
 /// What workers that are billed by the second did and cost in the hours of a query, and how the cost of those that are closed is
-/// shared out to their calls. `by_time` are upstreams that bill workers, besides those whose workers were ever counted.
-pub fn gpu(location: &Location, query: &Query, by_time: &[String], now_ms: i64) -> Result<GpuReport, StoreError> {
-    gpu::report(&mut *store::reports(location)?, query, by_time, now_ms)
+/// shared out to their calls. `tariffs` tell which calls these are.
+pub fn gpu(location: &Location, query: &Query, tariffs: &Tariffs, now_ms: i64) -> Result<GpuReport, StoreError> {
+    gpu::report(&mut *store::reports(location)?, query, tariffs, now_ms)
 }
 
 /// How long a question about what was spent waits before it looks how far the journal is: the end of a call is counted by budgets a

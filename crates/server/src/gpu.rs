@@ -37,6 +37,7 @@ impl GpuRecorder {
     pub(crate) fn record(&self, app: &App) {
         let (table, now, now_ms) = (app.router.table(), app.router.now(), clock::now_ms());
         let mut hours = self.hours.lock();
+        hours.forget(|id| table.upstreams().all(|upstream| upstream.spec.id.as_str() != id));
         for upstream in table.upstreams() {
             let Some(Tariff::GpuSeconds { per_second, .. }) = &upstream.spec.tariff else { continue };
             let Some(time) = table.status(upstream, now).worker_time else { continue };
@@ -120,52 +121,66 @@ struct Hours {
 
 #[derive(Debug, Default)]
 struct Counted {
-    /// The router's sums when they were last looked at, and when that was.
-    last: Figures,
-    last_ms: i64,
+    /// The router's sums when they were last looked at, and when that was; `None` before, and after the upstream was removed.
+    last: Option<(Figures, i64)>,
     /// The sums of hours that may still grow.
     hours: HashMap<i64, Figures>,
 }
 
 impl Hours {
+    /// These upstreams are not there any more: if one comes back, it is counted anew.
+    fn forget(&mut self, is_gone: impl Fn(&str) -> bool) {
+        for (id, counted) in &mut self.of_upstream {
+            if is_gone(id) {
+                counted.last = None;
+            }
+        }
+    }
+
     /// The router's sums are these now. Returns the hours that have grown, with their sums.
     fn add(&mut self, upstream: &str, now: &Figures, per_second: PicoUsd, now_ms: i64) -> Vec<(i64, Figures)> {
         if !self.of_upstream.contains_key(upstream) {
-            // What the router counted of an upstream that is new to this is of the last seconds.
-            self.of_upstream.insert(upstream.to_owned(), Counted { last_ms: now_ms, ..Counted::default() });
+            self.of_upstream.insert(upstream.to_owned(), Counted::default());
         }
         let Some(counted) = self.of_upstream.get_mut(upstream) else { return Vec::new() };
         // An upstream that was removed and came back is counted anew.
-        let is_anew = now.observed_ms < counted.last.observed_ms || now.starts < counted.last.starts;
-        let before = if is_anew { Figures::default() } else { counted.last };
-        let mut rest = now.with(&before, u64::saturating_sub);
+        let is_anew = |last: &Figures| now.observed_ms < last.observed_ms || now.starts < last.starts;
+        let known = counted.last.filter(|(last, _)| !is_anew(last));
+        let mut rest = now.with(&known.unwrap_or_default().0, u64::saturating_sub);
         rest.cost_nano_usd += rest.starts * per_second.cost_of(ROUNDING).0;
-        let mut from_ms = counted.last_ms.min(now_ms);
+        // What is counted anew is of the time in which it was observed, and not of that since the upstream was removed.
+        let from_ms = known.map_or(now_ms.saturating_sub_unsigned(rest.observed_ms), |(_, last_ms)| last_ms);
+        let mut from_ms = from_ms.min(now_ms);
         let mut grown = Vec::new();
         loop {
             let hour = from_ms.div_euclid(HOUR_MS);
             let until_ms = now_ms.min((hour + 1) * HOUR_MS);
             let (part_ms, all_ms) = ((until_ms - from_ms).unsigned_abs(), (now_ms - from_ms).unsigned_abs());
             // What has passed is taken to have been spread evenly; the last part takes what is left.
-            let part = if until_ms == now_ms { rest } else { rest.with(&rest, |sum, _| part(sum, part_ms, all_ms)) };
+            let part =
+                if until_ms == now_ms { rest } else { rest.with(&rest, |sum, _| rounded_part(sum, part_ms, all_ms)) };
             rest = rest.with(&part, u64::saturating_sub);
             let sums = counted.hours.entry(hour).or_default();
             *sums = sums.with(&part, u64::saturating_add);
-            grown.push((hour, *sums));
+            // A row of zeros would say no more than none.
+            if *sums != Figures::default() {
+                grown.push((hour, *sums));
+            }
             if until_ms == now_ms {
                 break;
             }
             from_ms = until_ms;
         }
         counted.hours.retain(|hour, _| *hour >= now_ms.div_euclid(HOUR_MS) - 1);
-        (counted.last, counted.last_ms) = (*now, now_ms);
+        counted.last = Some((*now, now_ms));
         grown
     }
 }
 
-fn part(sum: u64, part_ms: u64, all_ms: u64) -> u64 {
-    let part = u128::from(sum) * u128::from(part_ms) / u128::from(all_ms.max(1));
-    u64::try_from(part).unwrap_or(sum)
+/// `amount` × `of` ÷ `whole`, rounded half up.
+pub(crate) fn rounded_part(amount: u64, of: u64, whole: u64) -> u64 {
+    let (product, whole) = (u128::from(amount) * u128::from(of), u128::from(whole.max(1)));
+    u64::try_from((product + whole / 2) / whole).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -184,7 +199,7 @@ mod tests {
     #[test]
     fn an_hour_grows_until_it_is_over() {
         let mut hours = Hours::default();
-        assert_eq!(hours.add("u", &Figures::default(), RATE, START), [(100, Figures::default())]);
+        assert_eq!(hours.add("u", &Figures::default(), RATE, START), [], "nothing was counted");
         assert_eq!(hours.add("u", &idle(10), RATE, START + 10_000), [(100, idle(10))]);
         assert_eq!(hours.add("u", &idle(20), RATE, START + 20_000), [(100, idle(20))]);
         // The next hour begins in the middle of ten seconds.
@@ -212,6 +227,17 @@ mod tests {
         hours.add("u", &Figures::default(), RATE, START);
         hours.add("u", &idle(10), RATE, START + 10_000);
         assert_eq!(hours.add("u", &idle(5), RATE, START + 60_000)[0].1, idle(15));
+        // Two hours later, counted for less time than before or for more, an hour begins in the middle of ten seconds.
+        for (hour, seconds) in [(2, 10), (4, 30)] {
+            let begin = START + hour * HOUR_MS;
+            hours.forget(|id| id == "u");
+            let grown = hours.add("u", &idle(seconds), RATE, begin + 5_000);
+            let [(first, before), (second, after)] = grown[..] else { panic!("{grown:?}") };
+            assert_eq!((first, second), (99 + hour, 100 + hour));
+            assert_eq!((before.observed_ms, after.observed_ms), (seconds * 1_000 - 5_000, 5_000));
+        }
+        let grown = hours.add("u", &idle(5), RATE, START + 6 * HOUR_MS + 10_000);
+        assert_eq!(grown, [(106, idle(5))], "removed and back between two looks");
     }
 
     #[test]

@@ -83,15 +83,8 @@ targets = [{ upstream = "runpod", share = 0.8 }, { upstream = "cerebras", share 
                 cost_nano_usd: 19_095_000,
                 pico_usd_per_second: 190_000_000,
             };
-            let at_eleven = GpuHour {
-                hour: TEN + 1,
-                observed_ms: 1_800_000,
-                start_ms: 0,
-                busy_ms: 0,
-                starts: 0,
-                cost_nano_usd: 1_900_000,
-                ..at_ten
-            };
+            let at_eleven =
+                GpuHour { hour: TEN + 1, start_ms: 0, busy_ms: 0, starts: 0, cost_nano_usd: 1_900_000, ..at_ten };
             for hour in [at_ten, at_eleven].into_iter().filter(|row| hours.contains(&row.hour)) {
                 drop(ledger.append(&[Entry::GpuHour(hour)]));
             }
@@ -243,12 +236,12 @@ targets = [{ upstream = "runpod", share = 0.8 }, { upstream = "cerebras", share 
                 "hour,upstream,observed_s,unobserved_s,start_s,busy_s,idle_s,starts,gpu_cost_usd,without_calls_usd,calls,tokens,\
                  utilisation_percent,average_usd_per_million,marginal_usd_per_million",
                 "2026-10-05T10,runpod,3600,0,30,60,10,1,0.019095000,0.000000000,2,400000,60.0,0.047737500,0.028642500",
-                "2026-10-05T11,runpod,1800,1800,0,0,10,0,0.001900000,0.001900000,0,0,0.0,,",
+                "2026-10-05T11,runpod,3600,0,0,0,10,0,0.001900000,0.001900000,0,0,0.0,,",
             ]
         );
         let day =
             columns(&books.run(0, &["gpu", "--format", "csv"]), &["day", "unobserved_s", "gpu_cost_usd", "tokens"]);
-        assert_eq!(day, ["2026-10-05 1800 0.020995000 400000"]);
+        assert_eq!(day, ["2026-10-05 0 0.020995000 400000"]);
         let total: serde_json::Value =
             serde_json::from_str(&books.run(0, &["gpu", "--by", "total", "--format", "json"])).expect("JSON");
         assert_eq!(total["rows"][0]["average_usd_per_million"], "0.052487500");
@@ -260,23 +253,26 @@ targets = [{ upstream = "runpod", share = 0.8 }, { upstream = "cerebras", share 
     fn spend_has_shares_of_workers_beside_list_prices() {
         let books = Books::new("spend");
         let csv = books.run(0, &["spend", "--by", "team", "--format", "csv"]);
-        let names = ["team", "cost_usd", "gpu_cost_usd", "billed_usd", "gpu_unshared_calls"];
+        let names = ["team", "cost_usd", "gpu_cost_usd", "billed_usd", "gpu_unshared_calls", "billed_known_usd"];
         assert_eq!(
             columns(&csv, &names),
             [
-                "search 0.017000000 0.011934375 0.022934375 0",
-                // The call at twelve is in the list cost alone.
-                "ads 0.003000000 0.007160625 0.007160625 1",
+                "search 0.017000000 0.011934375 0.022934375 0 0.022934375",
+                // The call at twelve is in the list cost alone, so that what was billed is unknown.
+                "ads 0.003000000 0.007160625  1 0.007160625",
                 // The worker that ran for nobody at eleven.
-                " 0.000000000 0.001900000 0.001900000 0",
+                " 0.000000000 0.001900000 0.001900000 0 0.001900000",
             ]
         );
         let by_upstream = books.run(0, &["spend", "--by", "day,upstream", "--format", "csv"]);
         assert_eq!(
             columns(&by_upstream, &["upstream", "gpu_cost_usd", "billed_usd"]),
-            ["cerebras  0.011000000", "runpod 0.020995000 0.020995000"],
+            ["cerebras  0.011000000", "runpod 0.020995000 "],
             "what is unknown is empty"
         );
+        let table = books.run(0, &["spend", "--by", "team"]);
+        let total = table.lines().last().expect("a total").split_whitespace().collect::<Vec<_>>();
+        assert_eq!(total[total.len() - 3..], ["0.020995000", "1", "0.031995000"], "no billed_usd: {table}");
     }
 
     #[test]
@@ -318,6 +314,173 @@ targets = [{ upstream = "runpod", share = 0.8 }, { upstream = "cerebras", share 
             ["all:cerebras 0.032719375 0.055000000 0.022280625", "all:runpod 0.032719375 0.028868125 -0.003851250"];
         assert_eq!(rows[..2], known);
         assert_eq!(rows[2..4], ["configured 0.032719375  ", "split 0.032719375  "]);
+    }
+
+    /// At ten and, without calls, at eleven, the workers were counted for five minutes, and at twelve, the router knew nothing of them.
+    #[test]
+    fn the_cost_of_an_hour_that_was_not_observed_is_in_no_report() {
+        let books = Books::with("part", &[]);
+        let five_minutes = GpuHour {
+            hour: TEN,
+            upstream: "runpod",
+            writer: 7,
+            observed_ms: 300_000,
+            start_ms: 0,
+            busy_ms: 10_000,
+            idle_ms: 0,
+            starts: 0,
+            cost_nano_usd: 1_900_000,
+            pico_usd_per_second: 190_000_000,
+        };
+        let nothing = GpuHour { hour: TEN + 2, observed_ms: 0, busy_ms: 0, cost_nano_usd: 0, ..five_minutes };
+        let ledger = books.open();
+        let without_calls = GpuHour { hour: TEN + 1, ..five_minutes };
+        drop(ledger.append(&[five_minutes, without_calls, nothing].map(Entry::GpuHour)));
+        ledger.close();
+        let gpu = books.run(0, &["gpu", "--by", "hour", "--format", "csv"]);
+        let hours = ["300 3300 0.001900000", "300 3300 0.001900000", " 3600 "];
+        assert_eq!(columns(&gpu, &["observed_s", "unobserved_s", "gpu_cost_usd"]), hours);
+        let spend = books.run(0, &["spend", "--by", "upstream", "--format", "csv"]);
+        let costs = columns(&spend, &["upstream", "gpu_cost_usd", "billed_usd", "gpu_unshared_calls"]);
+        assert_eq!(costs, ["cerebras  0.011000000 0", "runpod   3"]);
+        let savings = books.run(0, &["savings", "--by", "route", "--format", "csv"]);
+        let rows = columns(&savings, &["policy", "billed_usd", "baseline_billed_usd"]);
+        assert_eq!(rows[..4], ["all:cerebras  0.055000000", "all:runpod  ", "configured  0.055000000", "split  "]);
+        assert_eq!(rows[4], "all:cerebras  0.000000000", "what workers of nobody cost is unknown");
+        let out = books.file("focus.csv", "");
+        books.run(0, &["spend", "--format", "focus", "--out", &out]);
+        let charges = fs::read_to_string(&out).expect("a file");
+        assert!(!charges.contains("GPU time"), "{charges}");
+        let note = "in 2 hours workers were counted for less than 95 % of the time";
+        let bill = books.file("bill.csv", "endpoint,day,amount\nep1,2026-10-05,0.021\n");
+        for report in [
+            &["gpu"][..],
+            &["spend"],
+            &["savings"],
+            &["spend", "--format", "focus", "--out", &out],
+            &["reconcile", "--bill", &bill],
+        ] {
+            let said = books.output(&[report, &["--month", "2026-10"]].concat());
+            assert!(text(&said.stderr).contains(note), "{report:?}: {said:?}");
+        }
+        assert!(books.run(0, &["spend", "--format", "json"]).contains(note));
+        let unpriced = fs::read_to_string(books.0.join("focus.unpriced.csv")).expect("a file");
+        let unpriced = columns(&unpriced, &["team", "calls", "reason"]);
+        assert_eq!(
+            unpriced[2..],
+            [" 0 gpu_seconds_unknown", "ads 2 gpu_seconds_unknown", "search 1 gpu_seconds_unknown"]
+        );
+    }
+
+    /// It billed tokens, and from some moment within an hour on, workers.
+    #[test]
+    fn each_call_is_billed_as_its_price_says() {
+        let books = Books::with("switch", &[]);
+        let config = fs::read_to_string(books.0.join("config.toml")).expect("a file");
+        let by_second =
+            "cost = { kind = \"gpu_seconds\", usd_per_second = \"0.00019\", list_usd_per_million = \"0.02\" }";
+        let by_token =
+            "cost = { kind = \"tokens\", input_usd_per_million = \"0.10\", output_usd_per_million = \"0.10\" }";
+        let both = format!("{by_token}\nprices = [{{ from = \"2026-10-05\", {by_second} }}]");
+        books.file("config.toml", &config.replacen(by_second, &both, 1));
+        fs::remove_file(books.0.join("ledger.db")).expect("an empty ledger");
+        let ledger = books.open();
+        let workers = GpuHour {
+            hour: TEN,
+            upstream: "runpod",
+            writer: 7,
+            observed_ms: 3_600_000,
+            start_ms: 0,
+            busy_ms: 100_000,
+            idle_ms: 0,
+            starts: 0,
+            cost_nano_usd: 19_000_000,
+            pico_usd_per_second: 190_000_000,
+        };
+        drop(ledger.append(&[Entry::GpuHour(workers)]));
+        let versions = [":100000,100000,100000,100000", "2026-10-05:20000,20000,20000,20000"];
+        for (number, team, tokens, nano_usd) in [(1, "ads", 100_000, 10_000_000), (2, "search", 300_000, 6_000_000)] {
+            let [Entry::Attempt(attempt), request] = answer(number, team, "runpod", TEN, tokens) else { panic!() };
+            let price_version = Some(versions[usize::from(team == "search")]);
+            let attempt = Attempt { price_version, cost_nano_usd: Some(nano_usd), ..attempt };
+            drop(ledger.append(&[Entry::Attempt(attempt), request]));
+        }
+        ledger.close();
+        let spend = books.run(0, &["spend", "--by", "team", "--format", "csv"]);
+        let costs = columns(&spend, &["team", "gpu_cost_usd", "billed_usd", "gpu_unshared_calls"]);
+        assert_eq!(costs, ["ads  0.010000000 0", "search 0.019000000 0.019000000 0"]);
+        let savings = books.run(0, &["savings", "--by", "route", "--format", "csv"]);
+        let all_runpod =
+            &columns(&savings, &["policy", "billed_usd", "baseline_billed_usd", "baseline_is_estimate"])[1];
+        assert_eq!(all_runpod, "all:runpod 0.029000000 0.014500000 yes", "8 of 16 million nano-dollars at list prices");
+        let bill = books.file("bill.csv", "endpoint,day,amount\nep1,2026-10-05,0.029\n");
+        let reconciled = books.run(0, &["reconcile", "--bill", &bill, "--format", "csv"]);
+        assert_eq!(columns(&reconciled, &COLUMNS), ["ep1 runpod 0.029000000 0.029000000 ok"]);
+        let focus = books.run(0, &["spend", "--format", "focus"]);
+        let charges = columns(&focus, &["SkuMeter", "BilledCost"]);
+        assert_eq!(
+            charges,
+            ["Input tokens 0.009", "Cached input tokens 0.001", "GPU time 0.019"],
+            "nothing is unpriced"
+        );
+    }
+
+    /// Two routers that know nothing of each other.
+    #[test]
+    fn workers_that_were_counted_twice_are_named_in_every_report() {
+        let books = Books::new("routers");
+        let ledger = books.open();
+        let other = GpuHour {
+            hour: TEN,
+            upstream: "runpod",
+            writer: 8,
+            observed_ms: 120_000,
+            start_ms: 0,
+            busy_ms: 0,
+            idle_ms: 0,
+            starts: 0,
+            cost_nano_usd: 0,
+            pico_usd_per_second: 190_000_000,
+        };
+        drop(ledger.append(&[Entry::GpuHour(other)]));
+        ledger.close();
+        for report in ["gpu", "spend", "savings"] {
+            let said = books.output(&[report, "--month", "2026-10"]);
+            assert!(text(&said.stderr).contains("in 1 hours several routers counted the same workers"), "{said:?}");
+        }
+    }
+
+    /// Of a hundred seconds the last half costs twice as much.
+    #[test]
+    fn seconds_are_those_of_workers_whatever_they_cost_before() {
+        let books = Books::new("price");
+        let ledger = books.open();
+        let dearer = GpuHour {
+            hour: TEN + 2,
+            upstream: "runpod",
+            writer: 7,
+            observed_ms: 3_600_000,
+            start_ms: 0,
+            busy_ms: 100_000,
+            idle_ms: 0,
+            starts: 0,
+            cost_nano_usd: 28_500_000,
+            pico_usd_per_second: 380_000_000,
+        };
+        drop(ledger.append(&[Entry::GpuHour(dearer)]));
+        ledger.close();
+        let out = books.file("focus.csv", "");
+        books.run(0, &["spend", "--format", "focus", "--out", &out]);
+        let charges = fs::read_to_string(&out).expect("a file");
+        let names = ["SubAccountId", "ConsumedQuantity", "ListUnitPrice", "BilledCost"];
+        let expected = [
+            " 10 0.00019 0.0019",
+            // A hundred seconds and half a one for the start, 62.5 % and 37.5 % of them.
+            "ads 37.6875 0.00019 0.007160625",
+            "ads 100 0.00038 0.0285",
+            "search 62.8125 0.00019 0.011934375",
+        ];
+        assert_eq!(columns(&charges, &names), expected);
     }
 
     /// A day without a router between two with one.
@@ -391,7 +554,7 @@ targets = [{ upstream = "runpod", share = 0.8 }, { upstream = "cerebras", share 
             let expected = ["cerebras cerebras 0.010900000 0.011000000 ok", "ep1 runpod 0.021000000 0.020995000 ok"];
             assert_eq!(columns(&said, &COLUMNS), expected, "{said}");
             for explains in [
-                "workers not counted for 81000 s (about $0.314925000)",
+                "workers not counted for 79200 s (about $0.230945000)",
                 "1 starts, rounded up by $0.000095000",
                 "$0.000500000 for disks and fees",
                 "$0.001000000 estimated, because usage was not reported",

@@ -84,6 +84,20 @@ fn what_ran_for_nobody_is_in_a_row_of_nobodys() {
     assert_eq!(shares, [], "workers that did not run cost nothing");
 }
 
+/// Neither as nothing nor as the cost of the minutes in which somebody counted.
+#[test]
+fn the_cost_of_an_hour_that_was_not_observed_is_unknown() {
+    for (observed_ms, shared) in [(0, None), (5 * 60_000, None), (3_419_999, None), (3_420_000, Some(500))] {
+        let of_hour = GpuTime { observed_ms, ..time(500, true) };
+        let mut shares = vec![GpuShare { calls: 3, ..GpuShare::of_nobody(&of_hour) }];
+        share_out(&of_hour, &mut shares);
+        assert_eq!(shares[0].gpu_nano_usd, shared, "{observed_ms} ms");
+        let mut of_nobody = Vec::new();
+        share_out(&of_hour, &mut of_nobody);
+        assert_eq!(of_nobody[0].gpu_nano_usd, shared, "{observed_ms} ms");
+    }
+}
+
 #[test]
 fn an_hour_that_is_not_over_is_not_shared_out() {
     let mut shares = vec![GpuShare { calls: 3, ..GpuShare::of_nobody(&time(0, false)) }];

@@ -43,6 +43,8 @@ pub(crate) struct ReportReply {
     /// A row for each combination of what `by` names, with the columns of the command line.
     #[schema(value_type = Vec<Object>)]
     rows: Vec<serde_json::Value>,
+    /// What to know about the figures, for people.
+    notes: Vec<String>,
 }
 
 pub(super) async fn spend(request: HttpRequest, app: web::Data<Arc<App>>) -> HttpResponse {

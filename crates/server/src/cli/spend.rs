@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
-use ledger::{Dimension, GpuReport, Location, Query, Spend, StoreError};
+use ledger::{Dimension, Location, Query, Spend, StoreError};
 use settings::Config;
 
 use super::{
@@ -28,7 +28,7 @@ use crate::clock;
 pub(crate) use asked::{Asked, Report};
 use figures::{Figure, Format, Grid};
 pub(super) use gpu::{Arguments as Gpu, HELP as GPU_HELP, run as run_gpu};
-use gpu_cost::{GpuCosts, by_time};
+use gpu_cost::{GpuCosts, tariffs};
 use period::Period;
 pub(super) use reconcile::{Arguments as Reconcile, HELP as RECONCILE_HELP, run as run_reconcile};
 pub(super) use savings::{Arguments as Savings, HELP as SAVINGS_HELP, run as run_savings};
@@ -46,8 +46,9 @@ Last month's charges for a FinOps tool, in the columns of FOCUS 1.2; what has no
   llm-router spend --config config.toml --month 2026-10 --format focus --out october.csv
 
 cost_usd is at list prices. gpu_cost_usd is what calls cost of workers that are billed by the second: of each hour that is over, half
-by tokens and half by time, workers without calls in the rows of nobody. billed_usd is cost_usd with that instead of list prices;
-gpu_unshared_calls are not in it: their hour is not over, or nobody counted the workers. What is unknown is left empty.
+by tokens and half by time, workers without calls in the rows of nobody. billed_usd is cost_usd with that instead of list prices,
+and unknown where calls have no share (gpu_unshared_calls): their hour is not over, its workers were counted for less than 95 % of it, or
+it is kept as a part of its day (keep_hours_days). billed_known_usd is the same without these calls. What is unknown is left empty.
 Days are those of UTC. Tokens are what upstreams reported, or, where they did not, estimates: their cost stands in a column of its own as well, as does what was reserved for calls whose end nobody knows because the router was killed.
 Calls without a known price are counted and not in the cost. The ledger can be asked while a router writes it.";
 
@@ -106,11 +107,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let by = if arguments.by.is_empty() { Report::Spend.usual_dimensions() } else { arguments.by.clone() };
     let query = Query { by, of: arguments.selection.of(), ..days.query()? };
     let (config, now_ms) = (arguments.source.config()?, clock::now_ms());
-    let (grid, workers) = report(&ledger, &query, config.as_ref(), now_ms)?;
+    let grid = report(&ledger, &query, config.as_ref(), now_ms)?;
     if grid.rows.is_empty() {
         note_nothing(&arguments.selection, days);
     }
-    gpu::note_unobserved(&workers, &query, now_ms);
+    grid.say_notes();
     let text = format.text(days, &grid);
     match &arguments.out {
         Some(out) => write(out, &format!("{text}\n")),
@@ -118,19 +119,15 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
 }
 
-/// What the ledger says, and what it knows of workers.
-fn report(
-    ledger: &Location,
-    query: &Query,
-    config: Option<&Config>,
-    now_ms: i64,
-) -> Result<(Grid, GpuReport), StoreError> {
-    let workers = ledger::gpu(ledger, query, &by_time(config), now_ms)?;
+/// What the ledger says.
+fn report(ledger: &Location, query: &Query, config: Option<&Config>, now_ms: i64) -> Result<Grid, StoreError> {
+    let workers = ledger::gpu(ledger, query, &tariffs(config), now_ms)?;
     let costs = GpuCosts::new(&workers, &query.by);
     let rows = costs.complete(ledger::spend(ledger, query)?, query);
     let mut grid = grid(query, &rows);
     costs.add_columns(&mut grid, &rows);
-    Ok((grid, workers))
+    grid.notes = gpu::notes(&workers, query, now_ms);
+    Ok(grid)
 }
 
 /// A column's name, and what stands in it.
@@ -158,6 +155,7 @@ fn grid(query: &Query, rows: &[Spend]) -> Grid {
         columns: columns(),
         rows: rows.iter().map(|row| (row.labels.clone(), figures(row))).collect(),
         total: Some(figures(&total(rows))).filter(|_| rows.len() > 1),
+        notes: Vec::new(),
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) fn add(document: &mut Document) {
 fn report(document: &mut Document, path: &str, call: Call, row: &Value) {
     let reply = document.schema::<ReportReply>();
     let csv = row.as_object().map(|row| row.keys().cloned().collect::<Vec<_>>().join(",")).unwrap_or_default();
-    let sample = json!({"since": "2026-11-01", "until": "2026-11-30", "rows": [row]});
+    let sample = json!({"since": "2026-11-01", "until": "2026-11-30", "rows": [row], "notes": []});
     let made = response("the report", &[])
         .content("application/json", content(reply, vec![example("one", sample)]))
         .content("text/csv", text(&csv))

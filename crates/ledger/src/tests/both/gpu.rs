@@ -1,7 +1,7 @@
 //! Worker time on record, and shared out.
 
 use super::super::*;
-use crate::{GpuHour, GpuReport, HOUR_MS};
+use crate::{GpuHour, GpuReport, HOUR_MS, Tariffs};
 
 /// The hour in which the calls of these tests end.
 const HOUR: i64 = 1_795_000_001_000 / HOUR_MS;
@@ -24,7 +24,7 @@ fn hour(hour: i64, writer: u64) -> GpuHour<'static> {
 fn report(scratch: &Scratch, of: Vec<(Dimension, String)>) -> GpuReport {
     let since_ms = (HOUR - 2) * HOUR_MS;
     let query = Query { by: Vec::new(), since_ms, until_ms: since_ms + 5 * HOUR_MS, of: of.into_iter().collect() };
-    aside(|| crate::gpu(&scratch.location, &query, &[], (HOUR + 2) * HOUR_MS)).expect("an answer")
+    aside(|| crate::gpu(&scratch.location, &query, &Tariffs::default(), (HOUR + 2) * HOUR_MS)).expect("an answer")
 }
 
 async fn put(ledger: &Ledger, hours: &[GpuHour<'_>]) {
@@ -103,7 +103,7 @@ pub(super) async fn the_cost_of_an_hour_is_shared_out_to_its_calls(scratch: Scra
     assert_eq!(brief(&all), expected);
     // Of an upstream whose workers were never counted it must be said that it bills them.
     let query = Query { by: Vec::new(), since_ms: HOUR * HOUR_MS, until_ms: (HOUR + 1) * HOUR_MS, of: Vec::new() };
-    let other = ["by-token".to_owned()];
+    let other = Tariffs::new([("by-token".to_owned(), vec![(":".to_owned(), true)])]);
     let others = aside(|| crate::gpu(&scratch.location, &query, &other, (HOUR + 2) * HOUR_MS)).expect("an answer");
     let first = &others.shares[0];
     assert_eq!((&*first.upstream, first.calls, first.gpu_nano_usd), ("by-token", 1, None));
@@ -153,7 +153,8 @@ async fn calls_are_shared_out_wherever_they_are_kept() {
     connection.execute_batch(fold).expect("a day");
     let since_ms = HOUR / 24 * 24 * HOUR_MS;
     let query = Query { by: Vec::new(), since_ms, until_ms: since_ms + 24 * HOUR_MS, of: Vec::new() };
-    let of_day = crate::gpu(&scratch.location, &query, &[], since_ms + 48 * HOUR_MS).expect("an answer");
+    let of_day =
+        crate::gpu(&scratch.location, &query, &Tariffs::default(), since_ms + 48 * HOUR_MS).expect("an answer");
     let brief: Vec<_> = of_day.shares.iter().map(|share| (share.calls, share.gpu_nano_usd)).collect();
     assert_eq!(brief, [(1, None)], "unknown, and not nobody's");
 }

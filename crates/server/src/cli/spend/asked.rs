@@ -60,7 +60,7 @@ impl Asked {
     /// If the ledger cannot be asked.
     pub(crate) fn text(&self, ledger: &Location, config: &Config, now_ms: i64) -> Result<String, StoreError> {
         let grid = match self.report {
-            Report::Spend => super::report(ledger, &self.query, Some(config), now_ms)?.0,
+            Report::Spend => super::report(ledger, &self.query, Some(config), now_ms)?,
             Report::Savings => savings::report(ledger, &self.query, Some(config), now_ms)?.0,
         };
         Ok(self.format.text(self.days, &grid))

@@ -5,6 +5,7 @@ use provider::NanoUsd;
 use serde_json::{Map, Value};
 
 use super::period::Days;
+use crate::cli::note;
 
 /// What is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -80,6 +81,8 @@ pub(super) struct Grid {
     pub(super) rows: Vec<(Vec<Option<String>>, Vec<Figure>)>,
     /// A last line.
     pub(super) total: Option<Vec<Figure>>,
+    /// What to know about the figures: people read it on standard error, programs in JSON.
+    pub(super) notes: Vec<String>,
 }
 
 impl Format {
@@ -146,6 +149,13 @@ impl Grid {
         matches!(self.rows.first().and_then(figure), Some(Figure::Text(_)))
     }
 
+    /// Prints the notes.
+    pub(super) fn say_notes(&self) {
+        for text in &self.notes {
+            note(text);
+        }
+    }
+
     /// A header and the rows, without a sum: whoever reads it would add that up as well.
     fn csv(&self) -> String {
         csv(std::iter::once(self.header()).chain(self.lines("")))
@@ -161,6 +171,7 @@ impl Grid {
             "since": days.first.to_string(),
             "until": days.last.to_string(),
             "rows": self.rows.iter().map(row).collect::<Vec<_>>(),
+            "notes": self.notes,
         })
     }
 }

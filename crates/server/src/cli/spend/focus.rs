@@ -25,12 +25,13 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use jiff::civil::Date;
-use ledger::{Dimension, Query, Spend};
+use ledger::{Dimension, GpuReport, Query, Spend};
 use settings::{Config, recorded_price};
 
 use super::{
     Arguments,
     figures::{Figure, csv},
+    gpu_cost::tariffs,
     note_nothing,
 };
 use crate::{
@@ -136,15 +137,18 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let days = arguments.period.days()?;
     let query = Query { by: BY.to_vec(), of: arguments.selection.of(), ..days.query()? };
     let groups = ledger::spend(&ledger, &query)?.into_iter().map(Group::of).collect::<anyhow::Result<Vec<_>>>()?;
-    let workers = ledger::gpu(&ledger, &query, &[], clock::now_ms())?;
+    let now_ms = clock::now_ms();
+    let workers = ledger::gpu(&ledger, &query, &tariffs(Some(&config)), now_ms)?;
+    for text in super::gpu::notes(&workers, &query, now_ms) {
+        note(&text);
+    }
     let gpu_groups = gpu::groups(&workers)?;
     if groups.is_empty() && gpu_groups.is_empty() {
         note_nothing(&arguments.selection, days);
     }
-    let counted: BTreeSet<_> = workers.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
     let all = groups.iter().chain(gpu_groups.iter().map(|of_gpu| &of_gpu.group));
     let services = services(&config, all);
-    let mut export = export(&groups, &counted, &services);
+    let mut export = export(&groups, &workers, &services);
     gpu::export(&gpu_groups, &services, &mut export);
     write_missing(arguments, &export.missing)?;
     let text = columns::text(&export.charges);
@@ -161,7 +165,7 @@ fn services<'a>(config: &Config, groups: impl Iterator<Item = &'a Group>) -> BTr
         let upstream = config.upstreams.iter().find(|upstream| upstream.id.as_str() == id);
         if upstream.is_none() {
             note(&format!(
-                "upstream {id:?} is not in the configuration any more: its tokens count as billed by the token"
+                "upstream {id:?} is not in the configuration any more: tokens count as billed by the token, unless its workers were counted"
             ));
         }
         (id.to_owned(), upstream.map_or_else(|| Service::unknown(id), Service::of))
@@ -169,10 +173,10 @@ fn services<'a>(config: &Config, groups: impl Iterator<Item = &'a Group>) -> BTr
     names.into_iter().map(service).collect()
 }
 
-/// Charges of tokens. The calls to upstreams of which workers were `counted` are in [`gpu::export`], unless the upstream billed them by
-/// the token.
-fn export<'a>(groups: &'a [Group], counted: &BTreeSet<&str>, services: &'a BTreeMap<String, Service>) -> Export<'a> {
+/// Charges of tokens. The calls that are billed by the second of workers which were counted are in [`gpu::export`].
+fn export<'a>(groups: &'a [Group], workers: &GpuReport, services: &'a BTreeMap<String, Service>) -> Export<'a> {
     let mut export = Export::default();
+    let counted = gpu::counted(workers);
     // What nothing was used for, a refused call for example, is no charge.
     for group in groups.iter().filter(|group| group.usage_source.is_some()) {
         let Some(service) = services.get(&group.upstream) else { continue };
@@ -180,8 +184,8 @@ fn export<'a>(groups: &'a [Group], counted: &BTreeSet<&str>, services: &'a BTree
         let price = version.and_then(recorded_price);
         let list_nano_usd = price.map(|_| group.spend.cost_nano_usd);
         match price {
-            _ if service.bills_gpu_seconds(version) && counted.contains(group.upstream.as_str()) => {}
-            _ if service.bills_gpu_seconds(version) => {
+            _ if workers.is_of_workers(&group.upstream, version) && counted.contains(group.upstream.as_str()) => {}
+            _ if workers.is_of_workers(&group.upstream, version) => {
                 export.missing.push(Missing { group, why: Unpriced::GpuSecondsUnknown, list_nano_usd });
             }
             Some((since, price)) => export.charges.extend(charge::of_tokens(group, service, since, price)),

@@ -7,12 +7,14 @@ use ledger::{GpuReport, GpuTime, HOUR_MS, Query};
 
 use super::{
     figures::{Figure, Format, Grid},
+    gpu_cost::tariffs,
     period::{Days, Period},
     source::Source,
 };
 use crate::{
     cli::{note, say},
     clock,
+    gpu::rounded_part,
 };
 
 pub(in crate::cli) const HELP: &str = "\
@@ -59,16 +61,18 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let ledger = arguments.source.ledger()?;
     let days = arguments.period.days()?;
     let (query, now_ms) = (days.query()?, clock::now_ms());
-    let mut report = ledger::gpu(&ledger, &query, &[], now_ms)?;
+    let mut report = ledger::gpu(&ledger, &query, &tariffs(arguments.source.config()?.as_ref()), now_ms)?;
     if let Some(id) = &arguments.upstream {
         report.upstreams.retain(|upstream| upstream.name == *id);
+        report.hours.retain(|time| time.upstream == *id);
     }
     let sums = sums(&report, &query, now_ms, arguments.by);
     if sums.is_empty() {
         note_no_workers(&report, days);
     }
-    note_counted_twice(&report);
-    Ok(say(&arguments.format.text(days, &grid(arguments.by, &sums)))?)
+    let grid = Grid { notes: notes(&report, &query, now_ms), ..grid(arguments.by, &sums) };
+    grid.say_notes();
+    Ok(say(&arguments.format.text(days, &grid))?)
 }
 
 fn note_no_workers(report: &GpuReport, days: Days) {
@@ -79,42 +83,54 @@ fn note_no_workers(report: &GpuReport, days: Days) {
     });
 }
 
-/// Longer than an hour can be, but for a clock that was set.
-const TOO_LONG_MS: u64 = HOUR_MS.unsigned_abs() + 60_000;
-
-/// Says so if an hour was counted by several routers at the same time.
-pub(super) fn note_counted_twice(report: &GpuReport) {
-    let twice = report.hours.iter().filter(|time| time.observed_ms > TOO_LONG_MS).count();
-    if twice > 0 {
-        note(&format!("in {twice} hours several routers counted the same workers: GPU figures of these are too high"));
-    }
-}
-
+/// Observed for so much longer than has passed, workers were counted twice, and not by a clock that was set.
+const TOO_LONG_MS: u64 = 60 * 1000;
 /// Shorter gaps, such as restarts, are not worth a word.
 const SHORT_GAP_MS: u64 = 10 * 60 * 1000;
 
-/// Says so if workers were not counted for a while.
-pub(super) fn note_unobserved(report: &GpuReport, query: &Query, now_ms: i64) {
-    note_counted_twice(report);
-    let mut unobserved = Vec::new();
+/// What to know about how workers were counted: twice, for a while not at all, or for too little of an hour to tell what it cost.
+pub(super) fn notes(report: &GpuReport, query: &Query, now_ms: i64) -> Vec<String> {
+    let hours = |is_so: fn(&GpuTime, u64) -> bool| {
+        report.hours.iter().filter(|time| is_so(time, passed_ms(time.hour, now_ms))).count()
+    };
+    let twice = hours(|time, passed_ms| time.observed_ms > passed_ms + TOO_LONG_MS);
+    let in_part = hours(|time, _| time.is_closed && !time.is_observed());
+    let unobserved = unobserved(report, query, now_ms).join(", ");
+    let notes = [
+        (twice > 0).then(|| {
+            format!("in {twice} hours several routers counted the same workers: GPU figures of these are too high")
+        }),
+        (in_part > 0).then(|| {
+            format!(
+                "in {in_part} hours workers were counted for less than 95 % of the time: what these hours cost is unknown, and \
+                 shared out to no calls"
+            )
+        }),
+        (!unobserved.is_empty()).then(|| {
+            format!(
+                "workers were not counted: {unobserved}. What they cost then is not in gpu_cost_usd; see llm-router gpu"
+            )
+        }),
+    ];
+    notes.into_iter().flatten().collect()
+}
+
+/// How much of an hour has passed.
+fn passed_ms(hour: i64, now_ms: i64) -> u64 {
+    (now_ms - hour * HOUR_MS).clamp(0, HOUR_MS).unsigned_abs()
+}
+
+/// For how long which workers were not counted.
+fn unobserved(report: &GpuReport, query: &Query, now_ms: i64) -> Vec<String> {
     // The first router came amid the first hour.
-    let (mut upstreams, mut hours) = (report.upstreams.clone(), report.hours.clone());
-    for upstream in &mut upstreams {
-        hours.retain(|time| time.upstream != upstream.name || time.hour != upstream.first_hour);
+    let mut later = GpuReport { shares: Vec::new(), ..report.clone() };
+    for upstream in &mut later.upstreams {
+        later.hours.retain(|time| time.upstream != upstream.name || time.hour != upstream.first_hour);
         upstream.first_hour += 1;
     }
-    let later = GpuReport { upstreams, hours, shares: Vec::new() };
-    for ((_, upstream), sum) in sums(&later, query, now_ms, By::Total) {
-        if sum.unobserved_ms() >= SHORT_GAP_MS {
-            unobserved.push(format!("{upstream} for {:.1} h", in_hours(sum.unobserved_ms())));
-        }
-    }
-    if !unobserved.is_empty() {
-        let of = unobserved.join(", ");
-        note(&format!(
-            "workers were not counted: {of}. What they cost then is not in gpu_cost_usd; see llm-router gpu"
-        ));
-    }
+    let sums = sums(&later, query, now_ms, By::Total).into_iter();
+    let unobserved = sums.filter(|(_, sum)| sum.unobserved_ms() >= SHORT_GAP_MS);
+    unobserved.map(|((_, upstream), sum)| format!("{upstream} for {:.1} h", in_hours(sum.unobserved_ms()))).collect()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a time, shown with one decimal")]
@@ -163,7 +179,7 @@ fn sums(report: &GpuReport, query: &Query, now_ms: i64, by: By) -> BTreeMap<(Str
         let last = upstream.last_hour.min((query.until_ms - 1).div_euclid(HOUR_MS));
         for hour in first..=last {
             let sum = sums.entry((label(by, hour), upstream.name.clone())).or_default();
-            sum.passed_ms += (now_ms - hour * HOUR_MS).clamp(0, HOUR_MS).unsigned_abs();
+            sum.passed_ms += passed_ms(hour, now_ms);
         }
     }
     let mut shares = report.shares.iter().peekable();
@@ -227,6 +243,7 @@ fn grid(by: By, sums: &BTreeMap<(String, String), Sum>) -> Grid {
         ],
         rows: rows.collect(),
         total: None,
+        notes: Vec::new(),
     }
 }
 
@@ -237,7 +254,7 @@ fn figures(sum: &Sum) -> Vec<Figure> {
         unknown[1] = seconds(sum.unobserved_ms());
         return unknown;
     };
-    let busy = (time.billed_ms() > 0).then(|| part(time.cost_nano_usd, time.busy_ms, time.billed_ms()));
+    let busy = (time.billed_ms() > 0).then(|| rounded_part(time.cost_nano_usd, time.busy_ms, time.billed_ms()));
     vec![
         seconds(time.observed_ms),
         seconds(sum.unobserved_ms()),
@@ -258,11 +275,5 @@ fn figures(sum: &Sum) -> Vec<Figure> {
 /// What a million tokens cost, if there are any and workers ran for them.
 fn per_million(cost_nano_usd: Option<u64>, tokens: u64) -> Option<u64> {
     let cost = cost_nano_usd.filter(|cost| *cost > 0 && tokens > 0)?;
-    Some(part(cost, 1_000_000, tokens))
-}
-
-/// `amount` × `of` ÷ `whole`, rounded.
-pub(super) fn part(amount: u64, of: u64, whole: u64) -> u64 {
-    let (product, whole) = (u128::from(amount) * u128::from(of), u128::from(whole.max(1)));
-    u64::try_from((product + whole / 2) / whole).unwrap_or(u64::MAX)
+    Some(rounded_part(cost, 1_000_000, tokens))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use ledger::{Dimension, GpuReport, GpuShare, Query, Spend};
+use ledger::{Dimension, GpuReport, GpuShare, Query, Spend, Tariffs};
 use provider::Tariff;
 use settings::Config;
 
@@ -11,11 +11,14 @@ use super::figures::{Figure, Grid};
 /// Values of a query's dimensions.
 type Labels = Vec<Option<String>>;
 
-/// The upstreams that bill workers by the second, as far as a configuration says so.
-pub(super) fn by_time(config: Option<&Config>) -> Vec<String> {
+/// How upstreams bill, as far as a configuration says so.
+pub(super) fn tariffs(config: Option<&Config>) -> Tariffs {
     let upstreams = config.map(|config| config.upstreams.as_slice()).unwrap_or_default().iter();
-    let by_time = upstreams.filter(|upstream| matches!(upstream.tariff, Some(Tariff::GpuSeconds { .. })));
-    by_time.map(|upstream| upstream.id.to_string()).collect()
+    Tariffs::new(upstreams.map(|upstream| {
+        let prices = upstream.prices.iter();
+        let prices = prices.map(|price| (price.version.to_string(), matches!(price.tariff, Tariff::GpuSeconds { .. })));
+        (upstream.id.to_string(), prices.collect())
+    }))
 }
 
 /// What calls to upstreams that bill worker time cost.
@@ -25,22 +28,26 @@ pub(super) struct GpuCost {
     pub(super) shared_nano_usd: Option<u64>,
     /// What they cost at list prices, those without a share included.
     pub(super) list_nano_usd: u64,
-    /// Calls without a share: of hours that are not over, or in which nobody counted the workers.
+    /// Calls without a share: of hours that are not over, or in which the workers were not counted.
     pub(super) unshared_calls: u64,
+    /// Whether something has no share: calls, or workers without calls.
+    is_incomplete: bool,
 }
 
 impl GpuCost {
     fn add(&mut self, share: &GpuShare) {
         self.list_nano_usd += share.list_nano_usd;
-        match share.gpu_nano_usd {
-            Some(nano_usd) => *self.shared_nano_usd.get_or_insert_default() += nano_usd,
-            None => self.unshared_calls += share.calls,
+        if let Some(nano_usd) = share.gpu_nano_usd {
+            *self.shared_nano_usd.get_or_insert_default() += nano_usd;
+        } else {
+            self.unshared_calls += share.calls;
+            self.is_incomplete = true;
         }
     }
 
-    /// What is on invoices for these calls: shares of worker time instead of list prices. Calls without a share are not in it;
-    /// `None` if there are no others.
-    fn billed(&self, spend: &Spend) -> Option<u64> {
+    /// What is on invoices for these calls, as far as it is known: shares of worker time instead of list prices. Calls without a share
+    /// are not in it; `None` if there are no others.
+    fn known_nano_usd(&self, spend: &Spend) -> Option<u64> {
         let is_known = self.shared_nano_usd.is_some() || spend.calls > self.unshared_calls || spend.calls == 0;
         let by_token = spend.cost_nano_usd.saturating_sub(self.list_nano_usd);
         is_known.then(|| by_token + self.shared_nano_usd.unwrap_or_default())
@@ -75,24 +82,30 @@ impl GpuCosts {
 
     /// Adds columns to the grid of these rows, which are in its order.
     pub(super) fn add_columns(&self, grid: &mut Grid, rows: &[Spend]) {
-        grid.columns.extend(["gpu_cost_usd", "billed_usd", "gpu_unshared_calls"]);
+        grid.columns.extend(["gpu_cost_usd", "billed_usd", "gpu_unshared_calls", "billed_known_usd"]);
         let mut total = (GpuCost::default(), None::<u64>);
         for (spend, (_, figures)) in rows.iter().zip(&mut grid.rows) {
             let cost = self.by_labels.get(&spend.labels).copied().unwrap_or_default();
-            let billed = cost.billed(spend);
-            figures.extend(Self::figures(cost, billed));
-            let (sum, sum_billed) = &mut total;
+            let known = cost.known_nano_usd(spend);
+            figures.extend(Self::figures(cost, known));
+            let (sum, sum_known) = &mut total;
             sum.shared_nano_usd = either(sum.shared_nano_usd, cost.shared_nano_usd);
             sum.unshared_calls += cost.unshared_calls;
-            *sum_billed = either(*sum_billed, billed);
+            sum.is_incomplete |= cost.is_incomplete;
+            *sum_known = either(*sum_known, known);
         }
         if let Some(figures) = &mut grid.total {
             figures.extend(Self::figures(total.0, total.1));
         }
     }
 
-    fn figures(cost: GpuCost, billed: Option<u64>) -> [Figure; 3] {
-        [Figure::usd_if(cost.shared_nano_usd), Figure::usd_if(billed), Figure::Count(cost.unshared_calls)]
+    fn figures(cost: GpuCost, known_nano_usd: Option<u64>) -> [Figure; 4] {
+        [
+            Figure::usd_if(cost.shared_nano_usd),
+            Figure::usd_if(known_nano_usd.filter(|_| !cost.is_incomplete)),
+            Figure::Count(cost.unshared_calls),
+            Figure::usd_if(known_nano_usd),
+        ]
     }
 }
 

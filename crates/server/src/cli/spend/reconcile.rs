@@ -14,7 +14,7 @@ use secrecy::SecretString;
 use settings::process_env;
 
 use super::{
-    figures::Format,
+    figures::{Format, Grid},
     period::{Days, Period, today},
     source::Source,
 };
@@ -110,7 +110,9 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     if rows.is_empty() {
         note(&format!("neither the bill nor the ledger has anything for {days}"));
     }
-    say(&arguments.format.text(days, &compare::grid(&rows)))?;
+    let grid = Grid { notes: recorded.notes, ..compare::grid(&rows) };
+    grid.say_notes();
+    say(&arguments.format.text(days, &grid))?;
     Ok(rows.iter().all(compare::Row::is_fine))
 }
 

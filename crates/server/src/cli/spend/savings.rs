@@ -8,7 +8,8 @@ use settings::Config;
 
 use super::{
     figures::{Figure, Format, Grid},
-    gpu_cost::{GpuCosts, by_time},
+    gpu,
+    gpu_cost::{GpuCosts, tariffs},
     period::Period,
     savings_billed::Billed,
     selection::{Selection, of_answers},
@@ -31,7 +32,7 @@ they are counted as answers_without_baseline: their cost is in cost_usd, so that
 
 billed_usd and baseline_billed_usd are the same with workers at what they cost by the second, of the hours that are over. A baseline
 of such an upstream takes what its tokens did cost in this time, which is an estimate, and is empty if it did not run or, for configured
-and split, without --config. billed_saved_usd is their difference.
+and split, without --config. Calls without a share of an hour count in billed_usd at that price too. billed_saved_usd is their difference.
 
 Another provider might have answered at another length, and batches might not have run at the dear one at all.";
 
@@ -63,6 +64,7 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if is_empty {
         note_nothing(&arguments.selection, days);
     }
+    grid.say_notes();
     Ok(say(&arguments.format.text(days, &grid))?)
 }
 
@@ -73,10 +75,11 @@ pub(super) fn report(
     config: Option<&Config>,
     now_ms: i64,
 ) -> Result<(Grid, bool), StoreError> {
-    let workers = ledger::gpu(ledger, query, &by_time(config), now_ms)?;
+    let workers = ledger::gpu(ledger, query, &tariffs(config), now_ms)?;
     let spent = GpuCosts::new(&workers, &query.by).complete(ledger::spend(ledger, query)?, query);
     let mut grid = grid(query, &spent, &ledger::baselines(ledger, query)?);
     Billed::read(ledger, query, config, now_ms)?.add_columns(&mut grid);
+    grid.notes = gpu::notes(&workers, query, now_ms);
     Ok((grid, spent.is_empty()))
 }
 
@@ -89,7 +92,9 @@ pub(super) fn grid(query: &Query, spent: &[Spend], baselines: &[Baseline]) -> Gr
         let known = &known;
         policies.iter().map(move |policy| {
             let baseline = known.get(&(spend.labels.as_slice(), *policy));
-            row(spend, policy, baseline.map_or((0, 0), |baseline| (baseline.answers, baseline.cost_nano_usd)))
+            let known = baseline.map(|baseline| (baseline.answers, baseline.cost_nano_usd));
+            // Without answers there was nothing that would have cost anything.
+            row(spend, policy, known.or_else(|| (spend.answers == 0).then_some((0, 0))))
         })
     });
     Grid {
@@ -105,21 +110,23 @@ pub(super) fn grid(query: &Query, spent: &[Spend], baselines: &[Baseline]) -> Gr
         ],
         rows: rows.collect(),
         total: None,
+        notes: Vec::new(),
     }
 }
 
-/// `answers` have a known cost under the policy, in sum `nano_usd`.
-fn row(spend: &Spend, policy: &str, (answers, nano_usd): (u64, u64)) -> (Vec<Option<String>>, Vec<Figure>) {
-    let saved = i128::from(nano_usd) - i128::from(spend.cost_nano_usd);
+/// How many answers have a known cost under the policy, and their cost in nano-dollars; `None` if none has one.
+fn row(spend: &Spend, policy: &str, known: Option<(u64, u64)>) -> (Vec<Option<String>>, Vec<Figure>) {
+    let (answers, nano_usd) = known.unzip();
+    let saved = nano_usd.map(|nano_usd| i128::from(nano_usd) - i128::from(spend.cost_nano_usd));
     let labels = spend.labels.iter().cloned().chain([Some(policy.to_owned())]).collect();
     let figures = vec![
         Figure::Count(spend.answers),
-        Figure::Count(spend.answers.saturating_sub(answers)),
+        Figure::Count(spend.answers.saturating_sub(answers.unwrap_or_default())),
         Figure::Count(spend.unpriced_calls),
-        Figure::usd(nano_usd),
+        Figure::usd_if(nano_usd),
         Figure::usd(spend.cost_nano_usd),
-        Figure::Usd(saved),
-        Figure::Percent(percent(saved, nano_usd)),
+        saved.map_or(Figure::Unknown, Figure::Usd),
+        Figure::Percent(saved.zip(nano_usd).and_then(|(saved, nano_usd)| percent(saved, nano_usd))),
     ];
     (labels, figures)
 }
@@ -151,8 +158,27 @@ mod tests {
     #[test]
     fn what_was_lost_is_shown_as_such() {
         let spend = Spend { cost_nano_usd: 3_000_000_000, ..Spend::default() };
-        assert_eq!(row(&spend, "split", (0, 1)).1[5].text(), "-2.999999999");
-        assert_eq!(row(&spend, "split", (0, 0)).1[6].text(), "", "no percent of nothing");
+        assert_eq!(row(&spend, "split", Some((0, 1))).1[5].text(), "-2.999999999");
+        assert_eq!(row(&spend, "split", Some((0, 0))).1[6].text(), "", "no percent of nothing");
+    }
+
+    #[test]
+    fn a_baseline_that_no_answer_has_is_unknown_and_not_free() {
+        let query = Query { by: vec![Dimension::Team], since_ms: 0, until_ms: 1, of: Vec::new() };
+        let of_team = |team: &str, answers| {
+            let labels = vec![Some(team.to_owned())];
+            Spend { labels, answers, cost_nano_usd: 5, ..Spend::default() }
+        };
+        let labels = vec![Some("ads".to_owned())];
+        let baseline = Baseline { labels, policy: "split".to_owned(), answers: 2, cost_nano_usd: 9 };
+        let spent = [of_team("search", 3), of_team("ads", 3), of_team("idle", 0)];
+        let rows = grid(&query, &spent, &[baseline]).rows;
+        let shown: Vec<_> =
+            rows.iter().map(|(_, figures)| figures.iter().map(Figure::text).collect::<Vec<_>>().join(" ")).collect();
+        let cost = "0.000000005";
+        assert_eq!(shown[0], format!("3 3 0  {cost}  "));
+        assert_eq!(shown[1], format!("3 1 0 0.000000009 {cost} 0.000000004 44.4"));
+        assert_eq!(shown[2], format!("0 0 0 0.000000000 {cost} -0.000000005 "));
     }
 
     /// Of a team, for example, whose calls all failed, or of the router's own calls.

@@ -4,7 +4,7 @@
 //! cost of the answers there, times the upstream's worker time over the list cost of all its calls. That is an estimate: with other
 //! traffic its workers would have been used otherwise. If the upstream did not run, nobody knows.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use ledger::{Baseline, Dimension, GpuReport, GpuShare, Location, Query, Spend, StoreError, closed_until_ms};
 use router::Policy;
@@ -12,10 +12,10 @@ use settings::{Config, Model};
 
 use super::{
     figures::{Figure, Grid},
-    gpu::part,
-    gpu_cost::by_time,
+    gpu_cost::tariffs,
     savings::percent,
 };
+use crate::gpu::rounded_part;
 
 /// Values of a query's dimensions.
 type Labels = Vec<Option<String>>;
@@ -31,10 +31,19 @@ struct Amount {
     is_estimate: bool,
 }
 
+/// What some calls were billed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Spent {
+    /// `None` if it cannot be told of one of them.
+    nano_usd: Option<u64>,
+    /// How many answers they gave.
+    answers: u64,
+}
+
 /// What the ledger and the configuration say about the hours that are over.
 pub(super) struct Billed {
-    /// What was billed, by labels; `None` if a call's cost cannot be told.
-    spent: HashMap<Labels, Option<u64>>,
+    /// What was billed, by labels.
+    spent: HashMap<Labels, Spent>,
     /// What answers would have been billed, by labels and policy.
     baselines: HashMap<(Labels, String), Option<Amount>>,
 }
@@ -49,7 +58,7 @@ impl Billed {
     ) -> Result<Self, StoreError> {
         let query = Query { until_ms: query.until_ms.min(closed_until_ms(now_ms)), ..query.clone() };
         // An upstream's price is that of all its calls, whatever team is asked about.
-        let report = ledger::gpu(ledger, &Query { of: Vec::new(), ..query.clone() }, &by_time(config), now_ms)?;
+        let report = ledger::gpu(ledger, &Query { of: Vec::new(), ..query.clone() }, &tariffs(config), now_ms)?;
         let mut by_model = query.clone();
         by_model.by.push(Dimension::Model);
         let (spent, baselines) = (ledger::spend(ledger, &query)?, ledger::baselines(ledger, &by_model)?);
@@ -64,7 +73,7 @@ impl Billed {
         spent: &[Spend],
         baselines: Vec<Baseline>,
     ) -> Self {
-        let rates = Rates::new(report, config);
+        let rates = Rates::new(report);
         let mut worker_time: HashMap<Labels, Option<(u64, u64)>> = HashMap::new();
         let of = |share: &&GpuShare| share.is_of(query);
         for share in report.shares.iter().filter(of) {
@@ -76,10 +85,13 @@ impl Billed {
             let (list, billed) = worker_time.get(&spend.labels).copied().unwrap_or(Some((0, 0)))?;
             Some(spend.cost_nano_usd.saturating_sub(list) + billed)
         };
-        let mut of_calls: HashMap<_, _> = spent.iter().map(|spend| (spend.labels.clone(), billed(spend))).collect();
+        let of_calls =
+            spent.iter().map(|spend| (spend.labels.clone(), Spent { nano_usd: billed(spend), answers: spend.answers }));
+        let mut of_calls: HashMap<_, _> = of_calls.collect();
         for (labels, sum) in &worker_time {
             // Workers without calls.
-            of_calls.entry(labels.clone()).or_insert(sum.map(|(_, billed)| billed));
+            let of_nobody = Spent { nano_usd: sum.map(|(_, billed)| billed), answers: 0 };
+            of_calls.entry(labels.clone()).or_insert(of_nobody);
         }
         Self { spent: of_calls, baselines: policies(&rates, config, baselines) }
     }
@@ -90,10 +102,12 @@ impl Billed {
         for (labels, figures) in &mut grid.rows {
             let Some((Some(policy), labels)) = labels.split_last() else { continue };
             let of_labels = self.spent.get(labels);
-            let spent = of_labels.copied().flatten();
-            // Who has no answers in hours that are over has none of the policy, and would have been billed nothing for them.
+            let spent = of_labels.and_then(|spent| spent.nano_usd);
+            // Who has no answers in hours that are over would have been billed nothing for them. Answers without a baseline have an
+            // unknown one.
             let baseline = self.baselines.get(&(labels.to_vec(), policy.clone())).copied();
-            let baseline = baseline.unwrap_or_else(|| of_labels.map(|_| Amount::default()));
+            let baseline =
+                baseline.unwrap_or_else(|| of_labels.filter(|spent| spent.answers == 0).map(|_| Amount::default()));
             let saved = spent.zip(baseline).map(|(spent, baseline)| i128::from(baseline.nano_usd) - i128::from(spent));
             let estimate = baseline.map(|baseline| if baseline.is_estimate { "yes" } else { "no" });
             figures.extend([
@@ -169,44 +183,58 @@ fn scaled(nano_usd: u64, share: f64) -> u64 {
 
 /// What worker time cost, against the list cost of the calls that it was for.
 struct Rates {
-    /// Upstreams that bill worker time.
+    /// Upstreams that bill worker time, or did.
     by_time: HashSet<String>,
-    /// Of each that ran, worker time and list cost, in nano-dollars.
-    measured: HashMap<String, (u64, u64)>,
+    /// Of each with calls that are billed so, what is known of them.
+    measured: HashMap<String, Measured>,
+    /// Of each that bills tokens as well, or did, what these cost, in nano-dollars.
+    by_token: BTreeMap<String, u64>,
+}
+
+/// Worker time and the list cost of the calls that share it, in nano-dollars.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Measured {
+    billed: u64,
+    list: u64,
 }
 
 impl Rates {
-    fn new(report: &GpuReport, config: Option<&Config>) -> Self {
+    fn new(report: &GpuReport) -> Self {
         let recorded = report.upstreams.iter().map(|upstream| upstream.name.clone());
-        let by_time = recorded.chain(by_time(config)).collect();
-        let mut measured: HashMap<String, (u64, u64)> = HashMap::new();
+        let by_time = recorded.chain(report.tariffs.of_workers().map(str::to_owned)).collect();
+        let mut measured: HashMap<String, Measured> = HashMap::new();
         for share in &report.shares {
-            let Some(billed) = share.gpu_nano_usd else { continue };
             let sum = measured.entry(share.upstream.clone()).or_default();
-            *sum = (sum.0 + billed, sum.1 + share.list_nano_usd);
+            let Some(billed) = share.gpu_nano_usd else { continue };
+            *sum = Measured { billed: sum.billed + billed, list: sum.list + share.list_nano_usd };
         }
-        Self { by_time, measured }
+        Self { by_time, measured, by_token: report.by_token_nano_usd.clone() }
     }
 
     fn are_all_by_token(&self) -> bool {
         self.by_time.is_empty()
     }
 
-    /// What tokens with this list cost would have been billed at an upstream.
+    /// What tokens with this list cost would have been billed at an upstream. If it changed from the one to the other in this time, that
+    /// is an average of both.
     fn amount(&self, upstream: &str, list_nano_usd: u64) -> Option<Amount> {
-        if !self.by_time.contains(upstream) {
-            return Some(Amount { nano_usd: list_nano_usd, is_estimate: false });
-        }
-        let (billed, list) = self.measured.get(upstream).filter(|(billed, list)| *billed > 0 && *list > 0)?;
-        Some(Amount { nano_usd: part(list_nano_usd, *billed, *list), is_estimate: true })
+        let by_token = self.by_token.get(upstream).copied().unwrap_or_default();
+        let Some(measured) = self.measured.get(upstream) else {
+            let is_by_token = !self.by_time.contains(upstream) || by_token > 0;
+            return is_by_token.then_some(Amount { nano_usd: list_nano_usd, is_estimate: false });
+        };
+        let all = Measured { billed: measured.billed + by_token, list: measured.list + by_token };
+        let is_known = measured.billed > 0 && measured.list > 0;
+        is_known.then(|| Amount { nano_usd: rounded_part(list_nano_usd, all.billed, all.list), is_estimate: true })
     }
 
-    /// What calls without a share may have cost.
+    /// What calls without a share may have cost; `None` for workers without calls.
     fn of_calls(&self, share: &GpuShare) -> Option<u64> {
         if share.list_nano_usd == 0 {
-            return Some(0);
+            return (share.calls > 0).then_some(0);
         }
-        self.amount(&share.upstream, share.list_nano_usd).map(|amount| amount.nano_usd)
+        let measured = self.measured.get(&share.upstream).filter(|sum| sum.billed > 0 && sum.list > 0)?;
+        Some(rounded_part(share.list_nano_usd, measured.billed, measured.list))
     }
 }
 
@@ -218,7 +246,8 @@ mod tests {
     fn answers_of_hours_that_are_not_over_have_nothing_as_billed() {
         let labels = vec![Some("search".to_owned())];
         let row = || (vec![labels[0].clone(), Some("all:runpod".to_owned())], Vec::new());
-        let grid = || Grid { labels: Vec::new(), columns: Vec::new(), rows: vec![row()], total: None };
+        let grid =
+            || Grid { labels: Vec::new(), columns: Vec::new(), rows: vec![row()], total: None, notes: Vec::new() };
         let shown = |billed: &Billed| {
             let mut grid = grid();
             billed.add_columns(&mut grid);
@@ -226,7 +255,9 @@ mod tests {
         };
         let mut billed = Billed { spent: HashMap::new(), baselines: HashMap::new() };
         assert_eq!(shown(&billed), ["", "", "", "", ""], "unknown is not zero");
-        billed.spent.insert(labels.clone(), Some(7));
+        billed.spent.insert(labels.clone(), Spent { nano_usd: Some(7), answers: 2 });
+        assert_eq!(shown(&billed), ["0.000000007", "", "", "", ""], "answers without a baseline were not free");
+        billed.spent.insert(labels.clone(), Spent { nano_usd: Some(7), answers: 0 });
         assert_eq!(shown(&billed), ["0.000000007", "0.000000000", "-0.000000007", "", "no"], "it was all for nothing");
     }
 }

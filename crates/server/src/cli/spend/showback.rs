@@ -138,7 +138,13 @@ fn by_tag(of_sets: &[Spend]) -> Option<Grid> {
     }
     let rows = sums.iter().map(|((name, value), spend)| (vec![Some(name.clone()), value.clone()], figures(spend)));
     let labels = vec!["tag".to_owned(), "value".to_owned()];
-    (!names.is_empty()).then(|| Grid { labels, columns: columns(), rows: rows.collect(), total: None })
+    (!names.is_empty()).then(|| Grid {
+        labels,
+        columns: columns(),
+        rows: rows.collect(),
+        total: None,
+        notes: Vec::new(),
+    })
 }
 
 impl Page {

@@ -3,7 +3,7 @@
 use jiff::civil::Date;
 use provider::{PicoUsd, Price};
 
-use super::{Group, service::Service};
+use super::{Group, gpu::Seconds, service::Service};
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,19 +106,10 @@ pub(super) fn of_tokens<'a>(
     charges
 }
 
-/// A share of what workers cost, and the seconds that it pays for.
-pub(super) fn of_seconds<'a>(
-    group: &'a Group,
-    service: &'a Service,
-    rate: PicoUsd,
-    nano_usd: u64,
-) -> Option<Charge<'a>> {
-    let pico = u128::from(nano_usd) * 1_000;
-    let (counted, rate_pico) = (pico * u128::from(GPU_TIME.per_unit), u128::from(rate.0));
-    // Rounded half up; without a price there are no seconds to speak of.
-    let quantity = (counted + rate_pico / 2).checked_div(rate_pico)?;
-    let quantity = u64::try_from(quantity).unwrap_or(u64::MAX);
-    let billed_pico = i128::try_from(pico).unwrap_or(i128::MAX);
+/// A share of workers; none if it costs nothing.
+pub(super) fn of_seconds<'a>(group: &'a Group, service: &'a Service, seconds: Seconds) -> Option<Charge<'a>> {
+    let Seconds { rate, nano_usd, quantity } = seconds;
+    let billed_pico = i128::from(nano_usd) * 1_000;
     let charge = Charge { group, service, meter: GPU_TIME, quantity, rate, price_since: None, billed_pico };
     (nano_usd > 0).then_some(charge)
 }

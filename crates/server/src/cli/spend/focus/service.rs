@@ -1,6 +1,5 @@
 //! Whose invoice a charge is on.
 
-use provider::Tariff;
 use settings::{ProviderSettings, Upstream};
 
 /// What an upstream is to finance.
@@ -12,8 +11,6 @@ pub(super) struct Service {
     pub(super) name: String,
     /// The model's name there.
     pub(super) model: String,
-    /// The versions of its prices, and whether they are per second of a GPU, in the order of their dates.
-    is_gpu: Vec<(String, bool)>,
 }
 
 impl Service {
@@ -29,21 +26,12 @@ impl Service {
                 (provider.to_owned(), format!("{provider} API"))
             }
         };
-        let prices = upstream.prices.iter();
-        let is_gpu = prices.map(|price| (price.version.to_string(), matches!(price.tariff, Tariff::GpuSeconds { .. })));
-        Self { provider, name, model: upstream.model.clone(), is_gpu: is_gpu.collect() }
+        Self { provider, name, model: upstream.model.clone() }
     }
 
     /// One that is not in the configuration.
     pub(super) fn unknown(id: &str) -> Self {
-        Self { provider: id.to_owned(), name: id.to_owned(), model: id.to_owned(), is_gpu: Vec::new() }
-    }
-
-    /// Whether calls with this price are billed by the second of a GPU. A price that is not configured any more was most likely of
-    /// the same kind as the last one.
-    pub(super) fn bills_gpu_seconds(&self, price_version: Option<&str>) -> bool {
-        let known = self.is_gpu.iter().find(|(version, _)| Some(version.as_str()) == price_version);
-        known.or(self.is_gpu.last()).is_some_and(|(_, is_gpu)| *is_gpu)
+        Self { provider: id.to_owned(), name: id.to_owned(), model: id.to_owned() }
     }
 }
 

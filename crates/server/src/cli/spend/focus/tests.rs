@@ -1,4 +1,5 @@
 use jiff::civil::date;
+use ledger::GpuUpstream;
 use provider::PicoUsd;
 
 use super::{columns::COLUMNS, *};
@@ -133,10 +134,16 @@ fn row(charge: &Charge<'_>) -> Row {
     COLUMNS.iter().map(|(name, value)| (*name, value(charge))).collect()
 }
 
+/// Nothing is on record of the workers of these upstreams but that they were counted.
+fn workers(counted: &[&str]) -> GpuReport {
+    let counted = counted.iter().map(|name| GpuUpstream { name: (*name).to_owned(), first_hour: 0, last_hour: 0 });
+    GpuReport { upstreams: counted.collect(), tariffs: tariffs(Some(&config())), ..GpuReport::default() }
+}
+
 /// The rows of tokens.
 fn rows(groups: &[Group]) -> Vec<Row> {
     let services = services(&config(), groups.iter());
-    export(groups, &BTreeSet::new(), &services).charges.iter().map(row).collect()
+    export(groups, &workers(&[]), &services).charges.iter().map(row).collect()
 }
 
 /// An exact amount, in pico-dollars.
@@ -211,7 +218,7 @@ fn what_has_no_cost_yet_is_in_the_second_file_and_never_a_zero() {
     ];
     assert!(rows(&groups).is_empty());
     let services = services(&config(), groups.iter());
-    let text = missing_text(&export(&groups, &BTreeSet::new(), &services).missing);
+    let text = missing_text(&export(&groups, &workers(&[]), &services).missing);
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines.len(), 4, "a header, and no line for what used nothing: {text}");
     assert_eq!(lines[1], lines[2]);
@@ -225,7 +232,7 @@ fn what_has_no_cost_yet_is_in_the_second_file_and_never_a_zero() {
         lines[3],
         format!("{of},pod,\"env=prod,feature=search\",reported,2,1000011,0.100001351,gpu_seconds_unknown")
     );
-    let counted = export(&groups, &BTreeSet::from(["pod"]), &services);
+    let counted = export(&groups, &workers(&["pod"]), &services);
     assert_eq!(counted.missing.len(), 2, "of an upstream whose workers were counted, seconds are told");
     assert_eq!(beside(Path::new("a/october.csv")), Path::new("a/october.unpriced.csv"));
 }
@@ -248,10 +255,11 @@ fn an_upstream_that_changed_how_it_bills_is_charged_as_it_did_then() {
          targets = [{{ upstream = \"pod\" }}]\n"
     );
     let config = settings::parse_with(&text, "x.toml", &|_| None, settings::Secrets::Ignored);
-    let service = Service::of(&config.unwrap_or_else(|error| panic!("{error}")).upstreams[0]);
-    let bills = |version: &str| service.bills_gpu_seconds(Some(version));
+    let tariffs = tariffs(Some(&config.unwrap_or_else(|error| panic!("{error}"))));
+    let report = GpuReport { tariffs, ..GpuReport::default() };
+    let bills = |version: &str| report.is_of_workers("pod", Some(version));
     assert!(!bills(":100000,100000,100000,100000") && bills("2026-10-01:20000,20000,20000,20000"));
-    assert!(bills("2025-01-01:1,1,1,1") && service.bills_gpu_seconds(None), "as it does now");
+    assert!(bills("2025-01-01:1,1,1,1") && report.is_of_workers("pod", None), "as it does now");
 }
 
 /// The amount of a row, in parts of a pico-dollar that no price is finer than.
@@ -265,7 +273,8 @@ fn a_share_of_workers_time_is_a_charge_of_seconds_with_what_was_used_for_it() {
     let of = group("pod", None, Spend { calls: 3, prompt_tokens: 5_000, cost_nano_usd: 100_000, ..Spend::default() });
     let services = services(&config(), [&of].into_iter());
     let rate = PicoUsd(190_000_000);
-    let charge = charge::of_seconds(&of, &services["pod"], rate, 1_900_000).expect("a charge");
+    let seconds = gpu::Seconds { rate, nano_usd: 1_900_000, quantity: 10_000_000_000 };
+    let charge = charge::of_seconds(&of, &services["pod"], seconds).expect("a charge");
     let found = row(&charge);
     for (column, value) in [
         ("BilledCost", "0.0019"),
@@ -285,13 +294,21 @@ fn a_share_of_workers_time_is_a_charge_of_seconds_with_what_was_used_for_it() {
     ] {
         assert_eq!(found[column], value, "{column}");
     }
-    // A share that is no whole number of anything: price times quantity is exact, and next to what is billed.
-    let odd = row(&charge::of_seconds(&of, &services["pod"], PicoUsd(1_160_000_007), 333_333_333).expect("a charge"));
+    // A share that is no whole number of anything: price times quantity is exact.
+    let seconds = gpu::Seconds { rate: PicoUsd(1_160_000_007), nano_usd: 333_333_333, quantity: 287_356_320_105 };
+    let odd = row(&charge::of_seconds(&of, &services["pod"], seconds).expect("a charge"));
     let product = exact(&odd["ListUnitPrice"]) / 1_000_000_000 * exact(&odd["PricingQuantity"]) / 1_000_000_000_000;
     assert_eq!(product, exact(&odd["ListCost"]), "{odd:?}");
     assert_eq!(odd["BilledCost"], "0.333333333");
-    assert!(exact(&odd["ListCost"]).abs_diff(exact(&odd["BilledCost"])) < 2_000_000_000, "two pico-dollars: {odd:?}");
-    assert!(charge::of_seconds(&of, &services["pod"], rate, 0).is_none(), "who used nothing is charged nothing");
+    let nothing = gpu::Seconds { rate, nano_usd: 0, quantity: 0 };
+    assert!(charge::of_seconds(&of, &services["pod"], nothing).is_none(), "who used nothing is charged nothing");
     let tokens = rows(&[group("fast", Some(PRICE), spend())]);
     assert!(tokens.iter().all(|row| row["x_AllocatedTokens"].is_empty()));
+    // Tokens of hours in which no worker was seen are not free; calls without any are no charge.
+    let zero = |spend| [gpu::GpuGroup { group: group("pod", None, spend), seconds: Some(nothing) }];
+    for (spend, missing) in [(spend(), 1), (Spend { calls: 2, ..Spend::default() }, 0)] {
+        let (groups, mut export) = (zero(spend), Export::default());
+        gpu::export(&groups, &services, &mut export);
+        assert_eq!((export.charges.len(), export.missing.len()), (0, missing));
+    }
 }

@@ -137,6 +137,7 @@ pub(super) fn grid(rows: &[Row]) -> Grid {
         ],
         rows: rows.iter().map(|row| (labels(row), figures(row))).collect(),
         total: None,
+        notes: Vec::new(),
     }
 }
 

@@ -3,16 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::civil::Date;
-use ledger::{Dimension, Location, Query, Spend, UsageSource};
+use ledger::{Dimension, GpuReport, Location, Query, Spend, UsageSource};
 use provider::{PicoUsd, Tariff};
 use settings::{Config, ProviderSettings};
 
-use crate::cli::spend::{gpu, period::Days};
+use crate::{
+    cli::spend::{gpu, gpu_cost::tariffs, period::Days},
+    gpu::rounded_part,
+};
 
 /// What is on record of an endpoint on a day.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Day {
-    /// What it cost: workers by the second, or tokens at list prices. `None` if nothing is on record.
+    /// What it cost: workers by the second, and tokens at list prices where those are billed. `None` if nothing is on record.
     pub(super) nano_usd: Option<u64>,
     /// How workers were counted, where they are what is billed.
     pub(super) workers: Option<Workers>,
@@ -46,6 +49,8 @@ pub(super) struct Recorded {
     /// Endpoints of RunPod whose workers are billed.
     pub(super) of_runpod: BTreeSet<String>,
     days: BTreeMap<(String, Date), Day>,
+    /// What to know about the workers of these days.
+    pub(super) notes: Vec<String>,
 }
 
 const MS_OF_A_DAY: u64 = 24 * 60 * 60 * 1000;
@@ -58,12 +63,14 @@ impl Recorded {
         days: Days,
         now_ms: i64,
     ) -> anyhow::Result<Self> {
-        let query = Query { by: vec![Dimension::Day, Dimension::Upstream, Dimension::UsageSource], ..days.query()? };
-        let workers = ledger::gpu(ledger, &query, &[], now_ms)?;
+        let by = vec![Dimension::Day, Dimension::Upstream, Dimension::UsageSource, Dimension::PriceVersion];
+        let query = Query { by, ..days.query()? };
+        let workers = ledger::gpu(ledger, &query, &tariffs(config), now_ms)?;
         let counted = workers.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
         let of_upstream =
-            Self::by_upstream(&gpu::by_day(&workers, &query, now_ms), &ledger::spend(ledger, &query)?, &counted);
+            Self::by_upstream(&workers, &gpu::by_day(&workers, &query, now_ms), &ledger::spend(ledger, &query)?);
         let mut recorded = Self::of_endpoints(config, endpoints, &counted);
+        recorded.notes = gpu::notes(&workers, &query, now_ms);
         for (endpoint, upstreams) in recorded.upstreams.clone() {
             for day in days.each() {
                 let of_day =
@@ -104,16 +111,16 @@ impl Recorded {
     }
 
     fn by_upstream(
+        report: &GpuReport,
         workers: &BTreeMap<(String, String), gpu::Sum>,
         spent: &[Spend],
-        counted: &BTreeSet<String>,
     ) -> HashMap<(String, String), Day> {
         let mut days: HashMap<(String, String), Day> = HashMap::new();
         for (key, sum) in workers {
             days.insert(key.clone(), Day::of_workers(sum));
         }
         for spend in spent {
-            let [Some(day), Some(upstream), source] = &spend.labels[..] else { continue };
+            let [Some(day), Some(upstream), source, price_version] = &spend.labels[..] else { continue };
             let day = days.entry((day.clone(), upstream.clone())).or_default();
             match source.as_deref() {
                 Some(source) if source == UsageSource::Estimated.as_str() => {
@@ -122,9 +129,9 @@ impl Recorded {
                 Some(source) if source == UsageSource::Unknown.as_str() => day.unknown_calls += spend.calls,
                 Some(_) | None => {}
             }
-            if !counted.contains(upstream) {
+            if !report.is_of_workers(upstream, price_version.as_deref()) {
                 day.tokens.get_or_insert_default().add(spend);
-                day.nano_usd = day.tokens.as_ref().map(|tokens| tokens.cost_nano_usd);
+                *day.nano_usd.get_or_insert_default() += spend.cost_nano_usd;
             }
         }
         days
@@ -148,7 +155,7 @@ impl Day {
             return Self { workers: Some(workers), ..Self::default() };
         };
         let unobserved_ms = MS_OF_A_DAY.saturating_sub(time.observed_ms);
-        let at_the_rate = |observed_ms| gpu::part(time.cost_nano_usd, unobserved_ms, observed_ms);
+        let at_the_rate = |observed_ms| rounded_part(time.cost_nano_usd, unobserved_ms, observed_ms);
         let half_a_second = PicoUsd(time.pico_usd_per_second).cost_of(crate::gpu::ROUNDING);
         let workers = Workers {
             unobserved_ms,
@@ -163,7 +170,8 @@ impl Day {
     /// Of two upstreams of an endpoint. Both count the same workers, so the higher figure is that of the endpoint; tokens add up.
     fn beside(self, other: Self) -> Self {
         let calls = (self.left_calls + other.left_calls, self.unknown_calls + other.unknown_calls);
-        let sum = if let (Some(mut tokens), Some(more)) = (self.tokens.clone(), &other.tokens) {
+        let is_by_token = self.workers.is_none() && other.workers.is_none();
+        let sum = if let (true, Some(mut tokens), Some(more)) = (is_by_token, self.tokens.clone(), &other.tokens) {
             tokens.add(more);
             Self { nano_usd: Some(tokens.cost_nano_usd), tokens: Some(tokens), ..self }
         } else {
