@@ -3,7 +3,7 @@
 use super::{DAY_MS, Dialect, Query, Statement};
 use crate::store::{
     StoreError,
-    rollup::{ATTEMPTS, HOUR_MS, HOURS_A_DAY, REQUESTS, Rollup, UNPRICED},
+    rollup::{ATTEMPTS, HOUR_MS, HOURS_A_DAY, REQUESTS, Rollup, UNPRICED, amounts, policy_cost},
     upkeep::date,
 };
 
@@ -99,17 +99,14 @@ impl Parts {
     /// Calls with the columns `day`, the labels and the sums of [`ATTEMPTS`].
     pub(super) fn calls(&self) -> String {
         let labels = labels(&ATTEMPTS);
-        let rows = format!(
-            "{labels}, 1 AS calls, prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens, cost_nano_usd,
-            {UNPRICED} AS unpriced_calls, duration_us"
-        );
+        let rows = format!("{labels}, 1 AS calls, {}, {UNPRICED} AS unpriced_calls, duration_us", amounts());
         self.union(&ATTEMPTS, "", &rows, ("attempts AS rows", "true"))
     }
 
     /// Served answers with the columns `day`, the labels and the sums of [`REQUESTS`], one for each policy.
     pub(super) fn answers(&self, dialect: Dialect) -> String {
         let labels = labels(&REQUESTS);
-        let rows = format!("{labels}, 1 AS requests, CAST(policy.value AS bigint) AS cost_nano_usd");
+        let rows = format!("{labels}, 1 AS requests, {} AS cost_nano_usd", policy_cost());
         let from = format!("requests AS rows, {} AS policy", dialect.policies());
         self.union(&REQUESTS, "AND policy <> '' AND outcome = 'served'", &rows, (&from, "outcome = 'served'"))
     }

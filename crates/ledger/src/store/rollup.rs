@@ -1,7 +1,10 @@
 //! Sums of rows by hour, and later by day. They are added to in the very transaction that takes a row, and only for rows that were
 //! not there before, so they are right whatever comes late or twice. A call is in an hour or in a day, never in both.
 
-use crate::report::Dialect;
+use crate::{
+    entry::{MOST_NANO_USD, MOST_TOKENS},
+    report::Dialect,
+};
 
 /// An hour, in milliseconds.
 pub const HOUR_MS: i64 = 60 * 60 * 1000;
@@ -45,10 +48,8 @@ pub(crate) const ATTEMPTS: Rollup = Rollup {
     values: |_, from| {
         let labels = labels(ATTEMPTS.labels);
         format!(
-            "SELECT {HOUR} AS hour, {labels}, 1 AS calls, coalesce(prompt_tokens, 0) AS prompt_tokens,
-            coalesce(cached_tokens, 0) AS cached_tokens, coalesce(completion_tokens, 0) AS completion_tokens,
-            coalesce(reasoning_tokens, 0) AS reasoning_tokens, coalesce(cost_nano_usd, 0) AS cost_nano_usd,
-            {UNPRICED} AS unpriced_calls, duration_us FROM {from} AS rows"
+            "SELECT {HOUR} AS hour, {labels}, 1 AS calls, {}, {UNPRICED} AS unpriced_calls, duration_us FROM {from} AS rows",
+            amounts()
         )
     },
 };
@@ -66,7 +67,8 @@ pub(crate) const REQUESTS: Rollup = Rollup {
         let columns = format!("SELECT {HOUR} AS hour, {labels}");
         format!(
             "{columns}, '' AS policy, 1 AS requests, CAST(0 AS bigint) AS cost_nano_usd FROM {from} AS rows
-            UNION ALL {columns}, policy.key, 1, CAST(policy.value AS bigint) FROM {from} AS rows, {policies} AS policy"
+            UNION ALL {columns}, policy.key, 1, {} FROM {from} AS rows, {policies} AS policy",
+            policy_cost()
         )
     },
 };
@@ -75,6 +77,23 @@ pub(crate) const REQUESTS: Rollup = Rollup {
 const HOUR: &str = "rows.day * 24 + (rows.ended_at_ms - rows.day * 86400000) / 3600000";
 /// Whether a call used tokens and has no price.
 pub(crate) const UNPRICED: &str = "CASE WHEN usage_source IS NOT NULL AND cost_nano_usd IS NULL THEN 1 ELSE 0 END";
+
+/// What a row used and cost, with 0 for NULL. An earlier version wrote whatever an upstream reported.
+pub(crate) fn amounts() -> String {
+    let tokens = ["prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens"];
+    let amounts = tokens.map(|name| (name, MOST_TOKENS)).into_iter().chain([("cost_nano_usd", MOST_NANO_USD)]);
+    let amounts = amounts.map(|(name, most)| format!("{} AS {name}", bounded(&format!("coalesce({name}, 0)"), most)));
+    amounts.collect::<Vec<_>>().join(", ")
+}
+
+/// The same of a policy.
+pub(crate) fn policy_cost() -> String {
+    bounded("CAST(policy.value AS bigint)", MOST_NANO_USD)
+}
+
+fn bounded(amount: &str, most: u64) -> String {
+    format!("CASE WHEN {amount} > {most} THEN {most} ELSE {amount} END")
+}
 
 /// Labels of rows, with '' for NULL.
 fn labels(names: &[&str]) -> String {
@@ -188,8 +207,7 @@ impl Rollup {
 }
 
 impl Dialect {
-    /// A sum that stays at the greatest number of 64 bits instead of failing: an upstream may report any number of tokens, and the rows
-    /// must be taken.
+    /// A sum that stays at the greatest number of 64 bits instead of failing: rows must be taken.
     fn capped(self, sum: &str) -> String {
         let (least, _) = self.extremes();
         format!("CAST({least}({}, {sum}) AS bigint)", i64::MAX)

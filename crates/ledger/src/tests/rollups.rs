@@ -317,18 +317,45 @@ async fn rows_that_no_sum_has_are_not_deleted_before_it_has(scratch: Scratch) {
     });
 }
 
-/// An upstream may say that it used any number of tokens.
+/// An upstream may say that it used any number of tokens, and an earlier version wrote it down.
 async fn absurd_amounts_do_not_stop_the_drain(scratch: Scratch) {
     aside(|| {
         let mut store = emptied(&scratch);
+        let mut absurd = example(1);
+        let most = Some(u64::MAX);
+        absurd.attempt.tokens = Some(Tokens { prompt: u64::MAX, cached: most, completion: u64::MAX, reasoning: most });
+        absurd.attempt.cost_nano_usd = most;
+        absurd.request.baselines = vec![("split", u64::MAX)];
         for number in 1..=3 {
-            let mut case = example(number);
-            case.attempt.tokens =
-                Some(Tokens { prompt: u64::MAX, cached: None, completion: u64::MAX, reasoning: None });
-            store.write(&rows(&[case])).expect("written");
+            absurd.attempt.key = key(7, number);
+            absurd.request.key = absurd.attempt.key.request;
+            store.write(&rows(std::slice::from_ref(&absurd))).expect("written");
         }
-        assert_eq!(scratch.figure("SELECT prompt_tokens FROM attempt_hours"), i64::MAX);
-        assert_eq!(scratch.figure("SELECT calls FROM attempt_hours"), 3);
+        let query = Query { by: Vec::new(), since_ms: 0, until_ms: NOW_MS, of: Vec::new() };
+        let check = |when: &str| {
+            let spend = &scratch.spend(&query)[0];
+            let (tokens, nano_usd) = (3 << 40, 3 << 44);
+            assert_eq!((spend.calls, spend.prompt_tokens, spend.reasoning_tokens), (3, tokens, tokens), "{when}");
+            assert_eq!(
+                (spend.cost_nano_usd, scratch.baselines(&query)[0].cost_nano_usd),
+                (nano_usd, nano_usd),
+                "{when}"
+            );
+            aside(|| crate::gpu(&scratch.location, &query, &["u".to_owned()], NOW_MS)).expect(when);
+        };
+        check("as they are written");
+        let most = i64::MAX;
+        scratch.execute(&format!(
+            "{SUMS}; UPDATE attempts SET prompt_tokens = {most}, cached_tokens = {most}, completion_tokens = {most},
+            reasoning_tokens = {most}, cost_nano_usd = {most}; UPDATE requests SET baselines = '{{\"split\": {most}}}';
+            INSERT INTO rollup_due VALUES ('attempts', {FIRST_DAY}, -1, 0), ('requests', {FIRST_DAY}, -1, 0)"
+        ));
+        check("as an earlier version wrote them");
+        keep_up(&mut *store, &mut Upkeep::new(Retention::default(), 2), NOW_MS);
+        check("summed up");
+        keep_up(&mut *store, &mut keeping(2, 2), NOW_MS);
+        assert_eq!(scratch.figure("SELECT count(*) FROM attempt_hours"), 0);
+        check("by day");
     });
 }
 
