@@ -1,10 +1,12 @@
 //! Questions about what is in the store.
 
 mod parts;
+mod snapshot;
 
 use std::{borrow::Cow, fmt};
 
 pub(crate) use parts::Parts;
+pub use snapshot::Snapshot;
 
 /// What spend is told apart by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

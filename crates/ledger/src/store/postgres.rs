@@ -24,8 +24,6 @@ const MIGRATIONS: &[&str] = &[
     include_str!("postgres/4.sql"),
     include_str!("postgres/5.sql"),
 ];
-/// The first step that makes sums.
-const FIRST_WITH_SUMS: i64 = 4;
 /// "llrl" in ASCII: the lock of those who bring the tables up to date.
 const TABLES_LOCK: i64 = 0x6c6c_726c;
 /// "llrk": the lock of those who change keys.
@@ -268,6 +266,6 @@ mod tests {
     fn a_server_that_is_away_is_no_reason_not_to_start() {
         let away: PostgresUrl = "postgres://router@127.0.0.1:1/books".parse().expect("a URL");
         assert!(Postgres::open(&away).is_ok());
-        assert!(Reader::open(&away).is_err());
+        assert!(Reader::open(&away, None).is_err());
     }
 }

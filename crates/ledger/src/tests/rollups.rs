@@ -14,7 +14,8 @@ use proptest::{
 
 use super::{both::on_both, *};
 use crate::{
-    report::DAY_MS,
+    Snapshot,
+    report::{DAY_MS, Statement},
     store::{self, Rows, Store, StoreError, rollup::HOUR_MS, upkeep::Upkeep},
 };
 use expected::{BEGIN_MS, Case, DAYS, FIRST_DAY, NOW_MS, OF_ANSWERS, cases, expected, expected_baselines, queries};
@@ -29,6 +30,8 @@ on_both! {
     writers_at_the_same_time_lose_and_double_nothing,
     rows_that_no_sum_has_are_not_deleted_before_it_has,
     absurd_amounts_do_not_stop_the_drain,
+    questions_end_in_time,
+    answers_of_a_snapshot_are_of_one_moment,
     a_budget_counts_the_whole_hour_where_its_rows_are_deleted,
 }
 
@@ -143,6 +146,7 @@ async fn sums_are_made_of_rows_that_were_there_before_while_others_come(scratch:
 }
 
 async fn a_ledger_of_an_earlier_version_is_read_then_brought_up_to_date_and_summed_up(scratch: Scratch) {
+    const OF_KEYS: [&str; 4] = ["audit", "key_secrets", "keys", "teams"];
     const TABLES: [&str; 8] = [
         "attempt_hours",
         "attempt_days",
@@ -153,13 +157,24 @@ async fn a_ledger_of_an_earlier_version_is_read_then_brought_up_to_date_and_summ
         "retention",
         "gpu_hours",
     ];
-    run(&scratch, (cases(), vec(queries(), 3)), |(cases, queries)| {
+    run(&scratch, (cases(), vec(queries(), 3), 1..=3), |(mut cases, queries, version)| {
+        // Tags came with the third.
+        for case in cases.iter_mut().filter(|_| version < 3) {
+            (case.attempt.labels.tags, case.request.labels.tags) = (None, None);
+        }
         emptied(&scratch).write(&rows(&cases)).expect("written");
-        let version = match &scratch.location {
-            Location::Sqlite(_) => "PRAGMA user_version = 3",
-            Location::Postgres(_) => "UPDATE llm_router_ledger SET version = 3",
-        };
-        scratch.execute(&format!("DROP TABLE {}; {version}", TABLES.join("; DROP TABLE ")));
+        let mut steps = vec![format!("DROP TABLE {}", TABLES.join("; DROP TABLE "))];
+        if version < 3 {
+            steps.extend(["attempts", "requests"].map(|table| format!("ALTER TABLE {table} DROP COLUMN tags")));
+        }
+        if version < 2 {
+            steps.extend(OF_KEYS.map(|table| format!("DROP TABLE {table}")));
+        }
+        steps.push(match &scratch.location {
+            Location::Sqlite(_) => format!("PRAGMA user_version = {version}"),
+            Location::Postgres(_) => format!("UPDATE llm_router_ledger SET version = {version}"),
+        });
+        scratch.execute(&steps.join("; "));
         queries.iter().try_for_each(|query| check(&scratch, &cases, query))?;
         let mut store = store::open(&scratch.location).expect("a store");
         let due = scratch.figure(&format!("SELECT count(*) FROM rollup_due WHERE day < {}", FIRST_DAY + DAYS));
@@ -356,6 +371,35 @@ async fn absurd_amounts_do_not_stop_the_drain(scratch: Scratch) {
         keep_up(&mut *store, &mut keeping(2, 2), NOW_MS);
         assert_eq!(scratch.figure("SELECT count(*) FROM attempt_hours"), 0);
         check("by day");
+    });
+}
+
+async fn questions_end_in_time(scratch: Scratch) {
+    const WITHOUT_END: &str = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i FROM n) SELECT CAST(count(*) AS bigint) FROM n WHERE i < 0";
+    aside(|| {
+        drop(emptied(&scratch));
+        let query = Query { by: Vec::new(), since_ms: 0, until_ms: NOW_MS, of: Vec::new() };
+        let longest = Duration::from_millis(100);
+        let mut snapshot = Snapshot::open(&scratch.location, Some(longest)).expect("a ledger");
+        let endless = Statement { sql: WITHOUT_END.to_owned(), parameters: Vec::new() };
+        let answer = snapshot.ask(|reports| reports.ask(&endless));
+        assert!(matches!(answer, Err(StoreError::TooSlow(_))), "{answer:?}");
+        // The time is that of all questions.
+        assert!(matches!(snapshot.spend(&query), Err(StoreError::TooSlow(_))));
+        Snapshot::open(&scratch.location, None).expect("a ledger").spend(&query).expect("an answer");
+    });
+}
+
+async fn answers_of_a_snapshot_are_of_one_moment(scratch: Scratch) {
+    aside(|| {
+        let mut store = emptied(&scratch);
+        store.write(&rows(&[example(1)])).expect("written");
+        let query = Query { by: Vec::new(), since_ms: 0, until_ms: NOW_MS, of: Vec::new() };
+        let mut snapshot = Snapshot::open(&scratch.location, None).expect("a ledger");
+        assert_eq!(snapshot.spend(&query).expect("an answer")[0].calls, 1);
+        store.write(&rows(&[example(2)])).expect("written");
+        assert_eq!(snapshot.baselines(&query).expect("an answer")[0].answers, 1);
+        assert_eq!(scratch.baselines(&query)[0].answers, 2);
     });
 }
 

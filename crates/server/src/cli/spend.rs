@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
-use ledger::{Dimension, GpuReport, Location, Query, Spend, StoreError};
+use ledger::{Dimension, GpuReport, Query, Snapshot, Spend, StoreError};
 use settings::Config;
 
 use super::{
@@ -101,12 +101,12 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if arguments.unpriced.is_some() {
         bail!("--unpriced is for --format focus: other forms have a column unpriced_calls");
     }
-    let ledger = arguments.source.ledger()?;
+    let mut ledger = arguments.source.ledger()?;
     let days = arguments.period.days()?;
     let by = if arguments.by.is_empty() { Report::Spend.usual_dimensions() } else { arguments.by.clone() };
     let query = Query { by, of: arguments.selection.of(), ..days.query()? };
     let (config, now_ms) = (arguments.source.config()?, clock::now_ms());
-    let (grid, workers) = report(&ledger, &query, config.as_ref(), now_ms)?;
+    let (grid, workers) = report(&mut ledger, &query, config.as_ref(), now_ms)?;
     if grid.rows.is_empty() {
         note_nothing(&arguments.selection, days);
     }
@@ -120,14 +120,14 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
 /// What the ledger says, and what it knows of workers.
 fn report(
-    ledger: &Location,
+    ledger: &mut Snapshot,
     query: &Query,
     config: Option<&Config>,
     now_ms: i64,
 ) -> Result<(Grid, GpuReport), StoreError> {
-    let workers = ledger::gpu(ledger, query, &by_time(config), now_ms)?;
+    let workers = ledger.gpu(query, &by_time(config), now_ms)?;
     let costs = GpuCosts::new(&workers, &query.by);
-    let rows = costs.complete(ledger::spend(ledger, query)?, query);
+    let rows = costs.complete(ledger.spend(query)?, query);
     let mut grid = grid(query, &rows);
     costs.add_columns(&mut grid, &rows);
     Ok((grid, workers))

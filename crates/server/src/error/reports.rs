@@ -46,6 +46,7 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Inexact(what) => Self::bad_report(&what),
+            StoreError::TooSlow(longest) => Self::report_too_slow(longest),
             StoreError::Foreign(_) | StoreError::Sqlite { .. } | StoreError::Postgres { .. } => {
                 tracing::error!(%error, "the ledger cannot be asked for a report");
                 Self::ledger_silent()

@@ -1,6 +1,6 @@
 //! A report that a query of the admin API asks for, with the parameters of the command line.
 
-use ledger::{Dimension, Location, Query, StoreError};
+use ledger::{Dimension, Query, Snapshot, StoreError};
 use settings::Config;
 
 use super::{
@@ -58,7 +58,7 @@ impl Asked {
     ///
     /// # Errors
     /// If the ledger cannot be asked.
-    pub(crate) fn text(&self, ledger: &Location, config: &Config, now_ms: i64) -> Result<String, StoreError> {
+    pub(crate) fn text(&self, ledger: &mut Snapshot, config: &Config, now_ms: i64) -> Result<String, StoreError> {
         let grid = match self.report {
             Report::Spend => super::report(ledger, &self.query, Some(config), now_ms)?.0,
             Report::Savings => savings::report(ledger, &self.query, Some(config), now_ms)?.0,

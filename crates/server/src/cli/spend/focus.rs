@@ -132,11 +132,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let config = arguments.source.config()?;
     let config =
         config.context("--format focus needs --config, which says how upstreams bill: give that, not --ledger")?;
-    let ledger = arguments.source.ledger()?;
+    let mut ledger = arguments.source.ledger()?;
     let days = arguments.period.days()?;
     let query = Query { by: BY.to_vec(), of: arguments.selection.of(), ..days.query()? };
-    let groups = ledger::spend(&ledger, &query)?.into_iter().map(Group::of).collect::<anyhow::Result<Vec<_>>>()?;
-    let workers = ledger::gpu(&ledger, &query, &[], clock::now_ms())?;
+    let groups = ledger.spend(&query)?.into_iter().map(Group::of).collect::<anyhow::Result<Vec<_>>>()?;
+    let workers = ledger.gpu(&query, &[], clock::now_ms())?;
     let gpu_groups = gpu::groups(&workers)?;
     if groups.is_empty() && gpu_groups.is_empty() {
         note_nothing(&arguments.selection, days);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use clap::Args;
-use ledger::{Baseline, Dimension, Location, Query, Spend, StoreError};
+use ledger::{Baseline, Dimension, Query, Snapshot, Spend, StoreError};
 use settings::Config;
 
 use super::{
@@ -54,12 +54,12 @@ pub(in crate::cli) struct Arguments {
 
 /// Reads the ledger and prints.
 pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let ledger = arguments.source.ledger()?;
+    let mut ledger = arguments.source.ledger()?;
     let days = arguments.period.days()?;
     let query = Query { by: arguments.by.clone(), of: arguments.selection.of(), ..days.query()? };
     let now_ms = clock::now_ms();
     let config = arguments.source.config()?;
-    let (grid, is_empty) = report(&ledger, &query, config.as_ref(), now_ms)?;
+    let (grid, is_empty) = report(&mut ledger, &query, config.as_ref(), now_ms)?;
     if is_empty {
         note_nothing(&arguments.selection, days);
     }
@@ -68,14 +68,14 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
 /// What the ledger says, and whether nothing was spent. Without `config`, less is known of policies as billed.
 pub(super) fn report(
-    ledger: &Location,
+    ledger: &mut Snapshot,
     query: &Query,
     config: Option<&Config>,
     now_ms: i64,
 ) -> Result<(Grid, bool), StoreError> {
-    let workers = ledger::gpu(ledger, query, &by_time(config), now_ms)?;
-    let spent = GpuCosts::new(&workers, &query.by).complete(ledger::spend(ledger, query)?, query);
-    let mut grid = grid(query, &spent, &ledger::baselines(ledger, query)?);
+    let workers = ledger.gpu(query, &by_time(config), now_ms)?;
+    let spent = GpuCosts::new(&workers, &query.by).complete(ledger.spend(query)?, query);
+    let mut grid = grid(query, &spent, &ledger.baselines(query)?);
     Billed::read(ledger, query, config, now_ms)?.add_columns(&mut grid);
     Ok((grid, spent.is_empty()))
 }

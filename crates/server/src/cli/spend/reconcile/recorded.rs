@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::civil::Date;
-use ledger::{Dimension, Location, Query, Spend, UsageSource};
+use ledger::{Dimension, Query, Snapshot, Spend, UsageSource};
 use provider::{PicoUsd, Tariff};
 use settings::{Config, ProviderSettings};
 
@@ -52,17 +52,16 @@ const MS_OF_A_DAY: u64 = 24 * 60 * 60 * 1000;
 
 impl Recorded {
     pub(super) fn read(
-        ledger: &Location,
+        ledger: &mut Snapshot,
         config: Option<&Config>,
         endpoints: &[(String, String)],
         days: Days,
         now_ms: i64,
     ) -> anyhow::Result<Self> {
         let query = Query { by: vec![Dimension::Day, Dimension::Upstream, Dimension::UsageSource], ..days.query()? };
-        let workers = ledger::gpu(ledger, &query, &[], now_ms)?;
+        let workers = ledger.gpu(&query, &[], now_ms)?;
         let counted = workers.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
-        let of_upstream =
-            Self::by_upstream(&gpu::by_day(&workers, &query, now_ms), &ledger::spend(ledger, &query)?, &counted);
+        let of_upstream = Self::by_upstream(&gpu::by_day(&workers, &query, now_ms), &ledger.spend(&query)?, &counted);
         let mut recorded = Self::of_endpoints(config, endpoints, &counted);
         for (endpoint, upstreams) in recorded.upstreams.clone() {
             for day in days.each() {
