@@ -129,6 +129,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if !arguments.by.is_empty() {
         bail!("--format focus has rows of its own, with all tags: leave out --by");
     }
+    let targets = (arguments.unpriced.as_deref(), arguments.out.as_deref());
+    check_targets(targets.0, targets.1)?;
     let config = arguments.source.config()?;
     let config =
         config.context("--format focus needs --config, which says how upstreams bill: give that, not --ledger")?;
@@ -146,7 +148,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let services = services(&config, all);
     let mut export = export(&groups, &counted, &services);
     gpu::export(&gpu_groups, &services, &mut export);
-    write_missing(arguments, &export.missing)?;
+    write_missing(targets, &export.missing)?;
     let text = columns::text(&export.charges);
     match &arguments.out {
         Some(out) => write(out, &format!("{text}\n")),
@@ -191,11 +193,9 @@ fn export<'a>(groups: &'a [Group], counted: &BTreeSet<&str>, services: &'a BTree
     export
 }
 
-/// Writes what has no cost yet, and says how much that is.
-fn write_missing(arguments: &Arguments, missing: &[Missing<'_>]) -> anyhow::Result<()> {
-    if missing.is_empty() {
-        return Ok(());
-    }
+/// Writes what has no cost yet, and says how much that is. Without any, the file has its header alone, so that none of an earlier
+/// export stays beside this one.
+fn write_missing((unpriced, out): (Option<&Path>, Option<&Path>), missing: &[Missing<'_>]) -> anyhow::Result<()> {
     let calls = |reason| -> u64 {
         let of_reason = missing.iter().filter(|missing| missing.why == reason);
         of_reason.map(|missing| missing.group.spend.calls).sum()
@@ -205,12 +205,27 @@ fn write_missing(arguments: &Arguments, missing: &[Missing<'_>]) -> anyhow::Resu
         calls(Unpriced::NoPrice),
         calls(Unpriced::GpuSecondsUnknown)
     );
-    let beside = || arguments.out.as_deref().map(beside);
-    let Some(file) = arguments.unpriced.clone().or_else(beside) else {
+    let Some(file) = unpriced.map(Path::to_owned).or_else(|| out.map(beside)) else {
+        if missing.is_empty() {
+            return Ok(());
+        }
         bail!("what some calls cost is not known yet ({counts}): give --unpriced FILE for them, or --out FILE");
     };
-    note(&format!("not in the charges ({counts}): see {}", file.display()));
+    if !missing.is_empty() {
+        note(&format!("not in the charges ({counts}): see {}", file.display()));
+    }
     write(&file, &format!("{}\n", missing_text(missing)))
+}
+
+/// Refuses to write both files to the same place.
+fn check_targets(unpriced: Option<&Path>, out: Option<&Path>) -> anyhow::Result<()> {
+    let same = |(one, other): &(&Path, &Path)| std::path::absolute(one).ok() == std::path::absolute(other).ok();
+    match unpriced.zip(out).filter(same) {
+        Some((file, _)) => {
+            bail!("--unpriced and --out are both {}: what has no cost yet is a file of its own", file.display())
+        }
+        None => Ok(()),
+    }
 }
 
 /// The second file beside the first: `october.unpriced.csv` for `october.csv`.
