@@ -127,18 +127,26 @@ impl Rollup {
         self.add_from((self.hours, "hour"), dialect, keys, &format!("({})", (self.values)(dialect, from)))
     }
 
-    /// Adds the hours from `$1` on and before `$2`, which are those of a day, to the sums by day. They must be removed then.
-    pub(crate) fn fold(&self, dialect: Dialect) -> String {
-        let columns = self.labels.iter().chain(self.sums).copied().collect::<Vec<_>>().join(", ");
-        let digest = match dialect {
-            Dialect::Sqlite => "",
-            Dialect::Postgres => "digest, ",
+    /// Statements that move sums of the hours from `$1` on and before `$2`, which are those of a day, to the sums by day, at most `$3`
+    /// of them. Rows that a writer is adding to at the moment are left where they are: who waits for nobody is in no deadlock.
+    pub(crate) fn fold(&self, dialect: Dialect) -> Vec<String> {
+        let Self { hours, labels, .. } = self;
+        let columns = labels.iter().chain(self.sums).copied().collect::<Vec<_>>().join(", ");
+        let key = format!("hour, {}", labels.join(", "));
+        let some = "WHERE hour >= $1 AND hour < $2 ORDER BY";
+        let (from, moved) = match dialect {
+            Dialect::Sqlite => (*hours, format!("WHERE ({key}) IN (SELECT {key} FROM {hours} {some} {key} LIMIT $3)")),
+            Dialect::Postgres => ("moved", String::new()),
         };
-        let from = format!(
-            "(SELECT hour / {HOURS_A_DAY} AS day, {digest}{columns} FROM {} WHERE hour >= $1 AND hour < $2)",
-            self.hours
-        );
-        self.add_from((self.days, "day"), dialect, self.digest(dialect).into_iter(), &from)
+        let from = format!("(SELECT hour / {HOURS_A_DAY} AS day, {columns} FROM {from} {moved})");
+        let add = self.add_from((self.days, "day"), dialect, self.digest(dialect).into_iter(), &from);
+        match dialect {
+            Dialect::Sqlite => vec![add, format!("DELETE FROM {hours} {moved}")],
+            Dialect::Postgres => vec![format!(
+                "WITH moved AS (DELETE FROM {hours} WHERE ctid = ANY (ARRAY(
+                    SELECT ctid FROM {hours} {some} hour LIMIT $3 FOR UPDATE SKIP LOCKED)) RETURNING *) {add}"
+            )],
+        }
     }
 
     fn add_from(

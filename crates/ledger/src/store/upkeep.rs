@@ -161,23 +161,29 @@ impl Upkeep {
         Ok(true)
     }
 
-    /// Adds the hours of the oldest day whose hours are not to be kept to the sums by day.
+    /// Moves some sums of the oldest day whose hours are not to be kept to the sums by day.
     fn fold_hours(&self, statements: &mut dyn Statements, now_ms: i64) -> Result<bool, StoreError> {
         let Some(days) = self.retention.hours_days else { return Ok(false) };
         let until = now_ms.div_euclid(DAY_MS) - i64::from(days);
         for rollup in ALL {
-            let hour = number(statements, &format!("SELECT min(hour) FROM {}", rollup.hours), &[])?;
+            let first = format!("SELECT min(hour) FROM {}", rollup.hours);
+            let hour = number(statements, &first, &[])?;
             let Some(day) = hour.map(|hour| hour.div_euclid(HOURS_A_DAY)).filter(|day| *day < until) else { continue };
             if is_due(statements, day)? {
                 continue;
             }
-            lock(statements, rollup)?;
-            let hours = hours(day);
-            statements.execute(&rollup.fold(statements.dialect()), &hours)?;
-            let gone =
-                statements.execute(&format!("DELETE FROM {} WHERE hour >= $1 AND hour < $2", rollup.hours), &hours)?;
-            tracing::info!(day = %date(day), table = rollup.hours, sums = gone, "the ledger's sums by hour are now one by day");
-            return Ok(true);
+            let [from, until] = hours(day);
+            let some = [from, until, Number(self.rows_a_step)];
+            let mut has_moved = false;
+            for sql in rollup.fold(statements.dialect()) {
+                has_moved = statements.execute(&sql, &some)? > 0;
+            }
+            if number(statements, &first, &[])?.is_none_or(|hour| hour.div_euclid(HOURS_A_DAY) > day) {
+                tracing::info!(day = %date(day), table = rollup.hours, "the ledger's sums by hour are now one by day");
+            }
+            if has_moved {
+                return Ok(true);
+            }
         }
         Ok(false)
     }

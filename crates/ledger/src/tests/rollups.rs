@@ -31,6 +31,7 @@ on_both! {
     rows_that_no_sum_has_are_not_deleted_before_it_has,
     absurd_amounts_do_not_stop_the_drain,
     questions_end_in_time,
+    hours_become_days_in_steps_while_calls_come,
     answers_of_a_snapshot_are_of_one_moment,
     a_budget_counts_the_whole_hour_where_its_rows_are_deleted,
 }
@@ -371,6 +372,47 @@ async fn absurd_amounts_do_not_stop_the_drain(scratch: Scratch) {
         keep_up(&mut *store, &mut keeping(2, 2), NOW_MS);
         assert_eq!(scratch.figure("SELECT count(*) FROM attempt_hours"), 0);
         check("by day");
+    });
+}
+
+/// Each call is in an hour or in a day at every moment.
+async fn hours_become_days_in_steps_while_calls_come(scratch: Scratch) {
+    const EACH: u64 = 40;
+    let at = |writer: u64, number: u64| {
+        let mut case = example(number);
+        (case.attempt.key.request.writer, case.request.key.writer) = (writer, writer);
+        let ended_at_ms = BEGIN_MS + i64::try_from(number % 24).expect("an hour") * HOUR_MS;
+        (case.attempt.ended_at_ms, case.request.ended_at_ms) = (ended_at_ms, ended_at_ms);
+        case
+    };
+    aside(|| {
+        let mut store = emptied(&scratch);
+        let mut cases: Vec<_> = (1..=EACH).map(|number| at(1, number)).collect();
+        store.write(&rows(&cases)).expect("written");
+        let query = Query { by: vec![Dimension::Day], since_ms: BEGIN_MS, until_ms: NOW_MS, of: Vec::new() };
+        let mut upkeep = Upkeep::new(Retention { rows_days: None, hours_days: Some(1) }, 5);
+        upkeep.step(&mut *store, NOW_MS).expect("a step");
+        assert_eq!(scratch.figure("SELECT count(*) FROM attempt_hours"), 24 - 5);
+        check(&scratch, &cases, &query).expect("the sums");
+        thread::scope(|scope| {
+            for writer in 2..=3 {
+                let (location, at) = (&scratch.location, &at);
+                scope.spawn(move || {
+                    let mut store = store::open(location).expect("a store");
+                    for number in 1..=EACH {
+                        store.write(&rows(&[at(writer, number)])).expect("written");
+                    }
+                });
+            }
+            for _ in 0..60 {
+                upkeep.step(&mut *store, NOW_MS).expect("a step");
+            }
+        });
+        cases.extend((2..=3).flat_map(|writer| (1..=EACH).map(move |number| at(writer, number))));
+        check(&scratch, &cases, &query).expect("the sums");
+        keep_up(&mut *store, &mut upkeep, NOW_MS);
+        assert_eq!(scratch.figure("SELECT count(*) FROM attempt_hours"), 0);
+        check(&scratch, &cases, &query).expect("the sums");
     });
 }
 
