@@ -174,6 +174,19 @@ impl Rollup {
         )
     }
 
+    /// The labels and sums of each of some rows. `from` is a table, or a query in brackets.
+    pub(crate) fn values_of(&self, dialect: Dialect, from: &str) -> String {
+        (self.values)(dialect, from)
+    }
+
+    /// How many rows are in some sums, and what they cost.
+    pub(crate) fn figures(&self, sums: &str) -> String {
+        let (count, of) = self.count;
+        let sum = |of: &str| format!("CAST(coalesce(sum({of}), 0) AS bigint)");
+        let (count, cost) = (sum(&format!("CASE WHEN {of} THEN {count} ELSE 0 END")), sum("cost_nano_usd"));
+        format!("SELECT {count}, {cost} FROM ({sums}) AS sums")
+    }
+
     /// Adds the ranges of numbers that calls of an hour have.
     pub(crate) fn add_ranges(dialect: Dialect, from: &str) -> String {
         let (least, greatest) = dialect.extremes();

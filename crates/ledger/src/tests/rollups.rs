@@ -29,6 +29,8 @@ on_both! {
     a_batch_that_fails_leaves_neither_rows_nor_sums,
     writers_at_the_same_time_lose_and_double_nothing,
     rows_that_no_sum_has_are_not_deleted_before_it_has,
+    rows_that_came_late_from_an_earlier_version_are_summed_up_after_the_upgrade,
+    rows_stay_whose_sums_have_more_than_they,
     absurd_amounts_do_not_stop_the_drain,
     questions_end_in_time,
     hours_become_days_in_steps_while_calls_come,
@@ -330,6 +332,49 @@ async fn rows_that_no_sum_has_are_not_deleted_before_it_has(scratch: Scratch) {
         assert_eq!(scratch.figure("SELECT count(*) FROM attempts"), 0);
         let whole = Query { by: vec![Dimension::Day], since_ms: 0, until_ms: NOW_MS, of: Vec::new() };
         check(&scratch, &[example(1), example(2), example(3)], &whole).expect("the sums");
+    });
+}
+
+/// The sums of the last day were made, but those of the day before lack a row, and those of another a cost.
+async fn rows_that_came_late_from_an_earlier_version_are_summed_up_after_the_upgrade(scratch: Scratch) {
+    let at = |number, days: i64| {
+        let mut case = example(number);
+        case.attempt.ended_at_ms += days * DAY_MS;
+        case.request.ended_at_ms += days * DAY_MS;
+        case
+    };
+    aside(|| {
+        let mut store = emptied(&scratch);
+        let cases = [at(1, 0), at(2, 1), at(3, 1), at(4, 2)];
+        store.write(&rows(&cases)).expect("written");
+        let (second, hour) = (FIRST_DAY + 1, "hour / 24");
+        scratch.execute(&format!(
+            "UPDATE attempt_hours SET cost_nano_usd = cost_nano_usd - 1 WHERE {hour} = {FIRST_DAY};
+            UPDATE request_hours SET requests = requests - 1 WHERE {hour} = {second};
+            DELETE FROM attempt_hours WHERE {hour} > {second};
+            INSERT INTO rollup_due VALUES ('attempts', {}, -1, 0)",
+            FIRST_DAY + 2
+        ));
+        let now_ms = (FIRST_DAY + 3) * DAY_MS + 2 * HOUR_MS;
+        keep_up(&mut *store, &mut Upkeep::new(Retention::default(), 2), now_ms);
+        let whole = Query { by: vec![Dimension::Day], since_ms: 0, until_ms: NOW_MS, of: Vec::new() };
+        check(&scratch, &cases, &whole).expect("the sums");
+    });
+}
+
+async fn rows_stay_whose_sums_have_more_than_they(scratch: Scratch) {
+    aside(|| {
+        let mut store = emptied(&scratch);
+        store.write(&rows(&[example(1), example(2)])).expect("written");
+        for (more, less) in [("calls = calls + 1", "calls = calls - 1"), ("cost_nano_usd = 601", "cost_nano_usd = 600")]
+        {
+            scratch.execute(&format!("UPDATE attempt_hours SET {more}"));
+            keep_up(&mut *store, &mut keeping(2, 10_000), NOW_MS);
+            assert_eq!(scratch.figure("SELECT count(*) FROM attempts"), 2, "{more}");
+            scratch.execute(&format!("UPDATE attempt_hours SET {less}"));
+        }
+        keep_up(&mut *store, &mut keeping(2, 10_000), NOW_MS);
+        assert_eq!(scratch.figure("SELECT count(*) FROM attempts"), 0);
     });
 }
 
