@@ -41,6 +41,8 @@ pub(crate) struct Upkeep {
     rows_a_step: i64,
     /// The day whose rows are being compared with its sums.
     counted: Option<Counted>,
+    /// Of each table, the day whose rows are being deleted, and the key of the last one that was.
+    deleted: [(i64, (i64, i64)); 2],
     /// The days from the first and before the last are still to be compared.
     to_check: (i64, i64),
     /// The oldest day with rows, if its sums have more than these: since the first time, and then whether that is certain.
@@ -49,7 +51,7 @@ pub(crate) struct Upkeep {
 
 impl Upkeep {
     pub(crate) fn new(retention: Retention, rows_a_step: i64) -> Self {
-        Self { retention, rows_a_step, counted: None, to_check: (0, 0), excess: None }
+        Self { retention, rows_a_step, counted: None, deleted: [(0, ENDS[0]); 2], to_check: (0, 0), excess: None }
     }
 
     /// Does a little of what there is to do. Returns whether there may be more.
@@ -107,16 +109,24 @@ impl Upkeep {
     }
 
     /// Deletes some rows of days that are not kept.
-    fn delete_rows(&self, statements: &mut dyn Statements, now_ms: i64) -> Result<bool, StoreError> {
+    fn delete_rows(&mut self, statements: &mut dyn Statements, now_ms: i64) -> Result<bool, StoreError> {
         let sql = "SELECT rows_from_day FROM retention WHERE set_at_ms <= $1";
         let Some(kept_from) = number(statements, sql, &[Number(now_ms - BEFORE_DELETION_MS)])? else {
             return Ok(false);
         };
-        for Rollup { rows: table, .. } in ALL {
-            let day = number(statements, &format!("SELECT min(day) FROM {table}"), &[])?;
-            let Some(day) = day.filter(|day| *day < kept_from) else { continue };
-            let (until, is_last) = chunk(statements, table, day, ENDS[0], self.rows_a_step)?;
-            statements.execute(&format!("DELETE FROM {table} WHERE {CHUNK}"), &chunk_of(day, ENDS[0], until))?;
+        for (Rollup { rows: table, .. }, deleted) in ALL.into_iter().zip(&mut self.deleted) {
+            // Postgres keeps index entries of deleted rows for a while, and would read all of them in each step.
+            let (last_day, behind) = *deleted;
+            let sql = format!("SELECT min(day) FROM {table} WHERE day >= $1");
+            let Some(day) = number(statements, &sql, &[Number(last_day)])?.filter(|day| *day < kept_from) else {
+                // Rows that came late may be before it.
+                *deleted = (0, ENDS[0]);
+                continue;
+            };
+            let behind = if day == last_day { behind } else { ENDS[0] };
+            let (until, is_last) = chunk(statements, table, day, behind, self.rows_a_step)?;
+            statements.execute(&format!("DELETE FROM {table} WHERE {CHUNK}"), &chunk_of(day, behind, until))?;
+            *deleted = if is_last { (day + 1, ENDS[0]) } else { (day, until) };
             if is_last {
                 let sql = "DELETE FROM attempt_ranges WHERE hour < $1";
                 statements.execute(sql, &[Number((day + 1) * HOURS_A_DAY)])?;

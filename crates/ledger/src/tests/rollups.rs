@@ -30,6 +30,7 @@ on_both! {
     writers_at_the_same_time_lose_and_double_nothing,
     rows_that_no_sum_has_are_not_deleted_before_it_has,
     rows_that_came_late_from_an_earlier_version_are_summed_up_after_the_upgrade,
+    rows_that_come_while_those_of_their_day_are_deleted_are_deleted_as_well,
     rows_stay_whose_sums_have_more_than_they,
     absurd_amounts_do_not_stop_the_drain,
     questions_end_in_time,
@@ -357,6 +358,27 @@ async fn rows_that_came_late_from_an_earlier_version_are_summed_up_after_the_upg
         ));
         let now_ms = (FIRST_DAY + 3) * DAY_MS + 2 * HOUR_MS;
         keep_up(&mut *store, &mut Upkeep::new(Retention::default(), 2), now_ms);
+        let whole = Query { by: vec![Dimension::Day], since_ms: 0, until_ms: NOW_MS, of: Vec::new() };
+        check(&scratch, &cases, &whole).expect("the sums");
+    });
+}
+
+async fn rows_that_come_while_those_of_their_day_are_deleted_are_deleted_as_well(scratch: Scratch) {
+    aside(|| {
+        let mut store = emptied(&scratch);
+        let mut cases: Vec<_> = (2..12).map(example).collect();
+        store.write(&rows(&cases)).expect("written");
+        let mut upkeep = keeping(2, 10_000);
+        let left = || scratch.figure("SELECT count(*) FROM attempts");
+        while left() > 5 {
+            upkeep.step(&mut *store, NOW_MS).expect("a step");
+            upkeep.step(&mut *store, NOW_MS + 61_000).expect("a step");
+        }
+        cases.push(example(1));
+        store.write(&rows(&[example(1)])).expect("written");
+        keep_up(&mut *store, &mut upkeep, NOW_MS + 61_000);
+        keep_up(&mut *store, &mut upkeep, NOW_MS + 61_000);
+        assert_eq!((left(), scratch.figure("SELECT count(*) FROM requests")), (0, 0));
         let whole = Query { by: vec![Dimension::Day], since_ms: 0, until_ms: NOW_MS, of: Vec::new() };
         check(&scratch, &cases, &whole).expect("the sums");
     });
