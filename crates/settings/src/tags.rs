@@ -160,11 +160,7 @@ impl Tags {
     /// # Errors
     /// If it may not.
     pub fn check(&self, name: &str, value: &str) -> Result<(), TagError> {
-        let Some(tag) = self.0.get(name) else {
-            let names: Vec<_> = self.names().collect();
-            let declared = (!names.is_empty()).then(|| names.join(", "));
-            return Err(TagError::Undeclared { name: shown(name), declared });
-        };
+        let tag = self.declared(name)?;
         if !is_value(value) {
             return Err(TagError::Value { name: name.to_owned(), value: shown(value) });
         }
@@ -175,6 +171,24 @@ impl Tags {
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl Tags {
+    /// Whether a name is declared.
+    ///
+    /// # Errors
+    /// With those that are, if it is not.
+    pub fn check_name(&self, name: &str) -> Result<(), TagError> {
+        self.declared(name).map(drop)
+    }
+
+    fn declared(&self, name: &str) -> Result<&Tag, TagError> {
+        self.0.get(name).ok_or_else(|| {
+            let names: Vec<_> = self.names().collect();
+            let declared = (!names.is_empty()).then(|| names.join(", "));
+            TagError::Undeclared { name: shown(name), declared }
+        })
     }
 }
 

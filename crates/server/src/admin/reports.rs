@@ -64,11 +64,13 @@ async fn make(report: Report, request: &HttpRequest, app: &App) -> Result<(&'sta
     auth::operator(app, request)?;
     let parts = web::Query::<Vec<(String, String)>>::from_query(request.query_string());
     let parts = parts.map_err(|error| ApiError::bad_report(&error.to_string()))?;
-    let asked = Asked::of(report, &parts).map_err(|mistake| ApiError::bad_report(&mistake))?;
+    let config = app.file();
+    let asked = Asked::of(report, &parts).and_then(|asked| asked.check(&config).map(|()| asked));
+    let asked = asked.map_err(|mistake| ApiError::bad_report(&mistake))?;
     let ledger = app.stored_keys.as_ref().ok_or_else(ApiError::no_ledger)?.location().clone();
     let permit = app.reports.0.clone().try_acquire_owned().map_err(|_| ApiError::too_many_reports())?;
     let (done, made) = oneshot::channel();
-    let (content_type, config, now_ms) = (asked.content_type(), app.file(), clock::now_ms());
+    let (content_type, now_ms) = (asked.content_type(), clock::now_ms());
     let work = move || {
         let snapshot = Snapshot::open(&ledger, Some(LONGEST));
         let text: Result<String, StoreError> =

@@ -32,7 +32,7 @@ use gpu_cost::{GpuCosts, by_time};
 use period::Period;
 pub(super) use reconcile::{Arguments as Reconcile, HELP as RECONCILE_HELP, run as run_reconcile};
 pub(super) use savings::{Arguments as Savings, HELP as SAVINGS_HELP, run as run_savings};
-use selection::{Selection, of_calls};
+use selection::{Selection, check_tags, of_calls};
 pub(super) use showback::{Arguments as Showback, HELP as SHOWBACK_HELP, run as run_showback};
 use source::{Source, note_nothing};
 
@@ -106,6 +106,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let by = if arguments.by.is_empty() { Report::Spend.usual_dimensions() } else { arguments.by.clone() };
     let query = Query { by, of: arguments.selection.of(), ..days.query()? };
     let (config, now_ms) = (arguments.source.config()?, clock::now_ms());
+    check_tags(&query, config.as_ref())?;
     let (grid, workers) = report(&mut ledger, &query, config.as_ref(), now_ms)?;
     if grid.rows.is_empty() {
         note_nothing(&arguments.selection, days);

@@ -32,6 +32,7 @@ use super::{
     Arguments,
     figures::{Figure, csv},
     note_nothing,
+    selection::check_tags,
 };
 use crate::{
     cli::{note, say, simulate::output::write},
@@ -137,6 +138,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut ledger = arguments.source.ledger()?;
     let days = arguments.period.days()?;
     let query = Query { by: BY.to_vec(), of: arguments.selection.of(), ..days.query()? };
+    check_tags(&query, Some(&config))?;
     let groups = ledger.spend(&query)?.into_iter().map(Group::of).collect::<anyhow::Result<Vec<_>>>()?;
     let workers = ledger.gpu(&query, &[], clock::now_ms())?;
     let gpu_groups = gpu::groups(&workers)?;

@@ -11,7 +11,7 @@ use super::{
     gpu_cost::{GpuCosts, by_time},
     period::Period,
     savings_billed::Billed,
-    selection::{Selection, of_answers},
+    selection::{Selection, check_tags, of_answers},
     source::{Source, note_nothing},
 };
 use crate::{cli::say, clock};
@@ -59,6 +59,7 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let query = Query { by: arguments.by.clone(), of: arguments.selection.of(), ..days.query()? };
     let now_ms = clock::now_ms();
     let config = arguments.source.config()?;
+    check_tags(&query, config.as_ref())?;
     let (grid, is_empty) = report(&mut ledger, &query, config.as_ref(), now_ms)?;
     if is_empty {
         note_nothing(&arguments.selection, days);
