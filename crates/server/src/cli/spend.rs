@@ -1,6 +1,7 @@
 //! `llm-router spend`, `savings` and `showback`: what the ledger says about money.
 
 mod asked;
+mod example;
 mod figures;
 mod focus;
 mod gpu;

@@ -57,7 +57,7 @@ impl Billed {
     }
 
     /// `baselines` have the model as their last label.
-    fn new(
+    pub(super) fn new(
         query: &Query,
         report: &GpuReport,
         config: Option<&Config>,
