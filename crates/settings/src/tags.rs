@@ -14,7 +14,7 @@ pub(crate) use declared::{read, read_defaults};
 const MOST: usize = 16;
 /// The longest value, in bytes.
 const LONGEST_VALUE: usize = 64;
-const VALUE: &str = "1 to 64 letters, digits and . _ - : / @ +";
+const VALUE: &str = "1 to 64 letters, digits and . _ - : / @ +; not first: - @ +";
 
 /// A tag that requests may carry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -209,10 +209,10 @@ pub fn tag_pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
     text.split(',').filter_map(|pair| pair.split_once('='))
 }
 
-/// Without commas and `=`, so that the form of the ledger has one reading.
+/// Without commas and `=`, so that the form of the ledger has one reading, and nothing that a spreadsheet takes for a formula.
 fn is_value(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-:/@+".contains(&byte);
-    (1..=LONGEST_VALUE).contains(&text.len()) && text.bytes().all(allowed)
+    (1..=LONGEST_VALUE).contains(&text.len()) && text.bytes().all(allowed) && !text.starts_with(['-', '@', '+'])
 }
 
 /// As much of a client's own text as an error repeats.

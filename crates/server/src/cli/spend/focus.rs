@@ -30,7 +30,7 @@ use settings::{Config, recorded_price};
 
 use super::{
     Arguments,
-    figures::{Figure, csv},
+    figures::{Figure, csv, plain},
     note_nothing,
     selection::check_tags,
 };
@@ -241,13 +241,13 @@ const MISSING: [&str; 11] =
 
 fn missing_text(missing: &[Missing<'_>]) -> String {
     let line = |Missing { group, why, list_nano_usd }: &Missing<'_>| {
-        let some = |text: &Option<String>| text.clone().unwrap_or_default();
+        let some = |text: &Option<String>| plain(text.clone().unwrap_or_default());
         vec![
             group.day.to_string(),
             some(&group.team),
             some(&group.key),
             some(&group.model),
-            group.upstream.clone(),
+            plain(group.upstream.clone()),
             some(&group.tags),
             some(&group.usage_source),
             group.spend.calls.to_string(),
