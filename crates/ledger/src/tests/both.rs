@@ -157,7 +157,7 @@ async fn spend_is_summed_up_by_what_is_asked_for(scratch: Scratch) {
         wasted_nano_usd: 300,
         ..Spend::default()
     };
-    assert_eq!(rows, [of_team.clone(), of_nobody.clone()], "the dearest first");
+    assert_eq!(rows, [of_team.clone(), of_nobody.clone()], "the most expensive first");
     let mut total = Spend::default();
     total.add(&of_team);
     total.add(&of_nobody);
