@@ -183,7 +183,7 @@ fn record(ledger: &Ledger, requests: u64) {
     for number in 1..=requests {
         let at = i64::try_from(number * (DAYS * DAY_MS).unsigned_abs() / requests).unwrap_or_default();
         let ended_at_ms = END_MS - DAYS * DAY_MS + at - 1;
-        // Not in turn: every mixture comes.
+        // Not in turn: every combination comes.
         let draw = usize::try_from(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40).unwrap_or_default();
         let key = KEYS[draw % KEYS.len()];
         let (model, tags) = (MODELS[(draw + draw / 12 % 2) % MODELS.len()], TAGS[(draw + draw / 24 % 2) % TAGS.len()]);

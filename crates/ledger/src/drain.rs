@@ -119,7 +119,7 @@ impl<'a> Source<'a> {
     fn keep_late(&mut self, file: u64, rows: u64) {
         tracing::error!(
             rows,
-            "rows of days whose rows are deleted came too late: they are in no sum, or were there before"
+            "rows came after those of their days were deleted: nobody knows whether the sums have them, and their journal file is kept"
         );
         if !self.odd.contains(&file) {
             self.odd.push(file);

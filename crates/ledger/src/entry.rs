@@ -9,6 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::gpu::GpuHour;
 
+/// The most tokens of a kind that a call is on record with, and the most that it cost: far more than any call uses. An upstream may
+/// report any number, and the sums of many calls must fit into 63 bits.
+pub(crate) const MOST_TOKENS: u64 = 1 << 40;
+pub(crate) const MOST_NANO_USD: u64 = 1 << 44;
+
 /// Identifies a request among all that any process of the router ever served. The client's own id does not: a client may
 /// send one twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -205,6 +210,19 @@ impl<'a> Entry<'a> {
             Self::Request(request) => Some(&mut request.labels),
             Self::GpuHour(_) => None,
         }
+    }
+}
+
+impl Attempt<'_> {
+    /// The call with amounts that can be summed up.
+    pub(crate) fn bounded(&self) -> Self {
+        let tokens = self.tokens.map(|tokens| Tokens {
+            prompt: tokens.prompt.min(MOST_TOKENS),
+            cached: tokens.cached.map(|cached| cached.min(MOST_TOKENS)),
+            completion: tokens.completion.min(MOST_TOKENS),
+            reasoning: tokens.reasoning.map(|reasoning| reasoning.min(MOST_TOKENS)),
+        });
+        Self { tokens, cost_nano_usd: self.cost_nano_usd.map(|cost| cost.min(MOST_NANO_USD)), ..*self }
     }
 }
 

@@ -16,7 +16,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Dimension, Query, StoreError,
     report::{DAY_MS, Dialect, Parameter, Statement},
-    store::{Reports, rollup::HOUR_MS},
+    store::{
+        Reports,
+        rollup::{HOUR_MS, amounts},
+    },
 };
 use share::Weight;
 pub use tariffs::Tariffs;
@@ -363,11 +366,12 @@ fn calls(query: &Query, tariffs: &Tariffs) -> Statement {
             WHERE hour BETWEEN $1 AND $2 AND hour / 24 NOT IN ({due}) AND {counted}
             UNION ALL
             SELECT upstream, ended_at_ms / {HOUR_MS}, {of_rows}, 1, prompt_tokens, completion_tokens, duration_us, cost_nano_usd, 0
-            FROM attempts WHERE day IN ({due} AND day BETWEEN {days})
+            FROM (SELECT day, ended_at_ms, upstream, {of_rows}, duration_us, {} FROM attempts) AS rows WHERE day IN ({due} AND day BETWEEN {days})
                 AND ended_at_ms >= {from} AND ended_at_ms < {until} AND {counted}
             UNION ALL
             SELECT upstream, day * 24, {of_sums}, {sums}, 1 FROM attempt_days WHERE day BETWEEN {days} AND {counted}
-        ) AS calls GROUP BY upstream, hour, {of_rows}"
+        ) AS calls GROUP BY upstream, hour, {of_rows}",
+        amounts()
     );
     let days = [from_ms, until_ms - 1].map(|at| at.div_euclid(DAY_MS));
     let names = by_time.iter().map(|name| Parameter::Text((*name).to_owned()));

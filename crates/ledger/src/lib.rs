@@ -41,7 +41,7 @@ pub use crate::{
     gpu::{GpuHour, GpuReport, GpuShare, GpuTime, GpuUpstream, Tariffs, closed_until_ms, day},
     journal::{Durability, FILE_BYTES, JournalSettings, NotWritten, Prepared, Written},
     keys::{AuditRecord, Change, Directory, KeyError, KeyRecord, Keys, SecretRecord, TeamRecord},
-    report::{Baseline, Dimension, Query, Spend},
+    report::{Baseline, Dimension, Query, Snapshot, Spend},
     store::{Location, PostgresUrl, PostgresUrlError, StoreError, rollup::HOUR_MS, upkeep::Retention},
 };
 use crate::{
@@ -92,21 +92,19 @@ pub enum OpenError {
     },
 }
 
-/// What a ledger says about spend, the dearest first. It can be asked while a router writes it.
+/// [`Snapshot::spend`] for a single question.
 pub fn spend(location: &Location, query: &Query) -> Result<Vec<Spend>, StoreError> {
-    store::reports(location)?.spend(query)
+    Snapshot::open(location, None)?.spend(query)
 }
 
-/// What the answers in a ledger would have cost under other policies, at the prices of their moments. Upstreams and roles are
-/// those of calls, not of answers: they cannot be told apart here.
+/// [`Snapshot::baselines`] for a single question.
 pub fn baselines(location: &Location, query: &Query) -> Result<Vec<Baseline>, StoreError> {
-    store::reports(location)?.baselines(query)
+    Snapshot::open(location, None)?.baselines(query)
 }
 
-/// What workers that are billed by the second did and cost in the hours of a query, and how the cost of those that are closed is
-/// shared out to their calls. `tariffs` tell which calls these are.
+/// [`Snapshot::gpu`] for a single question.
 pub fn gpu(location: &Location, query: &Query, tariffs: &Tariffs, now_ms: i64) -> Result<GpuReport, StoreError> {
-    gpu::report(&mut *store::reports(location)?, query, tariffs, now_ms)
+    Snapshot::open(location, None)?.gpu(query, tariffs, now_ms)
 }
 
 /// How long a question about what was spent waits before it looks how far the journal is: the end of a call is counted by budgets a
@@ -116,6 +114,8 @@ const COUNTED_TO_WRITTEN: Duration = Duration::from_millis(100);
 const SCOPES: [Dimension; 3] = [Dimension::Key, Dimension::Team, Dimension::Model];
 /// How often it looks again.
 const CATCH_UP_PAUSE: Duration = Duration::from_millis(10);
+/// How long the database may take to say what was spent in a window, which may be a month of rows without sums.
+const LONGEST_QUESTION: Duration = Duration::from_mins(2);
 /// How long an opening waits for the database, which may accept a connection and then say nothing.
 const LONGEST_OPENING: Duration = Duration::from_secs(20);
 /// How long a close waits for what is not in the store.
@@ -250,7 +250,8 @@ impl Ledger {
     fn spent(&self, (since_ms, until_ms): (i64, i64)) -> Option<Vec<Spend>> {
         let ask = |unit_ms: i64| {
             let since_ms = since_ms.div_euclid(unit_ms) * unit_ms;
-            spend(&self.location, &Query { by: SCOPES.to_vec(), since_ms, until_ms, of: Vec::new() })
+            let query = Query { by: SCOPES.to_vec(), since_ms, until_ms, of: Vec::new() };
+            Snapshot::open(&self.location, Some(LONGEST_QUESTION))?.spend(&query)
         };
         let mut answer = ask(1);
         for unit_ms in [HOUR_MS, DAY_MS] {

@@ -1,10 +1,12 @@
 //! Questions about what is in the store.
 
 mod parts;
+mod snapshot;
 
 use std::{borrow::Cow, fmt};
 
 pub(crate) use parts::Parts;
+pub use snapshot::Snapshot;
 
 /// What spend is told apart by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -283,7 +285,7 @@ impl Query {
         self.by.iter().map(|dimension| dialect.column(dimension).into_owned()).collect()
     }
 
-    /// By day where days are told apart, and the dearest first.
+    /// By day where days are told apart, and the most expensive first.
     fn order(&self, dialect: Dialect) -> String {
         let day = self.by.contains(&Dimension::Day).then(|| dialect.column(&Dimension::Day).into_owned());
         let names = self.by.iter().map(|dimension| format!("{} NULLS FIRST", dialect.column(dimension)));

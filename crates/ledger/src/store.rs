@@ -8,7 +8,7 @@ mod sqlite;
 mod sums;
 pub(crate) mod upkeep;
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, path::PathBuf, time::Duration};
 
 pub use self::postgres::{PostgresUrl, PostgresUrlError};
 use self::{postgres::Postgres, sqlite::Sqlite};
@@ -17,6 +17,10 @@ use crate::{
     gpu::GpuHour,
     report::{Baseline, Dialect, Parameter, Query, Spend, Statement},
 };
+
+/// The steps of both databases that brought the columns of tags, and the sums.
+const FIRST_WITH_TAGS: usize = 3;
+const FIRST_WITH_SUMS: usize = 4;
 
 /// Rows that are written together.
 #[derive(Debug, Default)]
@@ -66,6 +70,9 @@ pub enum StoreError {
     /// A question whose rows are deleted, and that their sums cannot answer exactly.
     #[error("{0}")]
     Inexact(String),
+    /// The questions took longer than they may.
+    #[error("the ledger's database did not answer within {} s", .0.as_secs())]
+    TooSlow(Duration),
     /// SQLite failed.
     #[error("{path}: {source}", path = .path.display())]
     Sqlite {
@@ -91,8 +98,11 @@ pub(crate) trait Store: Sql {
     fn write(&mut self, rows: &Rows<'_>) -> Result<u64, StoreError>;
 }
 
-/// A database that is asked. Used by one thread at a time, also while others write it.
+/// A database that is asked, about one moment. Used by one thread at a time, also while others write it.
 pub(crate) trait Reports {
+    /// Stops the question that is being asked, from another thread, where the database does not do so by itself in time.
+    fn interrupt(&self) -> Box<dyn Fn() + Send>;
+
     /// What the ledger says about spend.
     fn spend(&mut self, query: &Query) -> Result<Vec<Spend>, StoreError>;
 
@@ -153,10 +163,10 @@ pub(crate) fn open(location: &Location) -> Result<Box<dyn Store>, StoreError> {
     })
 }
 
-/// Opens a database for reading.
-pub(crate) fn reports(location: &Location) -> Result<Box<dyn Reports>, StoreError> {
+/// Opens a database for reading. A question ends after so long, or when it is interrupted.
+pub(crate) fn reports(location: &Location, longest: Option<Duration>) -> Result<Box<dyn Reports>, StoreError> {
     Ok(match location {
         Location::Sqlite(path) => Box::new(sqlite::Reader::open(path)?),
-        Location::Postgres(url) => Box::new(postgres::Reader::open(url)?),
+        Location::Postgres(url) => Box::new(postgres::Reader::open(url, longest)?),
     })
 }

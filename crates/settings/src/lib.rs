@@ -57,6 +57,7 @@ pub use types::{
     DecisionLog, Decisions, Durability, EndpointType, Key, LimitsWhenAway, Log, LogFormat, Model, OnJournalFailure,
     ProviderSettings, Server, Shared, Storage, StorageLocation, Target, Team, Timeouts, Upstream,
 };
+pub use value::is_plain_name;
 
 use reader::{Context, Table};
 

@@ -14,7 +14,7 @@ pub(crate) use declared::{read, read_defaults};
 const MOST: usize = 16;
 /// The longest value, in bytes.
 const LONGEST_VALUE: usize = 64;
-const VALUE: &str = "1 to 64 letters, digits and . _ - : / @ +";
+const VALUE: &str = "1 to 64 letters, digits and . _ - : / @ +; not first: - @ +";
 
 /// A tag that requests may carry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,11 +160,7 @@ impl Tags {
     /// # Errors
     /// If it may not.
     pub fn check(&self, name: &str, value: &str) -> Result<(), TagError> {
-        let Some(tag) = self.0.get(name) else {
-            let names: Vec<_> = self.names().collect();
-            let declared = (!names.is_empty()).then(|| names.join(", "));
-            return Err(TagError::Undeclared { name: shown(name), declared });
-        };
+        let tag = self.declared(name)?;
         if !is_value(value) {
             return Err(TagError::Value { name: name.to_owned(), value: shown(value) });
         }
@@ -175,6 +171,24 @@ impl Tags {
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl Tags {
+    /// Whether a name is declared.
+    ///
+    /// # Errors
+    /// With those that are, if it is not.
+    pub fn check_name(&self, name: &str) -> Result<(), TagError> {
+        self.declared(name).map(drop)
+    }
+
+    fn declared(&self, name: &str) -> Result<&Tag, TagError> {
+        self.0.get(name).ok_or_else(|| {
+            let names: Vec<_> = self.names().collect();
+            let declared = (!names.is_empty()).then(|| names.join(", "));
+            TagError::Undeclared { name: shown(name), declared }
+        })
     }
 }
 
@@ -195,10 +209,10 @@ pub fn tag_pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
     text.split(',').filter_map(|pair| pair.split_once('='))
 }
 
-/// Without commas and `=`, so that the form of the ledger has one reading.
+/// Without commas and `=`, so that the form of the ledger has one reading, and nothing that a spreadsheet takes for a formula.
 fn is_value(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-:/@+".contains(&byte);
-    (1..=LONGEST_VALUE).contains(&text.len()) && text.bytes().all(allowed)
+    (1..=LONGEST_VALUE).contains(&text.len()) && text.bytes().all(allowed) && !text.starts_with(['-', '@', '+'])
 }
 
 /// As much of a client's own text as an error repeats.

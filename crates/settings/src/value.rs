@@ -231,12 +231,20 @@ impl Text<'_> {
 
     /// A name fit for logs, metric labels and URLs.
     pub fn name(self) -> Option<String> {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        if (1..=64).contains(&self.value.len()) && self.value.bytes().all(allowed) {
+        if is_plain_name(&self.value) {
             return Some(self.value);
         }
-        self.refuse("is not a plain name", "1 to 64 letters, digits, dots, dashes and underscores", None)
+        self.refuse("is not a plain name", PLAIN_NAME, None)
     }
+}
+
+/// What [`is_plain_name`] expects.
+const PLAIN_NAME: &str = "1 to 64 letters, digits, dots, dashes and underscores";
+
+/// Whether a configuration takes a text as a name.
+pub fn is_plain_name(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=64).contains(&text.len()) && text.bytes().all(allowed)
 }
 
 /// `a, b or c`

@@ -3,7 +3,7 @@
 use super::{DAY_MS, Dialect, Query, Statement};
 use crate::store::{
     StoreError,
-    rollup::{ATTEMPTS, HOUR_MS, HOURS_A_DAY, REQUESTS, Rollup, UNPRICED},
+    rollup::{ATTEMPTS, HOUR_MS, HOURS_A_DAY, REQUESTS, Rollup, UNPRICED, amounts, policy_cost},
     upkeep::date,
 };
 
@@ -23,6 +23,8 @@ pub(crate) struct Parts {
     rows: Vec<Rows>,
     /// Whether the database has sums: not if it is of an earlier version.
     has_sums: bool,
+    /// Whether its rows have tags.
+    has_tags: bool,
 }
 
 /// Rows of some days.
@@ -36,9 +38,9 @@ struct Rows {
 
 impl Parts {
     /// All rows, for a database that has no sums.
-    pub(crate) fn rows_only(query: &Query) -> Self {
+    pub(crate) fn rows_only(query: &Query, has_tags: bool) -> Self {
         let rows = Rows { since_ms: query.since_ms, until_ms: query.until_ms, hour: None };
-        Self { days: (0, 0), hours: (0, 0), due: Vec::new(), rows: vec![rows], has_sums: false }
+        Self { days: (0, 0), hours: (0, 0), due: Vec::new(), rows: vec![rows], has_sums: false, has_tags }
     }
 
     /// What a question has to read of a table's rows and their sums.
@@ -93,25 +95,30 @@ impl Parts {
             hour: None,
         };
         let rows = edges.iter().map(of_edge).chain(spans(&due).into_iter().map(of_due)).collect();
-        Ok(Self { days: (days.0, days.1.max(days.0)), hours, due, rows, has_sums: true })
+        Ok(Self { days: (days.0, days.1.max(days.0)), hours, due, rows, has_sums: true, has_tags: true })
     }
 
     /// Calls with the columns `day`, the labels and the sums of [`ATTEMPTS`].
     pub(super) fn calls(&self) -> String {
         let labels = labels(&ATTEMPTS);
-        let rows = format!(
-            "{labels}, 1 AS calls, prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens, cost_nano_usd,
-            {UNPRICED} AS unpriced_calls, duration_us"
-        );
-        self.union(&ATTEMPTS, "", &rows, ("attempts AS rows", "true"))
+        let rows = format!("{labels}, 1 AS calls, {}, {UNPRICED} AS unpriced_calls, duration_us", amounts());
+        self.union(&ATTEMPTS, "", &rows, (&self.table("attempts"), "true"))
     }
 
     /// Served answers with the columns `day`, the labels and the sums of [`REQUESTS`], one for each policy.
     pub(super) fn answers(&self, dialect: Dialect) -> String {
         let labels = labels(&REQUESTS);
-        let rows = format!("{labels}, 1 AS requests, CAST(policy.value AS bigint) AS cost_nano_usd");
-        let from = format!("requests AS rows, {} AS policy", dialect.policies());
+        let rows = format!("{labels}, 1 AS requests, {} AS cost_nano_usd", policy_cost());
+        let from = format!("{}, {} AS policy", self.table("requests"), dialect.policies());
         self.union(&REQUESTS, "AND policy <> '' AND outcome = 'served'", &rows, (&from, "outcome = 'served'"))
+    }
+
+    fn table(&self, name: &str) -> String {
+        if self.has_tags {
+            format!("{name} AS rows")
+        } else {
+            format!("(SELECT *, CAST(NULL AS text) AS tags FROM {name}) AS rows")
+        }
     }
 
     fn union(&self, rollup: &Rollup, of_sums: &str, of_row: &str, (rows, of_rows): (&str, &str)) -> String {

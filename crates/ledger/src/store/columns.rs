@@ -1,7 +1,7 @@
 //! The columns of the tables, in order, and what stands in them for a row. Both stores write them.
 
 use crate::{
-    entry::{Attempt, Request, UsageSource},
+    entry::{Attempt, MOST_NANO_USD, Request, UsageSource},
     report::DAY_MS,
 };
 
@@ -82,7 +82,7 @@ pub(super) enum Column<'a> {
 }
 
 impl From<u64> for Column<'_> {
-    /// Amounts beyond 2⁶³ are not counted in this world: nine billion dollars in nano-dollars.
+    /// Amounts are [bounded](Attempt::bounded) far below 2⁶³.
     fn from(number: u64) -> Self {
         Self::Number(i64::try_from(number).unwrap_or(i64::MAX))
     }
@@ -108,7 +108,7 @@ impl<'a, T: Into<Column<'a>>> From<Option<T>> for Column<'a> {
 
 /// The columns of `attempts`, in order.
 pub(super) fn attempt<'a>(row: &Attempt<'a>) -> [Column<'a>; 25] {
-    let labels = row.labels;
+    let (row, labels) = (row.bounded(), row.labels);
     [
         row.ended_at_ms.div_euclid(DAY_MS).into(),
         row.key.request.writer.into(),
@@ -168,6 +168,6 @@ pub(super) fn request<'a>(row: &Request<'a>, baselines: &'a str) -> [Column<'a>;
 
 /// Amounts by the names of their policies, as a JSON object.
 pub(super) fn baselines(row: &Request<'_>) -> String {
-    let amounts = row.baselines.iter().map(|(name, amount)| ((*name).to_owned(), (*amount).into()));
+    let amounts = row.baselines.iter().map(|(name, amount)| ((*name).to_owned(), (*amount).min(MOST_NANO_USD).into()));
     serde_json::Value::Object(amounts.collect()).to_string()
 }

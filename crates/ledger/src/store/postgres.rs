@@ -4,9 +4,9 @@ mod read;
 mod sql;
 mod write;
 
-use std::{error::Error as _, fmt, io, str::FromStr, sync::Arc, time::Duration};
+use std::{error::Error as _, fmt, io, iter, str::FromStr, sync::Arc, time::Duration};
 
-use postgres::{Client, Config, GenericClient, config::Host};
+use postgres::{Client, Config, GenericClient, config::Host, error::SqlState};
 use rustls::ClientConfig;
 use rustls_platform_verifier::BuilderVerifierExt;
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -24,8 +24,6 @@ const MIGRATIONS: &[&str] = &[
     include_str!("postgres/4.sql"),
     include_str!("postgres/5.sql"),
 ];
-/// The first step that makes sums.
-const FIRST_WITH_SUMS: i64 = 4;
 /// "llrl" in ASCII: the lock of those who bring the tables up to date.
 const TABLES_LOCK: i64 = 0x6c6c_726c;
 /// "llrk": the lock of those who change keys.
@@ -37,6 +35,10 @@ const CONNECT: Duration = Duration::from_secs(5);
 const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 /// For each statement, at the server: a lock that is never released must not stop the drain for ever.
 const STATEMENT: &str = "30s";
+/// How long a step waits for a lock, behind which everybody else waits for the table, and how often that is tried: less than an
+/// opening takes.
+const LOCK: &str = "3s";
+const MOST_TRIES: u32 = 3;
 
 /// Where a Postgres ledger is, as a URL or as `key=value` words of libpq.
 #[derive(Clone)]
@@ -202,21 +204,40 @@ impl Store for Postgres {
 /// Takes the steps that the tables have not had. Of several processes, one at a time; who finds them up to date needs no right to
 /// make tables, and no lock.
 fn migrate(client: &mut Client, url: &PostgresUrl) -> Result<(), StoreError> {
-    let failed = |error: postgres::Error| url.failed(&error);
-    if steps(client, url)?.is_empty() {
-        return Ok(());
+    for _ in 0..MOST_TRIES {
+        if steps(client, url)?.is_empty() || take_steps(client, url)? {
+            return Ok(());
+        }
     }
-    let mut transaction = client.transaction().map_err(failed)?;
-    transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&TABLES_LOCK]).map_err(failed)?;
-    let steps = steps(&mut transaction, url)?;
+    Err(StoreError::Postgres {
+        message: format!(
+            "{url}: the tables cannot be brought up to date, because others have locked them: it is tried again; end long \
+             reports, or wait for the router that does it"
+        ),
+        is_out_of_reach: true,
+    })
+}
+
+/// Whether they could be taken: not if others hold a lock for too long.
+fn take_steps(client: &mut Client, url: &PostgresUrl) -> Result<bool, StoreError> {
+    let refused = |error: postgres::Error| match error.code() {
+        Some(&SqlState::LOCK_NOT_AVAILABLE) => Ok(false),
+        _ => Err(url.failed(&error)),
+    };
+    let lock = format!("SET LOCAL lock_timeout = '{LOCK}'; SELECT pg_advisory_xact_lock({TABLES_LOCK})");
     let table = "CREATE TABLE IF NOT EXISTS llm_router_ledger (version bigint NOT NULL); DELETE FROM llm_router_ledger";
-    transaction.batch_execute(table).map_err(failed)?;
-    for step in steps {
-        transaction.batch_execute(step).map_err(failed)?;
+    let version = format!("INSERT INTO llm_router_ledger VALUES ({})", MIGRATIONS.len());
+    let mut transaction = client.transaction().map_err(|error| url.failed(&error))?;
+    if let Err(error) = transaction.batch_execute(&lock) {
+        return refused(error);
     }
-    let version = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-    transaction.execute("INSERT INTO llm_router_ledger VALUES ($1)", &[&version]).map_err(failed)?;
-    transaction.commit().map_err(failed)
+    let steps = steps(&mut transaction, url)?;
+    for sql in iter::once(table).chain(steps.iter().copied()).chain([version.as_str()]) {
+        if let Err(error) = transaction.batch_execute(sql) {
+            return refused(error);
+        }
+    }
+    transaction.commit().map(|()| true).map_err(|error| url.failed(&error))
 }
 
 /// The steps that the tables have not had; an error if they are those of a newer version.
@@ -272,6 +293,6 @@ mod tests {
     fn a_server_that_is_away_is_no_reason_not_to_start() {
         let away: PostgresUrl = "postgres://router@127.0.0.1:1/books".parse().expect("a URL");
         assert!(Postgres::open(&away).is_ok());
-        assert!(Reader::open(&away).is_err());
+        assert!(Reader::open(&away, None).is_err());
     }
 }

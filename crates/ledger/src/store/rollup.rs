@@ -1,7 +1,10 @@
 //! Sums of rows by hour, and later by day. They are added to in the very transaction that takes a row, and only for rows that were
 //! not there before, so they are right whatever comes late or twice. A call is in an hour or in a day, never in both.
 
-use crate::report::Dialect;
+use crate::{
+    entry::{MOST_NANO_USD, MOST_TOKENS},
+    report::Dialect,
+};
 
 /// An hour, in milliseconds.
 pub const HOUR_MS: i64 = 60 * 60 * 1000;
@@ -45,10 +48,8 @@ pub(crate) const ATTEMPTS: Rollup = Rollup {
     values: |_, from| {
         let labels = labels(ATTEMPTS.labels);
         format!(
-            "SELECT {HOUR} AS hour, {labels}, 1 AS calls, coalesce(prompt_tokens, 0) AS prompt_tokens,
-            coalesce(cached_tokens, 0) AS cached_tokens, coalesce(completion_tokens, 0) AS completion_tokens,
-            coalesce(reasoning_tokens, 0) AS reasoning_tokens, coalesce(cost_nano_usd, 0) AS cost_nano_usd,
-            {UNPRICED} AS unpriced_calls, duration_us FROM {from} AS rows"
+            "SELECT {HOUR} AS hour, {labels}, 1 AS calls, {}, {UNPRICED} AS unpriced_calls, duration_us FROM {from} AS rows",
+            amounts()
         )
     },
 };
@@ -66,7 +67,8 @@ pub(crate) const REQUESTS: Rollup = Rollup {
         let columns = format!("SELECT {HOUR} AS hour, {labels}");
         format!(
             "{columns}, '' AS policy, 1 AS requests, CAST(0 AS bigint) AS cost_nano_usd FROM {from} AS rows
-            UNION ALL {columns}, policy.key, 1, CAST(policy.value AS bigint) FROM {from} AS rows, {policies} AS policy"
+            UNION ALL {columns}, policy.key, 1, {} FROM {from} AS rows, {policies} AS policy",
+            policy_cost()
         )
     },
 };
@@ -75,6 +77,23 @@ pub(crate) const REQUESTS: Rollup = Rollup {
 const HOUR: &str = "rows.day * 24 + (rows.ended_at_ms - rows.day * 86400000) / 3600000";
 /// Whether a call used tokens and has no price.
 pub(crate) const UNPRICED: &str = "CASE WHEN usage_source IS NOT NULL AND cost_nano_usd IS NULL THEN 1 ELSE 0 END";
+
+/// What a row used and cost, with 0 for NULL. An earlier version wrote whatever an upstream reported.
+pub(crate) fn amounts() -> String {
+    let tokens = ["prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens"];
+    let amounts = tokens.map(|name| (name, MOST_TOKENS)).into_iter().chain([("cost_nano_usd", MOST_NANO_USD)]);
+    let amounts = amounts.map(|(name, most)| format!("{} AS {name}", bounded(&format!("coalesce({name}, 0)"), most)));
+    amounts.collect::<Vec<_>>().join(", ")
+}
+
+/// The same of a policy.
+pub(crate) fn policy_cost() -> String {
+    bounded("CAST(policy.value AS bigint)", MOST_NANO_USD)
+}
+
+fn bounded(amount: &str, most: u64) -> String {
+    format!("CASE WHEN {amount} > {most} THEN {most} ELSE {amount} END")
+}
 
 /// Labels of rows, with '' for NULL.
 fn labels(names: &[&str]) -> String {
@@ -108,18 +127,26 @@ impl Rollup {
         self.add_from((self.hours, "hour"), dialect, keys, &format!("({})", (self.values)(dialect, from)))
     }
 
-    /// Adds the hours from `$1` on and before `$2`, which are those of a day, to the sums by day. They must be removed then.
-    pub(crate) fn fold(&self, dialect: Dialect) -> String {
-        let columns = self.labels.iter().chain(self.sums).copied().collect::<Vec<_>>().join(", ");
-        let digest = match dialect {
-            Dialect::Sqlite => "",
-            Dialect::Postgres => "digest, ",
+    /// Statements that move sums of the hours from `$1` on and before `$2`, which are those of a day, to the sums by day, at most `$3`
+    /// of them. Rows that a writer is adding to at the moment are left where they are: who waits for nobody is in no deadlock.
+    pub(crate) fn fold(&self, dialect: Dialect) -> Vec<String> {
+        let Self { hours, labels, .. } = self;
+        let columns = labels.iter().chain(self.sums).copied().collect::<Vec<_>>().join(", ");
+        let key = format!("hour, {}", labels.join(", "));
+        let some = "WHERE hour >= $1 AND hour < $2 ORDER BY";
+        let (from, moved) = match dialect {
+            Dialect::Sqlite => (*hours, format!("WHERE ({key}) IN (SELECT {key} FROM {hours} {some} {key} LIMIT $3)")),
+            Dialect::Postgres => ("moved", String::new()),
         };
-        let from = format!(
-            "(SELECT hour / {HOURS_A_DAY} AS day, {digest}{columns} FROM {} WHERE hour >= $1 AND hour < $2)",
-            self.hours
-        );
-        self.add_from((self.days, "day"), dialect, self.digest(dialect).into_iter(), &from)
+        let from = format!("(SELECT hour / {HOURS_A_DAY} AS day, {columns} FROM {from} {moved})");
+        let add = self.add_from((self.days, "day"), dialect, self.digest(dialect).into_iter(), &from);
+        match dialect {
+            Dialect::Sqlite => vec![add, format!("DELETE FROM {hours} {moved}")],
+            Dialect::Postgres => vec![format!(
+                "WITH moved AS (DELETE FROM {hours} WHERE ctid = ANY (ARRAY(
+                    SELECT ctid FROM {hours} {some} hour LIMIT $3 FOR UPDATE SKIP LOCKED)) RETURNING *) {add}"
+            )],
+        }
     }
 
     fn add_from(
@@ -145,6 +172,19 @@ impl Rollup {
             "INSERT INTO {table} ({columns}) SELECT {values} FROM {from} AS added WHERE true GROUP BY {group}
             ON CONFLICT ({key}) {adding}"
         )
+    }
+
+    /// The labels and sums of each of some rows. `from` is a table, or a query in brackets.
+    pub(crate) fn values_of(&self, dialect: Dialect, from: &str) -> String {
+        (self.values)(dialect, from)
+    }
+
+    /// How many rows are in some sums, and what they cost.
+    pub(crate) fn figures(&self, sums: &str) -> String {
+        let (count, of) = self.count;
+        let sum = |of: &str| format!("CAST(coalesce(sum({of}), 0) AS bigint)");
+        let (count, cost) = (sum(&format!("CASE WHEN {of} THEN {count} ELSE 0 END")), sum("cost_nano_usd"));
+        format!("SELECT {count}, {cost} FROM ({sums}) AS sums")
     }
 
     /// Adds the ranges of numbers that calls of an hour have.
@@ -188,8 +228,7 @@ impl Rollup {
 }
 
 impl Dialect {
-    /// A sum that stays at the greatest number of 64 bits instead of failing: an upstream may report any number of tokens, and the rows
-    /// must be taken.
+    /// A sum that stays at the greatest number of 64 bits instead of failing: rows must be taken.
     fn capped(self, sum: &str) -> String {
         let (least, _) = self.extremes();
         format!("CAST({least}({}, {sum}) AS bigint)", i64::MAX)

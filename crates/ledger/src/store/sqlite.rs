@@ -25,8 +25,6 @@ const MIGRATIONS: &[&str] = &[
     include_str!("sqlite/4.sql"),
     include_str!("sqlite/5.sql"),
 ];
-/// The first step that makes sums.
-const FIRST_WITH_SUMS: usize = 4;
 /// Versions before 3.51.3 can damage a file whose log is reset while two connections use it
 /// (<https://sqlite.org/wal.html#walresetbug>).
 const LEAST_VERSION: i32 = 3_051_003;

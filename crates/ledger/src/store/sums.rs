@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::rollup::HOUR_MS;
-use crate::entry::{Attempt, Labels, Request, UsageSource};
+use crate::entry::{Attempt, Labels, MOST_NANO_USD, Request, UsageSource};
 
 /// The labels of `attempt_hours`, in order.
 type AttemptLabels<'a> = [&'a str; 10];
@@ -25,6 +25,7 @@ type OfPolicy<'a> = (&'a str, [i64; 2]);
 
 impl<'a> Sums<'a> {
     pub(super) fn add_attempt(&mut self, row: &Attempt<'a>) {
+        let row = row.bounded();
         let [team, key, model, route, tags] = labels(&row.labels);
         let source = row.usage_source.map_or("", UsageSource::as_str);
         let price = row.price_version.unwrap_or_default();
@@ -62,7 +63,7 @@ impl<'a> Sums<'a> {
         for (nth, (policy, cost)) in row.baselines.iter().enumerate() {
             // In the row, which has each name once, the last one stands.
             if row.baselines[nth + 1..].iter().all(|(later, _)| later != policy) {
-                add(policy, *cost);
+                add(policy, (*cost).min(MOST_NANO_USD));
             }
         }
     }

@@ -47,6 +47,7 @@ on_both! {
     a_call_that_ended_after_midnight_is_not_recorded_as_unknown_as_well,
     a_call_that_is_under_way_when_the_process_stops_in_order_is_on_record,
     a_store_that_is_held_by_another_one_stops_nothing_and_loses_nothing,
+    tables_that_others_lock_do_not_stop_the_start,
     budgets_learn_what_was_spent,
     processes_that_open_a_new_one_at_once_all_find_it_made,
     odd_texts_are_taken,
@@ -157,7 +158,7 @@ async fn spend_is_summed_up_by_what_is_asked_for(scratch: Scratch) {
         wasted_nano_usd: 300,
         ..Spend::default()
     };
-    assert_eq!(rows, [of_team.clone(), of_nobody.clone()], "the dearest first");
+    assert_eq!(rows, [of_team.clone(), of_nobody.clone()], "the most expensive first");
     let mut total = Spend::default();
     total.add(&of_team);
     total.add(&of_nobody);
@@ -245,6 +246,27 @@ async fn a_store_that_is_held_by_another_one_stops_nothing_and_loses_nothing(scr
     held.release();
     ledger.close();
     assert_eq!((scratch.figure("SELECT count(*) FROM requests"), ledger.backlog_bytes()), (100, 0));
+}
+
+/// In Postgres others can lock a table for long, and the router must start all the same.
+async fn tables_that_others_lock_do_not_stop_the_start(scratch: Scratch) {
+    if scratch.postgres.is_none() {
+        return;
+    }
+    scratch.open(7).close();
+    scratch.execute(
+        "ALTER TABLE attempts DROP COLUMN tags; ALTER TABLE requests DROP COLUMN tags; DROP TABLE gpu_hours, attempt_hours,
+        attempt_days, request_hours, request_days, attempt_ranges, rollup_due, retention;
+        UPDATE llm_router_ledger SET version = 2",
+    );
+    let held = scratch.hold();
+    let error = aside(|| Keys::open(&scratch.location).map(drop)).expect_err("locked");
+    assert!(error.to_string().contains("others have locked them"), "{error}");
+    let ledger = scratch.open(8);
+    ledger.append(&entries(8, 1)).await.expect("written");
+    held.release();
+    ledger.close();
+    assert_eq!(scratch.figure("SELECT count(*) FROM attempts WHERE tags IS NULL"), 1);
 }
 
 async fn budgets_learn_what_was_spent(scratch: Scratch) {

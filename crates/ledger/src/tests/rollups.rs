@@ -1,6 +1,7 @@
 //! Sums say what rows say, whatever comes late or twice, while they are made, and after rows are deleted.
 
 mod expected;
+mod upkeep;
 
 use std::collections::HashSet;
 
@@ -14,10 +15,17 @@ use proptest::{
 
 use super::{both::on_both, *};
 use crate::{
-    report::DAY_MS,
+    Snapshot, Tariffs,
+    report::{DAY_MS, Statement},
     store::{self, Rows, Store, StoreError, rollup::HOUR_MS, upkeep::Upkeep},
 };
 use expected::{BEGIN_MS, Case, DAYS, FIRST_DAY, NOW_MS, OF_ANSWERS, cases, expected, expected_baselines, queries};
+use upkeep::{
+    hours_become_days_in_steps_while_calls_come, rows_stay_whose_sums_have_more_than_they,
+    rows_that_came_late_from_an_earlier_version_are_summed_up_after_the_upgrade,
+    rows_that_come_while_those_of_their_day_are_deleted_are_deleted_as_well,
+    rows_that_no_sum_has_are_not_deleted_before_it_has,
+};
 
 on_both! {
     sums_say_what_rows_say,
@@ -28,7 +36,13 @@ on_both! {
     a_batch_that_fails_leaves_neither_rows_nor_sums,
     writers_at_the_same_time_lose_and_double_nothing,
     rows_that_no_sum_has_are_not_deleted_before_it_has,
+    rows_that_came_late_from_an_earlier_version_are_summed_up_after_the_upgrade,
+    rows_that_come_while_those_of_their_day_are_deleted_are_deleted_as_well,
+    rows_stay_whose_sums_have_more_than_they,
     absurd_amounts_do_not_stop_the_drain,
+    questions_end_in_time,
+    hours_become_days_in_steps_while_calls_come,
+    answers_of_a_snapshot_are_of_one_moment,
     a_budget_counts_the_whole_hour_where_its_rows_are_deleted,
 }
 
@@ -143,6 +157,7 @@ async fn sums_are_made_of_rows_that_were_there_before_while_others_come(scratch:
 }
 
 async fn a_ledger_of_an_earlier_version_is_read_then_brought_up_to_date_and_summed_up(scratch: Scratch) {
+    const OF_KEYS: [&str; 4] = ["audit", "key_secrets", "keys", "teams"];
     const TABLES: [&str; 8] = [
         "attempt_hours",
         "attempt_days",
@@ -153,13 +168,24 @@ async fn a_ledger_of_an_earlier_version_is_read_then_brought_up_to_date_and_summ
         "retention",
         "gpu_hours",
     ];
-    run(&scratch, (cases(), vec(queries(), 3)), |(cases, queries)| {
+    run(&scratch, (cases(), vec(queries(), 3), 1..=3), |(mut cases, queries, version)| {
+        // Tags came with the third.
+        for case in cases.iter_mut().filter(|_| version < 3) {
+            (case.attempt.labels.tags, case.request.labels.tags) = (None, None);
+        }
         emptied(&scratch).write(&rows(&cases)).expect("written");
-        let version = match &scratch.location {
-            Location::Sqlite(_) => "PRAGMA user_version = 3",
-            Location::Postgres(_) => "UPDATE llm_router_ledger SET version = 3",
-        };
-        scratch.execute(&format!("DROP TABLE {}; {version}", TABLES.join("; DROP TABLE ")));
+        let mut steps = vec![format!("DROP TABLE {}", TABLES.join("; DROP TABLE "))];
+        if version < 3 {
+            steps.extend(["attempts", "requests"].map(|table| format!("ALTER TABLE {table} DROP COLUMN tags")));
+        }
+        if version < 2 {
+            steps.extend(OF_KEYS.map(|table| format!("DROP TABLE {table}")));
+        }
+        steps.push(match &scratch.location {
+            Location::Sqlite(_) => format!("PRAGMA user_version = {version}"),
+            Location::Postgres(_) => format!("UPDATE llm_router_ledger SET version = {version}"),
+        });
+        scratch.execute(&steps.join("; "));
         queries.iter().try_for_each(|query| check(&scratch, &cases, query))?;
         let mut store = store::open(&scratch.location).expect("a store");
         let due = scratch.figure(&format!("SELECT count(*) FROM rollup_due WHERE day < {}", FIRST_DAY + DAYS));
@@ -303,32 +329,75 @@ async fn writers_at_the_same_time_lose_and_double_nothing(scratch: Scratch) {
     });
 }
 
-/// A router of an earlier version wrote rows and no sums.
-async fn rows_that_no_sum_has_are_not_deleted_before_it_has(scratch: Scratch) {
-    aside(|| {
-        let mut store = emptied(&scratch);
-        store.write(&rows(&[example(1), example(2)])).expect("written");
-        scratch.execute(SUMS);
-        store.write(&rows(&[example(3)])).expect("written");
-        keep_up(&mut *store, &mut keeping(2, 10_000), NOW_MS);
-        assert_eq!(scratch.figure("SELECT count(*) FROM attempts"), 0);
-        let whole = Query { by: vec![Dimension::Day], since_ms: 0, until_ms: NOW_MS, of: Vec::new() };
-        check(&scratch, &[example(1), example(2), example(3)], &whole).expect("the sums");
-    });
-}
-
-/// An upstream may say that it used any number of tokens.
+/// An upstream may say that it used any number of tokens, and an earlier version wrote it down.
 async fn absurd_amounts_do_not_stop_the_drain(scratch: Scratch) {
     aside(|| {
         let mut store = emptied(&scratch);
+        let mut absurd = example(1);
+        let most = Some(u64::MAX);
+        absurd.attempt.tokens = Some(Tokens { prompt: u64::MAX, cached: most, completion: u64::MAX, reasoning: most });
+        absurd.attempt.cost_nano_usd = most;
+        absurd.request.baselines = vec![("split", u64::MAX)];
         for number in 1..=3 {
-            let mut case = example(number);
-            case.attempt.tokens =
-                Some(Tokens { prompt: u64::MAX, cached: None, completion: u64::MAX, reasoning: None });
-            store.write(&rows(&[case])).expect("written");
+            absurd.attempt.key = key(7, number);
+            absurd.request.key = absurd.attempt.key.request;
+            store.write(&rows(std::slice::from_ref(&absurd))).expect("written");
         }
-        assert_eq!(scratch.figure("SELECT prompt_tokens FROM attempt_hours"), i64::MAX);
-        assert_eq!(scratch.figure("SELECT calls FROM attempt_hours"), 3);
+        let query = Query { by: Vec::new(), since_ms: 0, until_ms: NOW_MS, of: Vec::new() };
+        let of_workers = Tariffs::new([("u".to_owned(), vec![(String::new(), true)])]);
+        let check = |when: &str| {
+            let spend = &scratch.spend(&query)[0];
+            let (tokens, nano_usd) = (3 << 40, 3 << 44);
+            assert_eq!((spend.calls, spend.prompt_tokens, spend.reasoning_tokens), (3, tokens, tokens), "{when}");
+            assert_eq!(
+                (spend.cost_nano_usd, scratch.baselines(&query)[0].cost_nano_usd),
+                (nano_usd, nano_usd),
+                "{when}"
+            );
+            aside(|| crate::gpu(&scratch.location, &query, &of_workers, NOW_MS)).expect(when);
+        };
+        check("as they are written");
+        let most = i64::MAX;
+        scratch.execute(&format!(
+            "{SUMS}; UPDATE attempts SET prompt_tokens = {most}, cached_tokens = {most}, completion_tokens = {most},
+            reasoning_tokens = {most}, cost_nano_usd = {most}; UPDATE requests SET baselines = '{{\"split\": {most}}}';
+            INSERT INTO rollup_due VALUES ('attempts', {FIRST_DAY}, -1, 0), ('requests', {FIRST_DAY}, -1, 0)"
+        ));
+        check("as an earlier version wrote them");
+        keep_up(&mut *store, &mut Upkeep::new(Retention::default(), 2), NOW_MS);
+        check("summed up");
+        keep_up(&mut *store, &mut keeping(2, 2), NOW_MS);
+        assert_eq!(scratch.figure("SELECT count(*) FROM attempt_hours"), 0);
+        check("by day");
+    });
+}
+
+async fn questions_end_in_time(scratch: Scratch) {
+    const WITHOUT_END: &str = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i FROM n) SELECT CAST(count(*) AS bigint) FROM n WHERE i < 0";
+    aside(|| {
+        drop(emptied(&scratch));
+        let query = Query { by: Vec::new(), since_ms: 0, until_ms: NOW_MS, of: Vec::new() };
+        let longest = Duration::from_millis(100);
+        let mut snapshot = Snapshot::open(&scratch.location, Some(longest)).expect("a ledger");
+        let endless = Statement { sql: WITHOUT_END.to_owned(), parameters: Vec::new() };
+        let answer = snapshot.ask(|reports| reports.ask(&endless));
+        assert!(matches!(answer, Err(StoreError::TooSlow(_))), "{answer:?}");
+        // The time is that of all questions.
+        assert!(matches!(snapshot.spend(&query), Err(StoreError::TooSlow(_))));
+        Snapshot::open(&scratch.location, None).expect("a ledger").spend(&query).expect("an answer");
+    });
+}
+
+async fn answers_of_a_snapshot_are_of_one_moment(scratch: Scratch) {
+    aside(|| {
+        let mut store = emptied(&scratch);
+        store.write(&rows(&[example(1)])).expect("written");
+        let query = Query { by: Vec::new(), since_ms: 0, until_ms: NOW_MS, of: Vec::new() };
+        let mut snapshot = Snapshot::open(&scratch.location, None).expect("a ledger");
+        assert_eq!(snapshot.spend(&query).expect("an answer")[0].calls, 1);
+        store.write(&rows(&[example(2)])).expect("written");
+        assert_eq!(snapshot.baselines(&query).expect("an answer")[0].answers, 1);
+        assert_eq!(scratch.baselines(&query)[0].answers, 2);
     });
 }
 

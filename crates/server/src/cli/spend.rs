@@ -1,6 +1,7 @@
 //! `llm-router spend`, `savings` and `showback`: what the ledger says about money.
 
 mod asked;
+mod example;
 mod figures;
 mod focus;
 mod gpu;
@@ -17,7 +18,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
-use ledger::{Dimension, Location, Query, Spend, StoreError};
+use ledger::{Dimension, Query, Snapshot, Spend, StoreError};
 use settings::Config;
 
 use super::{
@@ -32,7 +33,7 @@ use gpu_cost::{GpuCosts, tariffs};
 use period::Period;
 pub(super) use reconcile::{Arguments as Reconcile, HELP as RECONCILE_HELP, run as run_reconcile};
 pub(super) use savings::{Arguments as Savings, HELP as SAVINGS_HELP, run as run_savings};
-use selection::{Selection, of_calls};
+use selection::{Selection, check_tags, of_calls};
 pub(super) use showback::{Arguments as Showback, HELP as SHOWBACK_HELP, run as run_showback};
 use source::{Source, note_nothing};
 
@@ -102,12 +103,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if arguments.unpriced.is_some() {
         bail!("--unpriced is for --format focus: other forms have a column unpriced_calls");
     }
-    let ledger = arguments.source.ledger()?;
+    let mut ledger = arguments.source.ledger()?;
     let days = arguments.period.days()?;
     let by = if arguments.by.is_empty() { Report::Spend.usual_dimensions() } else { arguments.by.clone() };
     let query = Query { by, of: arguments.selection.of(), ..days.query()? };
     let (config, now_ms) = (arguments.source.config()?, clock::now_ms());
-    let grid = report(&ledger, &query, config.as_ref(), now_ms)?;
+    check_tags(&query, config.as_ref())?;
+    let grid = report(&mut ledger, &query, config.as_ref(), now_ms)?;
     if grid.rows.is_empty() {
         note_nothing(&arguments.selection, days);
     }
@@ -120,10 +122,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 /// What the ledger says.
-fn report(ledger: &Location, query: &Query, config: Option<&Config>, now_ms: i64) -> Result<Grid, StoreError> {
-    let workers = ledger::gpu(ledger, query, &tariffs(config), now_ms)?;
+fn report(ledger: &mut Snapshot, query: &Query, config: Option<&Config>, now_ms: i64) -> Result<Grid, StoreError> {
+    let workers = ledger.gpu(query, &tariffs(config), now_ms)?;
     let costs = GpuCosts::new(&workers, &query.by);
-    let rows = costs.complete(ledger::spend(ledger, query)?, query);
+    let rows = costs.complete(ledger.spend(query)?, query);
     let mut grid = grid(query, &rows);
     costs.add_columns(&mut grid, &rows);
     grid.notes = gpu::notes(&workers, query, now_ms);

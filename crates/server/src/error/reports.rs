@@ -18,6 +18,16 @@ impl ApiError {
         Self::bad_request(StatusCode::BAD_REQUEST, "invalid_query", message)
     }
 
+    /// A question that the ledger cannot answer exactly.
+    pub(crate) fn inexact_report(why: &str) -> Self {
+        Self::bad_request(StatusCode::BAD_REQUEST, "invalid_query", why)
+    }
+
+    /// The database is no ledger, or one of a newer version: no later try helps.
+    pub(crate) fn foreign_ledger(what: &str) -> Self {
+        Self::bad_request(StatusCode::CONFLICT, "foreign_ledger", what)
+    }
+
     pub(crate) fn too_many_reports() -> Self {
         let message = "the router makes as many reports as it may: ask again when one is done";
         let mut error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", "overloaded", message);
@@ -45,11 +55,31 @@ impl ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Inexact(what) => Self::bad_report(&what),
-            StoreError::Foreign(_) | StoreError::Sqlite { .. } | StoreError::Postgres { .. } => {
+            StoreError::Inexact(why) => Self::inexact_report(&why),
+            StoreError::Foreign(what) => Self::foreign_ledger(&what),
+            StoreError::TooSlow(longest) => Self::report_too_slow(longest),
+            StoreError::Sqlite { .. } | StoreError::Postgres { .. } => {
                 tracing::error!(%error, "the ledger cannot be asked for a report");
                 Self::ledger_silent()
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_the_ledger_say_whether_another_try_helps() {
+        let of = |error: StoreError| ApiError::from(error);
+        let newer =
+            of(StoreError::Foreign("x.db: this ledger was written by a newer version of llm-router".to_owned()));
+        assert_eq!((newer.status, &*newer.code, newer.retry_after), (StatusCode::CONFLICT, "foreign_ledger", None));
+        assert!(newer.message.contains("newer version"), "{}", newer.message);
+        let inexact = of(StoreError::Inexact("begin at a full hour".to_owned()));
+        assert_eq!((inexact.status, &*inexact.message), (StatusCode::BAD_REQUEST, "begin at a full hour"));
+        let slow = of(StoreError::TooSlow(Duration::from_secs(30)));
+        assert_eq!((slow.status, &*slow.code), (StatusCode::GATEWAY_TIMEOUT, "report_timeout"));
     }
 }

@@ -1,6 +1,6 @@
 //! Reports on spend and savings, in the document of the admin listener.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use utoipa::openapi::HttpMethod;
 
 use super::{
@@ -9,31 +9,25 @@ use super::{
 };
 use crate::{
     admin::reports::{LONGEST, ReportReply},
+    cli::Report,
     error::ApiError,
 };
 
 pub(super) fn add(document: &mut Document) {
-    let spend = json!({
-        "team": "search", "calls": 12, "answers": 11, "prompt_tokens": 4_100, "cached_tokens": 0, "completion_tokens": 900,
-        "reasoning_tokens": 0, "cost_usd": "0.000100000", "wasted_usd": "0.000008000", "estimated_usd": "0.000000000",
-        "unknown_usd": "0.000000000", "unpriced_calls": 0,
-    });
     let about = "What calls used and cost, as `llm-router spend` says it, to the nano-dollar.";
     let call = Call::new("spend", "What was spent", about);
-    report(document, "/admin/spend", call.query("by", "a row for each combination of these", "team,model"), &spend);
-    let savings = json!({
-        "team": "search", "policy": "all:cerebras-8b", "answers": 11, "answers_without_baseline": 0, "unpriced_calls": 0,
-        "baseline_usd": "0.000500000", "cost_usd": "0.000100000", "saved_usd": "0.000400000", "saved_percent": 80.0,
-    });
+    let call = call.query("by", "a row for each combination of these", "team,model");
+    report(document, "/admin/spend", call, Report::Spend);
     let about = "What the same answers would have cost under other policies, as `llm-router savings` says it.";
     let call = Call::new("savings", "What was saved", about);
-    report(document, "/admin/savings", call.query("by", "rows for each combination of these", "team,day"), &savings);
+    let call = call.query("by", "rows for each combination of these", "team,day");
+    report(document, "/admin/savings", call, Report::Savings);
 }
 
-fn report(document: &mut Document, path: &str, call: Call, row: &Value) {
+fn report(document: &mut Document, path: &str, call: Call, report: Report) {
     let reply = document.schema::<ReportReply>();
-    let csv = row.as_object().map(|row| row.keys().cloned().collect::<Vec<_>>().join(",")).unwrap_or_default();
-    let sample = json!({"since": "2026-11-01", "until": "2026-11-30", "rows": [row], "notes": []});
+    let [json, csv] = report.example();
+    let sample: Value = serde_json::from_str(&json).unwrap_or_default();
     let made = response("the report", &[])
         .content("application/json", content(reply, vec![example("one", sample)]))
         .content("text/csv", text(&csv))
@@ -41,6 +35,7 @@ fn report(document: &mut Document, path: &str, call: Call, row: &Value) {
     let reports = [
         ApiError::bad_report("until must be a day, such as 2026-10-31"),
         ApiError::no_ledger(),
+        ApiError::foreign_ledger("this ledger was written by a newer version of llm-router"),
         ApiError::too_many_reports(),
         ApiError::ledger_silent(),
         ApiError::report_too_slow(LONGEST),

@@ -1,18 +1,18 @@
 //! Answers to questions.
 
-use std::error::Error;
+use std::{error::Error, time::Duration};
 
 use bytes::BytesMut;
 use postgres::{
-    Client, IsolationLevel, Row,
+    Client, Row,
     types::{IsNull, ToSql, Type, to_sql_checked},
 };
 
-use super::{FIRST_WITH_SUMS, PostgresUrl, StoreError};
+use super::{MIGRATIONS, PostgresUrl, StoreError};
 use crate::{
     report::{Baseline, Dialect, Parameter, Parts, Query, Spend, Statement},
     store::{
-        Reports,
+        FIRST_WITH_SUMS, FIRST_WITH_TAGS, Reports,
         rollup::{ATTEMPTS, REQUESTS, Rollup},
     },
 };
@@ -21,43 +21,52 @@ use crate::{
 pub(crate) struct Reader {
     client: Client,
     url: PostgresUrl,
-    /// Whether it has sums.
-    has_sums: bool,
+    /// How many steps its tables have had. Reading takes none.
+    done: usize,
+    /// Whether it is in the transaction whose moment all answers are of.
+    has_begun: bool,
 }
 
 impl Reader {
-    pub(crate) fn open(url: &PostgresUrl) -> Result<Self, StoreError> {
+    /// Opens a database whose answers are all of one moment, and take little longer than this each.
+    pub(crate) fn open(url: &PostgresUrl, longest: Option<Duration>) -> Result<Self, StoreError> {
         let mut client = url.connect()?;
         let failed = |error: postgres::Error| url.failed(&error);
-        // A report reads as long as it must; the drain's limit is for statements that wait for a lock.
-        client.batch_execute("SET statement_timeout = 0").map_err(failed)?;
-        let sql = "SELECT to_regclass('llm_router_ledger') IS NOT NULL";
-        if !client.query_one(sql, &[]).map_err(failed)?.get::<_, bool>(0) {
+        let done = MIGRATIONS.len() - super::steps(&mut client, url)?.len();
+        if done == 0 {
             return Err(StoreError::Foreign(format!("{url}: there is no ledger in this database yet")));
         }
-        let steps = client.query_one("SELECT version FROM llm_router_ledger", &[]).map_err(failed)?;
-        let has_sums = steps.get::<_, i64>(0) >= FIRST_WITH_SUMS;
-        Ok(Self { client, url: url.clone(), has_sums })
+        // Instead of the drain's limit, which is for statements that wait for a lock. A little later than whoever asks gives up.
+        let limit_ms = longest.map_or(0, |longest| longest.as_millis() + 500);
+        client.batch_execute(&format!("SET statement_timeout = {limit_ms}")).map_err(failed)?;
+        Ok(Self { client, url: url.clone(), done, has_begun: false })
     }
 
-    /// Answers a question from what is there at one moment.
+    fn rows(&mut self, statement: &Statement) -> Result<Vec<Row>, StoreError> {
+        let parameters: Vec<&(dyn ToSql + Sync)> = statement.parameters.iter().map(parameter).collect();
+        let mut query = || {
+            // Not sooner: the server ends a transaction in which nothing is asked.
+            if !self.has_begun {
+                self.client.batch_execute("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+                self.has_begun = true;
+            }
+            self.client.query(&statement.sql, &parameters)
+        };
+        query().map_err(|error| self.url.failed(&error))
+    }
+
     fn answer(
         &mut self,
         (query, rollup): (&Query, &Rollup),
         statement: impl FnOnce(&Parts) -> Statement,
     ) -> Result<Vec<Row>, StoreError> {
-        let snapshot = self.client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
-        let mut snapshot = snapshot.start().map_err(|error| self.url.failed(&error))?;
-        let mut rows = |statement: &Statement| {
-            let parameters: Vec<&(dyn ToSql + Sync)> = statement.parameters.iter().map(parameter).collect();
-            snapshot.query(&statement.sql, &parameters).map_err(|error| self.url.failed(&error))
-        };
-        let parts = if self.has_sums {
-            Parts::of(query, rollup, &mut |statement| Ok(rows(statement)?.iter().map(numbers).collect()))?
+        let has_sums = self.done >= FIRST_WITH_SUMS;
+        let parts = if has_sums {
+            Parts::of(query, rollup, &mut |statement| Ok(self.rows(statement)?.iter().map(numbers).collect()))?
         } else {
-            Parts::rows_only(query)
+            Parts::rows_only(query, self.done >= FIRST_WITH_TAGS)
         };
-        rows(&statement(&parts))
+        self.rows(&statement(&parts))
     }
 }
 
@@ -66,6 +75,10 @@ fn numbers(row: &Row) -> Vec<i64> {
 }
 
 impl Reports for Reader {
+    fn interrupt(&self) -> Box<dyn Fn() + Send> {
+        Box::new(|| ())
+    }
+
     fn spend(&mut self, query: &Query) -> Result<Vec<Spend>, StoreError> {
         let labels = query.by.len();
         let rows = self.answer((query, &ATTEMPTS), |parts| query.spend(Dialect::Postgres, parts))?;
@@ -91,9 +104,7 @@ impl Reports for Reader {
     }
 
     fn ask(&mut self, statement: &Statement) -> Result<Vec<Vec<Parameter>>, StoreError> {
-        let parameters: Vec<&(dyn ToSql + Sync)> = statement.parameters.iter().map(parameter).collect();
-        let rows = self.client.query(&statement.sql, &parameters).map_err(|error| self.url.failed(&error))?;
-        Ok(rows.iter().map(super::sql::values_of).collect())
+        Ok(self.rows(statement)?.iter().map(super::sql::values_of).collect())
     }
 }
 

@@ -11,7 +11,7 @@ use super::StoreError;
 use crate::{
     report::{Baseline, Dialect, Parameter, Parts, Query, Spend, Statement},
     store::{
-        Reports,
+        FIRST_WITH_SUMS, FIRST_WITH_TAGS, Reports,
         rollup::{ATTEMPTS, REQUESTS, Rollup},
     },
 };
@@ -20,45 +20,36 @@ use crate::{
 pub(crate) struct Reader {
     connection: Connection,
     path: PathBuf,
-    /// Whether it has sums.
-    has_sums: bool,
+    /// How many steps its schema has had. Reading takes none.
+    done: usize,
 }
 
-/// The step that brought the columns of tags. Reading takes no steps: a ledger of an earlier version is read as one whose rows
-/// have no tags.
-const TAGS_STEP: usize = 3;
-const WITHOUT_TAGS: &str = "CREATE TEMP VIEW attempts AS SELECT *, NULL AS tags FROM main.attempts;
-    CREATE TEMP VIEW requests AS SELECT *, NULL AS tags FROM main.requests";
-
 impl Reader {
+    /// Opens a file whose answers are all of one moment.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
         let failed = |source| StoreError::Sqlite { path: path.to_owned(), source };
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
         connection.busy_timeout(super::BUSY).map_err(failed)?;
-        let steps = super::check(&connection, path)?;
-        if steps == 0 {
+        let done = super::check(&connection, path)?;
+        if done == 0 {
             return Err(StoreError::Foreign(format!("{}: this file is empty, and no ledger yet", path.display())));
         }
-        if steps < TAGS_STEP {
-            connection.execute_batch(WITHOUT_TAGS).map_err(failed)?;
-        }
-        Ok(Self { connection, path: path.to_owned(), has_sums: steps >= super::FIRST_WITH_SUMS })
+        // The end of the connection ends it.
+        connection.execute_batch("BEGIN").map_err(failed)?;
+        Ok(Self { connection, path: path.to_owned(), done })
     }
 
-    /// Answers a question from what is there at one moment.
     fn answer<T>(
         &self,
         (query, rollup): (&Query, &Rollup),
         statement: impl FnOnce(&Parts) -> Statement,
         of: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, StoreError> {
-        let snapshot = self.connection.unchecked_transaction();
-        let _snapshot = snapshot.map_err(|source| StoreError::Sqlite { path: self.path.clone(), source })?;
-        let parts = if self.has_sums {
+        let parts = if self.done >= FIRST_WITH_SUMS {
             Parts::of(query, rollup, &mut |statement| self.rows(statement, numbers))?
         } else {
-            Parts::rows_only(query)
+            Parts::rows_only(query, self.done >= FIRST_WITH_TAGS)
         };
         self.rows(&statement(&parts), of)
     }
@@ -78,6 +69,11 @@ impl Reader {
 }
 
 impl Reports for Reader {
+    fn interrupt(&self) -> Box<dyn Fn() + Send> {
+        let handle = self.connection.get_interrupt_handle();
+        Box::new(move || handle.interrupt())
+    }
+
     fn spend(&mut self, query: &Query) -> Result<Vec<Spend>, StoreError> {
         let labels = query.by.len();
         let statement = |parts: &Parts| query.spend(Dialect::Sqlite, parts);

@@ -1,13 +1,13 @@
 //! A report that a query of the admin API asks for, with the parameters of the command line.
 
-use ledger::{Dimension, Location, Query, StoreError};
+use ledger::{Dimension, Query, Snapshot, StoreError};
 use settings::Config;
 
 use super::{
     figures::Format,
     period::{Days, Period},
     savings,
-    selection::{Selection, of_answers, of_calls},
+    selection::{Selection, check_tags, of_answers, of_calls},
 };
 
 /// Which report.
@@ -54,11 +54,19 @@ impl Asked {
         Ok(Self { report, query: Query { by, of: selection.of(), ..of_days }, days, format })
     }
 
+    /// Refuses tags that are not declared.
+    ///
+    /// # Errors
+    /// With those that are.
+    pub(crate) fn check(&self, config: &Config) -> Result<(), String> {
+        check_tags(&self.query, Some(config)).map_err(|error| error.to_string())
+    }
+
     /// Asks the ledger, which may take a while. The text of the report.
     ///
     /// # Errors
     /// If the ledger cannot be asked.
-    pub(crate) fn text(&self, ledger: &Location, config: &Config, now_ms: i64) -> Result<String, StoreError> {
+    pub(crate) fn text(&self, ledger: &mut Snapshot, config: &Config, now_ms: i64) -> Result<String, StoreError> {
         let grid = match self.report {
             Report::Spend => super::report(ledger, &self.query, Some(config), now_ms)?,
             Report::Savings => savings::report(ledger, &self.query, Some(config), now_ms)?.0,
@@ -130,7 +138,10 @@ mod tests {
             (&[("until", "2026-11")], "until must be a day"),
             (&[("month", "11")], "month must be a month"),
             (&[("month", "2026-11"), ("since", "2026-11-02")], "month stands alone"),
-            (&[("since", "2026-11-02"), ("until", "2026-11-01")], "is after the last day"),
+            (
+                &[("since", "2026-11-02"), ("until", "2026-11-01")],
+                "since, 2026-11-02, is after the last day, 2026-11-01",
+            ),
             (&[("team", "a"), ("team", "b")], "team is there twice"),
             (&[("tag", "prod")], "tag must be a tag, such as env=prod"),
             (&[("format", "xml")], "format must be json, csv or table"),
@@ -138,6 +149,21 @@ mod tests {
         ] {
             let error = asked(Report::Savings, query).err().expect(says);
             assert!(error.contains(says), "{says}: {error}");
+        }
+    }
+
+    #[test]
+    fn tags_that_are_not_declared_are_refused_and_the_declared_ones_named() {
+        let text = "[auth]\nmode = \"none\"\n[[tags]]\nname = \"feature\"\n[[upstreams]]\nid = \"a\"\nprovider = \"openai\"\n\
+                    model = \"m\"\nbase_url = \"http://127.0.0.1:9/v1\"\napi_key_env = \"none\"\n[[models]]\n\
+                    name = \"m\"\nstrategy = \"cost\"\ntargets = [{ upstream = \"a\" }]\n";
+        let config = settings::parse(text, "x.toml", &|_| None).expect("a valid configuration");
+        let check = |query| asked(Report::Spend, &[query]).expect("a report").check(&config);
+        for query in [("by", "team,tag:featrue"), ("tag", "featrue=chat")] {
+            assert_eq!(check(query), Err("the tag \"featrue\" is not declared: there are feature".to_owned()));
+        }
+        for query in [("by", "team,tag:feature"), ("tag", "feature=chat"), ("by", "day")] {
+            assert_eq!(check(query), Ok(()));
         }
     }
 }

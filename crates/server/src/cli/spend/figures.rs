@@ -158,7 +158,11 @@ impl Grid {
 
     /// A header and the rows, without a sum: whoever reads it would add that up as well.
     fn csv(&self) -> String {
-        csv(std::iter::once(self.header()).chain(self.lines("")))
+        let texts: Vec<_> = (0..self.header().len()).map(|nth| nth < self.labels.len() || self.is_text(nth)).collect();
+        let line = |line: Vec<String>| {
+            line.into_iter().zip(&texts).map(|(cell, is_text)| if *is_text { plain(cell) } else { cell }).collect()
+        };
+        csv(std::iter::once(self.header()).chain(self.lines("").into_iter().map(line)))
     }
 
     fn document(&self, days: Days) -> Value {
@@ -182,11 +186,41 @@ pub(super) fn csv(lines: impl Iterator<Item = Vec<String>>) -> String {
     lines.map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// A text that no spreadsheet takes for a formula: an apostrophe says that it is none.
+pub(super) fn plain(text: String) -> String {
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text }
+}
+
 /// A field of CSV, as RFC 4180 has it.
 fn quoted(field: &str) -> String {
     if field.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", field.replace('"', "\"\""))
     } else {
         field.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_label_is_a_formula_in_a_spreadsheet_and_amounts_stay_numbers() {
+        let labels = ["=1+1", "-x", "@a", "+b", "\tc", "search"];
+        let row = |label: &str| (vec![Some(label.to_owned())], vec![Figure::Usd(-5), Figure::Text("-".to_owned())]);
+        let grid = Grid {
+            labels: vec!["tag:feature".to_owned()],
+            columns: vec!["saved_usd", "state"],
+            rows: labels.map(row).to_vec(),
+            total: None,
+            notes: Vec::new(),
+        };
+        let csv = grid.csv();
+        let cells: Vec<_> = csv.lines().skip(1).map(|line| line.split_once(',').expect("cells")).collect();
+        assert_eq!(
+            cells.iter().map(|(label, _)| *label).collect::<Vec<_>>(),
+            ["'=1+1", "'-x", "'@a", "'+b", "'\tc", "search"]
+        );
+        assert!(cells.iter().all(|(_, figures)| *figures == "-0.000000005,'-"), "{csv}");
     }
 }

@@ -30,9 +30,10 @@ use settings::{Config, recorded_price};
 
 use super::{
     Arguments,
-    figures::{Figure, csv},
+    figures::{Figure, csv, plain},
     gpu_cost::tariffs,
     note_nothing,
+    selection::check_tags,
 };
 use crate::{
     cli::{note, say, simulate::output::write},
@@ -130,15 +131,18 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if !arguments.by.is_empty() {
         bail!("--format focus has rows of its own, with all tags: leave out --by");
     }
+    let targets = (arguments.unpriced.as_deref(), arguments.out.as_deref());
+    check_targets(targets.0, targets.1)?;
     let config = arguments.source.config()?;
     let config =
         config.context("--format focus needs --config, which says how upstreams bill: give that, not --ledger")?;
-    let ledger = arguments.source.ledger()?;
+    let mut ledger = arguments.source.ledger()?;
     let days = arguments.period.days()?;
     let query = Query { by: BY.to_vec(), of: arguments.selection.of(), ..days.query()? };
-    let groups = ledger::spend(&ledger, &query)?.into_iter().map(Group::of).collect::<anyhow::Result<Vec<_>>>()?;
+    check_tags(&query, Some(&config))?;
+    let groups = ledger.spend(&query)?.into_iter().map(Group::of).collect::<anyhow::Result<Vec<_>>>()?;
     let now_ms = clock::now_ms();
-    let workers = ledger::gpu(&ledger, &query, &tariffs(Some(&config)), now_ms)?;
+    let workers = ledger.gpu(&query, &tariffs(Some(&config)), now_ms)?;
     for text in super::gpu::notes(&workers, &query, now_ms) {
         note(&text);
     }
@@ -150,7 +154,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let services = services(&config, all);
     let mut export = export(&groups, &workers, &services);
     gpu::export(&gpu_groups, &services, &mut export);
-    write_missing(arguments, &export.missing)?;
+    write_missing(targets, &export.missing)?;
     let text = columns::text(&export.charges);
     match &arguments.out {
         Some(out) => write(out, &format!("{text}\n")),
@@ -195,11 +199,9 @@ fn export<'a>(groups: &'a [Group], workers: &GpuReport, services: &'a BTreeMap<S
     export
 }
 
-/// Writes what has no cost yet, and says how much that is.
-fn write_missing(arguments: &Arguments, missing: &[Missing<'_>]) -> anyhow::Result<()> {
-    if missing.is_empty() {
-        return Ok(());
-    }
+/// Writes what has no cost yet, and says how much that is. Without any, the file has its header alone, so that none of an earlier
+/// export stays beside this one.
+fn write_missing((unpriced, out): (Option<&Path>, Option<&Path>), missing: &[Missing<'_>]) -> anyhow::Result<()> {
     let calls = |reason| -> u64 {
         let of_reason = missing.iter().filter(|missing| missing.why == reason);
         of_reason.map(|missing| missing.group.spend.calls).sum()
@@ -209,12 +211,27 @@ fn write_missing(arguments: &Arguments, missing: &[Missing<'_>]) -> anyhow::Resu
         calls(Unpriced::NoPrice),
         calls(Unpriced::GpuSecondsUnknown)
     );
-    let beside = || arguments.out.as_deref().map(beside);
-    let Some(file) = arguments.unpriced.clone().or_else(beside) else {
+    let Some(file) = unpriced.map(Path::to_owned).or_else(|| out.map(beside)) else {
+        if missing.is_empty() {
+            return Ok(());
+        }
         bail!("what some calls cost is not known yet ({counts}): give --unpriced FILE for them, or --out FILE");
     };
-    note(&format!("not in the charges ({counts}): see {}", file.display()));
+    if !missing.is_empty() {
+        note(&format!("not in the charges ({counts}): see {}", file.display()));
+    }
     write(&file, &format!("{}\n", missing_text(missing)))
+}
+
+/// Refuses to write both files to the same place.
+fn check_targets(unpriced: Option<&Path>, out: Option<&Path>) -> anyhow::Result<()> {
+    let same = |(one, other): &(&Path, &Path)| std::path::absolute(one).ok() == std::path::absolute(other).ok();
+    match unpriced.zip(out).filter(same) {
+        Some((file, _)) => {
+            bail!("--unpriced and --out are both {}: what has no cost yet is a file of its own", file.display())
+        }
+        None => Ok(()),
+    }
 }
 
 /// The second file beside the first: `october.unpriced.csv` for `october.csv`.
@@ -228,13 +245,13 @@ const MISSING: [&str; 11] =
 
 fn missing_text(missing: &[Missing<'_>]) -> String {
     let line = |Missing { group, why, list_nano_usd }: &Missing<'_>| {
-        let some = |text: &Option<String>| text.clone().unwrap_or_default();
+        let some = |text: &Option<String>| plain(text.clone().unwrap_or_default());
         vec![
             group.day.to_string(),
             some(&group.team),
             some(&group.key),
             some(&group.model),
-            group.upstream.clone(),
+            plain(group.upstream.clone()),
             some(&group.tags),
             some(&group.usage_source),
             group.spend.calls.to_string(),

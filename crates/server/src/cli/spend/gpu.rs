@@ -58,10 +58,10 @@ enum By {
 
 /// Reads the ledger and prints.
 pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let ledger = arguments.source.ledger()?;
+    let mut ledger = arguments.source.ledger()?;
     let days = arguments.period.days()?;
     let (query, now_ms) = (days.query()?, clock::now_ms());
-    let mut report = ledger::gpu(&ledger, &query, &tariffs(arguments.source.config()?.as_ref()), now_ms)?;
+    let mut report = ledger.gpu(&query, &tariffs(arguments.source.config()?.as_ref()), now_ms)?;
     if let Some(id) = &arguments.upstream {
         report.upstreams.retain(|upstream| upstream.name == *id);
         report.hours.retain(|time| time.upstream == *id);

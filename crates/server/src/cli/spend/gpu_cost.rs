@@ -1,6 +1,6 @@
 //! What calls cost of workers that are billed by the second, beside their list cost.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use ledger::{Dimension, GpuReport, GpuShare, Query, Spend, Tariffs};
 use provider::Tariff;
@@ -70,7 +70,7 @@ impl GpuCosts {
 
     /// The rows of calls, and one for each combination of labels that only workers without calls have.
     pub(super) fn complete(&self, mut rows: Vec<Spend>, query: &Query) -> Vec<Spend> {
-        let known: Vec<_> = rows.iter().map(|row| row.labels.clone()).collect();
+        let known: HashSet<_> = rows.iter().map(|row| &row.labels).collect();
         let mut of_nobody: Vec<_> = self.by_labels.keys().filter(|labels| !known.contains(labels)).cloned().collect();
         of_nobody.sort();
         rows.extend(of_nobody.into_iter().map(|labels| Spend { labels, ..Spend::default() }));
@@ -88,11 +88,11 @@ impl GpuCosts {
             let cost = self.by_labels.get(&spend.labels).copied().unwrap_or_default();
             let known = cost.known_nano_usd(spend);
             figures.extend(Self::figures(cost, known));
-            let (sum, sum_known) = &mut total;
-            sum.shared_nano_usd = either(sum.shared_nano_usd, cost.shared_nano_usd);
+            let (sum, known_of_all) = &mut total;
+            sum.shared_nano_usd = sum_known(sum.shared_nano_usd, cost.shared_nano_usd);
             sum.unshared_calls += cost.unshared_calls;
             sum.is_incomplete |= cost.is_incomplete;
-            *sum_known = either(*sum_known, known);
+            *known_of_all = sum_known(*known_of_all, known);
         }
         if let Some(figures) = &mut grid.total {
             figures.extend(Self::figures(total.0, total.1));
@@ -110,6 +110,6 @@ impl GpuCosts {
 }
 
 /// The sum of what is known.
-fn either(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+fn sum_known(a: Option<u64>, b: Option<u64>) -> Option<u64> {
     a.into_iter().chain(b).reduce(|a, b| a + b)
 }

@@ -61,7 +61,7 @@ impl Period {
         };
         let first = self.since.unwrap_or_else(|| last.first_of_month());
         if first > last {
-            bail!("--since {first} is after the last day, {last}");
+            bail!("since, {first}, is after the last day, {last}");
         }
         Ok(Days { first, last })
     }

@@ -91,7 +91,7 @@ fn percent(text: &str) -> Result<f64, String> {
 pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let days = days_that_are_over(arguments.period.days()?)?;
     let config = arguments.source.config()?;
-    let ledger = arguments.source.ledger()?;
+    let mut ledger = arguments.source.ledger()?;
     let lines = match &arguments.bill {
         Some(path) => {
             let failed = |what: &str, error: &dyn Display| anyhow::anyhow!("{} {what}: {error:#}", path.display());
@@ -101,7 +101,7 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         None => fetched(&arguments.api, days)?,
     };
     let lines = within(lines, days);
-    let recorded = Recorded::read(&ledger, config.as_ref(), &arguments.endpoint, days, clock::now_ms())?;
+    let recorded = Recorded::read(&mut ledger, config.as_ref(), &arguments.endpoint, days, clock::now_ms())?;
     let comparison = Comparison { is_of_runpod: arguments.fetch, tolerance_percent: arguments.tolerance_percent };
     let mut rows = comparison.rows(&lines, &recorded);
     if arguments.ignore_unknown {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use clap::Args;
-use ledger::{Baseline, Dimension, Location, Query, Spend, StoreError};
+use ledger::{Baseline, Dimension, Query, Snapshot, Spend, StoreError};
 use settings::Config;
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
     gpu_cost::{GpuCosts, tariffs},
     period::Period,
     savings_billed::Billed,
-    selection::{Selection, of_answers},
+    selection::{Selection, check_tags, of_answers},
     source::{Source, note_nothing},
 };
 use crate::{cli::say, clock};
@@ -55,12 +55,13 @@ pub(in crate::cli) struct Arguments {
 
 /// Reads the ledger and prints.
 pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let ledger = arguments.source.ledger()?;
+    let mut ledger = arguments.source.ledger()?;
     let days = arguments.period.days()?;
     let query = Query { by: arguments.by.clone(), of: arguments.selection.of(), ..days.query()? };
     let now_ms = clock::now_ms();
     let config = arguments.source.config()?;
-    let (grid, is_empty) = report(&ledger, &query, config.as_ref(), now_ms)?;
+    check_tags(&query, config.as_ref())?;
+    let (grid, is_empty) = report(&mut ledger, &query, config.as_ref(), now_ms)?;
     if is_empty {
         note_nothing(&arguments.selection, days);
     }
@@ -70,14 +71,14 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
 /// What the ledger says, and whether nothing was spent. Without `config`, less is known of policies as billed.
 pub(super) fn report(
-    ledger: &Location,
+    ledger: &mut Snapshot,
     query: &Query,
     config: Option<&Config>,
     now_ms: i64,
 ) -> Result<(Grid, bool), StoreError> {
-    let workers = ledger::gpu(ledger, query, &tariffs(config), now_ms)?;
-    let spent = GpuCosts::new(&workers, &query.by).complete(ledger::spend(ledger, query)?, query);
-    let mut grid = grid(query, &spent, &ledger::baselines(ledger, query)?);
+    let workers = ledger.gpu(query, &tariffs(config), now_ms)?;
+    let spent = GpuCosts::new(&workers, &query.by).complete(ledger.spend(query)?, query);
+    let mut grid = grid(query, &spent, &ledger.baselines(query)?);
     Billed::read(ledger, query, config, now_ms)?.add_columns(&mut grid);
     grid.notes = gpu::notes(&workers, query, now_ms);
     Ok((grid, spent.is_empty()))

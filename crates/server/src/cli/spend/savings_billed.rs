@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use ledger::{Baseline, Dimension, GpuReport, GpuShare, Location, Query, Spend, StoreError, closed_until_ms};
+use ledger::{Baseline, Dimension, GpuReport, GpuShare, Query, Snapshot, Spend, StoreError, closed_until_ms};
 use router::Policy;
 use settings::{Config, Model};
 
@@ -51,22 +51,22 @@ pub(super) struct Billed {
 impl Billed {
     /// Reads what it needs of the hours of the query that are over.
     pub(super) fn read(
-        ledger: &Location,
+        ledger: &mut Snapshot,
         query: &Query,
         config: Option<&Config>,
         now_ms: i64,
     ) -> Result<Self, StoreError> {
         let query = Query { until_ms: query.until_ms.min(closed_until_ms(now_ms)), ..query.clone() };
         // An upstream's price is that of all its calls, whatever team is asked about.
-        let report = ledger::gpu(ledger, &Query { of: Vec::new(), ..query.clone() }, &tariffs(config), now_ms)?;
+        let report = ledger.gpu(&Query { of: Vec::new(), ..query.clone() }, &tariffs(config), now_ms)?;
         let mut by_model = query.clone();
         by_model.by.push(Dimension::Model);
-        let (spent, baselines) = (ledger::spend(ledger, &query)?, ledger::baselines(ledger, &by_model)?);
+        let (spent, baselines) = (ledger.spend(&query)?, ledger.baselines(&by_model)?);
         Ok(Self::new(&query, &report, config, &spent, baselines))
     }
 
     /// `baselines` have the model as their last label.
-    fn new(
+    pub(super) fn new(
         query: &Query,
         report: &GpuReport,
         config: Option<&Config>,

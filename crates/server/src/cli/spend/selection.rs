@@ -3,7 +3,8 @@
 use std::fmt;
 
 use clap::Args;
-use ledger::Dimension;
+use ledger::{Dimension, Query};
+use settings::{Config, TagError, is_plain_name};
 
 /// Whose calls are asked about; all, without any option.
 #[derive(Args, Default)]
@@ -50,8 +51,20 @@ impl fmt::Display for Selection {
 }
 
 fn tag(text: &str) -> Result<(String, String), String> {
-    let pair = text.split_once('=').filter(|(name, value)| !name.is_empty() && !value.is_empty());
+    let pair = text.split_once('=').filter(|(name, value)| is_plain_name(name) && !value.is_empty());
     pair.map(|(name, value)| (name.to_owned(), value.to_owned())).ok_or_else(|| "a tag, such as env=prod".to_owned())
+}
+
+/// Refuses tags that no request can have. Without a configuration, nobody knows which these are.
+///
+/// # Errors
+/// With the tags that are declared.
+pub(super) fn check_tags(query: &Query, config: Option<&Config>) -> Result<(), TagError> {
+    let Some(Config { tags, .. }) = config else { return Ok(()) };
+    query.by.iter().chain(query.of.iter().map(|(dimension, _)| dimension)).try_for_each(|dimension| match dimension {
+        Dimension::Tag(name) => tags.check_name(name),
+        _ => Ok(()),
+    })
 }
 
 /// What an answer has, whoever served it.
@@ -73,7 +86,7 @@ pub(super) fn of_answers(text: &str) -> Result<Dimension, String> {
 }
 
 fn dimension(text: &str, known: impl IntoIterator<Item = Dimension>) -> Result<Dimension, String> {
-    if let Some(name) = text.strip_prefix(TAG).filter(|name| !name.is_empty()) {
+    if let Some(name) = text.strip_prefix(TAG).filter(|name| is_plain_name(name)) {
         return Ok(Dimension::Tag(name.to_owned()));
     }
     let known: Vec<_> = known.into_iter().collect();
@@ -93,6 +106,7 @@ mod tests {
         for (text, says) in [
             (of_answers("upstream"), "one of team, key, model, route, day, or tag:NAME"),
             (of_calls("tag:"), "such as tag:feature"),
+            (of_calls("tag:it's"), "such as tag:feature"),
             (of_calls("tag"), "one of team, key, model, route, day, upstream, role, or tag:NAME"),
         ] {
             let error = text.expect_err("refused");

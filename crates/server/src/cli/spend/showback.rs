@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
-use ledger::{Baseline, Dimension, Location, Query, Spend};
+use ledger::{Baseline, Dimension, Query, Snapshot, Spend};
 use settings::tag_pairs;
 
 use super::{
@@ -76,9 +76,9 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if let Some(out) = &arguments.out {
         check_target(out)?;
     }
-    let ledger = arguments.source.ledger()?;
+    let mut ledger = arguments.source.ledger()?;
     let days = arguments.period.days()?;
-    let page = page(&ledger, &arguments.team, days)?;
+    let page = page(&mut ledger, &arguments.team, days)?;
     let text = match arguments.format {
         Form::Html => html::page(&page),
         Form::Markdown => markdown::page(&page),
@@ -89,15 +89,15 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
 }
 
-fn page(ledger: &Location, team: &str, days: Days) -> anyhow::Result<Page> {
+fn page(ledger: &mut Snapshot, team: &str, days: Days) -> anyhow::Result<Page> {
     let query = |by: &[Dimension]| -> anyhow::Result<Query> {
         Ok(Query { by: by.to_vec(), of: vec![(Dimension::Team, team.to_owned())], ..days.query()? })
     };
-    let table = |dimension| -> anyhow::Result<Grid> {
+    let table = |ledger: &mut Snapshot, dimension| -> anyhow::Result<Grid> {
         let query = query(&[dimension])?;
-        Ok(grid(&query, &ledger::spend(ledger, &query)?))
+        Ok(grid(&query, &ledger.spend(&query)?))
     };
-    let by_day = ledger::spend(ledger, &query(&[Dimension::Day])?)?;
+    let by_day = ledger.spend(&query(&[Dimension::Day])?)?;
     if by_day.is_empty() {
         bail!("nothing of team {team:?} is on record for {days}");
     }
@@ -108,7 +108,7 @@ fn page(ledger: &Location, team: &str, days: Days) -> anyhow::Result<Page> {
     });
     let of_all = query(&[])?;
     let spent = [Spend { labels: Vec::new(), ..total(&by_day) }];
-    let baselines: Vec<Baseline> = ledger::baselines(ledger, &of_all)?;
+    let baselines: Vec<Baseline> = ledger.baselines(&of_all)?;
     let [total] = spent.clone();
     Ok(Page {
         team: team.to_owned(),
@@ -116,9 +116,9 @@ fn page(ledger: &Location, team: &str, days: Days) -> anyhow::Result<Page> {
         total,
         daily: daily.collect(),
         savings: savings::grid(&of_all, &spent, &baselines),
-        by_model: table(Dimension::Model)?,
-        by_key: table(Dimension::Key)?,
-        by_tag: by_tag(&ledger::spend(ledger, &query(&[Dimension::Tags])?)?),
+        by_model: table(ledger, Dimension::Model)?,
+        by_key: table(ledger, Dimension::Key)?,
+        by_tag: by_tag(&ledger.spend(&query(&[Dimension::Tags])?)?),
     })
 }
 

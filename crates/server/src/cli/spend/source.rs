@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use ledger::Location;
+use ledger::{Location, Snapshot};
 use settings::{Config, Secrets, process_env};
 
 use super::{period::Days, selection::Selection};
@@ -29,8 +29,8 @@ impl Source {
         Ok(self.config.as_ref().map(load).transpose()?)
     }
 
-    /// The ledger. Says so if something is not in it yet.
-    pub(super) fn ledger(&self) -> anyhow::Result<Location> {
+    /// What is in the ledger now. Says so if something is not in it yet.
+    pub(super) fn ledger(&self) -> anyhow::Result<Snapshot> {
         let (location, journals) = match (&self.ledger, &self.config) {
             (Some(ledger), _) if ledger.starts_with("postgres") && ledger.contains("://") => {
                 (Location::Postgres(ledger.parse().context("--ledger is no address of a Postgres database")?), None)
@@ -57,7 +57,7 @@ impl Source {
         if let Some(journals) = journals {
             note_what_is_left(&journals);
         }
-        Ok(location)
+        Ok(Snapshot::open(&location, None)?)
     }
 }
 

@@ -76,7 +76,7 @@ impl Charge<'_> {
     }
 }
 
-/// The tokens of some calls, by their kinds. Each call was rounded to a nano-dollar when it ended: the dearest charge bears the
+/// The tokens of some calls, by their kinds. Each call was rounded to a nano-dollar when it ended: the most expensive charge bears the
 /// difference, so that together they are what the ledger has.
 pub(super) fn of_tokens<'a>(
     group: &'a Group,
@@ -100,8 +100,8 @@ pub(super) fn of_tokens<'a>(
         .collect();
     let rounded = i128::from(spend.cost_nano_usd) * 1_000;
     let exact: i128 = charges.iter().map(|charge| charge.billed_pico).sum();
-    if let Some(dearest) = charges.iter_mut().max_by_key(|charge| charge.billed_pico) {
-        dearest.billed_pico += rounded - exact;
+    if let Some(highest) = charges.iter_mut().max_by_key(|charge| charge.billed_pico) {
+        highest.billed_pico += rounded - exact;
     }
     charges
 }

@@ -312,3 +312,18 @@ fn a_share_of_workers_time_is_a_charge_of_seconds_with_what_was_used_for_it() {
         assert_eq!((export.charges.len(), export.missing.len()), (0, missing));
     }
 }
+
+#[test]
+fn the_file_of_what_has_no_cost_yet_is_never_of_an_earlier_export() {
+    let folder = std::env::temp_dir().join(format!("llm-router-focus-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let (out, file) = (folder.join("october.csv"), folder.join("october.unpriced.csv"));
+    std::fs::write(&file, "stale").expect("written");
+    write_missing((None, Some(&out)), &[]).expect("written");
+    let text = std::fs::read_to_string(&file).expect("a file");
+    std::fs::remove_dir_all(&folder).expect("removed");
+    assert_eq!(text, format!("{}\n", MISSING.join(",")));
+    let error = check_targets(Some(Path::new("october.csv")), Some(Path::new("./october.csv"))).expect_err("the same");
+    assert!(error.to_string().contains("both october.csv"), "{error}");
+    check_targets(Some(&file), Some(&out)).expect("two files");
+}

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::civil::Date;
-use ledger::{Dimension, GpuReport, Location, Query, Spend, UsageSource};
+use ledger::{Dimension, GpuReport, Query, Snapshot, Spend, UsageSource};
 use provider::{PicoUsd, Tariff};
 use settings::{Config, ProviderSettings};
 
@@ -57,7 +57,7 @@ const MS_OF_A_DAY: u64 = 24 * 60 * 60 * 1000;
 
 impl Recorded {
     pub(super) fn read(
-        ledger: &Location,
+        ledger: &mut Snapshot,
         config: Option<&Config>,
         endpoints: &[(String, String)],
         days: Days,
@@ -65,10 +65,9 @@ impl Recorded {
     ) -> anyhow::Result<Self> {
         let by = vec![Dimension::Day, Dimension::Upstream, Dimension::UsageSource, Dimension::PriceVersion];
         let query = Query { by, ..days.query()? };
-        let workers = ledger::gpu(ledger, &query, &tariffs(config), now_ms)?;
+        let workers = ledger.gpu(&query, &tariffs(config), now_ms)?;
         let counted = workers.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
-        let of_upstream =
-            Self::by_upstream(&workers, &gpu::by_day(&workers, &query, now_ms), &ledger::spend(ledger, &query)?);
+        let of_upstream = Self::by_upstream(&workers, &gpu::by_day(&workers, &query, now_ms), &ledger.spend(&query)?);
         let mut recorded = Self::of_endpoints(config, endpoints, &counted);
         recorded.notes = gpu::notes(&workers, &query, now_ms);
         for (endpoint, upstreams) in recorded.upstreams.clone() {

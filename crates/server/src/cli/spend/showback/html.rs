@@ -34,7 +34,7 @@ pub(super) fn page(page: &Page) -> String {
     text
 }
 
-/// A bar for each day, as high as its cost; the figures show when it is pointed at, and the dearest one stands above.
+/// A bar for each day, as high as its cost; the figures show when it is pointed at, and the highest one stands above.
 #[expect(clippy::cast_precision_loss, reason = "pixels")]
 fn plot(daily: &[(String, u64)]) -> String {
     let (width, height, below) = PLOT;
