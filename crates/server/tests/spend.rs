@@ -17,6 +17,10 @@ mod tests {
     const CONFIG: &str = r#"
 [auth]
 mode = "none"
+[[tags]]
+name = "feature"
+[[tags]]
+name = "env"
 [[upstreams]]
 id = "fast"
 provider = "cerebras"
