@@ -597,6 +597,14 @@ targets = [{ upstream = "runpod", share = 0.8 }, { upstream = "cerebras", share 
     }
 
     #[test]
+    fn a_bill_of_other_days_is_not_reconciled_with_nothing() {
+        let books = Books::new("other-days");
+        let bill = books.file("bill.csv", "endpoint,day,amount\nep1,2026-08-01,3\nep1,2026-08-03,1\n");
+        let complaint = books.run(1, &["reconcile", "--bill", &bill]);
+        assert!(complaint.contains("the bill is of 2026-08-01 to 2026-08-03"), "{complaint}");
+    }
+
+    #[test]
     fn garbage_is_no_bill() {
         let books = Books::new("garbage");
         for (garbage, says) in

@@ -100,7 +100,7 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         }
         None => fetched(&arguments.api, days)?,
     };
-    let lines = within(lines, days);
+    let lines = within(lines, days)?;
     let recorded = Recorded::read(&mut ledger, config.as_ref(), &arguments.endpoint, days, clock::now_ms())?;
     let comparison = Comparison { is_of_runpod: arguments.fetch, tolerance_percent: arguments.tolerance_percent };
     let mut rows = comparison.rows(&lines, &recorded);
@@ -125,15 +125,21 @@ fn days_that_are_over(days: Days) -> anyhow::Result<Days> {
     Ok(Days { last: days.last.min(yesterday), ..days })
 }
 
-/// The lines of these days.
-fn within(mut lines: Vec<Line>, days: Days) -> Vec<Line> {
+/// The lines of these days. A bill of other days alone is an error: it would be within any tolerance.
+fn within(mut lines: Vec<Line>, days: Days) -> anyhow::Result<Vec<Line>> {
     let all = lines.len();
+    let of_bill = lines.iter().map(|line| line.day).min().zip(lines.iter().map(|line| line.day).max());
     lines.retain(|line| (days.first..=days.last).contains(&line.day));
     let others = all - lines.len();
-    if others > 0 {
-        note(&format!("{others} of the bill's {all} lines are of other days than {days}"));
+    if let Some((first, last)) = of_bill.filter(|_| lines.is_empty()) {
+        bail!("the bill is of {first} to {last}, and none of that is in {days}: give other days, or another bill");
     }
-    lines
+    if others > 0 {
+        note(&format!(
+            "{others} of the bill's {all} lines are of other days than {days}, or of today, which is not over"
+        ));
+    }
+    Ok(lines)
 }
 
 /// RunPod's bill.
