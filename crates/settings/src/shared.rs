@@ -53,7 +53,8 @@ fn server(text: &Text<'_>) -> Option<secrecy::SecretString> {
     if !["redis", "rediss", "valkey", "valkeys"].contains(&url.scheme()) || url.host_str().is_none_or(str::is_empty) {
         return text.refuse_hidden("is no address of a Redis server", EXPECTED, hint);
     }
-    let raw = text.raw().rsplit_once('@').and_then(|(user, _)| user.rsplit_once(':')).map(|(_, password)| password);
+    let behind_scheme = text.raw().split_once("://").map_or("", |(_, rest)| rest);
+    let raw = behind_scheme.rsplit_once('@').and_then(|(user, _)| user.split_once(':')).map(|(_, password)| password);
     if raw.is_some_and(|password| !password.starts_with("${")) && !text.is_override() {
         return text.refuse_hidden(
             "has a password in it",

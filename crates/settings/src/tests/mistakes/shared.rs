@@ -77,6 +77,12 @@ fn what_replicas_share_is_read_with_its_defaults() {
 }
 
 #[test]
+fn a_user_without_a_password_is_no_password() {
+    let text = VALID.replace("[auth]", "[shared]\nurl = \"redis://default@cache:6379\"\nreplicas = 2\n[auth]");
+    assert!(parse(&text, "x.toml", &env).is_ok_and(|config| config.shared.is_some()));
+}
+
+#[test]
 fn a_password_of_the_shared_server_is_never_shown() {
     let text = VALID.replace("[auth]", &with("url = \"redis://default:${REDIS_PASSWORD}@cache\"\nreplicas = 2"));
     let config = parse(&text, "x.toml", &env).unwrap_or_else(|problems| panic!("{problems}"));
