@@ -240,8 +240,8 @@ def worker_time(checks: Checks, routers: list[Router], emulator: str) -> None:
     workers = Workers(routers, emulator)
     time.sleep(10)
     billed, counted = workers.since()
-    # What was counted up to the last poll, by a replica that may have been the wrong one for a moment.
-    checks.check(abs(counted - billed) <= 0.15 * billed, f"worker seconds are counted once: {counted:.1f} of {billed:.1f} billed")
+    # Counted is up to the last poll, a second or two ago; by both replicas it would be twice as much.
+    checks.check(abs(counted - billed) <= 0.4 * billed, f"worker seconds are counted once: {counted:.1f} of {billed:.1f} billed")
 
 
 def lose_replica(arguments, checks: Checks, routers: list[Router], store: Postgres) -> None:
