@@ -13,7 +13,7 @@ use crate::{Router, table::Table};
 
 /// What is known of the other replicas.
 pub(crate) struct Replicas {
-    /// Tells the starts of replicas apart.
+    /// Distinguishes the starts of replicas.
     start: u64,
     /// How many states were made.
     states: AtomicU64,

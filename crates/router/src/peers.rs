@@ -25,7 +25,7 @@ use crate::upstream::{Upstream, UpstreamSpec};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PeerState {
-    /// Tells the starts of replicas apart. Of several replicas, the one with the lowest goes first.
+    /// Distinguishes the starts of replicas. Of several replicas, the one with the lowest goes first.
     pub start: u64,
     /// Grows with each state of the same start.
     pub sequence: u64,

@@ -292,7 +292,7 @@ mod tests {
             }
         }
 
-        /// The same of several replicas, at each of which other targets may be away, and which hear of each other now and then:
+        /// The same of several replicas, at each of which other targets may be away, and which learn of each other now and then:
         /// all together are within the bounds of one.
         #[test]
         fn deficits_of_several_replicas_are_bounded_together(
@@ -303,7 +303,7 @@ mod tests {
             let shares: Vec<_> = shares.into_iter().map(|share| share / total).collect();
             let replicas = u32::try_from(count).expect("a few");
             let mut all = vec![Deficits::new(4); count];
-            // What each has heard of each other.
+            // What each has learned of each other.
             let mut heard = vec![vec![vec![0.0; 4]; count]; count];
             for (present, requests, every) in outages {
                 for request in 0..requests {

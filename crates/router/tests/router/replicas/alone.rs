@@ -1,4 +1,4 @@
-//! A replica that is alone decides as if it had never heard of others, and states that say nothing of use do no harm.
+//! A replica that is alone decides as if it had never learned of others, and states that say nothing of use do no harm.
 
 use proptest::{collection::vec, prelude::*};
 use provider::{ErrorKind, Quota};

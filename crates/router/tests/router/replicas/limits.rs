@@ -1,4 +1,4 @@
-//! A provider's limit by the minute holds for all replicas together, but for what they have not heard of each other yet.
+//! A provider's limit by the minute holds for all replicas together, but for what they have not learned of each other yet.
 
 use std::time::Duration;
 

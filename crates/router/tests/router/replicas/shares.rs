@@ -90,7 +90,7 @@ fn what_is_paid_back_together_does_not_swing() {
     }
 }
 
-/// A replica of another configuration is heard of as far as it means the same.
+/// Of a replica with another configuration, only models and targets that are the same here count.
 #[test]
 fn other_shares_are_another_model() {
     let mut cluster = cluster(1, FAST, StrategyName::Weighted);
