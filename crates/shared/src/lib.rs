@@ -6,8 +6,8 @@
 //! need no common time. A script that may have been done is never sent a second time, unless it is one that says a total or carries a
 //! number which the server knows: so a late one counts nothing twice.
 //!
-//! One thread talks to the server, and sends what has come meanwhile at once. Whoever asks waits for it for 50 ms at most: while
-//! the server is away or slow, each replica decides by itself.
+//! One thread talks to the server, and sends what has come meanwhile at once. A request waits 50 ms at most to be counted, and half a
+//! second for more of a budget: while the server is away or slow, each replica decides by itself.
 
 mod budgets;
 mod client;
