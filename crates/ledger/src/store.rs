@@ -91,6 +91,13 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// Whether another process holds the SQLite file at this moment.
+    fn is_busy(&self) -> bool {
+        matches!(self, Self::Sqlite { source, .. } if source.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy))
+    }
+}
+
 /// A database. Used by one thread at a time.
 pub(crate) trait Store: Sql {
     /// Writes rows, all or none, and adds them to the sums. A row that is there already stays as it is: rows may come twice. Returns

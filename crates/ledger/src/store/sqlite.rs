@@ -48,8 +48,8 @@ impl Sqlite {
         let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
         connection.busy_timeout(BUSY).map_err(failed)?;
         // First, because it refuses a file of somebody else, which is to stay as it is.
-        migrate(&mut connection, path)?;
-        prepare(&connection).map_err(failed)?;
+        patiently(|| migrate(&mut connection, path))?;
+        patiently(|| prepare(&connection).map_err(failed))?;
         Ok(Self { connection, path: path.to_owned() })
     }
 
@@ -61,6 +61,21 @@ impl Sqlite {
 impl Store for Sqlite {
     fn write(&mut self, rows: &Rows<'_>) -> Result<u64, StoreError> {
         write::rows(&mut self.connection, rows).map_err(|source| self.failed(source))
+    }
+}
+
+/// Repeats what found the file held by another process, for up to [`BUSY`]. SQLite itself does not wait where the journal's
+/// mode changes, because two connections that both wait to change it would wait for ever
+/// (<https://sqlite.org/c3ref/busy_handler.html>).
+fn patiently<T>(mut step: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    const PAUSE: Duration = Duration::from_millis(20);
+    let mut left = BUSY;
+    loop {
+        match step() {
+            Err(error) if error.is_busy() && left >= PAUSE => left -= PAUSE,
+            ended => return ended,
+        }
+        std::thread::sleep(PAUSE);
     }
 }
 
