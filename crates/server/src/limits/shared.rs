@@ -204,3 +204,6 @@ pub(super) async fn wait<C: Clock>(limiters: &[(&Arc<Limiter<C>>, Needs)]) -> Re
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ const MINUTE: Duration = Duration::from_mins(1);
 
 type FakeLimiter = Arc<Limiter<FakeRelativeClock>>;
 
-fn limits(requests_per_minute: u32, burst: u32, concurrent: u32) -> Allowance {
+pub(super) fn limits(requests_per_minute: u32, burst: u32, concurrent: u32) -> Allowance {
     Allowance {
         requests_per_minute: NonZeroU32::new(requests_per_minute),
         burst: NonZeroU32::new(burst),
@@ -22,7 +22,7 @@ fn limits(requests_per_minute: u32, burst: u32, concurrent: u32) -> Allowance {
     }
 }
 
-fn tokens(tokens_per_minute: u32, token_burst: u32) -> Allowance {
+pub(super) fn tokens(tokens_per_minute: u32, token_burst: u32) -> Allowance {
     Allowance {
         tokens_per_minute: NonZeroU32::new(tokens_per_minute),
         token_burst: NonZeroU32::new(token_burst),
@@ -30,7 +30,7 @@ fn tokens(tokens_per_minute: u32, token_burst: u32) -> Allowance {
     }
 }
 
-fn calls(calls: u32) -> Demand {
+pub(super) fn calls(calls: u32) -> Demand {
     Demand { calls, tokens: 0 }
 }
 
@@ -384,6 +384,13 @@ fn a_refusal_for_concurrency_has_the_rate_limit_status() {
         let over = enter(&limiter).err().expect("the one permit is taken");
         assert_eq!(over, refused(ReachedLimit::Concurrency { limit: 1, status }));
     }
+}
+
+#[test]
+fn a_refusal_names_whose_limit_it_is() {
+    let names = [Owner::Key, Owner::Team("search".into()), Owner::Model("m".into())].map(|owner| owner.to_string());
+    let expected = ["this key", "the keys of the team \"search\" together", "the callers of the model \"m\" together"];
+    assert_eq!(names, expected);
 }
 
 #[test]
