@@ -1,12 +1,17 @@
 //! What the metrics say was used and spent is what the providers say they served.
 
-use e2e::{Answer, Launch, Rig, Samples, chat, streamed, with};
-use emulator::{CallLog, Face, Fault, Rule, Settings};
+use std::time::Duration;
+
+use e2e::{Answer, Launch, Rig, Samples, chat, streamed, with, within};
+use emulator::{CallLog, Face, Fault, Rule, RunpodSettings, Settings, Workers};
 use futures_util::future::join_all;
 use ledger::{Dimension, Location, Query, Spend};
 use serde_json::{Value, json};
 
-use crate::on_record::{Folder, on_record};
+use crate::{
+    on_record::{Folder, on_record},
+    warm_up,
+};
 
 /// Two upstreams that answer at once, and one whose answers take minutes, for clients that leave.
 const CONFIG: &str = r#"
@@ -242,6 +247,32 @@ async fn of_two_calls_one_is_counted_and_the_other_estimated() {
         (100, 100 + second_calls),
         "one row for each call, and one that served for each request"
     );
+}
+
+/// Nobody asked for the answer to a call that only starts a worker, but it is paid for.
+#[tokio::test]
+async fn a_call_that_starts_a_worker_costs_what_the_provider_counted() {
+    let folder = Folder::new("warm-up");
+    let workers =
+        Workers { min: 0, max: 1, cold_start_s: 4.0, load_s: 2.0, idle_timeout_s: 600.0, ..Workers::default() };
+    let runpod_queue = RunpodSettings { workers, ..RunpodSettings::default() };
+    let settings = Settings { speed: 10.0, runpod_queue, ..Settings::default() };
+    let mut rig = Launch::new(settings, &format!("{}{}", warm_up::CONFIG, folder.storage(""))).start();
+    within(Duration::from_mins(1), "the router's own call is answered", async || {
+        let answer = rig.client.chat(&with(chat("hello"), json!({"model": "llama"}))).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        let labels = [("upstream", "runpod"), ("role", "warm_up"), ("outcome", "ok")];
+        (rig.metrics().await.value("llmrouter_upstream_attempts_total", &labels) > 0.0).then_some(())
+    })
+    .await;
+    let metrics = stop(&mut rig).await;
+    let logs = rig.emulator.call_logs();
+    for (upstream, price, log) in [("runpod", 20, &logs.runpod_queue), ("cerebras", 100, &logs.cerebras)] {
+        assert_eq!(costs(&folder, &metrics, upstream), (tokens(log) * price, 0, log.received), "{upstream}");
+    }
+    let by_role = on_record(&folder.ledger(), &[Dimension::Role]);
+    let own = by_role.iter().find(|row| row.labels[0].as_deref() == Some("warm_up")).expect("the router's own call");
+    assert!(own.cost_nano_usd > 0 && own.answers == 0, "{own:?}");
 }
 
 /// A stream that has said what it used before it breaks has cost that, for nothing.

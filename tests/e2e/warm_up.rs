@@ -8,7 +8,8 @@ use emulator::{Face, RunpodSettings, Settings, Workers};
 /// A start takes 20 s of the emulator's time.
 const SPEED: f64 = 10.0;
 
-const CONFIG: &str = r#"
+/// A queue whose workers have to be started, and an upstream that serves meanwhile.
+pub(crate) const CONFIG: &str = r#"
 [[upstreams]]
 id = "runpod"
 provider = "runpod"

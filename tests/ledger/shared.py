@@ -5,7 +5,7 @@
 
 A thousand requests at once, half of them to each router, against a budget that pays for a hundred; clients that ask both for twice
 what a limit allows; a replica that is killed while it holds a part of a budget; Redis stopped, started without its data, flushed,
-and slow by two seconds, with a load of requests that have limits and budgets.
+and slow by two seconds, then both Redis and Postgres slow, with a load of requests that have limits and budgets.
 Ends with a line of JSON, how many checks passed and failed; exit code 1 if any failed.
 """
 
@@ -27,13 +27,14 @@ import urllib.request
 import postgres
 from kill import CONFIG, KEY, Checks, Postgres, free_port, until_answers
 from redis_server import Redis
-from replicas import timed
+from replicas import on_record, timed
 
 AT_ONCE = 1000
 # A request reserves its answer's 100 tokens and its prompt, at $0.10 a million tokens on the dearer upstream.
 PROMPT = "word " * 40
 MAX_TOKENS = 100
 RATE, BURST = 1200, 60
+SLOW_S = 2.0
 
 SHARED = """
 [shared]
@@ -109,15 +110,15 @@ class SlowLine:
 
 
 class Router:
-    def __init__(self, arguments, folder: pathlib.Path, store: Postgres, emulator: str, redis: str):
-        self.arguments, self.folder, self.store, self.emulator, self.redis = arguments, folder, store, emulator, redis
+    def __init__(self, arguments, folder: pathlib.Path, emulator: str, redis: str, store: str):
+        self.arguments, self.folder, self.emulator, self.redis, self.store = arguments, folder, emulator, redis, store
         self.port, self.admin = free_port(), free_port()
         self.process = None
 
     def start(self) -> None:
         self.folder.mkdir(exist_ok=True)
         config = CONFIG.format(port=self.port, admin=self.admin, folder=self.folder, emulator=self.emulator,
-                               url=self.store.url.replace(postgres.PASSWORD, "${DATABASE_PASSWORD}"), durability="process")
+                               url=self.store.replace(postgres.PASSWORD, "${DATABASE_PASSWORD}"), durability="process")
         by_tokens = 'cost = { kind = "tokens", input_usd_per_million = "0.02", output_usd_per_million = "0.02" }'
         config = config.replace(by_tokens, BY_SECONDS)
         config += SHARED.format(redis=self.redis, rate=RATE, burst=BURST)
@@ -264,9 +265,10 @@ def lose_replica(arguments, checks: Checks, routers: list[Router], store: Postgr
     checks.check(0.9 * limit <= spent <= limit, f"after a kill the budget is used and not passed: ${spent / 1e9} of ${limit / 1e9}")
 
 
-def redis_away(arguments, checks: Checks, routers: list[Router], balancer: "Turns", redis: Redis, line: SlowLine) -> None:
+def servers_away(arguments, checks: Checks, routers: list[Router], balancer: "Turns", redis: Redis, store: Postgres,
+                 lines: list[SlowLine]) -> None:
+    to_redis, to_store = lines
     before = balancer.timed("before", arguments.outage)
-    p99 = {"before": before.p99}
     redis.stop()
     stopped = balancer.timed("stopped", arguments.outage)
     checks.check(stopped.failed == 0, f"Redis stopped: {stopped.failed} of {stopped.all} failed")
@@ -281,12 +283,18 @@ def redis_away(arguments, checks: Checks, routers: list[Router], balancer: "Turn
     flushed = balancer.timed("flushed", arguments.outage)
     flushing.join()
     checks.check(flushed.failed == 0, f"Redis flushed under load: {flushed.failed} of {flushed.all} failed")
-    line.delay = 2.0
+    to_redis.delay = SLOW_S
     slow = balancer.timed("slow", arguments.outage)
-    line.delay = 0.0
     checks.check(slow.failed == 0, f"Redis slow by 2 s: {slow.failed} of {slow.all} failed")
+    to_store.delay = SLOW_S
+    both = balancer.timed("both", arguments.outage)
+    to_redis.delay = to_store.delay = 0.0
+    checks.check(both.failed == 0, f"Redis and Postgres slow by 2 s: {both.failed} of {both.all} failed")
     until("both share again", lambda: all(router.metric("llmrouter_shared_up") == 1 for router in routers))
-    p99 |= {"stopped": stopped.p99, "restarted": restarted.p99, "flushed": flushed.p99, "slow": slow.p99}
+    until("all is stored", lambda: all(router.metric("llmrouter_ledger_backlog_bytes") == 0 for router in routers))
+    loads = {"before": before, "stopped": stopped, "restarted": restarted, "flushed": flushed, "slow": slow, "both slow": both}
+    on_record(checks, store, [request for load in loads.values() for request in load.complete])
+    p99 = {name: load.p99 for name, load in loads.items()}
     print("p99 in ms: " + ", ".join(f"{name} {1000 * seconds:.0f}" for name, seconds in p99.items()))
 
 
@@ -309,7 +317,7 @@ def main() -> int:
     parser.add_argument("--binary", type=pathlib.Path, required=True, help="the router")
     parser.add_argument("--times", type=int, default=3, help="how often a budget is run against")
     parser.add_argument("--seconds", type=float, default=20, help="of asking for more than a limit")
-    parser.add_argument("--outage", type=float, default=5, help="seconds of each thing that happens to Redis")
+    parser.add_argument("--outage", type=float, default=5, help="seconds of each thing that happens to the servers")
     parser.add_argument("--patience", type=float, default=60, help="seconds in which another replica uses what is left of a dead one's budget; "
                         "beyond 60 it asks until then, also for what the dead one held")
     parser.add_argument("--limit", default="0.0016", help="of the budgets, in US dollars: a hundred requests")
@@ -317,10 +325,10 @@ def main() -> int:
     arguments.binary = arguments.binary.resolve()
     checks = Checks()
     with tempfile.TemporaryDirectory() as name, postgres.Server() as server, Redis() as redis:
-        folder, store, line = pathlib.Path(name), Postgres(server), SlowLine(redis.port)
+        folder, store, lines = pathlib.Path(name), Postgres(server), [SlowLine(redis.port), SlowLine(server.port)]
         address = f"127.0.0.1:{free_port()}"
-        url = f"redis://127.0.0.1:{line.port}"
-        routers = [Router(arguments, folder / f"disk-{nth}", store, f"http://{address}", url) for nth in (1, 2)]
+        urls = f"redis://127.0.0.1:{lines[0].port}", server.url.replace(f":{server.port}/", f":{lines[1].port}/")
+        routers = [Router(arguments, folder / f"disk-{nth}", f"http://{address}", *urls) for nth in (1, 2)]
         emulator = subprocess.Popen([arguments.binary, "emulate", "--listen", address, "--speed", "20"], stdout=subprocess.DEVNULL)
         try:
             until_answers(f"http://{address}/_control", emulator)
@@ -332,7 +340,7 @@ def main() -> int:
             against_budget(arguments, checks, routers, store)
             against_limit(arguments, checks, routers)
             worker_time(checks, routers, f"http://{address}")
-            redis_away(arguments, checks, routers, Turns(routers), redis, line)
+            servers_away(arguments, checks, routers, Turns(routers), redis, store, lines)
             lose_replica(arguments, checks, routers, store)
         finally:
             processes = [emulator] + [router.process for router in routers if router.process]
@@ -340,7 +348,8 @@ def main() -> int:
                 process.terminate()
             for process in processes:
                 process.wait()
-            line.close()
+            for line in lines:
+                line.close()
     print(json.dumps({"passed": checks.passed, "failed": checks.failed}))
     return 1 if checks.failed else 0
 

@@ -89,6 +89,29 @@ mod tests {
         assert!(text(&output.stderr).contains("nowhere.toml"), "{}", text(&output.stderr));
     }
 
+    #[test]
+    fn a_team_that_nothing_else_names_may_be_misspelt() {
+        let folder = std::env::temp_dir().join(format!("llm-router-teams-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        let (file, database) = (folder.join("config.toml"), folder.join("ledger.db"));
+        let config = format!(
+            "[storage]\nurl = \"sqlite:{}\"\n[[upstreams]]\nid = \"a\"\nprovider = \"openai\"\nbase_url = \"http://127.0.0.1:9/v1\"\n\
+             model = \"m\"\napi_key_env = \"KEY\"\n[[models]]\nname = \"m\"\nstrategy = \"weighted\"\n\
+             targets = [{{ upstream = \"a\" }}]\n[[teams]]\nid = \"search\"\n",
+            database.display()
+        );
+        fs::write(&file, config).expect("a file");
+        let create = |id: &str, team: &str| {
+            let arguments = ["keys", "create", id, "--team", team, "--config"];
+            let output = Command::new(BINARY).args(arguments).arg(&file).output().expect("the binary runs");
+            assert!(output.status.success(), "{}", text(&output.stderr));
+            text(&output.stderr).contains("is the name right?")
+        };
+        let said = [create("a", "search"), create("b", "serach"), create("c", "serach")];
+        drop(fs::remove_dir_all(&folder));
+        assert_eq!(said, [false, true, false]);
+    }
+
     /// Starts the emulated providers with these settings.
     fn emulate(name: &str, settings: &str) -> Command {
         let file = std::env::temp_dir().join(format!("llm-router-{name}-{}.json", std::process::id()));

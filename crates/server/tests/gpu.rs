@@ -581,6 +581,9 @@ targets = [{ upstream = "runpod", share = 0.8 }, { upstream = "cerebras", share 
         let status: Vec<_> = rows["rows"].as_array().expect("rows").iter().map(|row| &row["status"]).collect();
         assert_eq!(status, ["ok", "unknown endpoint", "not on record"], "{said}");
         assert!(rows["rows"][1]["recorded_usd"].is_null(), "unknown is not zero");
+        let unseen = &rows["rows"][2];
+        assert_eq!(unseen["difference_usd"], unseen["billed_usd"], "nothing of it is on record");
+        assert!(unseen["explanation"].as_str().is_some_and(|text| text.contains("did the router run")), "{unseen}");
 
         let text = "endpoint,day,amount\nep1,2026-10-05,0.021\nold,2026-10-05,0.021\n";
         let bill = books.file("bill.csv", text);

@@ -276,8 +276,12 @@ pub(super) fn run(command: &Keys) -> anyhow::Result<()> {
             let expires_at_ms = expires_in_days.map(|days| clock::now_ms() + i64::from(days) * 24 * HOUR_MS);
             let terms = Value::Object(terms.json()?).to_string();
             let new = NewKey { id: id.clone(), team: team.clone(), terms, expires_at_ms };
-            let secret = database.open()?.actions().create(new)?;
+            let opened = database.open()?;
+            let secret = opened.actions().create(new)?;
             note("this is the only time that the key is shown");
+            if !opened.actions().knows_team(team)? {
+                note(&format!("no other key is of team {team:?}, and it has no limits or budgets: is the name right?"));
+            }
             Ok(say(&secret)?)
         }
         Keys::List { json, database } => {

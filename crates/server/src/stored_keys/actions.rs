@@ -103,6 +103,15 @@ impl<'a> Actions<'a> {
         Ok(secret)
     }
 
+    /// Whether a team has limits or budgets, or more than one key: a name that was misspelt has neither.
+    pub(crate) fn knows_team(&self, id: &str) -> Result<bool, ActionError> {
+        let directory = self.keys()?.directory()?;
+        let is_named = self.config.teams.iter().any(|team| team.id == id)
+            || self.config.keys.iter().any(|key| key.team == id)
+            || directory.teams.iter().any(|team| team.id == id);
+        Ok(is_named || directory.keys.iter().filter(|key| key.team == id).count() > 1)
+    }
+
     /// Gives a key another secret, which is returned and shown this once. The old one is let in for so long.
     pub(crate) fn rotate(&self, id: &str, overlap_ms: i64) -> Result<String, ActionError> {
         self.check_not_in_file(id)?;

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use crate::support::{Server, until};
 
 #[test]
@@ -40,4 +42,14 @@ fn a_server_that_is_not_there_at_the_start_is_used_when_it_comes() {
     assert!(early.shared.is_away());
     server.restart();
     until("it is used", || !early.shared.is_away());
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_server_that_is_very_slow_once_is_away_until_it_answers_at_once() {
+    let server = Server::start();
+    let replica = server.replica(1);
+    server.pause(Duration::from_millis(600));
+    until("requests do not wait for it", || replica.shared.view().is_away);
+    until("it is back", || !replica.shared.view().is_away);
 }

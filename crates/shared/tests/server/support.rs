@@ -50,6 +50,13 @@ impl Server {
         redis::cmd("FLUSHALL").exec(&mut self.client().get_connection().expect("it answers")).expect("it does so");
     }
 
+    /// It answers nobody for so long.
+    pub(crate) fn pause(&self, time: Duration) {
+        let mut command = redis::cmd("CLIENT");
+        command.arg("PAUSE").arg(time.as_millis() as u64);
+        command.exec(&mut self.client().get_connection().expect("it answers")).expect("it does so");
+    }
+
     fn client(&self) -> redis::Client {
         redis::Client::open(format!("redis://127.0.0.1:{}", self.port)).expect("a url")
     }

@@ -144,7 +144,8 @@ pub(super) fn grid(rows: &[Row]) -> Grid {
 fn figures(row: &Row) -> Vec<Figure> {
     let usd = |nano: Option<i128>| nano.map_or(Figure::Unknown, Figure::Usd);
     let (billed, recorded) = (row.billed.map(|billed| billed.nano_usd), row.recorded.nano_usd.map(i128::from));
-    let difference = billed.zip(recorded).map(|(billed, recorded)| billed - recorded);
+    // Nothing on record is nothing that the router knows of: all that is billed is the difference.
+    let difference = billed.map(|billed| billed - recorded.unwrap_or_default());
     let whole = billed.map(|billed| u64::try_from(billed.unsigned_abs()).unwrap_or(u64::MAX));
     let workers = row.recorded.workers;
     vec![
@@ -162,6 +163,9 @@ fn figures(row: &Row) -> Vec<Figure> {
     ]
 }
 
+const NOT_ON_RECORD: &str = "nobody counted its workers on that day: did the router run, could it read them (capacity_url), and is the \
+                             upstream's cost of kind gpu_seconds?";
+
 /// What may explain a difference, in words.
 fn explanation(row: &Row) -> String {
     if row.is_unknown() {
@@ -171,6 +175,11 @@ fn explanation(row: &Row) -> String {
     let usd = |nano: u64| format!("${}", Figure::usd(nano).text());
     let recorded = &row.recorded;
     let mut parts = Vec::new();
+    match row.status {
+        Status::NotOnRecord => parts.push(NOT_ON_RECORD.to_owned()),
+        Status::NotBilled => parts.push("does the bill cover this day and this endpoint?".to_owned()),
+        Status::Ok | Status::Differs | Status::UnknownEndpoint => {}
+    }
     if let Some(workers) = recorded.workers.filter(|workers| workers.unobserved_ms >= 1000) {
         let cost = workers
             .unobserved_nano_usd
