@@ -27,8 +27,8 @@ const EXCHANGE: Duration = Duration::from_millis(250);
 const EXCHANGES_TO_BUDGETS: u32 = 4;
 /// An exchange is slow that takes longer than a request would wait; after so many in turn the server counts as away.
 const SLOW_EXCHANGES_TO_AWAY: u32 = 2;
-/// After one exchange that takes this long the server counts as away: while it stays as slow, the requests at the beginning of each
-/// exchange would wait for nothing.
+/// After one answer that takes this long the server counts as away: while it stays as slow, the requests at the beginning of each
+/// trip would wait for nothing.
 const VERY_SLOW: Duration = Duration::from_millis(200);
 /// Most tokens of one settlement, so that an absurd report of an upstream is no absurd number here.
 pub(crate) const MOST_TOKENS: u64 = 1 << 40;
@@ -191,6 +191,9 @@ impl Worker {
         let answers = connected.send(&pipeline)?;
         let took = sent.elapsed();
         self.connected = Some(connected);
+        if took > VERY_SLOW {
+            self.avoid();
+        }
         self.answer(round, answers.into_iter(), took)
     }
 
@@ -288,7 +291,7 @@ impl Worker {
             self.settlements.repeat();
         }
         self.slow = if took > ANSWER_TIMEOUT { self.slow.saturating_add(1) } else { 0 };
-        let is_away = took > VERY_SLOW || self.slow >= SLOW_EXCHANGES_TO_AWAY || (self.slow > 0 && before.is_away);
+        let is_away = self.slow >= SLOW_EXCHANGES_TO_AWAY || (self.slow > 0 && before.is_away);
         let view = View { is_away, is_leader: leads, epoch, peers };
         if is_away {
             self.warn("it answers slowly");
@@ -302,6 +305,15 @@ impl Worker {
         }
         self.show(view);
         Ok(())
+    }
+
+    /// Nobody is to wait for the server until an exchange is not slow.
+    fn avoid(&mut self) {
+        self.warn("it answers slowly");
+        let before = self.link.view.load();
+        if !before.is_away {
+            self.show(View { is_away: true, ..View::clone(&before) });
+        }
     }
 
     /// The connection is no use any more.

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use shared::{Demand, Limits, Verdict};
+
 use crate::support::{Server, until};
 
 #[test]
@@ -44,12 +46,16 @@ fn a_server_that_is_not_there_at_the_start_is_used_when_it_comes() {
     until("it is used", || !early.shared.is_away());
 }
 
-#[test]
+#[tokio::test]
 #[ignore = "needs redis-server"]
-fn a_server_that_is_very_slow_once_is_away_until_it_answers_at_once() {
+async fn a_server_that_is_very_slow_once_is_away_until_it_answers_at_once() {
     let server = Server::start();
     let replica = server.replica(1);
+    let before = replica.away();
     server.pause(Duration::from_millis(600));
-    until("requests do not wait for it", || replica.shared.view().is_away);
+    let limits = Limits { concurrent: Some(2), ..Limits::default() };
+    let demand = Demand { owner: "key:a".into(), limits, calls: 1, begins: 1, tokens: 0 };
+    assert_eq!(replica.shared.count(vec![demand]).await, Verdict::Away);
+    until("requests do not wait for it", || replica.away() > before);
     until("it is back", || !replica.shared.view().is_away);
 }

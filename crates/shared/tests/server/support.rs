@@ -53,7 +53,7 @@ impl Server {
     /// It answers nobody for so long.
     pub(crate) fn pause(&self, time: Duration) {
         let mut command = redis::cmd("CLIENT");
-        command.arg("PAUSE").arg(time.as_millis() as u64);
+        command.arg("PAUSE").arg(time.as_millis().to_string());
         command.exec(&mut self.client().get_connection().expect("it answers")).expect("it does so");
     }
 
@@ -97,11 +97,18 @@ struct Told {
     state: Vec<u8>,
     holds: Vec<Hold>,
     held: Vec<Held>,
+    /// How often it learned that the server is away.
+    away: u32,
 }
 
 impl Replica {
     pub(crate) fn publish(&self, state: &[u8]) {
         self.told.lock().state = state.to_vec();
+    }
+
+    /// How often it has learned that the server is away.
+    pub(crate) fn away(&self) -> u32 {
+        self.told.lock().away
     }
 
     /// Reports this of a budget, and returns the answer.
@@ -124,7 +131,9 @@ impl Node for Scripted {
         self.0.lock().state.clone()
     }
 
-    fn learn(&mut self, _view: &View) {}
+    fn learn(&mut self, view: &View) {
+        self.0.lock().away += u32::from(view.is_away);
+    }
 
     fn holds(&mut self, turn: Turn, _needs: &[(u64, u64)]) -> Vec<Hold> {
         if turn == Turn::Needed { self.0.lock().holds.clone() } else { Vec::new() }
