@@ -2,6 +2,8 @@
 
 // The modules say `cfg(test)` for clippy, which allows `unwrap` and `panic` there.
 #[cfg(test)]
+mod aliases;
+#[cfg(test)]
 mod batch;
 #[cfg(test)]
 mod budgets;

@@ -81,6 +81,9 @@ pub struct RequestInfo {
     pub team: Option<Arc<str>>,
     /// What it is for, as its client or its key says: `name=value` pairs in the order of their names, with commas.
     pub tags: Option<Arc<str>>,
+    /// What the client asked for, where that is not the model's own name: an alias, a task, an ensemble, or an upstream and its model. As
+    /// long as names in the configuration may be.
+    pub requested: Option<Arc<str>>,
 }
 
 /// One call to one upstream is about to be made.

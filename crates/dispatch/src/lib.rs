@@ -61,6 +61,8 @@ pub struct Caller {
     pub team: Option<Arc<str>>,
     /// What the request is for, see [`RequestInfo::tags`].
     pub tags: Option<Arc<str>>,
+    /// The name that it was asked for by, see [`RequestInfo::requested`].
+    pub requested: Option<Arc<str>>,
     /// The table that the request is served by: the one in force when it came in, whatever comes into force meanwhile.
     pub table: Arc<Table>,
     /// When the whole request was there: what the router itself takes is counted from here.
@@ -159,6 +161,7 @@ impl Router {
             key: caller.key,
             team: caller.team,
             tags: caller.tags,
+            requested: caller.requested,
         };
         let Some(Choice { model, target }) = choice else {
             let error = RouterError::NoSuchModel(name.to_owned());

@@ -43,6 +43,7 @@ impl Router {
             key: None,
             team: None,
             tags: None,
+            requested: None,
         };
         WarmUpCall {
             info: Arc::new(info),

@@ -195,6 +195,7 @@ fn record(ledger: &Ledger, requests: u64) {
             model: Some(model),
             route: "chat",
             tags: Some(tags),
+            requested: None,
         };
         let upstream = if draw / 48 % 5 == 0 { "cerebras-8b" } else { "runpod-8b" };
         let call = format!("chatcmpl-{number:032x}");

@@ -50,6 +50,9 @@ pub struct Labels<'a> {
     /// The journal has them behind the entry, where an earlier version reads none.
     #[serde(skip)]
     pub tags: Option<&'a str>,
+    /// The name that the client asked for, where that is not the model's own. The journal has it behind the tags.
+    #[serde(skip)]
+    pub requested: Option<&'a str>,
 }
 
 /// Counted tokens.

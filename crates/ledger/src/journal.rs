@@ -51,9 +51,9 @@ thread_local! {
 pub struct Prepared(Option<Vec<u8>>);
 
 impl Prepared {
-    pub(crate) fn new(intent: Intent<'_>) -> Self {
+    pub(crate) fn new(intent: &Intent<'_>) -> Self {
         let mut encoded = Vec::new();
-        Self(frame::encode(&Entry::Intent(intent), &mut encoded).then_some(encoded))
+        Self(frame::encode(&Entry::Intent(*intent), &mut encoded).then_some(encoded))
     }
 }
 

@@ -190,7 +190,7 @@ impl Ledger {
     }
 
     /// An intent that is put on record later, if at all.
-    pub fn prepare(&self, intent: Intent<'_>) -> Prepared {
+    pub fn prepare(&self, intent: &Intent<'_>) -> Prepared {
         Prepared::new(intent)
     }
 

@@ -191,8 +191,15 @@ async fn eventually(mut holds: impl FnMut() -> bool) {
     tokio::time::timeout(Duration::from_secs(30), wait).await.expect("waited in vain");
 }
 
-const LABELS: Labels<'static> =
-    Labels { request_id: "r", team: Some("search"), key: Some("k"), model: Some("m"), route: "chat", tags: None };
+const LABELS: Labels<'static> = Labels {
+    request_id: "r",
+    team: Some("search"),
+    key: Some("k"),
+    model: Some("m"),
+    route: "chat",
+    tags: None,
+    requested: None,
+};
 
 fn key(writer: u64, number: u64) -> AttemptKey {
     AttemptKey { request: RequestKey { writer, number }, attempt: 1 }

@@ -273,7 +273,9 @@ fn check(path: &Path, without_secrets: bool) -> anyhow::Result<()> {
     let (upstreams, models) = (counted(config.upstreams.len(), "upstream"), counted(config.models.len(), "model"));
     let keys = counted(config.keys.len(), "key");
     let left_out = if without_secrets { "; keys in the environment not looked for" } else { "" };
-    say(&format!("{}: no problems ({upstreams}, {models}, {keys}{left_out})", path.display()))?;
+    let aliases = config.aliases.iter().map(|alias| format!("\n  {} stands for {}", alias.name, alias.target));
+    let aliases: String = aliases.collect();
+    say(&format!("{}: no problems ({upstreams}, {models}, {keys}{left_out}){aliases}", path.display()))?;
     Ok(())
 }
 

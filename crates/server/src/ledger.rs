@@ -206,7 +206,7 @@ impl LedgerObserver {
         &self,
         replicas: Arc<Shared>,
         mut needs: Vec<(u64, u64)>,
-        intent: Intent<'_>,
+        intent: &Intent<'_>,
         info: RequestInfo,
     ) -> Recording {
         let (key, reserved) = (intent.key, intent.reserved_nano_usd);
@@ -330,7 +330,7 @@ impl Observer for LedgerObserver {
         match (room, &self.replicas) {
             (Ok(()), _) => Some(self.recording(self.ledger.append(&[Entry::Intent(intent)]))),
             (Err(OverBudget::Short(needs)), Some(replicas)) => {
-                Some(self.reserve_more(replicas.clone(), needs, intent, begins.info.clone()))
+                Some(self.reserve_more(replicas.clone(), needs, &intent, begins.info.clone()))
             }
             (Err(over), _) => Some(Box::pin(ready(Err(budgets::error(&over))))),
         }
@@ -367,6 +367,7 @@ fn labels(info: &RequestInfo) -> Labels<'_> {
         model: info.model.as_ref().map(ModelId::as_str),
         route: info.route.as_str(),
         tags: info.tags.as_deref(),
+        requested: info.requested.as_deref(),
     }
 }
 

@@ -54,11 +54,9 @@ mod tests {
         let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/reference.toml");
         let output = check(&config);
         assert!(output.status.success(), "{}", text(&output.stderr));
-        assert!(
-            text(&output.stdout).contains("no problems (3 upstreams, 2 models, 1 key;"),
-            "{}",
-            text(&output.stdout)
-        );
+        let said = text(&output.stdout);
+        assert!(said.contains("no problems (3 upstreams, 2 models, 1 key;"), "{said}");
+        assert!(said.contains("\n  gpt-4o stands for llama-3.1-8b\n  claude-* stands for task/chat\n"), "{said}");
     }
 
     #[test]

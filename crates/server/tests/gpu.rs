@@ -166,6 +166,7 @@ targets = [{ upstream = "runpod", share = 0.8 }, { upstream = "cerebras", share 
                 model: Some("m"),
                 route: "chat",
                 tags: None,
+                requested: None,
             },
             upstream,
             role: "primary",

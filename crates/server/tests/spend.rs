@@ -66,8 +66,15 @@ targets = [{ upstream = "fast" }, { upstream = "pod" }]
         tags: Option<&'a str>,
         (upstream, price): (&'a str, Option<&'a str>),
     ) -> [Entry<'a>; 2] {
-        let labels =
-            Labels { request_id: "r", team: Some(team), key: Some("k"), model: Some("llama"), route: "chat", tags };
+        let labels = Labels {
+            request_id: "r",
+            team: Some(team),
+            key: Some("k"),
+            model: Some("llama"),
+            route: "chat",
+            tags,
+            requested: None,
+        };
         let key = AttemptKey { request: RequestKey { writer: 1, number }, attempt: 1 };
         let cost = price.map(|price| if price.starts_with(":100000") { 200_000 } else { 40_000 });
         let attempt = Attempt {

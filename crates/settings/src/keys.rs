@@ -85,7 +85,7 @@ pub(crate) fn models<'a>(table: &mut Table<'a>) -> Option<Vec<Text<'a>>> {
 pub(crate) fn check_models(models: &[Text<'_>], names: &[String]) {
     for text in models.iter().filter(|text| !names.contains(&text.value)) {
         let hint = did_you_mean(&text.value, names.iter().map(String::as_str));
-        text.refuse::<()>("is no name to ask for", "a model, task/… or ensemble/… of this file", hint);
+        text.refuse::<()>("is no name to ask for", "a model, alias, task/… or ensemble/… of this file", hint);
     }
 }
 

@@ -8,6 +8,7 @@
 //! It uses the types of `provider` and `router`, and neither HTTP nor async: the caller makes adapters from the
 //! settings. [`reader`] reads other files in the same way.
 
+mod aliases;
 mod budgets;
 mod connections;
 mod cost;
@@ -42,6 +43,7 @@ mod tests;
 
 use std::{collections::BTreeMap, path::Path};
 
+pub use aliases::{Alias, Aliases};
 pub use ensembles::ENSEMBLE_PREFIX;
 pub use env::{Env, process_env, unknown_overrides};
 pub use listing::Listing;
@@ -166,6 +168,8 @@ fn read(mut root: Table<'_>, listing: Listing) -> Option<Config> {
     names.extend(more);
     let tasks = tasks::read(&mut root, &names);
     names.extend(tasks.keys().map(|task| format!("{TASK_PREFIX}{task}")));
+    let aliases = aliases::read(&mut root, &names, &upstreams);
+    names.extend(aliases.names().map(str::to_owned));
     keys::check_models(&key_models, &names);
     let context = root.context;
     root.finish();
@@ -189,5 +193,6 @@ fn read(mut root: Table<'_>, listing: Listing) -> Option<Config> {
         models,
         ensembles,
         tasks,
+        aliases,
     })
 }

@@ -14,7 +14,7 @@ use crate::{
     reader::Table,
     types::{Model, Target},
     upstreams::Entry,
-    value::{Item, Text},
+    value::{Item, Text, is_model_name},
 };
 
 /// The models, and the name of every one, those with problems included: what names one of these is not blamed.
@@ -83,19 +83,22 @@ fn model(mut table: Table<'_>, upstreams: &[Entry]) -> (Option<String>, Option<M
 
 /// A name that clients can send and that means one thing only.
 fn check_name(text: &Text<'_>, upstreams: &[Entry]) {
-    let name = &text.value;
-    if !(1..=128).contains(&name.len()) || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if !is_model_name(&text.value) {
         text.refuse::<()>("is not a model's name", "1 to 128 visible ASCII characters", None);
-        return;
+    } else if let Some((fault, expected)) = reserved(&text.value, upstreams) {
+        text.refuse::<()>(fault, expected, None);
     }
-    let prefix = name.split_once('/').map(|(prefix, _)| prefix);
-    if let Some(prefix @ ("task" | "ensemble")) = prefix {
-        let expected = format!("a name that does not start with {prefix}/, which is reserved");
-        text.refuse::<()>("is reserved", expected, None);
-    } else if prefix.is_some_and(|prefix| upstreams.iter().any(|entry| entry.id.as_deref() == Some(prefix))) {
-        let expected = "a name that does not start with an upstream's id and a slash";
-        text.refuse::<()>("already means the upstream of that id", expected, None);
+}
+
+/// Why a name with a slash means something else already, and what would not.
+pub(crate) fn reserved(name: &str, upstreams: &[Entry]) -> Option<(&'static str, String)> {
+    let (prefix, _) = name.split_once('/')?;
+    if matches!(prefix, "task" | "ensemble") {
+        return Some(("is reserved", format!("a name that does not start with {prefix}/, which is reserved")));
     }
+    let is_upstream = upstreams.iter().any(|entry| entry.id.as_deref() == Some(prefix));
+    let expected = "a name that does not start with an upstream's id and a slash".to_owned();
+    is_upstream.then_some(("already means the upstream of that id", expected))
 }
 
 fn reference<'a>(text: &Text<'_>, upstreams: &'a [Entry]) -> Option<&'a Entry> {

@@ -87,12 +87,12 @@ fn read<T>(json: &str, read: impl FnOnce(&mut Table<'_>) -> T) -> Result<T, Prob
 }
 
 impl Config {
-    /// What a key may ask for by name: models, tasks and ensembles.
+    /// What a key may ask for by name: models, ensembles, tasks and aliases.
     pub fn names(&self) -> Vec<String> {
         let models = self.models.iter().map(|model| model.name.as_str().to_owned());
         let ensembles = self.ensembles.iter().map(|ensemble| ensemble.name.clone());
         let tasks = self.tasks.keys().map(|task| format!("{TASK_PREFIX}{task}"));
-        models.chain(ensembles).chain(tasks).collect()
+        models.chain(ensembles).chain(tasks).chain(self.aliases.names().map(str::to_owned)).collect()
     }
 
     /// The same configuration with keys and teams that are kept elsewhere. Where the file has one of the same name, that holds.

@@ -8,7 +8,7 @@ use provider::{Features, Limits, ModelId, NanoUsd, Operation, Tariff, UpstreamId
 use router::{Ensemble, Hedge, StrategyName};
 use secrecy::SecretString;
 
-use crate::{DatedPrice, Listing, Sources, TagSet, Tags};
+use crate::{Aliases, DatedPrice, Listing, Sources, TagSet, Tags};
 
 /// A validated configuration.
 #[derive(Debug, Clone)]
@@ -45,6 +45,8 @@ pub struct Config {
     pub ensembles: Vec<Ensemble>,
     /// The model or ensemble of each task.
     pub tasks: BTreeMap<String, String>,
+    /// Further names for these.
+    pub aliases: Aliases,
 }
 
 /// Addresses and limits of the service.
@@ -255,7 +257,7 @@ pub struct Key {
     pub limits: Allowance,
     /// What it may spend.
     pub budgets: Vec<Budget>,
-    /// The models, tasks and ensembles that it may ask for, by the names that clients use; `None` is all.
+    /// The models, tasks, ensembles and aliases that it may ask for, by the names that clients use; `None` is all.
     pub models: Option<Vec<String>>,
     /// Whether it may name the upstream that is to serve, past the strategy.
     pub may_choose_upstream: bool,

@@ -247,6 +247,11 @@ pub fn is_plain_name(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(allowed)
 }
 
+/// Whether a model could have this name: 1 to 128 visible ASCII characters.
+pub(crate) fn is_model_name(text: &str) -> bool {
+    (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 /// `a, b or c`
 pub(crate) fn any_of(names: &[&str]) -> String {
     match names {

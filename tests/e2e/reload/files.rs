@@ -4,6 +4,7 @@ use std::fs;
 
 use e2e::{Launch, chat, eventually};
 use emulator::{Emulator, Face, Fault, Settings};
+use serde_json::json;
 
 use super::{CEREBRAS, Files, OTHER, change, model, until_reloads};
 
@@ -64,4 +65,23 @@ async fn connections_to_an_upstream_outlive_a_reload() {
     .await;
     let second = rig.client.chat(&chat("hello")).await;
     assert_eq!((second.status, second.header("x-llm-router-attempts")), (200, "2"), "{}", second.text);
+}
+
+#[tokio::test]
+async fn aliases_change_with_the_file_and_one_that_leads_nowhere_changes_nothing() {
+    let emulator = Emulator::start(Settings::instant()).unwrap();
+    let files = Files::new("aliases", &emulator);
+    let with = |aliases: &str| format!("{}\n[aliases]\n{aliases}", only_cerebras());
+    files.write("config.toml", &with("\"gpt-4o\" = \"llama\"\n"));
+    let text = files.text(&with("\"gpt-4o\" = \"llama\"\n"), super::KEY);
+    let rig = Launch::new(Settings::default(), &text).watched(files.path("config.toml")).start_with(emulator);
+    let statuses = async || {
+        let status = async |name: &str| rig.client.chat(&e2e::with(chat("x"), json!({"model": name}))).await.status;
+        [status("gpt-4o").await, status("claude-3").await]
+    };
+    assert_eq!(statuses().await, [200, 404]);
+    change(&rig, "success", || files.write("config.toml", &with("\"claude-*\" = \"llama\"\n"))).await;
+    assert_eq!(statuses().await, [404, 200]);
+    change(&rig, "failure", || files.write("config.toml", &with("\"*\" = \"lama\"\n"))).await;
+    assert_eq!(statuses().await, [404, 200]);
 }

@@ -268,6 +268,7 @@ fn caller(id: &str, table: Arc<Table>) -> Caller {
         key: None,
         team: None,
         tags: None,
+        requested: None,
         table,
         arrived: Instant::now(),
         route: Route::Chat,

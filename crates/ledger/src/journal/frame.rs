@@ -1,5 +1,6 @@
-//! Entries as bytes: the length of the payload and its CRC-32, four bytes each, little-endian, then the payload: the entry, and its
-//! tags if it has any.
+//! Entries as bytes: the length of the payload and its CRC-32, four bytes each, little-endian, then the payload: the entry, and behind
+//! it its tags and the name that was asked for. Trailing ones that it does not have are left out; tags before a name are "" then. So an
+//! entry ends where an earlier version ends it, unless it has more, which that version does not read.
 
 use crate::entry::Entry;
 
@@ -12,8 +13,10 @@ const MAX_PAYLOAD: usize = 64 << 10;
 pub(super) fn encode(entry: &Entry<'_>, bytes: &mut Vec<u8>) -> bool {
     let begin = bytes.len();
     bytes.extend_from_slice(&[0; HEAD]);
+    let (tags, requested) = entry.labels().map_or((None, None), |labels| (labels.tags, labels.requested));
+    let tags = tags.or(requested.map(|_| ""));
     let written = postcard::to_io(entry, &mut *bytes).is_ok()
-        && entry.labels().and_then(|labels| labels.tags).is_none_or(|tags| postcard::to_io(tags, &mut *bytes).is_ok());
+        && [tags, requested].into_iter().flatten().all(|text| postcard::to_io(text, &mut *bytes).is_ok());
     let payload = &bytes[begin + HEAD..];
     let length = u32::try_from(payload.len()).ok().filter(|_| written && payload.len() <= MAX_PAYLOAD);
     let Some(length) = length else {
@@ -58,8 +61,14 @@ pub(super) fn first(bytes: &[u8]) -> Frame<'_> {
 /// The entry of a payload.
 pub(crate) fn decode(payload: &[u8]) -> Option<Entry<'_>> {
     let (mut entry, rest) = postcard::take_from_bytes::<Entry<'_>>(payload).ok()?;
+    if rest.is_empty() {
+        return Some(entry);
+    }
+    let (tags, rest) = postcard::take_from_bytes::<&str>(rest).ok()?;
+    let labels = entry.labels_mut()?;
+    labels.tags = Some(tags).filter(|tags| !tags.is_empty());
     if !rest.is_empty() {
-        entry.labels_mut()?.tags = Some(postcard::from_bytes(rest).ok()?);
+        labels.requested = Some(postcard::from_bytes(rest).ok()?);
     }
     Some(entry)
 }

@@ -44,15 +44,16 @@ fn requests(folder: &Folder, last: u64) -> Vec<u64> {
 #[test]
 fn entries_come_back_as_they_were() {
     let [intent, attempt, request] = entries(u64::MAX >> 1, u64::MAX);
-    let mut tagged = [intent.clone(), attempt.clone(), request.clone()];
-    for entry in &mut tagged {
-        entry.labels_mut().expect("somebody's").tags = Some("env=prod,feature=search");
-    }
-    for entry in [intent, attempt, request].into_iter().chain(tagged) {
-        let mut bytes = Vec::new();
-        assert!(frame::encode(&entry, &mut bytes));
-        let frame::Frame::Whole(payload, length) = frame::first(&bytes) else { panic!("no frame") };
-        assert_eq!((frame::decode(payload), length), (Some(entry), bytes.len()));
+    let (tags, requested) = (Some("env=prod,feature=search"), Some("claude-opus-4-5"));
+    for (tags, requested) in [(None, None), (tags, None), (None, requested), (tags, requested)] {
+        for mut entry in [intent.clone(), attempt.clone(), request.clone()] {
+            let labels = entry.labels_mut().expect("somebody's");
+            (labels.tags, labels.requested) = (tags, requested);
+            let mut bytes = Vec::new();
+            assert!(frame::encode(&entry, &mut bytes));
+            let frame::Frame::Whole(payload, length) = frame::first(&bytes) else { panic!("no frame") };
+            assert_eq!((frame::decode(payload), length), (Some(entry), bytes.len()));
+        }
     }
 }
 
@@ -66,6 +67,21 @@ fn an_entry_without_tags_ends_where_tags_would_begin() {
         let mut bytes = Vec::new();
         assert!(frame::encode(&entry, &mut bytes));
         assert_eq!(bytes[8..][..whole.len()], whole, "what an earlier version reads");
+    }
+}
+
+/// The same of the version that knew tags: what it wrote is read, and it reads the tags of what is written now.
+#[test]
+fn an_entry_without_a_requested_name_ends_where_that_would_begin() {
+    for mut entry in entries(1, 2) {
+        let mut whole = postcard::to_stdvec(&entry).expect("bytes");
+        entry.labels_mut().expect("somebody's").tags = Some("a=b");
+        whole.extend(postcard::to_stdvec("a=b").expect("bytes"));
+        assert_eq!(frame::decode(&whole), Some(entry.clone()));
+        entry.labels_mut().expect("somebody's").requested = Some("gpt-4o");
+        let mut bytes = Vec::new();
+        assert!(frame::encode(&entry, &mut bytes));
+        assert_eq!(bytes[8..][..whole.len()], whole, "what the earlier version reads");
     }
 }
 

@@ -15,7 +15,7 @@ pub(super) enum Kind {
 use Kind::{Number, Text};
 
 /// The columns of `attempts`.
-pub(super) const ATTEMPTS: [(&str, Kind); 25] = [
+pub(super) const ATTEMPTS: [(&str, Kind); 26] = [
     ("day", Number),
     ("writer", Number),
     ("number", Number),
@@ -27,6 +27,7 @@ pub(super) const ATTEMPTS: [(&str, Kind); 25] = [
     ("model", Text),
     ("route", Text),
     ("tags", Text),
+    ("requested", Text),
     ("upstream", Text),
     ("role", Text),
     ("reason", Text),
@@ -44,7 +45,7 @@ pub(super) const ATTEMPTS: [(&str, Kind); 25] = [
 ];
 
 /// The columns of `requests`.
-pub(super) const REQUESTS: [(&str, Kind); 21] = [
+pub(super) const REQUESTS: [(&str, Kind); 22] = [
     ("day", Number),
     ("writer", Number),
     ("number", Number),
@@ -55,6 +56,7 @@ pub(super) const REQUESTS: [(&str, Kind); 21] = [
     ("model", Text),
     ("route", Text),
     ("tags", Text),
+    ("requested", Text),
     ("is_stream", Number),
     ("strategy", Text),
     ("reason", Text),
@@ -107,7 +109,7 @@ impl<'a, T: Into<Column<'a>>> From<Option<T>> for Column<'a> {
 }
 
 /// The columns of `attempts`, in order.
-pub(super) fn attempt<'a>(row: &Attempt<'a>) -> [Column<'a>; 25] {
+pub(super) fn attempt<'a>(row: &Attempt<'a>) -> [Column<'a>; 26] {
     let (row, labels) = (row.bounded(), row.labels);
     [
         row.ended_at_ms.div_euclid(DAY_MS).into(),
@@ -121,6 +123,7 @@ pub(super) fn attempt<'a>(row: &Attempt<'a>) -> [Column<'a>; 25] {
         labels.model.into(),
         labels.route.into(),
         labels.tags.into(),
+        labels.requested.into(),
         row.upstream.into(),
         row.role.into(),
         row.reason.into(),
@@ -139,7 +142,7 @@ pub(super) fn attempt<'a>(row: &Attempt<'a>) -> [Column<'a>; 25] {
 }
 
 /// The columns of `requests`, in order.
-pub(super) fn request<'a>(row: &Request<'a>, baselines: &'a str) -> [Column<'a>; 21] {
+pub(super) fn request<'a>(row: &Request<'a>, baselines: &'a str) -> [Column<'a>; 22] {
     let labels = row.labels;
     [
         row.ended_at_ms.div_euclid(DAY_MS).into(),
@@ -152,6 +155,7 @@ pub(super) fn request<'a>(row: &Request<'a>, baselines: &'a str) -> [Column<'a>;
         labels.model.into(),
         labels.route.into(),
         labels.tags.into(),
+        labels.requested.into(),
         i64::from(row.is_stream).into(),
         row.strategy.into(),
         row.reason.into(),

@@ -23,6 +23,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("postgres/3.sql"),
     include_str!("postgres/4.sql"),
     include_str!("postgres/5.sql"),
+    include_str!("postgres/6.sql"),
 ];
 /// "llrl" in ASCII: the lock of those who bring the tables up to date.
 const TABLES_LOCK: i64 = 0x6c6c_726c;

@@ -24,6 +24,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("sqlite/3.sql"),
     include_str!("sqlite/4.sql"),
     include_str!("sqlite/5.sql"),
+    include_str!("sqlite/6.sql"),
 ];
 /// Versions before 3.51.3 can damage a file whose log is reset while two connections use it
 /// (<https://sqlite.org/wal.html#walresetbug>).

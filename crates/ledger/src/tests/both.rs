@@ -52,6 +52,7 @@ on_both! {
     processes_that_open_a_new_one_at_once_all_find_it_made,
     odd_texts_are_taken,
     tags_are_in_the_rows_of_calls_and_requests_also_of_a_killed_process,
+    requested_names_are_in_the_rows_of_calls_and_requests_and_in_no_sum,
     spend_and_baselines_are_told_apart_by_a_tag_and_selected_by_it,
     keys_are_changed_and_every_change_is_on_record,
     the_latest_row_of_each_process_counts,
@@ -255,7 +256,8 @@ async fn tables_that_others_lock_do_not_stop_the_start(scratch: Scratch) {
     }
     scratch.open(7).close();
     scratch.execute(
-        "ALTER TABLE attempts DROP COLUMN tags; ALTER TABLE requests DROP COLUMN tags; DROP TABLE gpu_hours, attempt_hours,
+        "ALTER TABLE attempts DROP COLUMN requested; ALTER TABLE requests DROP COLUMN requested;
+        ALTER TABLE attempts DROP COLUMN tags; ALTER TABLE requests DROP COLUMN tags; DROP TABLE gpu_hours, attempt_hours,
         attempt_days, request_hours, request_days, attempt_ranges, rollup_due, retention;
         UPDATE llm_router_ledger SET version = 2",
     );
@@ -334,6 +336,27 @@ async fn tags_are_in_the_rows_of_calls_and_requests_also_of_a_killed_process(scr
         let rows = |table: &str| scratch.figure(&format!("SELECT count(*) FROM {table} WHERE tags {tags}"));
         assert_eq!((rows("attempts"), rows("requests")), (attempts, requests), "{tags}");
     }
+}
+
+async fn requested_names_are_in_the_rows_of_calls_and_requests_and_in_no_sum(scratch: Scratch) {
+    let journal = Journal::open(&scratch.journal(), 7, Arc::new(Ignored)).expect("a journal");
+    for (number, requested) in (1..).zip([Some("claude-opus-4-5"), Some("claude-haiku-4-5"), None]) {
+        let labels = Labels { requested, ..LABELS };
+        let ended = Attempt { labels, ..attempt(key(7, number)) };
+        let served = Request { labels, ..request(ended.key.request) };
+        journal.append(&[Entry::Attempt(ended), Entry::Request(served)]).await.expect("written");
+    }
+    drop(journal);
+    scratch.open(8).close();
+    for table in ["attempts", "requests"] {
+        for (requested, rows) in [("= 'claude-opus-4-5'", 1), ("= 'claude-haiku-4-5'", 1), ("IS NULL", 1)] {
+            let sql = format!("SELECT count(*) FROM {table} WHERE model = 'm' AND requested {requested}");
+            assert_eq!(scratch.figure(&sql), rows, "{table} {requested}");
+        }
+    }
+    // Names of clients' choice must not make rows without end where rows are kept for good.
+    assert_eq!(scratch.figure("SELECT count(*) FROM attempt_hours"), 1);
+    assert_eq!(scratch.figure("SELECT count(*) FROM request_hours WHERE policy = ''"), 1);
 }
 
 async fn spend_and_baselines_are_told_apart_by_a_tag_and_selected_by_it(scratch: Scratch) {

@@ -175,6 +175,7 @@ async fn a_ledger_of_an_earlier_version_is_read_then_brought_up_to_date_and_summ
         }
         emptied(&scratch).write(&rows(&cases)).expect("written");
         let mut steps = vec![format!("DROP TABLE {}", TABLES.join("; DROP TABLE "))];
+        steps.extend(["attempts", "requests"].map(|table| format!("ALTER TABLE {table} DROP COLUMN requested")));
         if version < 3 {
             steps.extend(["attempts", "requests"].map(|table| format!("ALTER TABLE {table} DROP COLUMN tags")));
         }

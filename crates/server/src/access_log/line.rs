@@ -22,6 +22,9 @@ struct Line<'a> {
     route: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<&'a str>,
+    /// What the client asked for, where it is not the model's own name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requested: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tags: Option<&'a str>,
     stream: bool,
@@ -134,6 +137,7 @@ pub(super) fn render(ended: &RequestEnded, format: LogFormat) -> Vec<u8> {
         key: info.key.as_deref(),
         route: info.route.as_str(),
         model: info.model.as_ref().map(ModelId::as_str),
+        requested: info.requested.as_deref(),
         tags: info.tags.as_deref(),
         stream: info.stream,
         outcome: ended.outcome.as_str(),
@@ -179,6 +183,7 @@ fn pretty(line: &Line<'_>) -> String {
         parts.push(format!("({})", line.error));
     }
     parts.extend([Some(line.route), line.model].into_iter().flatten().map(str::to_owned));
+    parts.extend(line.requested.map(|name| format!("(as {name})")));
     parts.extend(line.failures.iter().map(|failure| format!("-> {} failed ({})", failure.upstream, failure.kind)));
     let is_served_elsewhere = line.failures.len() < line.attempts as usize;
     parts.extend(line.upstream.filter(|_| is_served_elsewhere).map(|upstream| format!("-> {upstream}")));

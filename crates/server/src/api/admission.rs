@@ -13,7 +13,7 @@ use actix_web::{
     web,
 };
 use bytes::Bytes;
-use dispatch::{RequestInfo, Route};
+use dispatch::{Caller, RequestInfo, Route};
 use ledger::Room;
 use provider::{GatherError, Gathered, ModelId, Reader, RequestId, Reservation, gather};
 use settings::TagSet;
@@ -98,6 +98,7 @@ impl RequestContext {
             key: None,
             team: None,
             tags: None,
+            requested: None,
         };
         let version = request.version();
         let connection = request.conn_data::<Rc<Connection>>().cloned();
@@ -161,9 +162,9 @@ impl RequestContext {
         })
     }
 
-    /// It is known what the request is for.
-    pub(crate) fn set_tags(&mut self, tags: Option<Arc<str>>) {
-        self.info.tags = tags;
+    /// It is known what the request is for, and by which name it was asked for.
+    pub(crate) fn set_labels(&mut self, caller: &Caller) {
+        (self.info.tags, self.info.requested) = (caller.tags.clone(), caller.requested.clone());
     }
 
     /// Looks at its budgets, and counts the request, now that it is known what it needs; `model` is what serves it, where that is one
@@ -214,11 +215,18 @@ impl RequestContext {
         self.live.table.choose(name).map(|choice| choice.model().clone())
     }
 
+    /// The public model that serves requests for this name.
+    fn resolved_model(&self, name: &str, key: &ClientKey) -> Option<ModelId> {
+        let requested = Requested { model: Some(name), task: None };
+        let resolved = self.live.names.resolve(requested, &self.live.table, key);
+        self.public_model(resolved.as_ref().map_or(name, |resolved| resolved.name(Some(name))))
+    }
+
     /// Reads what is left of a refused body, if that is little, so that the connection can be kept, and records the model.
     async fn drain_body(&mut self, payload: web::Payload, headers: &HeaderMap, key: &ClientKey) {
         let read = gather(payload, content_length(headers), MAX_DRAINED, &key.memory);
         match timeout(DRAIN, read).await {
-            Ok(Ok(read)) => self.info.model = named(&read.body).and_then(|name| self.public_model(&name)),
+            Ok(Ok(read)) => self.info.model = named(&read.body).and_then(|name| self.resolved_model(&name, key)),
             Ok(Err(_)) | Err(_) => drop(self.response.force_close()),
         }
     }

@@ -25,7 +25,7 @@ use crate::{
     connections::{Connection, Held},
     error::ApiError,
     limits::{Demand, Permits, RequestPermits},
-    names::Resolved,
+    names::{Resolved, ResolvedTo},
     sse::{Form, Source, SseBody},
     tags,
 };
@@ -63,16 +63,18 @@ impl Prepared {
         let tags = tags::of_request(&request, &admitted.tags, &admitted.key, &live.tags)?;
         let demand = Demand::new(&request, resolved.calls(&request.head));
         let Admitted { id, key, permits, reservation, at, falls_back, session, .. } = admitted;
-        let (model, ensemble) = match resolved {
-            Resolved::Named => (None, None),
-            Resolved::Other(name) => (Some(name), None),
-            Resolved::Ensemble(ensemble) => (None, Some(ensemble)),
+        let Resolved { to, requested } = resolved;
+        let (model, ensemble) = match to {
+            ResolvedTo::Named => (None, None),
+            ResolvedTo::Other(name) => (Some(name), None),
+            ResolvedTo::Ensemble(ensemble) => (None, Some(ensemble)),
         };
         let caller = Caller {
             request_id: id,
             key: key.id.clone(),
             team: key.team.clone(),
             tags,
+            requested,
             table: live.table.clone(),
             arrived: at,
             route,
@@ -87,7 +89,7 @@ impl Prepared {
 
     /// The same, counted against the allowance of its key.
     pub(crate) async fn counted(mut self: Box<Self>, context: &mut RequestContext) -> Result<Box<Self>, ApiError> {
-        context.set_tags(self.caller.tags.clone());
+        context.set_labels(&self.caller);
         let named = self.caller.model.as_deref().unwrap_or(&self.request.head.model);
         let model = self.ensemble.is_none().then_some(named);
         context.count(&mut self.held.1.grant, model, self.demand).await?;

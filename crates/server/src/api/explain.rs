@@ -23,9 +23,10 @@ pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, app: web:
         Err(error) => Err(error),
     };
     match explained {
-        Ok(Explained { model, decision, prompt_tokens }) => {
+        Ok(Explained { model, requested, decision, prompt_tokens }) => {
             let version = &context.live.table.version;
-            context.response.json(DecisionView::new(&model, &decision, prompt_tokens, version))
+            let view = DecisionView::new(&model, &decision, prompt_tokens, version);
+            context.response.json(view.requested_as(requested.as_deref()))
         }
         Err(error) => error.respond(context.response),
     }
@@ -34,6 +35,8 @@ pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, app: web:
 /// The decision that would be made for a request.
 struct Explained {
     model: Arc<Model>,
+    /// What it was asked for by, if not by its own name.
+    requested: Option<Arc<str>>,
     decision: Decision,
     /// By the size of the body.
     prompt_tokens: u64,
@@ -47,11 +50,12 @@ async fn explain(admitted: Admitted, context: &RequestContext) -> Result<Explain
     let (request, admitted) = parsed.await;
     let request = request?;
     let resolved = admitted.resolve(&context.live, Some(&request.head.model))?;
-    let model = resolved.single(ApiError::ensemble_has_no_decision)?;
+    let resolved = resolved.single(ApiError::ensemble_has_no_decision)?;
     let table = &context.live.table;
     let conversation = dispatch::conversation(&request, admitted.session.as_deref(), admitted.key.id.as_deref());
-    let router = &context.app.router;
-    let explained = router.explain(table, (&request, conversation), model.as_deref(), admitted.falls_back);
+    let (router, name) = (&context.app.router, resolved.name(Some(&request.head.model)));
+    let explained = router.explain(table, (&request, conversation), Some(name), admitted.falls_back);
     let (model, decision) = explained.map_err(|error| ApiError::from(&error))?;
-    Ok(Explained { model, decision, prompt_tokens: request.estimated_prompt_tokens() })
+    let prompt_tokens = request.estimated_prompt_tokens();
+    Ok(Explained { model, requested: resolved.requested, decision, prompt_tokens })
 }

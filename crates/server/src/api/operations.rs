@@ -13,7 +13,6 @@ use super::{
 use crate::{
     app::{App, Live},
     error::ApiError,
-    names::Resolved,
     sse::Form,
 };
 
@@ -48,9 +47,7 @@ fn prepare(operation: Operation, admitted: Admitted, live: &Live) -> Result<Box<
     let resolved = admitted.resolve(live, Some(&request.head.model))?;
     let resolved = match operation {
         Operation::Chat => resolved,
-        Operation::Completions | Operation::Embeddings => {
-            resolved.single(ApiError::ensemble_is_for_chats)?.map_or(Resolved::Named, Resolved::Other)
-        }
+        Operation::Completions | Operation::Embeddings => resolved.single(ApiError::ensemble_is_for_chats)?,
     };
     Prepared::new(request, resolved, operation.into(), admitted, live, Form::OpenAi)
 }

@@ -23,7 +23,7 @@ pub(super) struct Arguments {
     /// The variable that holds a client key; without it none is sent.
     #[arg(long, value_name = "NAME")]
     key_env: Option<String>,
-    /// What a client would ask for: a model, task/NAME or UPSTREAM/MODEL.
+    /// What a client would ask for: a model, an alias, task/NAME or UPSTREAM/MODEL.
     #[arg(long, value_name = "NAME", required_unless_present = "body")]
     model: Option<String>,
     /// Explain a streamed chat.
@@ -89,8 +89,9 @@ fn table(decision: &Value, is_stream: bool) -> String {
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let number =
         |value: &Value, unit: &str| value.as_f64().map_or("-".to_owned(), |number| format!("{number:.2}{unit}"));
+    let requested = decision["requested"].as_str().map(|name| format!("{name} stands for ")).unwrap_or_default();
     let mut lines = vec![format!(
-        "{} by {}: {} ({})",
+        "{requested}{} by {}: {} ({})",
         text(&decision["model"]),
         text(&decision["strategy"]),
         text(&decision["upstream"]),
@@ -157,5 +158,12 @@ mod tests {
         assert_eq!(words(lines[2]), ["gpu", "0.80", "2.50", "yes", "3/400", "350.00", "ms", "$0.000009000"]);
         assert!(lines[3].contains("not asked: its breaker is open, for 1.5 s"), "{shown}");
         assert_eq!(lines[4], "  configuration 1a");
+        let alias =
+            json!({"requested": "gpt-4o", "model": "m", "strategy": "cost", "upstream": "gpu", "reason": "cost"});
+        assert!(
+            table(&alias, false).starts_with("gpt-4o stands for m by cost: gpu (cost)\n"),
+            "{}",
+            table(&alias, false)
+        );
     }
 }

@@ -23,6 +23,9 @@ pub(crate) struct RecordView<'a> {
     route: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<&'a str>,
+    /// The name that was asked for, where it is not the model's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requested: Option<&'a str>,
     stream: bool,
     /// As in the access log.
     outcome: &'static str,
@@ -88,6 +91,7 @@ impl<'a> RecordView<'a> {
             key: info.key.as_deref(),
             route: info.route.as_str(),
             model: info.model.as_ref().map(ModelId::as_str),
+            requested: info.requested.as_deref(),
             stream: info.stream,
             outcome: request.outcome.as_str(),
             error: request.outcome.detail(),

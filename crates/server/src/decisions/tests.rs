@@ -114,6 +114,7 @@ fn record() -> Record {
         key: None,
         team: None,
         tags: None,
+        requested: None,
     };
     let outcome = RequestOutcome::Unavailable("no_upstream");
     let request = RequestEnded::refused(info, outcome, Duration::from_secs(1), "v3".into());

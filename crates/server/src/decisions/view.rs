@@ -9,6 +9,9 @@ use utoipa::ToSchema;
 #[derive(Serialize, ToSchema)]
 #[schema(as = Decision)]
 pub(crate) struct DecisionView<'a> {
+    /// The name that was asked for, where it is not the model's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requested: Option<&'a str>,
     model: &'a str,
     strategy: &'static str,
     /// The upstream that is asked first; null if none could be.
@@ -107,6 +110,7 @@ impl<'a> DecisionView<'a> {
             |(target, why): &(usize, Excluded)| ExcludedView::of(&model.targets()[*target], *why, decision.at);
         let first = decision.candidates.first().map(|candidate| &model.targets()[candidate.target].spec.id);
         Self {
+            requested: None,
             model: model.spec.name.as_str(),
             strategy: decision.strategy.as_str(),
             upstream: first.map(UpstreamId::as_str),
@@ -118,6 +122,11 @@ impl<'a> DecisionView<'a> {
             hedge_after_ms: decision.hedge_after.map(|after| rounded(after.as_secs_f64() * 1e3, 1e3)),
             config_version,
         }
+    }
+
+    /// The same with the name that was asked for, if that is another one than the model's.
+    pub(crate) fn requested_as(self, requested: Option<&'a str>) -> Self {
+        Self { requested, ..self }
     }
 }
 

@@ -228,8 +228,9 @@ pub(super) fn decision() -> Value {
 fn add_models(document: &mut Document) {
     let model = json!({"id": MODEL, "object": "model", "created": 0, "owned_by": "llm-router"});
     let list = document.schema::<ModelList>();
-    let sample = json!({"object": "list", "data": [model]});
-    let all = response("the models, and the tasks and ensembles as models", &["x-request-id"])
+    let alias = json!({"id": "gpt-4o", "object": "model", "created": 0, "owned_by": "llm-router", "alias_of": MODEL});
+    let sample = json!({"object": "list", "data": [model, alias]});
+    let all = response("the models, and the tasks, ensembles and aliases as models; no patterns", &["x-request-id"])
         .content("application/json", content(list, vec![example("all", sample)]));
     let call = Call::new("listModels", "What can be asked for", "In OpenAI's shape.").answer(200, all);
     document.add(HttpMethod::Get, "/v1/models", call.errors(errors::of_keys(), &["x-request-id"]));
@@ -238,8 +239,8 @@ fn add_models(document: &mut Document) {
     let found =
         response("the model", &["x-request-id"]).content("application/json", content(one, vec![example("one", model)]));
     let errors = errors::of_keys().into_iter().chain([ApiError::no_such_model("llama-9")]);
-    let call = Call::new("showModel", "One model", "Slashes in the name may be written as they are or as `%2F`.")
-        .segment("name", "the model's name", MODEL);
+    let about = "Slashes in the name may be written as they are or as `%2F`. A name that a pattern of `[aliases]` stands for is one.";
+    let call = Call::new("showModel", "One model", about).segment("name", "the model's name", MODEL);
     document.add(HttpMethod::Get, "/v1/models/{name}", call.answer(200, found).errors(errors, &["x-request-id"]));
 }
 

@@ -136,4 +136,6 @@ pub(super) struct Model {
     object: String,
     created: u64,
     owned_by: String,
+    /// The model, task or ensemble that it is another name for; absent if it is none, or if the key may ask for the alias alone.
+    alias_of: Option<String>,
 }

@@ -142,6 +142,7 @@ async fn relayed(odd: Odd) -> Result<Vec<u8>, TestCaseError> {
         key: None,
         team: None,
         tags: None,
+        requested: None,
         table: router.table(),
         arrived: Instant::now(),
         route: Route::Chat,

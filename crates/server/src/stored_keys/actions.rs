@@ -40,7 +40,7 @@ pub(crate) enum ActionError {
     #[error("the configuration file has a {0}, which holds: change it there")]
     InFile(String),
     /// A key for something that there is not.
-    #[error("{0:?} is no name to ask for: a model, task/… or ensemble/… of the configuration")]
+    #[error("{0:?} is no name to ask for: a model, alias, task/… or ensemble/… of the configuration")]
     Unknown(String),
     /// A tag that requests may not have.
     #[error(transparent)]

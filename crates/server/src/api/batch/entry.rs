@@ -138,6 +138,7 @@ impl Batch {
             key,
             team,
             tags: None,
+            requested: None,
         }
     }
 
@@ -209,6 +210,7 @@ impl Batch {
             key: key.id.clone(),
             team: key.team.clone(),
             tags,
+            requested: resolved.requested.clone(),
             table: live.table.clone(),
             arrived: Instant::now(),
             route: Route::Batch,
