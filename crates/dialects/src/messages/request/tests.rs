@@ -283,6 +283,12 @@ fn a_last_message_of_the_assistant_is_continued() {
         blamed(json!("So: ")).1,
         "'messages.1' ends with white space, from which a model cannot continue: trim it"
     );
+    let nothing_after_a_call = json!({"messages": [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "f", "input": {}}]},
+        {"role": "assistant", "content": ""},
+    ]});
+    assert_eq!(refused_with(&nothing_after_a_call).0, "messages.2");
     let thoughts = json!([{"type": "thinking", "thinking": "hm", "signature": ""}]);
     assert_eq!(blamed(thoughts).0, "messages.1");
 }
