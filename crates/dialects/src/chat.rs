@@ -74,8 +74,7 @@ impl<'a> Texts<'a> {
         self.first.iter().chain(&self.more).copied()
     }
 
-    /// The length as it is written, in bytes.
-    pub(crate) fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         self.iter().map(|text| text.raw.len()).sum()
     }
 
@@ -148,6 +147,17 @@ impl<'a> Answer<'a> {
     pub(crate) fn says_something(&self) -> bool {
         let is_silent = self.content.is_empty() && self.refusal.is_empty() && self.reasoning.is_empty();
         !is_silent || !self.tool_calls.is_empty() || self.finish_reason.is_some()
+    }
+
+    /// The length of all that it says, as it is written.
+    pub(crate) fn bytes(&self) -> u64 {
+        let arguments = |call: &ToolCall<'_>| match call.arguments {
+            Arguments::None => 0,
+            Arguments::Text(text) => text.raw.len(),
+            Arguments::Object(raw) => raw.len(),
+        };
+        let calls: usize = self.tool_calls.iter().map(arguments).sum();
+        (self.content.bytes() + self.refusal.bytes() + self.reasoning.bytes() + calls) as u64
     }
 
     fn choices(&mut self, reader: &mut Reader<'a>) -> Result<(), Malformed> {

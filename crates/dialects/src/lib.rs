@@ -3,8 +3,9 @@
 //! Everything here is pure and total: no input panics, nothing reads a clock or draws a random number, and the work is in
 //! proportion to the input. What depends on HTTP (statuses, headers, keys) belongs to the server.
 
-#[expect(dead_code, reason = "the dialect that uses the rest follows")]
 mod chat;
+pub mod messages;
+mod node;
 pub mod responses;
 
 /// A request of another API as a chat.
