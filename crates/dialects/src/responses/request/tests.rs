@@ -290,7 +290,7 @@ fn hosted_items_of_a_history_are_left_out_and_named() {
 #[test]
 fn a_message_of_another_agent_is_read_whole() {
     assert_eq!(
-        messages(&json!([{"type": "agent_message", "author": "/root", "recipient": "/root/child", "content": [
+        messages(&json!([{"type": "agent_message", "author": "lead", "recipient": "lead/child", "content": [
             {"type": "input_text", "text": "NEW_TASK:"}, {"type": "encrypted_content", "encrypted_content": "Say A"},
         ]}])),
         json!([{"role": "user", "content": [{"type": "text", "text": "NEW_TASK:"}, {"type": "text", "text": "Say A"}]}])
