@@ -19,6 +19,8 @@ pub(crate) struct Answer<'a> {
     /// What it thinks. Upstreams call it `reasoning` or `reasoning_content`; where both are there they say the same, so that
     /// the first counts.
     pub(crate) reasoning: Texts<'a>,
+    /// The log probabilities of the content, an array as it is written, which may hold `NaN` and infinities.
+    pub(crate) logprobs: Option<&'a str>,
     /// The calls of tools, or pieces of them, in order.
     pub(crate) tool_calls: Vec<ToolCall<'a>>,
     /// Why the answer ends, once it does.
@@ -185,6 +187,7 @@ impl<'a> Answer<'a> {
                 "finish_reason" => {
                     choice.finish_reason = reader.value()?.text().filter(|reason| !reason.raw.is_empty());
                 }
+                "logprobs" => choice.logprobs = logprobs(reader)?,
                 "stop_reason" => choice.stop_sequence = reader.value()?.text(),
                 _ => drop(reader.value()?),
             }
@@ -218,6 +221,23 @@ impl<'a> Answer<'a> {
         }
         Ok(())
     }
+}
+
+/// The member `content` of the object that comes next, if it is an array.
+fn logprobs<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a str>, Malformed> {
+    let mut content = None;
+    if reader.peek() != Some(b'{') {
+        reader.value()?;
+        return Ok(content);
+    }
+    reader.enter()?;
+    while let Some(key) = reader.key()? {
+        let raw = reader.raw()?;
+        if key.says("content") {
+            content = Some(raw).filter(|raw| raw.starts_with('['));
+        }
+    }
+    Ok(content)
 }
 
 fn tool_calls<'a>(reader: &mut Reader<'a>) -> Result<Vec<ToolCall<'a>>, Malformed> {

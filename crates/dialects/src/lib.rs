@@ -6,6 +6,7 @@
 mod chat;
 pub mod messages;
 mod node;
+pub mod responses;
 
 /// A request of another API as a chat.
 #[derive(Debug, Clone, PartialEq, Eq)]

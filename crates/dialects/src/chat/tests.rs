@@ -14,6 +14,7 @@ fn shown(json: &str) -> Vec<String> {
     add("content", Some(all(&answer.content)));
     add("refusal", Some(all(&answer.refusal)));
     add("reasoning", Some(all(&answer.reasoning)));
+    add("logprobs", answer.logprobs.map(str::to_owned));
     for call in &answer.tool_calls {
         let arguments = match call.arguments {
             Arguments::None => None,
@@ -84,6 +85,17 @@ fn only_the_first_choice_is_read() {
         ),
         ["content a", "usage 1+2"]
     );
+}
+
+#[test]
+fn log_probabilities_are_those_of_the_content() {
+    assert_eq!(
+        choice(r#"{"delta":{"content":"a"},"logprobs":{"refusal":[7],"content":[{"token":"a","logprob":-Infinity}]}}"#),
+        ["content a", r#"logprobs [{"token":"a","logprob":-Infinity}]"#]
+    );
+    for odd in ["null", "[]", "{}", r#"{"content":null}"#, r#"{"content":{"a":[]}}"#] {
+        assert_eq!(choice(&format!(r#"{{"delta":{{"content":"a"}},"logprobs":{odd}}}"#)), ["content a"], "{odd}");
+    }
 }
 
 #[test]

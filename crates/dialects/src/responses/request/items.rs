@@ -1,0 +1,249 @@
+//! The items of an input as the messages of a chat.
+
+use provider::InvalidRequest;
+
+use super::{
+    content::{self, Part},
+    dropped::Dropped,
+    messages::Messages,
+    required,
+    tools::{SEARCH, Tools},
+};
+use crate::{
+    chat::write,
+    node::{Node, shown},
+};
+
+/// Items that a service made or would carry out. They are left out of a history and named.
+const HOSTED: [&str; 21] = [
+    "apply_patch_call",
+    "apply_patch_call_output",
+    "code_interpreter_call",
+    "computer_call",
+    "computer_call_output",
+    "configuration_update",
+    "file_search_call",
+    "image_generation_call",
+    "local_shell_call",
+    "local_shell_call_output",
+    "mcp_approval_request",
+    "mcp_approval_response",
+    "mcp_call",
+    "mcp_list_tools",
+    "program",
+    "program_output",
+    "shell_call",
+    "shell_call_output",
+    "tool_search_call",
+    "tool_search_output",
+    "web_search_call",
+];
+
+/// What a call and its output have in common.
+const CALL_ID: &str = "a string that is the same for a call and its output";
+/// Types of items that are read.
+const READ: &str = "message, reasoning, function_call, function_call_output, custom_tool_call, custom_tool_call_output, \
+                    tool_search_call, tool_search_output, additional_tools, agent_message";
+
+/// Adds the tools that items of the input bring: a list of them, or what a search has found.
+pub(super) fn add_tools(input: &Node<'_, '_>, tools: &mut Tools, dropped: &mut Dropped) -> Result<(), InvalidRequest> {
+    if input.first() != b'[' {
+        return Ok(());
+    }
+    input.each(|item| {
+        let [kind, list] = item.members(["type", "tools"])?;
+        let Some(kind) = kind else { return Ok(()) };
+        let kind = kind.text()?;
+        if kind.says("additional_tools") || kind.says("tool_search_output") {
+            tools.add(&required(&item, list, "tools", "an array of tools")?, dropped, |_| {})?;
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// Writes the input: a string, or items.
+pub(super) fn write(
+    messages: &mut Messages,
+    input: &Node<'_, '_>,
+    tools: &Tools,
+    dropped: &mut Dropped,
+) -> Result<(), InvalidRequest> {
+    match input.first() {
+        b'"' => messages.user(&content::read(input)?),
+        b'[' => {
+            let mut writer = Writer { messages: &mut *messages, tools, dropped };
+            input.each(|item| writer.item(&item))?;
+        }
+        _ => return Err(input.wrong("must be a string or an array of items")),
+    }
+    if messages.end() {
+        return Ok(());
+    }
+    Err(input.wrong("holds no message: send at least one, such as {\"role\": \"user\", \"content\": \"…\"}"))
+}
+
+struct Writer<'w> {
+    messages: &'w mut Messages,
+    tools: &'w Tools,
+    dropped: &'w mut Dropped,
+}
+
+impl Writer<'_> {
+    fn item(&mut self, item: &Node<'_, '_>) -> Result<(), InvalidRequest> {
+        let [kind, role, id] = item.members(["type", "role", "id"])?;
+        let text = kind.map(|kind| kind.text()).transpose()?.map(|kind| kind.decoded());
+        let text = match &text {
+            Some(text) => text,
+            None if role.is_some() => "message",
+            None if id.is_some() => "item_reference",
+            None => return Err(item.lacks("type", "as in {\"type\": \"message\", …}")),
+        };
+        match text {
+            "message" => self.message(item),
+            "reasoning" => self.reasoning(item),
+            "function_call" | "custom_tool_call" => self.call(item, text == "custom_tool_call"),
+            "function_call_output" | "custom_tool_call_output" => self.output(item),
+            "tool_search_call" | "tool_search_output" => self.search(item, text),
+            "agent_message" => self.agent_message(item),
+            "additional_tools" => Ok(()),
+            "item_reference" => {
+                Err(item.wrong("refers to an item, and no items are kept here: send the item itself"))
+            }
+            "compaction" | "compaction_summary" | "context_compaction" => Err(item.wrong(
+                "is a compacted conversation that only the service that made it can read: send the items themselves, or a summary as a message",
+            )),
+            "compaction_trigger" => {
+                Err(item.wrong("asks for compaction, which is not served here: let the client summarise"))
+            }
+            text if HOSTED.contains(&text) => {
+                self.dropped.name_in(&HOSTED, text, "input");
+                Ok(())
+            }
+            text => {
+                let message = format!("is {:?}: use one of {READ}", shown(text));
+                Err(kind.map_or_else(|| item.wrong(&message), |kind| kind.wrong(&message)))
+            }
+        }
+    }
+
+    fn message(&mut self, item: &Node<'_, '_>) -> Result<(), InvalidRequest> {
+        let [role, content] = item.members(["role", "content"])?;
+        let role = required(item, role, "role", "\"user\", \"assistant\", \"system\" or \"developer\"")?;
+        let content = required(item, content, "content", "a string or an array of parts")?;
+        let parts = content::read(&content)?;
+        let named = role.text()?.decoded();
+        let image = parts.iter().position(|part| matches!(part, Part::Image(_)));
+        if let Some(index) = image.filter(|_| named != "user") {
+            return Err(content.wrong_element(index, "is an image: images come from the user or from tools"));
+        }
+        match &*named {
+            "system" | "developer" if self.messages.are_at_start() => {
+                let mut text = Vec::new();
+                content::write_texts(&mut text, &parts, r"\n\n");
+                self.messages.system(str::from_utf8(&text).unwrap_or_default());
+            }
+            // Many chat templates refuse a system's message anywhere but at the beginning. To move it there would
+            // change the beginning of the prompt, and with it what is cached, in the middle of a conversation.
+            "user" | "system" | "developer" => self.messages.user(&parts),
+            "assistant" => self.messages.assistant(&parts),
+            other => {
+                let other = shown(other);
+                return Err(role.wrong(format_args!("is {other:?}: use one of user, assistant, system, developer")));
+            }
+        }
+        Ok(())
+    }
+
+    /// A message from another agent of the same client. Codex writes the task of an agent as `encrypted_content`, in
+    /// clear where the service is not OpenAI's: <https://github.com/ollama/ollama/issues/18286>.
+    fn agent_message(&mut self, item: &Node<'_, '_>) -> Result<(), InvalidRequest> {
+        let [content] = item.members(["content"])?;
+        let mut parts = Vec::new();
+        required(item, content, "content", "an array of parts")?.each(|part| {
+            let [kind, text, encrypted] = part.members(["type", "text", "encrypted_content"])?;
+            let is_encrypted = required(&part, kind, "type", "\"input_text\"")?.text()?.says("encrypted_content");
+            let text = if is_encrypted {
+                required(&part, encrypted, "encrypted_content", "a string")?
+            } else {
+                required(&part, text, "text", "a string")?
+            };
+            parts.push(Part::Text(text.text()?.raw));
+            Ok(())
+        })?;
+        self.messages.user(&parts);
+        Ok(())
+    }
+
+    /// What the assistant thought. A summary of it, or what only OpenAI can decrypt, is not what it thought.
+    fn reasoning(&mut self, item: &Node<'_, '_>) -> Result<(), InvalidRequest> {
+        let [content] = item.members(["content"])?;
+        let Some(content) = content else { return Ok(()) };
+        let mut texts = Vec::new();
+        content.each(|part| {
+            let [text] = part.members(["text"])?;
+            texts.push(required(&part, text, "text", "a string")?.text()?.raw);
+            Ok(())
+        })?;
+        self.messages.reasoning(texts.into_iter());
+        Ok(())
+    }
+
+    fn call(&mut self, item: &Node<'_, '_>, is_custom: bool) -> Result<(), InvalidRequest> {
+        let [id, name, namespace, arguments, input] =
+            item.members(["call_id", "name", "namespace", "arguments", "input"])?;
+        let id = required(item, id, "call_id", CALL_ID)?.text()?;
+        let name = required(item, name, "name", "the name of the tool")?.text()?.decoded();
+        let namespace = namespace.map(|namespace| namespace.text()).transpose()?.map(|text| text.decoded());
+        let name = self.tools.given(namespace.as_deref(), &name);
+        if is_custom {
+            let input = required(item, input, "input", "a string")?.text()?;
+            self.messages.call(id, &name, |out| {
+                out.extend_from_slice(br#"{\"input\":\""#);
+                write::escaped(out, input.raw);
+                out.extend_from_slice(br#"\"}"#);
+            });
+        } else {
+            let arguments = required(item, arguments, "arguments", "a string of JSON")?.text()?;
+            self.messages.call(id, &name, |out| write::copied(out, arguments));
+        }
+        Ok(())
+    }
+
+    fn output(&mut self, item: &Node<'_, '_>) -> Result<(), InvalidRequest> {
+        let [id, output] = item.members(["call_id", "output"])?;
+        let id = required(item, id, "call_id", CALL_ID)?.text()?;
+        let output = required(item, output, "output", "a string or an array of parts")?;
+        self.messages.output(id, &content::read(&output)?);
+        Ok(())
+    }
+
+    /// A search for tools, or what it has found. Of a search that a service made there is no call that could be
+    /// answered.
+    fn search(&mut self, item: &Node<'_, '_>, kind: &str) -> Result<(), InvalidRequest> {
+        let [id, execution, arguments, tools] = item.members(["call_id", "execution", "arguments", "tools"])?;
+        let is_servers = execution.map(|by| by.text()).transpose()?.is_some_and(|by| by.says("server"));
+        let Some(id) = id.filter(|_| !is_servers) else {
+            self.dropped.name_in(&HOSTED, kind, "input");
+            return Ok(());
+        };
+        let id = id.text()?;
+        if kind == "tool_search_call" {
+            let arguments = arguments.map_or("{}", |arguments| arguments.raw());
+            let name = self.tools.given(None, SEARCH);
+            self.messages.call(id, &name, |out| write::escaped(out, arguments));
+            return Ok(());
+        }
+        // The tools themselves stand with the others.
+        let names = tools.map_or_else(|| Ok(Vec::new()), |tools| self.tools.names_in(&tools))?;
+        self.messages.tool(id, |out| {
+            if names.is_empty() {
+                out.extend_from_slice(b"No tool was found.");
+            } else {
+                out.extend_from_slice(b"These tools can be called now: ");
+                write::escaped(out, &names.join(", "));
+            }
+        });
+        Ok(())
+    }
+}
