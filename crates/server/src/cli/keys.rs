@@ -155,6 +155,10 @@ pub(super) struct KeyTerms {
     /// A tag that its requests have where they say nothing else; once for each.
     #[arg(long, value_name = "NAME=VALUE")]
     tag: Vec<String>,
+    /// What it may want for single requests by headers: strategy, deadline, max_cost, no_fallback or tags, once for each; all but
+    /// strategy, without. none for nothing.
+    #[arg(long, value_name = "WISH")]
+    may_wish: Vec<String>,
     #[command(flatten)]
     terms: Terms,
 }
@@ -192,6 +196,10 @@ impl KeyTerms {
         if self.direct {
             terms.insert("direct".to_owned(), true.into());
         }
+        let wishes: Vec<_> = self.may_wish.iter().filter(|wish| *wish != "none").cloned().collect();
+        if !self.may_wish.is_empty() {
+            terms.insert("may_wish".to_owned(), wishes.into());
+        }
         let tags = self.tag.iter().map(|text| {
             let (name, value) =
                 text.split_once('=').with_context(|| format!("{text:?} is no tag: such as env=prod"))?;
@@ -216,7 +224,7 @@ fn budget(text: &str) -> anyhow::Result<Value> {
 /// What is in force with more: limits one by one, budgets by their period.
 fn merged(before: Option<Value>, more: Map<String, Value>, is_reset: bool) -> anyhow::Result<String> {
     if more.is_empty() && !is_reset {
-        bail!("nothing to change: give limits, budgets, models or tags, or --reset");
+        bail!("nothing to change: give limits, budgets, models, tags or wishes, or --reset");
     }
     let mut terms = before.and_then(|before| before.as_object().cloned()).unwrap_or_default();
     for (name, value) in more {
