@@ -23,6 +23,7 @@ use crate::{
 
 /// The state of a request that is not over; every event passes it to the [`Engine`](crate::Engine).
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct RequestState {
     pub(crate) model: Arc<Model>,
     pub(crate) facts: Facts,

@@ -238,9 +238,10 @@ impl Engine {
             if is_poison {
                 error.message.push_str(POISON_ADVICE);
             } else if is_upstreams_own(error.kind) {
-                let failed = match request.facts.wishes.no_fallback {
-                    true => "the upstream failed, and the request allows no other; it said",
-                    false => "all upstreams of this model failed; the last one said",
+                let failed = if request.facts.wishes.no_fallback {
+                    "the upstream failed, and the request allows no other; it said"
+                } else {
+                    "all upstreams of this model failed; the last one said"
                 };
                 error.message = format!("{failed}: {}", error.message);
             }

@@ -22,6 +22,9 @@ Keys are kept in the database that storage.url names, beside those of the file; 
   llm-router keys rotate search-web --config F --overlap-hours 48
   llm-router teams set search --config F --budget 500/month@Europe/Berlin --tokens-per-minute 200000";
 
+const MAY_WISH: &str = "What it may want for single requests by headers: strategy, deadline, max_cost, no_fallback or tags, \
+                        once for each, or none. All but strategy, without";
+
 const HOUR_MS: i64 = 60 * 60 * 1000;
 
 /// What can be done with keys.
@@ -155,9 +158,7 @@ pub(super) struct KeyTerms {
     /// A tag that its requests have where they say nothing else; once for each.
     #[arg(long, value_name = "NAME=VALUE")]
     tag: Vec<String>,
-    /// What it may want for single requests by headers: strategy, deadline, max_cost, no_fallback or tags, once for each; all but
-    /// strategy, without. none for nothing.
-    #[arg(long, value_name = "WISH")]
+    #[arg(long, value_name = "WISH", help = MAY_WISH)]
     may_wish: Vec<String>,
     #[command(flatten)]
     terms: Terms,
@@ -383,4 +384,31 @@ fn document(key: &KeyRecord) -> String {
 /// What stands in the database is JSON, because it was checked before.
 fn parsed(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        terms: KeyTerms,
+    }
+
+    fn terms(line: &str) -> Value {
+        let line = Line::parse_from(line.split_whitespace());
+        line.terms.json().expect("terms").into()
+    }
+
+    #[test]
+    fn wishes_are_those_that_are_named_or_nothing_or_left_as_they_are() {
+        assert_eq!(terms("set --may-wish strategy --may-wish tags"), json!({"may_wish": ["strategy", "tags"]}));
+        assert_eq!(terms("set --may-wish none"), json!({"may_wish": []}));
+        assert_eq!(terms("set --direct"), json!({"direct": true}));
+        let unknown = settings::key_terms(&terms("set --may-wish price").to_string()).expect_err("no such wish");
+        assert!(unknown.to_string().contains("strategy, deadline, max_cost, no_fallback or tags"), "{unknown}");
+    }
 }
