@@ -9,6 +9,8 @@ mod common;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod cors;
+#[cfg(test)]
 mod decisions;
 #[cfg(test)]
 mod ensembles;
@@ -42,3 +44,5 @@ mod short_form;
 mod streams;
 #[cfg(test)]
 mod tags;
+#[cfg(test)]
+mod wishes;

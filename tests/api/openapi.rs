@@ -166,7 +166,7 @@ async fn the_documents_are_whole() {
 async fn every_error_code_is_in_the_documents() {
     let rig = demo();
     let told = format!("{}{}", document(&rig.client).await, document(&rig.admin).await);
-    let source = source("error.rs") + &source("error/unserved.rs");
+    let source = source("error.rs") + &source("error/unserved.rs") + &source("error/wishes.rs");
     let is_code =
         |word: &&str| word.contains('_') && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
     let codes: BTreeSet<&str> = source.split('"').filter(is_code).collect();

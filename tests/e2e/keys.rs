@@ -43,6 +43,14 @@ async fn a_key_is_made_used_rotated_and_disabled_while_the_router_runs() {
     assert_eq!(status(&rig, &key).await, 200);
     let direct = rig.client.with_key(&key).chat(&with(chat("x"), json!({"model": "runpod/llama"}))).await;
     assert_eq!(direct.error_code(), "direct_not_allowed");
+    let by_strategy = async || {
+        let request = rig.client.with_key(&key).json("/v1/chat/completions", &chat("x"));
+        Answer::of(request.header("x-llm-router-strategy", "cost")).await
+    };
+    assert_eq!(by_strategy().await.error_code(), "wish_not_allowed");
+    let terms = json!({"models": ["llama"], "may_wish": ["strategy"]});
+    assert_eq!(admin(&rig, "/admin/keys/terms", json!({"id": "web", "terms": terms})).await.status, 200);
+    assert_eq!(by_strategy().await.status, 200);
 
     let rotated = admin(&rig, "/admin/keys/rotate", json!({"id": "web", "overlap_hours": 1})).await;
     let second = rotated.json()["key"].as_str().expect("a secret").to_owned();

@@ -5,15 +5,13 @@ use std::{
     time::Duration,
 };
 
-use provider::{ErrorKind, Frame, FrameKind, NanoUsd, Operation, ReplyHead, Tariff, UpstreamIds, Usage};
+use provider::{ErrorKind, Frame, FrameKind, NanoUsd, ReplyHead, Tariff, UpstreamIds, Usage};
 use router::{Attempt, Model, RequestState, Upstream};
 
 use crate::event::{AttemptBegins, Estimate, Outcome, RequestInfo, Unreported};
 
 /// Bytes of a token in a whole answer, its JSON included; only for answers that do not count their tokens.
 const BYTES_PER_TOKEN: u64 = 4;
-/// Tokens that are reserved for an answer whose request sets no limit.
-const RESERVED_TOKENS: u64 = 4096;
 
 /// A call of a request to an upstream.
 #[derive(Debug)]
@@ -36,23 +34,16 @@ impl UpstreamCall {
 
     /// The event before it is made.
     pub(crate) fn begins<'a>(&self, info: &'a RequestInfo, request: &'a RequestState) -> AttemptBegins<'a> {
-        let (facts, model) = (request.facts(), request.model());
-        let completion_tokens = match facts.operation {
-            Operation::Embeddings => 0,
-            Operation::Chat | Operation::Completions => {
-                facts.max_tokens.unwrap_or(RESERVED_TOKENS).saturating_mul(facts.choices)
-            }
-        };
-        let reserved = Usage { prompt_tokens: facts.prompt_tokens, completion_tokens, ..Usage::default() };
+        let (facts, upstream) = (request.facts(), self.upstream(request.model()));
         AttemptBegins {
             info,
             number: self.number,
-            upstream: &self.upstream(model).spec.id,
+            upstream: &upstream.spec.id,
             role: self.attempt.role,
             reason: self.attempt.reason,
-            reserved,
-            reserved_cost: price(&reserved, self.tariff(model)),
-            price_version: self.upstream(model).spec.price_version.as_deref(),
+            reserved: facts.reserved(),
+            reserved_cost: facts.reserved_cost(&upstream.spec),
+            price_version: upstream.spec.price_version.as_deref(),
         }
     }
 

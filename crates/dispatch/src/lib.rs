@@ -43,7 +43,7 @@ use rand::{SeedableRng, rngs::SmallRng};
 use record::RecordSink;
 pub use record::{Closed, Record, Recorder, Spare, Tried};
 use replicas::Replicas;
-use router::{Choice, Decision, Model, Named, Reason, RequestState, RouterError, Upstream};
+use router::{Choice, Decision, Model, Named, Reason, RequestState, RouterError, Upstream, Wishes};
 pub use table::Table;
 use tokio::time::{Instant, timeout};
 
@@ -74,6 +74,8 @@ pub struct Caller {
     pub model: Option<String>,
     /// Whether others may serve when an upstream that was named fails.
     pub falls_back: bool,
+    /// What the client wants for this request alone.
+    pub wishes: Wishes,
     /// The conversation that the client says the request is part of.
     pub session: Option<Arc<str>>,
     /// The client's deadline, if that is before the model's own.
@@ -170,10 +172,13 @@ impl Router {
         };
         let now = self.clock.now();
         let deadline = now + model.spec.deadline;
-        let deadline = caller.deadline.map_or(deadline, |sooner| deadline.min(self.clock.time(sooner)));
+        let sooner = caller.deadline.map(|sooner| self.clock.time(sooner)).filter(|sooner| *sooner < deadline);
         let named = target.map(|target| Named { target, falls_back: caller.falls_back });
         let conversation = conversation(request, caller.session.as_deref(), info.key.as_deref());
-        let facts = serve::facts(request, conversation, info.route == Route::Batch, info.team.as_deref());
+        let is_batch = info.route == Route::Batch;
+        let facts = serve::facts(request, conversation, is_batch, info.team.as_deref(), caller.wishes);
+        let state = RequestState::new(model, facts, named, sooner.unwrap_or(deadline)).numbered(info.number);
+        let state = if sooner.is_some() { state.hurried() } else { state };
         let number = info.number;
         // On the heap, because it is large and is moved several times: into the answer, and with that through the
         // server.
@@ -181,7 +186,7 @@ impl Router {
             Arc::new(info),
             self.sink.clone(),
             self.clock,
-            (caller.table, RequestState::new(model, facts, named, deadline).numbered(number)),
+            (caller.table, state),
             SmallRng::seed_from_u64(self.seed(number)),
             self.clock.time(caller.arrived),
         ));
@@ -206,19 +211,20 @@ impl Router {
     }
 
     /// The decision that [`Self::call`] would make for `request` at this moment; no upstream is called, and no target
-    /// is debited. `falls_back`: others may serve where the name is that of an upstream; `conversation` as of [`conversation`].
+    /// is debited. `falls_back`: others may serve where the name is that of an upstream; `conversation` as of [`conversation`]; `wishes`
+    /// of its client.
     pub fn explain(
         &self,
         table: &Table,
         (request, conversation): (&Request, Option<u64>),
         name: Option<&str>,
-        falls_back: bool,
+        (falls_back, wishes): (bool, Wishes),
     ) -> Result<(Arc<Model>, Decision), RouterError> {
         let name = name.unwrap_or(&request.head.model);
         let no_such_model = || RouterError::NoSuchModel(name.to_owned());
         let Choice { model, target } = table.choose(name).ok_or_else(no_such_model)?;
-        let (facts, named) =
-            (serve::facts(request, conversation, false, None), target.map(|target| Named { target, falls_back }));
+        let facts = serve::facts(request, conversation, false, None, wishes);
+        let named = target.map(|target| Named { target, falls_back });
         let now = self.clock.now();
         let decision = table.with(model.group, |engine| engine.explain(&model, &facts, named, now).clone());
         Ok((model, decision))

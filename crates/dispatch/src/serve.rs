@@ -7,7 +7,7 @@ use std::{
 
 use futures_util::StreamExt;
 use provider::{Call, Error, ErrorKind, Frame, Reply, ReplyHead, Request, Reservation, Time};
-use router::{Action, Attempt, Facts, RouterError, Start};
+use router::{Action, Attempt, Facts, RouterError, Start, Wishes};
 use tokio::time::timeout_at;
 
 use crate::{
@@ -20,8 +20,14 @@ use crate::{
 /// Most bytes that are held before the first frame with content.
 const MAX_HELD: usize = 64 << 10;
 
-/// The part of a request that routing uses, which is one turn of this conversation.
-pub(crate) fn facts(request: &Request, conversation: Option<u64>, in_batch: bool, team: Option<&str>) -> Facts {
+/// The part of a request that routing uses, which is one turn of this conversation, and what its client wants for it.
+pub(crate) fn facts(
+    request: &Request,
+    conversation: Option<u64>,
+    in_batch: bool,
+    team: Option<&str>,
+    wishes: Wishes,
+) -> Facts {
     Facts {
         operation: request.operation,
         stream: request.head.stream,
@@ -33,6 +39,7 @@ pub(crate) fn facts(request: &Request, conversation: Option<u64>, in_batch: bool
         in_batch,
         team: team.map(hash),
         conversation,
+        wishes,
     }
 }
 

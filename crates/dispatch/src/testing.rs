@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use provider::{Call, Capacity, Error, ErrorKind, Features, Operation, Provider, Reply, Request, Time, UpstreamId};
 use rand::{SeedableRng, rngs::SmallRng};
-use router::{Action, Facts, ModelSpec, RequestState, StrategyName, Timeouts, UpstreamSpec};
+use router::{Action, Facts, ModelSpec, RequestState, StrategyName, Timeouts, UpstreamSpec, Wishes};
 
 use crate::table::Table;
 
@@ -73,6 +73,7 @@ pub(crate) fn begun(table: &Table, model: &str) -> RequestState {
         in_batch: false,
         team: None,
         conversation: None,
+        wishes: Wishes::NONE,
     };
     let model = table.model(model).expect("a model").clone();
     let mut request = RequestState::new(model.clone(), facts, None, Time::ZERO + 60 * S);

@@ -18,7 +18,7 @@ use provider::{Capacity, Features, ModelId, Operation, PicoUsd, Price, Quota, Ta
 use rand::{SeedableRng, rngs::SmallRng};
 use router::{
     Action, Engine, Facts, Limits, Model, ModelSpec, RequestState, StrategyName, Table, TableError, Timeouts,
-    UpstreamSpec,
+    UpstreamSpec, Wishes,
 };
 
 /// Many short ones, so that most of them are not interrupted by what else runs on the machine.
@@ -39,6 +39,7 @@ const CHAT: Facts = Facts {
     in_batch: false,
     team: None,
     conversation: None,
+    wishes: Wishes::NONE,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -10,6 +10,7 @@ use crate::{
     facts::Facts,
     history::History,
     knowledge::{bucket::Fit, first_token::Load, length::Length, quota::Claim, real},
+    strategy::StrategyName,
     table::Model,
     upstream::{Blocked, BreakerState, Outlook, RequestNeeds, State, Upstream},
 };
@@ -132,6 +133,8 @@ pub(crate) enum NoCandidate {
     Unsupported(&'static str),
     /// The prompt is beyond every context.
     ContextOverflow(u64),
+    /// The request may cost more everywhere than its client wants; what it may cost where that is least, if any price is known.
+    TooDear(Option<NanoUsd>),
     /// A target that failed before could be asked again.
     Repeatable,
     /// Targets may be free then.
@@ -174,6 +177,8 @@ pub enum Unfit {
     Features,
     /// The prompt is beyond its context, by any count.
     Context,
+    /// The request may cost more there than its client wants, or it has no price.
+    Price,
 }
 
 /// Why a target is no candidate.
@@ -323,7 +328,7 @@ impl Situation<'_> {
         let needs = self.needs(target);
         let left = slo.map(|slo| slo.saturating_sub(now - arrived));
         let outlook = state.outlook(load, &needs, left, now);
-        let has_missed = !self.is_fresh() && outlook.miss >= UNLIKELY && model.spec.strategy.looks_ahead();
+        let has_missed = !self.is_fresh() && outlook.miss >= UNLIKELY && self.strategy().looks_ahead();
         if !has_missed && !needs.is_stale {
             return (needs, outlook);
         }
@@ -373,7 +378,7 @@ impl Situation<'_> {
     pub(crate) fn claim(&self, others: Option<f64>) -> Claim {
         let Self { model, history, now, arrived, .. } = *self;
         let waited = now - arrived;
-        if !model.spec.strategy.looks_ahead() || history.named().is_some() {
+        if !self.strategy().looks_ahead() || history.named().is_some() {
             return Claim::Failover;
         }
         let in_time = waited < model.spec.slo_first_token.unwrap_or(USUAL_SLO);
@@ -390,7 +395,12 @@ impl Situation<'_> {
     pub(crate) fn is_stale(&self) -> bool {
         let spec = &self.model.spec;
         let is_late = self.now - self.arrived >= spec.slo_first_token.unwrap_or(USUAL_SLO);
-        is_late && spec.strategy.looks_ahead()
+        is_late && self.strategy().looks_ahead()
+    }
+
+    /// What orders the candidates.
+    pub(crate) fn strategy(&self) -> StrategyName {
+        self.model.strategy_for(self.facts)
     }
 
     /// What a first token may take, in seconds.
@@ -419,6 +429,11 @@ impl Situation<'_> {
                 let allowed = model.targets().iter().enumerate().filter(|(target, _)| history.allows(*target));
                 let largest = allowed.filter_map(|(_, upstream)| upstream.spec.context_tokens).max();
                 NoCandidate::ContextOverflow(largest.unwrap_or_default())
+            }
+            Unfit::Price => {
+                let allowed = model.targets().iter().enumerate().filter(|(target, _)| history.allows(*target));
+                let too_dear = allowed.filter(|(_, upstream)| check(upstream, facts, history) == Err(Unfit::Price));
+                NoCandidate::TooDear(too_dear.filter_map(|(_, upstream)| facts.reserved_cost(&upstream.spec)).min())
             }
         }
     }
@@ -449,6 +464,10 @@ fn check(upstream: &Upstream, facts: &Facts, history: &History) -> Result<(), Un
     let least_tokens = facts.body_bytes / BYTES_PER_TOKEN_AT_MOST;
     if context < least_tokens || history.overflow().is_some_and(|known| context <= known) {
         return Err(Unfit::Context);
+    }
+    let is_too_dear = |most| facts.reserved_cost(spec).is_none_or(|cost| cost > most);
+    if facts.wishes.max_cost.is_some_and(is_too_dear) {
+        return Err(Unfit::Price);
     }
     Ok(())
 }

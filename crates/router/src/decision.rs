@@ -137,8 +137,8 @@ impl Decision {
         upstreams: &mut States<State>,
     ) -> Result<(usize, Reason), NoCandidate> {
         self.rank(situation, known, upstreams)?;
-        let Situation { model, history, .. } = *situation;
-        if model.spec.strategy.looks_ahead() && history.named().is_none() {
+        let history = situation.history;
+        if self.strategy.looks_ahead() && history.named().is_none() {
             self.look_ahead(situation)?;
         }
         // The one that the client named goes first, then those that can hold the prompt, in the strategy's own order.
@@ -161,7 +161,7 @@ impl Decision {
     ) -> Result<(), NoCandidate> {
         let deficits = known.deficits();
         let Situation { model, history, now, .. } = *situation;
-        (self.at, self.strategy, self.reason, self.hedge_after) = (now, model.spec.strategy, None, None);
+        (self.at, self.strategy, self.reason, self.hedge_after) = (now, situation.strategy(), None, None);
         self.expected_completion = situation.expected.length.mean;
         self.look(situation, upstreams)?;
         // Repeats take turns: only the targets with the fewest attempts remain.
@@ -185,7 +185,7 @@ impl Decision {
             candidate.deficit = candidate.due + deficits.deferred(candidate.target);
         }
         let scale = known.scale(&self.candidates);
-        model.spec.strategy.strategy().rank(&mut self.candidates, &scale);
+        self.strategy.strategy().rank(&mut self.candidates, &scale);
         Ok(())
     }
 
@@ -303,13 +303,13 @@ impl Decision {
     /// What the targets earn with this request.
     pub(crate) fn quantum<'a>(&self, model: &'a Model) -> Quantum<'a> {
         let available = self.candidates.iter().map(|candidate| model.shares()[candidate.target]).sum();
-        Quantum::new(model.shares(), model.spec.strategy.accrual(), available)
+        Quantum::new(model.shares(), self.strategy.accrual(), available)
     }
 
     /// Why `target` is asked now, which is one of the candidates.
     fn reason_for(&self, situation: &Situation<'_>, deficits: &Deficits, target: usize) -> Reason {
         let Situation { model, history, .. } = *situation;
-        match (history.attempts(), model.spec.strategy.strategy().reason()) {
+        match (history.attempts(), self.strategy.strategy().reason()) {
             _ if history.named() == Some(target) => Reason::Direct,
             (1.., _) => Reason::Fallback,
             (0, _) if situation.hold != Hold::None => Reason::Hold,

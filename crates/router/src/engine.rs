@@ -82,7 +82,7 @@ impl Engine {
 
     /// The decision that would be made for a request at this moment. No target is debited.
     pub fn explain(&mut self, model: &Model, facts: &Facts, named: Option<Named>, now: Time) -> &Decision {
-        let history = History::new(model.targets().len(), named);
+        let history = History::new(model.targets().len(), named, facts.wishes.no_fallback);
         let Self { upstreams, models, decision, .. } = self;
         let known = models.of(&model.key, || ModelState::new(model));
         let expected = known.expected(facts, now);
@@ -284,14 +284,15 @@ impl Engine {
 
 /// Debits `target` for the request, in place of the target that was debited before, if any.
 fn debit(model: &Model, deficits: &mut Deficits, history: &mut History, decision: &Decision, target: usize) {
-    // A request that names its upstream changes no deficit.
-    if history.named().is_some() {
+    // Deficits are of the requests that shares decide about: one that names its upstream changes none, nor does one that goes where
+    // it is cheapest or fastest, whether its model's strategy or its client wants that.
+    if history.named().is_some() || !decision.strategy.has_shares() {
         return;
     }
     if move_debit(model, deficits, history, target) {
         return;
     }
-    let accrual = model.spec.strategy.accrual();
+    let accrual = decision.strategy.accrual();
     // What a target misses because it is late is paid back little by little, as after an absence.
     let serves =
         |candidate: &&Candidate| accrual == Accrual::Available || candidate.target == target || !candidate.is_late();

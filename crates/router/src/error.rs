@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use provider::{Error, ErrorKind};
+use provider::{Error, ErrorKind, NanoUsd};
 
 /// Why a request was not served.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -21,6 +21,14 @@ pub enum RouterError {
     ContextOverflow {
         /// The largest context in tokens.
         context_tokens: u64,
+    },
+    /// The request may cost more at every upstream than its client wants.
+    #[error("the request may cost more than ${max_cost} at every upstream of this model")]
+    TooDear {
+        /// What the client wants it to cost at most.
+        max_cost: NanoUsd,
+        /// What it may cost where that is least; `None` if no upstream that could serve it has a price.
+        cheapest: Option<NanoUsd>,
     },
     /// Every upstream is broken, out of quota or full at this moment.
     #[error("no upstream of this model can take the request at the moment")]
@@ -45,7 +53,7 @@ impl RouterError {
     pub fn severity(&self) -> u8 {
         match self {
             Self::NoSuchModel(_) => 0,
-            Self::Unsupported { .. } => ErrorKind::Unsupported.severity(),
+            Self::Unsupported { .. } | Self::TooDear { .. } => ErrorKind::Unsupported.severity(),
             Self::ContextOverflow { .. } => ErrorKind::ContextOverflow.severity(),
             Self::NoUpstream { .. } => ErrorKind::Overloaded.severity(),
             Self::Failed { error, .. } => error.kind.severity(),

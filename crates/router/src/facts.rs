@@ -1,6 +1,11 @@
 //! The part of a request that decisions use: no body, no prompt.
 
-use provider::{Features, Operation};
+use provider::{Features, NanoUsd, Operation, Tariff, Usage};
+
+use crate::{strategy::StrategyName, upstream::UpstreamSpec};
+
+/// Tokens that are reserved for an answer whose request sets no limit.
+const RESERVED_TOKENS: u64 = 4096;
 
 /// What a request asks for, as far as routing cares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +30,43 @@ pub struct Facts {
     pub team: Option<u64>,
     /// A hash of the conversation that it is part of, and of who sends it; `None` if it is part of none.
     pub conversation: Option<u64>,
+    /// What the client wants to be different from what is configured.
+    pub wishes: Wishes,
+}
+
+impl Facts {
+    /// The most that a call is thought to use: the prompt, and as many tokens as every choice may have. Budgets reserve its price.
+    pub fn reserved(&self) -> Usage {
+        let completion_tokens = match self.operation {
+            Operation::Embeddings => 0,
+            Operation::Chat | Operation::Completions => {
+                self.max_tokens.unwrap_or(RESERVED_TOKENS).saturating_mul(self.choices)
+            }
+        };
+        Usage { prompt_tokens: self.prompt_tokens, completion_tokens, ..Usage::default() }
+    }
+
+    /// The list price of that at an upstream; `None` without a price per token.
+    pub fn reserved_cost(&self, upstream: &UpstreamSpec) -> Option<NanoUsd> {
+        let price = upstream.tariff.as_ref().and_then(Tariff::list_price)?;
+        Some(price.cost(&self.reserved()))
+    }
+}
+
+/// What a client wants for its own request alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// Orders the targets, in place of the model's own strategy.
+    pub strategy: Option<StrategyName>,
+    /// The most that a call may cost, as [`Facts::reserved_cost`] estimates it: a target without a price serves no such request.
+    pub max_cost: Option<NanoUsd>,
+    /// Whether no other target is asked after the first one.
+    pub no_fallback: bool,
+}
+
+impl Wishes {
+    /// Everything as it is configured.
+    pub const NONE: Self = Self { strategy: None, max_cost: None, no_fallback: false };
 }
 
 /// A target that the client named, past the strategy.

@@ -24,6 +24,10 @@ pub(crate) struct History {
     debit: Option<Debit>,
     /// The target that the client named.
     named: Option<Named>,
+    /// Whether no other target is asked after the first one.
+    no_fallback: bool,
+    /// The target that was asked first, if it is to be the only one.
+    only: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -46,9 +50,18 @@ pub(crate) struct Debit {
 }
 
 impl History {
-    pub(crate) fn new(targets: usize, named: Option<Named>) -> Self {
+    pub(crate) fn new(targets: usize, named: Option<Named>, no_fallback: bool) -> Self {
         let targets = SmallVec::from_elem(Past::default(), targets);
-        Self { targets, adjusted: Vec::new(), attempts: 0, overflowed: None, debit: None, named }
+        Self {
+            targets,
+            adjusted: Vec::new(),
+            attempts: 0,
+            overflowed: None,
+            debit: None,
+            named,
+            no_fallback,
+            only: None,
+        }
     }
 
     /// The target that the client named.
@@ -59,6 +72,7 @@ impl History {
     /// Whether a target may serve as far as the client's own choice goes.
     pub(crate) fn allows(&self, target: usize) -> bool {
         self.named.is_none_or(|named| named.falls_back || named.target == target)
+            && self.only.is_none_or(|only| only == target)
     }
 
     /// How many attempts were made.
@@ -94,6 +108,9 @@ impl History {
     /// A target is asked.
     pub(crate) fn attempted(&mut self, target: usize) {
         self.attempts += 1;
+        if self.no_fallback {
+            self.only.get_or_insert(target);
+        }
         let past = &mut self.targets[target];
         past.attempts = past.attempts.saturating_add(1);
         past.is_ruled_out |= u32::from(past.attempts) >= MAX_ATTEMPTS_EACH;

@@ -31,7 +31,7 @@ pub use decision::{Decision, Reason, Role};
 pub use engine::{Engine, WarmUp, Weight};
 pub use ensemble::{Ensemble, Extract, Judge, Pick};
 pub use error::RouterError;
-pub use facts::{Facts, Named};
+pub use facts::{Facts, Named, Wishes};
 pub use hedge::Hedge;
 pub use knowledge::quota::Limits;
 pub use peers::{Learned, PeerBreaker, PeerCapacity, PeerLoad, PeerModel, PeerState, PeerUpstream, Peers, Totals};

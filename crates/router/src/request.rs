@@ -16,18 +16,22 @@ use crate::{
     error::RouterError,
     facts::{Facts, Named},
     history::History,
+    strategy::StrategyName,
     table::Model,
     upstream::{Call, Origin, RequestNeeds},
 };
 
 /// The state of a request that is not over; every event passes it to the [`Engine`](crate::Engine).
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct RequestState {
     pub(crate) model: Arc<Model>,
     pub(crate) facts: Facts,
     pub(crate) history: History,
     /// The deadline, shared by all attempts.
     pub(crate) deadline: Time,
+    /// Whether that is before the model's own.
+    pub(crate) is_hurried: bool,
     /// A hash of its content and its client's key. It is computed only when an event needs it.
     pub(crate) fingerprint: Option<u64>,
     /// The call under way.
@@ -74,12 +78,13 @@ pub(crate) struct UnattributedAttempt {
 impl RequestState {
     /// A request to `model` that asks for `facts`, to be answered by `deadline`.
     pub fn new(model: Arc<Model>, facts: Facts, named: Option<Named>, deadline: Time) -> Self {
-        let history = History::new(model.targets().len(), named);
+        let history = History::new(model.targets().len(), named, facts.wishes.no_fallback);
         Self {
             model,
             facts,
             history,
             deadline,
+            is_hurried: false,
             fingerprint: None,
             attempt: None,
             call: None,
@@ -106,6 +111,12 @@ impl RequestState {
         Self { number, ..self }
     }
 
+    /// The same request, whose deadline is before the model's own: that no upstream met it says little about them.
+    #[must_use]
+    pub fn hurried(self) -> Self {
+        Self { is_hurried: true, ..self }
+    }
+
     /// Its number.
     pub fn number(&self) -> u64 {
         self.number
@@ -129,6 +140,11 @@ impl RequestState {
     /// What is asked for.
     pub fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// What orders its targets.
+    pub fn strategy(&self) -> StrategyName {
+        self.model.strategy_for(&self.facts)
     }
 
     /// The deadline of the whole request.

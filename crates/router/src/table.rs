@@ -6,6 +6,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use provider::{ModelId, UpstreamId};
 
 use crate::{
+    facts::Facts,
     hedge::Hedge,
     key::Key,
     policy::{Policy, policies},
@@ -72,6 +73,11 @@ impl Model {
     /// What its tokens would cost under other policies.
     pub fn policies(&self) -> &Arc<[Policy]> {
         &self.policies
+    }
+
+    /// What orders the targets for a request.
+    pub(crate) fn strategy_for(&self, facts: &Facts) -> StrategyName {
+        facts.wishes.strategy.unwrap_or(self.spec.strategy)
     }
 
     /// The index of an upstream among the targets.

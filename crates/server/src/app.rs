@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
+use actix_web::http::header::HeaderMap;
 use arc_swap::ArcSwap;
 use dispatch::{Event, Observer, RequestEnded, RequestInfo, Router, Table};
 use ledger::Budgets;
@@ -19,6 +20,7 @@ use crate::{
     admin::reports::Reports,
     auth::{Failures, Keyring},
     budgets, clock,
+    cors::Cors,
     decisions::DecisionRecords,
     error::ApiError,
     limits::{Limiters, Limits},
@@ -163,6 +165,11 @@ impl App {
     /// One consistent view of the configuration, for one request.
     pub(crate) fn live(&self) -> Arc<Live> {
         self.live.load_full()
+    }
+
+    /// What the answer to a request with these headers tells a browser; `None` if no page may call.
+    pub(crate) fn cors(&self, headers: &HeaderMap) -> Option<Cors> {
+        self.live.load().server.cors.as_ref().map(|origins| Cors::of(headers, origins))
     }
 
     /// Puts another configuration in force.

@@ -15,7 +15,7 @@ use actix_web::{
 };
 use provider::MemoryBudget;
 use secrecy::ExposeSecret;
-use settings::{AuthMode, Config, Key, TagSet};
+use settings::{AuthMode, Config, Key, TagSet, WishSet};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio::time::Instant;
@@ -44,6 +44,8 @@ pub(crate) struct ClientKey {
     pub(crate) open_batches: Arc<PermitPool>,
     /// What its requests are tagged with where they say nothing else.
     pub(crate) tags: TagSet,
+    /// What it may want for single requests.
+    pub(crate) may_wish: WishSet,
     /// What it may ask for by name; `None` is everything.
     models: Option<HashSet<String>>,
     /// `None` while `auth.mode` is `none`.
@@ -61,6 +63,7 @@ impl ClientKey {
             memory: memory.clone(),
             open_batches: PermitPool::new(most_batches),
             tags: TagSet::default(),
+            may_wish: WishSet::ALL,
             models: None,
             sha256: None,
         }
@@ -77,6 +80,7 @@ impl ClientKey {
             memory: before.map_or_else(|| memory.part(PARTS), |known| known.memory.clone()),
             open_batches: before.map_or_else(|| PermitPool::new(part), |known| known.open_batches.clone()),
             tags: key.tags.clone(),
+            may_wish: key.may_wish,
             models: key.models.as_ref().map(|models| models.iter().cloned().collect()),
             sha256: Some(key.sha256),
         }

@@ -128,7 +128,7 @@ fn refusal(over: &OverBudget) -> String {
 }
 
 /// US dollars without zeros that say nothing, but with cents.
-fn short(nano_usd: u64) -> String {
+pub(crate) fn short(nano_usd: u64) -> String {
     let text = NanoUsd(nano_usd).to_string();
     let cents = text.len() - 7;
     let (kept, rest) = text.split_at(cents);

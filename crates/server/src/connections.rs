@@ -104,7 +104,7 @@ pub(crate) fn serve(
         let data = web::Data::new(app.clone());
         let app = ActixApp::new()
             .app_data(data)
-            .wrap_fn(move |request, service| requests::watch(app.clone(), request, service))
+            .wrap_fn(move |request, service| requests::watch(listener, app.clone(), request, service))
             .configure(routes);
         let app = app.into_factory().map_err(|error| error.error_response());
         let http = HttpService::build()

@@ -7,6 +7,7 @@
 mod keys;
 mod reports;
 mod unserved;
+mod wishes;
 
 use std::{borrow::Cow, time::Duration};
 
@@ -361,6 +362,7 @@ impl From<&RouterError> for ApiError {
             RouterError::ContextOverflow { .. } => {
                 Self::bad_request(StatusCode::BAD_REQUEST, "context_length_exceeded", format!("{error}: shorten it"))
             }
+            RouterError::TooDear { max_cost, cheapest } => Self::too_dear(*max_cost, *cheapest),
             RouterError::NoUpstream { retry_after } => {
                 let message = format!("{error}: try again in a moment");
                 let mut api = Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", "no_upstream", message);

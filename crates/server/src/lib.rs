@@ -11,6 +11,7 @@ mod chunks;
 pub mod cli;
 mod clock;
 mod connections;
+mod cors;
 mod decisions;
 mod demo;
 mod error;
@@ -31,6 +32,7 @@ mod sse;
 mod stored_keys;
 mod tags;
 mod telemetry;
+mod wishes;
 
 /// What fuzz targets reach beyond the public API.
 #[doc(hidden)]

@@ -4,7 +4,7 @@ use std::{iter, sync::Arc};
 
 use actix_web::http::header::{HeaderMap, HeaderName};
 use provider::{Reader, Request};
-use settings::{TagError, TagSet, Tags};
+use settings::{TagSet, Tags, Wish};
 
 use crate::{auth::ClientKey, error::ApiError};
 
@@ -12,10 +12,13 @@ const TAGS: HeaderName = HeaderName::from_static("x-llm-router-tags");
 /// OpenAI's own field for such things: it may have other members, which are no tags.
 const METADATA: &str = "metadata";
 
-/// The tags of the header, which may be there several times.
-pub(crate) fn of_header(headers: &HeaderMap, declared: &Tags) -> Result<TagSet, ApiError> {
+/// The tags of the header, which may be there several times, if `key` may send it.
+pub(crate) fn of_header(headers: &HeaderMap, key: &ClientKey, declared: &Tags) -> Result<TagSet, ApiError> {
     let mut values = headers.get_all(TAGS);
     let Some(first) = values.next() else { return Ok(TagSet::default()) };
+    if !key.may_wish.contains(Wish::Tags) {
+        return Err(ApiError::wish_not_allowed(Wish::Tags, TAGS.as_str()));
+    }
     let mut text = String::from_utf8_lossy(first.as_bytes());
     for value in values {
         text = format!("{text},{}", String::from_utf8_lossy(value.as_bytes())).into();
@@ -29,15 +32,20 @@ pub(crate) fn of_request(
     of_header: &TagSet,
     key: &ClientKey,
     declared: &Tags,
-) -> Result<Option<Arc<str>>, TagError> {
+) -> Result<Option<Arc<str>>, ApiError> {
     if declared.is_empty() {
         return Ok(None);
     }
-    declared.resolve([of_header, &of_metadata(request, declared)?, &key.tags])
+    let of_metadata = of_metadata(request, declared)?;
+    // Its own tags must hold: to drop those of the body in silence would be a surprise as well.
+    if !key.may_wish.contains(Wish::Tags) && of_metadata.iter().next().is_some() {
+        return Err(ApiError::wish_not_allowed(Wish::Tags, "tags in 'metadata'"));
+    }
+    Ok(declared.resolve([of_header, &of_metadata, &key.tags])?)
 }
 
 /// The tags in `metadata`, if that is an object.
-fn of_metadata(request: &Request, declared: &Tags) -> Result<TagSet, TagError> {
+fn of_metadata(request: &Request, declared: &Tags) -> Result<TagSet, ApiError> {
     let Some(mut reader) = request.field(METADATA).map(Reader::new) else { return Ok(TagSet::default()) };
     if reader.peek() != Some(b'{') || reader.enter().is_err() {
         return Ok(TagSet::default());
@@ -48,5 +56,5 @@ fn of_metadata(request: &Request, declared: &Tags) -> Result<TagSet, TagError> {
         let value = reader.value().ok()?;
         Some((name.decoded(), value.text().map(|text| text.decoded())))
     };
-    declared.members(iter::from_fn(member))
+    Ok(declared.members(iter::from_fn(member))?)
 }

@@ -7,12 +7,49 @@ use crate::{
     cost,
     problem::Problem,
     reader::{Context, Table},
-    types::{AtLimit, Budget, BudgetPeriod, Config, Key, Model, Team, Upstream},
+    types::{Config, Key, Model, Team, Upstream},
     value::{Item, Text},
 };
 
 const UNTIL: &str = "a day or a moment, such as \"2026-12-01\" or \"2026-12-01T12:00:00Z\"";
 const PERCENTS: &str = "percents of the budget from 1 to 100, such as [50, 80]";
+
+/// What a key, a team or a model may spend.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Budget {
+    /// The most that it may spend in a period.
+    pub limit: NanoUsd,
+    /// Another limit, and until when it holds, in milliseconds since 1970.
+    pub raised: Option<(NanoUsd, i64)>,
+    /// How often the budget begins anew.
+    pub period: BudgetPeriod,
+    /// Whose days these are.
+    pub time_zone: TimeZone,
+    /// Thresholds that are reported when spend passes them, in percent, ascending.
+    pub warn_at_percent: Vec<u8>,
+    /// What happens when it is used up.
+    pub at_limit: AtLimit,
+}
+
+/// What happens to requests whose budget is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtLimit {
+    /// They are refused.
+    Refuse,
+    /// They are served by the cheapest upstream alone.
+    Cheapest,
+}
+
+/// How often a budget begins anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BudgetPeriod {
+    /// At midnight.
+    Day,
+    /// On Monday.
+    Week,
+    /// On the first day of a month.
+    Month,
+}
 
 /// The budgets of what `owner` describes.
 pub(crate) fn read(owner: &mut Table<'_>) -> Vec<Budget> {

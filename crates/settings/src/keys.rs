@@ -13,6 +13,7 @@ use crate::{
     tags::{self, Tags},
     types::{AuthMode, Key, Server},
     value::{Item, Text},
+    wishes,
 };
 
 /// A key without limits of its own may take this part of the router's room.
@@ -52,6 +53,7 @@ pub(crate) fn read<'a>(
         let limits = limits::read(&mut table).or_concurrent(quarter);
         let budgets = budgets::read(&mut table);
         let tags = tags::read_defaults(&mut table, Some(tags));
+        let may_wish = wishes::read(&mut table);
         if let Some(twin) = keys.iter().find(|key| Some(key.sha256) == sha256) {
             let fault = format!("the same key as {:?}", twin.id);
             context.report(Problem::new(&table.path, fault, "a key of its own"));
@@ -59,7 +61,7 @@ pub(crate) fn read<'a>(
         table.finish();
         if let (Some(id), Some(team), Some(sha256)) = (id, team, sha256) {
             let models = models.as_ref().map(|models| models.iter().map(|model| model.value.clone()).collect());
-            keys.push(Key { id, team, sha256, limits, budgets, models, may_choose_upstream, tags });
+            keys.push(Key { id, team, sha256, limits, budgets, models, may_choose_upstream, tags, may_wish });
         }
         all_models.extend(models.into_iter().flatten());
     }

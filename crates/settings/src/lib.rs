@@ -11,6 +11,7 @@
 mod aliases;
 mod budgets;
 mod connections;
+mod cors;
 mod cost;
 mod ensembles;
 mod env;
@@ -37,6 +38,7 @@ mod types;
 mod upstreams;
 mod url;
 mod value;
+mod wishes;
 
 #[cfg(test)]
 mod tests;
@@ -44,6 +46,8 @@ mod tests;
 use std::{collections::BTreeMap, path::Path};
 
 pub use aliases::{Alias, Aliases};
+pub use budgets::{AtLimit, Budget, BudgetPeriod};
+pub use cors::CorsOrigins;
 pub use ensembles::ENSEMBLE_PREFIX;
 pub use env::{Env, process_env, unknown_overrides};
 pub use listing::Listing;
@@ -55,11 +59,12 @@ pub use stored::{KeyTerms, StoredKey, TeamTerms, key_terms, team_terms};
 pub use tags::{TagError, TagSet, Tags, tag_pairs};
 pub use tasks::TASK_PREFIX;
 pub use types::{
-    AccessLog, Allowance, AtLimit, AuthMode, Budget, BudgetPeriod, BudgetsWhenAway, Config, ConnectionLimits,
-    DecisionLog, Decisions, Durability, EndpointType, Key, LimitsWhenAway, Log, LogFormat, Model, OnJournalFailure,
-    ProviderSettings, Server, Shared, Storage, StorageLocation, Target, Team, Timeouts, Upstream,
+    AccessLog, Allowance, AuthMode, BudgetsWhenAway, Config, ConnectionLimits, DecisionLog, Decisions, Durability,
+    EndpointType, Key, LimitsWhenAway, Log, LogFormat, Model, OnJournalFailure, ProviderSettings, Server, Shared,
+    Storage, StorageLocation, Target, Team, Timeouts, Upstream,
 };
 pub use value::is_plain_name;
+pub use wishes::{Wish, WishSet};
 
 use reader::{Context, Table};
 

@@ -6,7 +6,8 @@ use provider::Limits;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    connections,
+    connections, cors,
+    cors::CorsOrigins,
     problem::did_you_mean,
     reader::Table,
     secret,
@@ -91,6 +92,7 @@ pub(crate) fn server(root: &mut Table<'_>) -> Server {
         keep_alive_comment: table.seconds("keep_alive_comment_s", 1).unwrap_or(Duration::from_secs(15)),
         body_read: table.seconds("body_read_s", 1).unwrap_or(Duration::from_secs(10)),
         connections: connections::limits(&mut table),
+        cors: cors::read(&mut table),
     };
     // Each holds a permit to its end: half of them are for requests that do not wait.
     server.max_open_batches = server.max_open_batches.min((server.max_in_flight / 2).max(1));
@@ -135,10 +137,15 @@ pub(crate) fn auth(root: &mut Table<'_>, server: &Server) -> AuthMode {
     let modes = [("keys", AuthMode::Keys), ("none", AuthMode::None)];
     let text = table.text("mode");
     let mode = text.as_ref().and_then(|text| text.choice("a way to authenticate", &modes)).unwrap_or(AuthMode::Keys);
-    if let Some(text) = text.filter(|_| mode == AuthMode::None && !server.listen.ip().is_loopback()) {
+    let text = text.filter(|_| mode == AuthMode::None);
+    if let Some(text) = text.as_ref().filter(|_| !server.listen.ip().is_loopback()) {
         let fault = format!("leaves {} open to the network", server.listen);
         let hint = "set server.listen to 127.0.0.1, or mode = \"keys\" and add a [[keys]]".to_owned();
         text.refuse::<()>(fault, "\"none\" on a loopback address only", Some(hint));
+    } else if let Some(text) = text.filter(|_| server.cors == Some(CorsOrigins::Any)) {
+        let fault = "lets every web page that is open on this machine call";
+        let hint = "list the origins of your own pages in server.cors.origins, or set mode = \"keys\"".to_owned();
+        text.refuse::<()>(fault, "\"none\" without origins = [\"*\"]", Some(hint));
     }
     table.finish();
     mode

@@ -6,13 +6,14 @@ use std::collections::HashMap;
 use config::Value;
 
 use crate::{
-    Problems, Secrets, TASK_PREFIX, TagSet, budgets, keys, limits,
+    Budget, Problems, Secrets, TASK_PREFIX, TagSet, WishSet, budgets, keys, limits,
     reader::{Context, Table},
     tags,
-    types::{Allowance, Budget, Config, Key, Team},
+    types::{Allowance, Config, Key, Team},
+    wishes,
 };
 
-/// What a key may use: `models`, `direct`, `limits`, `budgets` and `tags`, as in `[[keys]]`.
+/// What a key may use: `models`, `direct`, `limits`, `budgets`, `tags` and `may_wish`, as in `[[keys]]`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct KeyTerms {
     /// The names that it may ask for; `None` is all.
@@ -25,6 +26,8 @@ pub struct KeyTerms {
     pub budgets: Vec<Budget>,
     /// What its requests are tagged with where they say nothing else.
     pub tags: TagSet,
+    /// What it may want for single requests.
+    pub may_wish: WishSet,
 }
 
 /// What the keys of a team may use together: `limits` and `budgets`, as in `[[teams]]`.
@@ -60,6 +63,7 @@ pub fn key_terms(json: &str) -> Result<KeyTerms, Problems> {
         limits: limits::read(table),
         budgets: budgets::read(table),
         tags: tags::read_defaults(table, None),
+        may_wish: wishes::read(table),
     })
 }
 
@@ -109,6 +113,7 @@ impl Config {
             models: key.terms.models.clone(),
             may_choose_upstream: key.terms.may_choose_upstream,
             tags: self.tags.known(&key.terms.tags),
+            may_wish: key.terms.may_wish,
         }));
         let in_file = |id: &str| self.teams.iter().any(|team| team.id == id);
         config.teams.extend(teams.iter().filter(|(id, _)| !in_file(id)).map(|(id, terms)| Team {
@@ -123,6 +128,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Wish;
 
     #[test]
     fn terms_are_read_by_the_rules_of_the_file() {
@@ -133,12 +139,16 @@ mod tests {
         assert_eq!((terms.limits.burst.map(u32::from), terms.budgets[0].limit.0), (Some(5), 100_000_000_000));
         let tagged = key_terms(r#"{"tags": {"env": "prod"}}"#).unwrap_or_else(|problems| panic!("{problems}"));
         assert_eq!(tagged.tags.iter().collect::<Vec<_>>(), [("env", "prod")]);
+        let wishes =
+            key_terms(r#"{"may_wish": ["strategy"]}"#).unwrap_or_else(|problems| panic!("{problems}")).may_wish;
+        assert!(wishes.contains(Wish::Strategy) && !wishes.contains(Wish::Deadline));
         assert_eq!(key_terms("{}").ok(), Some(KeyTerms::default()));
         for (json, says) in [
             (r#"{"limit": {}}"#, "did you mean \"limits\""),
             (r#"{"budgets": [{"usd": "x", "per": "day"}]}"#, "budgets[0].usd"),
             (r#"{"models": ["${HOME}"]}"#, "HOME"),
             (r#"{"tags": {"env": "a b"}}"#, "tags.env"),
+            (r#"{"may_wish": ["stratgy"]}"#, "did you mean \"strategy\""),
             ("[]", "a JSON object"),
         ] {
             let problems = key_terms(json).expect_err(json).to_string();

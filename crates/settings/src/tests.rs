@@ -244,7 +244,7 @@ fn all_problems_are_reported_together_like_a_compiler_does() {
 config/x.toml: server.drane_s: unknown key
   expected: a key of server: listen, admin_listen, workers, drain_s, grace_s, admin_token_file, max_body_bytes, max_messages, max_batch, max_in_flight, \
 memory_budget_bytes, max_open_batches, batch_deadline_s, keep_alive_comment_s, body_read_s, max_connections, max_connections_per_peer, \
-head_read_s, write_stall_s, trusted_proxies
+head_read_s, write_stall_s, trusted_proxies, cors
   hint: did you mean \"drain_s\"?
 
 config/x.toml: upstreams[1].cost.kind: \"token\" is not a kind of cost

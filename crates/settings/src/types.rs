@@ -3,12 +3,11 @@
 use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
-use jiff::tz::TimeZone;
 use provider::{Features, Limits, ModelId, NanoUsd, Operation, Tariff, UpstreamId};
 use router::{Ensemble, Hedge, StrategyName};
 use secrecy::SecretString;
 
-use crate::{Aliases, DatedPrice, Listing, Sources, TagSet, Tags};
+use crate::{Aliases, Budget, CorsOrigins, DatedPrice, Listing, Sources, TagSet, Tags, WishSet};
 
 /// A validated configuration.
 #[derive(Debug, Clone)]
@@ -84,6 +83,8 @@ pub struct Server {
     pub body_read: Duration,
     /// What a client's connection may do.
     pub connections: ConnectionLimits,
+    /// The pages whose scripts may call the router; `None` for none.
+    pub cors: Option<CorsOrigins>,
 }
 
 /// What a client's connection may do.
@@ -263,6 +264,8 @@ pub struct Key {
     pub may_choose_upstream: bool,
     /// What its requests are tagged with where they say nothing else.
     pub tags: TagSet,
+    /// What it may want for single requests.
+    pub may_wish: WishSet,
 }
 
 impl Key {
@@ -334,43 +337,6 @@ impl Allowance {
     pub fn token_burst_of(&self, limit: NonZeroU32) -> NonZeroU32 {
         self.token_burst.or(NonZeroU32::new(limit.get() / 10)).unwrap_or(NonZeroU32::MIN)
     }
-}
-
-/// What a key, a team or a model may spend.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Budget {
-    /// The most that it may spend in a period.
-    pub limit: NanoUsd,
-    /// Another limit, and until when it holds, in milliseconds since 1970.
-    pub raised: Option<(NanoUsd, i64)>,
-    /// How often the budget begins anew.
-    pub period: BudgetPeriod,
-    /// Whose days these are.
-    pub time_zone: TimeZone,
-    /// Thresholds that are reported when spend passes them, in percent, ascending.
-    pub warn_at_percent: Vec<u8>,
-    /// What happens when it is used up.
-    pub at_limit: AtLimit,
-}
-
-/// What happens to requests whose budget is used up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AtLimit {
-    /// They are refused.
-    Refuse,
-    /// They are served by the cheapest upstream alone.
-    Cheapest,
-}
-
-/// How often a budget begins anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BudgetPeriod {
-    /// At midnight.
-    Day,
-    /// On Monday.
-    Week,
-    /// On the first day of a month.
-    Month,
 }
 
 /// One endpoint that serves one model.

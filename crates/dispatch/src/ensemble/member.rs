@@ -60,6 +60,7 @@ pub(super) fn attempts_of(error: &RouterError) -> u32 {
         RouterError::NoSuchModel(_)
         | RouterError::Unsupported { .. }
         | RouterError::ContextOverflow { .. }
+        | RouterError::TooDear { .. }
         | RouterError::NoUpstream { .. } => 0,
     }
 }

@@ -91,6 +91,7 @@ impl From<&RouterError> for RequestOutcome {
             RouterError::NoSuchModel(_) => Self::Rejected("model_not_found"),
             RouterError::Unsupported { .. } => Self::Rejected("unsupported"),
             RouterError::ContextOverflow { .. } => Self::Rejected("context_length_exceeded"),
+            RouterError::TooDear { .. } => Self::Rejected("max_cost_exceeded"),
             RouterError::NoUpstream { .. } => Self::Unavailable("no_upstream"),
             RouterError::Failed { error, .. } => Self::Failed(error.kind),
         }

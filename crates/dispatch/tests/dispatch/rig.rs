@@ -274,6 +274,7 @@ fn caller(id: &str, table: Arc<Table>) -> Caller {
         route: Route::Chat,
         model: None,
         falls_back: false,
+        wishes: router::Wishes::NONE,
         session: None,
         deadline: None,
         memory: MemoryBudget::default(),

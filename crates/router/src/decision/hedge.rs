@@ -6,6 +6,7 @@ use super::Decision;
 use crate::{
     candidate::{Candidate, LATE, Situation, USUAL_SLO},
     engine::ModelState,
+    facts::Wishes,
     key::States,
     knowledge::{bucket::Fit, quota::Claim},
     upstream::{BreakerState, State},
@@ -19,7 +20,8 @@ const NINE_OF_TEN: f64 = 1.28;
 const NINETEEN_OF_TWENTY: f64 = 1.64;
 
 /// From the request's arrival to its second call if the first of `candidates` is called first; `None` if there is to be none. A
-/// request that names its upstream has none. Nor has a whole answer, whose first byte is its last: it may be nearly complete; nor a
+/// request that names its upstream has none, nor one that may ask no other or that has a highest price: two calls may cost more than that.
+/// Nor has a whole answer, whose first byte is its last: it may be nearly complete; nor a
 /// call that starts a worker, or shows whether an upstream is back: it runs its course.
 ///
 /// Where the moment is learned, it is the last one at which another target is likely to be in time. A first call that is
@@ -31,7 +33,9 @@ pub(super) fn after(
 ) -> Option<Duration> {
     let Situation { model, facts, history, now, arrived, .. } = *situation;
     let hedge = model.spec.hedge.as_ref()?;
-    if !facts.stream || history.named().is_some() || history.attempts() > 0 {
+    let Wishes { max_cost, no_fallback, .. } = facts.wishes;
+    let is_for_one = history.named().is_some() || no_fallback || max_cost.is_some();
+    if !facts.stream || is_for_one || history.attempts() > 0 || !situation.strategy().looks_ahead() {
         return None;
     }
     let (first, others) = candidates.split_first()?;

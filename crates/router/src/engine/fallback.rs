@@ -62,7 +62,7 @@ impl Engine {
     /// Counts a new request at the targets that would serve it by their shares, as far as the others take calls.
     fn expect(&mut self, request: &RequestState, now: Time) {
         let model = &request.model;
-        let has_shares = model.spec.strategy.has_shares();
+        let has_shares = request.strategy().has_shares();
         let share = |target: usize| if has_shares { model.shares()[target] } else { 1.0 };
         let takes_calls: SmallVec<[bool; FEW]> =
             model.targets().iter().map(|upstream| self.state(upstream).takes_calls(now)).collect();
@@ -117,8 +117,9 @@ impl Engine {
         let none = match self.decide(request, repeats, now) {
             Ok(attempt) => {
                 self.release(request, now);
-                let is_fresh = |target: usize| request.history.is_fresh(target);
-                let has_others = self.decision.candidates.iter().any(|candidate| is_fresh(candidate.target));
+                let history = &request.history;
+                let is_next = |target: usize| history.is_fresh(target) && history.allows(target);
+                let has_others = self.decision.candidates.iter().any(|candidate| is_next(candidate.target));
                 let adjustment = request.history.adjusted(attempt.target).cloned();
                 let start = self.start(request, attempt, has_others, adjustment);
                 let hedge_at = self.hedge_at(request, &start);
@@ -180,7 +181,8 @@ impl Engine {
     ) -> Start {
         let upstream = &request.model.targets()[attempt.target];
         let left = request.deadline - attempt.started;
-        let patience = match has_others {
+        // With less time than that for each, nobody else would be asked.
+        let patience = match has_others && left >= 2 * LEAST_TIME {
             // The next target needs time as well.
             true => patience(upstream, &request.facts).min(left / 2),
             // A worker starts, and nobody else could serve: to give up would be to fail.
@@ -201,7 +203,8 @@ impl Engine {
             | NoCandidate::Full
             | NoCandidate::Late
             | NoCandidate::Unsupported(_)
-            | NoCandidate::ContextOverflow(_) => return None,
+            | NoCandidate::ContextOverflow(_)
+            | NoCandidate::TooDear(_) => return None,
         };
         let longest = BASE_WAIT.saturating_mul(1 << repeats.min(8)).min(LONGEST_WAIT);
         let drawn = now + longest.mul_f64(rng.random_range(0.0..1.0));
@@ -228,13 +231,19 @@ impl Engine {
             NoCandidate::Repeatable
             | NoCandidate::Exhausted
             | NoCandidate::Unsupported(_)
-            | NoCandidate::ContextOverflow(_) => None,
+            | NoCandidate::ContextOverflow(_)
+            | NoCandidate::TooDear(_) => None,
         };
         if let Some(mut error) = worst {
             if is_poison {
                 error.message.push_str(POISON_ADVICE);
             } else if is_upstreams_own(error.kind) {
-                error.message = format!("all upstreams of this model failed; the last one said: {}", error.message);
+                let failed = if request.facts.wishes.no_fallback {
+                    "the upstream failed, and the request allows no other; it said"
+                } else {
+                    "all upstreams of this model failed; the last one said"
+                };
+                error.message = format!("{failed}: {}", error.message);
             }
             // An error for want of room always carries a time to retry, even where the upstream gave none.
             let has_no_room = matches!(error.kind, ErrorKind::RateLimited | ErrorKind::Overloaded);
@@ -244,6 +253,9 @@ impl Engine {
         match none {
             NoCandidate::Unsupported(what) => RouterError::Unsupported { what },
             NoCandidate::ContextOverflow(context_tokens) => RouterError::ContextOverflow { context_tokens },
+            NoCandidate::TooDear(cheapest) => {
+                RouterError::TooDear { max_cost: request.facts.wishes.max_cost.unwrap_or_default(), cheapest }
+            }
             NoCandidate::Repeatable
             | NoCandidate::Blocked(_)
             | NoCandidate::Full
@@ -277,7 +289,7 @@ impl Engine {
 
     /// Whether the upstream had as long as a stream may take to begin, and no request got content from it meanwhile.
     /// Otherwise the attempt that runs into the request's deadline may just be a long one.
-    fn is_unresponsive(&mut self, request: &RequestState, attempt: &Attempt, now: Time) -> bool {
+    pub(super) fn is_unresponsive(&mut self, request: &RequestState, attempt: &Attempt, now: Time) -> bool {
         let upstream = &request.model.targets()[attempt.target];
         now - attempt.started >= upstream.spec.timeouts.first_token
             && !self.state(upstream).succeeded_since(attempt.started)
@@ -289,7 +301,7 @@ impl Engine {
 }
 
 /// How long to wait for content, the deadline aside.
-fn patience(upstream: &Upstream, facts: &Facts) -> Duration {
+pub(super) fn patience(upstream: &Upstream, facts: &Facts) -> Duration {
     let first_token = upstream.spec.timeouts.first_token;
     if facts.stream {
         return first_token;

@@ -3,7 +3,7 @@
 use provider::{Error, ErrorKind, Phase, Quota, Time};
 use rand::Rng;
 
-use super::Engine;
+use super::{Engine, fallback::patience};
 use crate::{
     facts::Facts,
     request::{Attempt, RequestState, UnattributedAttempt},
@@ -86,12 +86,14 @@ impl Engine {
     pub(super) fn judge(
         &mut self,
         request: &mut RequestState,
-        (Attempt { target, started, .. }, mut call): (Attempt, Call),
+        (attempt, mut call): (Attempt, Call),
         error: &Error,
         now: Time,
         rng: &mut dyn Rng,
     ) {
+        let Attempt { target, started, .. } = attempt;
         let origin = request.origin(started);
+        let was_hurried = self.was_hurried(request, &attempt, error.kind, now);
         let upstream = &request.model.targets()[target];
         let is_probe = call.is_probe;
         let state = self.state(upstream);
@@ -100,7 +102,7 @@ impl Engine {
         let is_unattributed = error.may_be_poison() && !is_probe;
         // What the router itself ended is not the upstream's failure.
         // Where the call is repeated at once, only the end of the repeat is evidence.
-        if error.again.is_some() || is_cold || error.kind.is_ours() {
+        if error.again.is_some() || is_cold || was_hurried || error.kind.is_ours() {
             state.released(&upstream.spec, &mut call, now);
         } else if is_unattributed && request.is_committed {
             // Content has come, so the request is not repeated: it is over.
@@ -113,6 +115,16 @@ impl Engine {
             state.failed(&upstream.spec, (&mut call, origin), error, now, rng);
             request.failed_otherwise |= !error.kind.is_refusal();
         }
+    }
+
+    /// Whether the attempt had less time for its first token than others have, because the request's deadline is before the model's
+    /// own, and the upstream may well have answered by then.
+    fn was_hurried(&mut self, request: &RequestState, attempt: &Attempt, kind: ErrorKind, now: Time) -> bool {
+        let upstream = &request.model.targets()[attempt.target];
+        kind == ErrorKind::Timeout(Phase::FirstToken)
+            && request.is_hurried
+            && now - attempt.started < patience(upstream, &request.facts)
+            && !self.is_unresponsive(request, attempt, now)
     }
 
     /// The request is over: records its unattributed failures at the upstreams that they happened at.

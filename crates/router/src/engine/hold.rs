@@ -40,7 +40,7 @@ impl Engine {
         now: Time,
         rng: &mut dyn Rng,
     ) -> Option<Time> {
-        if !request.model.spec.strategy.looks_ahead() || request.history.named().is_some() {
+        if !request.strategy().looks_ahead() || request.history.named().is_some() {
             return None;
         }
         let free_at = match none {
@@ -50,7 +50,8 @@ impl Engine {
             | NoCandidate::Repeatable
             | NoCandidate::Exhausted
             | NoCandidate::Unsupported(_)
-            | NoCandidate::ContextOverflow(_) => return None,
+            | NoCandidate::ContextOverflow(_)
+            | NoCandidate::TooDear(_) => return None,
         };
         let poll_at = now + Duration::from_secs_f64(rng.random_range(POLL_AFTER_S));
         let poll_at = if free_at > now { free_at.min(poll_at) } else { poll_at };

@@ -6,7 +6,7 @@ use provider::{Error, ErrorKind, Features, ModelId, Operation, Phase, Quota, Tim
 use rand::{SeedableRng, rngs::SmallRng};
 use router::{
     Action, BreakerState, Engine, Facts, Model, ModelSpec, RequestState, RouterError, Start, StrategyName, Table,
-    Timeouts, UpstreamSpec,
+    Timeouts, UpstreamSpec, Wishes,
 };
 
 pub(crate) const S: Duration = Duration::from_secs(1);
@@ -59,6 +59,7 @@ pub(crate) const CHAT: Facts = Facts {
     in_batch: false,
     team: None,
     conversation: None,
+    wishes: Wishes::NONE,
 };
 
 pub(crate) fn error(kind: ErrorKind) -> Error {

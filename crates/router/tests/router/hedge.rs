@@ -5,6 +5,7 @@ use std::time::Duration;
 use provider::{Adjustment, Error, ErrorKind, NanoUsd, PicoUsd, Price, Quota, Tariff};
 use router::{
     Action, BreakerState, Facts, Hedge, Limits, Named, Reason, RequestState, Role, Start, StrategyName, UpstreamSpec,
+    Wishes,
 };
 
 use crate::hand::{CHAT, Hand, MS, S, error, gave_up, model, started, upstream, waits};
@@ -387,6 +388,11 @@ fn an_explanation_says_when_the_second_call_would_begin() {
     let whole = Facts { stream: false, ..CHAT };
     let mut after = |facts: &Facts| hand.engine.explain(&model, facts, None, hand.now).hedge_after;
     assert_eq!((after(&CHAT), after(&whole)), (Some(AFTER), None));
+    // Two calls may cost more than a highest price, and the second one goes elsewhere.
+    let alone = Facts { wishes: Wishes { no_fallback: true, ..Wishes::NONE }, ..CHAT };
+    let cheap = Facts { wishes: Wishes { max_cost: Some(NanoUsd(u64::MAX)), ..Wishes::NONE }, ..CHAT };
+    let weighted = Facts { wishes: Wishes { strategy: Some(StrategyName::Weighted), ..Wishes::NONE }, ..CHAT };
+    assert_eq!([alone, cheap, weighted].map(|facts| after(&facts)), [None; 3]);
 }
 
 /// A hanging upstream is left, although every one of its calls was cancelled.

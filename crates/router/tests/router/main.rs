@@ -37,4 +37,6 @@ mod teams;
 #[cfg(test)]
 mod warm_up;
 #[cfg(test)]
+mod wishes;
+#[cfg(test)]
 mod worker_time;

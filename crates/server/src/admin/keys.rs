@@ -39,7 +39,7 @@ pub(crate) struct KeyRequest {
     /// After how many hours it is refused; never, if it is left out.
     #[serde(default)]
     expires_in_hours: Option<u32>,
-    /// What it may use: models, direct, limits, budgets and tags, as in the configuration file.
+    /// What it may use: models, direct, limits, budgets, tags and `may_wish`, as in the configuration file.
     #[serde(default)]
     terms: Map<String, Value>,
 }

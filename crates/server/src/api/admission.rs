@@ -29,10 +29,10 @@ use crate::{
     limits::{Demand, Grant, RateLimitStatus, ReachedLimit, RequestPermits, count_refused},
     names::{Requested, Resolved},
     tags,
+    wishes::HeaderWishes,
 };
 
 const TASK: HeaderName = HeaderName::from_static("x-llm-router-task");
-const FALLBACK: HeaderName = HeaderName::from_static("x-llm-router-fallback");
 const SESSION: HeaderName = HeaderName::from_static("x-llm-router-session");
 
 /// Most bytes of a refused body that are read, so that its connection can be kept.
@@ -52,8 +52,8 @@ pub(crate) struct Admitted {
     pub(crate) at: Instant,
     /// The task that a header names, or later the body.
     pub(crate) task: Option<String>,
-    /// Whether other upstreams may serve when a named one fails.
-    pub(crate) falls_back: bool,
+    /// What headers want to be different for it.
+    pub(crate) wishes: HeaderWishes,
     /// The conversation that a header names.
     pub(crate) session: Option<Arc<str>>,
     /// What a header tags it with.
@@ -126,7 +126,8 @@ impl RequestContext {
         // however often it is repeated.
         let limit = server.max_body_bytes.min(key.memory.limit() / 2);
         check_headers(headers, limit)?;
-        let tags = tags::of_header(headers, &self.live.tags)?;
+        let wishes = HeaderWishes::of(headers, &key)?;
+        let tags = tags::of_header(headers, &key, &self.live.tags)?;
         let own = self.app.in_flight.try_take().ok_or_else(ApiError::overloaded)?;
         let grant = match Grant::enter(&key.limiters) {
             Ok(grant) => grant,
@@ -156,7 +157,7 @@ impl RequestContext {
             reservation,
             at: Instant::now(),
             task: headers.get(TASK).and_then(|task| task.to_str().ok()).map(str::to_owned),
-            falls_back: headers.get(FALLBACK).is_some_and(|value| value == "true"),
+            wishes,
             session: headers.get(SESSION).and_then(|session| session.to_str().ok()).map(Arc::from),
             tags,
         })

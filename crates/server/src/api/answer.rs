@@ -62,7 +62,8 @@ impl Prepared {
     ) -> Result<Box<Self>, ApiError> {
         let tags = tags::of_request(&request, &admitted.tags, &admitted.key, &live.tags)?;
         let demand = Demand::new(&request, resolved.calls(&request.head));
-        let Admitted { id, key, permits, reservation, at, falls_back, session, .. } = admitted;
+        admitted.wishes.check(&resolved, &request.head.model, &live.table)?;
+        let Admitted { id, key, permits, reservation, at, wishes, session, .. } = admitted;
         let Resolved { to, requested } = resolved;
         let (model, ensemble) = match to {
             ResolvedTo::Named => (None, None),
@@ -79,9 +80,10 @@ impl Prepared {
             arrived: at,
             route,
             model,
-            falls_back,
+            falls_back: wishes.falls_back,
+            wishes: wishes.routing,
             session,
-            deadline: None,
+            deadline: wishes.deadline.map(|deadline| at + deadline),
             memory: reservation.budget().clone(),
         };
         Ok(Box::new(Self { request, caller, ensemble, held: (reservation, permits), demand, form }))

@@ -92,7 +92,7 @@ async fn only_post(request: HttpRequest, app: web::Data<Arc<App>>) -> HttpRespon
 
 fn wrong_method(allow: &'static str, request: &HttpRequest, app: &App) -> HttpResponse {
     let error = match *request.method() {
-        Method::OPTIONS => ApiError::no_preflight(allow),
+        Method::OPTIONS if app.live().server.cors.is_none() => ApiError::no_preflight(allow),
         _ => ApiError::wrong_method(allow),
     };
     refuse(&error, request, app)

@@ -50,11 +50,13 @@ async fn explain(admitted: Admitted, context: &RequestContext) -> Result<Explain
     let (request, admitted) = parsed.await;
     let request = request?;
     let resolved = admitted.resolve(&context.live, Some(&request.head.model))?;
-    let resolved = resolved.single(ApiError::ensemble_has_no_decision)?;
     let table = &context.live.table;
+    admitted.wishes.check(&resolved, &request.head.model, table)?;
+    let resolved = resolved.single(ApiError::ensemble_has_no_decision)?;
     let conversation = dispatch::conversation(&request, admitted.session.as_deref(), admitted.key.id.as_deref());
     let (router, name) = (&context.app.router, resolved.name(Some(&request.head.model)));
-    let explained = router.explain(table, (&request, conversation), Some(name), admitted.falls_back);
+    let wishes = (admitted.wishes.falls_back, admitted.wishes.routing);
+    let explained = router.explain(table, (&request, conversation), Some(name), wishes);
     let (model, decision) = explained.map_err(|error| ApiError::from(&error))?;
     let prompt_tokens = request.estimated_prompt_tokens();
     Ok(Explained { model, requested: resolved.requested, decision, prompt_tokens })

@@ -6,10 +6,12 @@ use anyhow::{Context, anyhow};
 use clap::Args;
 use openai::{Client, Settings};
 use provider::ErrorKind;
+use router::StrategyName;
 use serde_json::{Value, json};
 use settings::process_env;
 
 use super::say;
+use crate::wishes::STRATEGY;
 
 /// A router that takes longer is not answering.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -29,6 +31,9 @@ pub(super) struct Arguments {
     /// Explain a streamed chat.
     #[arg(long, conflicts_with = "body")]
     stream: bool,
+    /// The strategy that is to order the upstreams, in place of the model's.
+    #[arg(long, value_name = "NAME", value_parser = StrategyName::ALL.map(StrategyName::as_str))]
+    strategy: Option<String>,
     /// The whole chat as JSON, in a file or, as -, on standard input.
     #[arg(long, value_name = "FILE", conflicts_with = "model")]
     body: Option<PathBuf>,
@@ -46,7 +51,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         None => None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let decision = runtime.block_on(ask(&arguments.url, key, body))?;
+    let decision = runtime.block_on(ask(arguments, key, body))?;
     Ok(say(&if arguments.json { decision.to_string() } else { table(&decision, is_stream) })?)
 }
 
@@ -70,10 +75,14 @@ impl Arguments {
     }
 }
 
-async fn ask(url: &str, key: Option<String>, body: String) -> anyhow::Result<Value> {
+async fn ask(Arguments { url, strategy, .. }: &Arguments, key: Option<String>, body: String) -> anyhow::Result<Value> {
     let base_url = format!("{}/v1", url.trim_end_matches('/').trim_end_matches("/v1"));
     let path = format!("{base_url}/route/explain");
-    let settings = Settings { base_url, api_key: key.map(Into::into), connect_timeout: PATIENCE, headers: Vec::new() };
+    let headers = match strategy {
+        Some(strategy) => vec![(STRATEGY.as_str().parse()?, strategy.parse()?)],
+        None => Vec::new(),
+    };
+    let settings = Settings { base_url, api_key: key.map(Into::into), connect_timeout: PATIENCE, headers };
     let client = Client::new(&settings)?;
     let asked = client.post_json(&path, body.into());
     let answer = tokio::time::timeout(PATIENCE, asked).await;

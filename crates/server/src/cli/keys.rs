@@ -22,6 +22,9 @@ Keys are kept in the database that storage.url names, beside those of the file; 
   llm-router keys rotate search-web --config F --overlap-hours 48
   llm-router teams set search --config F --budget 500/month@Europe/Berlin --tokens-per-minute 200000";
 
+const MAY_WISH: &str = "What it may want for single requests by headers: strategy, deadline, max_cost, no_fallback or tags, \
+                        once for each, or none. All but strategy, without";
+
 const HOUR_MS: i64 = 60 * 60 * 1000;
 
 /// What can be done with keys.
@@ -155,6 +158,8 @@ pub(super) struct KeyTerms {
     /// A tag that its requests have where they say nothing else; once for each.
     #[arg(long, value_name = "NAME=VALUE")]
     tag: Vec<String>,
+    #[arg(long, value_name = "WISH", help = MAY_WISH)]
+    may_wish: Vec<String>,
     #[command(flatten)]
     terms: Terms,
 }
@@ -192,6 +197,10 @@ impl KeyTerms {
         if self.direct {
             terms.insert("direct".to_owned(), true.into());
         }
+        let wishes: Vec<_> = self.may_wish.iter().filter(|wish| *wish != "none").cloned().collect();
+        if !self.may_wish.is_empty() {
+            terms.insert("may_wish".to_owned(), wishes.into());
+        }
         let tags = self.tag.iter().map(|text| {
             let (name, value) =
                 text.split_once('=').with_context(|| format!("{text:?} is no tag: such as env=prod"))?;
@@ -216,7 +225,7 @@ fn budget(text: &str) -> anyhow::Result<Value> {
 /// What is in force with more: limits one by one, budgets by their period.
 fn merged(before: Option<Value>, more: Map<String, Value>, is_reset: bool) -> anyhow::Result<String> {
     if more.is_empty() && !is_reset {
-        bail!("nothing to change: give limits, budgets, models or tags, or --reset");
+        bail!("nothing to change: give limits, budgets, models, tags or wishes, or --reset");
     }
     let mut terms = before.and_then(|before| before.as_object().cloned()).unwrap_or_default();
     for (name, value) in more {
@@ -379,4 +388,31 @@ fn document(key: &KeyRecord) -> String {
 /// What stands in the database is JSON, because it was checked before.
 fn parsed(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        terms: KeyTerms,
+    }
+
+    fn terms(line: &str) -> Value {
+        let line = Line::parse_from(line.split_whitespace());
+        line.terms.json().expect("terms").into()
+    }
+
+    #[test]
+    fn wishes_are_those_that_are_named_or_nothing_or_left_as_they_are() {
+        assert_eq!(terms("set --may-wish strategy --may-wish tags"), json!({"may_wish": ["strategy", "tags"]}));
+        assert_eq!(terms("set --may-wish none"), json!({"may_wish": []}));
+        assert_eq!(terms("set --direct"), json!({"direct": true}));
+        let unknown = settings::key_terms(&terms("set --may-wish price").to_string()).expect_err("no such wish");
+        assert!(unknown.to_string().contains("strategy, deadline, max_cost, no_fallback or tags"), "{unknown}");
+    }
 }

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use provider::RequestId;
 
 use super::{
-    Connection,
+    Connection, Listener,
     connection::Begun,
     panics::{catching, caught},
 };
@@ -33,6 +33,7 @@ use crate::{
 
 /// Passes a request on to its handler, and watches it until its answer has ended.
 pub(super) fn watch<S>(
+    listener: Listener,
     app: Arc<App>,
     request: ServiceRequest,
     service: &S,
@@ -44,11 +45,12 @@ where
     let begun = request.conn_data::<Rc<Connection>>().map(Connection::begin);
     let (method, uri, sent_id) =
         (request.method().clone(), request.uri().clone(), request.headers().get(&REQUEST_ID).cloned());
-    let handled = match duplicate(request.headers()) {
-        Some(error) => {
-            let response = error.respond(identified(request.headers(), &app).1);
-            Err(request.into_response(response))
-        }
+    // Operators have no pages.
+    let cors = if listener == Listener::Public { app.cors(request.headers()) } else { None };
+    let preflight = cors.as_ref().and_then(|cors| cors.preflight(request.method(), request.headers()));
+    let refused = || Some(duplicate(request.headers())?.respond(identified(request.headers(), &app).1));
+    let handled = match preflight.or_else(refused) {
+        Some(response) => Err(request.into_response(response)),
         // The handler's own code until it first waits runs here.
         None => Ok(caught(|| service.call(request))),
     };
@@ -62,10 +64,16 @@ where
             Ok(response) => {
                 let mut response = response?;
                 close_when_stopping(&mut response, &app);
+                if let Some(cors) = cors {
+                    cors.add(response.headers_mut());
+                }
                 Ok(response.map_body(|_, body| Tracked { body: Some(body), _begun: begun, app }))
             }
             Err(panicked) => {
-                let (id, response) = failed(sent_id.as_ref(), &app);
+                let (id, mut response) = failed(sent_id.as_ref(), &app);
+                if let Some(cors) = cors {
+                    cors.add(response.headers_mut());
+                }
                 let (path, panic) = (uri.path(), panicked.0);
                 tracing::error!(request_id = id.as_str(), %method, path, panic, "a handler panicked");
                 Err(InternalError::from_response("a handler panicked", response).into())

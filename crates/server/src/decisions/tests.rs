@@ -129,6 +129,7 @@ fn record() -> Record {
         in_batch: false,
         team: None,
         conversation: None,
+        wishes: router::Wishes::NONE,
     };
     let ended = Some(dispatch::Closed { model, facts, request });
     Record { ended, ..Record::default() }

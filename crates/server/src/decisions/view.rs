@@ -172,6 +172,7 @@ impl<'a> ExcludedView<'a> {
             Excluded::Unfit(Unfit::Operation) => ("does not serve this operation", None),
             Excluded::Unfit(Unfit::Features) => ("cannot do all that the request asks for", None),
             Excluded::Unfit(Unfit::Context) => ("its context is too short", None),
+            Excluded::Unfit(Unfit::Price) => ("the request may cost more there than it is to", None),
             Excluded::Blocked(Blocked::Broken(until)) => ("its breaker is open", Some(until)),
             Excluded::Blocked(Blocked::Parked(until)) => ("it asked to be left alone", Some(until)),
             Excluded::Blocked(Blocked::Spent(until)) => ("its limits for this minute are used up", Some(until)),

@@ -17,8 +17,15 @@ impl ApiError {
     pub(crate) fn no_preflight(allow: &'static str) -> Self {
         let mut error = Self::wrong_method(allow);
         error.message += ": browsers' preflights (CORS) are not answered here, because a key does not belong in a browser; \
-                          'Browsers' in docs/api.md says what to put in front";
+                          'Browsers' in docs/api.md says what to put in front, and what allows pages";
         error
+    }
+
+    /// A preflight from a page that may not call.
+    pub(crate) fn origin_not_allowed() -> Self {
+        let message = "scripts of pages from this origin may not call the router: whoever runs it can add the origin to \
+                       server.cors.origins";
+        Self::new(StatusCode::FORBIDDEN, "permission_error", "origin_not_allowed", message)
     }
 
     pub(crate) fn no_such_path(path: &str, suggestion: Option<Suggestion>) -> Self {

@@ -98,6 +98,12 @@ impl Call {
         Self(self.0.parameter(parameter(ParameterIn::Header, name, about, example).required(Required::False)))
     }
 
+    /// The same for a header that is no mere text.
+    pub(super) fn header_of(self, name: &str, about: &str, schema: ObjectBuilder, example: Value) -> Self {
+        let parameter = parameter(ParameterIn::Header, name, about, "").schema(Some(schema)).example(Some(example));
+        Self(self.0.parameter(parameter.required(Required::False)))
+    }
+
     /// Takes a part of the query that may be left out.
     pub(super) fn query(self, name: &str, about: &str, example: &str) -> Self {
         Self(self.0.parameter(parameter(ParameterIn::Query, name, about, example).required(Required::False)))
@@ -105,7 +111,7 @@ impl Call {
 
     /// The same for a whole number from 1 to `most`.
     pub(super) fn query_number(self, name: &str, about: &str, most: usize, example: usize) -> Self {
-        let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(most));
+        let number = number(most);
         let parameter =
             parameter(ParameterIn::Query, name, about, "").schema(Some(number)).example(Some(json!(example)));
         Self(self.0.parameter(parameter.required(Required::False)))
@@ -132,6 +138,21 @@ impl Call {
             .into_iter()
             .fold(self, |call, (status, response)| call.answer(status, response))
     }
+}
+
+/// A whole number from 1 to `most`.
+pub(super) fn number(most: usize) -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(most))
+}
+
+/// One of these words.
+pub(super) fn one_of(words: &[&str]) -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words.iter().copied()))
+}
+
+/// A text of this form.
+pub(super) fn matching(pattern: &str) -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern))
 }
 
 fn parameter(place: ParameterIn, name: &str, about: &str, example: &str) -> ParameterBuilder {

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use provider::{Error, ErrorKind, InvalidRequest, Phase};
+use provider::{Error, ErrorKind, InvalidRequest, NanoUsd, Phase};
 use router::{Ensemble, Pick, RouterError};
 use serde_json::json;
-use settings::TagError;
+use settings::{TagError, Wish};
 use utoipa::{
     ToSchema,
     openapi::{Ref, ResponseBuilder},
@@ -59,6 +59,8 @@ pub(super) fn of_admission() -> Vec<ApiError> {
     vec![
         InvalidRequest::field("temperature", "'temperature' must be a number from 0 to 2").into(),
         TagError::Undeclared { name: "feat".to_owned(), declared: Some("env, feature".to_owned()) }.into(),
+        ApiError::bad_header("x-llm-router-fallback", "true or false"),
+        ApiError::wish_not_allowed(Wish::Strategy, "x-llm-router-strategy"),
         ApiError::body_broken(),
         ApiError::body_too_slow(),
         ApiError::body_too_large(8 << 20),
@@ -99,8 +101,11 @@ fn ensemble() -> Ensemble {
 
 /// No upstream of the model can serve the request.
 pub(super) fn of_choice() -> Vec<ApiError> {
-    let errors =
-        [RouterError::Unsupported { what: "tool calls" }, RouterError::ContextOverflow { context_tokens: 131_072 }];
+    let errors = [
+        RouterError::Unsupported { what: "tool calls" },
+        RouterError::ContextOverflow { context_tokens: 131_072 },
+        RouterError::TooDear { max_cost: NanoUsd(1_000), cheapest: Some(NanoUsd(420_000)) },
+    ];
     errors.iter().map(ApiError::from).collect()
 }
 

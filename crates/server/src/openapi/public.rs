@@ -1,10 +1,11 @@
 //! The document of the public listener.
 
+use router::StrategyName;
 use serde_json::{Value, json};
 use utoipa::openapi::{HttpMethod, OpenApi, Ref, ResponseBuilder, schema::Object};
 
 use super::{
-    call::{Call, Document, Examples, content, example, pieces, response, text},
+    call::{Call, Document, Examples, content, example, matching, number, one_of, pieces, response, text},
     errors,
     replies::{ChatCompletion, Completion, EmbeddingList, Model, ModelList},
     requests::{BatchRequest, ChatRequest, CompletionRequest, EmbeddingRequest, GenerateRequest},
@@ -17,7 +18,7 @@ use crate::{
 
 const ABOUT: &str = "OpenAI's API in front of several providers, and short forms of it. Errors always have OpenAI's shape. A \
                      path that is not served answers 404 `not_found`, another method 405 `method_not_allowed`; `HEAD` is \
-                     answered wherever `GET` is. With \
+                     answered wherever `GET` is. Where pages may call, a preflight of another page answers 403 `origin_not_allowed`. With \
                      `early_headers` on a model, a stream begins with 200 and reports any error in an event.";
 
 const MODEL: &str = "llama-3.1-8b";
@@ -64,10 +65,29 @@ fn hello() -> Value {
 fn asked(call: Call, more: Vec<ApiError>) -> Call {
     call.header("x-request-id", "kept if it is harmless, and used in logs", "order-17")
         .header("x-llm-router-task", "a configured task; wins over `model`", "chat")
-        .header(
+        .header_of(
             "x-llm-router-fallback",
-            "`true`: another upstream may serve where the one that was named fails",
-            "true",
+            "`true`: another upstream may serve where the one that was named fails; `false`: no other one is asked after the first",
+            one_of(&["true", "false"]),
+            json!("true"),
+        )
+        .header_of(
+            "x-llm-router-strategy",
+            "orders the upstreams for this request",
+            one_of(&StrategyName::ALL.map(StrategyName::as_str)),
+            json!("cost"),
+        )
+        .header_of(
+            "x-llm-router-deadline-ms",
+            "how long the request may take, if the model's own deadline is not sooner",
+            number(3_600_000),
+            json!(30_000),
+        )
+        .header_of(
+            "x-llm-router-max-cost-usd",
+            "leaves upstreams out where a call may cost more, in US dollars, or that have no price",
+            matching(r"^[0-9]{1,9}(\.[0-9]{1,9})?$"),
+            json!("0.05"),
         )
         .header(
             "x-llm-router-session",

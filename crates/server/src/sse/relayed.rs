@@ -148,6 +148,7 @@ async fn relayed(odd: Odd) -> Result<Vec<u8>, TestCaseError> {
         route: Route::Chat,
         model: None,
         falls_back: false,
+        wishes: router::Wishes::NONE,
         session: None,
         deadline: None,
         memory: provider::MemoryBudget::default(),

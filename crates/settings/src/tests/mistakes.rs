@@ -1,6 +1,7 @@
 //! One valid file, broken in one place at a time: each mistake is reported once, at its place, with its hint.
 
 mod aliases;
+mod cors;
 mod hedge;
 mod keys;
 mod limits;

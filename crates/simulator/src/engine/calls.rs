@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use provider::{Capacity, Error, ErrorKind, Features, Operation, Quota, Window};
-use router::Facts;
+use router::{Facts, Wishes};
 
 use crate::{policy, policy::Failure};
 
@@ -32,6 +32,7 @@ pub(super) fn facts(prompt_tokens: u32) -> Facts {
         in_batch: false,
         team: None,
         conversation: None,
+        wishes: Wishes::NONE,
     }
 }
 

@@ -162,9 +162,10 @@ impl Batch {
         // The chat that its fields are made into.
         let mut reservation = self.memory().reserve(bytes)?;
         let (defaults, task) = (self.defaults.clone(), self.admitted.task.clone());
-        let of_header = self.admitted.tags.clone();
+        let (of_header, wishes) = (self.admitted.tags.clone(), self.admitted.wishes);
         let made = long_work(bytes, move || {
             let (request, resolved, model) = chat(&defaults, &entry, task.as_deref(), &live, &key)?;
+            wishes.check(&resolved, &model, &live.table)?;
             let tags = tags::of_request(&request, &of_header, &key, &live.tags)?;
             reservation.resize(request.body_bytes())?;
             let request = request.holding((reservation, permits));
@@ -205,6 +206,7 @@ impl Batch {
             // What is over its budget is refused when it is called.
             Ok(Room::Any) | Err(_) => None,
         };
+        let (arrived, wishes) = (Instant::now(), self.admitted.wishes);
         let caller = Caller {
             request_id: id.clone(),
             key: key.id.clone(),
@@ -212,12 +214,13 @@ impl Batch {
             tags,
             requested: resolved.requested.clone(),
             table: live.table.clone(),
-            arrived: Instant::now(),
+            arrived,
             route: Route::Batch,
-            falls_back: self.admitted.falls_back && cheapest.is_none(),
+            wishes: wishes.routing,
+            falls_back: wishes.falls_back && cheapest.is_none(),
             model: cheapest,
             session: self.admitted.session.clone(),
-            deadline: Some(self.deadline),
+            deadline: Some(wishes.deadline.map_or(self.deadline, |own| self.deadline.min(arrived + own))),
             memory: self.memory().clone(),
         };
         let served = tokio::select! {

@@ -55,6 +55,14 @@ fn mistakes_in_keys_are_reported() {
             "\"task/poetry\" is no name to ask for",
             "",
         ),
+        (batch, "env = \"BATCH_KEY\"\nmay_wish = \"tags\"", "keys[1].may_wish", "\"tags\" is not an array", ""),
+        (
+            batch,
+            "env = \"BATCH_KEY\"\nmay_wish = [\"tags\", \"max-cost\"]",
+            "keys[1].may_wish[1]",
+            "\"max-cost\" is not a wish",
+            "did you mean \"max_cost\"?",
+        ),
         ("concurrent = 50", "parallel = 1", "keys[0].limits.parallel", "unknown key", ""),
         ("id = \"web\"", "id = \"a b\"", "keys[0].id", "\"a b\" is not a plain name", ""),
         ("id = \"web\"", "", "keys[0].id", "missing", ""),
@@ -224,4 +232,16 @@ fn an_address_with_other_than_ascii_is_reported() {
         "\"https://host/é\" is not an address",
         "",
     )]);
+}
+
+#[test]
+fn a_key_may_wish_all_but_another_strategy_unless_it_says_what() {
+    let key = |more: &str| {
+        let text = VALID.replace("env = \"BATCH_KEY\"", &format!("env = \"BATCH_KEY\"\n{more}"));
+        let config = parse(&text, "x.toml", &env).unwrap_or_else(|problems| panic!("{problems}"));
+        Wish::ALL.into_iter().filter(|wish| config.keys[1].may_wish.contains(*wish)).collect::<Vec<_>>()
+    };
+    assert_eq!(key(""), [Wish::Deadline, Wish::MaxCost, Wish::NoFallback, Wish::Tags]);
+    assert_eq!(key("may_wish = [\"tags\", \"strategy\"]"), [Wish::Strategy, Wish::Tags]);
+    assert_eq!(key("may_wish = []"), []);
 }

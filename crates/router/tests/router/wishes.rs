@@ -1,0 +1,186 @@
+//! What a client wants for one request alone: it changes where that request goes, and nothing for the others.
+
+use std::time::Duration;
+
+use provider::{ErrorKind, NanoUsd, Phase, PicoUsd, Price, Quota, Tariff};
+use router::{Action, BreakerState, Facts, Named, RequestState, Role, RouterError, StrategyName, UpstreamSpec, Wishes};
+
+use crate::hand::{CHAT, Hand, S, TIMEOUT, gave_up, model, started, upstream, waits};
+
+const NO_FALLBACK: Wishes = Wishes { no_fallback: true, ..Wishes::NONE };
+
+fn by(strategy: StrategyName) -> Wishes {
+    Wishes { strategy: Some(strategy), ..Wishes::NONE }
+}
+
+fn at_most(nano_usd: u64) -> Wishes {
+    Wishes { max_cost: Some(NanoUsd(nano_usd)), ..Wishes::NONE }
+}
+
+fn facts(wishes: Wishes) -> Facts {
+    Facts { wishes, ..CHAT }
+}
+
+fn wishing(hand: &Hand, wishes: Wishes) -> RequestState {
+    RequestState::new(hand.model("m"), facts(wishes), None, hand.now + 60 * S)
+}
+
+/// An upstream with a price in US dollars for a million tokens.
+fn priced(id: &str, usd: u64) -> UpstreamSpec {
+    let rate = PicoUsd(usd * 1_000_000);
+    UpstreamSpec { tariff: Some(Tariff::Tokens(Price::new(rate, rate))), ..upstream(id) }
+}
+
+/// `a` with a share of 0.8 at one dollar, `b` with 0.2 at ten; a chat may cost $0.004121 at `a`.
+fn pair(strategy: StrategyName) -> Hand {
+    let upstreams = vec![priced("a", 1), priced("b", 10)];
+    Hand::new(upstreams, vec![model("m", strategy, &[("a", 0.8), ("b", 0.2)])])
+}
+
+/// How many of `count` requests with these wishes go to each target.
+fn serve(hand: &mut Hand, wishes: Wishes, count: usize) -> [usize; 2] {
+    let mut to = [0; 2];
+    for _ in 0..count {
+        let mut request = wishing(hand, wishes);
+        to[started(hand.arrived(&mut request)).attempt.target] += 1;
+        hand.pass(S / 10);
+        hand.serve(request);
+    }
+    to
+}
+
+#[test]
+fn another_strategy_orders_the_targets_and_leaves_the_shares_of_the_others() {
+    let mut hand = pair(StrategyName::Weighted);
+    let (mut cheapest, mut by_share) = (0, [0; 2]);
+    for _ in 0..50 {
+        cheapest += serve(&mut hand, by(StrategyName::Cost), 3)[0];
+        let [a, b] = serve(&mut hand, Wishes::NONE, 2);
+        by_share = [by_share[0] + a, by_share[1] + b];
+    }
+    assert_eq!(cheapest, 150, "all go where it is cheapest");
+    assert_eq!(by_share, [80, 20], "to the request, as if the others had not been there");
+    let model = hand.model("m");
+    let explained = hand.engine.explain(&model, &facts(by(StrategyName::Cost)), None, hand.now);
+    assert_eq!(explained.strategy, StrategyName::Cost, "the record says what ordered them");
+}
+
+#[test]
+fn shares_that_only_some_requests_want_are_held_among_those() {
+    let mut hand = pair(StrategyName::Cost);
+    let mut by_share = [0; 2];
+    for _ in 0..50 {
+        assert_eq!(serve(&mut hand, Wishes::NONE, 3), [3, 0]);
+        let [a, b] = serve(&mut hand, by(StrategyName::Weighted), 2);
+        by_share = [by_share[0] + a, by_share[1] + b];
+    }
+    assert_eq!(by_share, [80, 20]);
+}
+
+#[test]
+fn without_fallback_the_first_upstream_alone_is_asked_and_has_all_the_time() {
+    let mut hand = pair(StrategyName::Weighted);
+    let mut request = wishing(&hand, NO_FALLBACK);
+    hand.pass(54 * S);
+    let start = started(hand.arrived(&mut request));
+    assert_eq!((start.attempt.target, start.limit), (0, hand.now + 5 * S), "not half of the six seconds that are left");
+
+    let mut request = wishing(&hand, NO_FALLBACK);
+    started(hand.arrived(&mut request));
+    for _ in 0..2 {
+        hand.now = waits(&hand.failed(&mut request, ErrorKind::Unavailable));
+        let again = started(hand.timer(&mut request)).attempt;
+        assert_eq!((again.target, again.role), (0, Role::Retry));
+    }
+    let RouterError::Failed { error, attempts, .. } = gave_up(hand.failed(&mut request, ErrorKind::Unavailable)) else {
+        panic!("it failed")
+    };
+    assert_eq!((attempts, hand.in_flight("b")), (3, 0));
+    assert!(error.message.starts_with("the upstream failed, and the request allows no other; it said: "), "{error}");
+
+    let mut request = wishing(&hand, NO_FALLBACK);
+    let first = started(hand.arrived(&mut request)).attempt.target;
+    let refused = gave_up(hand.failed(&mut request, TIMEOUT));
+    assert!(matches!(refused, RouterError::Failed { attempts: 1, .. }), "{first}: {refused}");
+}
+
+#[test]
+fn a_highest_price_leaves_the_upstreams_where_it_holds() {
+    let mut hand = pair(StrategyName::Weighted);
+    assert_eq!(serve(&mut hand, at_most(41_209_999), 20), [20, 0], "b may cost a nano-dollar more");
+    assert_eq!(serve(&mut hand, at_most(4_121_000), 20), [20, 0], "a may cost just that");
+    let [_, at_b] = serve(&mut hand, at_most(41_210_000), 20);
+    assert!(at_b > 0, "both may");
+
+    let mut request = wishing(&hand, at_most(5_000_000));
+    started(hand.arrived(&mut request));
+    let failed = gave_up(hand.failed(&mut request, TIMEOUT));
+    assert!(matches!(failed, RouterError::Failed { attempts: 1, .. }), "no dearer one takes its place: {failed}");
+
+    let mut request = wishing(&hand, at_most(4_120_999));
+    let refused = gave_up(hand.arrived(&mut request));
+    let RouterError::TooDear { max_cost, cheapest } = refused else { panic!("{refused}") };
+    assert_eq!((max_cost, cheapest), (NanoUsd(4_120_999), Some(NanoUsd(4_121_000))));
+
+    let named = Some(Named { target: 1, falls_back: false });
+    let mut request = RequestState::new(hand.model("m"), facts(at_most(5_000_000)), named, hand.now + 60 * S);
+    let refused = gave_up(hand.arrived(&mut request));
+    assert!(matches!(refused, RouterError::TooDear { cheapest: Some(NanoUsd(41_210_000)), .. }), "{refused}");
+}
+
+#[test]
+fn an_upstream_without_a_price_is_not_cheap() {
+    let mut hand = Hand::new(
+        vec![upstream("a"), priced("b", 10)],
+        vec![model("m", StrategyName::Weighted, &[("a", 0.8), ("b", 0.2)])],
+    );
+    assert_eq!(serve(&mut hand, at_most(1_000_000_000), 10), [0, 10]);
+    let mut hand = Hand::pair(StrategyName::Weighted);
+    let mut request = wishing(&hand, at_most(1_000_000_000));
+    let refused = gave_up(hand.arrived(&mut request));
+    assert!(matches!(refused, RouterError::TooDear { cheapest: None, .. }), "{refused}");
+}
+
+/// A request whose deadline is so soon arrives, and nobody answers it. Returns what its first attempt failed with.
+fn hurry(hand: &mut Hand, deadline: Duration) -> ErrorKind {
+    let mut request = RequestState::new(hand.model("m"), CHAT, None, hand.now + deadline).hurried();
+    let start = started(hand.arrived(&mut request));
+    hand.now = start.limit;
+    let error = hand.engine.overdue(&request, &start.attempt, hand.now);
+    let kind = error.kind;
+    let action = hand.engine.failed(&mut request, error, hand.now, &mut hand.rng);
+    if let Action::Start(start) = action {
+        hand.now = start.limit;
+        let error = hand.engine.overdue(&request, &start.attempt, hand.now);
+        gave_up(hand.engine.failed(&mut request, error, hand.now, &mut hand.rng));
+    }
+    kind
+}
+
+/// By the model's own deadline, five failures in a row open a breaker.
+#[test]
+fn deadlines_of_clients_that_no_upstream_can_meet_open_no_breaker() {
+    let mut hand = pair(StrategyName::Weighted);
+    for _ in 0..30 {
+        assert_eq!(hurry(&mut hand, S / 1000), ErrorKind::Timeout(Phase::Deadline));
+        assert_eq!(hurry(&mut hand, 3 * S), TIMEOUT, "the other one is asked for the rest of the time");
+    }
+    assert_eq!([hand.breaker("a"), hand.breaker("b")], [BreakerState::Closed; 2]);
+    // Who had as long as anybody's first token may take is silent, whoever hurries.
+    for _ in 0..3 {
+        hurry(&mut hand, 30 * S);
+    }
+    assert_ne!(hand.breaker("a"), BreakerState::Closed);
+}
+
+/// Half of so little time would be left unused: nobody is asked in the last second.
+#[test]
+fn a_deadline_of_a_second_is_the_first_upstreams_alone() {
+    let mut hand = pair(StrategyName::Weighted);
+    let mut request = RequestState::new(hand.model("m"), CHAT, None, hand.now + S).hurried();
+    let start = started(hand.arrived(&mut request));
+    assert_eq!(start.limit, hand.now + S);
+    hand.pass(S / 2);
+    hand.engine.first_token(&mut request, Quota::default(), hand.now, &mut hand.rng);
+    assert!(request.is_committed());
+}
