@@ -23,15 +23,14 @@ pub(super) fn message_id(out: &mut Vec<u8>, id: &str) {
 /// The id of call number `at`: the upstream's own, because it has to come back as it is, or one made of the message's.
 pub(super) fn call_id(own: Option<Text<'_>>, id: &str, at: usize) -> Vec<u8> {
     let mut out = Vec::new();
-    match own {
-        Some(own) => write::copied(&mut out, own),
-        None => {
-            out.extend_from_slice(b"toolu_");
-            write::escaped(&mut out, id);
-            out.push(b'_');
-            write::number(&mut out, at as u64);
-        }
+    if let Some(own) = own {
+        write::copied(&mut out, own);
+        return out;
     }
+    out.extend_from_slice(b"toolu_");
+    write::escaped(&mut out, id);
+    out.push(b'_');
+    write::number(&mut out, at as u64);
     out
 }
 

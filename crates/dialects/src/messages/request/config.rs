@@ -29,8 +29,9 @@ pub(super) struct Config<'a> {
     top_k: Option<&'a str>,
     metadata: Option<&'a str>,
     thinking: Option<&'a str>,
-    output_config: Option<&'a str>,
-    output_format: Option<&'a str>,
+    output: Option<&'a str>,
+    /// The older place of the output's format.
+    format: Option<&'a str>,
 }
 
 impl<'a> Config<'a> {
@@ -45,8 +46,8 @@ impl<'a> Config<'a> {
             "top_k" => &mut self.top_k,
             "metadata" => &mut self.metadata,
             "thinking" => &mut self.thinking,
-            "output_config" => &mut self.output_config,
-            "output_format" => &mut self.output_format,
+            "output_config" => &mut self.output,
+            "output_format" => &mut self.format,
             _ => return false,
         };
         *field = Some(raw);
@@ -95,8 +96,8 @@ impl<'a> Config<'a> {
 
     /// How much effort the answer is worth, and its format.
     fn output(&self, out: &mut Vec<u8>, dropped: &mut Vec<String>) -> Result<(), InvalidRequest> {
-        let older = self.output_format.map(|raw| Node::field("output_format", raw));
-        let Some(raw) = self.output_config else {
+        let older = self.format.map(|raw| Node::field("output_format", raw));
+        let Some(raw) = self.output else {
             return older.map_or(Ok(()), |older| format(&older, out));
         };
         let config = Node::field("output_config", raw);

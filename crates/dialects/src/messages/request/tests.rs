@@ -160,7 +160,7 @@ fn what_the_system_says_behind_results_of_tools_begins_no_turn() {
     let folded = json!({"role": "tool", "tool_call_id": "t", "content": [
         {"type": "text", "text": "r"}, {"type": "text", "text": "note"},
     ]});
-    assert_eq!(said(&[of_result.clone(), note.clone()]), [folded.clone()]);
+    assert_eq!(said(&[of_result.clone(), note.clone()]), std::slice::from_ref(&folded));
     assert_eq!(said(&[note.clone(), of_result]), [folded], "nothing stands between a call and its result");
     let with_text = json!({"role": "user", "content": [result, {"type": "text", "text": "u"}]});
     assert_eq!(
@@ -355,7 +355,7 @@ fn a_count_needs_no_limit() {
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn what_is_wrong_in_a_conversation_is_named() {
     let of_user = |content: Value| json!({"messages": [{"role": "user", "content": content}]});
     let of_assistant = |content: Value| json!({"messages": [{"role": "assistant", "content": content}, {"role": "user", "content": "Hi"}]});
     let image = |source: Value| of_user(json!([{"type": "image", "source": source}]));
@@ -418,6 +418,21 @@ fn what_is_wrong_is_named() {
             "messages.0.content.0.content.0",
             result(json!({"type": "tool_result", "tool_use_id": "t", "content": [{"type": "search_result"}]})),
         ),
+    ] {
+        blames(param, &more);
+    }
+}
+
+/// Checks that what `more` adds is refused, and that the message begins with the path of what is wrong.
+fn blames(param: &str, more: &Value) {
+    let (blamed, message) = refused_with(more);
+    assert_eq!(blamed, param, "{message}: {more}");
+    assert!(message.starts_with(&format!("'{param}' ")), "{message}");
+}
+
+#[test]
+fn a_field_that_is_wrong_is_named() {
+    for (param, more) in [
         ("system", json!({"system": 7})),
         ("system.0", json!({"system": [{"type": "image"}]})),
         ("system.0.text", json!({"system": [{"type": "text"}]})),
@@ -458,10 +473,12 @@ fn what_is_wrong_is_named() {
         ("inference_geo", json!({"inference_geo": "us"})),
         ("thread", json!({"thread": {"id": "x"}})),
     ] {
-        let (blamed, message) = refused_with(&more);
-        assert_eq!(blamed, param, "{message}: {more}");
-        assert!(message.starts_with(&format!("'{param}' ")), "{message}");
+        blames(param, &more);
     }
+}
+
+#[test]
+fn what_is_no_request_is_refused() {
     for (body, message) in [
         ("", "the body is empty: send a JSON object"),
         ("[]", "expected the body to be a JSON object"),

@@ -139,7 +139,9 @@ impl<'a> Turns<'a> {
         }
         if !thoughts.is_empty() {
             self.out.extend_from_slice(b",\"reasoning\":\"");
-            thoughts.iter().for_each(|thought| write::copied(&mut self.out, *thought));
+            for thought in thoughts {
+                write::copied(&mut self.out, thought);
+            }
             self.out.push(b'"');
         }
         if !calls.is_empty() {

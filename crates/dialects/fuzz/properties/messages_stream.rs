@@ -1,0 +1,48 @@
+//! What holds for every answer that is translated for a client of Messages. Shared by the fuzz target and by the test that
+//! replays its seeds.
+
+use dialects::messages::{Asked, Problem, ProblemKind, Stream, whole};
+use serde_json::Value;
+
+#[path = "../../tests/support/message_events.rs"]
+mod message_events;
+
+/// The first byte says whether thinking is shown and whether the stream breaks, the rest is the stream, or a whole answer.
+pub(crate) fn hold(input: &[u8]) {
+    let Some((choice, rest)) = input.split_first() else { return };
+    let asked = Asked { model: "m".to_owned(), shows_thinking: choice % 2 == 0 };
+    let mut stream = Stream::new(asked.clone(), "r", 1);
+    let mut taken = message_events::Events::new();
+    let mut out = Vec::new();
+    let mut take = |out: &mut Vec<u8>| {
+        let events = String::from_utf8(std::mem::take(out));
+        assert!(events.is_ok(), "text");
+        let ordered = taken.take(&events.unwrap_or_default());
+        assert!(ordered.is_ok(), "{ordered:?}");
+    };
+    for event in rest.split(|byte| *byte == b'\n').collect::<Vec<_>>().chunk_by(|line, _| !line.is_empty()) {
+        stream.frame(&event.join(&b'\n'), &mut out);
+        take(&mut out);
+    }
+    if choice % 4 < 2 {
+        stream.frame(b"data: [DONE]\n\n", &mut out);
+    } else {
+        stream.broken(&Problem { kind: ProblemKind::Api, message: "m", request_id: "r" }, &mut out);
+    }
+    take(&mut out);
+    let is_broken = taken.error.is_some();
+    let message = taken.finish();
+    assert!(message.is_ok(), "{message:?}");
+    assert!(is_broken || message.is_ok_and(|message| message["stop_reason"].is_string()));
+
+    let Ok(text) = str::from_utf8(rest) else { return };
+    let Ok(message) = whole(&asked, "r", 1, text) else { return };
+    match serde_json::from_slice::<Value>(&message) {
+        Ok(message) => {
+            assert!(message["stop_reason"].is_string() && message["usage"]["output_tokens"].is_u64());
+            let blocks = message["content"].as_array().into_iter().flatten();
+            blocks.for_each(|block| assert!(block["type"] != "tool_use" || block["input"].is_object()));
+        }
+        Err(error) => assert!(error.to_string().contains("recursion limit"), "{error}"),
+    }
+}
