@@ -1,4 +1,4 @@
-//! A value within a request, with the path that an error names: `messages.0.content.1.source`.
+//! A value within a request, with the path that an error names: `messages.0.content.1.source`, or `input[0].content[1].image_url`.
 //!
 //! The request was read once as a whole before, so that its values are JSON and no key appears twice.
 
@@ -13,19 +13,40 @@ const MOST_SHOWN: usize = 64;
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Path<'p> {
     /// A field of the request.
-    Field(&'p str),
+    Field(&'p str, Indexes),
     /// A member of an object.
     Member(&'p Path<'p>, &'static str),
     /// An element of an array.
     Element(&'p Path<'p>, usize),
 }
 
+/// How a dialect's errors write the place in an array.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Indexes {
+    /// As Anthropic does: `messages.0`.
+    Dotted,
+    /// As OpenAI does: `input[0]`.
+    Bracketed,
+}
+
+impl Path<'_> {
+    fn indexes(&self) -> Indexes {
+        match self {
+            Self::Field(_, indexes) => *indexes,
+            Self::Member(parent, _) | Self::Element(parent, _) => parent.indexes(),
+        }
+    }
+}
+
 impl fmt::Display for Path<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Field(name) => f.write_str(name),
+            Self::Field(name, _) => f.write_str(name),
             Self::Member(parent, name) => write!(f, "{parent}.{name}"),
-            Self::Element(parent, index) => write!(f, "{parent}.{index}"),
+            Self::Element(parent, index) => match self.indexes() {
+                Indexes::Dotted => write!(f, "{parent}.{index}"),
+                Indexes::Bracketed => write!(f, "{parent}[{index}]"),
+            },
         }
     }
 }
@@ -40,7 +61,12 @@ pub(crate) struct Node<'p, 'a> {
 impl<'p, 'a> Node<'p, 'a> {
     /// The value `raw` of the field `name`.
     pub(crate) fn field(name: &'p str, raw: &'a str) -> Self {
-        Self { path: Path::Field(name), raw }
+        Self { path: Path::Field(name, Indexes::Dotted), raw }
+    }
+
+    /// The same, with a path as OpenAI's errors write it.
+    pub(crate) fn openai_field(name: &'p str, raw: &'a str) -> Self {
+        Self { path: Path::Field(name, Indexes::Bracketed), raw }
     }
 
     /// The value as it is written.

@@ -6,6 +6,10 @@ use std::{fs, path::Path};
 mod messages_request;
 #[path = "../fuzz/properties/messages_stream.rs"]
 mod messages_stream;
+#[path = "../fuzz/properties/responses_request.rs"]
+mod responses_request;
+#[path = "../fuzz/properties/responses_stream.rs"]
+mod responses_stream;
 
 fn replay(target: &str, property: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
@@ -25,4 +29,14 @@ fn messages_request_seeds_hold() {
 #[test]
 fn messages_stream_seeds_hold() {
     replay("messages_stream", messages_stream::hold);
+}
+
+#[test]
+fn responses_request_seeds_hold() {
+    replay("responses_request", responses_request::hold);
+}
+
+#[test]
+fn responses_stream_seeds_hold() {
+    replay("responses_stream", responses_stream::hold);
 }

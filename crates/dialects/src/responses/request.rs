@@ -1,54 +1,52 @@
 //! A request of the Responses API as a chat.
 //!
-//! The fields are those of `ResponseCreateParams` in openai-python 3.57 and of
-//! <https://platform.openai.com/docs/api-reference/responses/create>. A field that is in neither is forwarded as it came, as the chat endpoint forwards
-//! it: vLLM's sampling parameters are sent that way.
+//! The body is read once as a whole, which finds its fields and refuses what is no JSON or says something twice; then each is read again where it
+//! is written as a part of the chat. Texts are not decoded.
+//! Source of the fields: <https://platform.openai.com/docs/api-reference/responses/create>, and `ResponseCreateParams` in openai-python 3.57.
 
 mod choice;
 mod content;
 mod dropped;
 mod fields;
 mod items;
-mod read;
+mod messages;
+mod names;
 mod tools;
 
-use provider::{InvalidRequest, RequestBody};
+use provider::{InvalidRequest, RequestBody, Text};
 
+use self::{dropped::Dropped, messages::Messages, tools::Tools};
 use super::asked::Asked;
-use crate::Chat;
-use dropped::Dropped;
-use items::Messages;
-use read::{BODY, Member, Members};
-use tools::Tools;
+use crate::{Chat, node::Node};
 
-/// Makes a request of `POST /v1/responses` a chat.
+/// A request of `POST /v1/responses` as a chat.
 ///
 /// # Errors
-/// If the body is no such request, or asks for what cannot be served. The error names the field by its path, as in
+/// If the body is no such request, or asks for what cannot be served. The error names the value to blame by its path, as in
 /// `input[0].content[1].image_url`, and says what to change.
 pub fn to_chat(text: &str) -> Result<Chat<Asked>, InvalidRequest> {
-    let body = read(text)?;
+    let body = Body::read(text)?;
     let mut dropped = Dropped::default();
     fields::check(&body, &mut dropped)?;
-    let Some(input) = body.get("input") else {
-        return Err(BODY.member("input").refuse("is required: a string or an array of items"));
-    };
+    let input = body.get("input");
+    let input = input.ok_or_else(|| lacking("input", "a string or an array of items"))?;
 
     let mut tools = Tools::default();
+    // The tools as the response repeats them.
     let mut kept = String::new();
     if let Some(list) = body.get("tools") {
-        tools.add(list.raw, &BODY.member("tools"), &mut dropped, |raw| {
+        tools.add(&list, &mut dropped, |raw| {
             kept.push_str(if kept.is_empty() { "" } else { "," });
             kept.push_str(raw);
         })?;
     }
-    items::add_tools(input.raw, &mut tools, &mut dropped)?;
+    items::add_tools(&input, &mut tools, &mut dropped)?;
 
-    let mut messages = Messages::new(&tools, &mut dropped);
-    if let Some(instructions) = body.text("instructions", &BODY)? {
-        messages.instructions(instructions);
+    let mut messages = Messages::default();
+    if let Some(instructions) = body.text("instructions")? {
+        messages.system(instructions.raw);
     }
-    messages.input(input.raw)?;
+    items::write(&mut messages, &input, &tools, &mut dropped)?;
 
     let mut out = Vec::with_capacity(text.len() + text.len() / 8 + 256);
     fields::write(&mut out, &body)?;
@@ -57,24 +55,54 @@ pub fn to_chat(text: &str) -> Result<Chat<Asked>, InvalidRequest> {
     choice::write(&mut out, &body, &tools)?;
     out.push(b'}');
 
-    let asked = Asked {
-        repeated: fields::repeated(&body, &kept).into(),
-        tools: tools.into_names(),
-        logprobs: fields::wants_logprobs(&body)?,
-    };
+    let repeated = fields::repeated(&body, &kept).into();
+    let asked = Asked { repeated, tools: tools.into_names(), logprobs: fields::wants_logprobs(&body)? };
     Ok(Chat { body: out, dropped: dropped.into_names(), asked })
 }
 
-/// The top-level members.
-fn read(text: &str) -> Result<Members<'_>, InvalidRequest> {
-    let mut body = RequestBody::new(text)?;
-    let mut members = Vec::with_capacity(16);
-    while let Some(name) = body.next_field()? {
-        let start = body.reader.position();
-        let value = body.value()?;
-        members.push(Member { name, raw: &text[start..body.reader.position()], value });
+/// The top-level fields but for those that are null, in order.
+struct Body<'a>(Vec<(Text<'a>, &'a str)>);
+
+impl<'a> Body<'a> {
+    fn read(text: &'a str) -> Result<Self, InvalidRequest> {
+        let mut body = RequestBody::new(text)?;
+        let mut fields = Vec::with_capacity(16);
+        while let Some(name) = body.next_field()? {
+            let raw = body.raw()?;
+            if raw != "null" {
+                fields.push((name, raw));
+            }
+        }
+        Ok(Self(fields))
     }
-    Ok(Members::of_body(members))
+
+    fn get<'p>(&self, name: &'p str) -> Option<Node<'p, 'a>> {
+        let found = self.0.iter().find(|(field, _)| field.says(name));
+        found.map(|(_, raw)| Node::openai_field(name, raw))
+    }
+
+    fn text(&self, name: &str) -> Result<Option<Text<'a>>, InvalidRequest> {
+        self.get(name).map(|node| node.text()).transpose()
+    }
+
+    fn flag(&self, name: &str) -> Result<Option<bool>, InvalidRequest> {
+        self.get(name).map(|node| node.flag()).transpose()
+    }
+}
+
+/// The error that the field `name` is missing.
+fn lacking(name: &str, what: &str) -> InvalidRequest {
+    InvalidRequest::field(name, format!("'{name}' is required: {what}"))
+}
+
+/// The member `name` of `parent`, which must be there.
+fn required<'n, 'a>(
+    parent: &Node<'_, 'a>,
+    member: Option<Node<'n, 'a>>,
+    name: &'static str,
+    what: &str,
+) -> Result<Node<'n, 'a>, InvalidRequest> {
+    member.ok_or_else(|| parent.lacks(name, what))
 }
 
 #[cfg(test)]

@@ -22,6 +22,8 @@ pub struct Stream {
     id: Box<str>,
     created_s: u64,
     phase: Phase,
+    /// Whether only the response at the end is wanted, and no events.
+    is_silent: bool,
     /// How many events there were.
     sequence: u64,
     items: Vec<Item>,
@@ -70,14 +72,15 @@ pub struct Problem<'a> {
 }
 
 impl Stream {
-    /// The events of the answer to the request that `asked` comes from. `id` begins with `resp_`; `created_s` is the time in seconds since
-    /// 1970.
+    /// The events of the answer to the request that `asked` comes from. The response's id is `id` behind OpenAI's `resp_`; `created_s` is the
+    /// time in seconds since 1970.
     pub fn new(asked: Asked, id: &str, created_s: u64) -> Self {
         Self {
             asked,
             id: id.into(),
             created_s,
             phase: Phase::Waiting,
+            is_silent: false,
             sequence: 0,
             items: Vec::new(),
             open: None,
@@ -134,7 +137,7 @@ impl Stream {
     }
 
     /// Adds what `answer` says, a whole one or a chunk.
-    pub(super) fn take(&mut self, answer: &Answer<'_>, out: &mut Vec<u8>) {
+    fn take(&mut self, answer: &Answer<'_>, out: &mut Vec<u8>) {
         if !answer.reasoning.is_empty() {
             self.reasoning(&answer.reasoning, out);
         }
@@ -276,8 +279,7 @@ impl Stream {
 
     /// An id for the item that is added next.
     fn item_id(&self, prefix: &str) -> String {
-        let id = self.id.strip_prefix("resp_").unwrap_or(&self.id);
-        format!("{prefix}_{id}_{}", self.items.len())
+        format!("{prefix}_{}_{}", self.id, self.items.len())
     }
 
     /// Ends the message or the reasoning that is open: something else comes.
@@ -321,10 +323,12 @@ impl Stream {
         self.item_done(at, out);
     }
 
-    /// The response as it is at the end of a whole answer.
-    pub(super) fn into_response(mut self) -> Vec<u8> {
-        self.close_all(&mut Vec::new());
+    /// The response of a stream in which all of `answer` came at once.
+    pub(super) fn response_to(mut self, answer: &Answer<'_>) -> Vec<u8> {
+        self.is_silent = true;
         let mut out = Vec::new();
+        self.take(answer, &mut out);
+        self.close_all(&mut out);
         self.write_response(&mut out);
         out
     }

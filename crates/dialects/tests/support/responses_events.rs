@@ -16,7 +16,8 @@ pub(crate) fn check(stream: &str) -> Value {
     for event in events(stream) {
         order.next(&event);
     }
-    order.ended.expect("the stream ends with the whole response")
+    assert!(order.ended.is_some(), "the stream ends with the whole response");
+    order.ended.unwrap_or_default()
 }
 
 /// The data of all events; comments are passed over.
@@ -25,14 +26,28 @@ pub(crate) fn events(stream: &str) -> Vec<Value> {
     let all = stream.split("\n\n").filter(|event| !event.is_empty() && !event.starts_with(':'));
     all.map(|event| {
         let mut lines = event.lines();
-        let name = lines.next().and_then(|line| line.strip_prefix("event: ")).expect("a name");
-        let data = lines.next().and_then(|line| line.strip_prefix("data: ")).expect("data");
+        let name = lines.next().and_then(|line| line.strip_prefix("event: ")).unwrap_or_default();
+        let data = lines.next().and_then(|line| line.strip_prefix("data: ")).unwrap_or_default();
         assert_eq!(lines.next(), None, "an event is two lines: {event}");
-        let data: Value = serde_json::from_str(data).unwrap_or_else(|error| panic!("{error}: {data}"));
+        let data: Result<Value, _> = serde_json::from_str(data);
+        assert!(data.is_ok(), "{data:?}: {event}");
+        let data = data.unwrap_or_default();
         assert_eq!(data["type"], name, "the event's name is its type");
         data
     })
     .collect()
+}
+
+/// The string that `value` must be.
+fn text(value: &Value) -> &str {
+    assert!(value.is_string(), "not a string: {value}");
+    value.as_str().unwrap_or_default()
+}
+
+/// The array that `value` must be.
+fn array(value: &Value) -> &[Value] {
+    assert!(value.is_array(), "not an array: {value}");
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
 #[derive(Default)]
@@ -76,7 +91,7 @@ impl Order {
         assert!(self.ended.is_none(), "nothing follows the last event: {event}");
         assert_eq!(event["sequence_number"], self.count, "events are numbered without gaps: {event}");
         self.count += 1;
-        let kind = event["type"].as_str().expect("a type");
+        let kind = text(&event["type"]);
         match kind {
             "response.created" => {
                 assert_eq!(self.count, 1, "it is created once, first");
@@ -88,8 +103,7 @@ impl Order {
                 self.response(event, "in_progress");
             }
             "response.completed" | "response.incomplete" | "response.failed" => {
-                let status = kind.strip_prefix("response.").expect("a status");
-                self.ends(event, status);
+                self.ends(event, kind.trim_start_matches("response."));
             }
             _ => {
                 assert!(self.is_in_progress, "items come once the response is in progress: {event}");
@@ -100,7 +114,7 @@ impl Order {
 
     fn response<'a>(&mut self, event: &'a Value, status: &str) -> &'a Value {
         let response = &event["response"];
-        let id = response["id"].as_str().expect("an id");
+        let id = text(&response["id"]);
         assert!(id.starts_with("resp_"), "{id}");
         assert_eq!(self.id.get_or_insert_with(|| id.to_owned()), id, "the response is the same one");
         assert_eq!((response["object"].as_str(), response["status"].as_str()), (Some("response"), Some(status)));
@@ -114,7 +128,7 @@ impl Order {
     fn ends(&mut self, event: &Value, status: &str) {
         assert!(self.is_in_progress, "it was in progress: {event}");
         let response = self.response(event, status).clone();
-        let output = response["output"].as_array().expect("an output");
+        let output = array(&response["output"]);
         assert_eq!(output.len(), self.items.len(), "all items are in the response");
         for (item, last) in self.items.iter().zip(output) {
             match &item.done {
@@ -130,14 +144,16 @@ impl Order {
     }
 
     fn item_event(&mut self, kind: &str, event: &Value) {
-        let at = usize::try_from(event["output_index"].as_u64().expect("an output_index")).expect("a small number");
+        assert!(event["output_index"].is_u64(), "{event}");
+        let at = event["output_index"].as_u64().and_then(|at| usize::try_from(at).ok()).unwrap_or_default();
         if kind == "response.output_item.added" {
             assert_eq!(at, self.items.len(), "items are added in order: {event}");
             self.added(&event["item"]);
             return;
         }
-        let item = self.items.get_mut(at).unwrap_or_else(|| panic!("the item was added: {event}"));
-        assert!(item.done.is_none(), "the item is not done: {event}");
+        let item = self.items.get_mut(at);
+        assert!(item.as_ref().is_some_and(|item| item.done.is_none()), "the item was added, and is not done: {event}");
+        let Some(item) = item else { return };
         if kind == "response.output_item.done" {
             item.ends(&event["item"]);
             return;
@@ -156,12 +172,12 @@ impl Order {
             "response.custom_tool_call_input.delta" => item.more_arguments(event, "custom_tool_call"),
             "response.function_call_arguments.done" => item.arguments_done(event, "function_call", "arguments"),
             "response.custom_tool_call_input.done" => item.arguments_done(event, "custom_tool_call", "input"),
-            _ => panic!("an unknown event: {event}"),
+            _ => unreachable!("an unknown event: {event}"),
         }
     }
 
     fn added(&mut self, item: &Value) {
-        let (id, kind) = (item["id"].as_str().expect("an id"), item["type"].as_str().expect("a type"));
+        let (id, kind) = (text(&item["id"]), text(&item["type"]));
         assert!(!id.is_empty() && self.items.iter().all(|other| other.id != id), "ids are unique: {id}");
         assert_eq!(item["status"], "in_progress", "{item}");
         match kind {
@@ -170,7 +186,7 @@ impl Order {
             "function_call" => assert!(item["name"].is_string() && item["arguments"] == ""),
             "custom_tool_call" => assert!(item["name"].is_string() && item["input"] == ""),
             "tool_search_call" => assert_eq!(item["execution"], "client"),
-            _ => panic!("an unknown item: {item}"),
+            _ => unreachable!("an unknown item: {item}"),
         }
         if kind.ends_with("_call") {
             assert!(item["call_id"].as_str().is_some_and(|id| !id.is_empty()), "{item}");
@@ -183,7 +199,7 @@ impl Item {
     fn part_added(&mut self, event: &Value) {
         assert!(self.parts.iter().all(|part| part.is_done), "one part after another: {event}");
         assert_eq!(event["content_index"], self.parts.len(), "{event}");
-        let kind = event["part"]["type"].as_str().expect("a type").to_owned();
+        let kind = text(&event["part"]["type"]).to_owned();
         assert_eq!(kind == "reasoning_text", self.kind == "reasoning", "{event}");
         assert_eq!(event["part"][text_member(&kind)], "", "a part is added empty");
         self.parts.push(Part { kind, ..Part::default() });
@@ -192,16 +208,17 @@ impl Item {
     /// The part that an event is about: the last one, as long as it is not done.
     fn part(&mut self, event: &Value, kind: &str) -> &mut Part {
         assert_eq!(event["content_index"], self.parts.len().saturating_sub(1), "{event}");
-        let part = self.parts.last_mut().unwrap_or_else(|| panic!("the part was added: {event}"));
-        assert!(!part.is_done && part.kind == kind, "{event}");
-        part
+        let part = self.parts.last().filter(|part| !part.is_done && part.kind == kind);
+        assert!(part.is_some(), "the part was added, and is not done: {event}");
+        let last = self.parts.len() - 1;
+        &mut self.parts[last]
     }
 
     fn delta(&mut self, event: &Value, kind: &str) {
         let part = self.part(event, kind);
         assert!(!part.is_text_done, "{event}");
         assert_eq!(event["logprobs"].is_array(), kind == "output_text", "{event}");
-        part.text.push_str(event["delta"].as_str().expect("a text"));
+        part.text.push_str(text(&event["delta"]));
     }
 
     fn text_done(&mut self, event: &Value, kind: &str) {
@@ -211,7 +228,7 @@ impl Item {
     }
 
     fn part_done(&mut self, event: &Value) {
-        let kind = event["part"]["type"].as_str().expect("a type").to_owned();
+        let kind = text(&event["part"]["type"]).to_owned();
         let part = self.part(event, &kind);
         assert!(part.is_text_done, "its text is done first: {event}");
         assert_eq!(event["part"][text_member(&kind)], part.text);
@@ -220,7 +237,7 @@ impl Item {
 
     fn more_arguments(&mut self, event: &Value, kind: &str) {
         assert!(self.kind == kind && !self.has_arguments, "{event}");
-        self.arguments.push_str(event["delta"].as_str().expect("a text"));
+        self.arguments.push_str(text(&event["delta"]));
     }
 
     fn arguments_done(&mut self, event: &Value, kind: &str, member: &str) {
@@ -234,7 +251,7 @@ impl Item {
         assert!(matches!(item["status"].as_str(), Some("completed" | "incomplete")), "{item}");
         match self.kind.as_str() {
             "message" | "reasoning" => {
-                let parts = item["content"].as_array().expect("a content");
+                let parts = array(&item["content"]);
                 assert_eq!(parts.len(), self.parts.len(), "{item}");
                 for (part, said) in parts.iter().zip(&self.parts) {
                     assert!(said.is_done, "its parts are done first");

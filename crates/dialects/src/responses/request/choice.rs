@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use provider::{InvalidRequest, Value};
+use provider::InvalidRequest;
 
 use super::{
-    read::{BODY, Members, Place, elements, shown},
-    tools::Tools,
+    Body, required,
+    tools::{SEARCH, Tools},
 };
-use crate::chat::write as json;
+use crate::{
+    chat::write as json,
+    node::{Node, shown},
+};
 
 /// What the model is to do with tools.
 enum Choice {
@@ -19,16 +22,17 @@ enum Choice {
 }
 
 /// Writes `tools`, `tool_choice` and `parallel_tool_calls`, with a comma in front of each; nothing where there are no tools.
-pub(super) fn write(out: &mut Vec<u8>, body: &Members<'_>, tools: &Tools) -> Result<(), InvalidRequest> {
-    let (choice, allowed) = read(body, tools)?;
-    let parallel = body.flag("parallel_tool_calls", &BODY)?;
+pub(super) fn write(out: &mut Vec<u8>, body: &Body<'_>, tools: &Tools) -> Result<(), InvalidRequest> {
+    let node = body.get("tool_choice");
+    let (choice, allowed) = node.map_or(Ok((None, None)), |node| read(&node, tools))?;
+    let parallel = body.flag("parallel_tool_calls")?;
     let before = out.len();
     out.extend_from_slice(br#","tools":"#);
     if tools.write(out, allowed.as_ref()) == 0 {
         out.truncate(before);
-        if let Some(Choice::Mode("required")) = choice {
+        if let (Some(node), Some(Choice::Mode("required"))) = (node, choice) {
             let message = "requires a tool, and there is none that can be called: add a tool of type 'function'";
-            return Err(BODY.member("tool_choice").refuse(message));
+            return Err(node.wrong(message));
         }
         return Ok(());
     }
@@ -54,57 +58,59 @@ pub(super) fn write(out: &mut Vec<u8>, body: &Members<'_>, tools: &Tools) -> Res
     Ok(())
 }
 
+/// The choice, and the tools that are sent if those are not all.
 type Chosen = (Option<Choice>, Option<BTreeSet<usize>>);
 
-fn read(body: &Members<'_>, tools: &Tools) -> Result<Chosen, InvalidRequest> {
-    let place = BODY.member("tool_choice");
-    let Some(choice) = body.get("tool_choice") else { return Ok((None, None)) };
-    if let Value::Text(mode) = choice.value {
-        return Ok((Some(Choice::Mode(mode_of(&mode.decoded(), &place)?)), None));
+fn read(choice: &Node<'_, '_>, tools: &Tools) -> Result<Chosen, InvalidRequest> {
+    if choice.first() == b'"' {
+        return Ok((Some(Choice::Mode(mode(choice)?)), None));
     }
-    let choice = Members::read(choice.raw, &place)
-        .map_err(|_| place.refuse("must be \"auto\", \"none\", \"required\" or an object with a 'type'"))?;
-    let kind = choice.required_text("type", &place)?.decoded();
-    match &*kind {
+    if choice.first() != b'{' {
+        return Err(choice.wrong("must be \"auto\", \"none\", \"required\" or an object with a 'type'"));
+    }
+    let [kind, name, how, list] = choice.members(["type", "name", "mode", "tools"])?;
+    let kind = required(choice, kind, "type", "as in {\"type\": \"function\", \"name\": \"…\"}")?;
+    match &*kind.text()?.decoded() {
         "function" | "custom" => {
-            let name = choice.required_text("name", &place)?.decoded();
+            let node = required(choice, name, "name", "the name of a tool")?;
+            let name = node.text()?.decoded();
+            let tool = tools.find(&name);
             let message = || format!("is {:?}, which is no tool of the request", shown(&name));
-            let tool = tools.find(&name).ok_or_else(|| place.member("name").refuse(message()))?;
-            Ok((Some(Choice::Tool(tool)), None))
+            Ok((Some(Choice::Tool(tool.ok_or_else(|| node.wrong(message()))?)), None))
         }
-        "tool_search" if tools.find(super::tools::SEARCH).is_some() => {
-            Ok((tools.find(super::tools::SEARCH).map(Choice::Tool), None))
+        "tool_search" if tools.find(SEARCH).is_some() => Ok((tools.find(SEARCH).map(Choice::Tool), None)),
+        "allowed_tools" => {
+            let how = mode(&required(choice, how, "mode", "\"auto\" or \"required\"")?)?;
+            let list = required(choice, list, "tools", "an array such as [{\"type\": \"function\", \"name\": \"…\"}]")?;
+            Ok((Some(Choice::Mode(how)), Some(allowed(&list, tools)?)))
         }
-        "allowed_tools" => allowed(&choice, &place, tools),
-        kind => {
-            let kind = shown(kind);
+        other => {
+            let other = shown(other);
             let message =
-                format!("forces {kind:?}, a tool that is not served here: use a tool of type 'function', or \"auto\"");
-            Err(place.member("type").refuse(message))
+                format!("forces {other:?}, a tool that is not served here: use a tool of type 'function', or \"auto\"");
+            Err(kind.wrong(message))
         }
     }
 }
 
-/// A choice among some of the tools: only those are sent, because a chat's upstreams know no such choice. Tools that were left out cannot be
+/// The tools that `list` names. Only those are sent, because the upstreams of a chat know no such choice. Tools that were left out cannot be
 /// allowed.
-fn allowed(choice: &Members<'_>, place: &Place<'_>, tools: &Tools) -> Result<Chosen, InvalidRequest> {
-    let mode = mode_of(&choice.required_text("mode", place)?.decoded(), &place.member("mode"))?;
-    let place = place.member("tools");
-    let Some(list) = choice.get("tools") else {
-        return Err(place.refuse("is required: an array of tools such as {\"type\": \"function\", \"name\": \"…\"}"));
-    };
+fn allowed(list: &Node<'_, '_>, tools: &Tools) -> Result<BTreeSet<usize>, InvalidRequest> {
     let mut all = BTreeSet::new();
-    for (index, raw) in elements(list.raw, &place)?.into_iter().enumerate() {
-        let place = place.element(index);
-        let tool = Members::read(raw, &place)?;
-        if let Some(name) = tool.text("name", &place)? {
-            all.extend(tools.find(&name.decoded()));
+    list.each(|tool| {
+        let [name] = tool.members(["name"])?;
+        if let Some(name) = name {
+            all.extend(tools.find(&name.text()?.decoded()));
         }
-    }
-    Ok((Some(Choice::Mode(mode)), Some(all)))
+        Ok(())
+    })?;
+    Ok(all)
 }
 
-fn mode_of(mode: &str, place: &Place<'_>) -> Result<&'static str, InvalidRequest> {
-    let message = || format!("is {:?}: use \"auto\", \"none\" or \"required\"", shown(mode));
-    ["auto", "none", "required"].into_iter().find(|known| *known == mode).ok_or_else(|| place.refuse(message()))
+fn mode(node: &Node<'_, '_>) -> Result<&'static str, InvalidRequest> {
+    let mode = node.text()?;
+    ["auto", "none", "required"].into_iter().find(|known| mode.says(known)).ok_or_else(|| {
+        let message = format!("is {:?}: use \"auto\", \"none\" or \"required\"", shown(&mode.decoded()));
+        node.wrong(message)
+    })
 }

@@ -1,8 +1,9 @@
 //! The content of a message or of a tool's output: a string, or parts.
 
-use provider::{InvalidRequest, Reader};
+use provider::InvalidRequest;
 
-use super::read::{Members, Place, elements, shown};
+use super::required;
+use crate::node::{Node, shown};
 
 /// A part of a content.
 pub(super) enum Part<'a> {
@@ -19,48 +20,54 @@ pub(super) struct Image<'a> {
     detail: Option<&'static str>,
 }
 
-/// Reads the content `raw`.
-pub(super) fn read<'a>(raw: &'a str, place: &Place<'_>) -> Result<Vec<Part<'a>>, InvalidRequest> {
-    if raw.starts_with('[') {
-        let parts = elements(raw, place)?.into_iter().enumerate();
-        return parts.map(|(index, raw)| part(raw, &place.element(index))).collect();
+/// Reads a content.
+pub(super) fn read<'a>(content: &Node<'_, 'a>) -> Result<Vec<Part<'a>>, InvalidRequest> {
+    if content.first() == b'[' {
+        let mut parts = Vec::new();
+        content.each(|node| {
+            parts.push(part(&node)?);
+            Ok(())
+        })?;
+        return Ok(parts);
     }
-    match Reader::new(raw).value().ok().and_then(|value| value.text()) {
+    match content.value().text() {
         Some(text) => Ok(vec![Part::Text(text.raw)]),
-        None => Err(place.refuse("must be a string or an array of parts such as {\"type\": \"input_text\"}")),
+        None => Err(content.wrong("must be a string or an array of parts such as {\"type\": \"input_text\"}")),
     }
 }
 
-fn part<'a>(raw: &'a str, place: &Place<'_>) -> Result<Part<'a>, InvalidRequest> {
-    let part = Members::read(raw, place)?;
-    let kind = part.required_text("type", place)?.decoded();
-    match &*kind {
-        "input_text" | "output_text" | "text" => Ok(Part::Text(part.required_text("text", place)?.raw)),
+fn part<'a>(part: &Node<'_, 'a>) -> Result<Part<'a>, InvalidRequest> {
+    let [kind, text, refusal, url, file, detail] =
+        part.members(["type", "text", "refusal", "image_url", "file_id", "detail"])?;
+    let kind = required(part, kind, "type", "as in {\"type\": \"input_text\"}")?;
+    match &*kind.text()?.decoded() {
+        "input_text" | "output_text" | "text" => Ok(Part::Text(required(part, text, "text", "a string")?.text()?.raw)),
         // What the model refused it has said nevertheless.
-        "refusal" => Ok(Part::Text(part.required_text("refusal", place)?.raw)),
-        "input_image" => image(&part, place).map(Part::Image),
-        "input_file" => Err(place.refuse("is a file, and files are not read here: send its text as 'input_text'")),
-        "input_audio" => Err(place.refuse("is audio, which is not served here: send a transcript as 'input_text'")),
-        kind => {
-            let kind = shown(kind);
+        "refusal" => Ok(Part::Text(required(part, refusal, "refusal", "a string")?.text()?.raw)),
+        "input_image" => {
+            if let (None, Some(file)) = (url, file) {
+                return Err(
+                    file.wrong("names a file, and no files are kept here: send 'image_url' with a URL or a data URL")
+                );
+            }
+            let url = required(part, url, "image_url", "a URL, or a data URL such as \"data:image/png;base64,…\"")?;
+            Ok(Part::Image(Image { url: url.filled_text()?.raw, detail: detail_of(detail)? }))
+        }
+        "input_file" => Err(part.wrong("is a file, and files are not read here: send its text as 'input_text'")),
+        "input_audio" => Err(part.wrong("is audio, which is not served here: send a transcript as 'input_text'")),
+        other => {
+            let other = shown(other);
             let types = "input_text, input_image, output_text, refusal";
-            Err(place.member("type").refuse(format_args!("is {kind:?}: use one of {types}")))
+            Err(kind.wrong(format_args!("is {other:?}: use one of {types}")))
         }
     }
 }
 
-fn image<'a>(part: &Members<'a>, place: &Place<'_>) -> Result<Image<'a>, InvalidRequest> {
-    if part.get("file_id").is_some() && part.get("image_url").is_none() {
-        let message = "names a file, and no files are kept here: send 'image_url' with a URL or a data URL";
-        return Err(place.member("file_id").refuse(message));
-    }
-    let message = "is required: a URL, or a data URL such as \"data:image/png;base64,…\"";
-    let url = part.text("image_url", place)?.filter(|url| !url.raw.is_empty());
-    let url = url.ok_or_else(|| place.member("image_url").refuse(message))?;
-    let asked = part.text("detail", place)?;
-    // Chat's details; of others, such as "original", the upstream's default comes next.
-    let detail = ["auto", "low", "high"].into_iter().find(|known| asked.is_some_and(|asked| asked.says(known)));
-    Ok(Image { url: url.raw, detail })
+/// A chat's details; of others, such as "original", the upstream's default comes next.
+fn detail_of(detail: Option<Node<'_, '_>>) -> Result<Option<&'static str>, InvalidRequest> {
+    let Some(detail) = detail else { return Ok(None) };
+    let asked = detail.text()?;
+    Ok(["auto", "low", "high"].into_iter().find(|known| asked.says(known)))
 }
 
 /// Writes the texts of `parts`, `between` any two of them, as they are within a JSON string.

@@ -2,12 +2,10 @@
 
 use std::ops::RangeInclusive;
 
-use provider::{InvalidRequest, Value};
+use provider::InvalidRequest;
 
-use super::{
-    dropped::Dropped,
-    read::{BODY, Members, Place, elements, shown},
-};
+use super::{Body, dropped::Dropped, lacking, required};
+use crate::node::{Node, shown};
 
 /// What becomes of a field.
 enum Rule {
@@ -78,54 +76,53 @@ fn rule(name: &str) -> Rule {
 }
 
 /// Refuses what cannot be served, and names what is left out.
-pub(super) fn check(body: &Members<'_>, dropped: &mut Dropped) -> Result<(), InvalidRequest> {
-    for member in body.all() {
-        let name = member.name.decoded();
+pub(super) fn check(body: &Body<'_>, dropped: &mut Dropped) -> Result<(), InvalidRequest> {
+    for (name, raw) in &body.0 {
+        let name = name.decoded();
         match rule(&name) {
-            _ if member.value == Value::Null => {}
             Rule::Drop(name) => dropped.name(name),
-            Rule::Refuse(instead) => return Err(BODY.member(&name).refuse(instead)),
+            Rule::Refuse(instead) => return Err(Node::openai_field(&name, raw).wrong(instead)),
             Rule::Read | Rule::Forward | Rule::Ignore => {}
         }
     }
-    if body.text("model", &BODY)?.is_none_or(|model| model.raw.is_empty()) {
-        let message = "is required: name one of the models listed by GET /v1/models";
-        return Err(BODY.member("model").refuse(message));
+    if body.text("model")?.is_none_or(|model| model.raw.is_empty()) {
+        return Err(lacking("model", "name one of the models listed by GET /v1/models"));
     }
-    if body.flag("background", &BODY)? == Some(true) {
-        let message =
-            "must be false: no response is kept to be fetched later. Send the request without it, or with 'stream'";
-        return Err(BODY.member("background").refuse(message));
+    if let Some(background) = body.get("background").filter(|node| node.raw() != "false") {
+        background.flag()?;
+        return Err(background.wrong(
+            "must be false: no response is kept to be fetched later. Send the request without it, or with 'stream'",
+        ));
     }
-    body.flag("store", &BODY)?;
+    body.flag("store")?;
     if let Some(options) = body.get("stream_options") {
-        let place = BODY.member("stream_options");
-        Members::read(options.raw, &place)?.flag("include_obfuscation", &place)?;
+        let [obfuscation] = options.members(["include_obfuscation"])?;
+        obfuscation.map(|obfuscation| obfuscation.flag()).transpose()?;
     }
-    if let Some(truncation) = body.text("truncation", &BODY)? {
-        match &*truncation.decoded() {
+    if let Some(truncation) = body.get("truncation") {
+        match &*truncation.text()?.decoded() {
             "disabled" => {}
             // A prompt that is too long is refused all the same.
             "auto" => dropped.name("truncation"),
-            _ => return Err(BODY.member("truncation").refuse("must be \"disabled\" or \"auto\"")),
+            _ => return Err(truncation.wrong("must be \"disabled\" or \"auto\"")),
         }
     }
     number(body, "temperature", 0.0..=2.0)?;
     number(body, "top_p", 0.0..=1.0)?;
-    if body.get("metadata").is_some_and(|metadata| !matches!(metadata.value, Value::Object(_))) {
-        return Err(BODY.member("metadata").refuse("must be an object of strings"));
+    if let Some(metadata) = body.get("metadata") {
+        metadata.object()?;
     }
     for name in ["user", "prompt_cache_key", "safety_identifier", "service_tier"] {
-        body.text(name, &BODY)?;
+        body.text(name)?;
     }
     Ok(())
 }
 
-/// Writes the beginning of a chat's body, up to its last field but for messages and tools.
-pub(super) fn write(out: &mut Vec<u8>, body: &Members<'_>) -> Result<(), InvalidRequest> {
+/// Writes the beginning of a chat's body, all but messages and tools.
+pub(super) fn write(out: &mut Vec<u8>, body: &Body<'_>) -> Result<(), InvalidRequest> {
     out.extend_from_slice(br#"{"model":"#);
-    out.extend_from_slice(body.get("model").map_or("\"\"", |model| model.raw).as_bytes());
-    if body.flag("stream", &BODY)? == Some(true) {
+    out.extend_from_slice(body.get("model").map_or("\"\"", |model| model.raw()).as_bytes());
+    if body.flag("stream")? == Some(true) {
         out.extend_from_slice(br#","stream":true,"stream_options":{"include_usage":true}"#);
     }
     if let Some(limit) = integer(body, "max_output_tokens", 1..=u64::from(u32::MAX))? {
@@ -138,82 +135,78 @@ pub(super) fn write(out: &mut Vec<u8>, body: &Members<'_>) -> Result<(), Invalid
         member(out, "top_logprobs", count);
     }
     if let Some(reasoning) = body.get("reasoning") {
-        let place = BODY.member("reasoning");
-        let reasoning = Members::read(reasoning.raw, &place)?;
-        reasoning.text("summary", &place)?;
-        if reasoning.text("effort", &place)?.is_some() {
-            member(out, "reasoning_effort", reasoning.get("effort").map_or("null", |effort| effort.raw));
+        let [effort, summary] = reasoning.members(["effort", "summary"])?;
+        summary.map(|summary| summary.text()).transpose()?;
+        if let Some(effort) = effort {
+            effort.text()?;
+            member(out, "reasoning_effort", effort.raw());
         }
     }
     if let Some(text) = body.get("text") {
-        let place = BODY.member("text");
-        let text = Members::read(text.raw, &place)?;
-        if text.text("verbosity", &place)?.is_some() {
-            member(out, "verbosity", text.get("verbosity").map_or("null", |verbosity| verbosity.raw));
+        let [verbosity, format] = text.members(["verbosity", "format"])?;
+        if let Some(verbosity) = verbosity {
+            verbosity.text()?;
+            member(out, "verbosity", verbosity.raw());
         }
-        if let Some(format) = text.get("format") {
-            self::format(out, format.raw, &place.member("format"))?;
+        if let Some(format) = format {
+            self::format(out, &format)?;
         }
     }
-    for field in body.all() {
-        if matches!(rule(&field.name.decoded()), Rule::Forward) && field.value != Value::Null {
-            out.extend_from_slice(b",\"");
-            out.extend_from_slice(field.name.raw.as_bytes());
-            out.extend_from_slice(b"\":");
-            out.extend_from_slice(field.raw.as_bytes());
+    for (name, raw) in &body.0 {
+        if matches!(rule(&name.decoded()), Rule::Forward) {
+            member(out, name.raw, raw);
         }
     }
     Ok(())
 }
 
 /// Writes `text.format` as chat's `response_format`.
-fn format(out: &mut Vec<u8>, raw: &str, place: &Place<'_>) -> Result<(), InvalidRequest> {
-    let format = Members::read(raw, place)?;
-    match &*format.required_text("type", place)?.decoded() {
+fn format(out: &mut Vec<u8>, format: &Node<'_, '_>) -> Result<(), InvalidRequest> {
+    const SCHEMA: &str = "a JSON schema";
+    let [kind, name, description, schema, strict] =
+        format.members(["type", "name", "description", "schema", "strict"])?;
+    let kind = required(format, kind, "type", "\"text\", \"json_object\" or \"json_schema\"")?;
+    match &*kind.text()?.decoded() {
         "text" => {}
         "json_object" => member(out, "response_format", r#"{"type":"json_object"}"#),
         "json_schema" => {
-            format.required_text("name", place)?;
-            format.text("description", place)?;
-            format.flag("strict", place)?;
-            if !format.get("schema").is_some_and(|schema| matches!(schema.value, Value::Object(_))) {
-                return Err(place.member("schema").refuse("is required: it must be an object, a JSON schema"));
-            }
-            out.extend_from_slice(br#","response_format":{"type":"json_schema","json_schema":{"#);
-            let mut comma = "";
-            for name in ["name", "description", "schema", "strict"] {
-                let Some(given) = format.get(name) else { continue };
-                out.extend_from_slice(comma.as_bytes());
-                comma = ",";
-                out.extend_from_slice(format!("\"{name}\":").as_bytes());
-                out.extend_from_slice(given.raw.as_bytes());
+            let name = required(format, name, "name", "a name for the schema")?;
+            let schema = required(format, schema, "schema", SCHEMA)?;
+            name.filled_text()?;
+            schema.object()?;
+            description.map(|text| text.text()).transpose()?;
+            strict.map(|strict| strict.flag()).transpose()?;
+            out.extend_from_slice(br#","response_format":{"type":"json_schema","json_schema":{"name":"#);
+            out.extend_from_slice(name.raw().as_bytes());
+            for (name, given) in [("description", description), ("schema", Some(schema)), ("strict", strict)] {
+                if let Some(given) = given {
+                    member(out, name, given.raw());
+                }
             }
             out.extend_from_slice(b"}}");
         }
-        kind => {
-            let message = format!("is {:?}: use \"text\", \"json_object\" or \"json_schema\"", shown(kind));
-            return Err(place.member("type").refuse(message));
+        other => {
+            let message = format!("is {:?}: use \"text\", \"json_object\" or \"json_schema\"", shown(other));
+            return Err(kind.wrong(message));
         }
     }
     Ok(())
 }
 
 /// Whether log probabilities are wanted.
-pub(super) fn wants_logprobs(body: &Members<'_>) -> Result<bool, InvalidRequest> {
+pub(super) fn wants_logprobs(body: &Body<'_>) -> Result<bool, InvalidRequest> {
     let mut wanted = integer(body, "top_logprobs", 0..=20)?.is_some_and(|count| count != "0");
-    let place = BODY.member("include");
-    let Some(include) = body.get("include") else { return Ok(wanted) };
-    for (index, raw) in elements(include.raw, &place)?.into_iter().enumerate() {
-        if !raw.starts_with('"') {
-            return Err(place.element(index).refuse("must be a string"));
-        }
-        wanted |= raw == "\"message.output_text.logprobs\"";
+    if let Some(include) = body.get("include") {
+        include.each(|what| {
+            wanted |= what.text()?.says("message.output_text.logprobs");
+            Ok(())
+        })?;
     }
     Ok(wanted)
 }
 
 /// The members of a response that repeat the request, with a comma in front of each. `tools` are those that are not left out.
-pub(super) fn repeated(body: &Members<'_>, tools: &str) -> String {
+pub(super) fn repeated(body: &Body<'_>, tools: &str) -> String {
     // The default is OpenAI's where its API states one, else null.
     const REPEATED: [(&str, &str); 14] = [
         ("instructions", "null"),
@@ -236,7 +229,7 @@ pub(super) fn repeated(body: &Members<'_>, tools: &str) -> String {
         out.push_str(",\"");
         out.push_str(name);
         out.push_str("\":");
-        out.push_str(body.get(name).map_or(default, |given| given.raw));
+        out.push_str(body.get(name).map_or(default, |given| given.raw()));
     }
     out.push_str(",\"tools\":[");
     out.push_str(tools);
@@ -254,19 +247,18 @@ fn member(out: &mut Vec<u8>, name: &str, raw: &str) {
 }
 
 /// The whole number that a field is, as it is written.
-fn integer<'a>(body: &Members<'a>, name: &str, range: RangeInclusive<u64>) -> Result<Option<&'a str>, InvalidRequest> {
+fn integer<'a>(body: &Body<'a>, name: &str, range: RangeInclusive<u64>) -> Result<Option<&'a str>, InvalidRequest> {
     let Some(field) = body.get(name) else { return Ok(None) };
-    if field.value.count().is_some_and(|number| range.contains(&number)) {
-        return Ok(Some(field.raw));
+    if field.value().count().is_some_and(|number| range.contains(&number)) {
+        return Ok(Some(field.raw()));
     }
-    let message = format!("must be a whole number from {} to {}", range.start(), range.end());
-    Err(BODY.member(name).refuse(message))
+    Err(field.wrong(format_args!("must be a whole number from {} to {}", range.start(), range.end())))
 }
 
-fn number(body: &Members<'_>, name: &str, range: RangeInclusive<f64>) -> Result<(), InvalidRequest> {
+fn number(body: &Body<'_>, name: &str, range: RangeInclusive<f64>) -> Result<(), InvalidRequest> {
     let Some(field) = body.get(name) else { return Ok(()) };
-    if field.value.number().is_some_and(|number| range.contains(&number)) {
+    if field.value().number().is_some_and(|number| range.contains(&number)) {
         return Ok(());
     }
-    Err(BODY.member(name).refuse(format_args!("must be a number from {} to {}", range.start(), range.end())))
+    Err(field.wrong(format_args!("must be a number from {} to {}", range.start(), range.end())))
 }

@@ -354,7 +354,9 @@ fn tools_of_every_kind_become_functions_with_names_of_their_own() {
     let about = exec["parameters"]["properties"]["input"]["description"].as_str().expect("a description");
     assert!(about.contains("(lark):\nstart: \"x\"\n"), "{about}");
     assert!(
-        body["tools"][3]["function"]["description"].as_str().is_some_and(|text| text.ends_with("mcp__demo__: Demo"))
+        body["tools"][3]["function"]["description"]
+            .as_str()
+            .is_some_and(|text| text.starts_with("About") && text.ends_with("mcp__demo__: Demo"))
     );
     let call = |at: usize| &body["messages"][at]["tool_calls"][0]["function"];
     assert_eq!(call(1), &json!({"name": "exec", "arguments": "{\"input\":\"say \\\"a\\\\b\\\"\\n\"}"}));
@@ -407,6 +409,17 @@ fn a_choice_of_hosted_tools_is_refused_and_one_among_some_sends_only_those() {
     let only_hosted =
         with(&json!({"tools": [{"type": "web_search"}], "tool_choice": "auto", "parallel_tool_calls": true}));
     assert_eq!(chat(&only_hosted).0, json!({"model": "m", "messages": [{"role": "user", "content": "Hi"}]}));
+}
+
+#[test]
+fn there_may_be_so_many_tools_and_not_one_more() {
+    let tools = |count: usize| {
+        let tools: Vec<_> = (0..count).map(|at| json!({"type": "custom", "name": format!("f{at}")})).collect();
+        json!({"model": "m", "input": "Hi", "tools": [{"type": "namespace", "name": "n", "description": "", "tools": tools}]})
+    };
+    assert_eq!(functions(&chat(&tools(1024)).0).len(), 1024);
+    let (param, message) = refused(&tools(1025));
+    assert_eq!((param.as_str(), message.contains("at most 1024")), ("tools[0].tools[1024]", true));
 }
 
 #[test]

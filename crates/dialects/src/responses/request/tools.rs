@@ -9,21 +9,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use provider::{InvalidRequest, Value};
+use provider::InvalidRequest;
 
 use super::{
     super::asked::{Kind, ToolName},
     dropped::Dropped,
-    read::{Members, Place, elements},
+    names::{Given, Key, joined, key, sanitised},
+    required,
 };
-use crate::chat::write;
+use crate::{
+    chat::write,
+    node::{Node, shown},
+};
 
-/// The namespace that means none: <https://github.com/openai/codex/blob/main/codex-rs/protocol/src/tool_name.rs>.
-const NO_NAMESPACE: &str = "functions";
 /// The name of the function that a `tool_search` becomes.
 pub(super) const SEARCH: &str = "tool_search";
-/// The longest name of a function: <https://platform.openai.com/docs/api-reference/chat/create>.
-const LONGEST: usize = 64;
+/// Most tools of a request, those of its namespaces included: each is some hundred bytes longer as a function.
+const MOST: usize = 1_024;
 /// Types of tools that are left out. A service runs them, or their calls have a format of their own, which only a service's own models
 /// write; a type that is not here is left out as well, and called `tools`.
 const HOSTED: [&str; 17] = [
@@ -50,16 +52,12 @@ const NO_PARAMETERS: &str = r#"{"type":"object","properties":{}}"#;
 const SEARCH_PARAMETERS: &str =
     r#"{"type":"object","properties":{"query":{"type":"string"}},"required":["query"],"additionalProperties":false}"#;
 
-/// A tool's identity to the client: its namespace, if it has one, and its name.
-type Key = (Option<String>, String);
-
 /// The tools that the model is told of.
 #[derive(Default)]
 pub(super) struct Tools {
     list: Vec<Tool>,
     by_key: BTreeMap<Key, usize>,
-    /// The names that are given, and the number to try next for another tool of that name.
-    given: BTreeMap<String, u32>,
+    given: Given,
 }
 
 struct Tool {
@@ -71,39 +69,68 @@ struct Tool {
 }
 
 impl Tools {
-    /// Adds the array of tools `raw`. `kept` takes those of its elements that are not left out, as they are written.
+    /// Adds an array of tools. `kept` takes those of its elements that are not left out, as they are written.
     pub(super) fn add(
         &mut self,
-        raw: &str,
-        place: &Place<'_>,
+        list: &Node<'_, '_>,
         dropped: &mut Dropped,
         mut kept: impl FnMut(&str),
     ) -> Result<(), InvalidRequest> {
-        for (index, raw) in elements(raw, place)?.into_iter().enumerate() {
-            if self.add_one(raw, &place.element(index), None, dropped)? {
-                kept(raw);
+        list.each(|tool| {
+            if self.add_one(&tool, None, dropped)? {
+                kept(tool.raw());
             }
-        }
+            Ok(())
+        })?;
         Ok(())
     }
 
     /// Adds one tool; returns whether it is one that is not left out.
     fn add_one(
         &mut self,
-        raw: &str,
-        place: &Place<'_>,
+        tool: &Node<'_, '_>,
         namespace: Option<&Namespace<'_>>,
         dropped: &mut Dropped,
     ) -> Result<bool, InvalidRequest> {
-        let tool = Members::read(raw, place)?;
-        let kind = tool.required_text("type", place)?.decoded();
-        match &*kind {
-            "function" => self.function(&tool, place, namespace)?,
-            "custom" => self.custom(&tool, place, namespace)?,
-            "namespace" if namespace.is_none() => self.namespace(&tool, place, dropped)?,
-            "tool_search" if tool.text("execution", place)?.is_some_and(|by| !by.says("server")) => {
-                let parameters = tool.get("parameters").map_or(SEARCH_PARAMETERS, |given| given.raw);
-                let description = tool.text("description", place)?.map_or("", |text| text.raw);
+        if self.list.len() == MOST {
+            return Err(tool.wrong(format_args!("is one tool too many: send at most {MOST}")));
+        }
+        let [kind, name, description, execution] = tool.members(["type", "name", "description", "execution"])?;
+        let kind = required(tool, kind, "type", "as in {\"type\": \"function\", …}")?.text()?;
+        let description = description.map_or(Ok(""), |text| text.text().map(|text| text.raw))?;
+        let name = || -> Result<String, InvalidRequest> {
+            Ok(required(tool, name, "name", "the name of the tool")?.filled_text()?.decoded().into_owned())
+        };
+        match &*kind.decoded() {
+            "function" => {
+                let [parameters, strict] = tool.members(["parameters", "strict"])?;
+                let (name, strict) = (name()?, strict.map(|strict| strict.flag()).transpose()?);
+                let parameters = match parameters {
+                    None => NO_PARAMETERS,
+                    Some(schema) => schema.object().map(|()| schema.raw())?,
+                };
+                self.push(&New { kind: Kind::Function, namespace, name: &name, description, parameters, strict });
+            }
+            "custom" => {
+                let [format] = tool.members(["format"])?;
+                let (name, parameters) = (name()?, custom_parameters(format)?);
+                let (kind, parameters) = (Kind::Custom, parameters.as_str());
+                self.push(&New { kind, namespace, name: &name, description, parameters, strict: None });
+            }
+            "namespace" if namespace.is_none() => {
+                let [tools] = tool.members(["tools"])?;
+                let tools = required(tool, tools, "tools", "an array of functions and custom tools")?;
+                let mut namespace = Namespace { name: &name()?, description };
+                tools.each(|tool| {
+                    self.add_one(&tool, Some(&namespace), dropped)?;
+                    // The model reads about the group where it meets its first tool.
+                    namespace.description = "";
+                    Ok(())
+                })?;
+            }
+            "tool_search" if is_clients(execution)? => {
+                let [parameters] = tool.members(["parameters"])?;
+                let parameters = parameters.map_or(SEARCH_PARAMETERS, |given| given.raw());
                 let kind = Kind::Search;
                 self.push(&New { kind, namespace: None, name: SEARCH, description, parameters, strict: None });
             }
@@ -115,133 +142,44 @@ impl Tools {
         Ok(true)
     }
 
-    fn function(
-        &mut self,
-        tool: &Members<'_>,
-        place: &Place<'_>,
-        namespace: Option<&Namespace<'_>>,
-    ) -> Result<(), InvalidRequest> {
-        let name = name_of(tool, place)?;
-        let description = tool.text("description", place)?.map_or("", |text| text.raw);
-        let parameters = match tool.get("parameters") {
-            None => NO_PARAMETERS,
-            Some(given) if matches!(given.value, Value::Object(_)) => given.raw,
-            Some(_) => return Err(place.member("parameters").refuse("must be an object: a JSON schema")),
-        };
-        let strict = tool.flag("strict", place)?;
-        self.push(&New { kind: Kind::Function, namespace, name: &name, description, parameters, strict });
-        Ok(())
-    }
-
-    fn custom(
-        &mut self,
-        tool: &Members<'_>,
-        place: &Place<'_>,
-        namespace: Option<&Namespace<'_>>,
-    ) -> Result<(), InvalidRequest> {
-        let name = name_of(tool, place)?;
-        let description = tool.text("description", place)?.map_or("", |text| text.raw);
-        let mut input = String::from("The whole input, as free text.");
-        if let Some(format) = tool.get("format") {
-            let place = place.member("format");
-            let format = Members::read(format.raw, &place)?;
-            match &*format.required_text("type", &place)?.decoded() {
-                "text" => {}
-                "grammar" => {
-                    let syntax = format.required_text("syntax", &place)?;
-                    let definition = format.required_text("definition", &place)?;
-                    input =
-                        format!("The whole input. It must match this grammar ({}):\\n{}", syntax.raw, definition.raw);
-                }
-                _ => return Err(place.member("type").refuse("must be \"text\" or \"grammar\"")),
-            }
-        }
-        let parameters = format!(
-            r#"{{"type":"object","properties":{{"input":{{"type":"string","description":"{input}"}}}},"required":["input"],"additionalProperties":false}}"#
-        );
-        let kind = Kind::Custom;
-        self.push(&New { kind, namespace, name: &name, description, parameters: &parameters, strict: None });
-        Ok(())
-    }
-
-    fn namespace(
-        &mut self,
-        tool: &Members<'_>,
-        place: &Place<'_>,
-        dropped: &mut Dropped,
-    ) -> Result<(), InvalidRequest> {
-        let name = name_of(tool, place)?;
-        let description = tool.text("description", place)?.map_or("", |text| text.raw);
-        let Some(tools) = tool.get("tools") else {
-            return Err(place.member("tools").refuse("is required: an array of functions and custom tools"));
-        };
-        let place = place.member("tools");
-        for (index, raw) in elements(tools.raw, &place)?.into_iter().enumerate() {
-            // The model reads about the group where it meets its first tool.
-            let namespace = Namespace { name: &name, description: if index == 0 { description } else { "" } };
-            self.add_one(raw, &place.element(index), Some(&namespace), dropped)?;
-        }
-        Ok(())
-    }
-
     /// Adds a tool, unless there is one of its name.
     fn push(&mut self, tool: &New<'_>) {
         let key = key(tool.namespace.map(|namespace| namespace.name), tool.name);
         if self.by_key.contains_key(&key) {
             return;
         }
-        let given = self.unused(joined(key.0.as_deref(), tool.name));
+        let given = self.given.unused(joined(&key));
         let json = tool.json(&given);
         let name = ToolName { kind: tool.kind, namespace: key.0.clone(), name: tool.name.to_owned() };
         self.by_key.insert(key, self.list.len());
         self.list.push(Tool { name, given, json });
     }
 
-    /// `name`, or that with a number behind it where another tool has it.
-    fn unused(&mut self, name: String) -> String {
-        let Some(mut number) = self.given.get(&name).copied() else {
-            self.given.insert(name.clone(), 2);
-            return name;
-        };
-        loop {
-            let end = format!("_{number}");
-            number = number.saturating_add(1);
-            let numbered = format!("{}{end}", &name[..name.len().min(LONGEST - end.len())]);
-            if !self.given.contains_key(&numbered) {
-                self.given.insert(numbered.clone(), 2);
-                self.given.insert(name, number);
-                return numbered;
-            }
-        }
-    }
-
     /// The name of the function that a call in the history calls.
     pub(super) fn given(&self, namespace: Option<&str>, name: &str) -> String {
         let key = key(namespace, name);
-        match self.by_key.get(&key) {
-            Some(at) => self.list[*at].given.clone(),
-            None => joined(key.0.as_deref(), &key.1),
-        }
+        self.by_key.get(&key).map_or_else(|| joined(&key), |at| self.list[*at].given.clone())
     }
 
-    /// The names of the functions that the array of tools `raw` became.
-    pub(super) fn names_in(&self, raw: &str, place: &Place<'_>) -> Result<Vec<String>, InvalidRequest> {
+    /// The names of the functions that an array of tools became.
+    pub(super) fn names_in(&self, list: &Node<'_, '_>) -> Result<Vec<String>, InvalidRequest> {
         let mut names = Vec::new();
-        for (index, raw) in elements(raw, place)?.into_iter().enumerate() {
-            let place = place.element(index);
-            let tool = Members::read(raw, &place)?;
-            let Some(name) = tool.text("name", &place)?.map(|name| name.decoded()) else { continue };
-            let Some(inner) = tool.get("tools") else {
+        list.each(|tool| {
+            let [name, tools] = tool.members(["name", "tools"])?;
+            let Some(name) = name else { return Ok(()) };
+            let name = name.text()?.decoded();
+            let Some(tools) = tools else {
                 names.push(self.given(None, &name));
-                continue;
+                return Ok(());
             };
-            let place = place.member("tools");
-            for (index, raw) in elements(inner.raw, &place)?.into_iter().enumerate() {
-                let place = place.element(index);
-                let inner = Members::read(raw, &place)?.text("name", &place)?.map(|name| name.decoded());
-                names.extend(inner.map(|inner| self.given(Some(&name), &inner)));
-            }
-        }
+            tools.each(|tool| {
+                let [inner] = tool.members(["name"])?;
+                let inner = inner.map(|inner| inner.text()).transpose()?;
+                names.extend(inner.map(|inner| self.given(Some(&name), &inner.decoded())));
+                Ok(())
+            })?;
+            Ok(())
+        })?;
         Ok(names)
     }
 
@@ -282,6 +220,35 @@ impl Tools {
     }
 }
 
+/// Whether the client itself carries out a search for tools; without a word of it the service does.
+fn is_clients(execution: Option<Node<'_, '_>>) -> Result<bool, InvalidRequest> {
+    Ok(execution.map(|by| by.text()).transpose()?.is_some_and(|by| !by.says("server")))
+}
+
+/// The schema of the function that a custom tool becomes, which tells the model what its input must be.
+fn custom_parameters(format: Option<Node<'_, '_>>) -> Result<String, InvalidRequest> {
+    let mut input = String::from("The whole input, as free text.");
+    if let Some(format) = format {
+        let [kind, syntax, definition] = format.members(["type", "syntax", "definition"])?;
+        let kind = required(&format, kind, "type", "\"text\" or \"grammar\"")?;
+        match &*kind.text()?.decoded() {
+            "text" => {}
+            "grammar" => {
+                let syntax = required(&format, syntax, "syntax", "\"lark\" or \"regex\"")?.text()?;
+                let definition = required(&format, definition, "definition", "the grammar")?.text()?;
+                input = format!("The whole input. It must match this grammar ({}):\\n{}", syntax.raw, definition.raw);
+            }
+            other => {
+                let other = shown(other);
+                return Err(kind.wrong(format_args!("is {other:?}: use \"text\" or \"grammar\"")));
+            }
+        }
+    }
+    Ok(format!(
+        r#"{{"type":"object","properties":{{"input":{{"type":"string","description":"{input}"}}}},"required":["input"],"additionalProperties":false}}"#
+    ))
+}
+
 struct Namespace<'n> {
     name: &'n str,
     /// As it is written in JSON; empty if it has none.
@@ -311,7 +278,9 @@ impl New<'_> {
             json.extend_from_slice(br#","description":""#);
             json.extend_from_slice(self.description.as_bytes());
             if let Some(about) = about {
-                json.extend_from_slice(br"\n\nAbout all tools whose names start with ");
+                let gap = if self.description.is_empty() { "" } else { r"\n\n" };
+                json.extend_from_slice(gap.as_bytes());
+                json.extend_from_slice(b"About all tools whose names start with ");
                 json.extend_from_slice(sanitised(about.name).as_bytes());
                 json.extend_from_slice(b": ");
                 json.extend_from_slice(about.description.as_bytes());
@@ -326,34 +295,4 @@ impl New<'_> {
         json.extend_from_slice(b"}}");
         json
     }
-}
-
-fn name_of(tool: &Members<'_>, place: &Place<'_>) -> Result<String, InvalidRequest> {
-    let name = tool.required_text("name", place)?;
-    if name.raw.is_empty() {
-        return Err(place.member("name").refuse("must not be empty"));
-    }
-    Ok(name.decoded().into_owned())
-}
-
-fn key(namespace: Option<&str>, name: &str) -> Key {
-    let namespace = namespace.filter(|namespace| !namespace.is_empty() && *namespace != NO_NAMESPACE);
-    (namespace.map(str::to_owned), name.to_owned())
-}
-
-/// The name of a function for a tool: of the characters and the length that a chat takes. Of a name that is too long the end is kept,
-/// where the tool's own name stands.
-fn joined(namespace: Option<&str>, name: &str) -> String {
-    let name = match namespace {
-        Some(namespace) if namespace.ends_with('_') => sanitised(namespace) + &sanitised(name),
-        Some(namespace) => sanitised(namespace) + "__" + &sanitised(name),
-        None => sanitised(name),
-    };
-    name[name.len().saturating_sub(LONGEST)..].to_owned()
-}
-
-/// ASCII letters, digits, `_` and `-` as they are, `_` for every other character.
-fn sanitised(name: &str) -> String {
-    let allowed = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-');
-    name.chars().map(|letter| if allowed(letter) { letter } else { '_' }).collect()
 }

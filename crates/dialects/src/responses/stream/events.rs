@@ -151,6 +151,9 @@ impl Stream {
 
     /// Writes one event; `members` adds to its data, with a comma in front of each.
     fn event(&mut self, out: &mut Vec<u8>, name: &str, members: impl FnOnce(&Self, &mut Vec<u8>)) {
+        if self.is_silent {
+            return;
+        }
         write::event(out, name);
         out.extend_from_slice(br#"{"type":""#);
         out.extend_from_slice(name.as_bytes());
@@ -189,9 +192,9 @@ impl Stream {
     }
 
     fn response(&self, out: &mut Vec<u8>, status: &str, problem: Option<&Problem<'_>>) {
-        out.extend_from_slice(br#"{"id":"#);
-        write::string(out, &self.id);
-        out.extend_from_slice(br#","object":"response","created_at":"#);
+        out.extend_from_slice(br#"{"id":"resp_"#);
+        write::escaped(out, &self.id);
+        out.extend_from_slice(br#"","object":"response","created_at":"#);
         write::number(out, self.created_s);
         out.extend_from_slice(br#","status":""#);
         out.extend_from_slice(status.as_bytes());

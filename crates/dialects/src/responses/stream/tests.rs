@@ -11,7 +11,7 @@ use crate::responses::{to_chat, whole};
 #[path = "../../../tests/support/responses_events.rs"]
 mod order;
 
-const ID: &str = "resp_1a2b";
+const ID: &str = "1a2b";
 
 fn asked(request: &Value) -> Asked {
     to_chat(&request.to_string()).expect("a chat").asked

@@ -1,0 +1,51 @@
+//! What holds for every answer that is translated for a client of Responses. Shared by the fuzz target and by the test that replays its
+//! seeds.
+
+use dialects::responses::{Asked, Problem, Stream, to_chat, whole};
+use serde_json::Value;
+
+#[path = "../../tests/support/responses_events.rs"]
+mod responses_events;
+
+/// A request with tools of every kind.
+const ASKS: &str = r#"{"model":"m","input":"Hi","include":["message.output_text.logprobs"],"tools":[
+    {"type":"function","name":"f"},{"type":"custom","name":"c"},{"type":"tool_search","execution":"client"},
+    {"type":"namespace","name":"n","tools":[{"type":"function","name":"f"},{"type":"custom","name":"c"}]}]}"#;
+
+fn asked() -> Option<Asked> {
+    to_chat(ASKS).ok().map(|chat| chat.asked)
+}
+
+/// The first byte says whether the stream breaks; the rest is the stream, or a whole answer.
+pub(crate) fn hold(input: &[u8]) {
+    let Some((choice, rest)) = input.split_first() else { return };
+    let asked = asked();
+    assert!(asked.is_some(), "the request is right");
+    let Some(asked) = asked else { return };
+    let mut stream = Stream::new(asked.clone(), "r", 1);
+    let mut out = Vec::new();
+    for event in rest.split(|byte| *byte == b'\n').collect::<Vec<_>>().chunk_by(|line, _| !line.is_empty()) {
+        stream.frame(&event.join(&b'\n'), &mut out);
+    }
+    if choice % 2 == 0 {
+        stream.frame(b"data: [DONE]\n\n", &mut out);
+    } else {
+        stream.broken(&Problem { code: "server_error", message: "m" }, &mut out);
+    }
+    let events = String::from_utf8(out);
+    assert!(events.is_ok(), "text");
+    // A search may be called with arguments that are nested deeper than serde reads.
+    let events = events.unwrap_or_default();
+    let is_deep =
+        |data: &str| serde_json::from_str::<Value>(data).is_err_and(|error| error.to_string().contains("recursion"));
+    if !events.lines().filter_map(|line| line.strip_prefix("data: ")).any(is_deep) {
+        responses_events::check(&events);
+    }
+
+    let Ok(text) = str::from_utf8(rest) else { return };
+    let Ok(response) = whole(&asked, "r", 1, text) else { return };
+    match serde_json::from_slice::<Value>(&response) {
+        Ok(response) => assert!(response["output"].is_array() && response["status"].is_string()),
+        Err(error) => assert!(error.to_string().contains("recursion limit"), "{error}"),
+    }
+}
