@@ -11,6 +11,8 @@ mod connections;
 #[cfg(test)]
 mod decisions;
 #[cfg(test)]
+mod doors;
+#[cfg(test)]
 mod ensembles;
 #[cfg(test)]
 mod framing;
@@ -27,11 +29,15 @@ mod listeners;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]
+mod messages;
+#[cfg(test)]
 mod models;
 #[cfg(test)]
 mod openapi;
 #[cfg(test)]
 mod paths;
+#[cfg(test)]
+mod responses;
 #[cfg(test)]
 mod scripted;
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod connections;
 mod decisions;
 mod demo;
 mod error;
+mod form;
 mod gpu;
 mod ledger;
 mod limits;
