@@ -27,6 +27,11 @@ ask /v1/chat/completions '{"model": "llama-3.1-8b", "messages": [{"role": "user"
 ask /v1/chat/completions '{"model": "task/chat", "messages": [{"role": "user", "content": "Say hello"}], "max_tokens": 3, "stream": true}'
 ask /v1/completions '{"model": "llama-3.1-8b", "prompt": "Once upon a time", "max_tokens": 20}'
 ask /v1/embeddings '{"model": "llama-3.1-8b", "input": "a text"}'
+ask /v1/messages '{"model": "llama-3.1-8b", "max_tokens": 20, "messages": [{"role": "user", "content": "Say hello"}]}'
+ask /v1/messages '{"model": "task/chat", "max_tokens": 3, "messages": [{"role": "user", "content": "Say hello"}], "stream": true}'
+ask /v1/messages/count_tokens '{"model": "llama-3.1-8b", "messages": [{"role": "user", "content": "Say hello"}]}'
+ask /v1/responses '{"model": "llama-3.1-8b", "input": "Say hello", "max_output_tokens": 20}'
+ask /v1/responses '{"model": "task/chat", "input": "Say hello", "max_output_tokens": 3, "stream": true}'
 ask /v1/generate '{"prompt": "Say hello", "task": "chat", "max_tokens": 20}'
 ask /v1/generate '{"prompt": "Say hello", "model": "cerebras-8b/llama-3.1-8b", "max_tokens": 20}'
 ask /v1/generate '{"prompt": "Say hello", "model": "ensemble/longest-of-two", "max_tokens": 20}'
@@ -37,6 +42,7 @@ ask /v1/generate/batch '{"prompts": ["one", "two", ""], "task": "chat", "max_tok
 ask /v1/route/explain '{"model": "llama-3.1-8b", "messages": [{"role": "user", "content": "Say hello"}]}'
 show GET "$URL/v1/models" -H "Authorization: Bearer $KEY"
 show GET "$URL/v1/models/llama-3.1-8b" -H "Authorization: Bearer $KEY"
+show GET "$URL/"
 show GET "$URL/livez"
 show GET "$URL/readyz"
 show GET "$URL/openapi.json"

@@ -48,6 +48,8 @@ async fn every_answer_of_the_api_has_an_id() {
         (Method::PUT, "/v1/models"),
         (Method::GET, "/v1/chat/completions"),
         (Method::POST, "/v1/responses"),
+        (Method::GET, "/v1/responses/resp_1"),
+        (Method::POST, "/v1/messages"),
         (Method::GET, "/nowhere"),
     ];
     for (method, path) in requests {

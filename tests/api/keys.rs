@@ -7,7 +7,10 @@ use emulator::Settings;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::common::{Raw, Refusal, launch, received, status, still_serves};
+use crate::{
+    common::{Raw, Refusal, launch, received, status, still_serves},
+    doors::check_anthropic,
+};
 
 const CHAT: &str = "/v1/chat/completions";
 
@@ -22,7 +25,9 @@ async fn only_a_known_key_is_let_in() {
         (&[("authorization", "Bearer")], no_key),
         (&[("authorization", CLIENT_KEY)], no_key),
         (&[("authorization", &format!("Basic {CLIENT_KEY}"))], no_key),
-        (&[("x-api-key", CLIENT_KEY)], no_key),
+        (&[("x-api-key", "")], no_key),
+        (&[("x-api-key", "wrong")], unknown),
+        (&[("x-api-key", &format!("Bearer {CLIENT_KEY}"))], unknown),
         (&[("authorization", "Bearer ")], no_key),
         (&[("authorization", "Bearer wrong")], unknown),
         (&[("authorization", &format!("Bearer {CLIENT_KEY}x"))], unknown),
@@ -56,10 +61,13 @@ async fn a_request_without_a_key_is_refused_before_its_body_is_read() {
 }
 
 /// Every path of the public listener that asks for a key.
-const GUARDED: [(Method, &str); 10] = [
+const GUARDED: [(Method, &str); 13] = [
     (Method::POST, "/v1/chat/completions"),
     (Method::POST, "/v1/completions"),
     (Method::POST, "/v1/embeddings"),
+    (Method::POST, "/v1/messages"),
+    (Method::POST, "/v1/messages/count_tokens"),
+    (Method::POST, "/v1/responses"),
     (Method::POST, "/v1/generate"),
     (Method::POST, "/v1/generate/stream"),
     (Method::POST, "/v1/chat/stream"),
@@ -97,11 +105,11 @@ async fn failed_authentications_are_counted_on_every_route() {
     };
     assert_eq!((reload(Some("wrong")).await, reload(None).await, reload(Some(TOKEN)).await), (401, 401, 409));
     assert_eq!((count("admin_token", "wrong").await, count("admin_token", "missing").await), (1.0, 1.0));
-    for path in ["/livez", "/readyz", "/openapi.json", "/nowhere"] {
+    for path in ["/", "/livez", "/readyz", "/openapi.json", "/nowhere"] {
         wrong.get(path).await;
     }
     let both = (count("key", "wrong").await, count("key", "missing").await);
-    assert_eq!(both, (10.0, 10.0), "nobody is asked for a key there");
+    assert_eq!(both, (13.0, 13.0), "nobody is asked for a key there");
     still_serves(&rig, 1).await;
 }
 
@@ -118,7 +126,11 @@ async fn an_address_that_guesses_is_slowed_and_a_known_key_never() {
         if number < 30 {
             assert_eq!(answer.status, 401, "{number}");
         } else {
-            slowed.check(path, &answer);
+            if path.starts_with("/v1/messages") {
+                check_anthropic(path, &answer, 429, "rate_limit_error");
+            } else {
+                slowed.check(path, &answer);
+            }
             let wait: u64 = answer.header("retry-after").parse().expect("seconds");
             assert!((1..=60).contains(&wait), "{wait}");
             assert_eq!(answer.header("x-should-retry"), "false");

@@ -13,6 +13,8 @@ mod cors;
 #[cfg(test)]
 mod decisions;
 #[cfg(test)]
+mod doors;
+#[cfg(test)]
 mod ensembles;
 #[cfg(test)]
 mod framing;
@@ -29,11 +31,15 @@ mod listeners;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]
+mod messages;
+#[cfg(test)]
 mod models;
 #[cfg(test)]
 mod openapi;
 #[cfg(test)]
 mod paths;
+#[cfg(test)]
+mod responses;
 #[cfg(test)]
 mod scripted;
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::common::{Raw, Refusal, launch, received, status, still_serves};
 async fn a_wrong_method_is_a_405_that_names_the_right_ones() {
     let rig = launch().start();
     let posts = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/generate", "/v1/generate/batch"];
-    let gets = ["/v1/models", "/v1/models/llama", "/livez", "/readyz", "/openapi.json"];
+    let gets = ["/", "/v1/models", "/v1/models/llama", "/livez", "/readyz", "/openapi.json"];
     let operators = ["/metrics", "/livez", "/readyz", "/openapi.json", "/admin/decisions"];
     let cases = [
         (&rig.client, &posts[..], "POST", "this path takes POST only"),
@@ -46,7 +46,7 @@ async fn head_is_answered_where_get_is() {
     let rig = launch().start();
     let (public, admin) = (rig.running().addr(), rig.running().admin_addr());
     let gets =
-        ["/livez", "/readyz", "/v1/models", "/v1/models/llama", "/v1/models/no-such", "/openapi.json", "/nowhere"];
+        ["/", "/livez", "/readyz", "/v1/models", "/v1/models/llama", "/v1/models/no-such", "/openapi.json", "/nowhere"];
     let operators = ["/livez", "/readyz", "/openapi.json", "/metrics", "/nowhere"];
     let all = gets.map(|path| (public, path)).into_iter().chain(operators.map(|path| (admin, path)));
     for (addr, path) in all {
@@ -129,20 +129,15 @@ async fn a_browser_s_preflight_is_a_405_that_says_why() {
 #[tokio::test]
 async fn a_path_that_is_not_served_names_those_that_are() {
     let rig = launch().start();
-    let here = "there are POST /v1/chat/completions, /v1/completions and /v1/embeddings, and GET /v1/models";
+    let here =
+        "there are POST /v1/chat/completions, /v1/responses, /v1/completions and /v1/embeddings, and GET /v1/models";
     let base = "a client's base URL must end in /v1";
     let cases = [
-        ("/v1/responses", "use POST /v1/chat/completions"),
-        ("/v1/messages", "use POST /v1/chat/completions"),
         ("/v1/images/generations", here),
         ("/v1//images/generations", here),
-        ("/v1/responses/", "use POST /v1/chat/completions"),
-        ("//v1/responses", "use POST /v1/chat/completions"),
-        ("/responses", "use POST /v1/chat/completions"),
-        ("/openai/v1/messages", "use POST /v1/chat/completions"),
+        ("/v1/responses/resp_1", "send the whole conversation to POST /v1/responses"),
         ("/v1/", here),
         ("/v1", here),
-        ("/", base),
         ("/admin", base),
         ("/metrics", base),
     ];
@@ -181,6 +176,12 @@ async fn a_misspelt_path_is_a_404_that_names_the_right_one() {
         ("/v1//models", "/v1/models", slash),
         ("/v1//models/a/b", "/v1/models/a/b", slash),
         ("/models", "/v1/models", base),
+        ("/v1/responses/", "/v1/responses", end),
+        ("//v1/responses", "/v1/responses", slash),
+        ("/responses", "/v1/responses", base),
+        ("/openai/v1/messages", "/v1/messages", before),
+        ("/v1/v1/messages", "/v1/messages", twice),
+        ("/v1/messages/count_tokens/", "/v1/messages/count_tokens", end),
         ("/livez/", "/livez", end),
         ("/v1/livez", "/livez", "leave out what stands before it"),
     ];

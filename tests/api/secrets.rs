@@ -2,8 +2,12 @@
 
 use std::fs;
 
-use e2e::{BALANCED, CEREBRAS, CLIENT_KEY, Launch, RUNPOD_LB, Rig, UPSTREAM_KEY, chat, eventually, streamed, with};
+use e2e::{
+    Answer, BALANCED, CEREBRAS, CLIENT_KEY, Launch, RUNPOD_LB, Rig, UPSTREAM_KEY, chat, eventually, message, response,
+    streamed, with,
+};
 use emulator::{Face, Fault, Settings};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 /// Stands in every prompt.
@@ -45,6 +49,16 @@ async fn everything_that_can_be_said(rig: &Rig) -> Vec<String> {
         rig.emulator.reset();
     }
     texts.push(rig.client.with_key(WRONG_KEY).chat(&chat(PROMPT)).await.text);
+    for key in [WRONG_KEY, CLIENT_KEY] {
+        for (path, body) in [("/v1/messages", message(PROMPT)), ("/v1/responses", response(PROMPT))] {
+            for more in [json!({"model": PROMPT}), json!({"temperature": 99}), json!({"tools": PROMPT})] {
+                let request = rig.client.bare(Method::POST, path).header("x-api-key", key);
+                let request = request.header("content-type", "application/json");
+                let answer = Answer::of(request.body(with(body.clone(), more).to_string())).await;
+                texts.extend([format!("{:?}", answer.headers), answer.text]);
+            }
+        }
+    }
     texts
 }
 

@@ -84,9 +84,30 @@ def events(text: str) -> list[str]:
     return [block.removeprefix("data: ") for block in blocks]
 
 
+# The last events that streams with named events may have.
+LAST_EVENTS = {
+    "/v1/messages": ("message_stop", "error"),
+    "/v1/responses": ("response.completed", "response.incomplete", "response.failed"),
+}
+
+
+def named_events(text: str) -> list[str]:
+    """The name of each event, which is the type in its data."""
+    names = []
+    for block in (block for block in text.split("\n\n") if block):
+        name, _, data = block.removeprefix("event: ").partition("\ndata: ")
+        assert json.loads(data)["type"] == name, f"the name is not the type: {block!r}"
+        names.append(name)
+    return names
+
+
 @schemathesis.check
 def a_stream_has_a_proper_end(context, response, case):
     if not response.headers.get("content-type", [""])[0].startswith("text/event-stream"):
+        return
+    if case.operation.path in LAST_EVENTS:
+        names, last = named_events(response.text), LAST_EVENTS[case.operation.path]
+        assert [name for name in names if name in last] == names[-1:], f"one of {last} at the end: {names}"
         return
     *before, last = events(response.text)
     field = "chunk" if case.operation.path in ("/v1/generate/stream", "/v1/chat/stream") else "choices"

@@ -14,6 +14,8 @@ mod contract;
 #[cfg(test)]
 mod decisions;
 #[cfg(test)]
+mod doors;
+#[cfg(test)]
 mod ensembles;
 #[cfg(test)]
 mod faults;

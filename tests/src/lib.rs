@@ -9,6 +9,7 @@
 )]
 
 mod client;
+mod events;
 mod metrics;
 mod rig;
 
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 pub use client::{Answer, Client, Stream, Transcript};
+pub use events::{NamedEvent, named_events};
 pub use metrics::Samples;
 pub use rig::{CLIENT_KEY, Launch, Rig, UPSTREAM_KEY};
 
@@ -85,6 +87,16 @@ pub fn only(upstream: &str) -> String {
 /// A chat of one message to [`MODEL`].
 pub fn chat(text: &str) -> Value {
     json!({"model": MODEL, "messages": [{"role": "user", "content": text}]})
+}
+
+/// The same of Anthropic's Messages API.
+pub fn message(text: &str) -> Value {
+    json!({"model": MODEL, "max_tokens": 64, "messages": [{"role": "user", "content": text}]})
+}
+
+/// The same of OpenAI's Responses API.
+pub fn response(text: &str) -> Value {
+    json!({"model": MODEL, "max_output_tokens": 64, "input": text})
 }
 
 /// The same request with further fields.

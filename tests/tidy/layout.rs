@@ -50,6 +50,7 @@ fn crates_depend_on_each_other_as_the_architecture_says() {
             "server",
             &[
                 "cerebras",
+                "dialects",
                 "dispatch",
                 "emulator",
                 "ledger",

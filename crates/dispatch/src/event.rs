@@ -26,6 +26,10 @@ pub enum Route {
     Completions,
     /// Embeddings.
     Embeddings,
+    /// A message of Anthropic's API.
+    Messages,
+    /// A response of OpenAI's Responses API.
+    Responses,
     /// A prompt in the short form.
     Generate,
     /// One of several prompts that came together.
@@ -36,8 +40,16 @@ pub enum Route {
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 6] =
-        [Self::Chat, Self::Completions, Self::Embeddings, Self::Generate, Self::Batch, Self::Ensemble];
+    pub const ALL: [Self; 8] = [
+        Self::Chat,
+        Self::Completions,
+        Self::Embeddings,
+        Self::Messages,
+        Self::Responses,
+        Self::Generate,
+        Self::Batch,
+        Self::Ensemble,
+    ];
 
     /// The name used in metrics and logs.
     pub const fn as_str(self) -> &'static str {
@@ -45,6 +57,8 @@ impl Route {
             Self::Chat => "chat",
             Self::Completions => "completions",
             Self::Embeddings => "embeddings",
+            Self::Messages => "messages",
+            Self::Responses => "responses",
             Self::Generate => "generate",
             Self::Batch => "batch",
             Self::Ensemble => "ensemble",

@@ -8,8 +8,7 @@ mod body;
 mod fields;
 mod messages;
 
-pub(crate) use body::utf8;
-pub use body::{MAX_FIELDS, RequestBody};
+pub use body::{MAX_FIELDS, RequestBody, utf8};
 
 use std::ops::Range;
 

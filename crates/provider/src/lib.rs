@@ -22,7 +22,7 @@ pub use capacity::{Capacity, Quota, Window};
 pub use completion::{Choice, Completion};
 pub use error::{Adjustment, Error, ErrorKind, Phase};
 pub use gather::{GatherError, Gathered, gather};
-pub use head::{Features, Head, InvalidRequest, Limits, MAX_FIELDS, RequestBody};
+pub use head::{Features, Head, InvalidRequest, Limits, MAX_FIELDS, RequestBody, utf8};
 pub use id::{ModelId, RequestId, UpstreamId, UpstreamIds};
 #[cfg(feature = "steps")]
 pub use json::steps;

@@ -3,14 +3,19 @@
 mod admission;
 mod answer;
 pub(crate) mod batch;
+mod call;
+pub(crate) mod dialect;
 pub(crate) mod endpoint;
 mod explain;
 mod generate;
 pub(crate) mod generated;
 mod health;
+pub(crate) mod messages;
 mod models;
 mod operations;
 mod prompt;
+mod responses;
+mod translated;
 
 use std::sync::Arc;
 
@@ -30,15 +35,19 @@ pub(crate) use health::{livez, readyz};
 pub(crate) use prompt::Prompt;
 
 use crate::{app::App, error::ApiError, openapi};
+use dialect::Dialect;
 use endpoint::Endpoint;
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Every path of the public listener.
-pub(crate) const ENDPOINTS: [Endpoint; 13] = [
+pub(crate) const ENDPOINTS: [Endpoint; 17] = [
     Endpoint::post("/v1/chat/completions", || operation(Operation::Chat)),
     Endpoint::post("/v1/completions", || operation(Operation::Completions)),
     Endpoint::post("/v1/embeddings", || operation(Operation::Embeddings)),
+    Endpoint::post("/v1/messages", || web::to(messages::serve)),
+    Endpoint::post("/v1/messages/count_tokens", || web::to(messages::count_tokens)),
+    Endpoint::post("/v1/responses", || web::to(responses::serve)),
     Endpoint::post("/v1/generate", || web::to(generate::whole)),
     Endpoint::post("/v1/generate/stream", || web::to(generate::stream)),
     Endpoint::post("/v1/chat/stream", || web::to(generate::stream)),
@@ -46,6 +55,7 @@ pub(crate) const ENDPOINTS: [Endpoint; 13] = [
     Endpoint::post("/v1/route/explain", || web::to(explain::serve)),
     Endpoint::get("/v1/models", || web::to(models::list)),
     Endpoint::get("/v1/models/{name:.*}", || web::to(models::show)),
+    Endpoint::get("/", || web::to(health::root)),
     Endpoint::get("/livez", || web::to(livez)),
     Endpoint::get("/readyz", || web::to(readyz)),
     Endpoint::get("/openapi.json", || web::to(openapi::public)),
@@ -63,17 +73,18 @@ fn operation(operation: Operation) -> Route {
     })
 }
 
-/// The id of a request with these headers, and a response that names it.
-pub(crate) fn identified(headers: &HeaderMap, app: &App) -> (RequestId, HttpResponseBuilder) {
+/// The id of a request for this path with these headers, and a response that names it.
+pub(crate) fn identified(path: &str, headers: &HeaderMap, app: &App) -> (RequestId, HttpResponseBuilder) {
     let id = app.request_id(headers.get(&REQUEST_ID).and_then(|id| id.to_str().ok()));
-    let response = naming(&id);
+    let response = naming(&id, Dialect::of(path, headers));
     (id, response)
 }
 
-/// A response that names the request that it answers.
-pub(crate) fn naming(id: &RequestId) -> HttpResponseBuilder {
+/// A response that names the request that it answers, to a client that speaks `dialect`.
+pub(crate) fn naming(id: &RequestId, dialect: Dialect) -> HttpResponseBuilder {
     let mut response = HttpResponse::Ok();
     response.insert_header((REQUEST_ID, id.as_str()));
+    dialect.mark(&mut response, id);
     response
 }
 
@@ -88,7 +99,7 @@ fn in_pieces(response: &mut HttpResponseBuilder, version: Version, body: impl Me
 }
 
 pub(crate) fn refuse(error: &ApiError, request: &HttpRequest, app: &App) -> HttpResponse {
-    error.respond(identified(request.headers(), app).1)
+    error.respond(identified(request.path(), request.headers(), app).1)
 }
 
 async fn nothing_here(request: HttpRequest, app: web::Data<Arc<App>>) -> HttpResponse {

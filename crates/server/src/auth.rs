@@ -11,7 +11,7 @@ use std::{
 
 use actix_web::{
     HttpRequest,
-    http::header::{AUTHORIZATION, HeaderMap},
+    http::header::{AUTHORIZATION, HeaderMap, HeaderName},
 };
 use provider::MemoryBudget;
 use secrecy::ExposeSecret;
@@ -97,6 +97,9 @@ impl ClientKey {
     }
 }
 
+/// The header that clients of Anthropic's API put their key into.
+pub(crate) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
 /// The part of the memory budget and of the open batches that one key may have: one in so many.
 const PARTS: usize = 4;
 
@@ -136,7 +139,7 @@ impl Keyring {
         if let Some(anonymous) = &self.anonymous {
             return Ok(anonymous.clone());
         }
-        let token = bearer(headers).ok_or(Denied::Missing)?;
+        let token = bearer(headers).or_else(|| api_key(headers)).ok_or(Denied::Missing)?;
         if token.len() > Key::MAX_BYTES {
             return Err(Denied::Wrong);
         }
@@ -151,6 +154,13 @@ impl Keyring {
 pub(crate) fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.as_bytes().split_at_checked(7)?;
     (scheme.eq_ignore_ascii_case(b"bearer ") && !token.is_empty()).then(|| token.trim_ascii())
+}
+
+/// What the header of Anthropic's API holds. A bearer's token wins over it: a client that is set up for both has a key of
+/// Anthropic's own here.
+fn api_key(headers: &HeaderMap) -> Option<&[u8]> {
+    let key = headers.get(&API_KEY)?.as_bytes().trim_ascii();
+    (!key.is_empty()).then_some(key)
 }
 
 /// Whose request this is. A key that is known is let in whatever others sent from the same address.

@@ -1,11 +1,13 @@
-//! Every error that a client can see: its HTTP status and its body in OpenAI's shape, made here and nowhere else.
+//! Every error that a client can see: its HTTP status and its body, in OpenAI's shape or Anthropic's, made here and nowhere else.
 //!
 //! A 429 means that the key's own limit is reached, a 503 that the router or its upstreams have no room. The SDKs of
 //! OpenAI repeat 429 and 5xx by themselves; an error that the router has already tried to avoid carries
 //! `x-should-retry: false`, or the load would triple.
 
+mod anthropic;
 mod keys;
 mod reports;
+mod stream;
 mod unserved;
 mod wishes;
 
@@ -15,7 +17,6 @@ use actix_web::{
     HttpResponse, HttpResponseBuilder,
     http::{StatusCode, header},
 };
-use bytes::Bytes;
 use dispatch::RequestOutcome;
 use provider::{Error, ErrorKind, InvalidRequest, NoMemory, Operation};
 use router::{Ensemble, RouterError};
@@ -23,7 +24,7 @@ use serde::Serialize;
 use settings::TagError;
 use utoipa::ToSchema;
 
-use crate::limits::RateLimitStatus;
+use crate::{api::dialect, limits::RateLimitStatus};
 
 /// Seconds.
 const LONGEST_RETRY_AFTER: u64 = 120;
@@ -253,7 +254,8 @@ impl ApiError {
 
     /// The response, built on one that may have headers already.
     pub(crate) fn respond(&self, mut response: HttpResponseBuilder) -> HttpResponse {
-        response.status(self.status);
+        let anthropic = dialect::anthropic_request(&response);
+        response.status(if anthropic.is_some() { self.anthropic_status() } else { self.status });
         if let Some(wait) = self.retry_after {
             response.insert_header((header::RETRY_AFTER, retry_after_seconds(wait)));
         }
@@ -263,13 +265,17 @@ impl ApiError {
         if let Some(allow) = self.allow {
             response.insert_header((header::ALLOW, allow));
         }
-        for header in self.rate_limit.iter().flat_map(|status| status.headers()) {
-            response.insert_header(header);
+        if let Some(status) = &self.rate_limit {
+            dialect::add_status(&mut response, status);
         }
         if self.status == StatusCode::UNAUTHORIZED {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
         }
-        response.content_type("application/json").body(self.body())
+        response.content_type("application/json");
+        match anthropic {
+            Some(id) => response.body(self.anthropic_body(id.as_str())),
+            None => response.body(self.body()),
+        }
     }
 
     /// The error object without its envelope, to embed in a larger body.
@@ -436,28 +442,6 @@ fn refused(error: &Error) -> (StatusCode, &'static str, &'static str) {
 fn upstream_status(error: &Error) -> StatusCode {
     let status = error.status.and_then(|status| StatusCode::from_u16(status).ok());
     status.filter(StatusCode::is_client_error).unwrap_or(StatusCode::BAD_REQUEST)
-}
-
-/// The event that reports to the client of a stream that it broke. There is no `[DONE]` after it: that would read as success.
-pub(crate) fn broken_stream(error: &Error, request_id: &str) -> Bytes {
-    let api = ApiError::failed(error, None);
-    event(&api.message, "upstream_error", &api.code, request_id)
-}
-
-/// The event that ends a stream because the router stops.
-pub(crate) fn stopped_stream(request_id: &str) -> Bytes {
-    event(SHUTDOWN_MESSAGE, "server_error", SHUTDOWN_CODE, request_id)
-}
-
-/// The event that ends a stream whose headers were sent before it failed.
-pub(crate) fn failed_stream(error: &RouterError, request_id: &str) -> Bytes {
-    let api = ApiError::from(error);
-    event(&api.message, api.kind, &api.code, request_id)
-}
-
-fn event(message: &str, kind: &str, code: &str, request_id: &str) -> Bytes {
-    let error = to_json(ErrorBody { message, kind, param: None, code: Some(code), request_id: Some(request_id) });
-    Bytes::from(format!("data: {error}\n\n"))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod cors;
 mod decisions;
 mod demo;
 mod error;
+mod form;
 mod gpu;
 mod ledger;
 mod limits;

@@ -7,10 +7,12 @@ mod admin;
 mod call;
 mod errors;
 mod keys;
+mod messages;
 mod public;
 mod replies;
 mod reports;
 mod requests;
+mod responses;
 
 use std::sync::LazyLock;
 

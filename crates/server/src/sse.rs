@@ -2,7 +2,7 @@
 //! together go into one write.
 //!
 //! While the upstream is silent, comments keep the connection alive through balancers that cut idle ones. A stream that breaks
-//! ends with one `error` event and no `[DONE]`; both SDKs of OpenAI take a bare close for success.
+//! ends with one event that says so and without the event of a good end; both SDKs of OpenAI take a bare close for success.
 
 use std::{
     pin::Pin,
@@ -14,15 +14,19 @@ use actix_web::{
     Error,
     body::{BodySize, MessageBody},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use dispatch::Answer;
 use futures_util::{Stream, future::LocalBoxFuture};
-use provider::{Frame, RequestId};
+use provider::RequestId;
 use router::RouterError;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::{chunks, error, limits::Permits};
+use crate::{
+    error::ApiError,
+    form::{Ready, StreamForm},
+    limits::Permits,
+};
 
 /// Most bytes of one write: what is written waits in a buffer of actix, outside the memory budget, until the client
 /// takes it.
@@ -37,28 +41,12 @@ pub(crate) enum Source {
     Ended,
 }
 
-/// How frames are shown to the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// As they came.
-    OpenAi,
-    /// The text alone, in `chunk` events.
-    Chunks,
-}
-
-impl Form {
-    fn show(self, frame: Frame) -> Bytes {
-        match self {
-            Self::OpenAi => frame.bytes,
-            Self::Chunks => chunks::event(&frame),
-        }
-    }
-}
-
 /// The body of a streamed response.
 pub(crate) struct SseBody {
     source: Source,
-    form: Form,
+    form: StreamForm,
+    /// Whether any event was written.
+    has_begun: bool,
     /// What is left of a long piece.
     rest: Bytes,
     request_id: RequestId,
@@ -73,7 +61,7 @@ impl SseBody {
     /// Relays what comes from `source`, until `cut`.
     pub(crate) fn new(
         source: Source,
-        form: Form,
+        form: StreamForm,
         cut: &CancellationToken,
         request_id: RequestId,
         keep_alive: Duration,
@@ -81,26 +69,43 @@ impl SseBody {
     ) -> Self {
         let cut = Box::pin(cut.clone().cancelled_owned());
         let (rest, last_write) = (Bytes::new(), Instant::now());
-        Self { source, form, rest, request_id, keep_alive, last_write, timer: None, cut, _permits: permits }
+        Self {
+            source,
+            form,
+            has_begun: false,
+            rest,
+            request_id,
+            keep_alive,
+            last_write,
+            timer: None,
+            cut,
+            _permits: permits,
+        }
     }
 
     /// As much of `ready` as goes into one write; what is left is kept for the next.
     fn write(&mut self, ready: Option<Bytes>) -> Poll<Option<Result<Bytes, Error>>> {
         self.last_write = Instant::now();
+        self.has_begun = true;
         Poll::Ready(ready.map(|bytes| {
             self.rest = bytes;
             Ok(next_write(&mut self.rest))
         }))
     }
 
-    fn end(&mut self, last: Bytes) -> Poll<Option<Result<Bytes, Error>>> {
-        self.source = Source::Ended;
-        Poll::Ready(Some(Ok(last)))
+    /// Ends with an event that says why.
+    fn end(&mut self, error: &ApiError) -> Poll<Option<Result<Bytes, Error>>> {
+        let mut ready = Ready::default();
+        self.fail(error, &mut ready);
+        Poll::Ready(Some(Ok(ready.into_bytes())))
     }
 
-    /// A comment if it has been silent for too long: one line, and no blank one after it, which would end an event that has
-    /// nothing but the id of the one before, and some SDKs hand that on. It stands between events, as every write is of whole
-    /// ones. The timer is only set anew when it fires, not with every write.
+    fn fail(&mut self, error: &ApiError, ready: &mut Ready) {
+        self.form.end(error, self.request_id.as_str(), ready);
+        self.source = Source::Ended;
+    }
+
+    /// A sign of life if it has been silent for too long. The timer is only set anew when it fires, not with every write.
     fn poll_keep_alive(&mut self, context: &mut Context<'_>) -> Poll<Bytes> {
         loop {
             let due = self.last_write + self.keep_alive;
@@ -114,61 +119,27 @@ impl SseBody {
                 continue;
             }
             self.last_write = now;
-            return Poll::Ready(Bytes::from_static(b": keep-alive\n"));
+            return Poll::Ready(self.form.keep_alive(self.has_begun));
         }
     }
 
     /// What the answer has ready, as one piece of bytes.
     fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        let Source::Relaying(answer) = &mut self.source else { return Poll::Ready(None) };
-        let mut first = Bytes::new();
-        let mut gathered: Option<BytesMut> = None;
+        let mut ready = Ready::default();
         loop {
-            let bytes = match Pin::new(&mut *answer).poll_next(context) {
-                Poll::Ready(Some(Ok(frame))) => self.form.show(frame),
-                Poll::Ready(Some(Err(error))) => {
-                    let event = error::broken_stream(&error, self.request_id.as_str());
-                    self.source = Source::Ended;
-                    return Poll::Ready(Some(joined(first, gathered, &event)));
-                }
-                Poll::Ready(None) => {
-                    self.source = Source::Ended;
-                    let rest = joined(first, gathered, &Bytes::new());
-                    return Poll::Ready((!rest.is_empty()).then_some(rest));
-                }
-                Poll::Pending if first.is_empty() => return Poll::Pending,
-                Poll::Pending => return Poll::Ready(Some(joined(first, gathered, &Bytes::new()))),
-            };
-            if bytes.is_empty() {
-                continue;
+            let Source::Relaying(answer) = &mut self.source else { break };
+            match Pin::new(&mut *answer).poll_next(context) {
+                Poll::Ready(Some(Ok(frame))) => self.form.show(frame, &mut ready),
+                Poll::Ready(Some(Err(error))) => self.fail(&ApiError::broken(&error), &mut ready),
+                Poll::Ready(None) => self.source = Source::Ended,
+                Poll::Pending if ready.is_empty() => return Poll::Pending,
+                Poll::Pending => break,
             }
-            if first.is_empty() {
-                first = bytes;
-                continue;
-            }
-            let gathered = gathered.get_or_insert_with(|| BytesMut::from(&first[..]));
-            gathered.extend_from_slice(&bytes);
-            if gathered.len() >= MAX_WRITE {
-                return Poll::Ready(Some(std::mem::take(gathered).freeze()));
+            if ready.len() >= MAX_WRITE {
+                break;
             }
         }
-    }
-}
-
-/// `gathered` if there is any, else `first`, and `last` after it; copies only if there are several.
-fn joined(first: Bytes, gathered: Option<BytesMut>, last: &Bytes) -> Bytes {
-    match gathered {
-        None if last.is_empty() => first,
-        None if first.is_empty() => last.clone(),
-        None => {
-            let mut both = BytesMut::from(&first[..]);
-            both.extend_from_slice(last);
-            both.freeze()
-        }
-        Some(mut gathered) => {
-            gathered.extend_from_slice(last);
-            gathered.freeze()
-        }
+        Poll::Ready((!ready.is_empty()).then(|| ready.into_bytes()))
     }
 }
 
@@ -188,10 +159,7 @@ impl MessageBody for SseBody {
         if let Source::Calling(call) = &mut this.source {
             match call.as_mut().poll(context) {
                 Poll::Ready(Ok(answer)) => this.source = Source::Relaying(answer),
-                Poll::Ready(Err(failed)) => {
-                    let event = error::failed_stream(&failed, this.request_id.as_str());
-                    return this.end(event);
-                }
+                Poll::Ready(Err(failed)) => return this.end(&ApiError::from(&failed)),
                 Poll::Pending => {}
             }
         }
@@ -205,10 +173,9 @@ impl MessageBody for SseBody {
             }
         }
         if this.cut.as_mut().poll(context).is_ready() {
-            let event = error::stopped_stream(this.request_id.as_str());
-            return this.end(event);
+            return this.end(&ApiError::shutting_down());
         }
-        this.poll_keep_alive(context).map(|comment| Some(Ok(comment)))
+        this.poll_keep_alive(context).map(|sign| Some(Ok(sign)))
     }
 }
 

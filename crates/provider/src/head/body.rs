@@ -135,7 +135,10 @@ impl<'a> RequestBody<'a> {
 
 /// The text that a body is. A long prompt is mostly text: validating it with vector instructions is a tenth of what the standard
 /// library takes.
-pub(crate) fn utf8(body: &[u8]) -> Result<&str, InvalidRequest> {
+///
+/// # Errors
+/// If it is not UTF-8.
+pub fn utf8(body: &[u8]) -> Result<&str, InvalidRequest> {
     simdutf8::basic::from_utf8(body).map_err(|_| InvalidRequest::body("the body is not valid UTF-8"))
 }
 

@@ -19,7 +19,7 @@ use provider::{GatherError, Gathered, ModelId, Reader, RequestId, Reservation, g
 use settings::TagSet;
 use tokio::time::{Instant, timeout};
 
-use super::identified;
+use super::{dialect, identified};
 use crate::{
     app::{App, Live},
     auth::{self, ClientKey},
@@ -88,7 +88,7 @@ impl Admitted {
 impl RequestContext {
     /// A request comes in by `route`.
     pub(crate) fn new(route: Route, request: &HttpRequest, app: &Arc<App>) -> Self {
-        let (id, response) = identified(request.headers(), app);
+        let (id, response) = identified(request.path(), request.headers(), app);
         let info = RequestInfo {
             request_id: id,
             number: 0,
@@ -163,6 +163,17 @@ impl RequestContext {
         })
     }
 
+    /// The same for a request that leads to no call upstream: it counts as one call, and needs no budget.
+    pub(crate) async fn receive_question(
+        &mut self,
+        request: &HttpRequest,
+        payload: web::Payload,
+    ) -> Result<Admitted, ApiError> {
+        let mut admitted = self.receive(request, payload).await?;
+        self.count_calls(&mut admitted.permits.grant, Demand::ONE).await?;
+        Ok(admitted)
+    }
+
     /// It is known what the request is for, and by which name it was asked for.
     pub(crate) fn set_labels(&mut self, caller: &Caller) {
         (self.info.tags, self.info.requested) = (caller.tags.clone(), caller.requested.clone());
@@ -184,7 +195,7 @@ impl RequestContext {
     }
 
     /// Counts the request against the limits of its key, its team and its model alone: what costs nothing needs no budget.
-    pub(crate) async fn count_calls(&mut self, grant: &mut Grant, demand: Demand) -> Result<(), ApiError> {
+    async fn count_calls(&mut self, grant: &mut Grant, demand: Demand) -> Result<(), ApiError> {
         let of_model = self.info.model.as_ref().and_then(|model| self.live.limiters.of_model(model.as_str()));
         let statuses = grant.count(of_model, demand).await.inspect_err(|refused| {
             // A request that could never be admitted is an invalid request, and is counted as one.
@@ -206,8 +217,8 @@ impl RequestContext {
     }
 
     fn add_statuses(&mut self, statuses: &[RateLimitStatus]) {
-        for header in statuses.iter().flat_map(RateLimitStatus::headers) {
-            self.response.insert_header(header);
+        for status in statuses {
+            dialect::add_status(&mut self.response, status);
         }
     }
 

@@ -18,15 +18,16 @@ use serde::Serialize;
 
 use super::{
     admission::{Admitted, RequestContext},
-    generated, in_pieces,
+    generated, in_pieces, translated,
 };
 use crate::{
     app::Live,
     connections::{Connection, Held},
     error::ApiError,
+    form::{About, Form},
     limits::{Demand, Permits, RequestPermits},
     names::{Resolved, ResolvedTo},
-    sse::{Form, Source, SseBody},
+    sse::{Source, SseBody},
     tags,
 };
 
@@ -49,6 +50,8 @@ pub(crate) struct Prepared {
     held: (Reservation, RequestPermits),
     demand: Demand,
     form: Form,
+    /// What was left out when its body was made a chat, by the client's names.
+    dropped: Vec<String>,
 }
 
 impl Prepared {
@@ -86,7 +89,14 @@ impl Prepared {
             deadline: wishes.deadline.map(|deadline| at + deadline),
             memory: reservation.budget().clone(),
         };
-        Ok(Box::new(Self { request, caller, ensemble, held: (reservation, permits), demand, form }))
+        let (held, dropped) = ((reservation, permits), Vec::new());
+        Ok(Box::new(Self { request, caller, ensemble, held, demand, form, dropped }))
+    }
+
+    /// The same, without these fields of the client's.
+    pub(crate) fn without(mut self: Box<Self>, dropped: Vec<String>) -> Box<Self> {
+        self.dropped = dropped;
+        self
     }
 
     /// The same, counted against the allowance of its key.
@@ -119,35 +129,46 @@ pub(crate) async fn ask(
 /// Has the router answer and makes a response of it.
 pub(crate) async fn answer(context: RequestContext, prepared: Box<Prepared>) -> HttpResponse {
     let RequestContext { app, live, mut response, version, connection, .. } = context;
-    let Prepared { request, caller, ensemble, held: (reservation, permits), form, .. } = *prepared;
+    let Prepared { request, caller, ensemble, held: (reservation, permits), form, dropped, .. } = *prepared;
     let permits: Permits = Arc::new(permits);
     let request = request.holding((reservation, permits.clone()));
     let (id, memory, keep_alive) = (caller.request_id.clone(), caller.memory.clone(), live.server.keep_alive_comment);
+    let about = About { request_id: id.clone(), prompt_tokens: request.estimated_prompt_tokens() };
     let asked_for = caller.model.as_deref().unwrap_or(&request.head.model);
     if request.head.stream && ensemble.is_none() && live.table.has_early_headers(asked_for) {
         let owner = app.clone();
         let call = async move { owner.router.call(&request, caller).await.map(|served| served.answer) };
+        let form = form.streamed(&about);
         let body = SseBody::new(Source::Calling(Box::pin(call)), form, &app.cut, id, keep_alive, permits);
+        add_list(&mut response, DROPPED_PARAMS, &dropped);
         return stream(response, version, body);
     }
-    let model = (form == Form::Chunks).then(|| asked_for.to_owned());
+    let model = matches!(form, Form::Chunks).then(|| asked_for.to_owned());
     let outcome = tokio::select! {
         biased;
         outcome = ask(&app.router, ensemble.as_deref(), &request, caller) => outcome,
         () = app.cut.cancelled() => return ApiError::shutting_down().respond(response),
     };
-    let served = match outcome {
+    let mut served = match outcome {
         Ok(served) => served,
         Err(error) => return refuse(response, &error),
     };
+    served.head.dropped_params.splice(0..0, dropped);
     add_route(&mut response, &served);
     if served.answer.whole().is_none() {
+        let form = form.streamed(&about);
         let body = SseBody::new(Source::Relaying(served.answer), form, &app.cut, id, keep_alive, permits);
         return stream(response, version, body);
     }
-    let Some(model) = model else { return whole(response, served, permits, connection).await };
-    match generated::read(served, &model, &id, &memory).await {
-        Ok((generated, reservation)) => json(response, &generated, reservation, permits, connection),
+    let body = match form {
+        Form::OpenAi => read_whole(&mut served).await,
+        Form::Chunks => generated::read(served, model.as_deref().unwrap_or_default(), &id, &memory)
+            .await
+            .map(|(generated, reservation)| serialised(&generated, reservation)),
+        Form::Translated(translation) => translated::read(served, translation, about, &memory).await,
+    };
+    match body {
+        Ok(body) => whole(response, body, permits, connection),
         Err(error) => refuse(response, &error),
     }
 }
@@ -169,31 +190,21 @@ pub(super) async fn read_whole(served: &mut Served) -> Result<Bytes, RouterError
     Err(RouterError::Failed { error, attempts: served.attempts, retry_after: None })
 }
 
-/// The permits are held until the last byte is written, because the answer of a client that reads slowly still takes
-/// memory.
-async fn whole(
-    mut response: HttpResponseBuilder,
-    mut served: Served,
-    permits: Permits,
-    connection: Option<Rc<Connection>>,
-) -> HttpResponse {
-    match read_whole(&mut served).await {
-        Ok(body) => response.content_type("application/json").body(Held::new(body, permits, connection)),
-        Err(error) => refuse(response, &error),
-    }
+/// A document, for which memory is reserved already, as JSON.
+pub(super) fn serialised(document: &impl Serialize, reservation: Reservation) -> Bytes {
+    // Texts and numbers always serialise.
+    reservation.attach(serde_json::to_vec(document).unwrap_or_default().into())
 }
 
-/// Answers with a document, for which memory is reserved already.
-pub(super) fn json(
+/// Answers with JSON. The permits are held until the last byte is written, because the answer of a client that reads slowly
+/// still takes memory.
+pub(super) fn whole(
     mut response: HttpResponseBuilder,
-    document: &impl Serialize,
-    reservation: Reservation,
+    json: Bytes,
     permits: Permits,
     connection: Option<Rc<Connection>>,
 ) -> HttpResponse {
-    // Texts and numbers always serialise.
-    let body = reservation.attach(serde_json::to_vec(document).unwrap_or_default().into());
-    response.content_type("application/json").body(Held::new(body, permits, connection))
+    response.content_type("application/json").body(Held::new(json, permits, connection))
 }
 
 fn stream(mut response: HttpResponseBuilder, version: Version, body: SseBody) -> HttpResponse {
@@ -213,13 +224,15 @@ fn add_route(response: &mut HttpResponseBuilder, served: &Served) {
     if let Some(cost) = served.cost {
         response.insert_header((COST_USD, cost.to_string()));
     }
-    if !served.head.dropped_params.is_empty() {
-        response.insert_header((DROPPED_PARAMS, printable(&served.head.dropped_params.join(", "))));
-    }
-    if !served.head.injected_params.is_empty() {
-        response.insert_header((INJECTED_PARAMS, printable(&served.head.injected_params.join(", "))));
-    }
+    add_list(response, DROPPED_PARAMS, &served.head.dropped_params);
+    add_list(response, INJECTED_PARAMS, &served.head.injected_params);
     response.insert_header((ATTEMPTS, served.attempts));
+}
+
+fn add_list(response: &mut HttpResponseBuilder, name: HeaderName, params: &[String]) {
+    if !params.is_empty() {
+        response.insert_header((name, printable(&params.join(", "))));
+    }
 }
 
 /// Field names come from the client: only what a header may hold is passed on, and not without end.

@@ -24,7 +24,7 @@ use utoipa::ToSchema;
 
 use super::{
     admission::{Admitted, RequestContext},
-    answer::json,
+    answer::{serialised, whole},
     in_pieces,
 };
 use crate::{
@@ -163,5 +163,6 @@ async fn as_document(
         all.merge(one);
         all
     });
-    json(response, &Document { results, succeeded, failed, cost_usd }, reservation, held.permits, connection)
+    let document = serialised(&Document { results, succeeded, failed, cost_usd }, reservation);
+    whole(response, document, held.permits, connection)
 }

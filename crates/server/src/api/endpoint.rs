@@ -142,6 +142,10 @@ struct Match<'a> {
 impl<'a> Match<'a> {
     fn of(endpoint: &Endpoint, segments: &'a [&'a str], endpoints: &[Endpoint]) -> Option<Self> {
         let (fixed, has_parameter) = endpoint.segments();
+        if fixed.is_empty() {
+            // The root is within every path.
+            return None;
+        }
         let without_version = || {
             let short = fixed.strip_prefix(&[VERSION])?;
             let at = find(segments, short, has_parameter)?;
@@ -211,7 +215,7 @@ mod tests {
     #[test]
     fn every_endpoint_is_found_behind_a_wrong_spelling_of_it() {
         for endpoints in [&api::ENDPOINTS[..], &admin::ENDPOINTS[..]] {
-            for endpoint in endpoints {
+            for endpoint in endpoints.iter().filter(|endpoint| endpoint.path != "/") {
                 let path = endpoint.path.replace("{name:.*}", "llama/8b");
                 let wrong = [
                     format!("/{path}"),

@@ -9,17 +9,13 @@ use provider::{Operation, Request};
 use router::{Decision, Model};
 
 use super::admission::{Admitted, RequestContext};
-use crate::{app::App, decisions::DecisionView, error::ApiError, limits::Demand};
+use crate::{app::App, decisions::DecisionView, error::ApiError};
 
 /// Explains one request.
 pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, app: web::Data<Arc<App>>) -> HttpResponse {
     let mut context = RequestContext::new(Route::Chat, &request, &app);
-    let explained = match context.receive(&request, payload).await {
-        // What is explained is not called: it counts as one.
-        Ok(mut admitted) => match context.count_calls(&mut admitted.permits.grant, Demand::ONE).await {
-            Ok(()) => explain(admitted, &context).await,
-            Err(error) => Err(error),
-        },
+    let explained = match context.receive_question(&request, payload).await {
+        Ok(admitted) => explain(admitted, &context).await,
         Err(error) => Err(error),
     };
     match explained {

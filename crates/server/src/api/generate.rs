@@ -4,17 +4,12 @@ use std::{borrow::Cow, sync::Arc};
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use dispatch::Route;
-use offload::long_work;
 
-use super::{
-    admission::{Admitted, RequestContext},
-    answer::{Prepared, answer},
-    prompt::Prompt,
-};
+use super::{admission::Admitted, answer::Prepared, call, prompt::Prompt};
 use crate::{
     app::{App, Live},
     error::ApiError,
-    sse::Form,
+    form::Form,
 };
 
 /// Answers with the whole text.
@@ -28,23 +23,8 @@ pub(crate) async fn stream(request: HttpRequest, payload: web::Payload, app: web
 }
 
 async fn serve(request: &HttpRequest, payload: web::Payload, app: &Arc<App>, stream: bool) -> HttpResponse {
-    let mut context = RequestContext::new(Route::Generate, request, app);
-    let prepared = match context.receive(request, payload).await {
-        Ok(admitted) => {
-            let live = context.live.clone();
-            long_work(admitted.body.len(), move || prepare(admitted, &live, stream)).await
-        }
-        Err(error) => Err(error),
-    };
-    let counted = match prepared {
-        Ok(prepared) => prepared.counted(&mut context).await,
-        Err(error) => Err(error),
-    };
-    match counted {
-        // On the heap: the future of the whole answer is large, and every layer above would move it with its own.
-        Ok(prepared) => Box::pin(answer(context, prepared)).await,
-        Err(error) => context.refuse(&error).await,
-    }
+    let prepare = move |admitted: Admitted, live: &Live| prepare(admitted, live, stream);
+    call::serve(Route::Generate, request, payload, app, prepare).await
 }
 
 fn prepare(mut admitted: Admitted, live: &Live, stream: bool) -> Result<Box<Prepared>, ApiError> {

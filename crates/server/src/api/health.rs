@@ -6,6 +6,12 @@ use actix_web::{HttpResponse, web};
 
 use crate::app::App;
 
+/// Says what this is: agents ask for it to see whether their base URL leads anywhere.
+pub(crate) async fn root() -> HttpResponse {
+    let text = "llm-router: the API is under /v1, and /openapi.json describes it\n";
+    HttpResponse::Ok().content_type("text/plain").body(text)
+}
+
 /// The process runs.
 pub(crate) async fn livez() -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain").body("ok\n")

@@ -3,17 +3,13 @@
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use offload::long_work;
 use provider::{Operation, Request};
 
-use super::{
-    admission::{Admitted, RequestContext},
-    answer::{Prepared, answer},
-};
+use super::{admission::Admitted, answer::Prepared, call};
 use crate::{
     app::{App, Live},
     error::ApiError,
-    sse::Form,
+    form::Form,
 };
 
 /// Serves one request.
@@ -23,23 +19,8 @@ pub(crate) async fn serve(
     payload: web::Payload,
     app: web::Data<Arc<App>>,
 ) -> HttpResponse {
-    let mut context = RequestContext::new(operation.into(), &request, &app);
-    let prepared = match context.receive(&request, payload).await {
-        Ok(admitted) => {
-            let live = context.live.clone();
-            long_work(admitted.body.len(), move || prepare(operation, admitted, &live)).await
-        }
-        Err(error) => Err(error),
-    };
-    let counted = match prepared {
-        Ok(prepared) => prepared.counted(&mut context).await,
-        Err(error) => Err(error),
-    };
-    match counted {
-        // On the heap: the future of the whole answer is large, and every layer above would move it with its own.
-        Ok(prepared) => Box::pin(answer(context, prepared)).await,
-        Err(error) => context.refuse(&error).await,
-    }
+    let prepare = move |admitted: Admitted, live: &Live| prepare(operation, admitted, live);
+    call::serve(operation.into(), &request, payload, &app, prepare).await
 }
 
 fn prepare(operation: Operation, admitted: Admitted, live: &Live) -> Result<Box<Prepared>, ApiError> {

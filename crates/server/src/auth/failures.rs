@@ -38,7 +38,7 @@ impl Credential {
 /// What is wrong with a request's credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Denied {
-    /// There are none, or not in the form `Bearer <key>`.
+    /// There are none, or they are in no form that is read: `Authorization: Bearer <key>` or `x-api-key: <key>`.
     Missing,
     /// No configured key or token is the one that was sent.
     Wrong,

@@ -26,8 +26,9 @@ use super::{
     panics::{catching, caught},
 };
 use crate::{
-    api::{REQUEST_ID, identified, naming},
+    api::{REQUEST_ID, dialect::Dialect, identified, naming},
     app::App,
+    auth::API_KEY,
     error::ApiError,
 };
 
@@ -45,10 +46,14 @@ where
     let begun = request.conn_data::<Rc<Connection>>().map(Connection::begin);
     let (method, uri, sent_id) =
         (request.method().clone(), request.uri().clone(), request.headers().get(&REQUEST_ID).cloned());
+    let dialect = Dialect::of(request.path(), request.headers());
     // Operators have no pages.
     let cors = if listener == Listener::Public { app.cors(request.headers()) } else { None };
     let preflight = cors.as_ref().and_then(|cors| cors.preflight(request.method(), request.headers()));
-    let refused = || Some(duplicate(request.headers())?.respond(identified(request.headers(), &app).1));
+    let refused = || {
+        let error = duplicate(request.headers())?;
+        Some(error.respond(identified(request.path(), request.headers(), &app).1))
+    };
     let handled = match preflight.or_else(refused) {
         Some(response) => Err(request.into_response(response)),
         // The handler's own code until it first waits runs here.
@@ -70,7 +75,7 @@ where
                 Ok(response.map_body(|_, body| Tracked { body: Some(body), _begun: begun, app }))
             }
             Err(panicked) => {
-                let (id, mut response) = failed(sent_id.as_ref(), &app);
+                let (id, mut response) = failed(sent_id.as_ref(), dialect, &app);
                 if let Some(cors) = cors {
                     cors.add(response.headers_mut());
                 }
@@ -84,7 +89,9 @@ where
 
 /// Two keys are a request that two places may read in two ways. Actix itself refuses two hosts and two lengths.
 fn duplicate(headers: &HeaderMap) -> Option<ApiError> {
-    (headers.get_all(AUTHORIZATION).count() > 1).then(|| ApiError::duplicate_header("Authorization"))
+    let names = [(&AUTHORIZATION, "Authorization"), (&API_KEY, "x-api-key")];
+    let twice = names.into_iter().find(|(name, _)| headers.get_all(*name).count() > 1);
+    twice.map(|(_, name)| ApiError::duplicate_header(name))
 }
 
 /// A kept connection would bring the next request to a process that is about to end. A stream gets no such header: it may outlast
@@ -97,10 +104,10 @@ fn close_when_stopping(response: &mut ServiceResponse<BoxBody>, app: &App) {
 }
 
 /// The id of a request whose handler panicked, and the answer to it.
-fn failed(sent_id: Option<&HeaderValue>, app: &App) -> (RequestId, HttpResponse) {
+fn failed(sent_id: Option<&HeaderValue>, dialect: Dialect, app: &App) -> (RequestId, HttpResponse) {
     app.metrics.panicked();
     let id = app.request_id(sent_id.and_then(|id| id.to_str().ok()));
-    let response = ApiError::panicked().respond(naming(&id));
+    let response = ApiError::panicked().respond(naming(&id, dialect));
     (id, response)
 }
 

@@ -17,7 +17,7 @@ const TOO_MANY_WRONG_KEYS: &str = "too_many_wrong_keys";
 
 impl ApiError {
     pub(crate) fn no_key() -> Self {
-        let message = "no API key: send the header 'Authorization: Bearer <key>'";
+        let message = "no API key: send the header 'Authorization: Bearer <key>' or 'x-api-key: <key>'";
         Self::bad_request(StatusCode::UNAUTHORIZED, "invalid_api_key", message)
     }
 

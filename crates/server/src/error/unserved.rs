@@ -34,17 +34,25 @@ impl ApiError {
         }
         let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
         let message = match segments[..] {
-            [.., "v1", "responses"] | ["responses"] => {
-                "the Responses API is not served here: use POST /v1/chat/completions"
+            ["v1", "responses", ..] => {
+                "responses are not stored here, so that none can be read, continued, cancelled or deleted: send the whole \
+                 conversation to POST /v1/responses"
             }
-            [.., "v1", "messages"] | ["messages"] => {
-                "Anthropic's API is not served here: use POST /v1/chat/completions"
+            ["v1", "messages", "batches", ..] => {
+                "batches of messages are not served here: send each to POST /v1/messages, or prompts to POST /v1/generate/batch"
+            }
+            ["v1", "messages", ..] => {
+                "this path of Anthropic's API is not served here: there are POST /v1/messages and /v1/messages/count_tokens, \
+                 and GET /v1/models"
             }
             ["v1", ..] => {
-                "this path of the OpenAI API is not served here: there are POST /v1/chat/completions, \
+                "this path of the OpenAI API is not served here: there are POST /v1/chat/completions, /v1/responses, \
                  /v1/completions and /v1/embeddings, and GET /v1/models"
             }
-            _ => "there is nothing here: the API lives under /v1, so a client's base URL must end in /v1",
+            _ => {
+                "there is nothing here: the API lives under /v1, so a client's base URL must end in /v1, except that of \
+                 Anthropic's SDKs, which add it"
+            }
         };
         Self::bad_request(StatusCode::NOT_FOUND, "not_found", message)
     }

@@ -10,6 +10,7 @@ use governor::{
     nanos::Nanos,
     state::{InMemoryState, NotKeyed, StateStore},
 };
+use jiff::Timestamp;
 
 use super::ReachedLimit;
 
@@ -51,6 +52,29 @@ impl RateLimitStatus {
             (remaining, self.remaining.to_string()),
             (reset, format!("{}ms", self.reset.as_millis())),
         ]
+    }
+
+    /// The same by Anthropic's names, where the reset is a moment (RFC 3339, whole seconds, rounded up): `now_ms` are the
+    /// milliseconds since 1970.
+    /// Source: <https://docs.anthropic.com/en/api/rate-limits#response-headers>.
+    pub(crate) fn anthropic_headers(&self, now_ms: i64) -> [(&'static str, String); 3] {
+        let [limit, remaining, reset] = match self.unit {
+            Unit::Requests => [
+                "anthropic-ratelimit-requests-limit",
+                "anthropic-ratelimit-requests-remaining",
+                "anthropic-ratelimit-requests-reset",
+            ],
+            Unit::Tokens => [
+                "anthropic-ratelimit-tokens-limit",
+                "anthropic-ratelimit-tokens-remaining",
+                "anthropic-ratelimit-tokens-reset",
+            ],
+        };
+        let reset_ms = now_ms.saturating_add(i64::try_from(self.reset.as_millis()).unwrap_or(i64::MAX));
+        let reset_s = reset_ms.saturating_add(999).div_euclid(1000);
+        // Beyond the calendar's end, the end.
+        let at = Timestamp::from_second(reset_s).unwrap_or(Timestamp::MAX);
+        [(limit, self.limit.to_string()), (remaining, self.remaining.to_string()), (reset, at.to_string())]
     }
 }
 

@@ -410,3 +410,19 @@ impl ReachedLimit {
         }
     }
 }
+
+#[test]
+fn a_reset_is_a_moment_for_clients_of_anthropic_s() {
+    let reset = |reset, now_ms| {
+        let status = RateLimitStatus { unit: Unit::Tokens, limit: 60, remaining: 7, reset };
+        let [limit, remaining, (name, at)] = status.anthropic_headers(now_ms);
+        assert_eq!(limit, ("anthropic-ratelimit-tokens-limit", "60".to_owned()));
+        assert_eq!(remaining, ("anthropic-ratelimit-tokens-remaining", "7".to_owned()));
+        assert_eq!(name, "anthropic-ratelimit-tokens-reset");
+        at
+    };
+    assert_eq!(reset(Duration::ZERO, 1_700_000_000_000), "2023-11-14T22:13:20Z");
+    assert_eq!(reset(Duration::from_millis(1), 1_700_000_000_000), "2023-11-14T22:13:21Z", "whole seconds, rounded up");
+    assert_eq!(reset(Duration::from_mins(1), 1_700_000_000_000), "2023-11-14T22:14:20Z");
+    assert!(reset(Duration::MAX, i64::MAX).starts_with("9999-12-3"), "the end of the calendar");
+}

@@ -17,7 +17,10 @@ use utoipa::{
 };
 
 use super::errors;
-use crate::error::{ApiError, ErrorReply};
+use crate::{
+    api::dialect::Dialect,
+    error::{ApiError, ErrorReply},
+};
 
 /// Examples by name.
 pub(super) type Examples = Vec<(String, Value)>;
@@ -134,7 +137,17 @@ impl Call {
 
     /// Every error that can come, by its status; each also has these headers.
     pub(super) fn errors(self, errors: impl IntoIterator<Item = ApiError>, headers: &[&'static str]) -> Self {
-        errors::responses(errors, headers)
+        self.errors_in(Dialect::OpenAi, errors, headers)
+    }
+
+    /// The same in another shape.
+    pub(super) fn errors_in(
+        self,
+        dialect: Dialect,
+        errors: impl IntoIterator<Item = ApiError>,
+        headers: &[&'static str],
+    ) -> Self {
+        errors::responses(dialect, errors, headers)
             .into_iter()
             .fold(self, |call, (status, response)| call.answer(status, response))
     }
@@ -207,6 +220,12 @@ fn header(name: &str) -> Header {
         "x-ratelimit-limit-requests" => "calls a minute, for keys with such a limit",
         "x-ratelimit-remaining-requests" => "calls that could be made at once now, for keys with such a limit",
         "x-ratelimit-reset-requests" => "time until the whole burst is there again, for keys with such a limit",
+        "request-id" => "the same by Anthropic's name",
+        "anthropic-ratelimit-requests-limit" => "calls a minute, for keys with such a limit",
+        "anthropic-ratelimit-requests-remaining" => "calls that could be made at once now, for keys with such a limit",
+        "anthropic-ratelimit-requests-reset" => {
+            "when the whole burst is there again (RFC 3339), for keys with such a limit"
+        }
         "x-should-retry" => "`false`: the router has retried already",
         "retry-after" => "seconds to wait, 1 to 120",
         _ => "",

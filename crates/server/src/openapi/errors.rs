@@ -1,10 +1,10 @@
 //! Every error that clients can see, by the constructors that make them, with their real messages.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use provider::{Error, ErrorKind, InvalidRequest, NanoUsd, Phase};
 use router::{Ensemble, Pick, RouterError};
-use serde_json::json;
+use serde_json::{Value, json};
 use settings::{TagError, Wish};
 use utoipa::{
     ToSchema,
@@ -13,30 +13,55 @@ use utoipa::{
 
 use super::{
     call::{content, response},
+    messages::MessagesError,
     public::RATE_LIMIT,
 };
 use crate::{
+    api::dialect::Dialect,
     error::{ApiError, ErrorReply},
     limits::{Owner, RateLimitStatus, ReachedLimit, Refused, Unit},
 };
 
+fn status(error: &ApiError, dialect: Dialect) -> u16 {
+    match dialect {
+        Dialect::OpenAi => error.status_and_code().0,
+        Dialect::Anthropic => error.anthropic_status().as_u16(),
+    }
+}
+
+fn body(error: &ApiError, dialect: Dialect) -> Value {
+    match dialect {
+        Dialect::OpenAi => json!({"error": error.to_value()}),
+        // Plain strings always serialise.
+        Dialect::Anthropic => serde_json::from_slice(&error.anthropic_body("req-1")).unwrap_or_default(),
+    }
+}
+
+fn schema(dialect: Dialect) -> Cow<'static, str> {
+    match dialect {
+        Dialect::OpenAi => ErrorReply::name(),
+        Dialect::Anthropic => MessagesError::name(),
+    }
+}
+
 /// One answer for each status, with an example for each code.
 pub(super) fn responses(
+    dialect: Dialect,
     errors: impl IntoIterator<Item = ApiError>,
     headers: &[&'static str],
 ) -> BTreeMap<u16, ResponseBuilder> {
     let mut by_status: BTreeMap<u16, BTreeMap<String, ApiError>> = BTreeMap::new();
     for error in errors {
-        let (status, code) = error.status_and_code();
-        by_status.entry(status).or_default().insert(code.to_owned(), error.clone());
+        let (status, code) = (status(&error, dialect), error.status_and_code().1.to_owned());
+        by_status.entry(status).or_default().insert(code, error);
     }
     let describe = |(status, errors): (u16, BTreeMap<String, ApiError>)| {
         let codes: Vec<_> = errors.keys().map(|code| format!("`{code}`")).collect();
         let counts = if errors.contains_key("rate_limit_exceeded") { &RATE_LIMIT[..] } else { &[] };
-        let examples = errors.into_iter().map(|(code, error)| (code, json!({"error": error.to_value()}))).collect();
-        let waits = matches!(status, 429 | 503).then_some("retry-after");
+        let examples = errors.into_iter().map(|(code, error)| (code, body(&error, dialect))).collect();
+        let waits = matches!(status, 429 | 503 | 529).then_some("retry-after");
         let headers: Vec<_> = headers.iter().chain(counts).copied().chain(waits).collect();
-        let schema = Ref::from_schema_name(ErrorReply::name());
+        let schema = Ref::from_schema_name(schema(dialect));
         (status, response(codes.join(", "), &headers).content("application/json", content(schema, examples)))
     };
     by_status.into_iter().map(describe).collect()

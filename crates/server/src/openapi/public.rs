@@ -6,9 +6,10 @@ use utoipa::openapi::{HttpMethod, OpenApi, Ref, ResponseBuilder, schema::Object}
 
 use super::{
     call::{Call, Document, Examples, content, example, matching, number, one_of, pieces, response, text},
-    errors,
+    errors, messages,
     replies::{ChatCompletion, Completion, EmbeddingList, Model, ModelList},
     requests::{BatchRequest, ChatRequest, CompletionRequest, EmbeddingRequest, GenerateRequest},
+    responses,
 };
 use crate::{
     api::{batch, generated::Generated},
@@ -16,15 +17,15 @@ use crate::{
     error::ApiError,
 };
 
-const ABOUT: &str = "OpenAI's API in front of several providers, and short forms of it. Errors always have OpenAI's shape. A \
-                     path that is not served answers 404 `not_found`, another method 405 `method_not_allowed`; `HEAD` is \
+const ABOUT: &str = "OpenAI's API in front of several providers, Anthropic's Messages, and short forms. Errors have OpenAI's \
+                     shape, below `/v1/messages` Anthropic's. A path that is not served answers 404 `not_found`, another method 405 `method_not_allowed`; `HEAD` is \
                      answered wherever `GET` is. Where pages may call, a preflight of another page answers 403 `origin_not_allowed`. With \
                      `early_headers` on a model, a stream begins with 200 and reports any error in an event.";
 
-const MODEL: &str = "llama-3.1-8b";
+pub(super) const MODEL: &str = "llama-3.1-8b";
 
 /// On every answer below `/v1` that reached an upstream.
-const ROUTED: [&str; 11] = [
+pub(super) const ROUTED: [&str; 11] = [
     "x-request-id",
     "x-llm-router-provider",
     "x-llm-router-upstream",
@@ -44,25 +45,32 @@ pub(super) const RATE_LIMIT: [&str; 3] =
 const OWN: [&str; 4] =
     ["x-request-id", "x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"];
 /// On errors.
-const FAILED: [&str; 3] = ["x-request-id", "x-llm-router-attempts", "x-should-retry"];
+pub(super) const FAILED: [&str; 3] = ["x-request-id", "x-llm-router-attempts", "x-should-retry"];
 
 pub(super) fn document() -> OpenApi {
     let mut document = Document::new("key");
     add_openai(&mut document);
+    messages::add(&mut document);
+    responses::add(&mut document);
     add_generate(&mut document);
     add_batch(&mut document);
     add_explain(&mut document);
     add_models(&mut document);
+    add_root(&mut document);
     add_probes(&mut document);
-    document.finish("llm-router", ABOUT, "A client's key, one of the configured `[[keys]]`.")
+    document.finish(
+        "llm-router",
+        ABOUT,
+        "A client's key, one of the configured `[[keys]]`; also taken from `x-api-key`.",
+    )
 }
 
 fn hello() -> Value {
     json!([{"role": "user", "content": "Say hello"}])
 }
 
-/// What all calls with a body take and may refuse.
-fn asked(call: Call, more: Vec<ApiError>) -> Call {
+/// The headers that all calls with a body take.
+pub(super) fn headers(call: Call) -> Call {
     call.header("x-request-id", "kept if it is harmless, and used in logs", "order-17")
         .header("x-llm-router-task", "a configured task; wins over `model`", "chat")
         .header_of(
@@ -100,11 +108,15 @@ fn asked(call: Call, more: Vec<ApiError>) -> Call {
             "what the request is for, as declared in `[[tags]]`: wins over the same names in `metadata`",
             "feature=search,env=prod",
         )
-        .errors([errors::of_keys(), errors::of_admission(), more].concat(), &FAILED)
+}
+
+/// What all calls with a body take and may refuse.
+fn asked(call: Call, more: Vec<ApiError>) -> Call {
+    headers(call).errors([errors::of_keys(), errors::of_admission(), more].concat(), &FAILED)
 }
 
 /// What all calls that an upstream answers take and may refuse.
-fn routed(call: Call) -> Call {
+pub(super) fn routed(call: Call) -> Call {
     asked(call, [errors::of_names(), errors::of_choice(), errors::of_upstreams()].concat())
 }
 
@@ -252,7 +264,8 @@ fn add_models(document: &mut Document) {
     let sample = json!({"object": "list", "data": [model, alias]});
     let all = response("the models, and the tasks, ensembles and aliases as models; no patterns", &["x-request-id"])
         .content("application/json", content(list, vec![example("all", sample)]));
-    let call = Call::new("listModels", "What can be asked for", "In OpenAI's shape.").answer(200, all);
+    let about = "In OpenAI's shape, or with the header `anthropic-version` in Anthropic's.";
+    let call = Call::new("listModels", "What can be asked for", about).answer(200, all);
     document.add(HttpMethod::Get, "/v1/models", call.errors(errors::of_keys(), &["x-request-id"]));
 
     let one = document.schema::<Model>();
@@ -262,6 +275,12 @@ fn add_models(document: &mut Document) {
     let about = "Slashes in the name may be written as they are or as `%2F`. A name that a pattern of `[aliases]` stands for is one.";
     let call = Call::new("showModel", "One model", about).segment("name", "the model's name", MODEL);
     document.add(HttpMethod::Get, "/v1/models/{name}", call.answer(200, found).errors(errors, &["x-request-id"]));
+}
+
+fn add_root(document: &mut Document) {
+    let is_here = response("it is there", &[]).content("text/plain", text("llm-router: …"));
+    let call = Call::new("root", "Whether there is anything here", "Agents ask for it before their first call.").open();
+    document.add(HttpMethod::Get, "/", call.answer(200, is_here));
 }
 
 /// What both listeners have.

@@ -24,7 +24,8 @@ use self::{
     expected::{Change, expected, read},
     odd::{End, Odd, Reads, odd},
 };
-use super::{Form, Source, SseBody};
+use super::{Source, SseBody};
+use crate::form::StreamForm;
 
 /// How many streams are tried with every test run.
 const CASES: u32 = 2_000;
@@ -157,7 +158,7 @@ async fn relayed(odd: Odd) -> Result<Vec<u8>, TestCaseError> {
     let (cut, keep_alive) = (CancellationToken::new(), Duration::from_secs(15));
     let mut body = SseBody::new(
         Source::Relaying(served.answer),
-        Form::OpenAi,
+        StreamForm::OpenAi,
         &cut,
         "r".into(),
         keep_alive,
