@@ -268,6 +268,7 @@ fn arguments_that_are_no_object_are_shown_and_not_run() {
     assert_eq!(input(" {\"a\":[1.50]}\n"), json!({"a": [1.5]}));
     assert_eq!(input(""), json!({}));
     assert_eq!(input("null"), json!({}));
+    assert_eq!(input("{\"a\":\"\\ud83d\"}"), json!({"a": "\u{fffd}"}), "half a character is no text to some clients");
     for odd in ["{\"city\": \"Par", "[1]", "{} {}", "{\"a\":NaN}", "Paris"] {
         assert_eq!(input(odd), json!({"invalid_json": odd}));
     }

@@ -60,10 +60,7 @@ pub(super) fn messages<'a>(turns: &mut Turns<'a>, messages: &Node<'_, 'a>) -> Re
     if count == 0 {
         return Err(messages.wrong("is empty: send at least one message"));
     }
-    match to_continue(turns) {
-        Err(why) if empty.is_none() => Err(messages.wrong_element(count - 1, why)),
-        _ => Ok(()),
-    }
+    to_continue(turns).map_err(|why| messages.wrong_element(count - 1, why))
 }
 
 const EMPTY: &str = "has an empty content: leave the message out";
