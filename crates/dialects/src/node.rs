@@ -1,4 +1,5 @@
-//! A value within a request, with the path that an error names: `messages.0.content.1.source`, or `input[0].content[1].image_url`.
+//! A value within a request, with the path that an error names: `messages.0.content.1.source`, or
+//! `input[0].content[1].image_url`.
 //!
 //! The request was read once as a whole before, so that its values are JSON and no key appears twice.
 

@@ -1,5 +1,5 @@
-//! What holds for every answer that is translated for a client of Responses. Shared by the fuzz target and by the test that replays its
-//! seeds.
+//! What holds for every answer that is translated for a client of Responses. Shared by the fuzz target and by the test
+//! that replays its seeds.
 
 use dialects::responses::{Asked, Problem, Stream, to_chat, whole};
 use serde_json::Value;

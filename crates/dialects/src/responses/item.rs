@@ -81,8 +81,8 @@ pub(super) struct Call {
     pub(super) tool: ToolName,
     /// Within a JSON string.
     pub(super) id: Vec<u8>,
-    /// The arguments of a function within a JSON string. Of the other kinds of tools the same until the call has ended; then the input
-    /// of a custom tool, within a JSON string, or the arguments of a search, a JSON object.
+    /// The arguments of a function within a JSON string. Of the other kinds of tools the same until the call has ended;
+    /// then the input of a custom tool, within a JSON string, or the arguments of a search, a JSON object.
     pub(super) arguments: Vec<u8>,
 }
 
@@ -99,8 +99,8 @@ impl Call {
     }
 }
 
-/// The input of a custom tool, as it is within a JSON string: the member `input` of the function's arguments. A model that wrote no such
-/// arguments has written the input itself.
+/// The input of a custom tool, as it is within a JSON string: the member `input` of the function's arguments. A model
+/// that wrote no such arguments has written the input itself.
 fn input(arguments: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(arguments.len());
     match member(arguments, "input") {

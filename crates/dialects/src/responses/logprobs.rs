@@ -5,7 +5,8 @@ use provider::{Malformed, Reader, Value};
 /// What stands for the logarithm of zero, as OpenAI's API writes it: JSON has no infinity.
 const LEAST: &[u8] = b"-9999.0";
 
-/// Appends the elements of the array `raw`. What Python writes and JSON does not know, infinities and `NaN`, becomes [`LEAST`].
+/// Appends the elements of the array `raw`. What Python writes and JSON does not know, infinities and `NaN`, becomes
+/// [`LEAST`].
 pub(super) fn write_elements(out: &mut Vec<u8>, raw: &str) {
     let start = out.len();
     let mut reader = Reader::of_answer(raw);

@@ -1,8 +1,9 @@
 //! A request of the Responses API as a chat.
 //!
-//! The body is read once as a whole, which finds its fields and refuses what is no JSON or says something twice; then each is read again where it
-//! is written as a part of the chat. Texts are not decoded.
-//! Source of the fields: <https://platform.openai.com/docs/api-reference/responses/create>, and `ResponseCreateParams` in openai-python 3.57.
+//! The body is read once as a whole, which finds its fields and refuses what is no JSON or says something twice; then
+//! each is read again where it is written as a part of the chat. Texts are not decoded.
+//! Source of the fields: <https://platform.openai.com/docs/api-reference/responses/create>, and `ResponseCreateParams`
+//! in openai-python 3.57.
 
 mod choice;
 mod content;

@@ -1,8 +1,9 @@
 //! The events of a streamed answer, made of the events of a chat's stream.
 //!
-//! The order is that of <https://platform.openai.com/docs/api-reference/responses-streaming>: the response is created, its items are added, filled and
-//! done, and one last event holds the whole response. Calls whose pieces come in turns are open at the same time, told apart by their
-//! `output_index`. Usage comes after the end of a chat's text, so that the last event waits for the end of the stream.
+//! The order is that of <https://platform.openai.com/docs/api-reference/responses-streaming>: the response is created,
+//! its items are added, filled and done, and one last event holds the whole response. Calls whose pieces come in turns
+//! are open at the same time, told apart by their `output_index`. Usage comes after the end of a chat's text, so that
+//! the last event waits for the end of the stream.
 
 use std::collections::BTreeMap;
 
@@ -72,8 +73,8 @@ pub struct Problem<'a> {
 }
 
 impl Stream {
-    /// The events of the answer to the request that `asked` comes from. The response's id is `id` behind OpenAI's `resp_`; `created_s` is the
-    /// time in seconds since 1970.
+    /// The events of the answer to the request that `asked` comes from. The response's id is `id` behind OpenAI's
+    /// `resp_`; `created_s` is the time in seconds since 1970.
     pub fn new(asked: Asked, id: &str, created_s: u64) -> Self {
         Self {
             asked,
@@ -91,8 +92,8 @@ impl Stream {
         }
     }
 
-    /// Appends the events for one event of the chat's stream, `[DONE]` included. What is no JSON is passed over, and so is all that comes
-    /// after the end.
+    /// Appends the events for one event of the chat's stream, `[DONE]` included. What is no JSON is passed over, and so
+    /// is all that comes after the end.
     pub fn frame(&mut self, event: &[u8], out: &mut Vec<u8>) {
         if self.phase == Phase::Ended {
             return;

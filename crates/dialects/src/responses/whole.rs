@@ -5,8 +5,8 @@ use provider::Malformed;
 use super::{asked::Asked, stream::Stream};
 use crate::chat::Answer;
 
-/// Makes the whole answer `completion` to the request that `asked` comes from a response: the one with which [`Stream`] would end. Its id is `id`
-/// behind OpenAI's `resp_`; `created_s` is the time in seconds since 1970.
+/// Makes the whole answer `completion` to the request that `asked` comes from a response: the one with which [`Stream`]
+/// would end. Its id is `id` behind OpenAI's `resp_`; `created_s` is the time in seconds since 1970.
 ///
 /// # Errors
 /// If `completion` is not JSON.

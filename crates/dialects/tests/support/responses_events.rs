@@ -1,7 +1,8 @@
 //! The order of the events of a streamed response, as a state machine.
 //!
-//! Written from <https://platform.openai.com/docs/api-reference/responses-streaming> and from the types of the events in openai-python 3.57.
-//! It accepts more than one order, and every stream that it accepts is one that a client can follow.
+//! Written from <https://platform.openai.com/docs/api-reference/responses-streaming> and from the types of the events
+//! in openai-python 3.57. It accepts more than one order, and every stream that it accepts is one that a client can
+//! follow.
 
 use serde_json::Value;
 

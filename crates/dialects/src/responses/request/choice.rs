@@ -21,7 +21,8 @@ enum Choice {
     Tool(usize),
 }
 
-/// Writes `tools`, `tool_choice` and `parallel_tool_calls`, with a comma in front of each; nothing where there are no tools.
+/// Writes `tools`, `tool_choice` and `parallel_tool_calls`, with a comma in front of each; nothing where there are no
+/// tools.
 pub(super) fn write(out: &mut Vec<u8>, body: &Body<'_>, tools: &Tools) -> Result<(), InvalidRequest> {
     let node = body.get("tool_choice");
     let (choice, allowed) = node.map_or(Ok((None, None)), |node| read(&node, tools))?;
@@ -93,8 +94,8 @@ fn read(choice: &Node<'_, '_>, tools: &Tools) -> Result<Chosen, InvalidRequest> 
     }
 }
 
-/// The tools that `list` names. Only those are sent, because the upstreams of a chat know no such choice. Tools that were left out cannot be
-/// allowed.
+/// The tools that `list` names. Only those are sent, because the upstreams of a chat know no such choice. Tools that
+/// were left out cannot be allowed.
 fn allowed(list: &Node<'_, '_>, tools: &Tools) -> Result<BTreeSet<usize>, InvalidRequest> {
     let mut all = BTreeSet::new();
     list.each(|tool| {

@@ -205,7 +205,8 @@ pub(super) fn wants_logprobs(body: &Body<'_>) -> Result<bool, InvalidRequest> {
     Ok(wanted)
 }
 
-/// The members of a response that repeat the request, with a comma in front of each. `tools` are those that are not left out.
+/// The members of a response that repeat the request, with a comma in front of each. `tools` are those that are not
+/// left out.
 pub(super) fn repeated(body: &Body<'_>, tools: &str) -> String {
     // The default is OpenAI's where its API states one, else null.
     const REPEATED: [(&str, &str); 14] = [

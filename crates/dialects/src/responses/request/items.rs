@@ -143,8 +143,8 @@ impl Writer<'_> {
                 content::write_texts(&mut text, &parts, r"\n\n");
                 self.messages.system(str::from_utf8(&text).unwrap_or_default());
             }
-            // Many chat templates refuse a system's message anywhere but at the beginning. To move it there would change the beginning
-            // of the prompt, and with it what is cached, in the middle of a conversation.
+            // Many chat templates refuse a system's message anywhere but at the beginning. To move it there would
+            // change the beginning of the prompt, and with it what is cached, in the middle of a conversation.
             "user" | "system" | "developer" => self.messages.user(&parts),
             "assistant" => self.messages.assistant(&parts),
             other => {
@@ -155,8 +155,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// A message from another agent of the same client. Codex writes the task of an agent as `encrypted_content`, in clear where the service is
-    /// not OpenAI's: <https://github.com/ollama/ollama/issues/18286>.
+    /// A message from another agent of the same client. Codex writes the task of an agent as `encrypted_content`, in
+    /// clear where the service is not OpenAI's: <https://github.com/ollama/ollama/issues/18286>.
     fn agent_message(&mut self, item: &Node<'_, '_>) -> Result<(), InvalidRequest> {
         let [content] = item.members(["content"])?;
         let mut parts = Vec::new();
@@ -218,7 +218,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// A search for tools, or what it has found. Of a search that a service made there is no call that could be answered.
+    /// A search for tools, or what it has found. Of a search that a service made there is no call that could be
+    /// answered.
     fn search(&mut self, item: &Node<'_, '_>, kind: &str) -> Result<(), InvalidRequest> {
         let [id, execution, arguments, tools] = item.members(["call_id", "execution", "arguments", "tools"])?;
         let is_servers = execution.map(|by| by.text()).transpose()?.is_some_and(|by| by.says("server"));

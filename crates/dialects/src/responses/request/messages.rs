@@ -1,7 +1,7 @@
 //! The messages of a chat, while they are written.
 //!
-//! What a chat says in one message of the assistant (reasoning, text, calls) are items of their own in an input. So what the assistant says is
-//! gathered until somebody else does.
+//! What a chat says in one message of the assistant (reasoning, text, calls) are items of their own in an input. So
+//! what the assistant says is gathered until somebody else does.
 
 use provider::Text;
 
@@ -16,7 +16,8 @@ pub(super) struct Messages {
     /// The other messages, each with a comma in front.
     rest: Vec<u8>,
     turn: Turn,
-    /// Images of tools' outputs, as parts of a message, each with a comma in front: a chat takes them from the user alone.
+    /// Images of tools' outputs, as parts of a message, each with a comma in front: a chat takes them from the user
+    /// alone.
     images: Vec<u8>,
 }
 
@@ -139,7 +140,8 @@ impl Messages {
         self.rest.push(b'"');
     }
 
-    /// Ends a message of the assistant that a text or reasoning cannot be a part of: one that has said or called something.
+    /// Ends a message of the assistant that a text or reasoning cannot be a part of: one that has said or called
+    /// something.
     fn begin_turn(&mut self) {
         self.end_images();
         if self.turn.content.is_some() || !self.turn.calls.is_empty() {

@@ -238,6 +238,24 @@ fn a_turn_of_the_assistant_is_one_message() {
 }
 
 #[test]
+fn what_follows_a_text_or_a_call_is_another_message() {
+    let call = json!({"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"});
+    let thought = json!({"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": "hm"}]});
+    let messages = messages(&json!([
+        {"role": "assistant", "content": "A"}, {"role": "assistant", "content": "B"}, call, thought, call,
+    ]));
+    let calls = json!([{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]);
+    assert_eq!(
+        messages,
+        json!([
+            {"role": "assistant", "content": "A"},
+            {"role": "assistant", "content": "B", "tool_calls": calls},
+            {"role": "assistant", "reasoning": "hm", "content": null, "tool_calls": calls},
+        ])
+    );
+}
+
+#[test]
 fn images_of_tools_follow_all_outputs_of_their_turn() {
     let output = |id: &str, parts: Value| json!({"type": "function_call_output", "call_id": id, "output": parts});
     let call = |id: &str| json!({"type": "function_call", "call_id": id, "name": "see", "arguments": "{}"});
@@ -290,7 +308,7 @@ fn hosted_items_of_a_history_are_left_out_and_named() {
 #[test]
 fn a_message_of_another_agent_is_read_whole() {
     assert_eq!(
-        messages(&json!([{"type": "agent_message", "author": "/root", "recipient": "/root/child", "content": [
+        messages(&json!([{"type": "agent_message", "author": "lead", "recipient": "lead/child", "content": [
             {"type": "input_text", "text": "NEW_TASK:"}, {"type": "encrypted_content", "encrypted_content": "Say A"},
         ]}])),
         json!([{"role": "user", "content": [{"type": "text", "text": "NEW_TASK:"}, {"type": "text", "text": "Say A"}]}])
@@ -383,6 +401,8 @@ fn names_are_of_a_length_and_of_characters_that_chats_take() {
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
     };
     assert!(names.iter().all(is_allowed), "{names:?}");
+    let alike = ["a_b_2", "a.b", "a b", "a?b"].map(|name| json!({"type": "function", "name": name}));
+    assert_eq!(functions(&chat(&with(&json!({"tools": alike}))).0), ["a_b_2", "a_b", "a_b_3", "a_b_4"]);
 }
 
 #[test]

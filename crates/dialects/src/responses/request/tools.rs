@@ -1,11 +1,12 @@
 //! Tools of every type as functions of a chat, and the names by which they come back.
 //!
-//! A chat has functions alone. A `custom` tool becomes a function with the one parameter `input`; the tools of a `namespace` become
-//! functions with joined names; `tool_search`, where the client itself searches, becomes a function too. The tools that a service would
-//! run, or whose format only a service's own models know, are left out and named.
+//! A chat has functions alone. A `custom` tool becomes a function with the one parameter `input`; the tools of a
+//! `namespace` become functions with joined names; `tool_search`, where the client itself searches, becomes a function
+//! too. The tools that a service would run, or whose format only a service's own models know, are left out and named.
 //!
 //! Sources: the types `Tool…Param` of openai-python 3.57, and Codex' `tools/src/tool_spec.rs`
-//! (<https://github.com/openai/codex/tree/main/codex-rs>), which sends its tools since 0.144 as an `additional_tools` item.
+//! (<https://github.com/openai/codex/tree/main/codex-rs>), which sends its tools since 0.144 as an `additional_tools`
+//! item.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,8 +27,8 @@ use crate::{
 pub(super) const SEARCH: &str = "tool_search";
 /// Most tools of a request, those of its namespaces included: each is some hundred bytes longer as a function.
 const MOST: usize = 1_024;
-/// Types of tools that are left out. A service runs them, or their calls have a format of their own, which only a service's own models
-/// write; a type that is not here is left out as well, and called `tools`.
+/// Types of tools that are left out. A service runs them, or their calls have a format of their own, which only a
+/// service's own models write; a type that is not here is left out as well, and called `tools`.
 const HOSTED: [&str; 17] = [
     "apply_patch",
     "code_interpreter",

@@ -120,8 +120,8 @@ impl Stream {
         });
     }
 
-    /// The end of what a tool is called with. That of a custom tool comes as a whole: only at its end is known how much of the function's
-    /// arguments it is.
+    /// The end of what a tool is called with. That of a custom tool comes as a whole: only at its end is known how much
+    /// of the function's arguments it is.
     pub(super) fn call_done(&mut self, at: usize, out: &mut Vec<u8>) {
         use crate::responses::asked::Kind;
         let Body::Call(call) = &self.items[at].body else { return };

@@ -121,6 +121,8 @@ fn reasoning_text_and_calls_are_items_of_their_own() {
             finish("tool_calls"),
             json!({"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14,
                 "prompt_tokens_details": {"cached_tokens": 4}, "completion_tokens_details": {"reasoning_tokens": 2}}}),
+            // What was counted stays, whatever comes behind it.
+            chunk(json!({})),
         ],
     );
     let response = order::check(&out);
