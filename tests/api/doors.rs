@@ -98,7 +98,7 @@ fn wrong_bodies(door: Door) -> Vec<(Vec<u8>, Option<&'static str>, &'static str)
     let good = door.body("x").to_string();
     let inside = |value: &str| format!(r#"{{"x":{value},{}"#, &good[1..]).into_bytes();
     let twice = |first: &str| format!("{{{first},{}", &good[1..]).into_bytes();
-    let fields: String = (0..300).map(|at| format!(r#","x{at}":0"#)).collect();
+    let fields = (0..300).map(|at| format!(r#","x{at}":0"#)).collect::<Vec<_>>().concat();
     vec![
         (b"".to_vec(), None, "is empty: send a JSON object"),
         (b"hello".to_vec(), None, "not valid JSON"),
@@ -306,7 +306,12 @@ async fn a_router_without_room_answers_503_and_to_anthropic_s_clients_529() {
     let rig = launch().env("LLM_ROUTER__SERVER__MAX_IN_FLIGHT", "1").start();
     rig.emulator.control(Face::RunpodLb, Fault::HangBefore);
     rig.emulator.control(Face::Cerebras, Fault::HangBefore);
-    let held = tokio::spawn(rig.client.json("/v1/messages", &message("x")).send());
+    let body = message("x").to_string();
+    let mut waiting = Raw::connect(&rig).await;
+    let head = format!(
+        "POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: {CLIENT_KEY}\r\ncontent-type: application/json\r\n"
+    );
+    waiting.send(format!("{head}content-length: {}\r\n\r\n{body}", body.len())).await;
     eventually("the call is under way", async || (received(&rig) == 1).then_some(())).await;
     for door in Door::ALL {
         let answer = rig.client.post(door.path(), &door.body("x")).await;
@@ -316,7 +321,7 @@ async fn a_router_without_room_answers_503_and_to_anthropic_s_clients_529() {
         door.check(&refused, "no room", &answer);
         assert_eq!(answer.header("retry-after"), "1");
     }
-    held.abort();
+    drop(waiting);
 }
 
 #[tokio::test]

@@ -126,8 +126,7 @@ impl SseBody {
     /// What the answer has ready, as one piece of bytes.
     fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let mut ready = Ready::default();
-        loop {
-            let Source::Relaying(answer) = &mut self.source else { break };
+        while let Source::Relaying(answer) = &mut self.source {
             match Pin::new(&mut *answer).poll_next(context) {
                 Poll::Ready(Some(Ok(frame))) => self.form.show(frame, &mut ready),
                 Poll::Ready(Some(Err(error))) => self.fail(&ApiError::broken(&error), &mut ready),

@@ -70,10 +70,10 @@ impl RateLimitStatus {
                 "anthropic-ratelimit-tokens-reset",
             ],
         };
-        let reset_ms = now_ms.saturating_add(i64::try_from(self.reset.as_millis()).unwrap_or(i64::MAX));
-        let reset_s = reset_ms.saturating_add(999).div_euclid(1000);
+        let wait_ms = i64::try_from(self.reset.as_millis()).unwrap_or(i64::MAX);
+        let second = now_ms.saturating_add(wait_ms).saturating_add(999).div_euclid(1000);
         // Beyond the calendar's end, the end.
-        let at = Timestamp::from_second(reset_s).unwrap_or(Timestamp::MAX);
+        let at = Timestamp::from_second(second).unwrap_or(Timestamp::MAX);
         [(limit, self.limit.to_string()), (remaining, self.remaining.to_string()), (reset, at.to_string())]
     }
 }

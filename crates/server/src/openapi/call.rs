@@ -217,12 +217,14 @@ fn header(name: &str) -> Header {
         }
         "x-llm-router-dropped-params" => "fields that the upstream would have refused; absent if there were none",
         "x-llm-router-injected-params" => "what was added, such as `max_tokens=4096`; absent if nothing was",
-        "x-ratelimit-limit-requests" => "calls a minute, for keys with such a limit",
-        "x-ratelimit-remaining-requests" => "calls that could be made at once now, for keys with such a limit",
+        "x-ratelimit-limit-requests" | "anthropic-ratelimit-requests-limit" => {
+            "calls a minute, for keys with such a limit"
+        }
+        "x-ratelimit-remaining-requests" | "anthropic-ratelimit-requests-remaining" => {
+            "calls that could be made at once now, for keys with such a limit"
+        }
         "x-ratelimit-reset-requests" => "time until the whole burst is there again, for keys with such a limit",
         "request-id" => "the same by Anthropic's name",
-        "anthropic-ratelimit-requests-limit" => "calls a minute, for keys with such a limit",
-        "anthropic-ratelimit-requests-remaining" => "calls that could be made at once now, for keys with such a limit",
         "anthropic-ratelimit-requests-reset" => {
             "when the whole burst is there again (RFC 3339), for keys with such a limit"
         }
