@@ -10,7 +10,7 @@ use crate::raw::{answer, body, statuses};
 const TOKEN: &str = "token-of-the-operators";
 
 /// What answers without a key; `/metrics` is on the admin listener alone.
-const OPEN: [&str; 4] = ["/livez", "/readyz", "/openapi.json", "/metrics"];
+const OPEN: [&str; 5] = ["/", "/livez", "/readyz", "/openapi.json", "/metrics"];
 
 fn rig() -> Rig {
     let config = format!("{RUNPOD_LB}{CEREBRAS}{BALANCED}");
@@ -40,7 +40,7 @@ fn request(method: &str, path: &str, authorization: &str) -> Vec<u8> {
 /// A header for each way to send no key, and for each way to send one that is not known.
 fn strangers() -> [Vec<String>; 2] {
     let none =
-        ["", "authorization: \r\n", "authorization: Bearer\r\n", "authorization: Bearer \r\n", "x-api-key: k\r\n"];
+        ["", "authorization: \r\n", "authorization: Bearer\r\n", "authorization: Bearer \r\n", "x-api-key: \r\n"];
     let other_schemes = [
         format!("authorization: {CLIENT_KEY}\r\n"),
         format!("authorization: Basic {CLIENT_KEY}\r\n"),
@@ -55,8 +55,9 @@ fn strangers() -> [Vec<String>; 2] {
         "%s%n{0}${jndi:ldap://x}".to_owned(),
         "\u{e9}\u{1f600}".to_owned(),
     ];
-    let unknown = unknown.map(|key| format!("authorization: Bearer {key}\r\n"));
-    [none.map(str::to_owned).into_iter().chain(other_schemes).collect(), unknown.into()]
+    let headers = |key| [format!("authorization: Bearer {key}\r\n"), format!("x-api-key: {key}\r\n")];
+    let unknown = unknown.into_iter().flat_map(headers).collect();
+    [none.map(str::to_owned).into_iter().chain(other_schemes).collect(), unknown]
 }
 
 /// Without a key: refused before the body is read, with the scheme to use, and in the same words for all keys that are not known.
@@ -79,7 +80,9 @@ async fn every_route_but_the_probes_wants_a_key() {
                     }
                     assert_eq!(statuses(&answer), [401], "{what}");
                     assert!(answer.to_ascii_lowercase().contains("\r\nwww-authenticate: bearer\r\n"), "{what}");
-                    bodies.insert(body(&answer).to_owned());
+                    // In Anthropic's shape the id of the request stands behind the words.
+                    let words = body(&answer).split(",\"request_id\"").next().unwrap_or_default();
+                    bodies.insert(words.to_owned());
                 }
                 assert!(bodies.len() <= 1, "{method} {path}: {bodies:?}");
             }
@@ -126,6 +129,9 @@ fn the_routes_are_those_that_were_looked_at() {
             "POST /v1/chat/completions",
             "POST /v1/completions",
             "POST /v1/embeddings",
+            "POST /v1/messages",
+            "POST /v1/messages/count_tokens",
+            "POST /v1/responses",
             "POST /v1/generate",
             "POST /v1/generate/stream",
             "POST /v1/chat/stream",
@@ -133,6 +139,7 @@ fn the_routes_are_those_that_were_looked_at() {
             "POST /v1/route/explain",
             "GET /v1/models",
             "GET /v1/models/llama",
+            "GET /",
             "GET /livez",
             "GET /readyz",
             "GET /openapi.json",

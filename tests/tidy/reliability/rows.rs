@@ -196,7 +196,7 @@ pub(super) const ROWS: [Row; 57] = [
     row(
         "P6",
         "a store that is down, slow or read-only",
-        "crates/ledger/src/tests/both.rs::a_store_that_is_held_by_another_one_stops_nothing_and_loses_nothing crates/ledger/src/store/postgres.rs::a_server_that_is_away_is_no_reason_not_to_start tests/ledger/replicas.py::stop_database tests/ledger/shared.py::redis_away crates/shared/tests/server/members.rs::a_server_that_is_not_there_at_the_start_is_used_when_it_comes crates/shared/tests/server/budgets.rs::after_a_loss_of_data_nothing_is_granted_before_what_was_held_has_lapsed crates/shared/tests/server/limits.rs::what_is_settled_counts_once_although_the_connection_breaks crates/ledger/src/budget/shared_tests.rs::without_an_answer_what_is_held_lapses_and_the_configuration_says_what_then",
+        "crates/ledger/src/tests/both.rs::a_store_that_is_held_by_another_one_stops_nothing_and_loses_nothing crates/ledger/src/store/postgres.rs::a_server_that_is_away_is_no_reason_not_to_start tests/ledger/replicas.py::stop_database tests/ledger/shared.py::servers_away crates/shared/tests/server/members.rs::a_server_that_is_not_there_at_the_start_is_used_when_it_comes crates/shared/tests/server/budgets.rs::after_a_loss_of_data_nothing_is_granted_before_what_was_held_has_lapsed crates/shared/tests/server/limits.rs::what_is_settled_counts_once_although_the_connection_breaks crates/ledger/src/budget/shared_tests.rs::without_an_answer_what_is_held_lapses_and_the_configuration_says_what_then",
     ),
     row(
         "P7",
