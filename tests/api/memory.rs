@@ -1,7 +1,9 @@
 //! The memory budget: whatever clients send and upstreams answer, it is bounded together, refused cheaply as the router's own
 //! overload, and all of it is given back.
 
-use e2e::{Answer, BALANCED, CEREBRAS, CLIENT_KEY, Launch, RUNPOD_LB, Rig, chat, eventually, streamed, with};
+use e2e::{
+    Answer, BALANCED, CEREBRAS, CLIENT_KEY, Launch, RUNPOD_LB, Rig, chat, eventually, message, response, streamed, with,
+};
 use emulator::{Face, Fault, Settings};
 use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
 use reqwest::Method;
@@ -9,6 +11,7 @@ use serde_json::json;
 
 use crate::{
     common::{Raw, Refusal, received, status},
+    doors::check_anthropic,
     scripted::Scripted,
 };
 
@@ -94,6 +97,39 @@ async fn a_body_that_could_never_fit_is_refused_for_good_and_unread() {
     assert_eq!(status(&answer), 413, "{answer}");
     assert!(answer.contains(&format!("larger than {} bytes", SHARE / 2)), "{answer}");
     assert_eq!(received(&rig), 0);
+}
+
+/// The chat that a body becomes is a copy, and what is sent on is another.
+#[tokio::test]
+async fn the_largest_bodies_go_through_every_door_and_all_is_given_back() {
+    let rig = launch(&format!("{RUNPOD_LB}{CEREBRAS}{BALANCED}"));
+    // A tool, because a prompt of that length is too long for the emulator.
+    let about = "word ".repeat(SHARE / 2 / 5 - 100);
+    let schema = json!({"type": "object"});
+    let function = json!({"name": "f", "description": about, "parameters": schema});
+    let of_chats = json!({"tools": [{"type": "function", "function": function}]});
+    let of_messages = json!({"tools": [{"name": "f", "description": about, "input_schema": schema}]});
+    let of_responses = json!({"tools": [with(function, json!({"type": "function"}))]});
+    for (path, body) in [
+        ("/v1/chat/completions", with(chat("x"), of_chats)),
+        ("/v1/messages", with(message("x"), of_messages)),
+        ("/v1/responses", with(response("x"), of_responses)),
+    ] {
+        let answer = rig.client.post(path, &body).await;
+        assert_eq!(answer.status, 200, "{path}: {}", &answer.text[..answer.text.len().min(300)]);
+        until_given_back(&rig).await;
+        let streamed = rig.client.post(path, &streamed(body)).await;
+        assert_eq!(streamed.status, 200, "{path}");
+        until_given_back(&rig).await;
+    }
+    // The arguments of a call become a text, in which each quote is escaped once more.
+    let input = json!({"quotes": "\"".repeat(SHARE / 4 - 1_000)});
+    let call = json!({"type": "tool_use", "id": "call", "name": "f", "input": input});
+    let result = json!({"type": "tool_result", "tool_use_id": "call", "content": "done"});
+    let turns = json!([{"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}]);
+    let answer = rig.client.post("/v1/messages", &with(message("x"), json!({"messages": turns}))).await;
+    check_anthropic("a chat that is too long", &answer, 413, "request_too_large");
+    until_given_back(&rig).await;
 }
 
 #[tokio::test]

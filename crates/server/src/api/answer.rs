@@ -160,6 +160,8 @@ pub(crate) async fn answer(context: RequestContext, prepared: Box<Prepared>) -> 
         let body = SseBody::new(Source::Relaying(served.answer), form, &app.cut, id, keep_alive, permits);
         return stream(response, version, body);
     }
+    // Its memory may be needed for the answer.
+    drop(request);
     let body = match form {
         Form::OpenAi => read_whole(&mut served).await,
         Form::Chunks => generated::read(served, model.as_deref().unwrap_or_default(), &id, &memory)

@@ -54,11 +54,17 @@ pub(super) fn translate<A>(
 ) -> Result<Chat<A>, ApiError> {
     let body = std::mem::take(&mut admitted.body);
     admitted.reservation.resize(2 * body.len())?;
-    let chat = to_chat(utf8(&body)?)?;
-    // It may be longer than the body: arguments of tools that were objects are texts with escaped quotes.
-    admitted.reservation.resize(body.len() + chat.body.capacity())?;
+    let mut chat = to_chat(utf8(&body)?)?;
+    chat.body.shrink_to_fit();
+    // It may be longer than the body: arguments of tools that were objects are texts with escaped quotes. Then the same holds as
+    // for a body: one that has no room beside its copy would never be served, however often it is repeated.
+    let most = admitted.reservation.budget().limit() / 2;
+    if chat.body.len() > most {
+        return Err(ApiError::body_too_large(most));
+    }
+    admitted.reservation.resize(body.len() + chat.body.len())?;
     drop(body);
-    admitted.reservation.resize(chat.body.capacity())?;
+    admitted.reservation.resize(chat.body.len())?;
     Ok(chat)
 }
 
@@ -79,6 +85,7 @@ pub(super) async fn read(
     let (translated, mut reservation) = translated.await.map_err(|malformed| {
         failed(Error::new(ErrorKind::Protocol, format!("the upstream's answer is not valid JSON: {malformed}")))
     })?;
-    reservation.resize(translated.capacity()).map_err(|none| failed(none.into()))?;
+    let translated = translated.into_boxed_slice();
+    reservation.resize(translated.len()).map_err(|none| failed(none.into()))?;
     Ok(reservation.attach(translated.into()))
 }
