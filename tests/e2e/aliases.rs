@@ -300,7 +300,12 @@ async fn both_names_are_on_record_in_the_access_log_and_in_decisions() {
         eventually(&format!("{table} have both names"), async || rows(&ledger, table).filter(|rows| *rows == expected))
             .await;
     }
-    let lines = fs::read_to_string(&log).expect("an access log");
+    // A thread writes it.
+    let lines = eventually("all lines are written", async || {
+        let lines = fs::read_to_string(&log).unwrap_or_default();
+        (lines.lines().count() == expected.len()).then_some(lines)
+    })
+    .await;
     drop(fs::remove_file(&log));
     assert!(lines.contains(r#""model":"llama","requested":"claude-sonnet-4-5""#), "{lines}");
     assert_eq!(

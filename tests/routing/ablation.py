@@ -71,7 +71,7 @@ MECHANISMS = {
     "only ready": ("workers load where jobs are queued beside idle ones", "knowledge/capacity.rs",
                    "if more == 0 {", "if more < u32::MAX {"),
     "hold": ("a request that nobody can serve now waits", "engine/hold.rs",
-             "if !request.model.spec.strategy.looks_ahead() || request.history.named().is_some() {",
+             "if !request.strategy().looks_ahead() || request.history.named().is_some() {",
              "if request.attempts() < u32::MAX {"),
     "warm-up": ("a cold upstream is started by a call of the router's own", "engine/warm_up.rs",
                 "if !model.spec.strategy.looks_ahead() ||", "if now >= provider::Time::ZERO ||"),
