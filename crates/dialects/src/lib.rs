@@ -9,7 +9,7 @@ mod node;
 pub mod responses;
 
 /// A request of another API as a chat.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Chat<A> {
     /// The body of `POST /v1/chat/completions`, with the model as the client wrote it. A streamed one asks for usage.
     pub body: Vec<u8>,
@@ -17,4 +17,11 @@ pub struct Chat<A> {
     pub dropped: Vec<String>,
     /// What the answer has to know of the request.
     pub asked: A,
+}
+
+/// Leaves the prompt out.
+impl<A> std::fmt::Debug for Chat<A> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Chat").field("body_bytes", &self.body.len()).finish_non_exhaustive()
+    }
 }

@@ -10,7 +10,7 @@ pub(crate) use hedge::LEAST as LEAST_BEFORE_HEDGE;
 use provider::Time;
 
 use crate::{
-    candidate::{Candidate, Excluded, Hold, NoCandidate, Situation, UNLIKELY},
+    candidate::{Candidate, Excluded, Hold, NoCandidate, Situation, UNLIKELY, Unfit},
     engine::ModelState,
     key::States,
     knowledge::quota::Claim,
@@ -128,6 +128,11 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// Whether a target was too dear for the client.
+    pub(crate) fn leaves_out_by_price(&self) -> bool {
+        self.excluded.iter().any(|(_, why)| matches!(why, Excluded::Unfit(Unfit::Price)))
+    }
+
     /// Makes a new decision. Returns the target that is asked first, and the reason. No target is debited, and nothing
     /// is allocated once the lists have been this long before.
     pub(crate) fn make(

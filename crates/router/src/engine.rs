@@ -148,9 +148,10 @@ impl Engine {
                 state.wanted(now);
             }
         }
-        // A request that no target can serve, or that names its upstream, is no evidence about waiting requests.
+        // A request that no target can serve, that names its upstream, or that wants only some, is no evidence about waiting requests.
         let is_denied = matches!(made, Err(NoCandidate::Late | NoCandidate::Full | NoCandidate::Blocked(_)));
-        if is_denied && history.named().is_none() && !situation.is_stale() {
+        let is_narrow = history.named().is_some() || facts.wishes.leaves_targets_out();
+        if is_denied && !is_narrow && !situation.is_stale() {
             known.denied(*number, now);
         }
         let (target, reason) = made?;
@@ -293,6 +294,10 @@ fn debit(model: &Model, deficits: &mut Deficits, history: &mut History, decision
         return;
     }
     let accrual = decision.strategy.accrual();
+    // What a target misses because it was too dear for one client would be made up for by the requests of all.
+    if accrual == Accrual::Held && decision.leaves_out_by_price() {
+        return;
+    }
     // What a target misses because it is late is paid back little by little, as after an absence.
     let serves =
         |candidate: &&Candidate| accrual == Accrual::Available || candidate.target == target || !candidate.is_late();

@@ -67,6 +67,11 @@ pub struct Wishes {
 impl Wishes {
     /// Everything as it is configured.
     pub const NONE: Self = Self { strategy: None, max_cost: None, no_fallback: false };
+
+    /// Whether they leave targets out that other requests may use.
+    pub(crate) const fn leaves_targets_out(&self) -> bool {
+        self.max_cost.is_some() || self.no_fallback
+    }
 }
 
 /// A target that the client named, past the strategy.

@@ -24,7 +24,10 @@ const EXPOSED: &str = "x-request-id, request-id, retry-after, x-should-retry, x-
                        x-llm-router-attempts, x-llm-router-reason, x-llm-router-cost-usd, x-llm-router-dropped-params, \
                        x-llm-router-injected-params, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, \
                        x-ratelimit-reset-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, \
-                       x-ratelimit-reset-tokens";
+                       x-ratelimit-reset-tokens, anthropic-ratelimit-requests-limit, \
+                       anthropic-ratelimit-requests-remaining, anthropic-ratelimit-requests-reset, \
+                       anthropic-ratelimit-tokens-limit, anthropic-ratelimit-tokens-remaining, \
+                       anthropic-ratelimit-tokens-reset";
 /// Seconds that a browser remembers the answer to a preflight: the longest that any of them does. Whether a script may read an
 /// answer is said by that answer.
 const MAX_AGE_S: HeaderValue = HeaderValue::from_static("7200");

@@ -118,11 +118,6 @@ impl Stream {
         self.failed(problem, out);
     }
 
-    /// Keeps a silent connection alive: a comment, because the API has no event for it.
-    pub const fn ping(&self) -> &'static [u8] {
-        b": ping\n\n"
-    }
-
     fn begin(&mut self, out: &mut Vec<u8>) {
         if self.phase == Phase::Waiting {
             self.phase = Phase::Begun;

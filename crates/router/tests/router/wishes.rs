@@ -129,6 +129,18 @@ fn a_highest_price_leaves_the_upstreams_where_it_holds() {
 }
 
 #[test]
+fn what_is_too_dear_for_one_client_moves_no_held_share_of_the_others() {
+    let mut hand = pair(StrategyName::Balanced);
+    let mut others = [0; 2];
+    for _ in 0..50 {
+        assert_eq!(serve(&mut hand, at_most(41_209_999), 5), [5, 0]);
+        let [a, b] = serve(&mut hand, Wishes::NONE, 5);
+        others = [others[0] + a, others[1] + b];
+    }
+    assert!((195..=205).contains(&others[0]), "{others:?} of 250, where 200 are due");
+}
+
+#[test]
 fn an_upstream_without_a_price_is_not_cheap() {
     let mut hand = Hand::new(
         vec![upstream("a"), priced("b", 10)],

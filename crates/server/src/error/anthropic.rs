@@ -53,8 +53,12 @@ impl ApiError {
         Problem { kind: self.anthropic_kind(), message, request_id }
     }
 
-    /// The message. It names the field to blame, for which Anthropic's shape has no place of its own.
+    /// The message. It names the field to blame, for which Anthropic's shape has no place of its own. Agents shorten a conversation by
+    /// themselves where a message begins as Anthropic's own does.
     pub(super) fn anthropic_message(&self) -> Cow<'_, str> {
+        if self.code == "context_length_exceeded" {
+            return format!("prompt is too long: {}", self.message).into();
+        }
         match self.param.as_deref().filter(|param| !self.message.contains(param)) {
             Some(param) => format!("{param}: {}", self.message).into(),
             None => self.message.as_str().into(),

@@ -205,8 +205,12 @@ pub(super) fn wants_logprobs(body: &Body<'_>) -> Result<bool, InvalidRequest> {
     Ok(wanted)
 }
 
+/// The longest value, in bytes, that a response repeats of its request. Each response of a stream has them all, and who reads
+/// slowly would hold a multiple of a long prompt.
+const MOST_REPEATED: usize = 64 << 10;
+
 /// The members of a response that repeat the request, with a comma in front of each. `tools` are those that are not
-/// left out.
+/// left out. What is longer than [`MOST_REPEATED`] stands there as if it had not been given.
 pub(super) fn repeated(body: &Body<'_>, tools: &str) -> String {
     // The default is OpenAI's where its API states one, else null.
     const REPEATED: [(&str, &str); 14] = [
@@ -225,15 +229,16 @@ pub(super) fn repeated(body: &Body<'_>, tools: &str) -> String {
         ("top_p", "null"),
         ("user", "null"),
     ];
-    let mut out = String::with_capacity(512 + tools.len());
+    let mut out = String::with_capacity(512);
     for (name, default) in REPEATED {
         out.push_str(",\"");
         out.push_str(name);
         out.push_str("\":");
-        out.push_str(body.get(name).map_or(default, |given| given.raw()));
+        let given = body.get(name).map(|given| given.raw()).filter(|raw| raw.len() <= MOST_REPEATED);
+        out.push_str(given.unwrap_or(default));
     }
     out.push_str(",\"tools\":[");
-    out.push_str(tools);
+    out.push_str(if tools.len() <= MOST_REPEATED { tools } else { "" });
     out.push_str(r#"],"truncation":"disabled","store":false,"background":false,"previous_response_id":null"#);
     out.push_str(r#","max_tool_calls":null,"service_tier":null"#);
     // An event's data stands on one line. In JSON line ends are white space between tokens, and never within strings.

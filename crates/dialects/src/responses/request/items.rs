@@ -108,7 +108,7 @@ impl Writer<'_> {
             "agent_message" => self.agent_message(item),
             "additional_tools" => Ok(()),
             "item_reference" => {
-                Err(item.wrong("refers to an item, and no items are kept here: send the item itself"))
+                Err(item.wrong("refers to an item, and no items are kept here: send the item itself, as SDKs do with \"store\": false"))
             }
             "compaction" | "compaction_summary" | "context_compaction" => Err(item.wrong(
                 "is a compacted conversation that only the service that made it can read: send the items themselves, or a summary as a message",
