@@ -387,6 +387,17 @@ fn a_refusal_for_concurrency_has_the_rate_limit_status() {
 }
 
 #[test]
+fn a_text_needs_its_tokens_and_those_of_an_answer_for_each_call() {
+    assert_eq!(Demand::of_text(40, 2), Demand { calls: 2, tokens: 2 * (40 / 4 + 1 + 512) });
+    assert_eq!(Demand::of_text(0, 1), Demand { calls: 1, tokens: 513 });
+}
+
+#[test]
+fn tokens_are_counted_where_they_are_limited() {
+    assert!(real(tokens(6, 100)).counts_tokens() && !real(limits(6, 6, 6)).counts_tokens());
+}
+
+#[test]
 fn a_refusal_names_whose_limit_it_is() {
     let names = [Owner::Key, Owner::Team("search".into()), Owner::Model("m".into())].map(|owner| owner.to_string());
     let expected = ["this key", "the keys of the team \"search\" together", "the callers of the model \"m\" together"];
