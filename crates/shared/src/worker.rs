@@ -64,6 +64,8 @@ pub(crate) struct Worker {
     exchanges: u32,
     /// Slow exchanges since the last one that was not.
     slow: u32,
+    /// The last answer took very long.
+    was_very_slow: bool,
     /// Whether it has been logged that the server is away.
     has_warned: bool,
 }
@@ -106,6 +108,7 @@ impl Worker {
             next_exchange: Instant::now(),
             exchanges: 0,
             slow: 0,
+            was_very_slow: false,
             has_warned: false,
         }
     }
@@ -128,6 +131,10 @@ impl Worker {
             if round.exchanges {
                 self.next_exchange = Instant::now() + EXCHANGE;
                 self.exchanges = self.exchanges.wrapping_add(1);
+            }
+            // It may have been slow only once: nobody is to go without it for longer than that.
+            if std::mem::take(&mut self.was_very_slow) {
+                self.next_exchange = Instant::now();
             }
             self.leave_unanswered(round);
             if is_last {
@@ -309,6 +316,7 @@ impl Worker {
 
     /// Nobody is to wait for the server until an exchange is not slow.
     fn avoid(&mut self) {
+        self.was_very_slow = true;
         self.warn("it answers slowly");
         let before = self.link.view.load();
         if !before.is_away {
