@@ -1,7 +1,7 @@
 //! What is put on record: an intent before each call, and a row for each call and each request that is over. No prompt
 //! and no answer is in them.
 //!
-//! They borrow their texts: an entry is written from the event that it tells of, and read from the bytes of the journal,
+//! They borrow their texts: an entry is written from the event that it records, and read from the bytes of the journal,
 //! without a copy of either. Money is in nano-dollars, times of day in milliseconds since 1970 (UTC), durations in
 //! microseconds. What is unknown is `None`, never 0.
 

@@ -266,8 +266,8 @@ impl Decision {
     fn look_ahead(&mut self, situation: &Situation<'_>) -> Result<(), NoCandidate> {
         let Some(best) = self.candidates.first().copied() else { return Ok(()) };
         // A target whose scaler must see the demand goes first.
-        if let Some(place) = self.candidates.iter().position(|other| other.if_late.shows_demand) {
-            self.candidates[..=place].rotate_right(1);
+        if let Some(position) = self.candidates.iter().position(|other| other.if_late.shows_demand) {
+            self.candidates[..=position].rotate_right(1);
             return Ok(());
         }
         let is_first = situation.history.attempts() == 0 && situation.is_fresh();
@@ -278,8 +278,8 @@ impl Decision {
                 && !other.is_warmed_up
                 && other.score_in_time < best.score_in_time
         };
-        if is_first && let Some(place) = self.candidates.iter().skip(1).position(is_better) {
-            self.candidates[..=place + 1].rotate_right(1);
+        if is_first && let Some(position) = self.candidates.iter().skip(1).position(is_better) {
+            self.candidates[..=position + 1].rotate_right(1);
             return Ok(());
         }
         let is_likely_in_time = |candidate: &Candidate| situation.is_fresh() && candidate.miss < UNLIKELY;
@@ -288,8 +288,8 @@ impl Decision {
             return Ok(());
         }
         // Another one that is likely to be in time is called, rather than waiting for the best one.
-        let place = self.candidates.iter().position(is_likely_in_time).ok_or(NoCandidate::Late)?;
-        self.candidates[..=place].rotate_right(1);
+        let position = self.candidates.iter().position(is_likely_in_time).ok_or(NoCandidate::Late)?;
+        self.candidates[..=position].rotate_right(1);
         Ok(())
     }
 

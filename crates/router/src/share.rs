@@ -304,7 +304,7 @@ mod tests {
             let replicas = u32::try_from(count).expect("a few");
             let mut all = vec![Deficits::new(4); count];
             // What each has learned of each other.
-            let mut heard = vec![vec![vec![0.0; 4]; count]; count];
+            let mut known = vec![vec![vec![0.0; 4]; count]; count];
             for (present, requests, every) in outages {
                 for request in 0..requests {
                     for (deficits, present) in all.iter_mut().zip(&present) {
@@ -318,10 +318,10 @@ mod tests {
                     if request % every == 0 {
                         let behind: Vec<Vec<f64>> = all.iter().map(|deficits| deficits.behind().to_vec()).collect();
                         for (to, from) in (0..count).flat_map(|to| (0..count).map(move |from| (to, from))) {
-                            let new: Vec<_> = behind[from].iter().zip(&heard[to][from]).map(|(now, then)| now - then).collect();
+                            let new: Vec<_> = behind[from].iter().zip(&known[to][from]).map(|(now, then)| now - then).collect();
                             if to != from {
                                 all[to].learn(&new, replicas, &shares);
-                                heard[to][from].clone_from(&behind[from]);
+                                known[to][from].clone_from(&behind[from]);
                             }
                         }
                     }

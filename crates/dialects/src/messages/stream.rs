@@ -29,8 +29,8 @@ pub struct Stream {
     open: Option<Open>,
     /// The calls so far, in the order in which they began.
     calls: Vec<Call>,
-    /// Their places by the numbers that the chunks give them.
-    places: HashMap<u64, usize>,
+    /// Their positions by the numbers that the chunks give them.
+    positions: HashMap<u64, usize>,
     /// What follows the open call.
     held: Vec<Held>,
     ending: Ending,
@@ -50,7 +50,7 @@ enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Open {
     Said(Kind),
-    /// The call with this place among the calls.
+    /// The call with this position among the calls.
     Call(usize),
 }
 
@@ -83,7 +83,7 @@ impl Stream {
             blocks: 0,
             open: None,
             calls: Vec::new(),
-            places: HashMap::new(),
+            positions: HashMap::new(),
             held: Vec::new(),
             ending: Ending::default(),
             usage: None,
@@ -213,13 +213,13 @@ impl Stream {
         }
     }
 
-    /// The place of the call that `piece` belongs to, and whether it begins with it. Its number says which; a piece without one
+    /// The position of the call that `piece` belongs to, and whether it begins with it. Its number says which; a piece without one
     /// belongs to the last call, unless it has an id of its own. An id does not count beside a number: some versions of vLLM
     /// make up a new one for every piece.
     fn find_call(&mut self, piece: &ToolCall<'_>) -> (usize, bool) {
         let own = piece.id.map(|id| block::call_id(Some(id), "", 0));
         let found = match piece.index {
-            Some(index) => self.places.get(&index).copied(),
+            Some(index) => self.positions.get(&index).copied(),
             None => {
                 self.calls.len().checked_sub(1).filter(|at| own.as_ref().is_none_or(|own| self.calls[*at].id == *own))
             }
@@ -231,7 +231,7 @@ impl Stream {
         let id = own.unwrap_or_else(|| block::call_id(None, &self.id, at));
         self.calls.push(Call { id, name: Vec::new(), arguments: Vec::new() });
         if let Some(index) = piece.index {
-            self.places.insert(index, at);
+            self.positions.insert(index, at);
         }
         (at, true)
     }

@@ -18,7 +18,7 @@ pub(super) struct Item {
 /// How an item has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Status {
-    /// It is as the model meant it.
+    /// It is complete.
     Completed,
     /// It was cut off.
     Incomplete,

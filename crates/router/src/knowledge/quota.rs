@@ -77,7 +77,7 @@ pub(crate) struct Allowance {
     /// When the call began that was answered and began last.
     latest: Option<Time>,
     /// What calls were debited since the start, less what was given back, and what the provider took.
-    charged: Amounts,
+    debited: Amounts,
     taken: Amounts,
     /// Calls of other replicas that the provider has not answered, and their tokens.
     elsewhere: Amounts,
@@ -108,7 +108,7 @@ impl Allowance {
             calls: 0.0,
             outstanding: 0.0,
             latest: None,
-            charged: Amounts::default(),
+            debited: Amounts::default(),
             taken: Amounts::default(),
             elsewhere: Amounts::default(),
         }
@@ -145,7 +145,7 @@ impl Allowance {
         self.requests.debit(1.0, now);
         self.tokens.debit(tokens, now);
         (self.calls, self.outstanding) = (self.calls + 1.0, self.outstanding + tokens);
-        self.charged.add(1.0, tokens);
+        self.debited.add(1.0, tokens);
         Debit { tokens, began: now }
     }
 
@@ -213,12 +213,12 @@ impl Allowance {
     fn credit(&mut self, debit: &Debit, now: Time) {
         self.requests.credit(1.0, now);
         self.tokens.credit(debit.tokens, now);
-        self.charged.add(-1.0, -debit.tokens);
+        self.debited.add(-1.0, -debit.tokens);
     }
 
     /// Puts what this replica's calls came to into its state for the others.
     pub(crate) fn report(&self, state: &mut PeerUpstream, now: Time) {
-        (state.totals.debited_calls, state.totals.debited_tokens) = (self.charged.calls, self.charged.tokens);
+        (state.totals.debited_calls, state.totals.debited_tokens) = (self.debited.calls, self.debited.tokens);
         (state.totals.taken_calls, state.totals.taken_tokens) = (self.taken.calls, self.taken.tokens);
         (state.load.unanswered_calls, state.load.unanswered_tokens) = (self.calls, self.outstanding);
         (state.requests_left, state.tokens_left) = (self.requests.level(now), self.tokens.level(now));

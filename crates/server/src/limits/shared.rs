@@ -59,8 +59,9 @@ impl SharedLimits {
     }
 
     fn ended(&self, calls: u32, tokens: i64) {
-        let tells = (calls > 0 && self.limits.concurrent.is_some()) || (tokens != 0 && self.limits.tokens.is_some());
-        if tells {
+        let is_counted =
+            (calls > 0 && self.limits.concurrent.is_some()) || (tokens != 0 && self.limits.tokens.is_some());
+        if is_counted {
             self.sharing.server.ended(&self.owner, &self.limits, calls, tokens);
         }
     }
