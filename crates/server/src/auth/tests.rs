@@ -61,6 +61,24 @@ fn the_scheme_is_read_as_http_says() {
 }
 
 #[test]
+fn a_key_may_come_as_clients_of_anthropic_send_it_but_a_bearer_wins() {
+    let keyring = keyring(&[FIRST, "id = \"second\"\nenv = \"SECOND\""], None);
+    let found = |headers: &[(&HeaderName, &str)]| {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert((*name).clone(), HeaderValue::from_str(value).expect("a header"));
+        }
+        keyring.find(&map).map(|key| key.id.as_deref().expect("an id").to_owned())
+    };
+    assert_eq!(found(&[(&API_KEY, " FIRST ")]).as_deref(), Ok("first"));
+    assert_eq!(found(&[(&API_KEY, "FIRST"), (&AUTHORIZATION, "Bearer SECOND")]).as_deref(), Ok("second"));
+    assert_eq!(found(&[(&API_KEY, "FIRST"), (&AUTHORIZATION, "Basic x")]).as_deref(), Ok("first"));
+    assert_eq!(found(&[(&API_KEY, "FIRST"), (&AUTHORIZATION, "Bearer THIRD")]), Err(Denied::Wrong));
+    assert_eq!(found(&[(&API_KEY, "THIRD")]), Err(Denied::Wrong));
+    assert_eq!(found(&[(&API_KEY, " ")]), Err(Denied::Missing));
+}
+
+#[test]
 fn a_key_may_have_so_many_bytes_and_not_one_more() {
     let longest = "k".repeat(Key::MAX_BYTES);
     let hash = hex::encode(Sha256::digest(&longest));
