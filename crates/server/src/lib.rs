@@ -17,6 +17,7 @@ mod demo;
 mod error;
 mod form;
 mod gpu;
+mod json_line;
 mod ledger;
 mod limits;
 mod memory;

@@ -8,7 +8,7 @@ use router::{Reason, StrategyName};
 use serde::Serialize;
 use settings::LogFormat;
 
-use crate::clock;
+use crate::{clock, json_line};
 
 /// A request, without what it said. What is unknown is left out.
 #[derive(Serialize)]
@@ -157,7 +157,7 @@ pub(super) fn render(ended: &RequestEnded, format: LogFormat) -> Vec<u8> {
         config_version: &ended.config_version,
     };
     let mut out = match format {
-        LogFormat::Json => serde_json::to_vec(&line).unwrap_or_default(),
+        LogFormat::Json => json(&line),
         LogFormat::Pretty => pretty(&line).into_bytes(),
     };
     out.push(b'\n');
@@ -174,6 +174,17 @@ impl<'a> FailureLine<'a> {
             duration_ms: millis(failure.duration),
         }
     }
+}
+
+/// A line for machines.
+fn json(line: &Line<'_>) -> Vec<u8> {
+    /// Most lines are shorter.
+    const USUAL: usize = 768;
+    let mut out = Vec::with_capacity(USUAL);
+    if json_line::append(line, &mut out).is_err() {
+        out.clear();
+    }
+    out
 }
 
 /// A line for people.

@@ -14,6 +14,7 @@ use settings::DecisionLog;
 use tokio::time::Instant;
 
 use super::{files::Files, record::RecordView};
+use crate::json_line;
 
 /// Most bytes of lines that wait for the writer.
 const MOST_WAITING: usize = 16 << 20;
@@ -114,7 +115,7 @@ impl Log {
         let (Some(view), Some(closed)) = (RecordView::of(record, ended_at), &record.ended) else { return };
         LINE.with_borrow_mut(|line| {
             line.clear();
-            if serde_json::to_writer(&mut *line, &view).is_err() {
+            if json_line::append(&view, line).is_err() {
                 self.counters.failed.inc();
                 return;
             }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dispatch::{Estimate, Record, Tried};
-use provider::{ModelId, NanoUsd, UpstreamId, Usage};
+use provider::{ModelId, UpstreamId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -58,14 +58,6 @@ struct AttemptView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     first_token_ms: Option<f64>,
     duration_ms: f64,
-    #[serde(flatten)]
-    used: Used,
-}
-
-/// What a call used.
-#[derive(Serialize, ToSchema, Default)]
-#[schema(as = DecisionUsage)]
-struct Used {
     /// `reported` by the upstream or `estimated`; absent if nothing was used.
     #[serde(skip_serializing_if = "Option::is_none")]
     usage_source: Option<&'static str>,
@@ -112,10 +104,10 @@ impl<'a> RecordView<'a> {
 impl<'a> AttemptView<'a> {
     fn of(tried: &'a Tried) -> Self {
         let ended = &tried.ended;
-        let used = match (ended.usage, ended.estimate) {
-            (Some(usage), _) => Used::new("reported", usage, ended.cost),
-            (None, Some(Estimate { usage, cost, .. })) => Used::new("estimated", usage, cost),
-            (None, None) => Used::default(),
+        let (source, usage, cost) = match (ended.usage, ended.estimate) {
+            (Some(usage), _) => (Some("reported"), Some(usage), ended.cost),
+            (None, Some(Estimate { usage, cost, .. })) => (Some("estimated"), Some(usage), cost),
+            (None, None) => (None, None, None),
         };
         Self {
             upstream: UpstreamId::as_str(&ended.upstream),
@@ -125,18 +117,10 @@ impl<'a> AttemptView<'a> {
             outcome: ended.outcome.as_str(),
             first_token_ms: ended.first_token.map(millis),
             duration_ms: millis(ended.duration),
-            used,
-        }
-    }
-}
-
-impl Used {
-    fn new(source: &'static str, usage: Usage, cost: Option<NanoUsd>) -> Self {
-        Self {
-            usage_source: Some(source),
-            prompt_tokens: Some(usage.prompt_tokens),
-            cached_tokens: usage.cached_tokens,
-            completion_tokens: Some(usage.completion_tokens),
+            usage_source: source,
+            prompt_tokens: usage.map(|usage| usage.prompt_tokens),
+            cached_tokens: usage.and_then(|usage| usage.cached_tokens),
+            completion_tokens: usage.map(|usage| usage.completion_tokens),
             cost_nano_usd: cost.map(|cost| cost.0),
         }
     }
