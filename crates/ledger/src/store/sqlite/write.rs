@@ -1,5 +1,7 @@
 //! Rows into tables, and what they add to sums.
 
+use std::sync::LazyLock;
+
 use rusqlite::{
     Connection, ToSql, Transaction, params, params_from_iter,
     types::{ToSqlOutput, Value},
@@ -20,15 +22,21 @@ use crate::{entry::RequestKey, report::DAY_MS};
 const UNLESS_ENDED: &str = "WHERE NOT EXISTS (SELECT 1 FROM attempts
     WHERE day BETWEEN ?1 AND ?1 + 1 AND writer = ?2 AND number = ?3 AND attempt = ?4)";
 
+// Made once: making them takes longer than a small batch of rows.
+static INSERT_ATTEMPT: LazyLock<String> = LazyLock::new(|| insert("attempts", &columns::ATTEMPTS));
+static INSERT_UNKNOWN: LazyLock<String> = LazyLock::new(|| format!("{} {UNLESS_ENDED}", *INSERT_ATTEMPT));
+static INSERT_REQUEST: LazyLock<String> = LazyLock::new(|| insert("requests", &columns::REQUESTS));
+static ADD_ATTEMPTS: LazyLock<String> = LazyLock::new(|| ATTEMPTS.add_one());
+static ADD_REQUESTS: LazyLock<String> = LazyLock::new(|| REQUESTS.add_one());
+
 /// Writes rows, all or none. Returns how many came too late.
 pub(super) fn rows(connection: &mut Connection, rows: &Rows<'_>) -> rusqlite::Result<u64> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let kept = Kept::read(&transaction, rows.may_be_twice)?;
     let (mut sums, mut late) = (Sums::default(), 0);
     {
-        let attempts = insert("attempts", &columns::ATTEMPTS);
-        for (rows, condition) in [(&rows.attempts, ""), (&rows.unknown, UNLESS_ENDED)] {
-            let mut statement = transaction.prepare_cached(&format!("{attempts} {condition}"))?;
+        for (rows, insert) in [(&rows.attempts, &INSERT_ATTEMPT), (&rows.unknown, &INSERT_UNKNOWN)] {
+            let mut statement = transaction.prepare_cached(insert)?;
             for row in rows {
                 if kept.is_late(row.ended_at_ms) {
                     late += 1;
@@ -39,7 +47,7 @@ pub(super) fn rows(connection: &mut Connection, rows: &Rows<'_>) -> rusqlite::Re
                 }
             }
         }
-        let mut statement = transaction.prepare_cached(&insert("requests", &columns::REQUESTS))?;
+        let mut statement = transaction.prepare_cached(&INSERT_REQUEST)?;
         for row in &rows.requests {
             let baselines = columns::baselines(row);
             if kept.is_late(row.ended_at_ms) {
@@ -80,11 +88,11 @@ fn insert(table: &str, columns: &[(&str, columns::Kind)]) -> String {
 
 /// Adds to the sums of hours.
 fn add(transaction: &Transaction<'_>, sums: &Sums<'_>) -> rusqlite::Result<()> {
-    let mut statement = transaction.prepare_cached(&ATTEMPTS.add_one())?;
+    let mut statement = transaction.prepare_cached(&ADD_ATTEMPTS)?;
     for ((hour, labels), figures) in &sums.attempts {
         statement.execute(params_from_iter(values(*hour, labels.iter().copied(), figures)))?;
     }
-    let mut statement = transaction.prepare_cached(&REQUESTS.add_one())?;
+    let mut statement = transaction.prepare_cached(&ADD_REQUESTS)?;
     for ((hour, labels), policies) in &sums.requests {
         for (policy, figures) in policies {
             let labels = labels.iter().chain([policy]).copied();
