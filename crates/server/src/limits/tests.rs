@@ -7,7 +7,7 @@ use governor::clock::FakeRelativeClock;
 use proptest::{collection::vec, prelude::*};
 use tokio::time::timeout;
 
-use super::*;
+use super::{grant::tightest, *};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -395,6 +395,35 @@ fn a_text_needs_its_tokens_and_those_of_an_answer_for_each_call() {
 #[test]
 fn tokens_are_counted_where_they_are_limited() {
     assert!(real(tokens(6, 100)).counts_tokens() && !real(limits(6, 6, 6)).counts_tokens());
+}
+
+#[test]
+fn of_several_limits_the_one_with_the_least_left_is_shown_and_of_equal_ones_the_first() {
+    let (wide, narrow) = (requests(600, 50, Duration::ZERO), requests(60, 7, MINUTE));
+    let in_tokens = RateLimitStatus { unit: Unit::Tokens, limit: 9000, remaining: 8000, reset: Duration::ZERO };
+    for statuses in [[wide, narrow, in_tokens], [in_tokens, narrow, wide], [narrow, in_tokens, wide]] {
+        let mut shown = tightest(statuses);
+        shown.sort_by_key(|status| status.unit == Unit::Tokens);
+        assert_eq!(shown, [narrow, in_tokens]);
+    }
+    assert_eq!(tightest([narrow, requests(6000, 7, Duration::ZERO)]), [narrow]);
+}
+
+#[tokio::test]
+async fn a_request_that_is_refused_when_it_was_read_counts_as_one_call_and_shows_what_is_left() {
+    // None comes back in the ten seconds after it was used.
+    let (team, key) = (real(limits(6, 60, 0)), real(limits(6, 3, 0)));
+    let limiters = [team.clone(), key.clone()];
+    for left in [2, 1, 0] {
+        let shown = count_refused(&limiters).await.expect("room");
+        assert_eq!(shown.iter().map(|status| (status.limit, status.remaining)).collect::<Vec<_>>(), [(6, left)]);
+    }
+    assert!(matches!(count_refused(&limiters).await, Err(Refused { limit: ReachedLimit::Rate { .. }, .. })));
+    assert_eq!(
+        team.status().map(|status| status.remaining),
+        Some(57),
+        "nothing is taken of it by what the key refuses"
+    );
 }
 
 #[test]
