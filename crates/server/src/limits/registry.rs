@@ -120,3 +120,6 @@ impl Observer for Limits {
         of(&limiters.models, info.model.as_ref().map(provider::ModelId::as_str));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::limits::{
-    Demand, Grant, Owner, count_refused,
+    Demand, Grant, Limits, Owner, count_refused,
     tests::{calls, limits, tokens},
 };
 
@@ -13,6 +13,17 @@ use crate::limits::{
 mod support;
 
 use support::{Replica, Server, until};
+
+const CONFIG: &str = "
+    keys = [{ id = \"web\", team = \"search\", env = \"WEB\", limits = { concurrent = MOST } }]
+    models = [{ name = \"m\", strategy = \"cost\", targets = [{ upstream = \"a\" }] }]
+    [[upstreams]]
+    id = \"a\"
+    provider = \"openai\"
+    model = \"m\"
+    base_url = \"http://127.0.0.1:9/v1\"
+    api_key_env = \"none\"
+";
 
 /// Less than this passes between two lines of a test. The limits below give back one call or token in this time.
 const SLOW: Duration = Duration::from_secs(10);
@@ -127,6 +138,39 @@ async fn calls_under_way_on_all_replicas_count_until_they_end() {
     assert!(enter(&web[0]).is_err());
     web[0].set_alone(false);
     assert!(enter(&web[0]).is_ok());
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn whether_the_server_is_away_is_known_to_all_limits_also_to_later_ones() {
+    let server = Server::start();
+    let replica = server.replica(1);
+    let replicas = NonZeroU32::new(2).expect("not 0");
+    let sharing = Sharing { server: replica.shared.clone(), replicas, when_away: LimitsWhenAway::Divide };
+    let all = Limits::new(Some(Arc::new(sharing)));
+    // As many calls at a time as one replica may have of four, or of six.
+    let most = |config: &str| {
+        let limiters = all.set(
+            &settings::parse(config, "x.toml", &|name: &str| {
+                (!name.starts_with("LLM_ROUTER__")).then(|| name.to_owned())
+            })
+            .expect("valid"),
+        );
+        move || {
+            let limiters = limiters.of_key("web", "search");
+            let taken: Vec<_> = (0..9).map_while(|_| limiters[0].permit().ok()).collect();
+            taken.len()
+        }
+    };
+    let four = most(&CONFIG.replace("MOST", "4"));
+    assert_eq!(four(), 2, "its part, until the server has answered");
+    all.set_alone(false);
+    assert_eq!(four(), 4);
+    let six = most(&CONFIG.replace("MOST", "6"));
+    assert_eq!(six(), 6);
+    all.set_alone(true);
+    all.set_alone(true);
+    assert_eq!(six(), 3);
 }
 
 #[tokio::test]
