@@ -7,7 +7,10 @@ use emulator::Settings;
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 
-use crate::common::{Refusal, received};
+use crate::{
+    common::{Refusal, received},
+    doors::check_anthropic,
+};
 
 const PAGE: &str = "https://app.example";
 /// What openai-node asks for in a browser, and some of ours.
@@ -59,6 +62,9 @@ async fn preflights_of_listed_pages_are_answered_on_every_path_without_a_key() {
         let answer = Answer::of(preflight(&rig.client, "/v1/chat/completions", origin, ASKED)).await;
         let says = "can add the origin to server.cors.origins";
         Refusal { status: 403, code: "origin_not_allowed", param: None, says }.check(origin, &answer);
+        assert!(!answer.header("x-request-id").is_empty(), "{origin}");
+        let to_messages = Answer::of(preflight(&rig.client, "/v1/messages", origin, ASKED)).await;
+        check_anthropic(origin, &to_messages, 403, "permission_error");
         assert!(!has_cors_headers(&answer), "{origin}");
         assert_eq!(answer.header("vary"), "origin");
     }

@@ -88,6 +88,34 @@ async fn an_operator_sees_what_was_decided_on_what_and_what_came_of_it() {
 }
 
 #[tokio::test]
+async fn what_a_client_wanted_is_on_record_and_in_the_explanation() {
+    let key = "id = \"web\"\nmay_wish = [\"strategy\", \"deadline\", \"max_cost\", \"no_fallback\"]";
+    let config = format!("{RUNPOD_LB}{CEREBRAS}{PRICED}{}", MODELS.replace("id = \"web\"", key));
+    let rig =
+        Launch::new(Settings::instant(), &config).env("OTHER", OTHER).env("LLM_ROUTER_ADMIN_TOKEN", TOKEN).start();
+    let all = [
+        ("x-llm-router-strategy", "latency", "strategy", json!("latency")),
+        ("x-llm-router-deadline-ms", "5000", "deadline_ms", json!(5_000)),
+        ("x-llm-router-max-cost-usd", "0.25", "max_cost_usd", json!(0.25)),
+        ("x-llm-router-fallback", "false", "fallback", json!(false)),
+    ];
+    let ask = async |path: &str, count: usize| {
+        let request = rig.client.json(path, &chat("hello"));
+        let answer = Answer::of(all[..count].iter().fold(request, |request, it| request.header(it.0, it.1))).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        answer
+    };
+    for count in 0..=all.len() {
+        let wished: serde_json::Map<_, _> = all[..count].iter().map(|it| (it.2.to_owned(), it.3.clone())).collect();
+        let wished = if count == 0 { Value::Null } else { Value::Object(wished) };
+        assert_eq!(ask("/v1/route/explain", count).await.json()["wishes"], wished);
+        let id = ask("/v1/chat/completions", count).await.header("x-request-id").to_owned();
+        let records = found(&rig, &format!("?request_id={id}"), 1).await;
+        assert_eq!(records[0]["decision"]["wishes"], wished, "{}", records[0]);
+    }
+}
+
+#[tokio::test]
 async fn the_newest_come_first_and_can_be_asked_for_by_model_and_team() {
     let rig = launch("[decisions]\nring = 5\n").start();
     for n in 0..4 {

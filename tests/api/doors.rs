@@ -374,3 +374,73 @@ async fn what_was_left_out_is_named_with_what_the_upstream_does_not_take() {
         "{dropped}"
     );
 }
+
+/// An alias, and wishes by headers, mean through either door what they mean for a chat.
+#[tokio::test]
+async fn aliases_and_wishes_work_as_they_do_for_chats() {
+    let cost = |usd| {
+        format!(
+            "cost = {{ kind = \"tokens\", input_usd_per_million = \"{usd}\", output_usd_per_million = \"{usd}\" }}\n"
+        )
+    };
+    let model = "[[models]]\nname = \"llama\"\nstrategy = \"weighted\"\n\
+                 targets = [{ upstream = \"runpod\", share = 1.0 }, { upstream = \"cerebras\", share = 0.0 }]\n";
+    let more = "[aliases]\n\"claude-*\" = \"llama\"\ngpt-5 = \"llama\"\n\n\
+                [[keys]]\nid = \"k\"\nteam = \"t\"\nenv = \"CLIENT_KEY\"\nmay_wish = [\"strategy\", \"max_cost\", \"no_fallback\"]\n";
+    let (cheap, dear) = (cost("0.02"), cost("1"));
+    // The one that the shares name is the dear one.
+    let config = format!("{RUNPOD_LB}{dear}{CEREBRAS}{cheap}{model}{more}");
+    for door in Door::ALL {
+        // Of its own: a breaker opens.
+        let rig = Launch::new(Settings::instant(), &config).start();
+        let send = async |name: &str, headers: &[(&str, &str)]| {
+            let request = rig.client.json(door.path(), &with(door.body("x"), json!({"model": name})));
+            Answer::of(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
+        };
+        let strategy = "x-llm-router-strategy";
+        for name in ["claude-opus-4", "gpt-5", "llama"] {
+            let answer = send(name, &[]).await;
+            assert_eq!(
+                (answer.status, answer.provider(), answer.reason()),
+                (200, "runpod", "share"),
+                "{}",
+                answer.text
+            );
+            assert_eq!(answer.json()["model"], name, "{door:?}");
+            let answer = send(name, &[(strategy, "cost")]).await;
+            assert_eq!((answer.provider(), answer.reason()), ("cerebras", "cheapest"), "{door:?}: {}", answer.text);
+            let answer = send(name, &[("x-llm-router-max-cost-usd", "0.00001")]).await;
+            assert_eq!(answer.provider(), "cerebras", "{door:?}: {}", answer.text);
+        }
+        let bad = Refused {
+            status: 400,
+            code: "invalid_header",
+            kind: "invalid_request_error",
+            param: Some(strategy),
+            says: "must be weighted, balanced, cost or latency",
+        };
+        door.check(&bad, "a value that is none", &send("llama", &[(strategy, "fastest")]).await);
+        let deadline = "x-llm-router-deadline-ms";
+        let forbidden = Refused {
+            status: 403,
+            code: "wish_not_allowed",
+            kind: "permission_error",
+            param: Some(deadline),
+            says: "have \"deadline\" added to the key's may_wish",
+        };
+        door.check(&forbidden, "what the key may not", &send("llama", &[(deadline, "5000")]).await);
+        let cost = "x-llm-router-max-cost-usd";
+        let too_dear = Refused {
+            status: 400,
+            code: "max_cost_exceeded",
+            kind: "invalid_request_error",
+            param: Some(cost),
+            says: "lower max_tokens, or allow more",
+        };
+        door.check(&too_dear, "a price that nobody meets", &send("claude-opus-4", &[(cost, "0.000000001")]).await);
+        rig.emulator.control(Face::RunpodLb, Fault::Status { code: 404, retry_after: None });
+        let answer = send("gpt-5", &[("x-llm-router-fallback", "false")]).await;
+        assert_eq!((answer.status, answer.header("x-llm-router-attempts")), (502, "1"), "{door:?}: {}", answer.text);
+        assert_eq!(send("gpt-5", &[]).await.provider(), "cerebras", "{door:?}");
+    }
+}

@@ -1,6 +1,6 @@
 //! What a client wants for one request alone, by headers: what it gets, and what is refused.
 
-use e2e::{Answer, CEREBRAS, Launch, RUNPOD_LB, Rig, chat, with};
+use e2e::{Answer, CEREBRAS, Launch, RUNPOD_LB, Rig, chat, eventually, with};
 use emulator::{Face, Fault, Settings};
 use serde_json::{Value, json};
 
@@ -107,7 +107,8 @@ async fn a_key_that_may_not_tag_has_its_own_tags() {
     forbidden(header, "have \"tags\" added").check("a header", &answer);
     let body = |metadata: Value| with(chat("x"), json!({"metadata": metadata}));
     let answer = rig.client.chat(&body(json!({"env": "test"}))).await;
-    forbidden("tags in 'metadata'", "have \"tags\" added").check("metadata", &answer);
+    forbidden("metadata", "may not send tags in 'metadata': leave them out, or have \"tags\" added")
+        .check("metadata", &answer);
     assert_eq!(rig.client.chat(&body(json!({"order": "17"}))).await.status, 200, "those are no tags");
 }
 
@@ -182,6 +183,33 @@ async fn a_highest_price_leaves_dear_upstreams_out() {
     let answer = send(&rig, CHATS, &[(MAX_COST, "0.0005")], &ask).await;
     assert!(answer.status >= 500, "{}: {}", answer.status, answer.text);
     assert_eq!(send(&rig, CHATS, &[(MAX_COST, "0.005")], &ask).await.provider(), "cerebras");
+}
+
+/// The alert about a split compares what the shares decided, and nothing else.
+#[tokio::test]
+async fn what_goes_by_shares_is_counted_apart() {
+    let rig = with_key(&priced(), "may_wish = [\"strategy\", \"max_cost\"]\ndirect = true");
+    let ask = with(chat("x"), json!({"max_tokens": 1000}));
+    for (headers, counts) in [
+        (&[][..], true),
+        (&[(STRATEGY, "cost")], false),
+        (&[(STRATEGY, "weighted")], true),
+        (&[(MAX_COST, "0.0005")], false),
+        (&[(MAX_COST, "0.005")], true),
+    ] {
+        let of_runpod = async |metric: &str| rig.metrics().await.value(metric, &[("upstream", "runpod")]);
+        let [split, all] = ["llmrouter_split_requests_total", "llmrouter_requests_total"];
+        let before = (of_runpod(split).await, of_runpod(all).await);
+        assert_eq!(send(&rig, CHATS, headers, &ask).await.provider(), "runpod");
+        eventually("it is counted", async || (of_runpod(all).await > before.1 + 0.5).then_some(())).await;
+        let more = of_runpod(split).await - before.0;
+        assert!((more - f64::from(u8::from(counts))).abs() < 0.1, "{headers:?}: {more}");
+    }
+    let direct = with(ask, json!({"model": "cerebras/llama"}));
+    assert_eq!(rig.client.chat(&direct).await.provider(), "cerebras");
+    rig.until_idle().await;
+    let direct = rig.metrics().await.value("llmrouter_split_requests_total", &[("upstream", "cerebras")]);
+    assert!(direct < 0.1, "it names its upstream: {direct}");
 }
 
 #[tokio::test]

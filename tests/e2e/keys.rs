@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use e2e::{Answer, BALANCED, CEREBRAS, CLIENT_KEY, Launch, RUNPOD_LB, Rig, chat, eventually, with};
+use e2e::{Answer, BALANCED, CEREBRAS, CLIENT_KEY, Launch, RUNPOD_LB, Rig, chat, eventually, only, with};
 use emulator::{Face, Fault, Settings};
+use futures_util::future::join;
 use serde_json::{Value, json};
 
 use crate::on_record::Folder;
@@ -107,6 +108,42 @@ async fn a_key_that_is_disabled_stops_its_running_batch() {
         rest += &String::from_utf8_lossy(&lines.chunk().await.expect("no error").expect("a line"));
     }
     assert!(received() <= before + 1, "the call under way may have moved on, and no other was made");
+}
+
+/// A batch's headers hold for entries that begin long after it was let in.
+#[tokio::test]
+async fn a_running_batch_loses_what_its_key_may_no_longer_wish() {
+    let folder = Folder::new("keys-batch-wishes");
+    let tags = "\n[[tags]]\nname = \"feature\"\n";
+    let config = format!("# No [[keys]].\n{RUNPOD_LB}{}{tags}{}", only("runpod"), folder.storage(""));
+    let mut settings = Settings::default();
+    settings.runpod_lb.latency.first_token_ms = 1_000.0;
+    let rig = Launch::new(settings, &config).env("LLM_ROUTER_ADMIN_TOKEN", TOKEN).start();
+    let terms = |wishes: Value| json!({"limits": {"concurrent": 1}, "may_wish": wishes});
+    let all = json!(["strategy", "deadline", "max_cost", "no_fallback", "tags"]);
+    let key = create(&rig, json!({"id": "web", "team": "search", "terms": terms(all.clone())})).await;
+    for (header, value) in [("x-llm-router-strategy", "cost"), ("x-llm-router-tags", "feature=a")] {
+        assert_eq!(
+            admin(&rig, "/admin/keys/terms", json!({"id": "web", "terms": terms(all.clone())})).await.status,
+            200
+        );
+        let before = rig.call_log(Face::RunpodLb).received;
+        let body = json!({"model": "llama", "prompts": ["a", "b", "c"]});
+        let request = rig.client.with_key(&key).json("/v1/generate/batch", &body).header(header, value);
+        let withdraws = async {
+            eventually("the first has begun", async || (rig.call_log(Face::RunpodLb).received > before).then_some(()))
+                .await;
+            let changed = json!({"id": "web", "terms": terms(json!(["deadline"]))});
+            assert_eq!(admin(&rig, "/admin/keys/terms", changed).await.status, 200);
+        };
+        let (answer, ()) = join(Answer::of(request), withdraws).await;
+        let answer = answer.json();
+        let results = answer["results"].as_array().expect("results");
+        assert_eq!((&answer["succeeded"], results.len()), (&json!(1), 3), "{header}: {answer}");
+        for error in results.iter().map(|result| &result["error"]).filter(|error| !error.is_null()) {
+            assert_eq!((&error["code"], &error["param"]), (&json!("wish_not_allowed"), &json!(header)), "{answer}");
+        }
+    }
 }
 
 #[tokio::test]

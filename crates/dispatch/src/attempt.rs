@@ -41,7 +41,7 @@ impl UpstreamCall {
             upstream: &upstream.spec.id,
             role: self.attempt.role,
             reason: self.attempt.reason,
-            reserved: facts.reserved(),
+            reserved: facts.reserved(&upstream.spec),
             reserved_cost: facts.reserved_cost(&upstream.spec),
             price_version: upstream.spec.price_version.as_deref(),
         }

@@ -397,6 +397,7 @@ impl RequestContext {
             ids: serving.map(|call| call.progress.ids()).unwrap_or_default(),
             strategy: self.latest.as_ref().map(|_| self.state.strategy()),
             reason: self.latest.as_ref().map(|call| call.attempt.reason),
+            is_by_share: self.state.is_by_share(),
             usage: serving.and_then(|call| call.progress.usage),
             cost: serving.and_then(|call| call.cost(model)),
             estimate: serving.and_then(|call| call.estimate(outcome.of_attempt(), &self.state)),

@@ -29,7 +29,7 @@ impl Router {
     pub async fn ask(&self, ensemble: &Ensemble, request: &Request, caller: Caller) -> Result<Served, RouterError> {
         let started = Instant::now();
         let deadline = started + ensemble.deadline;
-        let deadline = caller.deadline.map_or(deadline, |sooner| deadline.min(sooner));
+        let deadline = caller.sooner_deadline().map_or(deadline, |sooner| deadline.min(sooner));
         let caller = Caller { route: Route::Ensemble, falls_back: false, deadline: Some(deadline), ..caller };
         let session = Session { router: self, ensemble, request, caller, started, conversation: OnceCell::new() };
         match ensemble.pick {

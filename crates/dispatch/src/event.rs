@@ -190,6 +190,8 @@ pub struct RequestEnded {
     pub strategy: Option<StrategyName>,
     /// Why that one was chosen.
     pub reason: Option<Reason>,
+    /// Whether the model's shares decided where it goes, see [`router::RequestState::is_by_share`].
+    pub is_by_share: bool,
     /// What the serving upstream counted.
     pub usage: Option<Usage>,
     /// Its list price for that.
@@ -229,6 +231,7 @@ impl RequestEnded {
             ids: UpstreamIds::default(),
             strategy: None,
             reason: None,
+            is_by_share: false,
             usage: None,
             cost: None,
             estimate: None,

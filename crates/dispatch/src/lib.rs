@@ -43,7 +43,7 @@ use rand::{SeedableRng, rngs::SmallRng};
 use record::RecordSink;
 pub use record::{Closed, Record, Recorder, Spare, Tried};
 use replicas::Replicas;
-use router::{Choice, Decision, Model, Named, Reason, RequestState, RouterError, Upstream, Wishes};
+use router::{Choice, Decision, Facts, Model, Named, Reason, RequestState, RouterError, Upstream, Wishes};
 pub use table::Table;
 use tokio::time::{Instant, timeout};
 
@@ -78,10 +78,18 @@ pub struct Caller {
     pub wishes: Wishes,
     /// The conversation that the client says the request is part of.
     pub session: Option<Arc<str>>,
-    /// The client's deadline, if that is before the model's own.
+    /// When it is to have ended whatever the model allows, because it is part of something larger: a batch, or an ensemble.
     pub deadline: Option<Instant>,
     /// The memory budget of its bodies and answers.
     pub memory: MemoryBudget,
+}
+
+impl Caller {
+    /// When the request is to have ended, if that may be before the model's own deadline.
+    fn sooner_deadline(&self) -> Option<Instant> {
+        let own = self.wishes.deadline.map(|deadline| self.arrived + deadline);
+        own.into_iter().chain(self.deadline).min()
+    }
 }
 
 /// A hash of the conversation that `request` is part of, if it is part of one: the client's own `session`, or what the request
@@ -152,6 +160,7 @@ impl Router {
 
     /// Serves `request`, from whichever upstream can.
     pub async fn call(&self, request: &Request, caller: Caller) -> Result<Served, RouterError> {
+        let sooner = caller.sooner_deadline();
         let name = caller.model.as_deref().unwrap_or(&request.head.model);
         let choice = caller.table.choose(name);
         let info = RequestInfo {
@@ -172,7 +181,7 @@ impl Router {
         };
         let now = self.clock.now();
         let deadline = now + model.spec.deadline;
-        let sooner = caller.deadline.map(|sooner| self.clock.time(sooner)).filter(|sooner| *sooner < deadline);
+        let sooner = sooner.map(|sooner| self.clock.time(sooner)).filter(|sooner| *sooner < deadline);
         let named = target.map(|target| Named { target, falls_back: caller.falls_back });
         let conversation = conversation(request, caller.session.as_deref(), info.key.as_deref());
         let is_batch = info.route == Route::Batch;
@@ -210,8 +219,8 @@ impl Router {
         self.sink.observer.on(&Event::RequestEnded(&ended));
     }
 
-    /// The decision that [`Self::call`] would make for `request` at this moment; no upstream is called, and no target
-    /// is debited. `falls_back`: others may serve where the name is that of an upstream; `conversation` as of [`conversation`]; `wishes`
+    /// The decision that [`Self::call`] would make for `request` at this moment, and on which facts; no upstream is called, and no
+    /// target is debited. `falls_back`: others may serve where the name is that of an upstream; `conversation` as of [`conversation`]; `wishes`
     /// of its client.
     pub fn explain(
         &self,
@@ -219,7 +228,7 @@ impl Router {
         (request, conversation): (&Request, Option<u64>),
         name: Option<&str>,
         (falls_back, wishes): (bool, Wishes),
-    ) -> Result<(Arc<Model>, Decision), RouterError> {
+    ) -> Result<(Arc<Model>, Facts, Decision), RouterError> {
         let name = name.unwrap_or(&request.head.model);
         let no_such_model = || RouterError::NoSuchModel(name.to_owned());
         let Choice { model, target } = table.choose(name).ok_or_else(no_such_model)?;
@@ -227,7 +236,7 @@ impl Router {
         let named = target.map(|target| Named { target, falls_back });
         let now = self.clock.now();
         let decision = table.with(model.group, |engine| engine.explain(&model, &facts, named, now).clone());
-        Ok((model, decision))
+        Ok((model, facts, decision))
     }
 
     /// The table in force.

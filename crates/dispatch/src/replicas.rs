@@ -1,4 +1,4 @@
-//! Several routers as one: what this one tells the others, and what it learns from them.
+//! Several routers as one: what this one reports to the others, and what it learns from them.
 //!
 //! How the states travel is the caller's. None of this is on a request's path: it takes the lock of each group for a moment, a few
 //! times a second.

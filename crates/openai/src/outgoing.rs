@@ -4,13 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use offload::long_work;
-use provider::{Adjustment, Call, Error, LONG_BODY, Object, Operation, ReplyHead, Request, Rewrite};
+use provider::{Adjustment, Call, Error, LONG_BODY, Object, Operation, ReplyHead, Request, Rewrite, limit_within};
 use tokio::time::Instant;
 
 use crate::injected::{Injected, Restriction, Rules, STREAM_OPTIONS};
-
-/// Tokens of the context that an estimate of the prompt may be wrong by, and the fewest that are left to an answer.
-const MARGIN: u64 = 256;
 
 /// How an upstream names and limits what it serves.
 #[derive(Debug, Clone)]
@@ -63,10 +60,8 @@ impl Served {
             return limit;
         }
         let limit = self.rules.limit(self.default_max_tokens?, now)?;
-        let context = self.rules.context(now).or(self.context_tokens).unwrap_or(u64::MAX);
-        // An estimate that leaves nothing is wrong, or the prompt is too long anyway.
-        let rest = context.saturating_sub(prompt_tokens.saturating_add(MARGIN));
-        Some(if rest >= MARGIN { limit.min(rest) } else { limit })
+        let context = self.rules.context(now).or(self.context_tokens);
+        Some(limit_within(limit, context, prompt_tokens))
     }
 }
 

@@ -10,6 +10,7 @@ mod gather;
 mod head;
 mod id;
 mod json;
+mod limit;
 mod memory;
 mod price;
 mod reply;
@@ -27,6 +28,7 @@ pub use id::{ModelId, RequestId, UpstreamId, UpstreamIds};
 #[cfg(feature = "steps")]
 pub use json::steps;
 pub use json::{Malformed, Object, Reader, Rewrite, Text, Value, Why, tree, tree_bytes, whole_characters};
+pub use limit::limit_within;
 pub use memory::{MemoryBudget, NoMemory, Reservation};
 pub use price::{NanoUsd, ParsePriceError, PicoUsd, Price, Tariff};
 pub use reply::{Frame, FrameKind, Frames, Reply, ReplyHead, Usage};

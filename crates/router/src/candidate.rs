@@ -2,7 +2,7 @@
 
 mod cost;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use provider::{NanoUsd, Time};
 
@@ -352,11 +352,7 @@ impl Situation<'_> {
     /// The other targets that could serve the request at some time.
     pub(crate) fn others(&self, target: usize) -> impl Iterator<Item = usize> {
         let Self { model, facts, history, .. } = *self;
-        let others = model.targets().iter().enumerate().filter(move |(other, _)| *other != target);
-        let can_serve = move |(other, upstream): &(usize, &Arc<Upstream>)| {
-            history.allows(*other) && !history.is_ruled_out(*other) && check(upstream, facts, history).is_ok()
-        };
-        others.filter(can_serve).map(|(other, _)| other)
+        (0..model.targets().len()).filter(move |other| *other != target && can_serve(model, facts, history, *other))
     }
 
     /// Whether the limits of a candidate have room for the request beside the reserve that the claim has to leave.
@@ -449,6 +445,11 @@ fn begins_soon(needs: &RequestNeeds, outlook: &Outlook, slo_s: f64) -> bool {
         false => first_token_s < f64::max(slo_s, MOST_SLOWED * base_s),
     };
     outlook.has_slot() && is_soon
+}
+
+/// Whether a target, free or not, could serve the request.
+pub(crate) fn can_serve(model: &Model, facts: &Facts, history: &History, target: usize) -> bool {
+    history.allows(target) && !history.is_ruled_out(target) && check(&model.targets()[target], facts, history).is_ok()
 }
 
 /// Whether an upstream, free or not, can do what is asked.

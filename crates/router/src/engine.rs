@@ -27,7 +27,7 @@ mod warm_up;
 
 use std::sync::Arc;
 
-pub(crate) use held::Waiter;
+pub(crate) use held::{Usable, Waiter};
 pub(crate) use model::ModelState;
 use provider::{Capacity, Time};
 pub use warm_up::WarmUp;
@@ -295,7 +295,8 @@ fn debit(model: &Model, deficits: &mut Deficits, history: &mut History, decision
     }
     let accrual = decision.strategy.accrual();
     // What a target misses because it was too dear for one client would be made up for by the requests of all.
-    if accrual == Accrual::Held && decision.leaves_out_by_price() {
+    let is_among_all = !decision.leaves_out_by_price();
+    if accrual == Accrual::Held && !is_among_all {
         return;
     }
     // What a target misses because it is late is paid back little by little, as after an absence.
@@ -304,7 +305,7 @@ fn debit(model: &Model, deficits: &mut Deficits, history: &mut History, decision
     let available = decision.candidates.iter().filter(serves).map(|candidate| candidate.target);
     let part = available.clone().map(|target| model.shares()[target]).sum();
     let earned = deficits.debit(target, Quantum::new(model.shares(), accrual, part), available);
-    history.debited(target, earned);
+    history.debited(target, earned, is_among_all);
 }
 
 /// If a target is debited for the request, `target` is debited in its place. Returns whether one is.

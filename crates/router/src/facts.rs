@@ -1,10 +1,12 @@
 //! The part of a request that decisions use: no body, no prompt.
 
-use provider::{Features, NanoUsd, Operation, Tariff, Usage};
+use std::time::Duration;
+
+use provider::{Features, NanoUsd, Operation, Tariff, Usage, limit_within};
 
 use crate::{strategy::StrategyName, upstream::UpstreamSpec};
 
-/// Tokens that are reserved for an answer whose request sets no limit.
+/// Tokens that are reserved for an answer on which neither the request nor the upstream's configuration sets a limit.
 const RESERVED_TOKENS: u64 = 4096;
 
 /// What a request asks for, as far as routing cares.
@@ -35,21 +37,28 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// The most that a call is thought to use: the prompt, and as many tokens as every choice may have. Budgets reserve its price.
-    pub fn reserved(&self) -> Usage {
+    /// The most that a call to an upstream is thought to use: the prompt, and as many tokens as every choice may have. Budgets reserve
+    /// its price.
+    pub fn reserved(&self, upstream: &UpstreamSpec) -> Usage {
         let completion_tokens = match self.operation {
             Operation::Embeddings => 0,
             Operation::Chat | Operation::Completions => {
-                self.max_tokens.unwrap_or(RESERVED_TOKENS).saturating_mul(self.choices)
+                let limit = self.max_tokens.or_else(|| self.default_limit(upstream)).unwrap_or(RESERVED_TOKENS);
+                limit.saturating_mul(self.choices)
             }
         };
         Usage { prompt_tokens: self.prompt_tokens, completion_tokens, ..Usage::default() }
     }
 
+    /// The limit on the answer that the router sends to an upstream where the client names none.
+    fn default_limit(&self, upstream: &UpstreamSpec) -> Option<u64> {
+        Some(limit_within(upstream.default_max_tokens?, upstream.context_tokens, self.prompt_tokens))
+    }
+
     /// The list price of that at an upstream; `None` without a price per token.
     pub fn reserved_cost(&self, upstream: &UpstreamSpec) -> Option<NanoUsd> {
         let price = upstream.tariff.as_ref().and_then(Tariff::list_price)?;
-        Some(price.cost(&self.reserved()))
+        Some(price.cost(&self.reserved(upstream)))
     }
 }
 
@@ -58,6 +67,8 @@ impl Facts {
 pub struct Wishes {
     /// Orders the targets, in place of the model's own strategy.
     pub strategy: Option<StrategyName>,
+    /// The time limit, from the request's arrival, if the model's own is not sooner. The driver has it in the deadline of the request.
+    pub deadline: Option<Duration>,
     /// The most that a call may cost, as [`Facts::reserved_cost`] estimates it: a target without a price serves no such request.
     pub max_cost: Option<NanoUsd>,
     /// Whether no other target is asked after the first one.
@@ -66,7 +77,7 @@ pub struct Wishes {
 
 impl Wishes {
     /// Everything as it is configured.
-    pub const NONE: Self = Self { strategy: None, max_cost: None, no_fallback: false };
+    pub const NONE: Self = Self { strategy: None, deadline: None, max_cost: None, no_fallback: false };
 
     /// Whether they leave targets out that other requests may use.
     pub(crate) const fn leaves_targets_out(&self) -> bool {

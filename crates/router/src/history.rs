@@ -47,6 +47,8 @@ pub(crate) struct Debit {
     pub(crate) last: usize,
     /// What the targets earned with it.
     pub(crate) earned: Earned,
+    /// Whether no target was left out because it is too dear for the client.
+    pub(crate) is_among_all: bool,
 }
 
 impl History {
@@ -116,9 +118,10 @@ impl History {
         past.is_ruled_out |= u32::from(past.attempts) >= MAX_ATTEMPTS_EACH;
     }
 
-    /// A target is debited for the request for the first time, with which the targets earned so much.
-    pub(crate) fn debited(&mut self, target: usize, earned: Earned) {
-        self.debit = Some(Debit { first: target, last: target, earned });
+    /// A target is debited for the request for the first time, with which the targets earned so much; `is_among_all`: none was left
+    /// out because it is too dear for the client.
+    pub(crate) fn debited(&mut self, target: usize, earned: Earned, is_among_all: bool) {
+        self.debit = Some(Debit { first: target, last: target, earned, is_among_all });
     }
 
     /// The debit moves to another target.

@@ -1,4 +1,4 @@
-//! What replicas of the router tell each other, so that they route as one.
+//! What replicas of the router report to each other, so that they route as one.
 //!
 //! Each replica publishes its [`PeerState`] several times a second. What adds up over time is an absolute sum since the
 //! replica's start, and what is so at one moment is the whole of it. So a state that is lost is made up for by the next one, and

@@ -12,7 +12,7 @@ use provider::{Adjustment, Error, ErrorKind, Time};
 
 use crate::{
     decision::{Reason, Role},
-    engine::Waiter,
+    engine::{Usable, Waiter},
     error::RouterError,
     facts::{Facts, Named},
     history::History,
@@ -48,6 +48,8 @@ pub struct RequestState {
     pub(crate) is_held: bool,
     /// Since when it is held, but for the moments at which it looks for a target again.
     pub(crate) held_since: Option<Time>,
+    /// While it is held, which targets could ever serve it.
+    pub(crate) usable: Usable,
     /// When it looks for a target for the last time while it is held.
     pub(crate) last_look: Time,
     /// Until when it waits, unless it is woken.
@@ -93,6 +95,7 @@ impl RequestState {
             number: 0,
             is_held: false,
             held_since: None,
+            usable: Usable::default(),
             last_look: Time::ZERO,
             waits_until: Time::ZERO,
             paid: 0,
@@ -129,7 +132,8 @@ impl RequestState {
 
     /// It as one of those that are held.
     pub(crate) fn waiter(&self) -> Waiter {
-        Waiter { in_batch: self.facts.in_batch, arrived: self.arrived, number: self.number, team: self.facts.team }
+        let Self { facts, arrived, number, usable, .. } = self;
+        Waiter { in_batch: facts.in_batch, arrived: *arrived, number: *number, team: facts.team, usable: *usable }
     }
 
     /// The model that is asked for.
@@ -145,6 +149,12 @@ impl RequestState {
     /// What orders its targets.
     pub fn strategy(&self) -> StrategyName {
         self.model.strategy_for(&self.facts)
+    }
+
+    /// Whether the model's shares decided where it goes, among all targets. They did not for a client that named an upstream, wanted
+    /// another strategy, or was held to a price that a target is beyond.
+    pub fn is_by_share(&self) -> bool {
+        self.history.debit().is_some_and(|debit| debit.is_among_all)
     }
 
     /// The deadline of the whole request.

@@ -57,9 +57,9 @@ impl Cors {
         }
     }
 
-    /// The answer to a preflight: what a browser asks before a script may send a request with a key. `None` if the request is
-    /// none. It needs no key, and no handler sees it.
-    pub(crate) fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<HttpResponse> {
+    /// The answer to a preflight, or why it is refused: what a browser asks before a script may send a request with a key. `None` if
+    /// the request is none. It needs no key, and no handler sees it.
+    pub(crate) fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<Result<HttpResponse, ApiError>> {
         let is_preflight = method == Method::OPTIONS
             && headers.contains_key(ORIGIN)
             && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
@@ -67,7 +67,7 @@ impl Cors {
             return None;
         }
         if self.allowed.is_none() {
-            return Some(ApiError::origin_not_allowed().respond(HttpResponse::Ok()));
+            return Some(Err(ApiError::origin_not_allowed()));
         }
         let mut response = HttpResponse::NoContent();
         response
@@ -75,7 +75,7 @@ impl Cors {
             .insert_header((ACCESS_CONTROL_ALLOW_HEADERS, requested(headers)))
             .insert_header((ACCESS_CONTROL_MAX_AGE, MAX_AGE_S))
             .insert_header((VARY, HeaderValue::from_static("access-control-request-headers")));
-        Some(response.finish())
+        Some(Ok(response.finish()))
     }
 
     /// Adds it to the headers of an answer.

@@ -61,6 +61,7 @@ struct TeamSeries {
 /// What is counted as it happens.
 struct Series {
     requests: IntCounterVec,
+    split_requests: IntCounterVec,
     request_errors: IntCounterVec,
     auth_failures: IntCounterVec,
     request_duration: HistogramVec,
@@ -98,6 +99,7 @@ impl Series {
         families.gauge(contract::BUILD_INFO)?.with_label_values(&[version]).set(1.0);
         Ok(Self {
             requests: families.counter(contract::REQUESTS)?,
+            split_requests: families.counter(contract::SPLIT_REQUESTS)?,
             request_errors: families.counter(contract::REQUEST_ERRORS)?,
             auth_failures: families.counter(contract::AUTH_FAILURES)?,
             request_duration: families.histogram(contract::REQUEST_DURATION)?,
@@ -284,6 +286,7 @@ impl Metrics {
         match pair {
             Some(pair) if class == RequestClass::Ok => {
                 pair.request_ok(ended.info.route).inc();
+                pair.split_requests.inc_by(u64::from(ended.is_by_share));
                 pair.duration.observe(ended.duration.as_secs_f64());
                 self.series.overhead.observe(ended.overhead().as_secs_f64());
             }

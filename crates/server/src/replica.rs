@@ -1,4 +1,4 @@
-//! This process as one of several replicas: what it tells the others through the shared server, and what it does with what it learns.
+//! This process as one of several replicas: what it reports to the others through the shared server, and what it does with what it learns.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -142,7 +142,7 @@ impl Replica {
                 Ok(state) => published.push((peer.replica.as_str(), state)),
                 Err(error) if self.unreadable.insert(peer.replica.clone()) => {
                     let replica = &peer.replica;
-                    tracing::warn!(%replica, %error, "what another replica tells cannot be read: is it of another version?");
+                    tracing::warn!(%replica, %error, "what another replica reports cannot be read: is it of another version?");
                 }
                 Err(_) => {}
             }

@@ -16,9 +16,7 @@ const METADATA: &str = "metadata";
 pub(crate) fn of_header(headers: &HeaderMap, key: &ClientKey, declared: &Tags) -> Result<TagSet, ApiError> {
     let mut values = headers.get_all(TAGS);
     let Some(first) = values.next() else { return Ok(TagSet::default()) };
-    if !key.may_wish.contains(Wish::Tags) {
-        return Err(ApiError::wish_not_allowed(Wish::Tags, TAGS.as_str()));
-    }
+    check_allowed(key)?;
     let mut text = String::from_utf8_lossy(first.as_bytes());
     for value in values {
         text = format!("{text},{}", String::from_utf8_lossy(value.as_bytes())).into();
@@ -37,11 +35,20 @@ pub(crate) fn of_request(
         return Ok(None);
     }
     let of_metadata = of_metadata(request, declared)?;
-    // Its own tags must hold: to drop those of the body in silence would be a surprise as well.
-    if !key.may_wish.contains(Wish::Tags) && of_metadata.iter().next().is_some() {
-        return Err(ApiError::wish_not_allowed(Wish::Tags, "tags in 'metadata'"));
+    // Its own tags must hold: to drop others in silence would be a surprise as well.
+    if !of_metadata.is_empty() && !key.may_wish.contains(Wish::Tags) {
+        return Err(ApiError::tags_not_allowed(METADATA));
+    }
+    // Those of the header were let in with it, and an entry of a batch may begin long after.
+    if !of_header.is_empty() {
+        check_allowed(key)?;
     }
     Ok(declared.resolve([of_header, &of_metadata, &key.tags])?)
+}
+
+/// Fails unless `key` may send the header.
+fn check_allowed(key: &ClientKey) -> Result<(), ApiError> {
+    if key.may_wish.contains(Wish::Tags) { Ok(()) } else { Err(ApiError::wish_not_allowed(Wish::Tags, TAGS.as_str())) }
 }
 
 /// The tags in `metadata`, if that is an object.

@@ -27,8 +27,6 @@ const TRUE_OR_FALSE: &str = "true or false";
 pub(crate) struct HeaderWishes {
     /// What routing is to do.
     pub(crate) routing: Wishes,
-    /// The time limit, if the model's own is not sooner.
-    pub(crate) deadline: Option<Duration>,
     /// Whether other upstreams may serve when a named one fails.
     pub(crate) falls_back: bool,
 }
@@ -40,7 +38,15 @@ impl HeaderWishes {
         let deadline = read(headers, &DEADLINE, MILLISECONDS, milliseconds)?;
         let max_cost = read(headers, &MAX_COST, US_DOLLARS, |text| NanoUsd::from_usd(text).ok())?;
         let fallback = read(headers, &FALLBACK, TRUE_OR_FALSE, |text| text.to_ascii_lowercase().parse().ok())?;
-        let no_fallback = fallback == Some(false);
+        let routing = Wishes { strategy, deadline, max_cost, no_fallback: fallback == Some(false) };
+        let wishes = Self { routing, falls_back: fallback == Some(true) };
+        wishes.check_allowed(key)?;
+        Ok(wishes)
+    }
+
+    /// Refuses what `key` may not wish. What begins later than it was let in asks again: `may_wish` may have changed meanwhile.
+    pub(crate) fn check_allowed(&self, key: &ClientKey) -> Result<(), ApiError> {
+        let Wishes { strategy, deadline, max_cost, no_fallback } = self.routing;
         for (wish, header, is_wished) in [
             (Wish::Strategy, STRATEGY, strategy.is_some()),
             (Wish::Deadline, DEADLINE, deadline.is_some()),
@@ -51,8 +57,7 @@ impl HeaderWishes {
                 return Err(ApiError::wish_not_allowed(wish, header.as_str()));
             }
         }
-        let routing = Wishes { strategy, max_cost, no_fallback };
-        Ok(Self { routing, deadline, falls_back: fallback == Some(true) })
+        Ok(())
     }
 
     /// Refuses what means nothing where this is asked for, which the body calls `named`.

@@ -21,7 +21,7 @@ use crate::{
     settlement::{Settlement, Settlements},
 };
 
-/// How often replicas tell each other what they know.
+/// How often replicas report to each other what they know.
 const EXCHANGE: Duration = Duration::from_millis(250);
 /// All budgets are reported with every so manyth exchange.
 const EXCHANGES_TO_BUDGETS: u32 = 4;

@@ -287,12 +287,16 @@ impl Engine {
         }
     }
 
-    /// Whether the upstream had as long as a stream may take to begin, and no request got content from it meanwhile.
-    /// Otherwise the attempt that runs into the request's deadline may just be a long one.
+    /// Whether the upstream had as long as a stream may take to begin, and no request got content from it meanwhile; or, where
+    /// requests leave it less time, whether they together waited so long in vain. Otherwise the attempt that runs into the request's
+    /// deadline may just be a long one.
     pub(super) fn is_unresponsive(&mut self, request: &RequestState, attempt: &Attempt, now: Time) -> bool {
+        let (began, stream) = (attempt.started, request.facts.stream);
         let upstream = &request.model.targets()[attempt.target];
-        now - attempt.started >= upstream.spec.timeouts.first_token
-            && !self.state(upstream).succeeded_since(attempt.started)
+        let state = self.state(upstream);
+        let had_its_time = now - began >= upstream.spec.timeouts.first_token && !state.succeeded_since(began);
+        let is_silent = || state.had_time(&attempt.needs, stream, began, now) && state.is_silent(began, now);
+        had_its_time || request.is_hurried && is_silent()
     }
 
     pub(super) fn model(&mut self, model: &Model) -> &mut ModelState {

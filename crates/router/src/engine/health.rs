@@ -93,16 +93,21 @@ impl Engine {
     ) {
         let Attempt { target, started, .. } = attempt;
         let origin = request.origin(started);
-        let was_hurried = self.was_hurried(request, &attempt, error.kind, now);
+        let was_cut_short = was_cut_short(request, &attempt, error.kind, now);
+        let is_no_evidence = was_cut_short && !self.is_unresponsive(request, &attempt, now);
         let upstream = &request.model.targets()[target];
         let is_probe = call.is_probe;
         let state = self.state(upstream);
-        let is_cold = error.kind == ErrorKind::Timeout(Phase::FirstToken) && state.is_cold(now);
+        let is_overdue = error.kind == ErrorKind::Timeout(Phase::FirstToken);
+        let is_cold = state.is_cold(now);
+        if was_cut_short && !is_cold && state.had_time(&attempt.needs, request.facts.stream, started, now) {
+            state.cut_short(started, now);
+        }
         // A probe's failure counts at once: its upstream has failed already, and other requests wait for the result.
         let is_unattributed = error.may_be_poison() && !is_probe;
         // What the router itself ended is not the upstream's failure.
         // Where the call is repeated at once, only the end of the repeat is evidence.
-        if error.again.is_some() || is_cold || was_hurried || error.kind.is_ours() {
+        if error.again.is_some() || is_overdue && (is_cold || is_no_evidence) || error.kind.is_ours() {
             state.released(&upstream.spec, &mut call, now);
         } else if is_unattributed && request.is_committed {
             // Content has come, so the request is not repeated: it is over.
@@ -115,16 +120,6 @@ impl Engine {
             state.failed(&upstream.spec, (&mut call, origin), error, now, rng);
             request.failed_otherwise |= !error.kind.is_refusal();
         }
-    }
-
-    /// Whether the attempt had less time for its first token than others have, because the request's deadline is before the model's
-    /// own, and the upstream may well have answered by then.
-    fn was_hurried(&mut self, request: &RequestState, attempt: &Attempt, kind: ErrorKind, now: Time) -> bool {
-        let upstream = &request.model.targets()[attempt.target];
-        kind == ErrorKind::Timeout(Phase::FirstToken)
-            && request.is_hurried
-            && now - attempt.started < patience(upstream, &request.facts)
-            && !self.is_unresponsive(request, attempt, now)
     }
 
     /// The request is over: records its unattributed failures at the upstreams that they happened at.
@@ -172,4 +167,13 @@ impl Engine {
         self.record_unattributed(request, now, rng);
         is_at_fault
     }
+}
+
+/// Whether the attempt had less time for its first token than others have, because the request's deadline is before the model's own.
+fn was_cut_short(request: &RequestState, attempt: &Attempt, kind: ErrorKind, now: Time) -> bool {
+    let upstream = &request.model.targets()[attempt.target];
+    matches!(kind, ErrorKind::Timeout(Phase::FirstToken | Phase::Deadline))
+        && request.is_hurried
+        && !request.is_committed
+        && now - attempt.started < patience(upstream, &request.facts)
 }

@@ -10,14 +10,19 @@
 //! Room is offered to one waiter at a time, until it has decided or left. If it could not use the room, or left, room
 //! is offered to the next one. One waiter, the poller, has a short timer, for what changes by time alone; the others
 //! wait until their patience ends. While anybody waits, room is offered to a waiter, or one is the poller.
+//!
+//! Room at an upstream is offered only to those that the upstream could ever serve. So a request that may cost little, or that only
+//! some upstreams can do, does not keep from the others what it cannot use itself.
 
 mod turns;
+mod usable;
 
 use std::sync::Arc;
 
 use provider::Time;
 
 use turns::{Class, Turns};
+pub(crate) use usable::Usable;
 
 use crate::{candidate::USUAL_SLO, table::Model, upstream::Upstream};
 
@@ -38,6 +43,16 @@ pub(crate) struct Waiter {
     pub(crate) number: u64,
     /// Whose it is.
     pub(crate) team: Option<u64>,
+    /// Where it could be served.
+    pub(crate) usable: Usable,
+}
+
+/// Room at an upstream.
+#[derive(Debug, Clone)]
+struct Room {
+    upstream: Arc<Upstream>,
+    /// Its index among the targets of the model; `None` if an offer of room at another one was open: then that may be left as well.
+    target: Option<usize>,
 }
 
 /// An offer of room, open until the waiter has decided or left.
@@ -58,12 +73,15 @@ pub(super) struct Held {
     model: Option<Arc<Model>>,
     offer: Option<Offer>,
     poller: Option<Waiter>,
-    /// The upstream where room was made last; `None` if the poller's timer fired since.
-    room_at: Option<Arc<Upstream>>,
+    /// The room that was made last; `None` if the poller's timer fired since.
+    room: Option<Room>,
     /// Whether room was made while an offer was open: then the first waiter comes next.
     has_more_room: bool,
     /// How many waiters in a row could not use the room.
     refusals: u32,
+    /// The last of them, if there were as many as may be and it can be served only by some upstreams: then the poller's timer goes on
+    /// with the next one.
+    passed: Option<Waiter>,
 }
 
 impl Held {
@@ -83,7 +101,9 @@ impl Held {
     /// own team's turn.
     pub(super) fn is_turn_of_other(&self, waiter: Waiter, now: Time) -> bool {
         self.turns.has_one_before(waiter.team)
-            && self.first(now).is_some_and(|first| first.team != waiter.team && self.can_be_in_time(first, now))
+            && self
+                .first_of(now, |_| true)
+                .is_some_and(|first| first.team != waiter.team && self.can_be_in_time(first, now))
     }
 
     /// The open offer.
@@ -97,23 +117,28 @@ impl Held {
 
     /// Room may have been made at `upstream`. It is offered to the first waiter, unless an offer is open.
     pub(super) fn room_made(&mut self, upstream: &Upstream, now: Time) {
-        let mut targets = self.model.iter().flat_map(|model| model.targets());
-        let Some(target) = targets.find(|target| target.key == upstream.key) else { return };
-        (self.room_at, self.has_more_room) = (Some(target.clone()), true);
+        let mut targets = self.model.iter().flat_map(|model| model.targets()).enumerate();
+        let Some((target, upstream)) = targets.find(|(_, target)| target.key == upstream.key) else { return };
+        let is_at_other = |room: &Room| room.target != Some(target);
+        let is_only_one = self.offer.is_none() || !self.room.as_ref().is_some_and(is_at_other);
+        let room = Room { upstream: upstream.clone(), target: is_only_one.then_some(target) };
+        (self.room, self.has_more_room) = (Some(room), true);
         if self.offer.is_none() {
             self.begin(now);
         }
     }
 
-    /// The timer of `waiter` fired. If it is the poller, room is offered to the first waiter, unless an offer is open.
+    /// The timer of `waiter` fired. If it is the poller, a waiter decides anew, unless an offer is open: the first one, or the one at
+    /// which it was left off.
     pub(super) fn timer_fired(&mut self, waiter: Waiter, now: Time) {
         if self.poller != Some(waiter) {
             return;
         }
         self.poller = None;
         if self.offer.is_none() {
-            self.room_at = None;
-            self.begin(now);
+            self.room = None;
+            let next = self.passed.take().and_then(|passed| self.after(passed, now));
+            self.begin_with(next.or_else(|| self.first(now)), now);
         }
     }
 
@@ -140,10 +165,12 @@ impl Held {
         // From now on its timer is a long one, unless it becomes the poller once more.
         self.poller = self.poller.filter(|poller| *poller != waiter);
         self.refusals += 1;
-        if std::mem::take(&mut self.has_more_room) && self.first(now) != Some(waiter) {
+        if std::mem::take(&mut self.has_more_room) && self.first(now).is_some_and(|first| first != waiter) {
             self.begin(now);
         } else if may_suit_others && self.refusals < MOST_REFUSALS {
             self.offer_to(self.after(waiter, now), now);
+        } else if may_suit_others && !waiter.usable.has_all() {
+            self.passed = Some(waiter);
         }
         if self.offer.is_none() {
             self.poller = Some(waiter);
@@ -158,8 +185,8 @@ impl Held {
             self.waiters.remove(at);
             self.turns.remove(waiter.team);
         }
-        if self.poller == Some(waiter) {
-            self.poller = None;
+        for place in [&mut self.poller, &mut self.passed] {
+            *place = place.filter(|known| *known != waiter);
         }
         if self.has_offer(waiter) {
             self.offer = None;
@@ -175,17 +202,36 @@ impl Held {
         }
     }
 
-    /// Room is offered to the first waiter.
+    /// Room is offered to the first waiter that could use it.
     fn begin(&mut self, now: Time) {
+        let mut first = self.first(now);
+        if first.is_none() && self.poller.is_none() {
+            // Somebody has to look for what changes by time alone.
+            self.room = None;
+            first = self.first(now);
+        }
+        self.begin_with(first, now);
+    }
+
+    fn begin_with(&mut self, waiter: Option<Waiter>, now: Time) {
         (self.refusals, self.has_more_room) = (0, false);
-        self.offer_to(self.first(now), now);
+        self.offer_to(waiter, now);
     }
 
     /// Room is offered to `waiter`. A permit is reserved only for one that can be in time: a new request goes before
     /// the others.
     fn offer_to(&mut self, waiter: Option<Waiter>, now: Time) {
-        let reserved_at = |waiter| self.room_at.clone().filter(|_| self.can_be_in_time(waiter, now));
+        let reserved_at = |waiter| {
+            let room = self.room.as_ref().filter(|_| self.can_be_in_time(waiter, now));
+            room.map(|room| room.upstream.clone())
+        };
         self.offer = waiter.map(|waiter| Offer { waiter, reserved_at: reserved_at(waiter) });
+    }
+
+    /// Whether the room is at an upstream that could serve `waiter`, as far as that is known.
+    fn can_use_room(&self, waiter: Waiter) -> bool {
+        let target = self.room.as_ref().and_then(|room| room.target);
+        target.is_none_or(|target| waiter.usable.contains(target))
     }
 
     fn can_be_in_time(&self, waiter: Waiter, now: Time) -> bool {
@@ -198,11 +244,17 @@ impl Held {
         self.waiters.partition_point(|waiter| !waiter.in_batch)
     }
 
+    /// The first one that could use the room.
     fn first(&self, now: Time) -> Option<Waiter> {
-        self.classes(now).into_iter().find_map(|class| self.turns.first(class))
+        self.first_of(now, |waiter| self.can_use_room(waiter))
     }
 
-    /// The one that comes after `waiter`.
+    /// The first one of those for which `counts` is true.
+    fn first_of(&self, now: Time, counts: impl Fn(Waiter) -> bool) -> Option<Waiter> {
+        self.classes(now).into_iter().find_map(|class| self.turns.first(class, &counts))
+    }
+
+    /// The one after `waiter` that could use the room.
     fn after(&self, waiter: Waiter, now: Time) -> Option<Waiter> {
         let classes = self.classes(now);
         let own = match (waiter.in_batch, self.can_be_in_time(waiter, now)) {
@@ -210,8 +262,9 @@ impl Held {
             (false, true) => 0,
             (false, false) => 1,
         };
-        let others = || classes[own + 1..].iter().find_map(|class| self.turns.first(*class));
-        self.turns.after(classes[own], waiter).or_else(others)
+        let counts = |waiter| self.can_use_room(waiter);
+        let others = || classes[own + 1..].iter().find_map(|class| self.turns.first(*class, counts));
+        self.turns.after(classes[own], waiter, counts).or_else(others)
     }
 
     /// Those that can be in time, those that are late, and those of batches.

@@ -8,10 +8,10 @@ use rand::{Rng, RngExt};
 use super::{
     Engine,
     fallback::{LEAST_TIME, max_unavailable_wait},
-    held::{Held, Offer},
+    held::{Held, Offer, Usable},
 };
 use crate::{
-    candidate::{Excluded, NoCandidate},
+    candidate::{Excluded, NoCandidate, can_serve},
     request::RequestState,
     upstream::{self, Blocked, Upstream},
 };
@@ -85,6 +85,8 @@ impl Engine {
             return self.change_held(request, |held| held.refused(waiter, may_suit_others, now));
         }
         request.is_held = true;
+        let RequestState { model, facts, history, .. } = &*request;
+        request.usable = Usable::new(model.targets().len(), |target| can_serve(model, facts, history, target));
         self.held += 1;
         let (waiter, model) = (request.waiter(), request.model.clone());
         self.change_held(request, |held| held.add(waiter, &model))

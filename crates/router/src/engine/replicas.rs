@@ -1,4 +1,4 @@
-//! What the engine tells other replicas of the router, and what it learns from them. None of it is on a request's path.
+//! What the engine reports to other replicas of the router, and what it learns from them. None of it is on a request's path.
 
 use provider::Time;
 

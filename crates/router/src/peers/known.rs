@@ -11,7 +11,7 @@ use crate::{table::Model, upstream::Upstream};
 /// limit by the minute.
 const MEMORY: Duration = Duration::from_mins(1);
 
-/// The other replicas, as far as they have told.
+/// The other replicas, as far as they have reported.
 #[derive(Debug)]
 pub struct Peers {
     start: u64,

@@ -1,12 +1,15 @@
 //! What is known of an upstream: whether it works, how fast, how full, and when it takes calls again. Pure: time and chance
 //! are passed in.
 
+mod cut_short;
 mod elsewhere;
 
 use std::time::Duration;
 
 use provider::{Capacity, Error, ErrorKind, Phase, Quota, Time};
 use rand::Rng;
+
+use cut_short::CutShort;
 
 use super::{
     Blocked, BreakerState, RequestNeeds, Snapshot, Status, UpstreamSpec,
@@ -55,6 +58,8 @@ pub(crate) struct State {
     /// Permits that are reserved for requests that were held and decide next.
     reserved: u32,
     last_success: Option<Time>,
+    /// Calls that were [cut short](cut_short) since it answered last.
+    cut_short: Option<CutShort>,
     /// When a call failed last since one went well.
     failed_at: Option<Time>,
     refusal_logged_at: Option<Time>,
@@ -110,6 +115,7 @@ impl State {
             warm_ups: 0,
             reserved: 0,
             last_success: None,
+            cut_short: None,
             failed_at: None,
             refusal_logged_at: None,
             quota: None,

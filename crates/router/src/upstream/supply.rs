@@ -19,6 +19,7 @@ use crate::{
         capacity::Workers,
         cold_start::ColdStarts,
         decode::Decode,
+        duration,
         first_token::{FirstToken, Load, Pending, Prediction},
         quota::{Allowance, Claim, Debit},
         ramp::{Admission, Demand, Ramp},
@@ -272,6 +273,12 @@ impl Supply {
                 && !prediction.is_silent,
             may_probe: is_untried && self.first_token.is_idle(),
         }
+    }
+
+    /// How long it takes to answer a request if nothing else waits there: to the first token of a stream, or to the end of a whole answer.
+    pub(crate) fn time_alone(&self, needs: &RequestNeeds, stream: bool) -> Duration {
+        let first_token = duration(self.first_token.alone_s(needs.prompt_tokens));
+        if stream { first_token } else { self.decode.answer_time(first_token, needs.completion_tokens) }
     }
 
     /// A request could have gone here. `is_late`: it was predicted to be late.

@@ -1,7 +1,7 @@
 //! Who is held gets room in order, one after the other, and whoever needs none passes it on.
 
-use provider::ErrorKind;
-use router::{Action, Decision, Facts, Limits, Reason, RequestState, RouterError, StrategyName, UpstreamSpec};
+use provider::{ErrorKind, NanoUsd, PicoUsd, Price, Tariff};
+use router::{Action, Decision, Facts, Limits, Reason, RequestState, RouterError, StrategyName, UpstreamSpec, Wishes};
 
 use crate::hand::{CHAT, Hand, MS, S, gave_up, model, started, upstream, waits};
 
@@ -88,6 +88,43 @@ fn room_passes_on_from_who_cannot_use_it() {
     waits(&hand.timer(&mut long));
     assert_eq!(hand.woken(), [300]);
     started(hand.timer(&mut short));
+}
+
+/// Nine may cost no more than they do at `a`, and wait before one that may go anywhere.
+#[test]
+fn those_that_are_held_to_a_price_do_not_hold_up_one_that_is_not() {
+    let priced = |id: &str, usd: u64| {
+        let rate = PicoUsd(usd * 1_000_000);
+        UpstreamSpec { tariff: Some(Tariff::Tokens(Price::new(rate, rate))), max_in_flight: 1, ..upstream(id) }
+    };
+    let upstreams = vec![priced("a", 1), priced("b", 10)];
+    let mut hand = Hand::new(upstreams, vec![model("m", StrategyName::Balanced, &[("a", 0.5), ("b", 0.5)])]);
+    let calls = [hand.begin(), hand.begin()];
+    let wishes = Wishes { max_cost: Some(NanoUsd(5_000_000)), ..Wishes::NONE };
+    let mut waiting: Vec<_> = (100..109)
+        .map(|number| {
+            let deadline = hand.now + 60 * S;
+            let facts = Facts { wishes, ..CHAT };
+            let mut request = RequestState::new(hand.model("m"), facts, None, deadline).numbered(number);
+            waits(&hand.arrived(&mut request));
+            request
+        })
+        .collect();
+    hand.pass(MS);
+    waiting.push(held(&mut hand, "m"));
+    let any = waiting[9].number();
+    let mut began = Vec::new();
+    for (call, _) in calls {
+        hand.serve(call);
+        while let Some(number) = hand.engine.take_woken() {
+            let request = waiting.iter_mut().find(|request| request.number() == number).expect("one that waits");
+            if let Action::Start(start) = hand.timer(request) {
+                began.push((number, start.attempt.target));
+            }
+        }
+    }
+    began.sort_unstable();
+    assert_eq!(began, [(any, 1), (100, 0)]);
 }
 
 /// Somebody waits for each of the others.

@@ -128,6 +128,31 @@ fn a_highest_price_leaves_the_upstreams_where_it_holds() {
     assert!(matches!(refused, RouterError::TooDear { cheapest: Some(NanoUsd(41_210_000)), .. }), "{refused}");
 }
 
+/// The upstream is sent its own default where the client names no limit, as far as its context has room for it.
+#[test]
+fn a_highest_price_counts_the_limit_that_is_sent() {
+    let limited = |id: &str, default_max_tokens: u64, context_tokens: Option<u64>| UpstreamSpec {
+        default_max_tokens: Some(default_max_tokens),
+        context_tokens,
+        ..priced(id, 1)
+    };
+    let cost = |upstream: &UpstreamSpec, facts: &Facts| facts.reserved_cost(upstream).map(|cost| cost.0);
+    // A thousand nano-dollars a token, and 25 tokens of prompt.
+    assert_eq!(cost(&limited("a", 32_000, None), &CHAT), Some(32_025_000));
+    assert_eq!(cost(&limited("a", 500, None), &CHAT), Some(525_000));
+    assert_eq!(cost(&limited("a", 32_000, Some(10_281)), &CHAT), Some(10_025_000), "25, 256 to spare and the answer");
+    assert_eq!(
+        cost(&limited("a", 32_000, None), &Facts { max_tokens: Some(10), ..CHAT }),
+        Some(35_000),
+        "the client's"
+    );
+    assert_eq!(cost(&limited("a", 500, None), &Facts { choices: 3, ..CHAT }), Some(1_525_000), "of each choice");
+
+    let upstreams = vec![limited("a", 32_000, None), limited("b", 500, None)];
+    let mut hand = Hand::new(upstreams, vec![model("m", StrategyName::Weighted, &[("a", 0.8), ("b", 0.2)])]);
+    assert_eq!(serve(&mut hand, at_most(4_121_000), 10), [0, 10], "4,096 tokens would do, and more may come");
+}
+
 #[test]
 fn what_is_too_dear_for_one_client_moves_no_held_share_of_the_others() {
     let mut hand = pair(StrategyName::Balanced);
@@ -155,7 +180,11 @@ fn an_upstream_without_a_price_is_not_cheap() {
 
 /// A request whose deadline is so soon arrives, and nobody answers it. Returns what its first attempt failed with.
 fn hurry(hand: &mut Hand, deadline: Duration) -> ErrorKind {
-    let mut request = RequestState::new(hand.model("m"), CHAT, None, hand.now + deadline).hurried();
+    hurry_with(hand, CHAT, deadline)
+}
+
+fn hurry_with(hand: &mut Hand, facts: Facts, deadline: Duration) -> ErrorKind {
+    let mut request = RequestState::new(hand.model("m"), facts, None, hand.now + deadline).hurried();
     let start = started(hand.arrived(&mut request));
     hand.now = start.limit;
     let error = hand.engine.overdue(&request, &start.attempt, hand.now);
@@ -169,20 +198,116 @@ fn hurry(hand: &mut Hand, deadline: Duration) -> ErrorKind {
     kind
 }
 
-/// By the model's own deadline, five failures in a row open a breaker.
+/// A request that waits as long as the model allows is answered by each upstream, after so much time.
+fn serve_patiently(hand: &mut Hand, takes: Duration) {
+    for target in 0..2 {
+        let named = Some(Named { target, falls_back: false });
+        let mut request = RequestState::new(hand.model("m"), CHAT, named, hand.now + 60 * S);
+        started(hand.arrived(&mut request));
+        hand.pass(takes);
+        hand.serve(request);
+    }
+}
+
+/// How long requests with this deadline that nobody answers arrive until the breaker of `a` opens; `None` if it never does.
+fn opens_after(hand: &mut Hand, facts: Facts, deadline: Duration) -> Option<Duration> {
+    let began = hand.now;
+    while hand.breaker("a") == BreakerState::Closed {
+        if hand.now > began + 120 * S {
+            return None;
+        }
+        hurry_with(hand, facts, deadline);
+    }
+    Some(hand.now - began)
+}
+
+/// By the model's own deadline, three in a row open a breaker.
 #[test]
 fn deadlines_of_clients_that_no_upstream_can_meet_open_no_breaker() {
     let mut hand = pair(StrategyName::Weighted);
     for _ in 0..30 {
         assert_eq!(hurry(&mut hand, S / 1000), ErrorKind::Timeout(Phase::Deadline));
-        assert_eq!(hurry(&mut hand, 3 * S), TIMEOUT, "the other one is asked for the rest of the time");
+        assert_eq!(hurry(&mut hand, S * 9 / 10), ErrorKind::Timeout(Phase::Deadline));
     }
-    assert_eq!([hand.breaker("a"), hand.breaker("b")], [BreakerState::Closed; 2]);
+    assert_eq!([hand.breaker("a"), hand.breaker("b")], [BreakerState::Closed; 2], "less than a second says nothing");
+    for _ in 0..30 {
+        assert_eq!(hurry(&mut hand, 3 * S), TIMEOUT, "the other one is asked for the rest of the time");
+        serve_patiently(&mut hand, S / 2);
+    }
+    assert_eq!([hand.breaker("a"), hand.breaker("b")], [BreakerState::Closed; 2], "others are answered");
     // Who had as long as anybody's first token may take is silent, whoever hurries.
     for _ in 0..3 {
         hurry(&mut hand, 30 * S);
     }
     assert_ne!(hand.breaker("a"), BreakerState::Closed);
+}
+
+/// After ten seconds without any answer each further one counts as if it had had all its time.
+#[test]
+fn an_upstream_that_answers_nobody_is_found_out_although_all_hurry() {
+    for deadline in [2 * S, 3 * S, 4 * S] {
+        let mut hand = pair(StrategyName::Weighted);
+        serve_patiently(&mut hand, S / 2);
+        let after = opens_after(&mut hand, CHAT, deadline).unwrap_or_default();
+        assert!((10 * S..30 * S).contains(&after), "{deadline:?}: {after:?}");
+    }
+    // Where there is no other upstream, the deadline itself ends each call.
+    let mut hand = Hand::single();
+    let mut kinds = Vec::new();
+    while hand.breaker("a") == BreakerState::Closed {
+        kinds.push(hurry(&mut hand, 4 * S));
+        assert!(kinds.len() < 9, "{kinds:?}");
+    }
+    assert_eq!(kinds, [[ErrorKind::Timeout(Phase::Deadline); 2].as_slice(), &[TIMEOUT; 3]].concat());
+}
+
+#[test]
+fn calls_that_were_cut_short_long_ago_are_no_evidence() {
+    for (pause, is_found_out) in [(60 * S, false), (15 * S, true)] {
+        let mut hand = Hand::single();
+        for _ in 0..4 {
+            hurry(&mut hand, 4 * S);
+            hand.pass(pause);
+        }
+        assert_eq!(hand.breaker("a") != BreakerState::Closed, is_found_out, "{pause:?}: between them nobody asked");
+    }
+}
+
+/// A probe of the opened breaker that is cut short as well is no sign of life, and its next pause is longer.
+#[test]
+fn a_hurried_probe_that_nobody_answers_opens_the_breaker_again() {
+    let mut hand = Hand::single();
+    assert!(opens_after(&mut hand, CHAT, 4 * S).is_some());
+    hand.pass(10 * S);
+    assert_eq!(hand.breaker("a"), BreakerState::HalfOpen);
+    hurry(&mut hand, 4 * S);
+    assert_eq!(hand.breaker("a"), BreakerState::Open);
+    hand.pass(10 * S);
+    let (request, _) = hand.begin();
+    hand.serve(request);
+    assert_eq!(hand.breaker("a"), BreakerState::Closed);
+    for _ in 0..2 {
+        hurry(&mut hand, 4 * S);
+    }
+    assert_eq!(hand.breaker("a"), BreakerState::Closed, "what was before the answer counts no more");
+}
+
+/// The first upstream has one and a half seconds each time.
+#[test]
+fn answers_that_have_less_time_than_they_take_are_no_evidence() {
+    let whole = Facts { stream: false, ..CHAT };
+    let mut hand = pair(StrategyName::Weighted);
+    assert_eq!(opens_after(&mut hand, whole, 3 * S), None, "a usual one takes four");
+    assert!(
+        opens_after(&mut hand, Facts { max_tokens: Some(10), ..whole }, 3 * S).is_some(),
+        "ten tokens would have come"
+    );
+
+    let mut hand = pair(StrategyName::Weighted);
+    for _ in 0..20 {
+        serve_patiently(&mut hand, 4 * S);
+    }
+    assert_eq!(opens_after(&mut hand, CHAT, 3 * S), None, "its first tokens take four");
 }
 
 /// Half of so little time would be left unused: nobody is asked in the last second.

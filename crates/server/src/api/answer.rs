@@ -86,15 +86,15 @@ impl Prepared {
             falls_back: wishes.falls_back,
             wishes: wishes.routing,
             session,
-            deadline: wishes.deadline.map(|deadline| at + deadline),
+            deadline: None,
             memory: reservation.budget().clone(),
         };
         let (held, dropped) = ((reservation, permits), Vec::new());
         Ok(Box::new(Self { request, caller, ensemble, held, demand, form, dropped }))
     }
 
-    /// The same, without these fields of the client's.
-    pub(crate) fn without(mut self: Box<Self>, dropped: Vec<String>) -> Box<Self> {
+    /// The same; these fields of the client's were left out when its body was made a chat.
+    pub(crate) fn with_dropped(mut self: Box<Self>, dropped: Vec<String>) -> Box<Self> {
         self.dropped = dropped;
         self
     }
@@ -134,8 +134,8 @@ pub(crate) async fn answer(context: RequestContext, prepared: Box<Prepared>) -> 
     let request = request.holding((reservation, permits.clone()));
     let (id, memory, keep_alive) = (caller.request_id.clone(), caller.memory.clone(), live.server.keep_alive_comment);
     let about = About { request_id: id.clone(), prompt_tokens: request.estimated_prompt_tokens() };
-    let asked_for = caller.model.as_deref().unwrap_or(&request.head.model);
-    if request.head.stream && ensemble.is_none() && live.table.has_early_headers(asked_for) {
+    let name = caller.model.as_deref().unwrap_or(&request.head.model);
+    if request.head.stream && ensemble.is_none() && live.table.has_early_headers(name) {
         let owner = app.clone();
         let call = async move { owner.router.call(&request, caller).await.map(|served| served.answer) };
         let form = form.streamed(&about);
@@ -143,7 +143,7 @@ pub(crate) async fn answer(context: RequestContext, prepared: Box<Prepared>) -> 
         add_list(&mut response, DROPPED_PARAMS, &dropped);
         return stream(response, version, body);
     }
-    let model = matches!(form, Form::Chunks).then(|| asked_for.to_owned());
+    let model = matches!(form, Form::Chunks).then(|| name.to_owned());
     let outcome = tokio::select! {
         biased;
         outcome = ask(&app.router, ensemble.as_deref(), &request, caller) => outcome,

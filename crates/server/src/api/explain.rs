@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use dispatch::Route;
 use offload::long_work;
 use provider::{Operation, Request};
-use router::{Decision, Model};
+use router::{Decision, Facts, Model};
 
 use super::admission::{Admitted, RequestContext};
 use crate::{app::App, decisions::DecisionView, error::ApiError};
@@ -19,9 +19,8 @@ pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, app: web:
         Err(error) => Err(error),
     };
     match explained {
-        Ok(Explained { model, requested, decision, prompt_tokens }) => {
-            let version = &context.live.table.version;
-            let view = DecisionView::new(&model, &decision, prompt_tokens, version);
+        Ok(Explained { model, requested, facts, decision }) => {
+            let view = DecisionView::new(&model, &decision, &facts, &context.live.table.version);
             context.response.json(view.requested_as(requested.as_deref()))
         }
         Err(error) => error.respond(context.response),
@@ -33,9 +32,9 @@ struct Explained {
     model: Arc<Model>,
     /// What it was asked for by, if not by its own name.
     requested: Option<Arc<str>>,
+    /// What it was made on.
+    facts: Facts,
     decision: Decision,
-    /// By the size of the body.
-    prompt_tokens: u64,
 }
 
 async fn explain(admitted: Admitted, context: &RequestContext) -> Result<Explained, ApiError> {
@@ -53,7 +52,6 @@ async fn explain(admitted: Admitted, context: &RequestContext) -> Result<Explain
     let (router, name) = (&context.app.router, resolved.name(Some(&request.head.model)));
     let wishes = (admitted.wishes.falls_back, admitted.wishes.routing);
     let explained = router.explain(table, (&request, conversation), Some(name), wishes);
-    let (model, decision) = explained.map_err(|error| ApiError::from(&error))?;
-    let prompt_tokens = request.estimated_prompt_tokens();
-    Ok(Explained { model, requested: resolved.requested, decision, prompt_tokens })
+    let (model, facts, decision) = explained.map_err(|error| ApiError::from(&error))?;
+    Ok(Explained { model, requested: resolved.requested, facts, decision })
 }

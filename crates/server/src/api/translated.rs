@@ -35,7 +35,7 @@ pub(super) fn prepare<A>(
     let request = request.map_err(|invalid| in_words_of_client(invalid, list))?;
     let resolved = admitted.resolve(live, Some(&request.head.model))?;
     let form = Form::Translated(translation(Box::new(asked)));
-    Ok(Prepared::new(request, resolved, route, admitted, live, form)?.without(dropped))
+    Ok(Prepared::new(request, resolved, route, admitted, live, form)?.with_dropped(dropped))
 }
 
 /// What is wrong with the chat, by the client's name for the list of messages: there may be too many of them. All else was looked at

@@ -23,7 +23,7 @@ Keys are kept in the database that storage.url names, beside those of the file; 
   llm-router teams set search --config F --budget 500/month@Europe/Berlin --tokens-per-minute 200000";
 
 const MAY_WISH: &str = "What it may want for single requests by headers: strategy, deadline, max_cost, no_fallback or tags, \
-                        once for each, or none. All but strategy, without";
+                        once for each, or none. Where that was never said, all but strategy";
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
 
@@ -81,7 +81,7 @@ pub(super) enum Keys {
     Set {
         /// The key's name.
         id: String,
-        /// Begin without limits, budgets and models instead.
+        /// Begin without limits, budgets, models, tags and wishes instead.
         #[arg(long)]
         reset: bool,
         #[command(flatten)]
@@ -149,7 +149,7 @@ pub(super) struct Terms {
 /// What a key may use.
 #[derive(Args)]
 pub(super) struct KeyTerms {
-    /// A model, task/… or ensemble/… that it may ask for; once for each. All, without.
+    /// A model, alias, task/… or ensemble/… that it may ask for; once for each. Where that was never said, all.
     #[arg(long, value_name = "NAME")]
     model: Vec<String>,
     /// Let it name the upstream that is to serve.

@@ -50,11 +50,9 @@ where
     // Operators have no pages.
     let cors = if listener == Listener::Public { app.cors(request.headers()) } else { None };
     let preflight = cors.as_ref().and_then(|cors| cors.preflight(request.method(), request.headers()));
-    let refused = || {
-        let error = duplicate(request.headers())?;
-        Some(error.respond(identified(request.path(), request.headers(), &app).1))
-    };
-    let handled = match preflight.or_else(refused) {
+    let answered = preflight.or_else(|| duplicate(request.headers()).map(Err));
+    let refuse = |error: ApiError| error.respond(identified(request.path(), request.headers(), &app).1);
+    let handled = match answered.map(|answered| answered.unwrap_or_else(refuse)) {
         Some(response) => Err(request.into_response(response)),
         // The handler's own code until it first waits runs here.
         None => Ok(caught(|| service.call(request))),

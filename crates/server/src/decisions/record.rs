@@ -90,12 +90,7 @@ impl<'a> RecordView<'a> {
             first_token_ms: request.first_token.map(millis),
             wait_ms: millis(request.wait_time),
             duration_ms: millis(request.duration),
-            decision: DecisionView::new(
-                &closed.model,
-                &record.decision,
-                closed.facts.prompt_tokens,
-                &request.config_version,
-            ),
+            decision: DecisionView::new(&closed.model, &record.decision, &closed.facts, &request.config_version),
             attempts: record.attempts.iter().map(AttemptView::of).collect(),
         })
     }

@@ -1,7 +1,9 @@
 //! A decision as JSON: what `explain` answers, what operators ask for, and what a line of the log says.
 
-use provider::{Tariff, Time, UpstreamId};
-use router::{Blocked, BreakerState, Candidate, Decision, Excluded, Model, Reason, Unfit, Upstream};
+use provider::{NanoUsd, Tariff, Time, UpstreamId};
+use router::{
+    Blocked, BreakerState, Candidate, Decision, Excluded, Facts, Model, Reason, StrategyName, Unfit, Upstream, Wishes,
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -13,6 +15,9 @@ pub(crate) struct DecisionView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     requested: Option<&'a str>,
     model: &'a str,
+    /// What the client wanted to be different from what is configured; absent if nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wishes: Option<WishesView>,
     strategy: &'static str,
     /// The upstream that is asked first; null if none could be.
     #[schema(required)]
@@ -32,6 +37,24 @@ pub(crate) struct DecisionView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     hedge_after_ms: Option<f64>,
     config_version: &'a str,
+}
+
+/// What was wanted by headers for this request alone, each by the name of its header.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Wishes)]
+struct WishesView {
+    /// `x-llm-router-strategy`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    strategy: Option<&'static str>,
+    /// `x-llm-router-deadline-ms`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deadline_ms: Option<u64>,
+    /// `x-llm-router-max-cost-usd`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_cost_usd: Option<f64>,
+    /// `x-llm-router-fallback`, where that was false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fallback: Option<bool>,
 }
 
 /// An upstream as the strategy saw it. What is unknown is null.
@@ -98,13 +121,8 @@ struct ExcludedView<'a> {
 }
 
 impl<'a> DecisionView<'a> {
-    /// `decision` was made about a prompt of so many tokens, as estimated.
-    pub(crate) fn new(
-        model: &'a Model,
-        decision: &'a Decision,
-        estimated_prompt_tokens: u64,
-        config_version: &'a str,
-    ) -> Self {
+    /// `decision` was made about a request with these facts.
+    pub(crate) fn new(model: &'a Model, decision: &'a Decision, facts: &Facts, config_version: &'a str) -> Self {
         let candidates = decision.candidates.iter().map(|candidate| CandidateView::of(model, candidate)).collect();
         let excluded =
             |(target, why): &(usize, Excluded)| ExcludedView::of(&model.targets()[*target], *why, decision.at);
@@ -112,12 +130,13 @@ impl<'a> DecisionView<'a> {
         Self {
             requested: None,
             model: model.spec.name.as_str(),
+            wishes: WishesView::of(&facts.wishes),
             strategy: decision.strategy.as_str(),
             upstream: first.map(UpstreamId::as_str),
             reason: decision.reason.map(Reason::as_str),
             candidates,
             excluded: decision.excluded.iter().map(excluded).collect(),
-            estimated_prompt_tokens,
+            estimated_prompt_tokens: facts.prompt_tokens,
             expected_completion_tokens: rounded(decision.expected_completion, 1e1),
             hedge_after_ms: decision.hedge_after.map(|after| rounded(after.as_secs_f64() * 1e3, 1e3)),
             config_version,
@@ -127,6 +146,21 @@ impl<'a> DecisionView<'a> {
     /// The same with the name that was asked for, if that is another one than the model's.
     pub(crate) fn requested_as(self, requested: Option<&'a str>) -> Self {
         Self { requested, ..self }
+    }
+}
+
+impl WishesView {
+    /// `None` if nothing is wished.
+    fn of(wishes: &Wishes) -> Option<Self> {
+        if *wishes == Wishes::NONE {
+            return None;
+        }
+        Some(Self {
+            strategy: wishes.strategy.map(StrategyName::as_str),
+            deadline_ms: wishes.deadline.map(|deadline| u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)),
+            max_cost_usd: wishes.max_cost.map(NanoUsd::usd),
+            fallback: wishes.no_fallback.then_some(false),
+        })
     }
 }
 

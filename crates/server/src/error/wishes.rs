@@ -11,14 +11,23 @@ use crate::{
 };
 
 impl ApiError {
-    /// The key may not want that, which `place` asks for: a header, or a field of the body.
-    pub(crate) fn wish_not_allowed(wish: Wish, place: &str) -> Self {
-        let message = format!(
-            "this key may not send {place}: leave it out, or have {:?} added to the key's may_wish",
-            wish.as_str()
-        );
+    /// The key may not want that, which this header asks for.
+    pub(crate) fn wish_not_allowed(wish: Wish, header: &str) -> Self {
+        let message = format!("this key may not send {header}: leave it out, or have {:?} added", wish.as_str());
+        Self::not_in_may_wish(header, &message)
+    }
+
+    /// The key may not tag, as this field of the body does.
+    pub(crate) fn tags_not_allowed(field: &str) -> Self {
+        let message =
+            format!("this key may not send tags in '{field}': leave them out, or have {:?} added", Wish::Tags.as_str());
+        Self::not_in_may_wish(field, &message)
+    }
+
+    fn not_in_may_wish(param: &str, message: &str) -> Self {
+        let message = format!("{message} to the key's may_wish");
         let mut error = Self::new(StatusCode::FORBIDDEN, "permission_error", "wish_not_allowed", message);
-        error.param = Some(place.to_owned());
+        error.param = Some(param.to_owned());
         error
     }
 

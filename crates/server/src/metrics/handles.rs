@@ -25,6 +25,7 @@ pub(super) struct Handles {
 pub(super) struct Pair {
     pub(super) provider: &'static str,
     requests_ok: [IntCounter; Route::ALL.len()],
+    pub(super) split_requests: IntCounter,
     pub(super) duration: Histogram,
     pub(super) first_token: Histogram,
     attempts: [[IntCounter; AttemptClass::ALL.len()]; Role::ALL.len()],
@@ -87,6 +88,7 @@ impl Pair {
             provider: upstream.spec.provider_name,
             requests_ok: Route::ALL
                 .map(|route| series.requests.with_label_values(&[route.as_str(), id, provider, name, ok])),
+            split_requests: series.split_requests.with_label_values(&labels),
             duration: series.request_duration.with_label_values(&labels),
             first_token: series.first_token.with_label_values(&labels),
             attempts: Role::ALL.map(|role| {

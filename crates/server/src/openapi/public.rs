@@ -225,7 +225,8 @@ fn add_batch(document: &mut Document) {
         .content("application/x-ndjson", pieces(&format!("{failed}\n{first}\n")));
     let about = "Each is a request of its own and fails alone. With `Accept: application/x-ndjson` each result is a line, as \
                  soon as it is there. At most `server.max_batch` of them. What is left \
-                 after `server.batch_deadline_s` fails with `batch_timeout`, or with `invalid_api_key` once the key is removed.";
+                 after `server.batch_deadline_s` fails with `batch_timeout`, with `invalid_api_key` once the key is removed, or \
+                 with `wish_not_allowed` once the key may no longer want what the batch's headers do.";
     let call = Call::new("batch", "Many prompts in one call", about);
     let call = asked(call, Vec::new()).body(body, examples).answer(200, results);
     document.add(HttpMethod::Post, "/v1/generate/batch", call);

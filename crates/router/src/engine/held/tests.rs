@@ -139,7 +139,8 @@ proptest! {
                     let ago = if let Step::JoinsLate(millis) = step { millis } else { 0 };
                     let arrived = Time::from_nanos(now.as_nanos() - ago * 1_000_000);
                     let team = if let Step::Joins(team) = step { Some(team) } else { None };
-                    let waiter = Waiter { in_batch: matches!(step, Step::JoinsInBatch), arrived, number, team };
+                    let usable = Usable::default();
+                    let waiter = Waiter { in_batch: matches!(step, Step::JoinsInBatch), arrived, number, team, usable };
                     served.add(team, 0.0, &waiting);
                     waiting.push(waiter);
                     held.add(waiter, &model);
@@ -191,15 +192,57 @@ proptest! {
     }
 }
 
+fn waiter(number: u64, usable: Usable) -> Waiter {
+    Waiter { in_batch: false, arrived: Time::ZERO + 60 * S, number, team: Some(number), usable }
+}
+
 /// Room went past the one that looks from time to time, whose timer is a long one from then on. The next one is served.
 #[test]
 fn somebody_looks_after_room_went_past_the_poller() {
     let (model, mut held, now) = (model(), Held::default(), Time::ZERO + 60 * S);
-    let waiter = |number| Waiter { in_batch: false, arrived: now, number, team: None };
-    let [poller, next] = [0, 1].map(waiter);
+    let [poller, next] = [0, 1].map(|number| waiter(number, Usable::default()));
     assert!(held.add(poller, &model) && !held.add(next, &model));
     held.room_made(&model.targets()[0].clone(), now);
     assert!(!held.refused(poller, true, now), "the next one is offered the room");
     held.remove(next, now);
     assert!(held.has_offer(poller), "it decides, and looks again soon");
+}
+
+/// Twenty that the model's one upstream can never serve, each of another team, wait before one that it can.
+#[test]
+fn those_that_cannot_use_the_room_keep_it_from_nobody() {
+    let (model, mut held, now) = (model(), Held::default(), Time::ZERO + 60 * S);
+    let none = Usable::new(1, |_| false);
+    for number in 0..20 {
+        held.add(waiter(number, none), &model);
+    }
+    let upstream = model.targets()[0].clone();
+    held.room_made(&upstream, now);
+    assert!(held.offer().is_none(), "nobody can use it");
+    let last = waiter(20, Usable::new(1, |_| true));
+    held.add(last, &model);
+    held.room_made(&upstream, now);
+    assert!(held.has_offer(last));
+    held.remove(last, now);
+    let next = held.offer().map(|offer| offer.waiter).or(held.poller);
+    assert!(next.is_some(), "somebody looks before long");
+}
+
+/// What time alone brings is for others than the first few as well.
+#[test]
+fn those_who_look_and_find_nothing_let_the_others_look() {
+    let (model, mut held, now) = (model(), Held::default(), Time::ZERO + 60 * S);
+    let waiters: Vec<_> = (0..20).map(|number| waiter(number, Usable::new(1, |_| false))).collect();
+    for waiter in &waiters {
+        held.add(*waiter, &model);
+    }
+    let mut looked = Vec::new();
+    for _ in 0..4 {
+        held.timer_fired(held.poller.expect("a poller"), now);
+        while let Some(offer) = held.offer().cloned() {
+            looked.push(offer.waiter.number);
+            held.refused(offer.waiter, true, now);
+        }
+    }
+    assert_eq!(looked, (0..20).chain(0..8).collect::<Vec<_>>());
 }

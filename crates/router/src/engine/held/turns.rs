@@ -29,7 +29,7 @@ pub(super) struct Class<'a> {
     pub(super) is_reversed: bool,
 }
 
-impl Class<'_> {
+impl<'a> Class<'a> {
     fn len(&self) -> usize {
         self.waiters.len()
     }
@@ -37,6 +37,11 @@ impl Class<'_> {
     fn get(&self, place: usize) -> Option<Waiter> {
         let at = if self.is_reversed { self.len().checked_sub(place + 1)? } else { place };
         self.waiters.get(at).copied()
+    }
+
+    /// Those from a place on.
+    fn from(self, place: usize) -> impl Iterator<Item = Waiter> + use<'a> {
+        (place..self.len()).filter_map(move |place| self.get(place))
     }
 
     fn place(&self, waiter: Waiter) -> Option<usize> {
@@ -91,33 +96,33 @@ impl Turns {
         self.waiting().any(|other| other.id != team && other.served + 1.0 <= own.served)
     }
 
-    /// The waiter of a class that comes first.
-    pub(super) fn first(&self, class: Class<'_>) -> Option<Waiter> {
+    /// The waiter of a class that comes first of those for which `counts` is true.
+    pub(super) fn first(&self, class: Class<'_>, counts: impl Fn(Waiter) -> bool) -> Option<Waiter> {
         if self.is_one() {
-            return class.get(0);
+            return class.from(0).find(|waiter| counts(*waiter));
         }
-        self.next(class, None)
+        self.next(class, None, counts)
     }
 
-    /// The waiter of a class that comes after `waiter`, which is one of it.
-    pub(super) fn after(&self, class: Class<'_>, waiter: Waiter) -> Option<Waiter> {
+    /// The same of those that come after `waiter`, which is one of the class.
+    pub(super) fn after(&self, class: Class<'_>, waiter: Waiter, counts: impl Fn(Waiter) -> bool) -> Option<Waiter> {
         let place = class.place(waiter)?;
         if self.is_one() {
-            return class.get(place + 1);
+            return class.from(place + 1).find(|waiter| counts(*waiter));
         }
         let before = (0..place).filter_map(|at| class.get(at)).filter(|other| other.team == waiter.team).count();
-        self.next(class, Some((self.turn(waiter.team, before), place)))
+        self.next(class, Some((self.turn(waiter.team, before), place)), counts)
     }
 
-    /// The waiter of a class whose turn, then place, is the lowest above `above`.
-    fn next(&self, class: Class<'_>, above: Option<(f64, usize)>) -> Option<Waiter> {
+    /// The waiter of a class whose turn, then place, is the lowest above `above`, of those for which `counts` is true.
+    fn next(&self, class: Class<'_>, above: Option<(f64, usize)>, counts: impl Fn(Waiter) -> bool) -> Option<Waiter> {
         let mut before: SmallVec<[usize; 8]> = SmallVec::from_elem(0, self.0.len());
         let mut best: Option<(f64, usize)> = None;
         for (place, waiter) in (0..class.len()).filter_map(|place| Some((place, class.get(place)?))) {
             let Some(team) = self.0.iter().position(|known| known.id == waiter.team) else { continue };
             let turn = (self.turn(waiter.team, before[team]), place);
             before[team] += 1;
-            if above.is_none_or(|above| turn > above) && best.is_none_or(|best| turn < best) {
+            if above.is_none_or(|above| turn > above) && best.is_none_or(|best| turn < best) && counts(waiter) {
                 best = Some(turn);
             }
         }

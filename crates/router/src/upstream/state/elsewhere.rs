@@ -1,4 +1,4 @@
-//! What a replica tells the others of an upstream, and what it learns from them.
+//! What a replica reports to the others of an upstream, and what it learns from them.
 
 use std::time::Duration;
 

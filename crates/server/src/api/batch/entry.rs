@@ -143,7 +143,7 @@ impl Batch {
     }
 
     /// Waits until the entry may be answered, and makes a chat of it. No entry begins once the router stops, the
-    /// batch's deadline is over, or its key was removed.
+    /// batch's deadline is over, or its key was removed or may no longer wish what the batch's headers want.
     async fn begin(&self, entry: Entry) -> Result<Begun, ApiError> {
         let demand = self.demand(&entry).await?;
         let permits = tokio::select! {
@@ -165,6 +165,7 @@ impl Batch {
         let (of_header, wishes) = (self.admitted.tags.clone(), self.admitted.wishes);
         let made = long_work(bytes, move || {
             let (request, resolved, model) = chat(&defaults, &entry, task.as_deref(), &live, &key)?;
+            wishes.check_allowed(&key)?;
             wishes.check(&resolved, &model, &live.table)?;
             let tags = tags::of_request(&request, &of_header, &key, &live.tags)?;
             reservation.resize(request.body_bytes())?;
@@ -206,7 +207,7 @@ impl Batch {
             // What is over its budget is refused when it is called.
             Ok(Room::Any) | Err(_) => None,
         };
-        let (arrived, wishes) = (Instant::now(), self.admitted.wishes);
+        let wishes = self.admitted.wishes;
         let caller = Caller {
             request_id: id.clone(),
             key: key.id.clone(),
@@ -214,13 +215,13 @@ impl Batch {
             tags,
             requested: resolved.requested.clone(),
             table: live.table.clone(),
-            arrived,
+            arrived: Instant::now(),
             route: Route::Batch,
             wishes: wishes.routing,
             falls_back: wishes.falls_back && cheapest.is_none(),
             model: cheapest,
             session: self.admitted.session.clone(),
-            deadline: Some(wishes.deadline.map_or(self.deadline, |own| self.deadline.min(arrived + own))),
+            deadline: Some(self.deadline),
             memory: self.memory().clone(),
         };
         let served = tokio::select! {
