@@ -249,7 +249,7 @@ head_read_s, write_stall_s, trusted_proxies, cors
   hint: did you mean \"drain_s\"?
 
 config/x.toml: upstreams[1].cost.kind: \"token\" is not a kind of cost
-  expected: tokens or gpu_seconds
+  expected: tokens, gpu_seconds, requests or audio_seconds
   hint: did you mean \"tokens\"?
 
 config/x.toml: models[0].targets[0].upstream: \"pot\" is not the id of an upstream
