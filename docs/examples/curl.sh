@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Every call of the router once, with what it answers. The demo has no upstream for embeddings and no file to reload: there
-# these two show what an error looks like.
+# Every call of the router once, with what it answers. The demo's chat model makes no embeddings, it hears nothing, and there is no
+# file to reload: there these show what an error looks like.
 set -eu -o pipefail
 URL=${LLM_ROUTER_URL:-http://127.0.0.1:8080}
 ADMIN=${LLM_ROUTER_ADMIN_URL:-http://127.0.0.1:8081}
@@ -27,6 +27,12 @@ ask /v1/chat/completions '{"model": "llama-3.1-8b", "messages": [{"role": "user"
 ask /v1/chat/completions '{"model": "task/chat", "messages": [{"role": "user", "content": "Say hello"}], "max_tokens": 3, "stream": true}'
 ask /v1/completions '{"model": "llama-3.1-8b", "prompt": "Once upon a time", "max_tokens": 20}'
 ask /v1/embeddings '{"model": "llama-3.1-8b", "input": "a text"}'
+ask /v1/rerank '{"model": "bge-small", "query": "red cat", "documents": ["a dog", "the red cat"]}'
+ask /v1/score '{"model": "bge-small", "text_1": "red cat", "text_2": ["a dog", "the red cat"]}'
+ask /v1/tokenize '{"model": "llama-3.1-8b", "prompt": "Say hello"}'
+ask /v1/detokenize '{"model": "llama-3.1-8b", "tokens": [72, 105]}'
+body='file=@recording.wav, model=llama-3.1-8b'
+show POST "$URL/v1/audio/transcriptions" -H "Authorization: Bearer $KEY" -F 'file=RIFF;filename=recording.wav' -F model=llama-3.1-8b
 ask /v1/messages '{"model": "llama-3.1-8b", "max_tokens": 20, "messages": [{"role": "user", "content": "Say hello"}]}'
 ask /v1/messages '{"model": "task/chat", "max_tokens": 3, "messages": [{"role": "user", "content": "Say hello"}], "stream": true}'
 ask /v1/messages/count_tokens '{"model": "llama-3.1-8b", "messages": [{"role": "user", "content": "Say hello"}]}'

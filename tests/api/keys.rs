@@ -61,10 +61,15 @@ async fn a_request_without_a_key_is_refused_before_its_body_is_read() {
 }
 
 /// Every path of the public listener that asks for a key.
-const GUARDED: [(Method, &str); 13] = [
+const GUARDED: [(Method, &str); 18] = [
     (Method::POST, "/v1/chat/completions"),
     (Method::POST, "/v1/completions"),
     (Method::POST, "/v1/embeddings"),
+    (Method::POST, "/v1/rerank"),
+    (Method::POST, "/v1/score"),
+    (Method::POST, "/v1/audio/transcriptions"),
+    (Method::POST, "/v1/tokenize"),
+    (Method::POST, "/v1/detokenize"),
     (Method::POST, "/v1/messages"),
     (Method::POST, "/v1/messages/count_tokens"),
     (Method::POST, "/v1/responses"),
@@ -109,7 +114,7 @@ async fn failed_authentications_are_counted_on_every_route() {
         wrong.get(path).await;
     }
     let both = (count("key", "wrong").await, count("key", "missing").await);
-    assert_eq!(both, (13.0, 13.0), "nobody is asked for a key there");
+    assert_eq!(both, (18.0, 18.0), "nobody is asked for a key there");
     still_serves(&rig, 1).await;
 }
 

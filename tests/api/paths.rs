@@ -129,8 +129,7 @@ async fn a_browser_s_preflight_is_a_405_that_says_why() {
 #[tokio::test]
 async fn a_path_that_is_not_served_names_those_that_are() {
     let rig = launch().start();
-    let here =
-        "there are POST /v1/chat/completions, /v1/responses, /v1/completions and /v1/embeddings, and GET /v1/models";
+    let here = "there are POST /v1/chat/completions, /v1/responses, /v1/completions, /v1/embeddings and /v1/audio/transcriptions, and GET /v1/models";
     let base = "a client's base URL must end in /v1";
     let cases = [
         ("/v1/images/generations", here),

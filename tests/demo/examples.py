@@ -48,7 +48,7 @@ SCRIPTS = {
     "curl.sh": [],
 }
 # What curl.sh gets, in its order.
-CURL_STATUSES = [200] * 3 + [400] + [200] * 24 + [409] + [200] * 12
+CURL_STATUSES = [200] * 3 + [400] + [200] * 4 + [400] + [200] * 24 + [409] + [200] * 12
 SERVICE = {"README.md", "fastapi_app/app.py", "fastapi_app/requirements.txt"}
 
 

@@ -24,7 +24,7 @@ def known(name, names: list[str]):
 @schemathesis.hook
 def map_body(context, body):
     if isinstance(body, dict):
-        models = EMBEDDING_MODELS if context.operation.path == "/v1/embeddings" else MODELS
+        models = EMBEDDING_MODELS if context.operation.path in ("/v1/embeddings", "/v1/rerank", "/v1/score") else MODELS
         for field, names in (("model", models), ("task", TASKS)):
             if field in body:
                 body[field] = known(body[field], names)

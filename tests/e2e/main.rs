@@ -34,7 +34,11 @@ mod odd;
 #[cfg(test)]
 mod on_record;
 #[cfg(test)]
+mod passthrough;
+#[cfg(test)]
 mod poison;
+#[cfg(test)]
+mod reasoning;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]

@@ -9,8 +9,8 @@ const MAX_STOPS: usize = 4;
 
 /// Fails if the request asks for what Cerebras does not do.
 pub(crate) fn check(request: &Request, model: &str) -> Result<(), Error> {
-    if request.operation == Operation::Embeddings {
-        return Err(unsupported("Cerebras does not serve embeddings"));
+    if !request.operation.generates() {
+        return Err(unsupported(format!("Cerebras does not serve {}", request.operation.as_str())));
     }
     if request.head.n > 1 {
         return Err(blaming("n", "Cerebras answers with one choice"));

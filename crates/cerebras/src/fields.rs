@@ -96,7 +96,12 @@ pub(crate) fn rule(operation: Operation, name: &str) -> Rule {
     let taken = match operation {
         Operation::Chat => CHAT,
         Operation::Completions => COMPLETIONS,
-        Operation::Embeddings => &[],
+        Operation::Embeddings
+        | Operation::Rerank
+        | Operation::Score
+        | Operation::Transcriptions
+        | Operation::Tokenize
+        | Operation::Detokenize => &[],
     };
     match name {
         "model" | "stream_options" | "max_tokens" | "max_completion_tokens" => Rule::Rewritten,

@@ -65,7 +65,7 @@ impl UpstreamCall {
         if !self.is_sent {
             return None;
         }
-        self.progress.estimate(outcome, request.facts().prompt_tokens, self.tariff(request.model()))
+        self.progress.estimate(outcome, request.facts().asked(), self.tariff(request.model()))
     }
 }
 
@@ -116,7 +116,7 @@ impl Progress {
         self.ids = ids.or(&self.ids);
     }
 
-    /// A piece of the answer came; `has_text`: its bytes are text, and not numbers as in embeddings.
+    /// A piece of the answer came; `has_text`: its bytes are what a model wrote, and not numbers as in embeddings.
     pub(crate) fn record(&mut self, frame: &Frame, has_text: bool) {
         self.usage = frame.usage.or(self.usage);
         self.answer_estimate += match frame.kind {
@@ -132,7 +132,7 @@ impl Progress {
     }
 
     /// The estimated usage of a call with this outcome; `None` if the upstream reported the usage, or did no work.
-    pub(crate) fn estimate(&self, outcome: Outcome, prompt_tokens: u64, tariff: Option<&Tariff>) -> Option<Estimate> {
+    pub(crate) fn estimate(&self, outcome: Outcome, asked: Usage, tariff: Option<&Tariff>) -> Option<Estimate> {
         if self.usage.is_some() {
             return None;
         }
@@ -148,12 +148,12 @@ impl Progress {
             Outcome::Failed(_) if has_answered => Unreported::Broken,
             Outcome::Failed(_) => return None,
         };
-        let usage = Usage { prompt_tokens, completion_tokens: self.answer_estimate, ..Usage::default() };
+        let usage = Usage { completion_tokens: self.answer_estimate, ..asked };
         Some(Estimate { reason, usage, cost: price(&usage, tariff) })
     }
 }
 
 /// The list price of some usage.
 pub(crate) fn price(usage: &Usage, tariff: Option<&Tariff>) -> Option<NanoUsd> {
-    Some(tariff?.list_price()?.cost(usage))
+    tariff?.list_price()?.cost_of_counted(usage)
 }

@@ -14,9 +14,7 @@ use tokio::{sync::Notify, time::timeout_at};
 use crate::{
     attempt::UpstreamCall,
     clock::Clock,
-    event::{
-        AttemptEnded, Event, EventSink, Failure, Outcome, Recording, RequestEnded, RequestInfo, RequestOutcome, Route,
-    },
+    event::{AttemptEnded, Event, EventSink, Failure, Outcome, Recording, RequestEnded, RequestInfo, RequestOutcome},
     record::{Closed, Draft, RecordSink},
     table::Table,
 };
@@ -148,7 +146,7 @@ impl RequestContext {
     /// A frame is relayed.
     pub(crate) fn relays(&mut self, frame: &Frame) {
         if let Some(call) = &mut self.latest {
-            call.progress.record(frame, self.info.route != Route::Embeddings);
+            call.progress.record(frame, self.state.facts().operation.generates());
         }
     }
 

@@ -26,6 +26,16 @@ pub enum Route {
     Completions,
     /// Embeddings.
     Embeddings,
+    /// Documents in the order of a query.
+    Rerank,
+    /// Scores of pairs of texts.
+    Score,
+    /// The text of a recording.
+    Transcriptions,
+    /// The tokens of a text.
+    Tokenize,
+    /// The text of tokens.
+    Detokenize,
     /// A message of Anthropic's API.
     Messages,
     /// A response of OpenAI's Responses API.
@@ -40,10 +50,15 @@ pub enum Route {
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 13] = [
         Self::Chat,
         Self::Completions,
         Self::Embeddings,
+        Self::Rerank,
+        Self::Score,
+        Self::Transcriptions,
+        Self::Tokenize,
+        Self::Detokenize,
         Self::Messages,
         Self::Responses,
         Self::Generate,
@@ -54,9 +69,14 @@ impl Route {
     /// The name used in metrics and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Chat => "chat",
-            Self::Completions => "completions",
-            Self::Embeddings => "embeddings",
+            Self::Chat => Operation::Chat.as_str(),
+            Self::Completions => Operation::Completions.as_str(),
+            Self::Embeddings => Operation::Embeddings.as_str(),
+            Self::Rerank => Operation::Rerank.as_str(),
+            Self::Score => Operation::Score.as_str(),
+            Self::Transcriptions => Operation::Transcriptions.as_str(),
+            Self::Tokenize => Operation::Tokenize.as_str(),
+            Self::Detokenize => Operation::Detokenize.as_str(),
             Self::Messages => "messages",
             Self::Responses => "responses",
             Self::Generate => "generate",
@@ -72,6 +92,11 @@ impl From<Operation> for Route {
             Operation::Chat => Self::Chat,
             Operation::Completions => Self::Completions,
             Operation::Embeddings => Self::Embeddings,
+            Operation::Rerank => Self::Rerank,
+            Operation::Score => Self::Score,
+            Operation::Transcriptions => Self::Transcriptions,
+            Operation::Tokenize => Self::Tokenize,
+            Operation::Detokenize => Self::Detokenize,
         }
     }
 }

@@ -186,6 +186,7 @@ impl Router {
         let conversation = conversation(request, caller.session.as_deref(), info.key.as_deref());
         let is_batch = info.route == Route::Batch;
         let facts = serve::facts(request, conversation, is_batch, info.team.as_deref(), caller.wishes);
+        let reasoning = model.spec.reasoning_field;
         let state = RequestState::new(model, facts, named, sooner.unwrap_or(deadline)).numbered(info.number);
         let state = if sooner.is_some() { state.hurried() } else { state };
         let number = info.number;
@@ -199,7 +200,7 @@ impl Router {
             SmallRng::seed_from_u64(self.seed(number)),
             self.clock.time(caller.arrived),
         ));
-        let call = Call { request_id: caller.request_id, adjustment: None, memory: caller.memory };
+        let call = Call { request_id: caller.request_id, adjustment: None, reasoning, memory: caller.memory };
         serve::serve(request, call, context, now).await
     }
 

@@ -55,6 +55,7 @@ pub(crate) fn model(name: &str, targets: &[&str]) -> ModelSpec {
         baseline: None,
         deadline: 60 * S,
         early_headers: false,
+        reasoning_field: provider::ReasoningField::default(),
         hedge: None,
         targets: targets.iter().map(|id| (UpstreamId::from(*id), 1.0)).collect(),
     }
@@ -68,6 +69,7 @@ pub(crate) fn begun(table: &Table, model: &str) -> RequestState {
         features: Features::default(),
         body_bytes: 100,
         prompt_tokens: 25,
+        audio_ms: 0,
         max_tokens: None,
         choices: 1,
         in_batch: false,

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use futures_util::{StreamExt, future::join_all};
-use provider::{Call, Error, ErrorKind, Limits, MemoryBudget, Operation, Quota, Request, RequestId, Time, Usage};
+use provider::{
+    Call, Error, ErrorKind, Limits, MemoryBudget, Operation, Quota, ReasoningField, Request, RequestId, Time, Usage,
+};
 use rand::{SeedableRng, rngs::SmallRng};
 use router::{Engine, Model, WarmUp};
 use tokio::time::timeout_at;
@@ -94,11 +96,16 @@ impl WarmUpCall {
         }
         let request = request(self.operation, self.info.model.as_ref().map_or("", |model| model.as_str()))?;
         let request_id = self.info.request_id.clone();
-        let call = Call { request_id, adjustment: None, memory: MemoryBudget::default() };
+        let call = Call {
+            request_id,
+            adjustment: None,
+            reasoning: ReasoningField::default(),
+            memory: MemoryBudget::default(),
+        };
         let mut reply = self.table.provider(warm_up.upstream()).call(&request, &call).await?;
         self.progress.replied(&reply.head);
         while let Some(frame) = reply.frames.next().await {
-            self.progress.record(&frame?, self.operation != Operation::Embeddings);
+            self.progress.record(&frame?, self.operation.generates());
         }
         Ok(reply.head.quota)
     }
@@ -126,6 +133,7 @@ impl WarmUpCall {
         let (model, upstream, attempt) = (warm_up.model().clone(), warm_up.upstream().clone(), *warm_up.attempt());
         self.table.with(upstream.group, |engine| how(engine, warm_up, &mut self.rng, now));
         let tariff = upstream.spec.tariff.as_ref();
+        let asked = Usage { prompt_tokens: attempt.prompt_tokens(), ..Usage::default() };
         let ended = AttemptEnded {
             info: self.info.clone(),
             number: 1,
@@ -138,7 +146,7 @@ impl WarmUpCall {
             usage: self.progress.usage,
             cost: self.progress.cost(tariff),
             price_version: upstream.spec.price_version.clone(),
-            estimate: self.progress.estimate(outcome, attempt.prompt_tokens(), tariff),
+            estimate: self.progress.estimate(outcome, asked, tariff),
             ids: self.progress.ids(),
             first_token: None,
             duration: now - attempt.started,
@@ -167,7 +175,53 @@ fn request(operation: Operation, model: &str) -> Result<Request, Error> {
         }
         Operation::Completions => serde_json::json!({"model": model, "prompt": "Hi", "max_tokens": 1}),
         Operation::Embeddings => serde_json::json!({"model": model, "input": "Hi"}),
+        Operation::Rerank => serde_json::json!({"model": model, "query": "Hi", "documents": ["Hi"]}),
+        Operation::Score => serde_json::json!({"model": model, "text_1": "Hi", "text_2": "Hi"}),
+        Operation::Tokenize => serde_json::json!({"model": model, "prompt": "Hi"}),
+        Operation::Detokenize => serde_json::json!({"model": model, "tokens": [1]}),
+        Operation::Transcriptions => return silence(model),
     };
     let request = Request::parse(operation, body.to_string().into(), Limits { max_messages: 1 });
     request.map_err(|invalid| Error::new(ErrorKind::InvalidRequest, invalid.message))
+}
+
+/// A tenth of a second of silence, to be transcribed: 16,000 samples a second, of two bytes each.
+fn silence(model: &str) -> Result<Request, Error> {
+    const BOUNDARY: &str = "llm-router-warm-up";
+    const SAMPLES: [u8; 3_200] = [0; 3_200];
+    let sizes = [36 + 3_200_u32, 16, 16_000, 32_000, 3_200].map(u32::to_le_bytes);
+    let [riff, format, rate, bytes_per_second, data] = &sizes;
+    let wav: [&[u8]; 10] = [
+        b"RIFF",
+        riff,
+        b"WAVEfmt ",
+        format,
+        b"\x01\0\x01\0",
+        rate,
+        bytes_per_second,
+        b"\x02\0\x10\0data",
+        data,
+        &SAMPLES,
+    ];
+    let start = format!(
+        "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n{model}\r\n--{BOUNDARY}\r\n\
+         Content-Disposition: form-data; name=\"file\"; filename=\"silence.wav\"\r\nContent-Type: audio/wav\r\n\r\n"
+    );
+    let body = [start.as_bytes(), &wav.concat(), format!("\r\n--{BOUNDARY}--\r\n").as_bytes()].concat();
+    let request = Request::parse_form(body.into(), &format!("multipart/form-data; boundary={BOUNDARY}"));
+    request.map_err(|invalid| Error::new(ErrorKind::InvalidRequest, invalid.message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_a_smallest_request_of_every_operation() {
+        for operation in Operation::ALL {
+            let request = request(operation, "m").expect("a request");
+            assert_eq!((request.operation, request.head.model.as_str()), (operation, "m"));
+        }
+        assert_eq!(request(Operation::Transcriptions, "m").expect("a request").head.audio_ms, 102, "with its header");
+    }
 }

@@ -19,7 +19,9 @@ use crate::{
     face::Face,
     fault::Fault,
     inference::{InferenceRequest, Route},
-    jobs, outage, refusal,
+    jobs, outage,
+    passed::{self, Passed},
+    refusal,
     reply::Reply,
     socket::Socket,
     state::{Profile, Shared, State},
@@ -102,6 +104,9 @@ pub(crate) async fn perform(state: &Shared, face: Face, route: Route, body: &Byt
     if route == Route::Embeddings {
         return embeddings(state, &request);
     }
+    if let Route::Passed(passed) = route {
+        return passed.answer(&request, state.id());
+    }
     permit.read_prompt(state.prefill(face, request.prompt_tokens)).await;
     let latency = state.face(face).profile.latency;
     let script = script(state, face, &InferenceRequest { stream: false, ..request }, false);
@@ -170,7 +175,10 @@ fn admit(
     let this = state.face(face);
     let default_model = this.profile.models.first().map_or("", String::as_str);
     if face != Face::Cerebras {
-        let body = vllm::parse(content_type, body)?;
+        let body = match route {
+            Route::Passed(Passed::Transcriptions) => passed::form(body),
+            _ => vllm::parse(content_type, body)?,
+        };
         vllm::check(route, &body, &this.profile)?;
         let mut request = InferenceRequest::read(route, &body, default_model);
         if route == Route::Completions {

@@ -15,6 +15,7 @@ use crate::{
     fault::Fault,
     inference::Route,
     jobs, management, outage,
+    passed::Passed,
     reply::Reply,
     socket::Socket,
     state::{Shared, State},
@@ -38,9 +39,15 @@ pub(crate) async fn serve(request: HttpRequest, body: Bytes, state: web::Data<St
         _ => return Reply::detail(404, "Not Found").into_response(),
     };
     let route = match (face, rest) {
-        (Face::RunpodLb, ["v1", rest @ ..]) | (Face::RunpodQueue, ["openai", "v1", rest @ ..]) => Route::parse(rest),
-        (Face::Cerebras, ["v1", rest @ ..]) => Route::parse(rest).filter(|route| *route != Route::Embeddings),
-        _ => None,
+        (Face::RunpodLb, ["v1", rest @ ..]) => Route::parse(rest),
+        (Face::RunpodLb, rest) => Passed::of_tokenizer(rest).map(Route::Passed),
+        (Face::RunpodQueue, ["openai", "v1", rest @ ..]) => {
+            Route::parse(rest).filter(|route| !matches!(route, Route::Passed(_)))
+        }
+        (Face::Cerebras, ["v1", rest @ ..]) => {
+            Route::parse(rest).filter(|route| matches!(route, Route::Chat | Route::Completions))
+        }
+        (Face::RunpodQueue | Face::Cerebras, _) => None,
     };
     let socket = request.conn_data::<Arc<Socket>>().cloned();
     match route {

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::{
     embeddings::Wanted,
+    passed::{self, Passed},
     schema::Prompt,
     shown_schema,
     tools::{self, Call},
@@ -21,6 +22,8 @@ pub(crate) enum Route {
     Chat,
     Completions,
     Embeddings,
+    /// One without tokens of an answer.
+    Passed(Passed),
 }
 
 impl Route {
@@ -29,7 +32,7 @@ impl Route {
             ["chat", "completions"] => Some(Self::Chat),
             ["completions"] => Some(Self::Completions),
             ["embeddings"] => Some(Self::Embeddings),
-            _ => None,
+            other => Passed::parse(other).map(Self::Passed),
         }
     }
 }
@@ -78,6 +81,8 @@ pub(crate) struct InferenceRequest {
     /// The function that is called in place of a text.
     pub(crate) call: Option<Call>,
     pub(crate) embeddings: Wanted,
+    /// The body of a call that is none of the others.
+    pub(crate) passed: Value,
 }
 
 impl InferenceRequest {
@@ -112,6 +117,7 @@ impl InferenceRequest {
             format: format(body),
             logprobs: body["logprobs"] == true,
             embeddings: Wanted::read(body),
+            passed: if matches!(route, Route::Passed(_)) { body.clone() } else { Value::Null },
         }
     }
 }
@@ -156,6 +162,7 @@ pub(crate) fn prompts(route: Route, body: &Value) -> Vec<String> {
         }
         Route::Completions => texts(&body["prompt"]),
         Route::Embeddings => texts(&body["input"]),
+        Route::Passed(passed) => passed::inputs(passed, body).iter().flat_map(|input| texts(input)).collect(),
     }
 }
 

@@ -25,6 +25,7 @@ mod jobs;
 mod management;
 mod odd;
 mod outage;
+mod passed;
 mod player;
 mod quota;
 mod refusal;

@@ -69,7 +69,7 @@ impl Script {
         let (prefix, object) = match (request.route, request.stream) {
             (Route::Chat, true) => ("chatcmpl", "chat.completion.chunk"),
             (Route::Chat, false) => ("chatcmpl", "chat.completion"),
-            (Route::Completions | Route::Embeddings, _) => ("cmpl", "text_completion"),
+            (Route::Completions | Route::Embeddings | Route::Passed(_), _) => ("cmpl", "text_completion"),
         };
         let open = format!(
             "{{\"id\":\"{prefix}-{id:016x}\",\"object\":\"{object}\",\"created\":{created},\"model\":{},\"choices\":[",

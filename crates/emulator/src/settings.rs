@@ -70,8 +70,10 @@ pub struct RunpodSettings {
     pub api_key: Option<String>,
     /// Names under which the model is served; the first one is the default of a request that names none.
     pub models: Vec<String>,
-    /// Names served on `embeddings` only.
+    /// Names served on `embeddings`, `rerank` and `score` only.
     pub embedding_models: Vec<String>,
+    /// Names served on `audio/transcriptions` only.
+    pub audio_models: Vec<String>,
     /// Context window in tokens.
     pub context: u64,
     /// Tokens of an answer that is not cut short.
@@ -102,6 +104,7 @@ impl Default for RunpodSettings {
             api_key: None,
             models: vec!["meta-llama/Llama-3.1-8B-Instruct".into(), "openai/gpt-oss-120b".into()],
             embedding_models: vec!["BAAI/bge-small".into()],
+            audio_models: vec!["openai/whisper-small".into()],
             context: 8192,
             answer_tokens: 24,
             event_tokens: 1,

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     inference::{Route, prompt_tokens},
+    passed::Passed,
     reply::Reply,
     state::Profile,
 };
@@ -59,7 +60,7 @@ pub(crate) fn parse(content_type: Option<&str>, body: &[u8]) -> Result<Value, Re
 pub(crate) fn check(route: Route, body: &Value, profile: &Profile) -> Result<(), Reply> {
     check_types(route, body)?;
     check_model(route, body, profile)?;
-    if route == Route::Embeddings {
+    if matches!(route, Route::Embeddings | Route::Passed(_)) {
         return Ok(());
     }
     if body.get("stream_options").is_some_and(|options| !options.is_null()) && body["stream"] != true {
@@ -80,6 +81,7 @@ fn check_types(route: Route, body: &Value) -> Result<(), Reply> {
         return Err(mistyped("string_type", "model", "Input should be a valid string", model));
     }
     let (field, list) = match route {
+        Route::Passed(passed) => (passed.field(), false),
         Route::Chat => ("messages", true),
         Route::Completions => ("prompt", false),
         Route::Embeddings => ("input", false),
@@ -124,6 +126,7 @@ fn mistyped(kind: &str, field: &str, message: &str, input: &Value) -> Reply {
 
 fn check_model(route: Route, body: &Value, profile: &Profile) -> Result<(), Reply> {
     let model = body["model"].as_str().unwrap_or_default();
+    let hears = profile.audio_models.iter().any(|name| name == model);
     let embeds = profile.embedding_models.iter().any(|name| name == model);
     match route {
         // The route does not exist at all on a server of a chat model.
@@ -131,10 +134,17 @@ fn check_model(route: Route, body: &Value, profile: &Profile) -> Result<(), Repl
             Err(Reply::detail(404, "Not Found"))
         }
         Route::Embeddings if embeds => Ok(()),
+        Route::Passed(passed) => match (passed, profile.models.iter().any(|name| name == model)) {
+            (Passed::Tokenize | Passed::Detokenize, is_served) if is_served || embeds || hears => Ok(()),
+            (Passed::Rerank | Passed::Score, _) if embeds => Ok(()),
+            (Passed::Transcriptions, _) if hears => Ok(()),
+            (_, is_served) if is_served || embeds || hears => Err(Reply::detail(404, "Not Found")),
+            _ => Err(error(404, "NotFoundError", &format!("The model `{model}` does not exist."), Some("model"))),
+        },
         Route::Chat | Route::Completions if model.is_empty() || profile.models.iter().any(|name| name == model) => {
             Ok(())
         }
-        Route::Chat | Route::Completions if embeds => Err(Reply::detail(404, "Not Found")),
+        Route::Chat | Route::Completions if embeds || hears => Err(Reply::detail(404, "Not Found")),
         Route::Chat | Route::Completions | Route::Embeddings => {
             Err(error(404, "NotFoundError", &format!("The model `{model}` does not exist."), Some("model")))
         }

@@ -1,7 +1,7 @@
-//! Reads one event of a stream, and rewrites it only where usage or a finish reason has to change.
+//! Reads one event of a stream, and rewrites it only where usage, a finish reason or reasoning has to change.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use provider::{Error, Frame, FrameKind, Object, Rewrite};
+use provider::{Error, Frame, FrameKind, Object, ReasoningField, Rewrite};
 
 use crate::{Event, blame::protocol, classify::Dialect, peek::Peek, sse::value_of};
 
@@ -25,8 +25,12 @@ pub(crate) struct Read {
     pub(crate) peek: Peek,
 }
 
-/// Reads an event and writes its usage as `usage_for` has it.
-pub(crate) fn read(event: Event, usage_for: UsageFor, dialect: &dyn Dialect) -> Result<Read, Error> {
+/// Reads an event and writes its usage and its reasoning as the client is to have them.
+pub(crate) fn read(
+    event: Event,
+    (usage_for, reasoning): (UsageFor, ReasoningField),
+    dialect: &dyn Dialect,
+) -> Result<Read, Error> {
     let Some(data) = &event.data else { return no_data(&event.raw, dialect) };
     let trimmed = data.trim_ascii();
     if trimmed.is_empty() {
@@ -38,10 +42,11 @@ pub(crate) fn read(event: Event, usage_for: UsageFor, dialect: &dyn Dialect) -> 
         return Ok(plain(Frame { bytes: raw, kind: FrameKind::Done, usage: None }));
     }
     let text = str::from_utf8(data).map_err(|_| protocol("an event of the stream is not valid UTF-8"))?;
-    let peek = Peek::at_event(text, dialect).map_err(|_| protocol("an event of the stream is not valid JSON"))?;
+    let mut peek = Peek::at_event(text, dialect).map_err(|_| protocol("an event of the stream is not valid JSON"))?;
     if peek.is_error || event.is_named_error {
         return Err(dialect.in_band(data, None));
     }
+    peek.keep_reasoning(reasoning);
     let kind = kind(&peek);
     let bytes = match (peek.has_usage, usage_for) {
         (true, UsageFor::Hidden) if kind == FrameKind::Usage => Bytes::new(),
@@ -49,7 +54,7 @@ pub(crate) fn read(event: Event, usage_for: UsageFor, dialect: &dyn Dialect) -> 
         (true, UsageFor::Client) if !peek.ended.is_empty() => {
             rewritten(&event.raw, text, &peek, Usage::Apart).unwrap_or(event.raw)
         }
-        _ if !peek.renamed.is_empty() => rewritten(&event.raw, text, &peek, Usage::Kept).unwrap_or(event.raw),
+        _ if peek.is_changed() => rewritten(&event.raw, text, &peek, Usage::Kept).unwrap_or(event.raw),
         _ => event.raw,
     };
     let frame = Frame { bytes, kind, usage: peek.usage };
@@ -94,13 +99,11 @@ enum Usage {
     Apart,
 }
 
-/// The event with its finish reasons in OpenAI's words and its usage where it belongs; `None` if the text is no object.
+/// The event with its finish reasons in OpenAI's words, and its usage and reasoning where they belong; `None` if the text is no object.
 fn rewritten(raw: &Bytes, text: &str, peek: &Peek, usage: Usage) -> Option<Bytes> {
     let object = Object::of_answer(text).ok()?;
     let mut rewrite = Rewrite::new(text.as_bytes(), &object);
-    for (range, word) in &peek.renamed {
-        rewrite.replace(range.clone(), format!("\"{word}\""));
-    }
+    peek.write(text, &mut rewrite);
     if usage != Usage::Kept {
         rewrite.remove("usage");
     }

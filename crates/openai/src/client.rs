@@ -16,6 +16,7 @@ use crate::{
     blame::{self, Signal},
     classify::{Dialect, Failure, OpenAiDialect},
     outgoing::Finished,
+    passthrough,
     pool::{Pools, Response, SendError},
     reply::{self, CallDetails},
 };
@@ -62,8 +63,8 @@ pub enum BuildError {
 #[derive(Clone)]
 pub struct Client {
     pools: Arc<Pools>,
-    /// One per operation, in the order of `Operation::ALL`.
-    urls: [Uri; Operation::ALL.len()],
+    /// One per operation, in the order of `Operation::ALL`, which is that of its variants.
+    urls: Vec<Uri>,
     /// Of calls whose answer is whole.
     headers: HeaderMap,
     /// Of calls whose answer is a stream.
@@ -89,10 +90,11 @@ impl Client {
         let base = format!("{}/", settings.base_url.trim_end_matches('/'));
         let bad_url = || BuildError::Url(settings.base_url.clone());
         let base = Url::parse(&base).map_err(|_| bad_url())?;
-        let [chat, completions, embeddings] = Operation::ALL.map(|operation| {
-            let url = base.join(operation.path()).map_err(|_| bad_url())?;
+        let urls = Operation::ALL.iter().map(|operation| {
+            let url = base.join(&path(&base, *operation)).map_err(|_| bad_url())?;
             url.as_str().parse().map_err(|_| bad_url())
         });
+        let urls = urls.collect::<Result<_, BuildError>>()?;
         let mut headers: HeaderMap = settings.headers.iter().cloned().collect();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -105,7 +107,7 @@ impl Client {
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         let mut stream_headers = headers.clone();
         stream_headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
-        Ok(Self { pools, urls: [chat?, completions?, embeddings?], headers, stream_headers })
+        Ok(Self { pools, urls, headers, stream_headers })
     }
 
     /// Sends `finished` for `request` and reads the reply as `dialect` has it.
@@ -119,14 +121,14 @@ impl Client {
         finished: Finished,
         dialect: &'static dyn Dialect,
     ) -> Result<Reply, Error> {
-        let url = match request.operation {
-            Operation::Chat => &self.urls[0],
-            Operation::Completions => &self.urls[1],
-            Operation::Embeddings => &self.urls[2],
-        };
-        let Finished { body, mut head, injected } = finished;
+        let url = &self.urls[request.operation as usize];
+        let Finished { body, content_type, mut head, injected } = finished;
         let headers = if request.head.stream { &self.stream_headers } else { &self.headers };
-        let http_call = http_call(Method::POST, url.clone(), headers.clone(), body);
+        let mut http_call = http_call(Method::POST, url.clone(), headers.clone(), body);
+        if let Some(content_type) = content_type {
+            http_call.headers_mut().insert(CONTENT_TYPE, content_type);
+            http_call.headers_mut().insert(ACCEPT, HeaderValue::from_static("*/*"));
+        }
         let answered = if call.adjustment == Some(Adjustment::FreshConnection) {
             self.pools.send_fresh(http_call).await
         } else {
@@ -139,7 +141,10 @@ impl Client {
         }
         head.quota = crate::quota(response.headers());
         head.ids = details.ids.clone();
-        Ok(Reply { head, frames: reply::frames(response, request, &call.memory, dialect, details) })
+        if request.operation == Operation::Transcriptions {
+            head.media_type = passthrough::text_type(response.headers());
+        }
+        Ok(Reply { head, frames: reply::frames(response, request, call, dialect, details) })
     }
 
     /// Fetches a small JSON document, with the same key.
@@ -171,6 +176,23 @@ impl Client {
         // These are the router's own calls, few at a time: no client can make them take much.
         let read = reply::read(response, MAX_ERROR_BODY * 16, &MemoryBudget::default()).await?;
         serde_json::from_slice(&read.body).map_err(|_| blame::protocol("the upstream's answer is not JSON"))
+    }
+}
+
+/// Where an operation is below the base URL. vLLM has its tokenizer beside the versioned API.
+fn path(base: &Url, operation: Operation) -> String {
+    match operation {
+        Operation::Tokenize | Operation::Detokenize if base.path().ends_with("/v1/") => {
+            format!("../{}", operation.path())
+        }
+        Operation::Chat
+        | Operation::Completions
+        | Operation::Embeddings
+        | Operation::Rerank
+        | Operation::Score
+        | Operation::Transcriptions
+        | Operation::Tokenize
+        | Operation::Detokenize => operation.path().to_owned(),
     }
 }
 

@@ -7,7 +7,7 @@ use futures_util::{Stream, TryStreamExt as _};
 use http::header::CONTENT_TYPE;
 use http_body_util::StreamBody;
 use hyper::body::Frame as BodyFrame;
-use provider::{Call, Error, Frame, Frames, Request, UpstreamIds};
+use provider::{Call, Error, Frame, Frames, ReasoningField, Request, UpstreamIds};
 
 use crate::{
     Dialect, Event, OpenAiDialect, chunk,
@@ -18,7 +18,7 @@ use crate::{
 /// Reads an event of a stream.
 pub fn frame(event: Event, wants_usage: bool) -> Result<Frame, Error> {
     let usage_for = if wants_usage { chunk::UsageFor::Client } else { chunk::UsageFor::Hidden };
-    chunk::read(event, usage_for, &OpenAiDialect).map(|read| read.frame)
+    chunk::read(event, (usage_for, ReasoningField::Both), &OpenAiDialect).map(|read| read.frame)
 }
 
 /// The frames of a 200 to `request` with this `content-type`, whose body comes in these reads.
@@ -35,5 +35,5 @@ pub fn reply(
     }
     let injected = Outgoing::new(request, &Served::new("m", None, "max_tokens"), call).finish().injected;
     let details = CallDetails { injected, ids: UpstreamIds::default() };
-    reply::frames(response, request, &call.memory, dialect, details)
+    reply::frames(response, request, call, dialect, details)
 }

@@ -12,6 +12,7 @@ mod connections;
 mod injected;
 mod mark;
 mod outgoing;
+mod passthrough;
 mod peek;
 mod pool;
 mod quota;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::HeaderValue;
 use offload::long_work;
 use provider::{Adjustment, Call, Error, LONG_BODY, Object, Operation, ReplyHead, Request, Rewrite, limit_within};
 use tokio::time::Instant;
@@ -12,6 +13,7 @@ use crate::injected::{Injected, Restriction, Rules, STREAM_OPTIONS};
 /// How an upstream names and limits what it serves.
 #[derive(Debug, Clone)]
 pub struct Served {
+    model: String,
     model_json: String,
     default_max_tokens: Option<u64>,
     chat_limit_field: &'static str,
@@ -26,6 +28,7 @@ impl Served {
     pub fn new(model: &str, default_max_tokens: Option<u64>, chat_limit_field: &'static str) -> Self {
         let model_json = serde_json::Value::from(model).to_string();
         Self {
+            model: model.to_owned(),
             model_json,
             default_max_tokens,
             chat_limit_field,
@@ -71,6 +74,8 @@ pub struct Outgoing<'a> {
     pub rewrite: Rewrite<'a>,
     /// The head of the reply, which names them.
     pub head: ReplyHead,
+    /// The content type and the body in place of the rewrite, if the body is a form.
+    form: Option<(HeaderValue, Bytes)>,
     injected: Injected,
 }
 
@@ -85,6 +90,7 @@ impl<'a> Outgoing<'a> {
         let mut outgoing = Self {
             rewrite: request.rewrite(),
             head: ReplyHead::default(),
+            form: None,
             injected: Injected {
                 rules: served.rules.clone(),
                 operation: request.operation,
@@ -95,8 +101,16 @@ impl<'a> Outgoing<'a> {
                 restriction: None,
             },
         };
+        if let Some((content_type, body)) = request.form_for(&served.model) {
+            // It came in a header, so that it can be sent in one.
+            outgoing.form = HeaderValue::from_str(content_type).ok().map(|content_type| (content_type, body));
+            return outgoing;
+        }
         let now = Instant::now();
         outgoing.rewrite.set("model", served.model_json.as_str());
+        if request.operation.is_passthrough() {
+            return outgoing;
+        }
         outgoing.options(request, served, call, now);
         outgoing.limit(request, served, call, now);
         if served.stores_metadata && request.field("store") != Some("true") {
@@ -107,7 +121,12 @@ impl<'a> Outgoing<'a> {
 
     /// The body to send, and what was added to it.
     pub fn finish(self) -> Finished {
-        Finished { body: self.rewrite.finish(), head: self.head, injected: self.injected }
+        let Self { rewrite, head, form, injected } = self;
+        let (content_type, body) = match form {
+            Some((content_type, body)) => (Some(content_type), body),
+            None => (None, rewrite.finish()),
+        };
+        Finished { body, content_type, head, injected }
     }
 
     fn options(&mut self, request: &'a Request, served: &Served, call: &Call, now: Instant) {
@@ -135,7 +154,12 @@ impl<'a> Outgoing<'a> {
         let field = match request.operation {
             Operation::Chat => served.chat_limit_field,
             Operation::Completions => "max_tokens",
-            Operation::Embeddings => return,
+            Operation::Embeddings
+            | Operation::Rerank
+            | Operation::Score
+            | Operation::Transcriptions
+            | Operation::Tokenize
+            | Operation::Detokenize => return,
         };
         if request.head.max_tokens.is_some() {
             if request.operation == Operation::Completions {
@@ -166,6 +190,8 @@ impl<'a> Outgoing<'a> {
 /// A request that is ready to be sent.
 pub struct Finished {
     pub(crate) body: Bytes,
+    /// That of the body, if it is not JSON.
+    pub(crate) content_type: Option<HeaderValue>,
     pub(crate) head: ReplyHead,
     pub(crate) injected: Injected,
 }

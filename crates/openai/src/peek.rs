@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use provider::{Malformed, Reader, Text, Usage, Value, Why};
+use provider::{Malformed, Reader, ReasoningField, Rewrite, Text, Usage, Value, Why};
 
 use crate::{
     body::JOB_STATES,
@@ -27,6 +27,8 @@ pub(crate) struct Peek {
     pub(crate) ended: Vec<(u64, Finish)>,
     /// Finish reasons that are to be written in OpenAI's words: where they stand, quotes included, and the word.
     pub(crate) renamed: Vec<(Range<usize>, &'static str)>,
+    /// Reasoning that a message has under one name alone.
+    pub(crate) reasoning: Vec<Reasoning>,
     /// Whether there is a usage that is not null.
     pub(crate) has_usage: bool,
     /// What that counts, if it is one plain usage.
@@ -35,7 +37,72 @@ pub(crate) struct Peek {
     pub(crate) embeddings: Option<usize>,
 }
 
+/// The two names of reasoning in a message: that of newer servers (<https://docs.vllm.ai/en/stable/features/reasoning_outputs/>) and the
+/// older one.
+const REASONING: [&str; 2] = ["reasoning", "reasoning_content"];
+
+/// The reasoning of a message that has it under one of its names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reasoning {
+    /// Where its text stands, quotes included.
+    text: Range<usize>,
+    /// The other name.
+    other: &'static str,
+    /// Where the value of that stands, if it is there and says nothing.
+    empty: Option<Range<usize>>,
+}
+
+impl Reasoning {
+    /// `members` are those of [`REASONING`]: where a value stands, and whether it is a text, or says nothing.
+    fn of([new, old]: [Option<Member>; 2]) -> Option<Self> {
+        let (text, other, name) = match (new, old) {
+            (Some(new), old) if new.is_text => (new, old, REASONING[1]),
+            (new, Some(old)) if old.is_text => (old, new, REASONING[0]),
+            _ => return None,
+        };
+        if other.as_ref().is_some_and(|other| !other.is_empty) {
+            return None;
+        }
+        Some(Self { text: text.at, other: name, empty: other.map(|other| other.at) })
+    }
+}
+
+/// A value of a message.
+struct Member {
+    at: Range<usize>,
+    /// Whether it is a text that is not empty.
+    is_text: bool,
+    is_empty: bool,
+}
+
 impl Peek {
+    /// Forgets the reasoning that stays where the upstream has it.
+    pub(crate) fn keep_reasoning(&mut self, field: ReasoningField) {
+        match field {
+            ReasoningField::Upstream => self.reasoning.clear(),
+            ReasoningField::Both => {}
+        }
+    }
+
+    /// Whether [`Self::write`] changes anything.
+    pub(crate) fn is_changed(&self) -> bool {
+        !self.renamed.is_empty() || !self.reasoning.is_empty()
+    }
+
+    /// Writes finish reasons in OpenAI's words, and reasoning under its other name as well. `text` is what was looked at.
+    pub(crate) fn write(&self, text: &str, rewrite: &mut Rewrite<'_>) {
+        for (range, word) in &self.renamed {
+            rewrite.replace(range.clone(), format!("\"{word}\""));
+        }
+        for Reasoning { text: range, other, empty } in &self.reasoning {
+            let raw = &text[range.clone()];
+            match empty {
+                Some(empty) => rewrite.replace(empty.clone(), raw.to_owned()),
+                None => rewrite.replace(range.end..range.end, format!(",\"{other}\":{raw}")),
+            };
+        }
+    }
+
     /// Looks at a whole answer.
     ///
     /// # Errors
@@ -150,12 +217,20 @@ impl Peek {
             return Ok(());
         }
         reader.enter()?;
+        let mut reasoning = [None, None];
         while let Some(key) = reader.key()? {
+            reader.peek();
+            let start = reader.position();
             let value = reader.value()?;
+            if let Some(nth) = REASONING.iter().position(|name| key.says(name)) {
+                let (is_empty, is_text) = (value.is_empty(), value.text().is_some());
+                reasoning[nth] = Some(Member { at: start..reader.position(), is_text: is_text && !is_empty, is_empty });
+            }
             if !key.says("role") {
                 self.content(value);
             }
         }
+        self.reasoning.extend(Reasoning::of(reasoning));
         Ok(())
     }
 

@@ -14,8 +14,8 @@ use http_body_util::BodyDataStream;
 use hyper::body::Body;
 use offload::long_work;
 use provider::{
-    Error, Frame, Frames, GatherError, Gathered, MemoryBudget, NoMemory, Request, Reservation, UpstreamIds, gather,
-    tree_bytes,
+    Call, Error, Frame, Frames, GatherError, Gathered, MemoryBudget, NoMemory, Operation, Request, Reservation,
+    UpstreamIds, gather, tree_bytes,
 };
 
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
     classify::Dialect,
     client::broke,
     injected::Injected,
-    mark,
+    mark, passthrough,
     stream::{Ends, SseFrames},
     whole::{Asked, as_stream, whole},
 };
@@ -56,20 +56,26 @@ impl CallDetails {
 pub(crate) fn frames<B>(
     response: Response<B>,
     request: &Request,
-    memory: &MemoryBudget,
+    call: &Call,
     dialect: &'static dyn Dialect,
     mut details: CallDetails,
 ) -> Frames
 where
     B: Body<Data = Bytes, Error: Send> + Send + 'static,
 {
-    let asked = Asked::of(request);
-    let memory = memory.clone();
+    let is_text =
+        request.operation == Operation::Transcriptions && passthrough::text_type(response.headers()).is_some();
+    let asked = Asked { is_text, ..Asked::of(request, call) };
+    let memory = call.memory.clone();
     if !request.head.stream {
         return Box::pin(stream::once(async move {
-            let Gathered { body, reservation } = read(response, MAX_WHOLE, &memory).await?;
+            let Gathered { body, mut reservation } = read(response, MAX_WHOLE, &memory).await?;
             let (reservation, frame) = long_work(body.len(), move || {
-                let frame = whole(&body, asked, dialect);
+                let frame = whole(&body, asked, dialect).and_then(|frame| {
+                    // Reasoning may be in it twice.
+                    reservation.resize(frame.bytes.len().max(body.len()))?;
+                    Ok(frame)
+                });
                 (reservation, frame)
             })
             .await;
@@ -90,7 +96,7 @@ where
         let (start, is_stream) = first_bytes(&mut body, is_labelled, &memory).await?;
         let body = Box::pin(stream::iter(start.into_iter().map(Ok)).chain(body));
         if is_stream {
-            return Ok(Form::Stream(SseFrames::new(body, usage_for, &memory, dialect, ends)));
+            return Ok(Form::Stream(SseFrames::new(body, (usage_for, asked.reasoning), &memory, dialect, ends)));
         }
         let Gathered { body, mut reservation } =
             gather(body, None, MAX_WHOLE, &memory).await.map_err(|error| unread(&error))?;

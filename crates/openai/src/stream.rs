@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::Stream;
-use provider::{Error, Frame, FrameKind, MemoryBudget, Reservation};
+use provider::{Error, Frame, FrameKind, MemoryBudget, ReasoningField, Reservation};
 
 use crate::{
     Splitter,
@@ -79,6 +79,7 @@ pub(crate) struct SseFrames<S> {
     body: Pin<Box<S>>,
     splitter: Splitter,
     usage_for: UsageFor,
+    reasoning: ReasoningField,
     dialect: &'static dyn Dialect,
     ends: Ends,
     /// Of the last event of content that was read in full.
@@ -97,7 +98,7 @@ where
     /// Reads `body`, whose answer has as many choices as `ends` expects.
     pub(crate) fn new(
         body: Pin<Box<S>>,
-        usage_for: UsageFor,
+        (usage_for, reasoning): (UsageFor, ReasoningField),
         memory: &MemoryBudget,
         dialect: &'static dyn Dialect,
         ends: Ends,
@@ -107,6 +108,7 @@ where
             body,
             splitter,
             usage_for,
+            reasoning,
             dialect,
             ends,
             template: None,
@@ -119,8 +121,8 @@ where
 
     fn frame(&mut self, event: crate::Event) -> Result<Frame, Error> {
         let data_start = event.data_start();
-        let chunk::Read { mut frame, peek } = chunk::read(event, self.usage_for, self.dialect)?;
-        if frame.kind == FrameKind::Content && !peek.has_usage {
+        let chunk::Read { mut frame, peek } = chunk::read(event, (self.usage_for, self.reasoning), self.dialect)?;
+        if frame.kind == FrameKind::Content && !peek.has_usage && !peek.is_changed() {
             self.learn(&frame.bytes, data_start, &peek);
         }
         let is_early = peek.ended.is_empty() && peek.choices.is_some_and(|count| count > 0);

@@ -1,13 +1,13 @@
 //! Whole answers: their validation, and their conversion where a stream was asked for.
 
 use bytes::Bytes;
-use provider::{Error, Frame, FrameKind, Object, Operation, Request, Rewrite, tree};
+use provider::{Call, Error, Frame, FrameKind, Object, Operation, ReasoningField, Request, Rewrite, tree};
 use serde_json::{Map, Value, json};
 
 use crate::{
     blame::{self, Signal, protocol},
     classify::Dialect,
-    mark,
+    mark, passthrough,
     peek::Peek,
 };
 
@@ -17,12 +17,16 @@ pub(crate) struct Asked {
     pub(crate) operation: Operation,
     pub(crate) include_usage: bool,
     pub(crate) choices: u64,
+    pub(crate) reasoning: ReasoningField,
+    /// Whether the answer says of itself that it is plain text.
+    pub(crate) is_text: bool,
 }
 
 impl Asked {
-    pub(crate) fn of(request: &Request) -> Self {
+    pub(crate) fn of(request: &Request, call: &Call) -> Self {
         let head = &request.head;
-        Self { operation: request.operation, include_usage: head.include_usage, choices: head.choices() }
+        let (include_usage, choices) = (head.include_usage, head.choices());
+        Self { operation: request.operation, include_usage, choices, reasoning: call.reasoning, is_text: false }
     }
 }
 
@@ -30,20 +34,30 @@ impl Asked {
 pub(crate) fn whole(body: &Bytes, asked: Asked, dialect: &dyn Dialect) -> Result<Frame, Error> {
     let body = body.slice_ref(mark::without(body));
     let text = str::from_utf8(&body).map_err(|_| protocol("the upstream's answer is not UTF-8"))?;
-    let Ok(peek) = Peek::at(text, dialect) else { return Err(no_json(&body, text, asked, dialect)) };
+    if asked.operation.is_passthrough() {
+        return passthrough::whole(&body, text, asked, dialect);
+    }
+    let Ok(mut peek) = Peek::at(text, dialect) else { return Err(no_json(&body, text, asked, dialect)) };
     let found = match asked.operation {
         Operation::Chat | Operation::Completions => peek.choices,
         Operation::Embeddings => peek.embeddings,
+        Operation::Rerank
+        | Operation::Score
+        | Operation::Transcriptions
+        | Operation::Tokenize
+        | Operation::Detokenize => None,
     };
     if peek.is_error || found.is_none_or(|count| count == 0) {
         return Err(dialect.in_band(&body, Some(asked.operation)));
     }
     let usage = peek.usage;
-    let bytes = if peek.renamed.is_empty() { None } else { renamed(text, &peek) };
+    peek.keep_reasoning(asked.reasoning);
+    let bytes = if peek.is_changed() { rewritten(text, &peek) } else { None };
     Ok(Frame { bytes: bytes.unwrap_or(body), kind: FrameKind::Whole, usage })
 }
 
-fn no_json(body: &[u8], text: &str, asked: Asked, dialect: &dyn Dialect) -> Error {
+/// What it means that an answer is not JSON.
+pub(crate) fn no_json(body: &[u8], text: &str, asked: Asked, dialect: &dyn Dialect) -> Error {
     let start = text.trim_start();
     if start.is_empty() || start.starts_with('<') {
         return dialect.in_band(body, Some(asked.operation));
@@ -55,13 +69,11 @@ fn no_json(body: &[u8], text: &str, asked: Asked, dialect: &dyn Dialect) -> Erro
     protocol("the upstream's answer is not valid JSON")
 }
 
-/// The answer with its finish reasons in OpenAI's words.
-fn renamed(text: &str, peek: &Peek) -> Option<Bytes> {
+/// The answer with its finish reasons in OpenAI's words, and its reasoning where it belongs.
+fn rewritten(text: &str, peek: &Peek) -> Option<Bytes> {
     let object = Object::of_answer(text).ok()?;
     let mut rewrite = Rewrite::new(text.as_bytes(), &object);
-    for (range, word) in &peek.renamed {
-        rewrite.replace(range.clone(), format!("\"{word}\""));
-    }
+    peek.write(text, &mut rewrite);
     Some(rewrite.finish())
 }
 

@@ -15,7 +15,12 @@ fn a_request_on_its_way_out() {
         let body = Bytes::copy_from_slice(text.as_bytes());
         let Ok(request) = Request::parse(Operation::Chat, body, Limits { max_messages: usize::MAX }) else { return };
         let served = Served::new("served", Some(64), "max_tokens");
-        let call = Call { request_id: "r".into(), adjustment: None, memory: provider::MemoryBudget::default() };
+        let call = Call {
+            request_id: "r".into(),
+            adjustment: None,
+            reasoning: provider::ReasoningField::default(),
+            memory: provider::MemoryBudget::default(),
+        };
         assert!(Outgoing::new(&request, &served, &call).rewrite.finish().len() > text.len());
     });
 }

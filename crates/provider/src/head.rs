@@ -6,7 +6,9 @@
 
 mod body;
 mod fields;
+mod images;
 mod messages;
+mod passthrough;
 
 pub use body::{MAX_FIELDS, RequestBody, utf8};
 
@@ -90,6 +92,12 @@ pub struct Head {
     pub prompts: u64,
     /// What the request needs of an upstream.
     pub features: Features,
+    /// What the images in messages take of the body, in bytes: they are part of the prompt by `image_tokens` instead.
+    pub image_bytes: usize,
+    /// What the images in messages are thought to take of the prompt, in tokens.
+    pub image_tokens: u64,
+    /// How long the audio is thought to be, in milliseconds; 0 without any.
+    pub audio_ms: u64,
     /// Whether a message holds audio, video, a file, or a part of a kind that is not known.
     pub has_media: bool,
     /// Whether a message holds more than text from the system, the user or the assistant: tool calls, parts, reasoning, the
@@ -123,6 +131,7 @@ pub(crate) fn parse(operation: Operation, text: &str, limits: Limits) -> Result<
     };
     let object = state.read()?;
     state.check()?;
+    passthrough::check_required(operation, text, &object)?;
     Ok((state.head, object))
 }
 
@@ -165,11 +174,9 @@ impl State<'_> {
     /// The checks that need the whole object.
     fn check(&self) -> Result<(), InvalidRequest> {
         if self.head.model.is_empty() {
-            let message = "'model' is required: name one of the models listed by GET /v1/models";
-            return Err(InvalidRequest::field("model", message));
+            return Err(no_model());
         }
-        if !self.has_input {
-            let field = input_field(self.operation);
+        if let Some(field) = input_field(self.operation).filter(|_| !self.has_input) {
             return Err(InvalidRequest::field(field, format!("'{field}' is required")));
         }
         if self.head.computed_choices() > MAX_CHOICES {
@@ -191,11 +198,22 @@ fn shown(text: &str) -> &str {
     text.char_indices().nth(64).map_or(text, |(end, _)| &text[..end])
 }
 
-const fn input_field(operation: Operation) -> &'static str {
+/// No model is named.
+pub(crate) fn no_model() -> InvalidRequest {
+    InvalidRequest::field("model", "'model' is required: name one of the models listed by GET /v1/models")
+}
+
+/// What an answer is made of; `None` for calls that are passed through, whose fields [`passthrough`] knows.
+const fn input_field(operation: Operation) -> Option<&'static str> {
     match operation {
-        Operation::Chat => "messages",
-        Operation::Completions => "prompt",
-        Operation::Embeddings => "input",
+        Operation::Chat => Some("messages"),
+        Operation::Completions => Some("prompt"),
+        Operation::Embeddings => Some("input"),
+        Operation::Rerank
+        | Operation::Score
+        | Operation::Transcriptions
+        | Operation::Tokenize
+        | Operation::Detokenize => None,
     }
 }
 

@@ -6,6 +6,7 @@
 mod capacity;
 mod completion;
 mod error;
+mod form;
 mod gather;
 mod head;
 mod id;
@@ -42,8 +43,33 @@ pub struct Call {
     pub request_id: RequestId,
     /// What to change because the same upstream has refused the request as it was: [`Error::again`] of an earlier attempt.
     pub adjustment: Option<Adjustment>,
+    /// Which members of the answer carry its reasoning.
+    pub reasoning: ReasoningField,
     /// The memory budget of bodies and answers.
     pub memory: MemoryBudget,
+}
+
+/// Which members of a chat's messages carry reasoning, in streams and whole answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReasoningField {
+    /// That of the upstream: what it says is relayed as it is.
+    #[default]
+    Upstream,
+    /// `reasoning` and `reasoning_content`: newer servers have the first, and some clients read only the second.
+    Both,
+}
+
+impl ReasoningField {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Upstream, Self::Both];
+
+    /// Its name in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Upstream => "upstream",
+            Self::Both => "both",
+        }
+    }
 }
 
 /// One configured upstream, whatever the API of its provider.

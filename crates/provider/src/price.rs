@@ -32,8 +32,8 @@ impl PicoUsd {
         decimal(text, 6).map(Self)
     }
 
-    /// Reads US dollars per second, exactly: `"0.00019"` is 190,000,000 pico-dollars per second.
-    pub fn from_usd_per_second(text: &str) -> Result<Self, ParsePriceError> {
+    /// Reads US dollars per second or per call, exactly: `"0.00019"` is 190,000,000 pico-dollars.
+    pub fn from_usd_per_unit(text: &str) -> Result<Self, ParsePriceError> {
         decimal(text, 12).map(Self)
     }
 }
@@ -96,8 +96,8 @@ impl fmt::Display for NanoUsd {
     }
 }
 
-/// What a token costs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a token costs, or a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Price {
     /// Per prompt token.
     pub input: PicoUsd,
@@ -107,12 +107,31 @@ pub struct Price {
     pub output: PicoUsd,
     /// Per completion token that the upstream reports as reasoning.
     pub reasoning: PicoUsd,
+    /// Per call.
+    pub request: PicoUsd,
+    /// Per second of a recording.
+    pub audio_second: PicoUsd,
 }
 
 impl Price {
-    /// One without prices of their own for cached tokens and reasoning.
+    /// One by the token, without prices of their own for cached tokens and reasoning.
     pub const fn new(input: PicoUsd, output: PicoUsd) -> Self {
-        Self { input, cached_input: input, output, reasoning: output }
+        Self { input, cached_input: input, output, reasoning: output, request: PicoUsd(0), audio_second: PicoUsd(0) }
+    }
+
+    /// Whether it is for tokens, and not for calls or seconds of a recording.
+    pub const fn is_by_token(&self) -> bool {
+        self.request.0 == 0 && self.audio_second.0 == 0
+    }
+
+    /// What a call with this usage costs; `None` if the price is for what the upstream did not count: seconds of a recording, or
+    /// the tokens of one that was counted in seconds.
+    pub fn cost_of_counted(&self, usage: &Usage) -> Option<NanoUsd> {
+        let is_counted = match usage.audio_ms {
+            None => self.audio_second.0 == 0,
+            Some(_) => usage.total() > 0 || !self.is_by_token(),
+        };
+        is_counted.then(|| self.cost(usage))
     }
 
     /// What `usage` costs, rounded half to even to a nano-dollar, so that rounding adds nothing in the long run. Tokens that the
@@ -123,7 +142,9 @@ impl Price {
         let pico = u128::from(self.input.0) * u128::from(usage.prompt_tokens - cached)
             + u128::from(self.cached_input.0) * u128::from(cached)
             + u128::from(self.output.0) * u128::from(usage.completion_tokens - reasoning)
-            + u128::from(self.reasoning.0) * u128::from(reasoning);
+            + u128::from(self.reasoning.0) * u128::from(reasoning)
+            + u128::from(self.request.0)
+            + u128::from(self.audio_second.0) * u128::from(usage.audio_ms.unwrap_or(0)) / 1_000;
         // A sum beyond 64 bits, 18 million dollars, takes a division that is many times as slow.
         let (nano, rest) = match u64::try_from(pico) {
             Ok(pico) => (pico / 1_000, pico % 1_000),
@@ -137,7 +158,7 @@ impl Price {
 /// How an upstream charges.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tariff {
-    /// By the token.
+    /// By the token, the call, or the second of a recording.
     Tokens(Price),
     /// By the second of a running GPU, idle tail included.
     GpuSeconds {
@@ -153,7 +174,7 @@ pub enum Tariff {
 }
 
 impl Tariff {
-    /// The price per token, if the tariff has one.
+    /// The price per token, call or second of a recording, if the tariff has one.
     pub fn list_price(&self) -> Option<Price> {
         match self {
             Self::Tokens(price) => Some(*price),
@@ -171,7 +192,7 @@ mod tests {
         assert_eq!(PicoUsd::from_usd_per_million("0.10"), Ok(PicoUsd(100_000)));
         assert_eq!(PicoUsd::from_usd_per_million("0.02"), Ok(PicoUsd(20_000)));
         assert_eq!(PicoUsd::from_usd_per_million("12"), Ok(PicoUsd(12_000_000)));
-        assert_eq!(PicoUsd::from_usd_per_second("0.00019"), Ok(PicoUsd(190_000_000)));
+        assert_eq!(PicoUsd::from_usd_per_unit("0.00019"), Ok(PicoUsd(190_000_000)));
         assert_eq!(NanoUsd::from_usd("4.18"), Ok(NanoUsd(4_180_000_000)));
     }
 
@@ -209,6 +230,21 @@ mod tests {
         assert_eq!(price.cost(&usage(None)), NanoUsd(200));
         assert_eq!(price.cost(&usage(Some(4))), NanoUsd(320));
         assert_eq!(price.cost(&usage(Some(1_000))), NanoUsd(500), "no more than there are");
+    }
+
+    #[test]
+    fn a_call_and_a_second_of_a_recording_have_prices() {
+        let usage = |audio_ms| Usage { prompt_tokens: 100, audio_ms, ..Usage::default() };
+        let call = Price { request: PicoUsd(2_000_000_000), ..Price::default() };
+        assert_eq!(call.cost_of_counted(&usage(None)), Some(NanoUsd(2_000_000)));
+        let second = Price { audio_second: PicoUsd(100_000_000), ..Price::default() };
+        assert_eq!(second.cost_of_counted(&usage(Some(2_500))), Some(NanoUsd(250_000)));
+        assert_eq!(second.cost_of_counted(&usage(None)), None, "how long it was is not known");
+        let token = Price::new(PicoUsd(1_000), PicoUsd(1_000));
+        assert_eq!(token.cost_of_counted(&usage(None)), Some(NanoUsd(100)));
+        assert_eq!(token.cost_of_counted(&usage(Some(2_500))), Some(NanoUsd(100)));
+        let seconds_alone = Usage { audio_ms: Some(2_500), ..Usage::default() };
+        assert_eq!(token.cost_of_counted(&seconds_alone), None, "its tokens are not known");
     }
 
     #[test]

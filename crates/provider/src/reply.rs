@@ -18,6 +18,8 @@ pub struct Usage {
     pub cached_tokens: Option<u64>,
     /// Tokens of reasoning, if the upstream says. They are part of `completion_tokens`.
     pub reasoning_tokens: Option<u64>,
+    /// The length of the recording in milliseconds, if the upstream says.
+    pub audio_ms: Option<u64>,
 }
 
 impl Usage {
@@ -52,6 +54,7 @@ impl Usage {
             completion_tokens: if completion.seen == 0 { 0 } else { completion.known()? },
             cached_tokens: cached,
             reasoning_tokens: reasoning,
+            audio_ms: None,
         })
     }
 }
@@ -158,6 +161,8 @@ pub struct ReplyHead {
     pub quota: Quota,
     /// What the upstream calls the call and its worker, if it says.
     pub ids: UpstreamIds,
+    /// The media type of a whole answer that is not JSON.
+    pub media_type: Option<String>,
 }
 
 /// An upstream's answer.

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::{Head, InvalidRequest, Limits, Object, Rewrite, head};
+use crate::{Head, InvalidRequest, Limits, Object, Rewrite, form::Form, head};
 
 /// What the client asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,11 +20,30 @@ pub enum Operation {
     Completions,
     /// `POST /v1/embeddings`
     Embeddings,
+    /// `POST /v1/rerank`: the order of documents by a query.
+    Rerank,
+    /// `POST /v1/score`: how alike texts are.
+    Score,
+    /// `POST /v1/audio/transcriptions`: the text of a recording.
+    Transcriptions,
+    /// `POST /v1/tokenize`: the tokens of a text.
+    Tokenize,
+    /// `POST /v1/detokenize`: the text of tokens.
+    Detokenize,
 }
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 3] = [Self::Chat, Self::Completions, Self::Embeddings];
+    pub const ALL: [Self; 8] = [
+        Self::Chat,
+        Self::Completions,
+        Self::Embeddings,
+        Self::Rerank,
+        Self::Score,
+        Self::Transcriptions,
+        Self::Tokenize,
+        Self::Detokenize,
+    ];
 
     /// The path below an OpenAI base URL.
     pub const fn path(self) -> &'static str {
@@ -32,6 +51,11 @@ impl Operation {
             Self::Chat => "chat/completions",
             Self::Completions => "completions",
             Self::Embeddings => "embeddings",
+            Self::Rerank => "rerank",
+            Self::Score => "score",
+            Self::Transcriptions => "audio/transcriptions",
+            Self::Tokenize => "tokenize",
+            Self::Detokenize => "detokenize",
         }
     }
 
@@ -41,6 +65,32 @@ impl Operation {
             Self::Chat => "chat",
             Self::Completions => "completions",
             Self::Embeddings => "embeddings",
+            Self::Rerank => "rerank",
+            Self::Score => "score",
+            Self::Transcriptions => "transcriptions",
+            Self::Tokenize => "tokenize",
+            Self::Detokenize => "detokenize",
+        }
+    }
+
+    /// Whether a model writes its answer, token by token, to one prompt: only then have both a length.
+    pub const fn generates(self) -> bool {
+        match self {
+            Self::Chat | Self::Completions => true,
+            Self::Embeddings
+            | Self::Rerank
+            | Self::Score
+            | Self::Transcriptions
+            | Self::Tokenize
+            | Self::Detokenize => false,
+        }
+    }
+
+    /// Whether it is passed through: only the model's name is changed, and what is answered comes as a whole.
+    pub const fn is_passthrough(self) -> bool {
+        match self {
+            Self::Rerank | Self::Score | Self::Transcriptions | Self::Tokenize | Self::Detokenize => true,
+            Self::Chat | Self::Completions | Self::Embeddings => false,
         }
     }
 }
@@ -52,8 +102,6 @@ const NAMES_OF_CONVERSATION: [&str; 2] = ["prompt_cache_key", "user"];
 /// This many bytes of a conversation's first messages identify it, together with their length. To hash all of a long prompt
 /// would take longer than the decision.
 const MOST_HASHED: usize = 512;
-/// The largest estimate for a prompt with images, in tokens.
-const TOKENS_WITH_IMAGES: u64 = 4096;
 
 /// A validated request. The body is kept as it came and forwarded with small splices. A copy shares the body.
 #[derive(Clone)]
@@ -64,6 +112,8 @@ pub struct Request {
     pub head: Head,
     body: Bytes,
     object: Object,
+    /// The places of a body that is a form; `None` for JSON.
+    form: Option<Form>,
     /// A hash of the body, once it is known.
     body_hash: OnceLock<u64>,
     _held: Option<Arc<dyn Any + Send + Sync>>,
@@ -73,12 +123,22 @@ impl Request {
     /// Reads the head of `body` in one pass and checks it.
     pub fn parse(operation: Operation, body: Bytes, limits: Limits) -> Result<Self, InvalidRequest> {
         let (head, object) = head::parse(operation, head::utf8(&body)?, limits)?;
-        let request = Self { operation, head, body, object, body_hash: OnceLock::new(), _held: None };
+        Ok(Self::read(operation, (head, body), (object, None)))
+    }
+
+    /// The same for the body of a transcription, which is a form of this content type.
+    pub fn parse_form(body: Bytes, content_type: &str) -> Result<Self, InvalidRequest> {
+        let (head, form) = Form::parse(&body, content_type)?;
+        Ok(Self::read(Operation::Transcriptions, (head, body), (Object::default(), Some(form))))
+    }
+
+    fn read(operation: Operation, (head, body): (Head, Bytes), (object, form): (Object, Option<Form>)) -> Self {
+        let request = Self { operation, head, body, object, form, body_hash: OnceLock::new(), _held: None };
         if request.body.len() > LONG_BODY {
             // Computed now, while this runs on a thread where a long body delays no other request.
             request.body_hash();
         }
-        Ok(request)
+        request
     }
 
     /// The same request, which holds permits and memory of its client until the last copy of it is dropped.
@@ -97,12 +157,23 @@ impl Request {
         self.object.keys(&self.body)
     }
 
-    /// The raw value of a top-level field.
+    /// The bytes of the body that are its one prompt, as text, and what surrounds that. 0 where there is no such prompt: others
+    /// have several, each of which must fit the model's context by itself, or none that a model reads.
+    pub fn prompt_bytes(&self) -> usize {
+        if self.operation.generates() { self.body.len().saturating_sub(self.head.image_bytes) } else { 0 }
+    }
+
+    /// The raw value of a top-level field of JSON.
     pub fn field(&self, name: &str) -> Option<&str> {
         self.object.get(&self.body, name)
     }
 
-    /// Starts a rewrite of the body.
+    /// The content type of a body that is a form, and the body with `model` for the model's name; `None` for JSON.
+    pub fn form_for(&self, model: &str) -> Option<(&str, Bytes)> {
+        self.form.as_ref().map(|form| (form.content_type(), form.with_model(&self.body, model)))
+    }
+
+    /// Starts a rewrite of the body, which is JSON.
     pub fn rewrite(&self) -> Rewrite<'_> {
         Rewrite::sharing(&self.body, &self.object)
     }
@@ -141,11 +212,16 @@ impl Request {
         })
     }
 
-    /// A rough count of the prompt's tokens, from its size: good enough to order upstreams, never to refuse. Images may be
-    /// inside as text whose length says nothing about their tokens.
+    /// A rough count of the prompt's tokens: by the size of its text and of its images, good enough to order upstreams, never
+    /// to refuse. 0 where no model reads tokens.
     pub fn estimated_prompt_tokens(&self) -> u64 {
-        let by_size = self.body.len() as u64 / 4 + 1;
-        if self.head.features.images { by_size.min(TOKENS_WITH_IMAGES) } else { by_size }
+        match self.operation {
+            Operation::Chat | Operation::Completions | Operation::Embeddings | Operation::Rerank | Operation::Score => {
+                let text = self.body.len().saturating_sub(self.head.image_bytes);
+                text as u64 / 4 + 1 + self.head.image_tokens
+            }
+            Operation::Transcriptions | Operation::Tokenize | Operation::Detokenize => 0,
+        }
     }
 }
 

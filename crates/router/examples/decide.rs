@@ -34,6 +34,7 @@ const CHAT: Facts = Facts {
     features: Features { tools: false, images: false, json_schema: false },
     body_bytes: 2_000,
     prompt_tokens: 500,
+    audio_ms: 0,
     max_tokens: Some(256),
     choices: 1,
     in_batch: false,
@@ -141,6 +142,7 @@ fn table(strategy: StrategyName, targets: usize) -> Result<Table, TableError> {
         baseline: None,
         deadline: Duration::from_mins(1),
         early_headers: false,
+        reasoning_field: provider::ReasoningField::default(),
         hedge: None,
         targets: ids.iter().map(|id| (id.clone(), 1.0)).collect(),
     };

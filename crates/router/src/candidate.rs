@@ -339,7 +339,7 @@ impl Situation<'_> {
     /// What the request needs from a target.
     pub(crate) fn needs(&self, target: usize) -> RequestNeeds {
         let Self { model, facts, expected, .. } = *self;
-        let limit = facts.max_tokens.or(model.targets()[target].spec.default_max_tokens);
+        let limit = facts.answer_limit().or(model.targets()[target].spec.default_max_tokens);
         let needs = RequestNeeds::new(facts.prompt_tokens, limit, expected.length.mean, facts.choices);
         RequestNeeds { is_stale: self.is_stale(), has_offer: self.hold == Hold::Offered, ..needs }
     }

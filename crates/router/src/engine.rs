@@ -294,8 +294,9 @@ fn debit(model: &Model, deficits: &mut Deficits, history: &mut History, decision
         return;
     }
     let accrual = decision.strategy.accrual();
-    // What a target misses because it was too dear for one client would be made up for by the requests of all.
-    let is_among_all = !decision.leaves_out_by_price();
+    // What a target misses because it was too dear for one client, or does not serve such calls at all, would be made up for by the
+    // requests of all.
+    let is_among_all = !decision.leaves_out_by_request();
     if accrual == Accrual::Held && !is_among_all {
         return;
     }

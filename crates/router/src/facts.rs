@@ -18,10 +18,12 @@ pub struct Facts {
     pub stream: bool,
     /// What the request needs of an upstream.
     pub features: Features,
-    /// The size of the body in bytes.
+    /// The size of the prompt in bytes, with what surrounds it; 0 where there is no prompt that must fit a context.
     pub body_bytes: u64,
     /// The estimated length of the prompt, in tokens.
     pub prompt_tokens: u64,
+    /// The estimated length of the recording in milliseconds; 0 without one.
+    pub audio_ms: u64,
     /// The client's limit on tokens of the answer, if it names one.
     pub max_tokens: Option<u64>,
     /// How many choices a complete answer has.
@@ -40,14 +42,19 @@ impl Facts {
     /// The most that a call to an upstream is thought to use: the prompt, and as many tokens as every choice may have. Budgets reserve
     /// its price.
     pub fn reserved(&self, upstream: &UpstreamSpec) -> Usage {
-        let completion_tokens = match self.operation {
-            Operation::Embeddings => 0,
-            Operation::Chat | Operation::Completions => {
-                let limit = self.max_tokens.or_else(|| self.default_limit(upstream)).unwrap_or(RESERVED_TOKENS);
-                limit.saturating_mul(self.choices)
-            }
-        };
-        Usage { prompt_tokens: self.prompt_tokens, completion_tokens, ..Usage::default() }
+        let limit = self.answer_limit().or_else(|| self.default_limit(upstream)).unwrap_or(RESERVED_TOKENS);
+        Usage { completion_tokens: limit.saturating_mul(self.choices), ..self.asked() }
+    }
+
+    /// The most tokens that the answer may have, if there is such a limit: none where it is not written token by token.
+    pub(crate) fn answer_limit(&self) -> Option<u64> {
+        if self.operation.generates() { self.max_tokens } else { Some(0) }
+    }
+
+    /// What it is thought to use before anything is answered.
+    pub fn asked(&self) -> Usage {
+        let audio_ms = (self.audio_ms > 0).then_some(self.audio_ms);
+        Usage { prompt_tokens: self.prompt_tokens, audio_ms, ..Usage::default() }
     }
 
     /// The limit on the answer that the router sends to an upstream where the client names none.
@@ -58,7 +65,7 @@ impl Facts {
     /// The list price of that at an upstream; `None` without a price per token.
     pub fn reserved_cost(&self, upstream: &UpstreamSpec) -> Option<NanoUsd> {
         let price = upstream.tariff.as_ref().and_then(Tariff::list_price)?;
-        Some(price.cost(&self.reserved(upstream)))
+        price.cost_of_counted(&self.reserved(upstream))
     }
 }
 

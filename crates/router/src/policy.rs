@@ -48,15 +48,16 @@ pub(crate) fn policies(targets: &[Arc<Upstream>], shares: &[f64], baseline: Opti
 
 /// The average price of a token that is split by `shares`, rounded to a pico-dollar.
 fn split(targets: &[Arc<Upstream>], shares: &[f64]) -> Option<Price> {
-    let mut sums = [0.0; 4];
+    let mut sums = [0.0; 6];
     for (upstream, share) in targets.iter().zip(shares).filter(|(_, share)| **share > 0.0) {
         let price = list_price(&upstream.spec)?;
-        for (sum, rate) in sums.iter_mut().zip([price.input, price.cached_input, price.output, price.reasoning]) {
+        let Price { input, cached_input, output, reasoning, request, audio_second } = price;
+        for (sum, rate) in sums.iter_mut().zip([input, cached_input, output, reasoning, request, audio_second]) {
             *sum += share * as_float(rate);
         }
     }
-    let [input, cached_input, output, reasoning] = sums.map(rounded);
-    Some(Price { input, cached_input, output, reasoning })
+    let [input, cached_input, output, reasoning, request, audio_second] = sums.map(rounded);
+    Some(Price { input, cached_input, output, reasoning, request, audio_second })
 }
 
 #[expect(

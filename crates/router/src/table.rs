@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use provider::{ModelId, UpstreamId};
+use provider::{ModelId, ReasoningField, UpstreamId};
 
 use crate::{
     facts::Facts,
@@ -29,6 +29,8 @@ pub struct ModelSpec {
     pub deadline: Duration,
     /// Whether streams get their headers before the first token.
     pub early_headers: bool,
+    /// Which members of answers carry reasoning.
+    pub reasoning_field: ReasoningField,
     /// When a stream is called a second time elsewhere; `None` for never.
     pub hedge: Option<Hedge>,
     /// The upstreams and the share of each.

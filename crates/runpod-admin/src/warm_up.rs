@@ -30,7 +30,12 @@ pub async fn warm_up(client: Client, model: &str, patience: Duration) -> Result<
     let request = request.map_err(|error| invalid(&error.message))?;
     let start = Instant::now();
     let deadline = start + patience;
-    let call = Call { request_id: RequestId::from("warm-up"), adjustment: None, memory: MemoryBudget::default() };
+    let call = Call {
+        request_id: RequestId::from("warm-up"),
+        adjustment: None,
+        reasoning: provider::ReasoningField::default(),
+        memory: MemoryBudget::default(),
+    };
     let mut wait = Duration::from_secs(2);
     loop {
         let error = match timeout_at(deadline, ask(&endpoint, &request, &call)).await {

@@ -62,7 +62,12 @@ mod tests {
         let request = Request::parse(Operation::Chat, asked.to_string().into(), Limits { max_messages: 9 });
         let request = request.expect("valid");
         let served = Served::new("org/model", Some(64), "max_tokens");
-        let call = Call { request_id: "r".into(), adjustment: None, memory: MemoryBudget::default() };
+        let call = Call {
+            request_id: "r".into(),
+            adjustment: None,
+            reasoning: provider::ReasoningField::default(),
+            memory: MemoryBudget::default(),
+        };
         let body = outgoing(&request, &served, &call).rewrite.finish();
         let mut body: Value = serde_json::from_slice(&body).expect("JSON");
         let rest = body.as_object_mut().expect("an object");
@@ -79,7 +84,12 @@ mod tests {
                 return;
             };
             let served = Served::new("org/model", Some(64), "max_tokens");
-            let call = Call { request_id: "r".into(), adjustment: None, memory: MemoryBudget::default() };
+            let call = Call {
+                request_id: "r".into(),
+                adjustment: None,
+                reasoning: provider::ReasoningField::default(),
+                memory: MemoryBudget::default(),
+            };
             drop(check(&request).map(|()| outgoing(&request, &served, &call).rewrite.finish()));
         });
     }

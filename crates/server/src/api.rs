@@ -41,10 +41,15 @@ use endpoint::Endpoint;
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Every path of the public listener.
-pub(crate) const ENDPOINTS: [Endpoint; 17] = [
+pub(crate) const ENDPOINTS: [Endpoint; 22] = [
     Endpoint::post("/v1/chat/completions", || operation(Operation::Chat)),
     Endpoint::post("/v1/completions", || operation(Operation::Completions)),
     Endpoint::post("/v1/embeddings", || operation(Operation::Embeddings)),
+    Endpoint::post("/v1/rerank", || operation(Operation::Rerank)),
+    Endpoint::post("/v1/score", || operation(Operation::Score)),
+    Endpoint::post("/v1/audio/transcriptions", || operation(Operation::Transcriptions)),
+    Endpoint::post("/v1/tokenize", || operation(Operation::Tokenize)),
+    Endpoint::post("/v1/detokenize", || operation(Operation::Detokenize)),
     Endpoint::post("/v1/messages", || web::to(messages::serve)),
     Endpoint::post("/v1/messages/count_tokens", || web::to(messages::count_tokens)),
     Endpoint::post("/v1/responses", || web::to(responses::serve)),

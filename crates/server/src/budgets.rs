@@ -76,8 +76,13 @@ pub(crate) fn spender(info: &RequestInfo) -> Spender<'_> {
 
 /// The cheapest upstream of a model, as a client would name it: by list price, for a prompt as long as its answer.
 pub(crate) fn cheapest(table: &Table, model: &str) -> Option<String> {
-    const USAGE: Usage =
-        Usage { prompt_tokens: 1_000, completion_tokens: 1_000, cached_tokens: None, reasoning_tokens: None };
+    const USAGE: Usage = Usage {
+        prompt_tokens: 1_000,
+        completion_tokens: 1_000,
+        cached_tokens: None,
+        reasoning_tokens: None,
+        audio_ms: Some(60_000),
+    };
     let model = table.model(model)?;
     let price = |upstream: &Upstream| Some(upstream.spec.tariff.as_ref()?.list_price()?.cost(&USAGE));
     let priced = model.targets().iter().filter_map(|upstream| Some((price(upstream)?, upstream)));

@@ -295,6 +295,7 @@ fn emulate(settings: Settings) -> anyhow::Result<()> {
     let address = settings.address;
     let on_runpod = settings.runpod_lb.models.join(" or ");
     let embeddings = settings.runpod_lb.embedding_models.join(" or ");
+    let recordings = settings.runpod_lb.audio_models.join(" or ");
     let on_cerebras = settings.cerebras.models.join(" or ");
     let emulator = Emulator::start(settings)
         .map_err(|error| anyhow::anyhow!("cannot listen on {address}: {error}; --listen takes another"))?;
@@ -306,6 +307,7 @@ fn emulate(settings: Settings) -> anyhow::Result<()> {
   RunPod, queue          base_url = \"{queue}\"
     their models         {on_runpod}
     for embeddings       {embeddings}
+    for recordings       {recordings}
   Cerebras               base_url = \"{cerebras}\"
     its models           {on_cerebras}
   RunPod, management     llm-router runpod plan --api {management} --spec FILE

@@ -109,7 +109,9 @@ impl ApiError {
     }
 
     pub(crate) fn body_too_large(limit: usize) -> Self {
-        let message = format!("the body is larger than {limit} bytes: shorten the conversation or send images by URL");
+        let message = format!(
+            "the body is larger than {limit} bytes: shorten the conversation, send images by URL, or compress the recording"
+        );
         Self::bad_request(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
     }
 
@@ -144,8 +146,14 @@ impl ApiError {
         Self::bad_request(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
     }
 
+    pub(crate) fn not_form() -> Self {
+        let message = "the body must be a form with the recording as its 'file': send it as 'Content-Type: multipart/form-data', \
+                       which clients' libraries do";
+        Self::bad_request(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
+    }
+
     pub(crate) fn encoded() -> Self {
-        let message = "compressed bodies are not accepted: send the JSON as it is, without 'Content-Encoding'";
+        let message = "compressed bodies are not accepted: send the body as it is, without 'Content-Encoding'";
         Self::bad_request(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", message)
     }
 

@@ -8,6 +8,7 @@ mod call;
 mod errors;
 mod keys;
 mod messages;
+mod passthrough;
 mod public;
 mod replies;
 mod reports;

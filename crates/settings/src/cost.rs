@@ -10,11 +10,19 @@ use crate::{problem::Problem, reader::Table};
 enum Kind {
     Tokens,
     GpuSeconds,
+    Requests,
+    AudioSeconds,
 }
 
 pub(crate) fn read(mut table: Table<'_>) -> Option<Tariff> {
-    let kinds = [("tokens", Kind::Tokens), ("gpu_seconds", Kind::GpuSeconds)];
-    let kind = table.required("kind", "tokens or gpu_seconds")?.choice("a kind of cost", &kinds)?;
+    let kinds = [
+        ("tokens", Kind::Tokens),
+        ("gpu_seconds", Kind::GpuSeconds),
+        ("requests", Kind::Requests),
+        ("audio_seconds", Kind::AudioSeconds),
+    ];
+    let expected = "tokens, gpu_seconds, requests or audio_seconds";
+    let kind = table.required("kind", expected)?.choice("a kind of cost", &kinds)?;
     let tariff = match kind {
         Kind::Tokens => {
             let input = required(&mut table, "input_usd_per_million", PicoUsd::from_usd_per_million);
@@ -23,16 +31,24 @@ pub(crate) fn read(mut table: Table<'_>) -> Option<Tariff> {
             let reasoning = amount(&mut table, "reasoning_usd_per_million", PicoUsd::from_usd_per_million);
             input.zip(output).map(|(input, output)| {
                 let (cached_input, reasoning) = (cached_input.unwrap_or(input), reasoning.unwrap_or(output));
-                Tariff::Tokens(Price { input, cached_input, output, reasoning })
+                Tariff::Tokens(Price { cached_input, reasoning, ..Price::new(input, output) })
             })
         }
         Kind::GpuSeconds => {
-            let per_second = required(&mut table, "usd_per_second", PicoUsd::from_usd_per_second);
+            let per_second = required(&mut table, "usd_per_second", PicoUsd::from_usd_per_unit);
             let idle_timeout = table.seconds("idle_timeout_s", 0).unwrap_or(Duration::from_secs(5));
             let kept_workers = table.int("kept_workers", 0..=10_000).unwrap_or(0);
             let list = amount(&mut table, "list_usd_per_million", PicoUsd::from_usd_per_million)
                 .map(|rate| Price::new(rate, rate));
             per_second.map(|per_second| Tariff::GpuSeconds { per_second, idle_timeout, kept_workers, list })
+        }
+        Kind::Requests => {
+            let request = required(&mut table, "usd_per_request", PicoUsd::from_usd_per_unit);
+            request.map(|request| Tariff::Tokens(Price { request, ..Price::default() }))
+        }
+        Kind::AudioSeconds => {
+            let audio_second = required(&mut table, "usd_per_second", PicoUsd::from_usd_per_unit);
+            audio_second.map(|audio_second| Tariff::Tokens(Price { audio_second, ..Price::default() }))
         }
     };
     table.finish();
@@ -58,7 +74,7 @@ pub(crate) fn amount<T: Copy + Default + PartialEq>(
 ) -> Option<T> {
     let text = table.take(key)?.amount()?;
     match parse(&text.value) {
-        Ok(amount) if key == "usd_per_second" && amount == T::default() => {
+        Ok(amount) if matches!(key, "usd_per_second" | "usd_per_request") && amount == T::default() => {
             text.refuse("is zero", "a price above zero", Some(UNKNOWN.to_owned()))
         }
         Ok(amount) => Some(amount),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use provider::{ModelId, UpstreamId};
+use provider::{ModelId, ReasoningField, UpstreamId};
 use router::StrategyName;
 
 use crate::{
@@ -56,6 +56,9 @@ fn model(mut table: Table<'_>, upstreams: &[Entry]) -> (Option<String>, Option<M
     let baseline = table.text("baseline").and_then(|text| baseline(&text, upstreams));
     let deadline = table.millis("deadline_ms").unwrap_or(Duration::from_mins(1));
     let early_headers = table.flag("early_headers", false);
+    let fields = ReasoningField::ALL.map(|field| (field.as_str(), field));
+    let reasoning_field =
+        table.text("reasoning_field").and_then(|text| text.choice("where reasoning may stand", &fields));
     let (limits, budgets) = (limits::read(&mut table), budgets::read(&mut table));
     let hedge = Hedges::read(&mut table);
     let before = table.context.problems();
@@ -73,6 +76,7 @@ fn model(mut table: Table<'_>, upstreams: &[Entry]) -> (Option<String>, Option<M
         baseline,
         deadline,
         early_headers,
+        reasoning_field: reasoning_field.unwrap_or_default(),
         hedge: hedge.and_then(|hedge| hedge.settings),
         limits,
         budgets,

@@ -25,23 +25,28 @@ impl DatedPrice {
     }
 }
 
-/// The day, if there is one, and the list price in pico-dollars a token: what a row cost can be recalculated from it.
+/// The day, if there is one, and the list price in pico-dollars a token, and behind that those a call and a second of a recording
+/// where there are any: what a row cost can be recalculated from it.
 fn version(day: &str, tariff: &Tariff) -> Arc<str> {
     match tariff.list_price() {
-        Some(Price { input, cached_input, output, reasoning }) => {
-            format!("{day}:{},{},{},{}", input.0, cached_input.0, output.0, reasoning.0).into()
+        Some(price) => {
+            let Price { input, cached_input, output, reasoning, request, audio_second } = price;
+            let by_token = format!("{day}:{},{},{},{}", input.0, cached_input.0, output.0, reasoning.0);
+            if price.is_by_token() { by_token } else { format!("{by_token},{},{}", request.0, audio_second.0) }.into()
         }
         None => format!("{day}:").into(),
     }
 }
 
-/// The day from which a price was in force, if it has one, and the price, of its version in the ledger; `None` if it has no price
-/// per token.
+/// The day from which a price was in force, if it has one, and the price, of its version in the ledger; `None` if it has none per
+/// token, call or second of a recording.
 pub fn recorded_price(version: &str) -> Option<(Option<&str>, Price)> {
     let (day, rates) = version.split_once(':')?;
     let mut rates = rates.split(',').map(|rate| rate.parse().ok().map(PicoUsd));
     let mut next = || rates.next().flatten();
-    let price = Price { input: next()?, cached_input: next()?, output: next()?, reasoning: next()? };
+    let (input, cached_input, output, reasoning) = (next()?, next()?, next()?, next()?);
+    let (request, audio_second) = (next().unwrap_or_default(), next().unwrap_or_default());
+    let price = Price { input, cached_input, output, reasoning, request, audio_second };
     Some((Some(day).filter(|day| !day.is_empty()), price))
 }
 

@@ -57,6 +57,7 @@ impl Model {
             baseline: self.baseline.clone(),
             deadline: self.deadline,
             early_headers: self.early_headers,
+            reasoning_field: self.reasoning_field,
             hedge: self.hedge,
             targets: self.targets.iter().map(|target| (target.upstream.clone(), target.share)).collect(),
         }

@@ -3,6 +3,7 @@
 mod ignored;
 mod mistakes;
 mod own_file;
+mod prices;
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -248,7 +249,7 @@ head_read_s, write_stall_s, trusted_proxies, cors
   hint: did you mean \"drain_s\"?
 
 config/x.toml: upstreams[1].cost.kind: \"token\" is not a kind of cost
-  expected: tokens or gpu_seconds
+  expected: tokens, gpu_seconds, requests or audio_seconds
   hint: did you mean \"tokens\"?
 
 config/x.toml: models[0].targets[0].upstream: \"pot\" is not the id of an upstream
@@ -452,37 +453,4 @@ fn warm_up_calls_cost_what_they_may_and_nothing_where_workers_are_not_counted() 
     assert_eq!(warm_up("warm_up = { usd_per_hour = \"0.07\" }"), NanoUsd(70_000_000));
     assert_eq!(warm_up("warm_up = { usd_per_hour = \"0\" }"), NanoUsd(0));
     assert_eq!(warm_up("capacity_url = \"none\"\nwarm_up = { usd_per_hour = \"0.07\" }"), NanoUsd(0));
-}
-
-const DECEMBER_MS: i64 = 1_796_083_200_000;
-
-/// `VALID` with a price for `fast` from December 2026 on, and one from January.
-fn with_prices() -> String {
-    let tokens = |usd| {
-        format!("cost = {{ kind = \"tokens\", input_usd_per_million = \"{usd}\", output_usd_per_million = \"{usd}\" }}")
-    };
-    let (january, december) = (tokens("0.40"), tokens("0.30"));
-    let prices = format!(
-        "[[upstreams.prices]]\nfrom = \"2027-01-01\"\n{january}\n[[upstreams.prices]]\nfrom = \"2026-12-01\"\n{december}\n"
-    );
-    VALID.replace("[[models]]", &format!("{prices}[[models]]"))
-}
-
-#[test]
-fn a_price_is_in_force_from_the_beginning_of_its_day() {
-    let mut config = parse(&with_prices(), "x.toml", &env).unwrap_or_else(|problems| panic!("{problems}"));
-    let day_ms = 24 * 60 * 60 * 1000;
-    let mut input = |now_ms| {
-        config.set_prices(now_ms);
-        let upstream = config.upstreams.last().expect("an upstream");
-        let price = upstream.spec().tariff.and_then(|tariff| tariff.list_price()).expect("a price");
-        (price.input.0, upstream.spec().price_version.expect("a version").to_string(), config.next_price_ms(now_ms))
-    };
-    let first = input(DECEMBER_MS - 1);
-    assert_eq!((first.0, first.2), (100_000, Some(DECEMBER_MS)));
-    let december = input(DECEMBER_MS);
-    assert_eq!(december.1, "2026-12-01:300000,300000,300000,300000");
-    assert_eq!((december.0, december.2), (300_000, Some(DECEMBER_MS + 31 * day_ms)));
-    assert_eq!(input(DECEMBER_MS + 31 * day_ms), (400_000, "2027-01-01:400000,400000,400000,400000".to_owned(), None));
-    assert_eq!(input(0), first, "a clock that is set back");
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
-use provider::{Features, Limits, ModelId, NanoUsd, Operation, Tariff, UpstreamId};
+use provider::{Features, Limits, ModelId, NanoUsd, Operation, ReasoningField, Tariff, UpstreamId};
 use router::{Ensemble, Hedge, StrategyName};
 use secrecy::SecretString;
 
@@ -444,6 +444,8 @@ pub struct Model {
     pub deadline: Duration,
     /// Whether a stream's head is sent before the first token is there.
     pub early_headers: bool,
+    /// Which members of answers carry reasoning.
+    pub reasoning_field: ReasoningField,
     /// When a stream is called a second time elsewhere; `None` for never.
     pub hedge: Option<Hedge>,
     /// Where requests go, at least one; shares sum to 1.

@@ -214,11 +214,11 @@ fn model(table: &mut Table<'_>, kind: Kind) -> Option<String> {
 
 fn operations(table: &mut Table<'_>, kind: Kind) -> Vec<Operation> {
     let choices = Operation::ALL.map(|operation| (operation.as_str(), operation));
-    let expected = "an array of chat, completions and embeddings";
+    let expected = "an array of chat, completions, embeddings, rerank, score, transcriptions, tokenize and detokenize";
     let Some(item) = table.take("supports") else {
         return match kind {
             Kind::Runpod | Kind::Cerebras => vec![Operation::Chat, Operation::Completions],
-            Kind::OpenAi => Operation::ALL.to_vec(),
+            Kind::OpenAi => vec![Operation::Chat, Operation::Completions, Operation::Embeddings],
         };
     };
     let Some(items) = item.list(expected) else { return Vec::new() };

@@ -44,7 +44,12 @@ async fn adjusted(fields: Value, adjustment: Option<Adjustment>, answer: Option<
     body.as_object_mut().expect("an object").extend(fields.as_object().expect("fields").clone());
     let body = Bytes::from(body.to_string());
     let request = Request::parse(Operation::Chat, body, Limits { max_messages: 9 }).expect("a valid request");
-    let call = Call { request_id: "r".into(), adjustment, memory: MemoryBudget::default() };
+    let call = Call {
+        request_id: "r".into(),
+        adjustment,
+        reasoning: provider::ReasoningField::default(),
+        memory: MemoryBudget::default(),
+    };
     let result = async {
         let mut reply = upstream.call(&request, &call).await?;
         let mut frames = Vec::new();

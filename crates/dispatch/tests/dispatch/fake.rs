@@ -23,7 +23,7 @@ pub(crate) const MS: Duration = Duration::from_millis(1);
 pub(crate) const S: Duration = Duration::from_secs(1);
 /// What every complete answer of a fake counts.
 pub(crate) const USAGE: Usage =
-    Usage { prompt_tokens: 1_000, completion_tokens: 501, cached_tokens: None, reasoning_tokens: None };
+    Usage { prompt_tokens: 1_000, completion_tokens: 501, cached_tokens: None, reasoning_tokens: None, audio_ms: None };
 
 /// One thing that happens in a call, in order.
 #[derive(Debug, Clone)]

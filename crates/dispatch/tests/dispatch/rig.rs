@@ -120,6 +120,7 @@ pub(crate) fn model(strategy: StrategyName, targets: &[(&str, f64)]) -> ModelSpe
         baseline: None,
         deadline: 60 * S,
         early_headers: false,
+        reasoning_field: provider::ReasoningField::default(),
         hedge: None,
         targets: targets.iter().map(|(id, share)| (UpstreamId::from(*id), *share)).collect(),
     }

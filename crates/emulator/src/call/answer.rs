@@ -49,6 +49,15 @@ pub(super) async fn respond(state: &Shared, face: Face, request: &InferenceReque
         entry.complete(Some(Usage { prompt: request.prompt_tokens, completion: 0 }));
         return with_fault_headers(state, face, worker, embeddings(state, request));
     }
+    if let Route::Passed(passed) = request.route {
+        sleep_until(due).await;
+        if let Some(reply) = with_event_fault(&fault, r#"{"results":[]}"#) {
+            entry.break_off();
+            return with_fault_headers(state, face, worker, reply);
+        }
+        entry.complete(Some(Usage { prompt: request.prompt_tokens, completion: 0 }));
+        return with_fault_headers(state, face, worker, passed.answer(request, state.id()));
+    }
     if let (Fault::OddStream(odd), true) = (&fault, request.stream) {
         let script = script(
             state,

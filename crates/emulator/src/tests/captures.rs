@@ -19,6 +19,7 @@ async fn the_emulator_answers_as_the_recorded_server_did() {
         context: 2048,
         models: vec![MODEL.into()],
         embedding_models: Vec::new(),
+        audio_models: Vec::new(),
         ..RunpodSettings::default()
     };
     let emulator = Emulator::start(Settings { runpod_lb, ..Settings::instant() }).unwrap();

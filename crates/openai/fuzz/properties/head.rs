@@ -80,7 +80,12 @@ pub(crate) fn hold(input: &[u8]) {
     assert_eq!(after, Members(expected));
 
     let served = Served::new("served", Some(64), "max_tokens");
-    let call = Call { request_id: "r".into(), adjustment: None, memory: MemoryBudget::default() };
+    let call = Call {
+        request_id: "r".into(),
+        adjustment: None,
+        reasoning: provider::ReasoningField::default(),
+        memory: MemoryBudget::default(),
+    };
     let sent = members(&Outgoing::new(&request, &served, &call).rewrite.finish());
     assert!(sent.0.iter().filter(|(key, _)| key == "model").eq([&("model".to_owned(), "\"served\"".to_owned())]));
 }

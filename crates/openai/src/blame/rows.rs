@@ -206,7 +206,7 @@ pub const ROWS: &[Row] = &[
     ),
     row!(
         "operation missing",
-        "404 without a reason, or 405, for completions or embeddings; 501",
+        "404 without a reason, or 405, for any call but a chat; 501",
         ErrorKind::Unsupported,
         Example::Answer {
             format: ErrorFormat::OpenAi,
@@ -217,7 +217,7 @@ pub const ROWS: &[Row] = &[
         "the upstream lacks this operation and may have the others",
         answer => answer.status == 501
             || (answer.misses_the_path()
-                && matches!(answer.operation, Some(Operation::Completions | Operation::Embeddings)))
+                && answer.operation.is_some_and(|operation| operation != Operation::Chat))
     ),
     row!(
         "not found",

@@ -4,7 +4,7 @@ use crate::{OpenAiDialect, Splitter, classify::Finish};
 fn try_read(text: &str, usage_for: UsageFor) -> Result<Read, Error> {
     let mut splitter = Splitter::new(1 << 20);
     splitter.push(Bytes::from(format!("{text}\n\n"))).expect("short");
-    read(splitter.next_event().expect("an event"), usage_for, &OpenAiDialect)
+    read(splitter.next_event().expect("an event"), (usage_for, ReasoningField::Upstream), &OpenAiDialect)
 }
 
 fn frame(text: &str, wants_usage: bool) -> Frame {
@@ -136,7 +136,8 @@ fn finish_reasons_are_written_in_openais_words() {
     let text = r#"data: {"choices":[{"delta":{},"finish_reason":"eos"},{"index":1,"finish_reason":"length"}]}"#;
     let mut splitter = Splitter::new(1 << 20);
     splitter.push(Bytes::from(format!("{text}\n\n"))).expect("short");
-    let read = read(splitter.next_event().expect("an event"), UsageFor::Hidden, &Renaming).expect("a chunk");
+    let read = read(splitter.next_event().expect("an event"), (UsageFor::Hidden, ReasoningField::Upstream), &Renaming)
+        .expect("a chunk");
     assert_eq!(read.frame.bytes, format!("{}\n\n", text.replace("\"eos\"", "\"stop\"")));
 }
 
@@ -155,6 +156,51 @@ fn what_no_client_could_read_or_what_says_so_is_an_error() {
     let invalid = Bytes::from_static(b"data: {\"choices\":[{\"delta\":{\"content\":\"\xff\"}}]}\n\n");
     let mut splitter = Splitter::new(64);
     splitter.push(invalid).expect("short");
-    assert!(read(splitter.next_event().expect("an event"), UsageFor::Hidden, &OpenAiDialect).is_err());
+    let hidden = (UsageFor::Hidden, ReasoningField::Upstream);
+    assert!(read(splitter.next_event().expect("an event"), hidden, &OpenAiDialect).is_err());
     assert_eq!(frame("{\"status\":\"loading\"}", true).kind, FrameKind::Opening, "clients pass such lines over");
+}
+
+#[test]
+fn reasoning_stands_under_both_names_where_that_is_wanted_and_all_else_as_it_came() {
+    let both = |data: &str, usage_for: UsageFor| {
+        let mut splitter = Splitter::new(1 << 20);
+        splitter.push(Bytes::from(format!("id: 7\ndata: {data}\n\n"))).expect("short");
+        let wanted = (usage_for, ReasoningField::Both);
+        let frame = read(splitter.next_event().expect("an event"), wanted, &OpenAiDialect).expect("a chunk").frame;
+        String::from_utf8(frame.bytes.to_vec()).expect("text")
+    };
+    let event = |data: &str| format!("id: 7\ndata: {data}\n\n");
+    let chunk = |delta: &str| format!(r#"{{"choices":[{{"index":0,"delta":{{{delta}}},"finish_reason":null}}]}}"#);
+    for (came, goes) in [
+        (r#""reasoning":"hm""#, r#""reasoning":"hm","reasoning_content":"hm""#),
+        (
+            r#""reasoning_content" : "a\"\u00e9\ud83d","content":null"#,
+            r#""reasoning_content" : "a\"\u00e9\ud83d","reasoning":"a\"\u00e9\ud83d","content":null"#,
+        ),
+        (r#""reasoning":"hm","reasoning_content":null"#, r#""reasoning":"hm","reasoning_content":"hm""#),
+        (r#""reasoning_content":"hm","reasoning": """#, r#""reasoning_content":"hm","reasoning": "hm""#),
+    ] {
+        assert_eq!(both(&chunk(came), UsageFor::Client), event(&chunk(goes)), "{came}");
+    }
+    for same in [
+        r#""content":"hi""#,
+        r#""reasoning":"a","reasoning_content":"b""#,
+        r#""reasoning":null"#,
+        r#""reasoning":"""#,
+        r#""reasoning":["hm"]"#,
+        r#""reasoning":"hm","reasoning_content":["x"]"#,
+        r#""Reasoning":"hm""#,
+    ] {
+        assert_eq!(both(&chunk(same), UsageFor::Client), event(&chunk(same)), "{same}");
+    }
+    // Two choices, and usage that the client did not ask for.
+    let came = r#"{"choices":[{"index":0,"delta":{"reasoning":"a"}},{"index":1,"delta":{"reasoning":"b"}}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}"#;
+    let goes = r#"{"choices":[{"index":0,"delta":{"reasoning":"a","reasoning_content":"a"}},{"index":1,"delta":{"reasoning":"b","reasoning_content":"b"}}]}"#;
+    assert_eq!(both(came, UsageFor::Hidden), event(goes));
+    // A last chunk, whose usage goes apart: the reasoning is in the first of the two.
+    let came = r#"{"choices":[{"index":0,"delta":{"reasoning":"a"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}"#;
+    let goes = both(came, UsageFor::Client);
+    assert_eq!(goes.matches(r#""reasoning":"a","reasoning_content":"a""#).count(), 1, "{goes}");
+    assert!(goes.contains(r#"{"choices":[],"usage""#), "{goes}");
 }

@@ -4,7 +4,12 @@ use serde_json::{Value, json};
 use super::*;
 
 fn call(adjustment: Option<Adjustment>) -> Call {
-    Call { request_id: "r".into(), adjustment, memory: MemoryBudget::default() }
+    Call {
+        request_id: "r".into(),
+        adjustment,
+        reasoning: provider::ReasoningField::default(),
+        memory: MemoryBudget::default(),
+    }
 }
 
 fn sent(operation: Operation, served: &Served, adjustment: Option<Adjustment>, body: &Value) -> (Value, ReplyHead) {

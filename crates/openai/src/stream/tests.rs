@@ -13,7 +13,13 @@ type Relayed = (Vec<(Bytes, FrameKind, Option<Usage>)>, Option<String>);
 fn relayed(reads: &[&[u8]], templates: u8) -> Relayed {
     let reads: Vec<_> = reads.iter().map(|read| Ok::<_, Infallible>(Bytes::copy_from_slice(read))).collect();
     let body = Box::pin(stream::iter(reads));
-    let mut frames = SseFrames::new(body, UsageFor::Client, &MemoryBudget::default(), &OpenAiDialect, Ends::new(1));
+    let mut frames = SseFrames::new(
+        body,
+        (UsageFor::Client, ReasoningField::Both),
+        &MemoryBudget::default(),
+        &OpenAiDialect,
+        Ends::new(1),
+    );
     frames.templates_left = templates;
     all(&mut frames)
 }
@@ -47,6 +53,7 @@ fn event() -> impl Strategy<Value = String> {
     ];
     let start = prop_oneof![
         6 => Just(r#"data: {"choices":[{"delta":{"content":""#),
+        3 => Just(r#"data: {"choices":[{"delta":{"reasoning":""#),
         1 => Just(r#"data: {"choices":[{"delta":{"role":""#),
         1 => Just("\ndata: {\"choices\":[{\"delta\":{\"content\":\""),
         1 => Just("id: 7\ndata: {\"choices\":[{\"delta\":{\"content\":\""),
@@ -94,7 +101,13 @@ fn a_stream_of_one_shape_has_one_template() {
     let event = |text: &str| format!(r#"data: {{"choices":[{{"delta":{{"content":"{text}"}}}}]}}"#) + "\n\n";
     let reads = [event(r"\n").repeat(20) + &event("Hello")].map(|read| Ok(Bytes::from(read)));
     let body = Box::pin(stream::iter(reads));
-    let mut frames = SseFrames::new(body, UsageFor::Client, &MemoryBudget::default(), &OpenAiDialect, Ends::new(1));
+    let mut frames = SseFrames::new(
+        body,
+        (UsageFor::Client, ReasoningField::Upstream),
+        &MemoryBudget::default(),
+        &OpenAiDialect,
+        Ends::new(1),
+    );
     let (relayed, _) = all(&mut frames);
     assert_eq!((relayed.len(), frames.templates_left), (21, MAX_TEMPLATES - 1));
     assert!(frames.template.is_some_and(|template| template.matches(event("wörld").as_bytes()).is_some()));

@@ -5,7 +5,13 @@ use provider::ErrorKind;
 use super::*;
 use crate::OpenAiDialect;
 
-const CHAT: Asked = Asked { operation: Operation::Chat, include_usage: false, choices: 1 };
+const CHAT: Asked = Asked {
+    operation: Operation::Chat,
+    include_usage: false,
+    choices: 1,
+    reasoning: ReasoningField::Upstream,
+    is_text: false,
+};
 
 fn read(body: &str, asked: Asked) -> Result<Frame, Error> {
     whole(&Bytes::from(body.to_owned()), asked, &OpenAiDialect)
@@ -101,7 +107,7 @@ fn a_whole_chat_becomes_a_stream() {
 fn a_whole_completion_of_two_choices_becomes_a_stream() {
     let body = json!({"id": "c", "object": "text_completion", "choices": [
         {"index": 0, "text": "a", "finish_reason": "stop"}, {"index": 1, "text": "b", "finish_reason": null}]});
-    let told = events(&body, Asked { operation: Operation::Completions, include_usage: false, choices: 2 });
+    let told = events(&body, Asked { operation: Operation::Completions, choices: 2, ..CHAT });
     assert_eq!((&told[0]["choices"][1]["text"], &told[0]["object"]), (&json!("b"), &json!("text_completion")));
     assert_eq!(told[1]["choices"][1], json!({"index": 1, "text": "", "finish_reason": "stop"}));
 }
@@ -147,4 +153,18 @@ fn a_whole_answer_that_cannot_become_a_stream_moves_no_health() {
         assert_eq!(error.kind, ErrorKind::Unsupported, "{body}");
         assert!(error.message.contains("whole answer"), "{error}");
     }
+}
+
+#[test]
+fn reasoning_stands_under_both_names_where_that_is_wanted() {
+    let both = Asked { reasoning: ReasoningField::Both, ..CHAT };
+    let body = r#"{"choices":[{"index":0,"message":{"role":"assistant","content":"hi","reasoning":"h\"m","reasoning_content": null},"finish_reason":"stop"}]}"#;
+    let goes = body.replace("null", r#""h\"m""#);
+    assert_eq!(read(body, both).expect("an answer").bytes, goes);
+    assert_eq!(read(body, CHAT).expect("an answer").bytes, body);
+    // Also where a stream was asked for.
+    let body = r#"{"choices":[{"index":0,"message":{"role":"assistant","reasoning":"hm"},"finish_reason":"stop"}]}"#;
+    let frames = as_stream(&Bytes::from(body), both, &OpenAiDialect).expect("a stream");
+    let first = String::from_utf8_lossy(&frames[0].bytes).into_owned();
+    assert!(first.contains(r#""reasoning":"hm""#) && first.contains(r#""reasoning_content":"hm""#), "{first}");
 }

@@ -62,11 +62,17 @@ impl Stage {
             Operation::Chat => json!({"model": "m", "messages": [{"role": "user", "content": "x"}]}),
             Operation::Completions => json!({"model": "m", "prompt": "x"}),
             Operation::Embeddings => json!({"model": "m", "input": "x"}),
+            other => panic!("no test sends {other:?} here"),
         };
         body.as_object_mut().expect("an object").extend(more.as_object().expect("fields").clone());
         let request = Request::parse(self.operation, Bytes::from(body.to_string()), Limits { max_messages: 9 });
         let request = request.expect("a valid request");
-        let call = Call { request_id: "r".into(), adjustment, memory: MemoryBudget::default() };
+        let call = Call {
+            request_id: "r".into(),
+            adjustment,
+            reasoning: provider::ReasoningField::default(),
+            memory: MemoryBudget::default(),
+        };
         let result = async {
             let mut reply = self.provider.call(&request, &call).await?;
             let mut frames = Vec::new();

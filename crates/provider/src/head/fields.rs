@@ -15,11 +15,12 @@ impl State<'_> {
                 })?;
                 self.head.model = model.decoded().into_owned();
             }
+            _ if self.operation.is_passthrough() => self.passed_through(&field)?,
             "messages" if self.operation == Operation::Chat => {
                 self.messages()?;
                 self.has_input = true;
             }
-            "prompt" | "input" if *field == *input_field(self.operation) => {
+            "prompt" | "input" if input_field(self.operation) == Some(&*field) => {
                 self.inputs()?;
                 self.has_input = true;
             }

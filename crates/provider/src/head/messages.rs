@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{InvalidRequest, Refused, State, shown};
+use super::{InvalidRequest, Refused, State, images::Image, shown};
 use crate::{Text, Value};
 
 const PLAIN_ROLES: [&str; 3] = ["user", "assistant", "system"];
@@ -105,22 +105,34 @@ impl State<'_> {
                 _ => return Err(wrong(index, ".content", format_args!("must hold parts: objects with a 'type'"))),
             }
             self.body.reader.enter()?;
+            let (mut image, mut is_image) = (Image::UNKNOWN, false);
             while let Some(key) = self.body.reader.key()? {
+                if key.says("image_url") {
+                    image = self.image()?;
+                    continue;
+                }
                 let value = self.body.reader.value()?;
                 if let Some(kind) = value.text().filter(|_| key.says("type")) {
-                    self.part(&kind.decoded());
+                    is_image = self.part(&kind.decoded());
                 }
+            }
+            if is_image {
+                self.head.image_bytes += image.bytes;
+                self.head.image_tokens += image.tokens;
             }
         }
         Ok(())
     }
 
-    fn part(&mut self, kind: &str) {
+    /// A part of this type. Returns whether that is an image.
+    fn part(&mut self, kind: &str) -> bool {
+        let is_image = matches!(kind, "image_url" | "input_image" | "image_embeds");
         match kind {
             "text" | "refusal" | "thinking" | "reasoning" => {}
-            "image_url" | "input_image" | "image_embeds" => self.head.features.images = true,
+            _ if is_image => self.head.features.images = true,
             _ => self.head.has_media = true,
         }
+        is_image
     }
 }
 

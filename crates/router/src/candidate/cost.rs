@@ -21,10 +21,9 @@ impl Situation<'_> {
         let price = upstream.spec.tariff.as_ref()?.list_price()?;
         let Self { facts, expected, .. } = *self;
         Some(price.cost(&Usage {
-            prompt_tokens: facts.prompt_tokens,
             completion_tokens: expected.completion_tokens.saturating_mul(facts.choices),
             cached_tokens: holds_cache.then_some(facts.prompt_tokens),
-            ..Usage::default()
+            ..facts.asked()
         }))
     }
 

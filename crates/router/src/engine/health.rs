@@ -40,7 +40,7 @@ impl Engine {
         let said = (completion_tokens, request.facts.stream);
         self.state(upstream).succeeded(&upstream.spec, (&call, request.origin(started)), said, now);
         self.offer_room(upstream, now);
-        if let Some(tokens) = completion_tokens {
+        if let Some(tokens) = completion_tokens.filter(|_| request.facts.operation.generates()) {
             let Facts { prompt_tokens, choices, .. } = request.facts;
             self.model(&request.model).lengths.record(prompt_tokens, tokens / choices.max(1));
         }

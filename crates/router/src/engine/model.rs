@@ -107,7 +107,7 @@ impl ModelState {
 
     /// What is expected of such a request.
     pub(super) fn expected(&self, facts: &Facts, now: Time) -> Expected {
-        let length = self.lengths.predict(facts.prompt_tokens).limited(facts.max_tokens);
+        let length = self.lengths.predict(facts.prompt_tokens).limited(facts.answer_limit());
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an answer's length")]
         let completion_tokens = length.mean.round() as u64;
         Expected {

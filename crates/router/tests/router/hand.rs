@@ -42,6 +42,7 @@ pub(crate) fn model(name: &str, strategy: StrategyName, targets: &[(&str, f64)])
         baseline: None,
         deadline: 60 * S,
         early_headers: false,
+        reasoning_field: provider::ReasoningField::default(),
         hedge: None,
         targets: targets.iter().map(|(id, share)| (UpstreamId::from(*id), *share)).collect(),
     }
@@ -54,6 +55,7 @@ pub(crate) const CHAT: Facts = Facts {
     features: Features { tools: false, images: false, json_schema: false },
     body_bytes: 100,
     prompt_tokens: 25,
+    audio_ms: 0,
     max_tokens: None,
     choices: 1,
     in_batch: false,

@@ -284,7 +284,7 @@ fn a_held_request_is_woken_by_the_answer_to_the_call() {
 /// By the second a worker costs more than few small requests save at the other target.
 #[test]
 fn cost_starts_no_worker_that_requests_do_not_pay_for() {
-    let rate = PicoUsd::from_usd_per_second("0.0001").expect("a rate");
+    let rate = PicoUsd::from_usd_per_unit("0.0001").expect("a rate");
     let gpu = Tariff::GpuSeconds { per_second: rate, idle_timeout: TAIL, kept_workers: 0, list: None };
     let gpu = UpstreamSpec { tariff: Some(gpu), ..on_demand() };
     let mut few = World::new(StrategyName::Cost, gpu.clone());

@@ -52,7 +52,12 @@ impl Stage {
 
     /// Sends `request`, which the server answers with `answer`.
     async fn play(&self, request: &Request, answer: &Answer) -> Result<Vec<Frame>, Error> {
-        let call = Call { request_id: "r".into(), adjustment: None, memory: MemoryBudget::default() };
+        let call = Call {
+            request_id: "r".into(),
+            adjustment: None,
+            reasoning: provider::ReasoningField::default(),
+            memory: MemoryBudget::default(),
+        };
         let result = async {
             let mut reply = self.provider.call(request, &call).await?;
             let mut frames = Vec::new();

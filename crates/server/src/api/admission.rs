@@ -125,7 +125,7 @@ impl RequestContext {
         // The body that is sent on is a second copy: a longer one would never fit into the key's part of the memory,
         // however often it is repeated.
         let limit = server.max_body_bytes.min(key.memory.limit() / 2);
-        check_headers(headers, limit)?;
+        check_headers(self.info.route, headers, limit)?;
         let wishes = HeaderWishes::of(headers, &key)?;
         let tags = tags::of_header(headers, &key, &self.live.tags)?;
         let own = self.app.in_flight.try_take().ok_or_else(ApiError::overloaded)?;
@@ -263,11 +263,13 @@ impl RequestContext {
     }
 }
 
-fn check_headers(headers: &HeaderMap, max_body_bytes: usize) -> Result<(), ApiError> {
+fn check_headers(route: Route, headers: &HeaderMap, max_body_bytes: usize) -> Result<(), ApiError> {
+    let is_form = route == Route::Transcriptions;
+    let expected: &[u8] = if is_form { b"multipart/form-data" } else { b"application/json" };
     let content_type = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    if !essence.eq_ignore_ascii_case(b"application/json") {
-        return Err(ApiError::not_json());
+    if !essence.eq_ignore_ascii_case(expected) {
+        return Err(if is_form { ApiError::not_form() } else { ApiError::not_json() });
     }
     if headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
         return Err(ApiError::encoded());

@@ -41,6 +41,9 @@ const INJECTED_PARAMS: HeaderName = HeaderName::from_static("x-llm-router-inject
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-llm-router-attempts");
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
+/// The media type of answers, but for a few transcripts.
+pub(super) const JSON: &str = "application/json";
+
 /// A parsed request, with the model that its name resolves to. It is large, and lives on the heap.
 pub(crate) struct Prepared {
     request: Request,
@@ -162,6 +165,7 @@ pub(crate) async fn answer(context: RequestContext, prepared: Box<Prepared>) -> 
     }
     // Its memory may be needed for the answer.
     drop(request);
+    let media_type = served.head.media_type.take();
     let body = match form {
         Form::OpenAi => read_whole(&mut served).await,
         Form::Chunks => generated::read(served, model.as_deref().unwrap_or_default(), &id, &memory)
@@ -170,7 +174,7 @@ pub(crate) async fn answer(context: RequestContext, prepared: Box<Prepared>) -> 
         Form::Translated(translation) => translated::read(served, translation, about, &memory).await,
     };
     match body {
-        Ok(body) => whole(response, body, permits, connection),
+        Ok(body) => whole(response, (media_type.as_deref().unwrap_or(JSON), body), permits, connection),
         Err(error) => refuse(response, &error),
     }
 }
@@ -198,15 +202,15 @@ pub(super) fn serialised(document: &impl Serialize, reservation: Reservation) ->
     reservation.attach(serde_json::to_vec(document).unwrap_or_default().into())
 }
 
-/// Answers with JSON. The permits are held until the last byte is written, because the answer of a client that reads slowly
-/// still takes memory.
+/// Answers with a whole body of this media type. The permits are held until the last byte is written, because the answer of a
+/// client that reads slowly still takes memory.
 pub(super) fn whole(
     mut response: HttpResponseBuilder,
-    json: Bytes,
+    (media_type, body): (&str, Bytes),
     permits: Permits,
     connection: Option<Rc<Connection>>,
 ) -> HttpResponse {
-    response.content_type("application/json").body(Held::new(json, permits, connection))
+    response.content_type(media_type).body(Held::new(body, permits, connection))
 }
 
 fn stream(mut response: HttpResponseBuilder, version: Version, body: SseBody) -> HttpResponse {

@@ -24,7 +24,7 @@ use utoipa::ToSchema;
 
 use super::{
     admission::{Admitted, RequestContext},
-    answer::{serialised, whole},
+    answer::{JSON, serialised, whole},
     in_pieces,
 };
 use crate::{
@@ -164,5 +164,5 @@ async fn as_document(
         all
     });
     let document = serialised(&Document { results, succeeded, failed, cost_usd }, reservation);
-    whole(response, document, held.permits, connection)
+    whole(response, (JSON, document), held.permits, connection)
 }

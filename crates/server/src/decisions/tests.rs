@@ -124,6 +124,7 @@ fn record() -> Record {
         features: provider::Features::default(),
         body_bytes: 100,
         prompt_tokens: 25,
+        audio_ms: 0,
         max_tokens: None,
         choices: 1,
         in_batch: false,

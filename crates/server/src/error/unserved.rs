@@ -47,7 +47,7 @@ impl ApiError {
             }
             ["v1", ..] => {
                 "this path of the OpenAI API is not served here: there are POST /v1/chat/completions, /v1/responses, \
-                 /v1/completions and /v1/embeddings, and GET /v1/models"
+                 /v1/completions, /v1/embeddings and /v1/audio/transcriptions, and GET /v1/models"
             }
             _ => {
                 "there is nothing here: the API lives under /v1, so a client's base URL must end in /v1, except that of \

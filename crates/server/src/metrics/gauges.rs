@@ -3,7 +3,7 @@
 use dispatch::Table;
 use ledger::BudgetStatus;
 use prometheus::{CounterVec, GaugeVec};
-use provider::{Capacity, MemoryBudget, NanoUsd, Tariff, Time};
+use provider::{Capacity, MemoryBudget, NanoUsd, Price, Tariff, Time};
 use router::{BreakerState, Status, Upstream};
 use shared::View;
 
@@ -190,7 +190,7 @@ impl Gauges {
         let labels = [upstream.spec.id.as_str(), upstream.spec.provider_name];
         let with = |last| [labels[0], labels[1], last];
         let Some(tariff) = &upstream.spec.tariff else { return };
-        if let Some(price) = tariff.list_price() {
+        if let Some(price) = tariff.list_price().filter(Price::is_by_token) {
             for (kind, rate) in [
                 ("input", price.input),
                 ("cached_input", price.cached_input),

@@ -124,10 +124,15 @@ mod tests {
 
     #[test]
     fn the_parts_of_usage_sum_to_the_whole() {
-        let usage =
-            Usage { prompt_tokens: 100, completion_tokens: 50, cached_tokens: Some(60), reasoning_tokens: Some(20) };
+        let usage = Usage {
+            prompt_tokens: 100,
+            completion_tokens: 50,
+            cached_tokens: Some(60),
+            reasoning_tokens: Some(20),
+            ..Usage::default()
+        };
         assert_eq!(disjoint(&usage), [40, 60, 30, 20]);
-        let odd = Usage { prompt_tokens: 10, completion_tokens: 5, cached_tokens: Some(60), reasoning_tokens: None };
+        let odd = Usage { prompt_tokens: 10, completion_tokens: 5, cached_tokens: Some(60), ..Usage::default() };
         assert_eq!(disjoint(&odd), [0, 10, 5, 0]);
         assert_eq!(disjoint(&odd).iter().sum::<u64>(), odd.total());
     }

@@ -131,6 +131,12 @@ impl Call {
         Self(self.0.request_body(Some(body.required(Some(Required::True)).build())))
     }
 
+    /// Takes a form for a body.
+    pub(super) fn form(self, schema: Ref) -> Self {
+        let body = RequestBodyBuilder::new().content("multipart/form-data", content(schema, Examples::new()));
+        Self(self.0.request_body(Some(body.required(Some(Required::True)).build())))
+    }
+
     pub(super) fn answer(self, status: u16, response: ResponseBuilder) -> Self {
         Self(self.0.response(status.to_string(), response))
     }

@@ -6,7 +6,7 @@ use utoipa::openapi::{HttpMethod, OpenApi, Ref, ResponseBuilder, schema::Object}
 
 use super::{
     call::{Call, Document, Examples, content, example, matching, number, one_of, pieces, response, text},
-    errors, messages,
+    errors, messages, passthrough,
     replies::{ChatCompletion, Completion, EmbeddingList, Model, ModelList},
     requests::{BatchRequest, ChatRequest, CompletionRequest, EmbeddingRequest, GenerateRequest},
     responses,
@@ -50,6 +50,7 @@ pub(super) const FAILED: [&str; 3] = ["x-request-id", "x-llm-router-attempts", "
 pub(super) fn document() -> OpenApi {
     let mut document = Document::new("key");
     add_openai(&mut document);
+    passthrough::add_all(&mut document);
     messages::add(&mut document);
     responses::add(&mut document);
     add_generate(&mut document);

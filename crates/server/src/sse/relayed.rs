@@ -119,6 +119,7 @@ fn router(odd: Odd) -> Router {
         baseline: None,
         deadline: 60 * second,
         early_headers: false,
+        reasoning_field: provider::ReasoningField::default(),
         hedge: None,
         targets: vec![(UpstreamId::from("a"), 1.0)],
     };

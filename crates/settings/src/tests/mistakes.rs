@@ -390,6 +390,13 @@ fn mistakes_in_models_are_reported() {
     check(&[
         ("\"balanced\"", "\"balance\"", "models[0].strategy", "\"balance\" is not a strategy", "\"balanced\""),
         (
+            baseline,
+            "reasoning_field = \"boht\"",
+            "models[0].reasoning_field",
+            "\"boht\" is not where reasoning may stand",
+            "\"both\"",
+        ),
+        (
             second,
             "{ upstream = \"fsat\", share = 0.2 }",
             "models[0].targets[1].upstream",

@@ -27,6 +27,7 @@ pub(super) fn facts(prompt_tokens: u32) -> Facts {
         features: Features::default(),
         body_bytes: prompt_tokens * BYTES_PER_TOKEN,
         prompt_tokens,
+        audio_ms: 0,
         max_tokens: None,
         choices: 1,
         in_batch: false,

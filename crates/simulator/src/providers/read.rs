@@ -141,7 +141,7 @@ fn runpod(raw: RawRunPod, path: &str, mistakes: &mut Mistakes) -> UpstreamSettin
     }
     let model = Model::RunPod(RunPodSettings {
         gpu_per_second: amount(
-            PicoUsd::from_usd_per_second(&raw.gpu_usd_per_second),
+            PicoUsd::from_usd_per_unit(&raw.gpu_usd_per_second),
             &at("gpu_usd_per_second"),
             mistakes,
         ),

@@ -3,10 +3,12 @@ use crate::{
     head::{input_field, parse},
 };
 
+const WITH_INPUT: [Operation; 3] = [Operation::Chat, Operation::Completions, Operation::Embeddings];
+
 /// The head of a request for `operation` with an ordinary input and `more` behind it.
 fn read(operation: Operation, more: &str) -> Result<Head, InvalidRequest> {
     let input = if operation == Operation::Chat { r#"[{"role":"user","content":"x"}]"# } else { r#""x""# };
-    let text = format!(r#"{{"model":"m","{}":{input},{more}}}"#, input_field(operation));
+    let text = format!(r#"{{"model":"m","{}":{input},{more}}}"#, input_field(operation).expect("an input"));
     parse(operation, &text, Limits { max_messages: 100 }).map(|(head, _)| head)
 }
 
@@ -77,15 +79,15 @@ fn null_is_as_if_the_field_were_left_out() {
 
 #[test]
 fn the_input_of_another_operation_is_passed_over_unread() {
-    for operation in Operation::ALL {
-        for other in Operation::ALL.map(input_field).into_iter().filter(|field| *field != input_field(operation)) {
+    for operation in WITH_INPUT {
+        let field = input_field(operation).expect("an input");
+        for other in WITH_INPUT.into_iter().filter_map(input_field).filter(|other| *other != field) {
             for value in ["7", "[]", "{}", r#"["x","y"]"#] {
                 let head = read(operation, &format!(r#""{other}":{value}"#)).expect(other);
                 assert_eq!(head.prompts, 1, "{operation:?} with {other}: {value}");
             }
             let text = format!(r#"{{"model":"m","{other}":"x"}}"#);
             let error = parse(operation, &text, Limits { max_messages: 100 }).expect_err(other);
-            let field = input_field(operation);
             assert_eq!(error, InvalidRequest::field(field, format!("'{field}' is required")));
         }
     }

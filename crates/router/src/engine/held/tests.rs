@@ -36,6 +36,7 @@ fn model() -> Arc<Model> {
         baseline: None,
         deadline: 60 * S,
         early_headers: false,
+        reasoning_field: provider::ReasoningField::default(),
         hedge: None,
         targets: vec![("a".into(), 1.0)],
     };

@@ -28,6 +28,9 @@ const INPUT: Meter = tokens("input-tokens", "Input tokens");
 const CACHED_INPUT: Meter = tokens("cached-input-tokens", "Cached input tokens");
 const OUTPUT: Meter = tokens("output-tokens", "Output tokens");
 const REASONING: Meter = tokens("reasoning-tokens", "Reasoning tokens");
+const CALLS: Meter = Meter { id: "requests", name: "Requests", unit: "Requests", per_unit: 1, priced_units: 1 };
+/// Milliseconds are counted.
+const AUDIO: Meter = Meter { id: "audio-seconds", name: "Audio", unit: "Seconds", per_unit: 1_000, priced_units: 1 };
 /// Nanoseconds are counted.
 const GPU_TIME: Meter =
     Meter { id: "gpu-seconds", name: "GPU time", unit: "Seconds", per_unit: 1_000_000_000, priced_units: 1 };
@@ -76,7 +79,8 @@ impl Charge<'_> {
     }
 }
 
-/// The tokens of some calls, by their kinds. Each call was rounded to a nano-dollar when it ended: the most expensive charge bears the
+/// The tokens of some calls, by their kinds, or the calls themselves, or the seconds of their recordings, of which the ledger has only what they
+/// came to. Each call was rounded to a nano-dollar when it ended: the most expensive charge bears the
 /// difference, so that together they are what the ledger has.
 pub(super) fn of_tokens<'a>(
     group: &'a Group,
@@ -85,16 +89,24 @@ pub(super) fn of_tokens<'a>(
     price: Price,
 ) -> Vec<Charge<'a>> {
     let spend = &group.spend;
+    let counted = |meter: Meter, rate: PicoUsd| {
+        let parts = u128::from(spend.cost_nano_usd) * 1_000 * u128::from(meter.per_unit);
+        let units = parts.checked_div(u128::from(rate.0)).unwrap_or_default();
+        (meter, u64::try_from(units).unwrap_or(u64::MAX), rate)
+    };
     let meters = [
         (INPUT, spend.prompt_tokens.saturating_sub(spend.cached_tokens), price.input),
         (CACHED_INPUT, spend.cached_tokens, price.cached_input),
         (OUTPUT, spend.completion_tokens.saturating_sub(spend.reasoning_tokens), price.output),
         (REASONING, spend.reasoning_tokens, price.reasoning),
+        counted(CALLS, price.request),
+        counted(AUDIO, price.audio_second),
     ];
-    let used = meters.into_iter().filter(|(_, quantity, _)| *quantity > 0);
+    let is_charged = |rate: PicoUsd| rate.0 > 0 || price.is_by_token();
+    let used = meters.into_iter().filter(|(_, quantity, rate)| *quantity > 0 && is_charged(*rate));
     let mut charges: Vec<_> = used
         .map(|(meter, quantity, rate)| {
-            let billed_pico = i128::from(rate.0) * i128::from(quantity);
+            let billed_pico = i128::from(rate.0) * i128::from(quantity) / i128::from(meter.per_unit);
             Charge { group, service, meter, quantity, rate, price_since, billed_pico }
         })
         .collect();

@@ -208,6 +208,21 @@ fn a_charge_has_one_price_and_all_of_them_are_what_the_ledger_has() {
 }
 
 #[test]
+fn calls_and_recordings_are_charged_by_what_they_came_to() {
+    let cost = |cost_nano_usd| Spend { calls: 3, prompt_tokens: 70, cost_nano_usd, ..Spend::default() };
+    // $0.002 a call, of which one failed; $0.0001 a second.
+    let by_call = group("fast", Some("2026-10-01:0,0,0,0,2000000000,0"), cost(4_000_000));
+    let by_second = group("fast", Some(":0,0,0,0,0,100000000"), cost(250_100));
+    let rows = rows(&[by_call, by_second]);
+    let seen =
+        |row: &Row| ["SkuMeter", "ConsumedQuantity", "ConsumedUnit", "BilledCost"].map(|column| row[column].clone());
+    assert_eq!(
+        rows.iter().map(seen).collect::<Vec<_>>(),
+        [["Requests", "2", "Requests", "0.004"], ["Audio", "2.501", "Seconds", "0.0002501"],]
+    );
+}
+
+#[test]
 fn what_has_no_cost_yet_is_in_the_second_file_and_never_a_zero() {
     let unpriced = Spend { unpriced_calls: 2, cost_nano_usd: 0, ..spend() };
     let groups = [
