@@ -5,6 +5,7 @@ import Anthropic from "@anthropic-ai/sdk";
 import OpenAI from "openai";
 
 const { ROUTER_ORIGIN: ORIGIN, ROUTER_MODEL: MODEL, ROUTER_BLIND: BLIND, ROUTER_BUSY: BUSY, ROUTER_IMAGE: IMAGE } = process.env;
+const REAL = process.env.ROUTER_REAL;
 const { main: MAIN, slow: SLOW, poor: POOR } = JSON.parse(process.env.ROUTER_KEYS);
 const PROMPT = "Name three fruits.";
 const options = { maxRetries: 0, timeout: 30_000 };
@@ -77,6 +78,18 @@ const checks = {
   async "an image that no upstream takes is BadRequest"(door) {
     const error = await raised(door.ask(MAIN, { model: BLIND, image: IMAGE }), door.sdk.BadRequestError, 400);
     assert.match(error.message, /image/);
+  },
+  async "a real model answers, whole and streamed"(door) {
+    const role = { [door === messages ? "system" : "instructions"]: "You are a helpful assistant." };
+    const request = { model: REAL, text: "What is the capital of France?", temperature: 0, ...role };
+    const whole = await door.ask(MAIN, request);
+    assert.match(whole, /Paris/);
+    let streamed = "";
+    for await (const event of await door.ask(MAIN, { ...request, stream: true })) {
+      if (event.type === "content_block_delta") streamed += event.delta.text;
+      if (event.type === "response.output_text.delta") streamed += event.delta;
+    }
+    assert.equal(streamed, whole);
   },
   async "a stream that is left ends without an error"(door) {
     for await (const event of await door.ask(MAIN, { stream: true })) {

@@ -1,10 +1,14 @@
-"""The Python SDKs against a real, small model.
+"""The Python SDKs, OpenAI's Agents SDK and LangChain against a real, small model; the SDKs for Node are in doors.mjs.
 
 What it says is its own, so that the shapes are what is checked. It is too small to call tools, and llama.cpp does not make it.
 """
 
+import asyncio
 import json
 
+from agents import Agent, ModelSettings, OpenAIResponsesModel, Runner, set_tracing_disabled
+from langchain_anthropic import ChatAnthropic
+from openai import AsyncOpenAI
 from pydantic import BaseModel
 
 import lab
@@ -108,6 +112,32 @@ def responses_parsed(at: Lab) -> str:
     return str(reply.output_parsed)
 
 
+def an_agent(at: Lab) -> str:
+    set_tracing_disabled(True)
+
+    async def asked() -> tuple[str, str]:
+        async with AsyncOpenAI(base_url=f"{at.origin}/v1", api_key=at.keys["main"], max_retries=0, timeout=60) as client:
+            model = OpenAIResponsesModel(model=REAL_MODEL, openai_client=client)
+            settings = ModelSettings(temperature=0, max_tokens=40)
+            agent = Agent(name="Helper", model=model, instructions="You are a helpful assistant.", model_settings=settings)
+            streamed = Runner.run_streamed(agent, PARIS)
+            async for _ in streamed.stream_events():
+                pass
+            return (await Runner.run(agent, PARIS)).final_output, streamed.final_output
+
+    whole, streamed = asyncio.run(asked())
+    expect("Paris" in whole and streamed == whole, f"streamed {streamed!r}, whole {whole!r}")
+    return whole
+
+
+def a_chain(at: Lab) -> str:
+    chat = ChatAnthropic(model=REAL_MODEL, base_url=at.origin, api_key=at.keys["main"], max_tokens=40, max_retries=0)
+    whole, streamed = chat.invoke(PARIS), list(chat.stream(PARIS))
+    expect(whole.text.strip() and whole.usage_metadata["output_tokens"] > 0, f"{whole}")
+    expect("".join(chunk.text for chunk in streamed).strip(), f"{streamed}")
+    return whole.text
+
+
 CHECKS = {
     "messages: a text, whole and streamed": messages_text,
     "messages: a call and its result in the history": messages_tools,
@@ -115,6 +145,8 @@ CHECKS = {
     "responses: a text, whole and streamed": responses_text,
     "responses: a call and its result in the history": responses_tools,
     "responses: `parse`": responses_parsed,
+    "OpenAI's Agents SDK: a text, whole and streamed": an_agent,
+    "LangChain's ChatAnthropic: a text, whole and streamed": a_chain,
 }
 
 

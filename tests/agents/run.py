@@ -25,14 +25,14 @@ import real
 
 ROOT = lab.HERE.parents[1]
 SUITE_TIMEOUT_S = 120
-NODE_CHECKS = 20
+NODE_CHECKS = 22
 
 
 def by_node(report: lab.Report, at: lab.Lab, node: pathlib.Path) -> None:
     env = {
         **os.environ, "NO_PROXY": "127.0.0.1", "ROUTER_ORIGIN": at.origin, "ROUTER_MODEL": lab.MODEL,
         "ROUTER_BLIND": lab.BLIND_MODEL, "ROUTER_BUSY": lab.BUSY_MODEL, "ROUTER_IMAGE": doors.IMAGE,
-        "ROUTER_KEYS": json.dumps(at.keys),
+        "ROUTER_REAL": lab.REAL_MODEL, "ROUTER_KEYS": json.dumps(at.keys),
     }
     done = subprocess.run(
         [node, lab.HERE / "doors.mjs"], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True,
