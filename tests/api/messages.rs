@@ -92,6 +92,19 @@ async fn models_have_anthropic_s_shape_for_its_clients() {
     assert_eq!(Answer::of(chat).await.error_code(), "invalid_request", "a chat's errors are OpenAI's whatever is sent");
 }
 
+/// By these details Anthropic's SDKs know that their tool runners must send the whole conversation in each request.
+#[tokio::test]
+async fn a_thread_is_refused_so_that_sdks_go_on_without_it() {
+    let rig = launch().start();
+    for thread in [json!({"type": "create"}), json!({"type": "continue", "previous_message_id": "msg_1"})] {
+        let answer = rig.client.post("/v1/messages", &with(message("hello"), json!({"thread": thread}))).await;
+        assert_eq!((answer.status, &answer.json()["error"]["type"]), (400, &json!("invalid_request_error")));
+        let details = json!({"error_code": "thread_unsupported_request", "unsupported": ["thread"]});
+        assert_eq!(answer.json()["error"]["details"], details, "{}", answer.text);
+    }
+    still_serves(&rig, 1).await;
+}
+
 #[tokio::test]
 async fn an_agent_s_first_questions_are_answered() {
     let rig = launch().start();

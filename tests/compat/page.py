@@ -1,4 +1,4 @@
-"""The eight clients, and docs/generated/clients.md: how each is pointed at the router, and what it did there."""
+"""The clients, and docs/generated/clients.md: how each is pointed at the router, and what it did there."""
 
 import dataclasses
 import json
@@ -14,7 +14,8 @@ WIDTH = 120
 
 @dataclasses.dataclass(frozen=True)
 class Client:
-    """One client and its checks, which run in Node or in a virtual environment that is named after its OpenAI SDK."""
+    """One client and its checks, which run in Node or in one of the virtual environments: two, named after their OpenAI SDK,
+    and that of agents."""
 
     name: str
     script: str
@@ -23,6 +24,15 @@ class Client:
     lacks: dict[str, str] = dataclasses.field(default_factory=dict)  # feature: why
     hint: str = ""  # what the page says below the code
 
+
+NOT_BY_RESPONSES = {"embeddings": "As above: `client.embeddings`"}
+STORES_NOTHING = """\
+Nothing is stored: send the conversation, with the items of earlier answers, in `input` instead of `previous_response_id`.
+"""
+NOT_BY_ANTHROPIC = {"embeddings": "Anthropic's API has no call for them"}
+ANTHROPIC_HINT = """\
+Tools that Anthropic runs are left out; files, batches and documents are refused by name.
+"""
 
 CLIENTS = [
     Client("OpenAI's SDK for Python", "try_openai.py", "sdk3", ("openai",)),
@@ -41,7 +51,7 @@ with another tokenizer reads other words: hence `check_embedding_ctx_length=Fals
     ),
     Client(
         "Pydantic AI", "try_pydantic_ai.py", "sdk3", ("pydantic-ai-slim",),
-        hint="`OpenAIChatModel`, because `OpenAIResponsesModel` asks `/v1/responses`, which is not served.\n",
+        hint="`OpenAIChatModel` asks `/v1/chat/completions`, `OpenAIResponsesModel` `/v1/responses`.\n",
     ),
     Client(
         "Instructor", "try_instructor.py", "sdk2", ("instructor",),
@@ -51,20 +61,39 @@ with another tokenizer reads other words: hence `check_embedding_ctx_length=Fals
         "Vercel's AI SDK", "try_ai.mjs", "node", ("ai", "@ai-sdk/openai-compatible"),
         hint="""\
 Without `supportsStructuredOutputs` the SDK asks for any JSON instead of the schema's. With `@ai-sdk/openai` it is
-`createOpenAI({ baseURL: URL, apiKey: KEY }).chat(MODEL)`: without `.chat` that asks `/v1/responses`, which is not served.
+`createOpenAI({ baseURL: URL, apiKey: KEY }).chat(MODEL)`; without `.chat` that asks `/v1/responses`.
 """,
     ),
     Client(
         "LiteLLM's SDK", "try_litellm.py", "sdk3", ("litellm",),
         hint="`openai/` tells LiteLLM how to ask; the router sees the name after it.\n",
     ),
+    Client("OpenAI's SDK for Python, by Responses", "try_responses.py", "agents", ("openai",), NOT_BY_RESPONSES, STORES_NOTHING),
+    Client("OpenAI's SDK for Node, by Responses", "try_responses.mjs", "node", ("openai",), NOT_BY_RESPONSES, STORES_NOTHING),
+    Client(
+        "OpenAI's Agents SDK", "try_openai_agents.py", "agents", ("openai-agents", "openai"),
+        {"embeddings": "An agent has no call for them"},
+        """\
+It asks `/v1/responses`, with the whole conversation each time. Sessions of the SDK's own (`SQLiteSession`) keep it;
+OpenAI's (`OpenAIConversationsSession`, `previous_response_id`) need a store and are refused. Tools that OpenAI runs
+(`WebSearchTool` and others) are left out. A model given by its name alone must have no slash in it: the SDK takes what is
+before that for a provider.
+""",
+    ),
+    Client("Anthropic's SDK for Python", "try_anthropic.py", "agents", ("anthropic",), NOT_BY_ANTHROPIC, ANTHROPIC_HINT),
+    Client("Anthropic's SDK for Node", "try_anthropic.mjs", "node", ("@anthropic-ai/sdk",), NOT_BY_ANTHROPIC, ANTHROPIC_HINT),
+    Client(
+        "LangChain's `ChatAnthropic`", "try_langchain_anthropic.py", "agents", ("langchain-anthropic", "anthropic"),
+        {"embeddings": "`langchain-anthropic` has none; `langchain-openai` has"},
+    ),
 ]
 
 INTRODUCTION = """\
 # Clients
 
-What eight clients need to ask the router, and what they did when `tests/run compat` tried them on
-`llm-router serve --demo`. The test makes this page, and fails if the page says anything else.
+What these clients need to ask the router, and what they did when `tests/run compat` tried them on
+`llm-router serve --demo`. The test makes this page, and fails if the page says anything else. Coding agents have [a page of
+their own](../clients/agents.md).
 
 | Client | Package | Text | Stream | Tools | Structured output | Embeddings |
 |---|---|---|---|---|---|---|
@@ -75,7 +104,7 @@ A ✓: every check named below passed for the model's plain name, which both ups
 by [direct calls](../api.md#what-a-models-name-can-be). The demo's providers are emulated: their answers have the providers'
 shapes, and their values fit each schema. With a real model, how good a value is depends on the model.
 
-In the code, `URL` is the router's address with `/v1`, `KEY` a client's key, and `MODEL` and `EMBEDDINGS` are names of
+In the code, `URL` is the router's address with `/v1`, `ORIGIN` the same without, `KEY` a client's key, and `MODEL` and `EMBEDDINGS` are names of
 models. In the demo: `http://127.0.0.1:8080/v1`, `sk-demo`, `llama-3.1-8b`, `bge-small`. The rest of a program stays.
 """
 

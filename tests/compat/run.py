@@ -1,4 +1,4 @@
-"""Eight clients that many applications use, each as its users write it, against a running demo.
+"""Clients that many applications use, each as its users write it, against a running demo.
 
 Text, streams, tools, structured output and embeddings: for the model's plain name and for each of its upstreams alone.
 What came of it is docs/generated/clients.md, which must say just that. Prints one line per check and, last,
@@ -67,7 +67,8 @@ def program(client: Client, args: argparse.Namespace) -> tuple[pathlib.Path, dic
         return args.node, {}
     venv = args.venvs / client.runs_in
     (packages,) = venv.glob("lib/python3*/site-packages")
-    return venv / "bin/python", {"TIKTOKEN_CACHE_DIR": str(packages / TOKENIZERS[client.runs_in])}
+    tokenizer = TOKENIZERS.get(client.runs_in)
+    return venv / "bin/python", {"TIKTOKEN_CACHE_DIR": str(packages / tokenizer)} if tokenizer else {}
 
 
 def try_client(client: Client, model: str, args: argparse.Namespace, demo: Demo) -> Outcome:
@@ -134,7 +135,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--binary", type=pathlib.Path, default=ROOT / "target/debug/llm-router", help="the router")
     parser.add_argument("--node", type=pathlib.Path, default="node", help="Node 22 or newer")
-    parser.add_argument("--venvs", type=pathlib.Path, default=ROOT / ".cache/compat", help="where sdk2 and sdk3 are")
+    parser.add_argument("--venvs", type=pathlib.Path, default=ROOT / ".cache/compat", help="where sdk2, sdk3 and agents are")
     parser.add_argument("--client", choices=[client.script for client in CLIENTS], help="only this one, without the page")
     parser.add_argument("--write", action="store_true", help="write docs/generated/clients.md, if every check passed")
     args = parser.parse_args()

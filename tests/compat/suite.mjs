@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { z } from "zod";
 
 export const { ROUTER_URL: URL, ROUTER_KEY: KEY, ROUTER_MODEL: MODEL, ROUTER_EMBEDDINGS: EMBEDDINGS } = process.env;
+export const ORIGIN = URL.replace(/\/v1$/, "");
 
 export const PROMPT = "Name three fruits.";
 export const WEATHER_PROMPT = "What is the weather in Paris? Use get_weather.";

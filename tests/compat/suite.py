@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 URL = os.environ["ROUTER_URL"]
+ORIGIN = URL.removesuffix("/v1")  # where Anthropic's clients find /v1/messages
 KEY = os.environ["ROUTER_KEY"]
 MODEL = os.environ["ROUTER_MODEL"]
 EMBEDDINGS = os.environ["ROUTER_EMBEDDINGS"]

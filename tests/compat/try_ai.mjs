@@ -28,6 +28,19 @@ async function wholeByOpenAIProvider() {
   assertText((await generateText({ model: chat, prompt: PROMPT })).text);
 }
 
+// What the provider asks without `.chat`: Responses.
+async function wholeByResponses() {
+  const responses = createOpenAI({ baseURL: URL, apiKey: KEY })(MODEL);
+  assertText((await generateText({ model: responses, prompt: PROMPT })).text);
+}
+
+async function toolLoopByResponses() {
+  const other = new Tool();
+  const responses = createOpenAI({ baseURL: URL, apiKey: KEY })(MODEL);
+  const reply = await generateText({ ...weatherRequest(other), model: responses });
+  other.wasCalledOnceAndToldIn(reply.text);
+}
+
 async function streamed() {
   const pieces = await Array.fromAsync(streamText({ model, prompt: PROMPT }).textStream);
   assertSameText(pieces, (await generateText({ model, prompt: PROMPT })).text);
@@ -83,9 +96,17 @@ async function embedded() {
 }
 
 await run({
-  text: { "`generateText`": whole, "`generateText` with `@ai-sdk/openai`": wholeByOpenAIProvider },
+  text: {
+    "`generateText`": whole,
+    "`generateText` with `@ai-sdk/openai`": wholeByOpenAIProvider,
+    "the same by Responses": wholeByResponses,
+  },
   stream: { "`streamText`": streamed },
-  tools: { "`generateText`: a call, its result, an answer": toolLoop, "`streamText`: the same": streamedToolLoop },
+  tools: {
+    "`generateText`: a call, its result, an answer": toolLoop,
+    "`streamText`: the same": streamedToolLoop,
+    "`generateText` by Responses: the same": toolLoopByResponses,
+  },
   "structured output": {
     "`generateObject`": object,
     "`generateText` with `Output.object`": output,

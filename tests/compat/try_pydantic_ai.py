@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic_ai import Agent, NativeOutput, PromptedOutput
 from pydantic_ai.embeddings import Embedder
+from pydantic_ai.models.openai import OpenAIResponsesModel
 
 from suite import (
     EMBEDDINGS, KEY, MODEL, PROMPT, RECIPE_PROMPT, TEXTS, URL, WEATHER_PROMPT, Recipe, Tool, assert_recipe,
@@ -29,6 +30,10 @@ asyncio.set_event_loop(loop)
 
 def whole() -> None:
     assert_text(Agent(model).run_sync(PROMPT).output)
+
+
+def whole_by_responses() -> None:
+    assert_text(Agent(OpenAIResponsesModel(MODEL, provider=router)).run_sync(PROMPT).output)
 
 
 def streamed() -> None:
@@ -70,7 +75,7 @@ def embedded() -> None:
 
 
 run({
-    "text": {"`run_sync`": whole},
+    "text": {"`run_sync`": whole, "the same with `OpenAIResponsesModel`": whole_by_responses},
     "stream": {"`run_stream`": streamed},
     "tools": {"an agent's tool: a call, its result, an answer": agent},
     "structured output": {

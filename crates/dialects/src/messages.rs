@@ -8,7 +8,7 @@ mod request;
 mod stream;
 mod whole;
 
-pub use error::{Problem, ProblemKind, error_body};
+pub use error::{Problem, ProblemKind, error_body, no_thread_body};
 pub use models::{model, models};
 pub use request::{to_chat, to_counted_chat};
 pub use stream::Stream;

@@ -15,6 +15,7 @@ mod call_log;
 mod cerebras;
 mod chance;
 mod control;
+mod dictated;
 mod embeddings;
 mod face;
 mod fault;

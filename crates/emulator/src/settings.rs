@@ -50,9 +50,10 @@ impl Settings {
         Self { speed: 0.0, ..Self::default() }
     }
 
-    /// Settings for showing what can be done: every face serves tools and images.
+    /// Settings for showing what can be done: every face serves tools and images, and RunPod's has room for the prompts and
+    /// limits of coding agents.
     pub fn demo() -> Self {
-        let runpod = RunpodSettings { tool_parser: true, images: true, ..RunpodSettings::default() };
+        let runpod = RunpodSettings { context: 131_072, tool_parser: true, images: true, ..RunpodSettings::default() };
         Self {
             runpod_lb: runpod.clone(),
             runpod_queue: runpod,

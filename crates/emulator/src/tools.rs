@@ -1,13 +1,15 @@
 //! Which function a model calls, and with what.
 //!
-//! A function that the request names is called. Under `required` it is the one that the last user message fits best,
-//! rather one not yet called since that message. Under `auto` a function is called only if that message asks for it:
-//! it holds the words of the function's name, or half of them without the likes of "get", or two words of its
+//! A function that the request names is called; else, unless it says `none`, the next one that the prompt
+//! [dictates](crate::dictated), arguments included. Else, under `required`, it is the one that the last user message fits
+//! best, rather one not yet called since that message. Under `auto` a function is called only if that message asks for
+//! it: it holds the words of the function's name, or half of them without the likes of "get", or two words of its
 //! description of four letters or more; and never when the conversation ends with the answer of a tool.
 
 use serde_json::Value;
 
 use crate::{
+    dictated,
     schema::{Prompt, fitting},
     words::{mentions, words},
 };
@@ -39,6 +41,12 @@ pub(crate) fn call(body: &Value, prompt: &Prompt) -> Option<Call> {
         return Some(made(name, parameters.unwrap_or(&Value::Null), prompt));
     }
     let messages = body["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let is_offered = |name: &str| functions.iter().any(|function| function["name"] == name);
+    if choice != "none"
+        && let Some(call) = dictated::next(messages, is_offered)
+    {
+        return Some(call);
+    }
     let function = match choice.as_str() {
         Some("required") => forced(&functions, messages),
         Some("auto") | None if choice.is_null() || choice.is_string() => asked_for(&functions, messages),
@@ -162,6 +170,18 @@ mod tests {
         let body = json!({"tools": tools(), "tool_choice": {"type": "function", "function": {"name": "bookTable"}}});
         let call = call(&body, &Prompt::new("in Rome", 9)).unwrap();
         assert_eq!((call.name.as_str(), call.arguments.as_str()), ("bookTable", "{\"city\":\"in Rome\"}"));
+    }
+
+    #[test]
+    fn a_dictated_call_is_made_as_it_stands_unless_none_is_wanted() {
+        let said = said("Call bookTable with {\"seats\": 2}");
+        let call_of =
+            |choice| call(&json!({"messages": said, "tools": tools(), "tool_choice": choice}), &Prompt::new("", 9));
+        for choice in ["auto", "required"] {
+            let call = call_of(choice).unwrap();
+            assert_eq!((call.name.as_str(), call.arguments.as_str()), ("bookTable", "{\"seats\": 2}"), "{choice}");
+        }
+        assert_eq!(call_of("none"), None);
     }
 
     #[test]

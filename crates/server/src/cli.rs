@@ -106,7 +106,9 @@ enum Command {
         curl -X POST http://127.0.0.1:9100/_control -d '{\"face\": \"runpod_lb\", \"fault\": {\"kind\": \"status\", \"code\": \
         500}}'\nThe other faces are runpod_queue and cerebras. \"times\": 3 or \"share\": 0.5 beside the fault bounds it, \
         \"sever\": true breaks off what is under way as well. An unknown kind is answered with all known ones.\nPOST \
-        /_control/reset ends all faults; GET /_control shows them, GET /_control/calls what was received."
+        /_control/reset ends all faults; GET /_control shows them, GET /_control/calls what was received.\n\nA prompt may dictate \
+        calls of tools, which are made one after the other, one an answer:\n  Call read_file with {\"path\": \"notes.txt\"}, then call \
+        write_file with {\"path\": \"notes.txt\", \"text\": \"\"}"
     )]
     Emulate {
         /// Where to listen.

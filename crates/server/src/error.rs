@@ -29,7 +29,7 @@ use crate::{api::dialect, limits::RateLimitStatus};
 /// Seconds.
 const LONGEST_RETRY_AFTER: u64 = 120;
 const SHUTDOWN_CODE: &str = "router_shutdown";
-const SHUTDOWN_MESSAGE: &str = "the router is shutting down: send the request again";
+const SHUTDOWN_MESSAGE: &str = "the router is shutting down: retry your request";
 
 /// The whole answer to a head that took too long: there is no request to build a response for.
 pub(crate) const HEAD_TIMEOUT: &[u8] =

@@ -303,5 +303,5 @@ pub(super) const ROWS: [Row; 57] = [
         "a model of the ledger's states is to come",
     ),
     row("G3", "mutations that no test notices", "tests/run mutants"),
-    row("G4", "the SDKs as contract", "tests/run clients tests/run compat tests/run sdk-suite"),
+    row("G4", "the SDKs as contract", "tests/run clients tests/run compat tests/run agents tests/run sdk-suite"),
 ];

@@ -78,12 +78,27 @@ pub fn error_body(problem: &Problem<'_>) -> Vec<u8> {
     out
 }
 
-/// Writes the same to the end of `out`.
+/// The same with the details by which Anthropic's SDKs know that no conversation is stored here. Their tool runners ask for a
+/// `thread` first, and then send the whole conversation in each request. Source: `recovers_from` in `lib/threads/_thread_state.py`
+/// of <https://pypi.org/project/anthropic/2.14.0/>.
+pub fn no_thread_body(problem: &Problem<'_>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(problem.message.len() + 256);
+    let details = b",\"details\":{\"error_code\":\"thread_unsupported_request\",\"unsupported\":[\"thread\"]}";
+    write_with_details(&mut out, problem, details);
+    out
+}
+
+/// Writes the body of an error to the end of `out`.
 pub(super) fn write_error(out: &mut Vec<u8>, problem: &Problem<'_>) {
+    write_with_details(out, problem, b"");
+}
+
+fn write_with_details(out: &mut Vec<u8>, problem: &Problem<'_>, details: &[u8]) {
     out.extend_from_slice(b"{\"type\":\"error\",\"error\":{\"type\":");
     write::string(out, problem.kind.as_str());
     out.extend_from_slice(b",\"message\":");
     write::string(out, problem.message);
+    out.extend_from_slice(details);
     out.extend_from_slice(b"},\"request_id\":");
     write::string(out, problem.request_id);
     out.push(b'}');

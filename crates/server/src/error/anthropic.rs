@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use actix_web::http::StatusCode;
-use dialects::messages::{Problem, ProblemKind, error_body};
+use dialects::messages::{Problem, ProblemKind, error_body, no_thread_body};
 
 use super::ApiError;
 
@@ -45,7 +45,9 @@ impl ApiError {
 
     /// The body for a client of Anthropic's API.
     pub(crate) fn anthropic_body(&self, request_id: &str) -> Vec<u8> {
-        error_body(&self.problem(&self.anthropic_message(), request_id))
+        let message = self.anthropic_message();
+        let problem = self.problem(&message, request_id);
+        if self.param.as_deref() == Some("thread") { no_thread_body(&problem) } else { error_body(&problem) }
     }
 
     /// The error with this message.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use dialects::{messages, responses};
-use provider::Error;
+use provider::{Error, ErrorKind};
 
 use super::{ApiError, ErrorBody, to_json};
 
@@ -12,7 +12,30 @@ const CODES_OF_RESPONSES: [&str; 3] = ["context_length_exceeded", "insufficient_
 impl ApiError {
     /// A stream that broke after it had begun.
     pub(crate) fn broken(error: &Error) -> Self {
-        Self { kind: "upstream_error", ..Self::failed(error, None) }
+        let mut broken = Self { kind: "upstream_error", ..Self::failed(error, None) };
+        let may_pass = match error.kind {
+            ErrorKind::Interrupted
+            | ErrorKind::Timeout(_)
+            | ErrorKind::Connect
+            | ErrorKind::Unavailable
+            | ErrorKind::Protocol
+            | ErrorKind::Overloaded
+            | ErrorKind::RateLimited => true,
+            ErrorKind::InvalidRequest
+            | ErrorKind::ContextOverflow
+            | ErrorKind::Unsupported
+            | ErrorKind::Refused
+            | ErrorKind::Auth
+            | ErrorKind::NotFound
+            | ErrorKind::NoMemory
+            | ErrorKind::Unrecorded
+            | ErrorKind::OverBudget => false,
+        };
+        if may_pass {
+            // Agents decide by the words whether to ask again: opencode knows these.
+            broken.message.push_str(": retry your request");
+        }
+        broken
     }
 
     /// The event of a chat. There is no `[DONE]` after it: that would read as success.

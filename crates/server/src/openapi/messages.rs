@@ -115,6 +115,8 @@ struct MessagesErrorBody {
     kind: String,
     /// What is wrong and what to change.
     message: String,
+    /// Of a refused `thread`: `error_code` and `unsupported`, by which SDKs go on without it.
+    details: Option<BTreeMap<String, Value>>,
 }
 
 /// Takes both calls in.
