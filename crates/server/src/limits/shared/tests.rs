@@ -15,7 +15,7 @@ mod support;
 use support::{Replica, Server, until};
 
 const CONFIG: &str = "
-    keys = [{ id = \"web\", team = \"search\", env = \"WEB\", limits = { concurrent = MOST } }]
+    keys = [{ id = \"web\", team = \"search\", env = \"WEB\", limits = { concurrent = MOST, tokens_per_minute = 6 } }]
     models = [{ name = \"m\", strategy = \"cost\", targets = [{ upstream = \"a\" }] }]
     [[upstreams]]
     id = \"a\"
@@ -156,6 +156,7 @@ async fn whether_the_server_is_away_is_known_to_all_limits_also_to_later_ones() 
             })
             .expect("valid"),
         );
+        assert!(limiters.of_key("web", "search")[0].counts_tokens());
         move || {
             let limiters = limiters.of_key("web", "search");
             let taken: Vec<_> = (0..9).map_while(|_| limiters[0].permit().ok()).collect();
