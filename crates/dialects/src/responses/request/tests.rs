@@ -238,21 +238,97 @@ fn a_turn_of_the_assistant_is_one_message() {
 }
 
 #[test]
-fn what_follows_a_text_or_a_call_is_another_message() {
+fn what_the_assistant_says_in_a_row_is_one_message() {
     let call = json!({"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"});
     let thought = json!({"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": "hm"}]});
     let messages = messages(&json!([
         {"role": "assistant", "content": "A"}, {"role": "assistant", "content": "B"}, call, thought, call,
     ]));
-    let calls = json!([{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]);
+    let call = &json!({"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}});
     assert_eq!(
         messages,
+        json!([{"role": "assistant", "reasoning": "hm", "content": "A\n\nB", "tool_calls": [call, call]}])
+    );
+}
+
+#[test]
+fn a_text_behind_a_call_does_not_part_it_from_its_output() {
+    let said = messages(&json!([
+        {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+        {"role": "assistant", "content": "Let me look."},
+        {"type": "function_call_output", "call_id": "c", "output": "x"},
+        {"type": "function_call", "call_id": "d", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "d", "output": "y"},
+    ]));
+    let call = |id: &str| json!([{"id": id, "type": "function", "function": {"name": "f", "arguments": "{}"}}]);
+    assert_eq!(
+        said,
         json!([
-            {"role": "assistant", "content": "A"},
-            {"role": "assistant", "content": "B", "tool_calls": calls},
-            {"role": "assistant", "reasoning": "hm", "content": null, "tool_calls": calls},
+            {"role": "assistant", "content": "Let me look.", "tool_calls": call("c")},
+            {"role": "tool", "tool_call_id": "c", "content": "x"},
+            {"role": "assistant", "content": null, "tool_calls": call("d")},
+            {"role": "tool", "tool_call_id": "d", "content": "y"},
         ])
     );
+}
+
+#[test]
+fn what_the_user_says_in_a_row_is_one_message() {
+    let text = |text: &str| json!({"type": "text", "text": text});
+    assert_eq!(
+        messages(&json!([
+            {"role": "user", "content": "A"}, {"role": "user", "content": "B"}, {"role": "assistant", "content": "C"},
+            {"role": "user", "content": "D"},
+        ])),
+        json!([
+            {"role": "user", "content": [text("A"), text("B")]}, {"role": "assistant", "content": "C"},
+            {"role": "user", "content": "D"},
+        ])
+    );
+    let image = json!({"type": "input_image", "image_url": "http://x/1.png"});
+    let behind_an_output = messages(&json!([
+        {"type": "function_call", "call_id": "c", "name": "see", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c", "output": [image]},
+        {"role": "user", "content": "What is it?"},
+    ]));
+    let roles: Vec<_> = behind_an_output.as_array().expect("messages").iter().map(|each| &each["role"]).collect();
+    assert_eq!(roles, ["assistant", "tool", "user"]);
+    assert_eq!(behind_an_output[2]["content"][2], text("What is it?"));
+}
+
+#[test]
+fn a_file_is_refused_where_it_is_sent_and_not_for_good() {
+    let file = json!({"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,AA=="});
+    let with_file = json!({"role": "user", "content": [{"type": "input_text", "text": "Read."}, file]});
+    let now = json!({"model": "m", "input": [{"role": "user", "content": "Hi"}, with_file]});
+    assert_eq!(refused(&now).0, "input[1].content[1]");
+    let later =
+        messages(&json!([with_file, {"role": "assistant", "content": "No."}, {"role": "user", "content": "Go on"}]));
+    let note = later[0]["content"][1]["text"].as_str().expect("a note");
+    assert!(note.contains("cannot be read") && note.ends_with("a.pdf"), "{note}");
+    let of_tool = messages(&json!([
+        {"type": "function_call", "call_id": "c", "name": "read", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c", "output": [file]},
+    ]));
+    assert!(of_tool[1]["content"].as_str().is_some_and(|text| text.contains("cannot be read")), "{of_tool}");
+}
+
+#[test]
+fn an_effort_is_one_that_every_upstream_knows() {
+    for (asked, sent) in [
+        ("none", "low"),
+        ("minimal", "low"),
+        ("low", "low"),
+        ("medium", "medium"),
+        ("high", "high"),
+        ("xhigh", "high"),
+        ("max", "high"),
+    ] {
+        let (body, dropped) = chat(&with(&json!({"reasoning": {"effort": asked}})));
+        assert_eq!((&body["reasoning_effort"], dropped), (&json!(sent), vec![]), "{asked}");
+    }
+    let (param, message) = refused(&with(&json!({"reasoning": {"effort": "huge"}})));
+    assert!(param == "reasoning.effort" && message.contains("xhigh"), "{message}");
 }
 
 #[test]
@@ -287,7 +363,7 @@ fn the_systems_messages_are_one_at_the_beginning_and_the_users_later() {
     ]}));
     assert_eq!(
         body["messages"],
-        json!([{"role": "system", "content": "A\n\nB\n\nC\n\nD"}, {"role": "user", "content": "Hi"}, {"role": "user", "content": "E"}])
+        json!([{"role": "system", "content": "A\n\nB\n\nC\n\nD"}, {"role": "user", "content": [{"type": "text", "text": "Hi"}, {"type": "text", "text": "E"}]}])
     );
 }
 
@@ -418,6 +494,10 @@ fn a_choice_of_hosted_tools_is_refused_and_one_among_some_sends_only_those() {
         json!({"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "g"}, {"type": "web_search"}]}),
     );
     assert_eq!((functions(&some), &some["tool_choice"]), (vec!["n__g"], &json!("required")));
+    // Two of a name in namespaces are told apart by neither.
+    let group = |name: &str| json!({"type": "namespace", "name": name, "tools": [{"type": "function", "name": "g"}]});
+    let twice = with(&json!({"tools": [group("n"), group("o")], "tool_choice": {"type": "function", "name": "g"}}));
+    assert_eq!(refused(&twice).0, "tool_choice.name");
     let none = chosen(json!({"type": "allowed_tools", "mode": "auto", "tools": [{"type": "web_search"}]}));
     assert_eq!((none.get("tools"), none.get("tool_choice")), (None, None));
     for choice in [json!({"type": "web_search"}), json!({"type": "mcp", "server_label": "x"}), json!({"type": "shell"})]
