@@ -259,7 +259,11 @@ async fn a_response_without_room_for_its_text_ends_as_the_routers_overload() {
     let answer = rig.client.post("/v1/responses", &streamed(with(response("x"), json!({"model": "scripted"})))).await;
     assert_eq!(answer.status, 200);
     let last = answer.text.rsplit("event: ").next().expect("an event");
-    assert!(last.starts_with("response.failed\n") && last.contains(SAYS), "{}", &last[last.len().saturating_sub(900)..]);
+    assert!(
+        last.starts_with("response.failed\n") && last.contains(SAYS),
+        "{}",
+        &last[last.len().saturating_sub(900)..]
+    );
     until_given_back(&rig).await;
 }
 

@@ -294,7 +294,9 @@ async fn a_silent_stream_is_kept_alive_as_its_api_has_it() {
     let text = format!("[server]\nkeep_alive_comment_s = 1\n{RUNPOD_LB}{}", only("runpod"));
     let rig = Rig::start(Settings::instant(), &text);
     rig.emulator.control(Face::RunpodLb, Fault::HangAmid { after_events: 3 });
-    for (path, body, sign) in [(MESSAGES, message("x"), "event: ping"), (RESPONSES, response("x"), "event: response.in_progress")] {
+    for (path, body, sign) in
+        [(MESSAGES, message("x"), "event: ping"), (RESPONSES, response("x"), "event: response.in_progress")]
+    {
         let mut stream = e2e::Stream::of(rig.client.json(path, &streamed(body)).send().await.unwrap());
         let mut signs = 0;
         // One that is in progress is said to be so at its beginning.

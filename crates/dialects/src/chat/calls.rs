@@ -39,7 +39,7 @@ struct Call {
 }
 
 impl Calls {
-    /// Takes in a piece; returns the place of its call, which is one more than the last place if it begins another.
+    /// Takes in a piece; returns the position of its call, which is one more than the last if it begins another.
     pub(crate) fn take(&mut self, piece: &ToolCall<'_>) -> usize {
         let known = match piece.index {
             Some(index) => self.numbered.get(&index).copied(),
@@ -68,7 +68,7 @@ impl Calls {
         at
     }
 
-    /// The id of the call at a place; empty if it has none yet.
+    /// The id of the call at a position; empty if it has none yet.
     pub(crate) fn id(&self, at: usize) -> &[u8] {
         &self.all[at].id
     }

@@ -50,7 +50,7 @@ enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Open {
     Said(Kind),
-    /// The call with this place among the calls.
+    /// The call with this position among the calls.
     Call(usize),
 }
 

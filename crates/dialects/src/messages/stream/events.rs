@@ -75,7 +75,7 @@ impl Stream {
         write::end_of_event(out);
     }
 
-    /// Opens the call with the place `at` and passes on what is known of its arguments.
+    /// Opens the call with the position `at` and passes on what is known of its arguments.
     pub(super) fn open_call(&mut self, at: usize, out: &mut Blocks) {
         self.open(Open::Call(at), out);
         self.held_calls[at].stage = Stage::Open;

@@ -24,7 +24,7 @@ pub(super) struct Held {
 #[derive(Debug)]
 pub(super) enum Block {
     Said(Kind, Blocks),
-    /// The call with this place among the calls.
+    /// The call with this position among the calls.
     Call(usize),
 }
 
@@ -68,7 +68,7 @@ impl Held {
         self.bytes = self.bytes + said.held_bytes() - before;
     }
 
-    /// Adds the call with the place `at`.
+    /// Adds the call with the position `at`.
     pub(super) fn call(&mut self, at: usize) {
         self.blocks.push_back(Block::Call(at));
         self.bytes += BLOCK;
