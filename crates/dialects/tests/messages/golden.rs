@@ -188,6 +188,10 @@ fn odd_calls_are_understood() {
     let repeated = [call(0, "t1", "f", "{"), call(0, "t2", "f", "}")];
     let one = ["0 tool_use t1 f", "0 + input_json_delta {", "0 + input_json_delta }", "0 -", "tool_use"];
     assert_eq!(outline(&repeated, true), one);
+    // All of number 0, with ids of their own.
+    let same_number = [call(0, "t1", "f", "{\"a\":1}"), call(0, "t2", "f", "{}"), call(0, "t3", "g", "{}")];
+    let ids = outline(&same_number, true).into_iter().filter(|line| line.contains("tool_use t")).collect::<Vec<_>>();
+    assert_eq!(ids, ["0 tool_use t1 f", "1 tool_use t2 f", "2 tool_use t3 g"]);
     // Without numbers.
     let unnumbered = [
         json!({"tool_calls": [{"id": "t1", "function": {"name": "f", "arguments": "{"}}]}),
