@@ -248,6 +248,25 @@ async fn an_endless_event_ends_its_stream_as_the_routers_overload() {
     until_given_back(&rig).await;
 }
 
+/// A response says all of itself once more at its end, and so its text is held until then.
+#[tokio::test]
+async fn a_response_without_room_for_its_text_ends_as_the_routers_overload() {
+    let piece = json!({"choices": [{"index": 0, "delta": {"content": "x".repeat(60_000)}, "finish_reason": null}]});
+    let pieces = format!("data: {piece}\n\n").repeat(SHARE / 60_000 + 2);
+    let upstream = Scripted::start("text/event-stream", &[&pieces, "data: [DONE]\n\n"]).await;
+    let rig = beside(&upstream);
+    upstream.go_on();
+    let answer = rig.client.post("/v1/responses", &streamed(with(response("x"), json!({"model": "scripted"})))).await;
+    assert_eq!(answer.status, 200);
+    let last = answer.text.rsplit("event: ").next().expect("an event");
+    assert!(
+        last.starts_with("response.failed\n") && last.contains(SAYS),
+        "{}",
+        &last[last.len().saturating_sub(900)..]
+    );
+    until_given_back(&rig).await;
+}
+
 /// Frames are held until one of them says something.
 #[tokio::test]
 async fn held_frames_count() {

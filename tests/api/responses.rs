@@ -25,7 +25,9 @@ async fn what_cannot_be_served_is_refused_with_what_to_do_instead() {
         let answer = rig.client.post("/v1/responses", &with(response("x"), more)).await;
         Refusal { status: 400, code: "invalid_request", param: Some(param), says }.check(param, &answer);
     }
-    let many = json!({"input": vec![json!({"role": "user", "content": "x"}); 2_049]});
+    // What one side says in a row is one message.
+    let turns = [json!({"role": "user", "content": "x"}), json!({"role": "assistant", "content": "y"})];
+    let many = json!({"input": turns.iter().cycle().take(2_049).collect::<Vec<_>>()});
     let answer = rig.client.post("/v1/responses", &with(response("x"), many)).await;
     let says = "'input' has more than 2048 entries";
     Refusal { status: 400, code: "invalid_request", param: Some("input"), says }.check("too many items", &answer);

@@ -297,24 +297,28 @@ async fn a_silent_stream_is_kept_alive_as_its_api_has_it() {
     let text = format!("[server]\nkeep_alive_comment_s = 1\n{RUNPOD_LB}{}", only("runpod"));
     let rig = Rig::start(Settings::instant(), &text);
     rig.emulator.control(Face::RunpodLb, Fault::HangAmid { after_events: 3 });
-    for (path, body, sign) in [(MESSAGES, message("x"), "event: ping"), (RESPONSES, response("x"), ": keep-alive")] {
+    for (path, body, sign) in
+        [(MESSAGES, message("x"), "event: ping"), (RESPONSES, response("x"), "event: response.in_progress")]
+    {
         let mut stream = e2e::Stream::of(rig.client.json(path, &streamed(body)).send().await.unwrap());
         let mut signs = 0;
-        while signs < 2 {
+        // One that is in progress is said to be so at its beginning.
+        while signs < 3 {
             let event = stream.next().await.unwrap().expect("the stream stays open");
             signs += usize::from(event.starts_with(sign));
         }
     }
 }
 
-/// Nothing of the message may come before its start, so that the wait is bridged by a comment.
+/// Nothing of the message may come before its start, so that the wait is bridged by a comment. A response is created early.
 #[tokio::test]
-async fn early_headers_are_followed_by_comments_and_then_the_whole_order() {
+async fn early_headers_are_followed_by_signs_of_life_and_then_the_whole_order() {
     let text = format!("[server]\nkeep_alive_comment_s = 1\n{RUNPOD_LB}{}early_headers = true\n", only("runpod"));
     let rig = Rig::start(paced(2_500.0, 1_000.0), &text);
     for (path, body) in doors("hello") {
         let (answer, events) = stream(&rig, path, with(body, json!({"top_k": 3}))).await;
-        assert!(answer.text.starts_with(": keep-alive\n"), "{path}: {}", answer.text);
+        let sign = if path == MESSAGES { ": keep-alive\n" } else { "event: response.created\n" };
+        assert!(answer.text.starts_with(sign), "{path}: {}", answer.text);
         check_order(path, &answer.text);
         assert!(!text_of(&events).is_empty(), "{path}");
     }

@@ -3,11 +3,15 @@
 //! As everywhere where answers are read, odd values are no errors: a member of an unexpected type counts as absent, and of
 //! one that appears twice the last counts. Only the first choice is read, because no dialect asks for another.
 
+mod calls;
+mod effort;
 mod event;
 pub(crate) mod write;
 
+pub(crate) use calls::Calls;
+pub(crate) use effort::{EFFORTS, effort};
 pub(crate) use event::{DONE, data};
-use provider::{Malformed, Reader, Text, Usage, Value};
+use provider::{Malformed, Reader, Text, Usage, Value, Why};
 
 /// What an answer says, or what a chunk adds to it.
 #[derive(Debug, Default)]
@@ -32,7 +36,7 @@ pub(crate) struct Answer<'a> {
 }
 
 /// A call of a tool, or a piece of one.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct ToolCall<'a> {
     /// Its number among the calls of a stream.
     pub(crate) index: Option<u64>,
@@ -67,6 +71,11 @@ impl<'a> Texts<'a> {
     /// Whether it says nothing.
     pub(crate) fn is_empty(&self) -> bool {
         self.first.is_none()
+    }
+
+    /// Appends the pieces as they stand within a JSON string.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        self.iter().for_each(|text| write::copied(out, text));
     }
 
     /// The pieces in order; none of them is empty.
@@ -141,6 +150,18 @@ impl<'a> Answer<'a> {
         }
         reader.end()?;
         Ok(answer)
+    }
+
+    /// Reads the data of one event of a stream; `None` if it is no JSON, which says nothing.
+    ///
+    /// # Errors
+    /// If it is nested deeper than it is read: what it says would be missing in the answer.
+    pub(crate) fn read_event(json: &'a str) -> Result<Option<Self>, Malformed> {
+        match Self::read(json) {
+            Ok(answer) => Ok(Some(answer)),
+            Err(malformed) if malformed.why == Why::TooDeep => Err(malformed),
+            Err(_) => Ok(None),
+        }
     }
 
     /// Whether it shows that the model is at work, or done.
@@ -283,6 +304,15 @@ fn tool_call<'a>(reader: &mut Reader<'a>) -> Result<ToolCall<'a>, Malformed> {
 }
 
 impl<'a> Arguments<'a> {
+    /// Appends them as they stand within a JSON string.
+    pub(crate) fn write(self, out: &mut Vec<u8>) {
+        match self {
+            Self::None => {}
+            Self::Text(text) => write::copied(out, text),
+            Self::Object(raw) => write::escaped(out, raw),
+        }
+    }
+
     fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         let is_object = reader.peek() == Some(b'{');
         let start = reader.position();

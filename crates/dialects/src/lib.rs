@@ -3,10 +3,45 @@
 //! Everything here is pure and total: no input panics, nothing reads a clock or draws a random number, and the work is in
 //! proportion to the input. What depends on HTTP (statuses, headers, keys) belongs to the server.
 
+mod blocks;
 mod chat;
 pub mod messages;
 mod node;
 pub mod responses;
+
+pub use blocks::Blocks;
+
+/// Most bytes of memory that a request of `body` takes while it is made a chat, beside `body` itself and what it takes to read it: the
+/// chat, in which each quote, backslash and line end may have got a backslash in front; what is noted of each message, block and
+/// tool; and what a response repeats of the request.
+pub fn translation_bytes(body: &[u8]) -> usize {
+    let objects = objects(body);
+    let noted = NOTED * objects + TOOL * objects.min(MOST_TOOLS);
+    chat_bytes(body) + noted + body.len().min(MOST_REPEATED) + FIXED
+}
+
+/// Most tools of a request of Responses, those of its namespaces included: each is some hundred bytes longer as a function.
+pub(crate) const MOST_TOOLS: usize = 1_024;
+/// Bytes that are noted of a tool, with all its names.
+const TOOL: usize = 1_200;
+/// Bytes that are noted of an object of a request while the others are read, in a list that may double as it grows.
+const NOTED: usize = 320;
+/// Most bytes that are repeated of a request.
+const MOST_REPEATED: usize = 1 << 20;
+/// Bytes for what does not depend on the request.
+const FIXED: usize = 4 << 10;
+/// Bytes by which an object may be longer in a chat.
+const LONGER: usize = 64;
+
+/// About how many bytes the chat that `body` becomes has at most.
+pub(crate) fn chat_bytes(body: &[u8]) -> usize {
+    let escaped = body.iter().filter(|byte| matches!(byte, b'"' | b'\\' | b'\n' | b'\r' | b'\t')).count();
+    body.len() + escaped + LONGER * objects(body) + 256
+}
+
+fn objects(body: &[u8]) -> usize {
+    body.iter().map(|byte| usize::from(*byte == b'{')).sum()
+}
 
 /// A request of another API as a chat.
 #[derive(Clone, PartialEq, Eq)]

@@ -1,7 +1,11 @@
 //! The work for what comes in grows at most in proportion to it, whatever is repeated: requests, answers, streams.
 
-use dialects::messages::{Asked, Stream, to_chat, whole};
-use provider::steps;
+use dialects::{
+    Blocks,
+    messages::{Asked, Stream, to_chat, whole},
+    translation_bytes,
+};
+use provider::{RequestBody, steps};
 
 #[path = "../../provider/tests/support/growth.rs"]
 mod growth;
@@ -61,6 +65,23 @@ fn a_request_on_its_way_in() {
     });
 }
 
+#[test]
+fn a_request_takes_no_more_memory_than_is_reserved_for_it() {
+    for (what, request) in REQUESTS {
+        let text = request(2_000);
+        // To read a request of any API takes memory for the keys of its objects.
+        let read = allocation_counter::measure(|| {
+            let mut body = RequestBody::new(&text).expect("an object");
+            while body.next_field().expect("JSON").is_some() {
+                body.raw().expect("JSON");
+            }
+        });
+        let taken = allocation_counter::measure(|| drop(to_chat(&text)));
+        let most = translation_bytes(text.as_bytes()) as u64 + read.bytes_max;
+        assert!(taken.bytes_max <= most, "{what}: {} of {most} bytes for {}", taken.bytes_max, text.len());
+    }
+}
+
 /// Streams that repeat one thing.
 const STREAMS: &[Case] = &[
     ("texts", |n| delta(r#"{"content":"x"}"#).repeat(n)),
@@ -96,11 +117,10 @@ fn a_stream_on_its_way_out() {
         let asked = Asked { model: "m".to_owned(), shows_thinking: true };
         let mut stream = Stream::new(asked, "r", 1);
         for event in text.split_inclusive("\n\n") {
-            let mut out = Vec::new();
-            stream.frame(event.as_bytes(), &mut out);
+            assert!(stream.frame(event.as_bytes(), &mut Blocks::default()).is_ok());
         }
-        let mut out = Vec::new();
-        stream.frame(b"data: [DONE]\n\n", &mut out);
+        let mut out = Blocks::default();
+        assert!(stream.frame(b"data: [DONE]\n\n", &mut out).is_ok());
         assert!(!out.is_empty());
     });
 }

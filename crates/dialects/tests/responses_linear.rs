@@ -1,7 +1,11 @@
 //! The work for a request and an answer of Responses grows at most in proportion to it, whatever is repeated.
 
-use dialects::responses::{Asked, Stream, to_chat, whole};
-use provider::steps;
+use dialects::{
+    Blocks,
+    responses::{Asked, Stream, to_chat, whole},
+    translation_bytes,
+};
+use provider::{RequestBody, steps};
 
 #[path = "../../provider/tests/support/growth.rs"]
 mod growth;
@@ -46,6 +50,8 @@ const REQUESTS: &[Case] = &[
     }),
     ("hosted tools", |n| tools(&list(n, r#"{"type":"web_search"}"#))),
     ("fields", |n| request(&many(n.min(200), |at| format!(",\"x{at}\":[{}]", list(n / 100, "0"))), r#""x""#)),
+    ("instructions", |n| request(&format!(r#","instructions":"{}""#, "x".repeat(20 * n)), r#""x""#)),
+    ("tools that are repeated", |n| tools(&list(n / 40, r#"{"type":"function","name":"f","parameters":{"a":"b"}}"#))),
     ("included", |n| request(&format!(",\"include\":[{}]", list(n, "\"x\"")), r#""x""#)),
 ];
 
@@ -87,6 +93,23 @@ fn asked() -> Option<Asked> {
     to_chat(request).ok().map(|chat| chat.asked)
 }
 
+#[test]
+fn a_request_takes_no_more_memory_than_is_reserved_for_it() {
+    for (what, request) in REQUESTS {
+        let text = request(2_000);
+        // To read a request of any API takes memory for the keys of its objects.
+        let read = allocation_counter::measure(|| {
+            let mut body = RequestBody::new(&text).expect("an object");
+            while body.next_field().expect("JSON").is_some() {
+                body.raw().expect("JSON");
+            }
+        });
+        let taken = allocation_counter::measure(|| drop(to_chat(&text)));
+        let most = translation_bytes(text.as_bytes()) as u64 + read.bytes_max;
+        assert!(taken.bytes_max <= most, "{what}: {} of {most} bytes for {}", taken.bytes_max, text.len());
+    }
+}
+
 /// Streams that repeat one thing.
 const STREAMS: &[Case] = &[
     ("texts", |n| delta(r#"{"content":"x"}"#).repeat(n)),
@@ -119,11 +142,10 @@ fn a_stream_on_its_way_out() {
     growth::are_linear(STREAMS, steps::taken, |text| {
         let mut stream = Stream::new(asked().expect("a request"), "r", 1);
         for event in text.split_inclusive("\n\n") {
-            let mut out = Vec::new();
-            stream.frame(event.as_bytes(), &mut out);
+            assert!(stream.frame(event.as_bytes(), &mut Blocks::default()).is_ok());
         }
-        let mut out = Vec::new();
-        stream.frame(b"data: [DONE]\n\n", &mut out);
+        let mut out = Blocks::default();
+        assert!(stream.frame(b"data: [DONE]\n\n", &mut out).is_ok());
         assert!(!out.is_empty());
     });
 }

@@ -19,7 +19,7 @@ pub use malformed::{Malformed, Why};
 pub(crate) use reader::MAX_DEPTH;
 pub use reader::Reader;
 pub use rewrite::Rewrite;
-pub use text::{Text, whole_characters};
+pub use text::{Text, each_whole, whole_characters};
 pub use tree::{tree, tree_bytes};
 pub use value::Value;
 

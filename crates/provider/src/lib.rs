@@ -28,7 +28,7 @@ pub use head::{Features, Head, InvalidRequest, Limits, MAX_FIELDS, RequestBody, 
 pub use id::{ModelId, RequestId, UpstreamId, UpstreamIds};
 #[cfg(feature = "steps")]
 pub use json::steps;
-pub use json::{Malformed, Object, Reader, Rewrite, Text, Value, Why, tree, tree_bytes, whole_characters};
+pub use json::{Malformed, Object, Reader, Rewrite, Text, Value, Why, each_whole, tree, tree_bytes, whole_characters};
 pub use limit::limit_within;
 pub use memory::{MemoryBudget, NoMemory, Reservation};
 pub use price::{NanoUsd, ParsePriceError, PicoUsd, Price, Tariff};

@@ -47,8 +47,8 @@ pub(crate) struct SseBody {
     form: StreamForm,
     /// Whether any event was written.
     has_begun: bool,
-    /// What is left of a long piece.
-    rest: Bytes,
+    /// What is left to write of what was ready.
+    rest: Ready,
     request_id: RequestId,
     keep_alive: Duration,
     last_write: Instant,
@@ -68,7 +68,7 @@ impl SseBody {
         permits: Permits,
     ) -> Self {
         let cut = Box::pin(cut.clone().cancelled_owned());
-        let (rest, last_write) = (Bytes::new(), Instant::now());
+        let (rest, last_write) = (Ready::default(), Instant::now());
         Self {
             source,
             form,
@@ -84,20 +84,17 @@ impl SseBody {
     }
 
     /// As much of `ready` as goes into one write; what is left is kept for the next.
-    fn write(&mut self, ready: Option<Bytes>) -> Poll<Option<Result<Bytes, Error>>> {
+    fn write(&mut self, ready: Ready) -> Poll<Option<Result<Bytes, Error>>> {
         self.last_write = Instant::now();
-        self.has_begun = true;
-        Poll::Ready(ready.map(|bytes| {
-            self.rest = bytes;
-            Ok(next_write(&mut self.rest))
-        }))
+        self.rest = ready;
+        Poll::Ready(self.rest.next_write(MAX_WRITE).map(Ok))
     }
 
     /// Ends with an event that says why.
     fn end(&mut self, error: &ApiError) -> Poll<Option<Result<Bytes, Error>>> {
         let mut ready = Ready::default();
         self.fail(error, &mut ready);
-        Poll::Ready(Some(Ok(ready.into_bytes())))
+        self.write(ready)
     }
 
     fn fail(&mut self, error: &ApiError, ready: &mut Ready) {
@@ -106,7 +103,7 @@ impl SseBody {
     }
 
     /// A sign of life if it has been silent for too long. The timer is only set anew when it fires, not with every write.
-    fn poll_keep_alive(&mut self, context: &mut Context<'_>) -> Poll<Bytes> {
+    fn poll_keep_alive(&mut self, context: &mut Context<'_>) -> Poll<Ready> {
         loop {
             let due = self.last_write + self.keep_alive;
             let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
@@ -118,17 +115,20 @@ impl SseBody {
                 timer.as_mut().reset(due);
                 continue;
             }
-            self.last_write = now;
             return Poll::Ready(self.form.keep_alive(self.has_begun));
         }
     }
 
-    /// What the answer has ready, as one piece of bytes.
-    fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    /// What the answer has ready; nothing once it has ended.
+    fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Ready> {
         let mut ready = Ready::default();
         while let Source::Relaying(answer) = &mut self.source {
             match Pin::new(&mut *answer).poll_next(context) {
-                Poll::Ready(Some(Ok(frame))) => self.form.show(frame, &mut ready),
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Err(error) = self.form.show(frame, &mut ready) {
+                        self.fail(&ApiError::broken(&error), &mut ready);
+                    }
+                }
                 Poll::Ready(Some(Err(error))) => self.fail(&ApiError::broken(&error), &mut ready),
                 Poll::Ready(None) => self.source = Source::Ended,
                 Poll::Pending if ready.is_empty() => return Poll::Pending,
@@ -138,7 +138,7 @@ impl SseBody {
                 break;
             }
         }
-        Poll::Ready((!ready.is_empty()).then(|| ready.into_bytes()))
+        Poll::Ready(ready)
     }
 }
 
@@ -153,7 +153,7 @@ impl MessageBody for SseBody {
         let this = &mut *self;
         if !this.rest.is_empty() {
             let rest = std::mem::take(&mut this.rest);
-            return this.write(Some(rest));
+            return this.write(rest);
         }
         if let Source::Calling(call) = &mut this.source {
             match call.as_mut().poll(context) {
@@ -167,6 +167,7 @@ impl MessageBody for SseBody {
             Source::Calling(_) => {}
             Source::Relaying(_) => {
                 if let Poll::Ready(ready) = this.poll_answer(context) {
+                    this.has_begun = true;
                     return this.write(ready);
                 }
             }
@@ -174,7 +175,10 @@ impl MessageBody for SseBody {
         if this.cut.as_mut().poll(context).is_ready() {
             return this.end(&ApiError::shutting_down());
         }
-        this.poll_keep_alive(context).map(|sign| Some(Ok(sign)))
+        match this.poll_keep_alive(context) {
+            Poll::Ready(sign) => this.write(sign),
+            Poll::Pending => Poll::Pending,
+        }
     }
 }
 

@@ -1,7 +1,10 @@
 //! What holds for every answer that is translated for a client of Messages. Shared by the fuzz target and by the test that
 //! replays its seeds.
 
-use dialects::messages::{Asked, Problem, ProblemKind, Stream, whole};
+use dialects::{
+    Blocks,
+    messages::{Asked, Problem, ProblemKind, Stream, whole},
+};
 use serde_json::Value;
 
 #[path = "../../tests/support/message_events.rs"]
@@ -13,19 +16,21 @@ pub(crate) fn hold(input: &[u8]) {
     let asked = Asked { model: "m".to_owned(), shows_thinking: choice % 2 == 0 };
     let mut stream = Stream::new(asked.clone(), "r", 1);
     let mut taken = message_events::Events::new();
-    let mut out = Vec::new();
-    let mut take = |out: &mut Vec<u8>| {
-        let events = String::from_utf8(std::mem::take(out));
+    let mut out = Blocks::default();
+    let mut take = |out: &mut Blocks| {
+        let events = String::from_utf8(std::mem::take(out).into_vec());
         assert!(events.is_ok(), "text");
         let ordered = taken.take(&events.unwrap_or_default());
         assert!(ordered.is_ok(), "{ordered:?}");
     };
+    let mut is_read = true;
     for event in rest.split(|byte| *byte == b'\n').collect::<Vec<_>>().chunk_by(|line, _| !line.is_empty()) {
-        stream.frame(&event.join(&b'\n'), &mut out);
+        is_read = is_read && stream.frame(&event.join(&b'\n'), &mut out).is_ok();
         take(&mut out);
     }
-    if choice % 4 < 2 {
-        stream.frame(b"data: [DONE]\n\n", &mut out);
+    if is_read && choice % 4 < 2 {
+        assert!(stream.frame(b"data: [DONE]\n\n", &mut out).is_ok());
+        assert!(stream.held_bytes() < 512 * (rest.len() + 8), "{} bytes are held", stream.held_bytes());
     } else {
         stream.broken(&Problem { kind: ProblemKind::Api, message: "m", request_id: "r" }, &mut out);
     }

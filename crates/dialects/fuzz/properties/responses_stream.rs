@@ -1,7 +1,10 @@
 //! What holds for every answer that is translated for a client of Responses. Shared by the fuzz target and by the test
 //! that replays its seeds.
 
-use dialects::responses::{Asked, Problem, Stream, to_chat, whole};
+use dialects::{
+    Blocks,
+    responses::{Asked, Problem, Stream, to_chat, whole},
+};
 use serde_json::Value;
 
 #[path = "../../tests/support/responses_events.rs"]
@@ -16,23 +19,27 @@ fn asked() -> Option<Asked> {
     to_chat(ASKS).ok().map(|chat| chat.asked)
 }
 
-/// The first byte says whether the stream breaks; the rest is the stream, or a whole answer.
+/// The first byte says whether the stream breaks, and whether it is silent for long behind each event; the rest is the stream, or a whole answer.
 pub(crate) fn hold(input: &[u8]) {
     let Some((choice, rest)) = input.split_first() else { return };
     let asked = asked();
     assert!(asked.is_some(), "the request is right");
     let Some(asked) = asked else { return };
     let mut stream = Stream::new(asked.clone(), "r", 1);
-    let mut out = Vec::new();
+    let mut out = Blocks::default();
+    let mut is_read = true;
     for event in rest.split(|byte| *byte == b'\n').collect::<Vec<_>>().chunk_by(|line, _| !line.is_empty()) {
-        stream.frame(&event.join(&b'\n'), &mut out);
+        is_read = is_read && stream.frame(&event.join(&b'\n'), &mut out).is_ok();
+        if choice % 8 > 3 {
+            stream.keep_alive(&mut out);
+        }
     }
-    if choice % 2 == 0 {
-        stream.frame(b"data: [DONE]\n\n", &mut out);
+    if is_read && choice % 2 == 0 {
+        assert!(stream.frame(b"data: [DONE]\n\n", &mut out).is_ok());
     } else {
         stream.broken(&Problem { code: "server_error", message: "m" }, &mut out);
     }
-    let events = String::from_utf8(out);
+    let events = String::from_utf8(out.into_vec());
     assert!(events.is_ok(), "text");
     // A search may be called with arguments that are nested deeper than serde reads.
     let events = events.unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use provider::{Text, whole_characters};
+use provider::{Text, each_whole};
 
 /// A string with its quotes.
 pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
@@ -32,15 +32,41 @@ pub(crate) fn escaped(out: &mut Vec<u8>, text: &str) {
 /// one.
 pub(crate) fn copied(out: &mut Vec<u8>, text: Text<'_>) {
     if text.is_escaped {
-        out.extend_from_slice(whole_characters(text.raw).as_bytes());
+        each_whole(text.raw, |piece| out.extend_from_slice(piece.as_bytes()));
     } else {
         out.extend_from_slice(text.raw.as_bytes());
     }
 }
 
+/// A string with its quotes that says what `text` says.
+pub(crate) fn quoted(out: &mut Vec<u8>, text: Text<'_>) {
+    out.push(b'"');
+    copied(out, text);
+    out.push(b'"');
+}
+
+/// A member of an object behind others: its `name`, which needs no escapes, and its value as it is written.
+pub(crate) fn member(out: &mut Vec<u8>, name: &str, raw: &str) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+    out.extend_from_slice(raw.as_bytes());
+}
+
 /// A number.
 pub(crate) fn number(out: &mut Vec<u8>, number: u64) {
-    formatted(out, format_args!("{number}"));
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    let mut rest = number;
+    loop {
+        at -= 1;
+        digits[at] = b"0123456789"[(rest % 10) as usize];
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
 }
 
 /// The beginning of an event with a name. Its data follows, on one line, and then [`end_of_event`].
@@ -88,6 +114,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_number_is_written_in_digits(given in prop_oneof![Just(0), Just(u64::MAX), any::<u64>()]) {
+            let mut out = Vec::new();
+            number(&mut out, given);
+            prop_assert_eq!(out, given.to_string().into_bytes());
+        }
+
         #[test]
         fn a_string_says_what_was_written(text in any::<String>()) {
             let mut out = Vec::new();

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use provider::{Reader, Text, Value, whole_characters};
+use provider::{Reader, Text, Value, each_whole};
 
 use crate::chat::{Arguments, write};
 
@@ -46,7 +46,7 @@ pub(super) fn input(out: &mut Vec<u8>, arguments: Arguments<'_>) {
         text => text,
     };
     if is_object(text) {
-        out.extend_from_slice(whole_characters(text).as_bytes());
+        each_whole(text, |piece| out.extend_from_slice(piece.as_bytes()));
         return;
     }
     out.push(b'{');

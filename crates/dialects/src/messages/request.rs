@@ -7,19 +7,18 @@
 
 mod config;
 mod content;
+mod document;
 mod tools;
 mod turns;
 
 use provider::{InvalidRequest, RequestBody};
 
-use self::{
-    config::Config,
-    tools::Tools,
-    turns::{Turns, quoted},
-};
+use self::{config::Config, tools::Tools, turns::Turns};
 use super::Asked;
 use crate::{
     Chat,
+    chat::write,
+    chat_bytes,
     node::{Node, shown},
 };
 
@@ -113,40 +112,34 @@ impl<'a> Fields<'a> {
 fn translate(text: &str, limit: Limit) -> Result<Chat<Asked>, InvalidRequest> {
     let fields = Fields::read(text)?;
     let mut dropped = fields.dropped;
-    let mut body = Vec::with_capacity(text.len() + text.len() / 4 + 256);
+    let mut body = Vec::with_capacity(chat_bytes(text.as_bytes()));
 
     let model = fields.model.map(|raw| Node::field("model", raw));
     let model = model.ok_or_else(|| required("model", "name one of the models listed by GET /v1/models"))?;
     let model = model.filled_text()?;
     body.extend_from_slice(b"{\"model\":");
-    quoted(&mut body, model);
+    write::quoted(&mut body, model);
+    body.extend_from_slice(b",\"messages\":[");
 
     let messages = fields.messages.map(|raw| Node::field("messages", raw));
     let messages = messages.ok_or_else(|| required("messages", "send at least one message of the user"))?;
-    let mut turns = Turns::default();
+    let mut turns = Turns::new(body);
     if let Some(raw) = fields.system {
         content::system(&mut turns, &Node::field("system", raw))?;
     }
     content::messages(&mut turns, &messages)?;
     let continues = turns.ends_with_the_assistant();
-    let written = turns.finish();
-    if written.is_empty() {
+    let Some(mut body) = turns.finish() else {
         return Err(messages.wrong("holds nothing to answer: send a message of the user"));
-    }
-    body.extend_from_slice(b",\"messages\":[");
-    body.extend_from_slice(&written);
+    };
     body.push(b']');
     if continues {
         // vLLM goes on where the last message ends; Cerebras cannot, and its adapter sends such a request elsewhere.
         body.extend_from_slice(b",\"add_generation_prompt\":false,\"continue_final_message\":true");
     }
 
-    let tools = fields.tools.map(|raw| Tools::read(&Node::field("tools", raw))).transpose()?.unwrap_or_default();
-    if !tools.written.is_empty() {
-        body.extend_from_slice(b",\"tools\":[");
-        body.extend_from_slice(&tools.written);
-        body.push(b']');
-    }
+    let tools = fields.tools.map(|raw| Tools::read(&Node::field("tools", raw), &mut body));
+    let tools = tools.transpose()?.unwrap_or_default();
     if let Some(raw) = fields.tool_choice {
         tools.choice(&Node::field("tool_choice", raw), &mut body)?;
     }
@@ -154,7 +147,7 @@ fn translate(text: &str, limit: Limit) -> Result<Chat<Asked>, InvalidRequest> {
 
     let shows_thinking = fields.config.write(limit == Limit::Required, &mut body, &mut dropped)?;
     for (name, raw) in fields.sent_on {
-        config::member(&mut body, name, raw);
+        write::member(&mut body, name, raw);
     }
     body.push(b'}');
     Ok(Chat { body, dropped, asked: Asked { model: model.decoded().into_owned(), shows_thinking } })

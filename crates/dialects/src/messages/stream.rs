@@ -1,20 +1,20 @@
 //! A streamed answer as the events of a message.
 //!
 //! A message's blocks come one after another, each whole before the next begins, while a chat's chunks may mix the calls of
-//! tools. So the first call is passed on as it comes, and whatever comes beside it is held until the answer ends.
+//! tools. So a call is passed on as it comes, and what comes beside it is held until the call is complete: usually nothing is.
 //! Source of the order: <https://docs.anthropic.com/en/docs/build-with-claude/streaming>.
 
-use std::collections::HashMap;
+mod events;
+mod held;
 
-use provider::{Text, Usage};
+use provider::{Malformed, Text, Usage};
 
-use super::{
-    Asked, Problem,
-    block::{self, SIGNATURE},
-    ending::{self, Ending},
-    error,
+use self::held::{Held, HeldCall, Stage};
+use super::{Asked, ending::Ending};
+use crate::{
+    Blocks,
+    chat::{self, Answer, Calls, ToolCall, write},
 };
-use crate::chat::{self, Answer, Arguments, ToolCall, write};
 
 /// The events of one streamed message.
 #[derive(Debug)]
@@ -28,11 +28,11 @@ pub struct Stream {
     blocks: u64,
     open: Option<Open>,
     /// The calls so far, in the order in which they began.
-    calls: Vec<Call>,
-    /// Their positions by the numbers that the chunks give them.
-    positions: HashMap<u64, usize>,
+    calls: Calls,
+    /// What is known of each of them here.
+    held_calls: Vec<HeldCall>,
     /// What follows the open call.
-    held: Vec<Held>,
+    held: Held,
     ending: Ending,
     usage: Option<Usage>,
     /// The bytes of all that the model said, shown or not.
@@ -54,22 +54,6 @@ enum Open {
     Call(usize),
 }
 
-/// A block that waits. A text is as it stands between its quotes.
-#[derive(Debug)]
-enum Held {
-    Said(Kind, Vec<u8>),
-    Call(usize),
-}
-
-/// A call of a tool. Its texts are as they stand between their quotes.
-#[derive(Debug)]
-struct Call {
-    id: Vec<u8>,
-    name: Vec<u8>,
-    /// Arguments that were not passed on yet.
-    arguments: Vec<u8>,
-}
-
 impl Stream {
     /// The beginning of an answer to what was `asked`. The message's id is `id` behind Anthropic's `msg_`. The estimate is
     /// reported as its usage until the upstream's own count comes, at the end.
@@ -82,27 +66,31 @@ impl Stream {
             is_over: false,
             blocks: 0,
             open: None,
-            calls: Vec::new(),
-            positions: HashMap::new(),
-            held: Vec::new(),
+            calls: Calls::default(),
+            held_calls: Vec::new(),
+            held: Held::default(),
             ending: Ending::default(),
             usage: None,
             said: 0,
         }
     }
 
-    /// Appends to `out` what one event of the chat's stream means: none, one or several whole events. An event that cannot be
-    /// read means nothing; what follows the end, or an error, is not looked at.
-    pub fn frame(&mut self, event: &[u8], out: &mut Vec<u8>) {
-        let Some(data) = chat::data(event).filter(|_| !self.is_over) else { return };
+    /// Appends to `out` what one event of the chat's stream means: none, one or several whole events. An event that is no JSON
+    /// means nothing; what follows the end, or an error, is not looked at.
+    ///
+    /// # Errors
+    /// If the event is nested too deeply to be read. The answer would lack what it says, so that it must end with
+    /// [`broken`](Self::broken).
+    pub fn frame(&mut self, event: &[u8], out: &mut Blocks) -> Result<(), Malformed> {
+        let Some(data) = chat::data(event).filter(|_| !self.is_over) else { return Ok(()) };
         if data == chat::DONE {
             self.end(out);
-            return;
+            return Ok(());
         }
-        let Ok(answer) = Answer::read(&data) else { return };
+        let Some(answer) = Answer::read_event(&data)? else { return Ok(()) };
         self.usage = answer.usage.or(self.usage);
         if self.ending.finish.is_some() || !answer.says_something() {
-            return;
+            return Ok(());
         }
         self.start(out);
         self.said += answer.bytes();
@@ -118,210 +106,85 @@ impl Stream {
         if self.ending.finish.is_some() {
             self.end_blocks(out);
         }
+        Ok(())
     }
 
-    /// Appends the event for an answer that breaks. Nothing follows it.
-    pub fn broken(&mut self, problem: &Problem<'_>, out: &mut Vec<u8>) {
-        if std::mem::replace(&mut self.is_over, true) {
-            return;
-        }
-        write::event(out, "error");
-        error::write_error(out, problem);
-        write::end_of_event(out);
+    /// The bytes of memory that it takes for what it was told and has not passed on yet.
+    pub fn held_bytes(&self) -> usize {
+        self.held.bytes() + self.calls.held_bytes()
     }
 
-    /// An event that keeps a silent connection open. It may stand between any two others.
-    pub const fn ping(&self) -> &'static [u8] {
-        b"event: ping\ndata: {\"type\":\"ping\"}\n\n"
-    }
-
-    fn start(&mut self, out: &mut Vec<u8>) {
-        if std::mem::replace(&mut self.has_started, true) {
-            return;
-        }
-        write::event(out, "message_start");
-        out.extend_from_slice(b"{\"type\":\"message_start\",\"message\":{\"id\":");
-        block::message_id(out, &self.id);
-        out.extend_from_slice(b",\"type\":\"message\",\"role\":\"assistant\",\"model\":");
-        write::string(out, &self.asked.model);
-        out.extend_from_slice(b",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":");
-        ending::usage(out, &ending::estimated(self.estimated_input_tokens, 0));
-        out.extend_from_slice(b"}}");
-        write::end_of_event(out);
-    }
-
-    fn end(&mut self, out: &mut Vec<u8>) {
-        self.start(out);
-        self.end_blocks(out);
-        write::event(out, "message_delta");
-        out.extend_from_slice(b"{\"type\":\"message_delta\",\"delta\":{");
-        self.ending.write(out);
-        out.extend_from_slice(b"},\"usage\":");
-        let estimated = || ending::estimated(self.estimated_input_tokens, self.said);
-        ending::usage(out, &self.usage.unwrap_or_else(estimated));
-        out.push(b'}');
-        write::end_of_event(out);
-        write::event(out, "message_stop");
-        out.extend_from_slice(b"{\"type\":\"message_stop\"}");
-        write::end_of_event(out);
-        self.is_over = true;
-    }
-
-    /// Passes a piece of text or thinking on, or holds it behind the open call.
-    fn text(&mut self, kind: Kind, text: Text<'_>, out: &mut Vec<u8>) {
-        if !matches!(self.open, Some(Open::Call(_))) {
+    /// Passes a piece of text or thinking on, or holds it behind a call that is not complete.
+    fn text(&mut self, kind: Kind, text: Text<'_>, out: &mut Blocks) {
+        if self.held.is_empty() && !self.is_open_for_more() {
             self.open_text(kind, out);
-            self.delta(out, |out| write::copied(out, text));
+            self.delta(out, |out| write::copied(out.end(), text));
             return;
         }
-        match self.held.last_mut() {
-            Some(Held::Said(last, said)) if *last == kind => write::copied(said, text),
-            _ => {
-                let mut said = Vec::new();
-                write::copied(&mut said, text);
-                self.held.push(Held::Said(kind, said));
-            }
-        }
+        self.held.text(kind, text);
     }
 
     /// Takes in a piece of a call.
-    fn call(&mut self, piece: &ToolCall<'_>, out: &mut Vec<u8>) {
-        self.ending.has_calls = true;
-        let (at, is_new) = self.find_call(piece);
-        if let Some(name) = piece.name.filter(|_| self.calls[at].name.is_empty()) {
-            write::copied(&mut self.calls[at].name, name);
+    fn call(&mut self, piece: &ToolCall<'_>, out: &mut Blocks) {
+        let at = self.calls.take(piece);
+        if at == self.held_calls.len() {
+            self.held_calls.push(HeldCall::default());
         }
-        let copy = |out: &mut Vec<u8>| match piece.arguments {
-            Arguments::None => {}
-            Arguments::Text(text) => write::copied(out, text),
-            Arguments::Object(raw) => write::escaped(out, raw),
-        };
-        if self.open == Some(Open::Call(at)) {
-            if !matches!(piece.arguments, Arguments::None) {
-                self.delta(out, copy);
+        match self.held_calls[at].stage {
+            Stage::Open => {
+                if !matches!(piece.arguments, chat::Arguments::None) {
+                    self.delta(out, |out| piece.arguments.write(out.end()));
+                }
             }
-            return;
+            // Nothing but white space follows what is complete.
+            Stage::Closed => return,
+            Stage::New | Stage::Held => self.held.arguments(&mut self.held_calls[at], piece.arguments),
         }
-        copy(&mut self.calls[at].arguments);
-        if !is_new {
-            return;
+        if self.held_calls[at].stage == Stage::New && self.calls.is_certain(at) {
+            self.ending.has_calls = true;
+            self.held_calls[at].stage = Stage::Held;
+            self.held.call(at);
         }
-        if matches!(self.open, Some(Open::Call(_))) || self.calls[at].name.is_empty() {
-            self.held.push(Held::Call(at));
-        } else {
-            self.open_call(at, out);
-        }
+        self.go_on(out);
     }
 
-    /// The position of the call that `piece` belongs to, and whether it begins with it. Its number says which; a piece without one
-    /// belongs to the last call, unless it has an id of its own. An id does not count beside a number: some versions of vLLM
-    /// make up a new one for every piece.
-    fn find_call(&mut self, piece: &ToolCall<'_>) -> (usize, bool) {
-        let own = piece.id.map(|id| block::call_id(Some(id), "", 0));
-        let found = match piece.index {
-            Some(index) => self.positions.get(&index).copied(),
-            None => {
-                self.calls.len().checked_sub(1).filter(|at| own.as_ref().is_none_or(|own| self.calls[*at].id == *own))
+    /// Whether a call is open that is not complete.
+    fn is_open_for_more(&self) -> bool {
+        matches!(self.open, Some(Open::Call(at)) if !self.calls.is_complete(at))
+    }
+
+    /// Passes on what was held as far as it may come now: up to a call that is not complete, or has no name yet.
+    fn go_on(&mut self, out: &mut Blocks) {
+        while !self.is_open_for_more() {
+            match self.held.first_call() {
+                Some(at) if self.calls.name(at).is_empty() => return,
+                _ => {}
             }
-        };
-        if let Some(at) = found {
-            return (at, false);
-        }
-        let at = self.calls.len();
-        let id = own.unwrap_or_else(|| block::call_id(None, &self.id, at));
-        self.calls.push(Call { id, name: Vec::new(), arguments: Vec::new() });
-        if let Some(index) = piece.index {
-            self.positions.insert(index, at);
-        }
-        (at, true)
-    }
-
-    fn open_text(&mut self, kind: Kind, out: &mut Vec<u8>) {
-        if self.open == Some(Open::Said(kind)) {
-            return;
-        }
-        self.open(Open::Said(kind), out);
-        out.extend_from_slice(match kind {
-            Kind::Thinking => b"{\"type\":\"thinking\",\"thinking\":\"\",\"signature\":\"\"}}".as_slice(),
-            Kind::Text => b"{\"type\":\"text\",\"text\":\"\"}}",
-        });
-        write::end_of_event(out);
-    }
-
-    fn open_call(&mut self, at: usize, out: &mut Vec<u8>) {
-        self.open(Open::Call(at), out);
-        let call = &mut self.calls[at];
-        out.extend_from_slice(b"{\"type\":\"tool_use\",\"id\":\"");
-        out.extend_from_slice(&call.id);
-        out.extend_from_slice(b"\",\"name\":\"");
-        out.extend_from_slice(&call.name);
-        out.extend_from_slice(b"\",\"input\":{}}}");
-        write::end_of_event(out);
-        let arguments = std::mem::take(&mut call.arguments);
-        if !arguments.is_empty() {
-            self.delta(out, |out| out.extend_from_slice(&arguments));
+            if !self.pass_on(out) {
+                return;
+            }
         }
     }
 
-    /// Closes what is open and begins the event that opens `block`, which follows.
-    fn open(&mut self, block: Open, out: &mut Vec<u8>) {
-        self.close(out);
-        self.open = Some(block);
-        write::event(out, "content_block_start");
-        out.extend_from_slice(b"{\"type\":\"content_block_start\",\"index\":");
-        write::number(out, self.blocks);
-        out.extend_from_slice(b",\"content_block\":");
-        self.blocks += 1;
-    }
-
-    fn close(&mut self, out: &mut Vec<u8>) {
-        let Some(open) = self.open.take() else { return };
-        if open == Open::Said(Kind::Thinking) {
-            self.begin_delta(out);
-            out.extend_from_slice(b"\"signature_delta\",\"signature\":");
-            write::string(out, SIGNATURE);
-            out.extend_from_slice(b"}}");
-            write::end_of_event(out);
+    /// Passes on the first block that was held; returns whether there was one.
+    fn pass_on(&mut self, out: &mut Blocks) -> bool {
+        match self.held.take() {
+            None => false,
+            Some(held::Block::Said(kind, said)) => {
+                self.open_text(kind, out);
+                self.delta(out, |out| out.absorb(said));
+                true
+            }
+            Some(held::Block::Call(at)) => {
+                self.open_call(at, out);
+                true
+            }
         }
-        write::event(out, "content_block_stop");
-        out.extend_from_slice(b"{\"type\":\"content_block_stop\",\"index\":");
-        write::number(out, self.blocks - 1);
-        out.push(b'}');
-        write::end_of_event(out);
-    }
-
-    /// Adds what `copy` writes, as it stands between quotes, to the open block.
-    fn delta(&self, out: &mut Vec<u8>, copy: impl FnOnce(&mut Vec<u8>)) {
-        self.begin_delta(out);
-        out.extend_from_slice(match self.open {
-            Some(Open::Said(Kind::Thinking)) => b"\"thinking_delta\",\"thinking\":\"".as_slice(),
-            Some(Open::Call(_)) => b"\"input_json_delta\",\"partial_json\":\"",
-            Some(Open::Said(Kind::Text)) | None => b"\"text_delta\",\"text\":\"",
-        });
-        copy(out);
-        out.extend_from_slice(b"\"}}");
-        write::end_of_event(out);
-    }
-
-    fn begin_delta(&self, out: &mut Vec<u8>) {
-        write::event(out, "content_block_delta");
-        out.extend_from_slice(b"{\"type\":\"content_block_delta\",\"index\":");
-        write::number(out, self.blocks - 1);
-        out.extend_from_slice(b",\"delta\":{\"type\":");
     }
 
     /// Closes what is open and passes on what was held.
-    fn end_blocks(&mut self, out: &mut Vec<u8>) {
+    fn end_blocks(&mut self, out: &mut Blocks) {
+        while self.pass_on(out) {}
         self.close(out);
-        for held in std::mem::take(&mut self.held) {
-            match held {
-                Held::Said(kind, said) => {
-                    self.open_text(kind, out);
-                    self.delta(out, |out| out.extend_from_slice(&said));
-                }
-                Held::Call(at) => self.open_call(at, out),
-            }
-            self.close(out);
-        }
     }
 }

@@ -32,6 +32,19 @@ pub(super) enum Kind {
     Search,
 }
 
+impl Asked {
+    /// The bytes of memory that it takes.
+    pub fn held_bytes(&self) -> usize {
+        let name = |(given, tool): (&String, &ToolName)| {
+            TOOL + given.len() + tool.name.len() + tool.namespace.as_ref().map_or(0, String::len)
+        };
+        self.repeated.len() + self.tools.iter().map(name).sum::<usize>()
+    }
+}
+
+/// Memory for the names of a tool beside their letters, in bytes.
+const TOOL: usize = 128;
+
 /// Leaves the prompt out.
 impl fmt::Debug for Asked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,11 +5,12 @@
 use provider::{Reader, Text, Value};
 
 use super::asked::{Kind, ToolName};
-use crate::chat::write;
+use crate::{Blocks, chat::write};
 
 /// One item.
 pub(super) struct Item {
-    pub(super) id: String,
+    /// As it is written within a JSON string.
+    pub(super) id: Vec<u8>,
     pub(super) body: Body,
     /// `None` as long as more may come.
     pub(super) status: Option<Status>,
@@ -38,7 +39,7 @@ pub(super) enum Body {
     /// What the assistant says, or why it refuses.
     Message(Vec<Part>),
     /// What it thinks.
-    Reasoning(Vec<u8>),
+    Reasoning(Blocks),
     /// A call of a tool.
     Call(Call),
 }
@@ -47,33 +48,31 @@ pub(super) enum Body {
 #[derive(Default)]
 pub(super) struct Part {
     pub(super) is_refusal: bool,
-    pub(super) text: Vec<u8>,
+    pub(super) text: Blocks,
     /// The elements of its log probabilities.
-    pub(super) logprobs: Vec<u8>,
+    pub(super) logprobs: Blocks,
 }
 
 impl Part {
     /// Writes the part with its text.
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, out: &mut Blocks) {
         if self.is_refusal {
-            out.extend_from_slice(br#"{"type":"refusal","refusal":""#);
-            out.extend_from_slice(&self.text);
-            out.extend_from_slice(br#""}"#);
+            out.append(br#"{"type":"refusal","refusal":""#);
         } else {
-            out.extend_from_slice(br#"{"type":"output_text","annotations":[],"logprobs":["#);
-            out.extend_from_slice(&self.logprobs);
-            out.extend_from_slice(br#"],"text":""#);
-            out.extend_from_slice(&self.text);
-            out.extend_from_slice(br#""}"#);
+            out.append(br#"{"type":"output_text","annotations":[],"logprobs":["#);
+            out.share(&self.logprobs);
+            out.append(br#"],"text":""#);
         }
+        out.share(&self.text);
+        out.append(br#""}"#);
     }
 }
 
 /// Writes a part of reasoning with its `text`.
-pub(super) fn write_reasoning_part(out: &mut Vec<u8>, text: &[u8]) {
-    out.extend_from_slice(br#"{"type":"reasoning_text","text":""#);
-    out.extend_from_slice(text);
-    out.extend_from_slice(br#""}"#);
+pub(super) fn write_reasoning_part(out: &mut Blocks, text: &Blocks) {
+    out.append(br#"{"type":"reasoning_text","text":""#);
+    out.share(text);
+    out.append(br#""}"#);
 }
 
 /// A call of a tool.
@@ -83,19 +82,22 @@ pub(super) struct Call {
     pub(super) id: Vec<u8>,
     /// The arguments of a function within a JSON string. Of the other kinds of tools the same until the call has ended;
     /// then the input of a custom tool, within a JSON string, or the arguments of a search, a JSON object.
-    pub(super) arguments: Vec<u8>,
+    pub(super) arguments: Blocks,
 }
 
 impl Call {
     /// Makes the arguments of the function that a tool became those of the tool itself.
-    pub(super) fn end(&mut self) {
-        let raw = str::from_utf8(&self.arguments).unwrap_or_default();
-        let arguments = Text { raw, at: 0, is_escaped: true }.decoded();
-        self.arguments = match self.tool.kind {
+    fn end(&mut self) {
+        let read = match self.tool.kind {
             Kind::Function => return,
-            Kind::Custom => input(&arguments),
-            Kind::Search => search(&arguments),
+            Kind::Custom => input,
+            Kind::Search => search,
         };
+        let raw = std::mem::take(&mut self.arguments).into_vec();
+        let arguments = Text { raw: str::from_utf8(&raw).unwrap_or_default(), at: 0, is_escaped: true }.decoded();
+        let arguments = arguments.into_owned();
+        drop(raw);
+        self.arguments.append(&read(&arguments));
     }
 }
 
@@ -142,37 +144,82 @@ fn search(arguments: &str) -> Vec<u8> {
 }
 
 impl Item {
+    /// The text that more is added to: the arguments of a call, or the part `index` of a content.
+    pub(super) fn text(&mut self, index: usize) -> Option<&mut Blocks> {
+        match &mut self.body {
+            Body::Message(parts) => parts.get_mut(index).map(|part| &mut part.text),
+            Body::Reasoning(text) => Some(text),
+            Body::Call(call) => Some(&mut call.arguments),
+        }
+    }
+
+    /// The bytes of memory that it takes for its texts. Arguments that are to be read at its end are there twice at that moment.
+    pub(super) fn held_bytes(&self) -> usize {
+        match &self.body {
+            Body::Message(parts) => parts.iter().map(|part| part.text.held_bytes() + part.logprobs.held_bytes()).sum(),
+            Body::Reasoning(text) => text.held_bytes(),
+            Body::Call(call) if self.status.is_some() || call.tool.kind == Kind::Function => {
+                call.arguments.held_bytes()
+            }
+            Body::Call(call) => 2 * call.arguments.held_bytes(),
+        }
+    }
+
+    /// Ends it: nothing is added to it any more.
+    pub(super) fn end(&mut self, status: Status) {
+        if let Body::Call(call) = &mut self.body {
+            call.end();
+        }
+        self.status = Some(status);
+        self.complete();
+    }
+
+    /// Completes the blocks of what it holds, to which nothing is added any more, so that they are shared.
+    pub(super) fn complete(&mut self) {
+        match &mut self.body {
+            Body::Message(parts) => {
+                for part in parts {
+                    part.text.complete();
+                    part.logprobs.complete();
+                }
+            }
+            Body::Reasoning(text) => text.complete(),
+            Body::Call(call) => call.arguments.complete(),
+        }
+    }
+
     /// Writes the item. One that has not ended is written as `open` says.
-    pub(super) fn write(&self, out: &mut Vec<u8>, open: &'static str) {
+    pub(super) fn write(&self, out: &mut Blocks, open: &'static str) {
         let status = self.status.map_or(open, Status::as_str);
-        out.extend_from_slice(br#"{"id":"#);
-        write::string(out, &self.id);
-        out.extend_from_slice(br#","type":""#);
-        out.extend_from_slice(self.kind().as_bytes());
-        out.extend_from_slice(br#"","status":""#);
-        out.extend_from_slice(status.as_bytes());
-        out.push(b'"');
+        let start = out.end();
+        start.extend_from_slice(br#"{"id":""#);
+        start.extend_from_slice(&self.id);
+        start.extend_from_slice(br#"","type":""#);
+        start.extend_from_slice(self.kind().as_bytes());
+        start.extend_from_slice(br#"","status":""#);
+        start.extend_from_slice(status.as_bytes());
+        start.push(b'"');
         match &self.body {
             Body::Message(parts) => {
-                out.extend_from_slice(br#","role":"assistant","content":["#);
+                out.append(br#","role":"assistant","content":["#);
                 for (index, part) in parts.iter().enumerate() {
                     if index > 0 {
-                        out.push(b',');
+                        out.append(b",");
                     }
                     part.write(out);
                 }
-                out.push(b']');
+                out.append(b"]");
             }
             Body::Reasoning(text) => {
-                out.extend_from_slice(br#","summary":[],"encrypted_content":null,"content":["#);
+                out.append(br#","summary":[],"encrypted_content":null,"content":["#);
                 if !text.is_empty() {
                     write_reasoning_part(out, text);
                 }
-                out.push(b']');
+                out.append(b"]");
             }
             Body::Call(call) => call.write(out, self.status.is_some()),
         }
-        out.push(b'}');
+        out.append(b"}");
     }
 
     const fn kind(&self) -> &'static str {
@@ -189,10 +236,11 @@ impl Item {
 }
 
 impl Call {
-    fn write(&self, out: &mut Vec<u8>, has_ended: bool) {
-        out.extend_from_slice(br#","call_id":""#);
-        out.extend_from_slice(&self.id);
-        out.push(b'"');
+    fn write(&self, out: &mut Blocks, has_ended: bool) {
+        let start = out.end();
+        start.extend_from_slice(br#","call_id":""#);
+        start.extend_from_slice(&self.id);
+        start.push(b'"');
         let (open, close): (&[u8], &[u8]) = match self.tool.kind {
             Kind::Function => (br#","arguments":""#, b"\""),
             Kind::Custom => (br#","input":""#, b"\""),
@@ -200,18 +248,18 @@ impl Call {
             Kind::Search => (br#","execution":"client","arguments":{}"#, b""),
         };
         if self.tool.kind != Kind::Search {
-            out.extend_from_slice(br#","name":"#);
-            write::string(out, &self.tool.name);
+            start.extend_from_slice(br#","name":"#);
+            write::string(start, &self.tool.name);
             if let Some(namespace) = &self.tool.namespace {
-                out.extend_from_slice(br#","namespace":"#);
-                write::string(out, namespace);
+                start.extend_from_slice(br#","namespace":"#);
+                write::string(start, namespace);
             }
         }
-        out.extend_from_slice(open);
+        start.extend_from_slice(open);
         // What a custom tool or a search is called with is known at the end.
         if has_ended || self.tool.kind == Kind::Function {
-            out.extend_from_slice(&self.arguments);
+            out.share(&self.arguments);
         }
-        out.extend_from_slice(close);
+        out.append(close);
     }
 }

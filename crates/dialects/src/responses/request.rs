@@ -16,9 +16,9 @@ mod tools;
 
 use provider::{InvalidRequest, RequestBody, Text};
 
-use self::{dropped::Dropped, messages::Messages, tools::Tools};
+use self::{dropped::Dropped, fields::Kept, messages::Messages, tools::Tools};
 use super::asked::Asked;
-use crate::{Chat, node::Node};
+use crate::{Chat, chat_bytes, node::Node};
 
 /// A request of `POST /v1/responses` as a chat.
 ///
@@ -33,26 +33,24 @@ pub fn to_chat(text: &str) -> Result<Chat<Asked>, InvalidRequest> {
     let input = input.ok_or_else(|| lacking("input", "a string or an array of items"))?;
 
     let mut tools = Tools::default();
-    // The tools as the response repeats them.
-    let mut kept = String::new();
+    let mut kept = Kept::default();
     if let Some(list) = body.get("tools") {
-        tools.add(&list, &mut dropped, |raw| {
-            kept.push_str(if kept.is_empty() { "" } else { "," });
-            kept.push_str(raw);
-        })?;
+        tools.add(&list, &mut dropped, |raw| kept.add(raw))?;
     }
     items::add_tools(&input, &mut tools, &mut dropped)?;
 
-    let mut messages = Messages::default();
-    if let Some(instructions) = body.text("instructions")? {
-        messages.system(instructions.raw);
-    }
-    items::write(&mut messages, &input, &tools, &mut dropped)?;
-
-    let mut out = Vec::with_capacity(text.len() + text.len() / 8 + 256);
+    let mut out = Vec::with_capacity(chat_bytes(text.as_bytes()));
     fields::write(&mut out, &body)?;
-    out.extend_from_slice(br#","messages":"#);
-    messages.write(&mut out);
+    out.extend_from_slice(br#","messages":["#);
+    let mut messages = Messages::new(out);
+    messages.system(body.text("instructions")?.iter().map(|text| text.raw));
+    items::write(&mut messages, &input, &tools, &mut dropped)?;
+    let Some(mut out) = messages.finish() else {
+        return Err(
+            input.wrong("holds no message: send at least one, such as {\"role\": \"user\", \"content\": \"…\"}")
+        );
+    };
+    out.push(b']');
     choice::write(&mut out, &body, &tools)?;
     out.push(b'}');
 

@@ -5,21 +5,26 @@
 //! are open at the same time, told apart by their `output_index`. Usage comes after the end of a chat's text, so that
 //! the last event waits for the end of the stream.
 
-use std::collections::BTreeMap;
+mod events;
 
-use provider::{Text, Usage};
+use provider::{Malformed, Usage};
 
 use super::{
     asked::{Asked, Kind, ToolName},
     item::{Body, Call, Item, Part, Status},
 };
-use crate::chat::{self, Answer, Arguments, Texts, ToolCall, write};
+use crate::{
+    Blocks,
+    chat::{self, Answer, Calls, Texts, ToolCall, write},
+};
 
-mod events;
+/// Memory for an item or a part beside its texts, in bytes.
+const ITEM: usize = 512;
 
 /// The events of one streamed answer.
 pub struct Stream {
     asked: Asked,
+    /// As it is within a JSON string.
     id: Box<str>,
     created_s: u64,
     phase: Phase,
@@ -30,11 +35,13 @@ pub struct Stream {
     items: Vec<Item>,
     /// The message or the reasoning that more may be added to.
     open: Option<usize>,
-    calls: Vec<OpenCall>,
-    /// The call of each number, the latest if there are several.
-    numbered: BTreeMap<u64, usize>,
+    calls: Calls,
+    /// What is known of each of them here.
+    open_calls: Vec<OpenCall>,
     outcome: Outcome,
     usage: Option<Usage>,
+    /// The bytes of memory that the items take, and what is repeated of the request.
+    held_bytes: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,11 +62,9 @@ enum Outcome {
 /// A call that more may be added to.
 #[derive(Default)]
 struct OpenCall {
-    /// Its id within a JSON string; empty if the chat has none.
-    id: Vec<u8>,
     /// Its item, once the tool is known.
     item: Option<usize>,
-    /// What came of its arguments before that.
+    /// What came of its arguments before that, as it is within a JSON string.
     early: Vec<u8>,
 }
 
@@ -76,17 +81,20 @@ impl Stream {
     /// The events of the answer to the request that `asked` comes from. The response's id is `id` behind OpenAI's
     /// `resp_`; `created_s` is the time in seconds since 1970.
     pub fn new(asked: Asked, id: &str, created_s: u64) -> Self {
+        let mut escaped = Vec::with_capacity(id.len());
+        write::escaped(&mut escaped, id);
         Self {
+            held_bytes: asked.held_bytes(),
             asked,
-            id: id.into(),
+            id: String::from_utf8(escaped).unwrap_or_default().into(),
             created_s,
             phase: Phase::Waiting,
             is_silent: false,
             sequence: 0,
             items: Vec::new(),
             open: None,
-            calls: Vec::new(),
-            numbered: BTreeMap::new(),
+            calls: Calls::default(),
+            open_calls: Vec::new(),
             outcome: Outcome::Completed,
             usage: None,
         }
@@ -94,46 +102,67 @@ impl Stream {
 
     /// Appends the events for one event of the chat's stream, `[DONE]` included. What is no JSON is passed over, and so
     /// is all that comes after the end.
-    pub fn frame(&mut self, event: &[u8], out: &mut Vec<u8>) {
-        if self.phase == Phase::Ended {
-            return;
-        }
-        let Some(data) = chat::data(event) else { return };
+    ///
+    /// # Errors
+    /// If the event is nested too deeply to be read. The answer would lack what it says, so that it must end with
+    /// [`broken`](Self::broken).
+    pub fn frame(&mut self, event: &[u8], out: &mut Blocks) -> Result<(), Malformed> {
+        let Some(data) = chat::data(event).filter(|_| self.phase != Phase::Ended) else { return Ok(()) };
         if data == chat::DONE {
             self.begin(out);
             self.end(out);
-        } else if let Ok(answer) = Answer::read(&data) {
+        } else if let Some(answer) = Answer::read_event(&data)? {
             self.begin(out);
             self.take(&answer, out);
         }
+        Ok(())
     }
 
     /// Appends the event that ends an answer which breaks. Nothing follows it.
-    pub fn broken(&mut self, problem: &Problem<'_>, out: &mut Vec<u8>) {
+    pub fn broken(&mut self, problem: &Problem<'_>, out: &mut Blocks) {
         if self.phase == Phase::Ended {
             return;
         }
         self.begin(out);
         self.phase = Phase::Ended;
+        self.items.iter_mut().for_each(Item::complete);
         self.failed(problem, out);
     }
 
-    fn begin(&mut self, out: &mut Vec<u8>) {
+    /// Appends an event that shows a silent connection to be alive: `response.in_progress`, with the response so far. Codex counts
+    /// events alone, and the SDKs take this one at any time: that of Node makes its response the one so far.
+    /// Sources: `process_sse` in <https://github.com/openai/codex/blob/main/codex-rs/codex-api/src/sse/responses.rs>, and
+    /// <https://github.com/openai/openai-node/blob/master/src/lib/responses/ResponseAccumulator.ts>.
+    pub fn keep_alive(&mut self, out: &mut Blocks) {
+        match self.phase {
+            Phase::Waiting => self.begin(out),
+            Phase::Begun => self.in_progress(out),
+            Phase::Ended => {}
+        }
+    }
+
+    /// The bytes of memory that it takes for the answer so far, and for what it repeats of the request.
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes + self.calls.held_bytes()
+    }
+
+    fn begin(&mut self, out: &mut Blocks) {
         if self.phase == Phase::Waiting {
             self.phase = Phase::Begun;
             self.created(out);
+            self.in_progress(out);
         }
     }
 
     /// The last event, with the whole response.
-    fn end(&mut self, out: &mut Vec<u8>) {
+    fn end(&mut self, out: &mut Blocks) {
         self.close_all(out);
         self.phase = Phase::Ended;
         self.ended(out);
     }
 
     /// Adds what `answer` says, a whole one or a chunk.
-    fn take(&mut self, answer: &Answer<'_>, out: &mut Vec<u8>) {
+    fn take(&mut self, answer: &Answer<'_>, out: &mut Blocks) {
         if !answer.reasoning.is_empty() {
             self.reasoning(&answer.reasoning, out);
         }
@@ -143,8 +172,10 @@ impl Stream {
         if !answer.refusal.is_empty() {
             self.says(true, &answer.refusal, None, out);
         }
-        for piece in &answer.tool_calls {
-            self.call(piece, out);
+        for (at, piece) in answer.tool_calls.iter().enumerate() {
+            // In a whole answer each is a call of its own.
+            let index = if self.is_silent { Some(at as u64) } else { piece.index };
+            self.call(&ToolCall { index, ..*piece }, out);
         }
         self.usage = answer.usage.or(self.usage);
         if let Some(reason) = answer.finish_reason {
@@ -157,83 +188,77 @@ impl Stream {
         }
     }
 
-    fn reasoning(&mut self, texts: &Texts<'_>, out: &mut Vec<u8>) {
-        let is_open = self.open.is_some_and(|at| matches!(self.items[at].body, Body::Reasoning(_)));
-        if !is_open {
+    fn reasoning(&mut self, texts: &Texts<'_>, out: &mut Blocks) {
+        let open = self.open.filter(|at| matches!(self.items[*at].body, Body::Reasoning(_)));
+        let at = open.unwrap_or_else(|| {
             self.close_open(out);
-            let at = self.add("rs", Body::Reasoning(Vec::new()), out);
+            let at = self.add("rs", Body::Reasoning(Blocks::default()), out);
             self.open = Some(at);
             self.part_added(at, 0, out);
-        }
-        let Some(at) = self.open else { return };
-        let Body::Reasoning(all) = &mut self.items[at].body else { return };
-        let start = all.len();
-        copy(all, texts);
-        self.delta(at, 0, start, None, out);
+            at
+        });
+        self.more(at, 0, None, out, |out| texts.write(out));
     }
 
     /// A text of the assistant, or a refusal.
-    fn says(&mut self, is_refusal: bool, texts: &Texts<'_>, logprobs: Option<&str>, out: &mut Vec<u8>) {
-        if !self.open.is_some_and(|at| matches!(self.items[at].body, Body::Message(_))) {
+    fn says(&mut self, is_refusal: bool, texts: &Texts<'_>, logprobs: Option<&str>, out: &mut Blocks) {
+        let open = self.open.filter(|at| matches!(self.items[*at].body, Body::Message(_)));
+        let at = open.unwrap_or_else(|| {
             self.close_open(out);
-            self.open = Some(self.add("msg", Body::Message(Vec::new()), out));
-        }
-        let Some(at) = self.open else { return };
+            let at = self.add("msg", Body::Message(Vec::new()), out);
+            self.open = Some(at);
+            at
+        });
         let Body::Message(parts) = &self.items[at].body else { return };
+        let count = parts.len();
         if parts.last().is_none_or(|part| part.is_refusal != is_refusal) {
-            let count = parts.len();
             if count > 0 {
                 self.part_done(at, count - 1, out);
             }
             let Body::Message(parts) = &mut self.items[at].body else { return };
             parts.push(Part { is_refusal, ..Part::default() });
+            self.held_bytes += ITEM;
             self.part_added(at, count, out);
         }
         let Body::Message(parts) = &mut self.items[at].body else { return };
         let index = parts.len().saturating_sub(1);
-        let Some(part) = parts.last_mut() else { return };
-        let start = part.text.len();
-        copy(&mut part.text, texts);
         let mut probabilities = Vec::new();
         if let Some(logprobs) = logprobs.filter(|_| self.asked.logprobs) {
             super::logprobs::write_elements(&mut probabilities, logprobs);
-            if !probabilities.is_empty() && !part.logprobs.is_empty() {
-                part.logprobs.push(b',');
+            let kept = &mut parts[index].logprobs;
+            let before = kept.held_bytes();
+            if !probabilities.is_empty() && !kept.is_empty() {
+                kept.append(b",");
             }
-            part.logprobs.extend_from_slice(&probabilities);
+            kept.append(&probabilities);
+            self.held_bytes = self.held_bytes + kept.held_bytes() - before;
         }
-        self.delta(at, index, start, Some(&probabilities), out);
+        self.more(at, index, Some(&probabilities), out, |out| texts.write(out));
     }
 
     /// A call of a tool, or a piece of one.
-    fn call(&mut self, piece: &ToolCall<'_>, out: &mut Vec<u8>) {
-        let known = match piece.index {
-            Some(index) => self.numbered.get(&index).copied(),
-            None => self.calls.len().checked_sub(1),
-        };
-        // Some servers give every call the same number, or none.
-        let known = known.filter(|at| self.calls.get(*at).is_some_and(|call| !call.is_another(piece)));
-        let at = known.unwrap_or_else(|| {
-            let mut call = OpenCall::default();
-            piece.id.iter().for_each(|id| write::copied(&mut call.id, *id));
-            self.calls.push(call);
-            let at = self.calls.len() - 1;
-            piece.index.and_then(|index| self.numbered.insert(index, at));
-            at
-        });
-        if self.calls[at].item.is_none() {
-            arguments(&mut self.calls[at].early, piece.arguments);
-            if let Some(name) = piece.name {
-                self.call_begins(at, name, out);
-            }
-        } else if let Some(item) = self.calls[at].item {
-            self.arguments(item, piece.arguments, out);
+    fn call(&mut self, piece: &ToolCall<'_>, out: &mut Blocks) {
+        let at = self.calls.take(piece);
+        if at == self.open_calls.len() {
+            self.open_calls.push(OpenCall::default());
+        }
+        if let Some(item) = self.open_calls[at].item {
+            self.more(item, 0, None, out, |out| piece.arguments.write(out));
+            return;
+        }
+        let early = &mut self.open_calls[at].early;
+        let before = early.capacity();
+        piece.arguments.write(early);
+        self.held_bytes += early.capacity() - before;
+        if !self.calls.name(at).is_empty() && self.calls.is_certain(at) {
+            self.call_begins(at, out);
         }
     }
 
-    fn call_begins(&mut self, at: usize, name: Text<'_>, out: &mut Vec<u8>) {
+    fn call_begins(&mut self, at: usize, out: &mut Blocks) {
         self.close_open(out);
-        let name = name.decoded();
+        let raw = str::from_utf8(self.calls.name(at)).unwrap_or_default();
+        let name = provider::Text { raw, at: 0, is_escaped: true }.decoded();
         let plain = || ToolName { kind: Kind::Function, namespace: None, name: name.clone().into_owned() };
         let tool = self.asked.tools.get(&*name).cloned().unwrap_or_else(plain);
         let prefix = match tool.kind {
@@ -241,59 +266,93 @@ impl Stream {
             Kind::Custom => "ctc",
             Kind::Search => "tsc",
         };
-        let early = std::mem::take(&mut self.calls[at].early);
-        let mut id = self.calls[at].id.clone();
+        let mut id = self.calls.id(at).to_vec();
         if id.is_empty() {
-            id = self.item_id("call").into_bytes();
+            id = self.item_id("call");
         }
-        let item = self.add(prefix, Body::Call(Call { tool, id, arguments: Vec::new() }), out);
-        self.calls[at].item = Some(item);
-        self.more_arguments(item, |all| all.extend_from_slice(&early), out);
+        let early = std::mem::take(&mut self.open_calls[at].early);
+        self.held_bytes -= early.capacity();
+        let item = self.add(prefix, Body::Call(Call { tool, id, arguments: Blocks::default() }), out);
+        self.open_calls[at].item = Some(item);
+        self.more(item, 0, None, out, |out| out.extend_from_slice(&early));
     }
 
-    fn arguments(&mut self, item: usize, more: Arguments<'_>, out: &mut Vec<u8>) {
-        self.more_arguments(item, |all| arguments(all, more), out);
+    /// Adds what `write` writes, as it is within a JSON string, to the text or the arguments of an item; the part of its content is
+    /// `index`. The event has the log probabilities of it.
+    fn more(
+        &mut self,
+        at: usize,
+        index: usize,
+        logprobs: Option<&[u8]>,
+        out: &mut Blocks,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let has_deltas = self.has_deltas(at);
+        let before = self.items[at].text(index).map_or(0, |text| text.held_bytes());
+        if self.is_silent || !has_deltas {
+            if let Some(kept) = self.items[at].text(index) {
+                write(kept.end());
+            }
+        } else {
+            let end = out.end();
+            let mark = end.len();
+            self.begin_delta(at, index, logprobs, end);
+            let start = end.len();
+            write(end);
+            if end.len() == start {
+                // Nothing was said, and so there is no event.
+                end.truncate(mark);
+                return;
+            }
+            self.sequence += 1;
+            if let Some(kept) = self.items[at].text(index) {
+                kept.append(&end[start..]);
+            }
+            end.push(b'"');
+            events::end(end);
+        }
+        let after = self.items[at].text(index).map_or(0, |text| text.held_bytes());
+        // What is passed on at its end is read there, and is there twice at that moment.
+        let copies = if has_deltas { 1 } else { 2 };
+        self.held_bytes = self.held_bytes + copies * after - copies * before;
     }
 
-    fn more_arguments(&mut self, item: usize, write: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
-        let Body::Call(call) = &mut self.items[item].body else { return };
-        let start = call.arguments.len();
-        write(&mut call.arguments);
-        if call.tool.kind == Kind::Function && call.arguments.len() > start {
-            self.delta(item, 0, start, None, out);
-        }
+    /// Whether the arguments of an item, or its text, are passed on as they come.
+    fn has_deltas(&self, at: usize) -> bool {
+        !matches!(&self.items[at].body, Body::Call(call) if call.tool.kind != Kind::Function)
     }
 
     /// Adds an item; returns its place in the output.
-    fn add(&mut self, prefix: &str, body: Body, out: &mut Vec<u8>) -> usize {
+    fn add(&mut self, prefix: &str, body: Body, out: &mut Blocks) -> usize {
         let id = self.item_id(prefix);
         self.items.push(Item { id, body, status: None });
+        self.held_bytes += ITEM;
         let at = self.items.len() - 1;
         self.item_added(at, out);
         at
     }
 
-    /// An id for the item that is added next.
-    fn item_id(&self, prefix: &str) -> String {
-        format!("{prefix}_{}_{}", self.id, self.items.len())
+    /// An id for the item that is added next, as it is within a JSON string.
+    fn item_id(&self, prefix: &str) -> Vec<u8> {
+        format!("{prefix}_{}_{}", self.id, self.items.len()).into_bytes()
     }
 
     /// Ends the message or the reasoning that is open: something else comes.
-    fn close_open(&mut self, out: &mut Vec<u8>) {
+    fn close_open(&mut self, out: &mut Blocks) {
         if let Some(at) = self.open.take() {
             self.close(at, Status::Completed, out);
         }
     }
 
     /// Ends all that is open.
-    fn close_all(&mut self, out: &mut Vec<u8>) {
+    fn close_all(&mut self, out: &mut Blocks) {
         let status = match self.outcome {
             Outcome::Completed => Status::Completed,
             Outcome::Incomplete(_) => Status::Incomplete,
         };
         let open = self.open.take();
-        let calls = std::mem::take(&mut self.calls);
-        self.numbered.clear();
+        self.calls = Calls::default();
+        let calls = std::mem::take(&mut self.open_calls);
         let mut all: Vec<usize> = calls.iter().filter_map(|call| call.item).chain(open).collect();
         all.sort_unstable();
         for at in all {
@@ -301,13 +360,13 @@ impl Stream {
         }
     }
 
-    fn close(&mut self, at: usize, status: Status, out: &mut Vec<u8>) {
+    fn close(&mut self, at: usize, status: Status, out: &mut Blocks) {
         let item = &mut self.items[at];
-        match &mut item.body {
-            Body::Call(call) => {
-                call.end();
-                self.call_done(at, out);
-            }
+        let before = item.held_bytes();
+        item.end(status);
+        self.held_bytes = self.held_bytes + item.held_bytes() - before;
+        match &self.items[at].body {
+            Body::Call(_) => self.call_done(at, out),
             Body::Reasoning(_) => self.part_done(at, 0, out),
             Body::Message(parts) => {
                 if let Some(last) = parts.len().checked_sub(1) {
@@ -315,44 +374,17 @@ impl Stream {
                 }
             }
         }
-        self.items[at].status = Some(status);
         self.item_done(at, out);
     }
 
     /// The response of a stream in which all of `answer` came at once.
     pub(super) fn response_to(mut self, answer: &Answer<'_>) -> Vec<u8> {
         self.is_silent = true;
-        let mut out = Vec::new();
+        let mut out = Blocks::default();
         self.take(answer, &mut out);
         self.close_all(&mut out);
         self.write_response(&mut out);
-        out
-    }
-}
-
-impl OpenCall {
-    /// Whether `piece` begins another call.
-    fn is_another(&self, piece: &ToolCall<'_>) -> bool {
-        if piece.name.is_none() || self.item.is_none() {
-            return false;
-        }
-        let mut id = Vec::new();
-        piece.id.iter().for_each(|own| write::copied(&mut id, *own));
-        if id.is_empty() { piece.index.is_none() } else { id != self.id }
-    }
-}
-
-/// Appends `texts` as they are within a JSON string.
-fn copy(out: &mut Vec<u8>, texts: &Texts<'_>) {
-    texts.iter().for_each(|text| write::copied(out, text));
-}
-
-/// Appends `more` as it is within a JSON string.
-fn arguments(out: &mut Vec<u8>, more: Arguments<'_>) {
-    match more {
-        Arguments::None => {}
-        Arguments::Text(text) => write::copied(out, text),
-        Arguments::Object(raw) => write::escaped(out, raw),
+        out.into_vec()
     }
 }
 

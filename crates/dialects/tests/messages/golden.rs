@@ -2,12 +2,15 @@
 
 use std::{fs, path::Path};
 
-use dialects::messages::{Problem, ProblemKind, Stream, error_body, model, models, whole};
+use dialects::{
+    Blocks,
+    messages::{Problem, ProblemKind, Stream, error_body, model, models, whole},
+};
 use serde_json::{Value, json};
 
 use crate::{
     message_events::Events,
-    translated::{ESTIMATE, asked, events, folded, message},
+    translated::{ESTIMATE, asked, events, folded, message, shown},
 };
 
 /// A recorded call.
@@ -185,6 +188,10 @@ fn odd_calls_are_understood() {
     let repeated = [call(0, "t1", "f", "{"), call(0, "t2", "f", "}")];
     let one = ["0 tool_use t1 f", "0 + input_json_delta {", "0 + input_json_delta }", "0 -", "tool_use"];
     assert_eq!(outline(&repeated, true), one);
+    // All of number 0, with ids of their own.
+    let same_number = [call(0, "t1", "f", "{\"a\":1}"), call(0, "t2", "f", "{}"), call(0, "t3", "g", "{}")];
+    let ids = outline(&same_number, true).into_iter().filter(|line| line.contains("tool_use t")).collect::<Vec<_>>();
+    assert_eq!(ids, ["0 tool_use t1 f", "1 tool_use t2 f", "2 tool_use t3 g"]);
     // Without numbers.
     let unnumbered = [
         json!({"tool_calls": [{"id": "t1", "function": {"name": "f", "arguments": "{"}}]}),
@@ -204,7 +211,6 @@ fn odd_calls_are_understood() {
 
 #[test]
 fn nothing_is_said_before_there_is_something_to_say() {
-    let mut out = Vec::new();
     let mut stream = Stream::new(asked(false), "r-1", ESTIMATE);
     for silent in [
         "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n",
@@ -213,33 +219,72 @@ fn nothing_is_said_before_there_is_something_to_say() {
         "data: nonsense\n\n",
         "\n\n",
     ] {
-        stream.frame(silent.as_bytes(), &mut out);
-        assert!(out.is_empty(), "{silent}");
+        assert_eq!(shown(&mut stream, silent), "", "{silent}");
     }
-    stream.frame(b"data: {\"choices\":[{\"delta\":{\"reasoning\":\"hm\"}}]}\n\n", &mut out);
+    let out = shown(&mut stream, "data: {\"choices\":[{\"delta\":{\"reasoning\":\"hm\"}}]}\n\n");
     let mut taken = Events::new();
-    taken.take(str::from_utf8(&out).expect("text")).expect("message_start");
-    assert!(out.starts_with(b"event: message_start\n"), "the model is at work, although nothing is shown of it");
-    assert!(!out.windows(5).any(|bytes| bytes == b"block"));
+    taken.take(&out).expect("message_start");
+    assert!(out.starts_with("event: message_start\n"), "the model is at work, although nothing is shown of it");
+    assert!(!out.contains("block"));
     taken.take(str::from_utf8(stream.ping()).expect("text")).expect("a ping may come any time");
 }
 
 #[test]
 fn an_answer_that_breaks_ends_with_an_error() {
-    let mut out = Vec::new();
     let mut stream = Stream::new(asked(false), "r-1", ESTIMATE);
     let problem = Problem { kind: ProblemKind::Overloaded, message: "no \"room\"", request_id: "r-1" };
-    stream.frame(b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n", &mut out);
+    let mut events = shown(&mut stream, "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n");
+    let mut out = Blocks::default();
     stream.broken(&problem, &mut out);
-    let length = out.len();
-    stream.frame(b"data: {\"choices\":[{\"delta\":{\"content\":\"b\"}}]}\n\n", &mut out);
-    stream.frame(b"data: [DONE]\n\n", &mut out);
+    events += str::from_utf8(&out.into_vec()).expect("text");
+    for late in ["data: {\"choices\":[{\"delta\":{\"content\":\"b\"}}]}\n\n", "data: [DONE]\n\n"] {
+        assert_eq!(shown(&mut stream, late), "", "nothing follows");
+    }
+    let mut out = Blocks::default();
     stream.broken(&problem, &mut out);
-    assert_eq!(out.len(), length, "nothing follows");
+    assert!(out.is_empty());
 
     let mut taken = Events::new();
-    taken.take(str::from_utf8(&out).expect("text")).expect("in order");
+    taken.take(&events).expect("in order");
     assert_eq!(taken.error, Some(json!({"type": "overloaded_error", "message": "no \"room\""})));
+}
+
+#[test]
+fn what_is_nested_too_deeply_is_not_passed_over() {
+    let deep = format!("{}1{}", "[".repeat(200), "]".repeat(200));
+    let mut stream = Stream::new(asked(true), "r-1", ESTIMATE);
+    let event = format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"a\"}},\"logprobs\":{deep}}}]}}\n\n");
+    assert!(stream.frame(event.as_bytes(), &mut Blocks::default()).is_err(), "its text would be lost");
+}
+
+#[test]
+fn calls_one_after_another_come_as_they_are_made() {
+    let mut stream = Stream::new(asked(true), "r-1", ESTIMATE);
+    let mut show = |delta: Value| {
+        let events = shown(&mut stream, &format!("data: {}\n\n", json!({"choices": [{"delta": delta}]})));
+        (
+            events.matches("content_block_start\n").count(),
+            events.matches("input_json_delta").count(),
+            stream.held_bytes(),
+        )
+    };
+    assert_eq!(show(json!({"content": "I look."})).0, 1);
+    let begun = |(starts, deltas, _): (usize, usize, usize)| (starts, deltas);
+    assert_eq!(begun(show(call(0, "t1", "f", ""))), (1, 0));
+    assert_eq!(begun(show(more(0, "{\"a\":"))), (0, 1));
+    assert_eq!(begun(show(more(0, "{}}"))), (0, 1));
+    assert_eq!(begun(show(call(1, "t2", "g", ""))), (1, 0), "the one before is complete");
+    assert_eq!(begun(show(more(1, "{}"))), (0, 1));
+    assert_eq!(begun(show(json!({"content": "And now."}))), (1, 0), "text follows a call that is complete");
+    // Two that come in turns: the second waits until the first is complete, and comes then.
+    let (starts, deltas, before) = show(call(2, "t3", "h", "{"));
+    assert_eq!((starts, deltas), (1, 1));
+    let (starts, deltas, held) = show(call(3, "t4", "i", "{\"long\":\"text\"}"));
+    assert_eq!((starts, deltas), (0, 0));
+    assert!(held > before, "what waits is counted");
+    let (starts, deltas, after) = show(more(2, "}"));
+    assert_eq!((starts, deltas), (1, 2));
+    assert!(after < held, "and no longer, once it is passed on");
 }
 
 #[test]

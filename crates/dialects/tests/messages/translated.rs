@@ -1,6 +1,9 @@
 //! Answers as a client of Messages gets them.
 
-use dialects::messages::{Asked, Stream, whole};
+use dialects::{
+    Blocks,
+    messages::{Asked, Stream, whole},
+};
 use serde_json::Value;
 
 use crate::message_events::Events;
@@ -20,14 +23,21 @@ pub(crate) fn message(completion: &str, shows_thinking: bool) -> Value {
 
 /// The events of a stream.
 pub(crate) fn events(stream: &[impl AsRef<str>], shows_thinking: bool) -> String {
-    let mut out = Vec::new();
+    let mut events = String::new();
     let mut translated = Stream::new(asked(shows_thinking), "r-1", ESTIMATE);
     for event in stream {
-        let before = out.len();
-        translated.frame(event.as_ref().as_bytes(), &mut out);
-        assert!(out.len() == before || out.ends_with(b"\n\n"), "whole events");
+        events += &shown(&mut translated, event.as_ref());
     }
-    String::from_utf8(out).expect("text")
+    events
+}
+
+/// What `event` of a chat's stream becomes.
+pub(crate) fn shown(stream: &mut Stream, event: &str) -> String {
+    let mut out = Blocks::default();
+    stream.frame(event.as_bytes(), &mut out).expect("JSON that is not too deep");
+    let events = String::from_utf8(out.into_vec()).expect("text");
+    assert!(events.is_empty() || events.ends_with("\n\n"), "whole events");
+    events
 }
 
 /// The same put together again.

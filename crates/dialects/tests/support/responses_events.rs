@@ -99,9 +99,10 @@ impl Order {
                 self.response(event, "in_progress");
             }
             "response.in_progress" => {
-                assert!(self.count > 1 && !self.is_in_progress && self.items.is_empty(), "{event}");
+                assert!(self.count > 1, "{event}");
                 self.is_in_progress = true;
-                self.response(event, "in_progress");
+                let response = self.response(event, "in_progress").clone();
+                self.is_so_far(array(&response["output"]));
             }
             "response.completed" | "response.incomplete" | "response.failed" => {
                 self.ends(event, kind.trim_start_matches("response."));
@@ -124,6 +125,26 @@ impl Order {
         }
         assert_eq!(response["store"], false, "nothing is stored");
         response
+    }
+
+    /// A client may take the response of an event that says that it is in progress for the one so far.
+    fn is_so_far(&self, output: &[Value]) {
+        assert_eq!(output.len(), self.items.len(), "all items are in the response");
+        for (item, so_far) in self.items.iter().zip(output) {
+            if let Some(done) = &item.done {
+                assert_eq!(done, so_far, "an item stays as it was done");
+                continue;
+            }
+            assert_eq!((&so_far["id"], &so_far["status"]), (&item.id.clone().into(), &"in_progress".into()));
+            let parts = so_far["content"].as_array().map(Vec::as_slice).unwrap_or_default();
+            assert_eq!(parts.len(), item.parts.len(), "{so_far}");
+            for (part, said) in parts.iter().zip(&item.parts) {
+                assert_eq!(part[text_member(&said.kind)], said.text, "{so_far}");
+            }
+            if item.kind == "function_call" {
+                assert_eq!(so_far["arguments"], item.arguments, "{so_far}");
+            }
+        }
     }
 
     fn ends(&mut self, event: &Value, status: &str) {

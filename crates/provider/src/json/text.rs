@@ -38,14 +38,24 @@ impl<'a> Text<'a> {
 
 /// A JSON text with U+FFFD for every half of a surrogate pair that it writes as an escape; the rest stays as it is written.
 pub fn whole_characters(raw: &str) -> Cow<'_, str> {
-    if !raw.contains("\\ud") && !raw.contains("\\uD") {
+    if !may_have_halves(raw) {
         return Cow::Borrowed(raw);
     }
     let mut out = String::with_capacity(raw.len());
+    each_whole(raw, |piece| out.push_str(piece));
+    Cow::Owned(out)
+}
+
+/// The same, handed to `take` piece by piece, without a copy of all of it.
+pub fn each_whole(raw: &str, mut take: impl FnMut(&str)) {
+    if !may_have_halves(raw) {
+        take(raw);
+        return;
+    }
     let mut rest = raw;
     while let Some(at) = rest.find('\\') {
         let (before, escape) = rest.split_at(at);
-        out.push_str(before);
+        take(before);
         let (is_half, length) = match escape.as_bytes().get(1) {
             Some(b'u') => {
                 let (decoded, length) = code_point(&escape[1..]);
@@ -55,11 +65,14 @@ pub fn whole_characters(raw: &str) -> Cow<'_, str> {
             _ => (false, escape.floor_char_boundary(2)),
         };
         let (escape, after) = escape.split_at(length);
-        out.push_str(if is_half { "\u{fffd}" } else { escape });
+        take(if is_half { "\u{fffd}" } else { escape });
         rest = after;
     }
-    out.push_str(rest);
-    Cow::Owned(out)
+    take(rest);
+}
+
+fn may_have_halves(raw: &str) -> bool {
+    raw.contains("\\ud") || raw.contains("\\uD")
 }
 
 /// How many bytes the escape at the start of `rest`, a backslash, takes; `None` if it is none.

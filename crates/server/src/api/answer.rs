@@ -141,7 +141,7 @@ pub(crate) async fn answer(context: RequestContext, prepared: Box<Prepared>) -> 
     if request.head.stream && ensemble.is_none() && live.table.has_early_headers(name) {
         let owner = app.clone();
         let call = async move { owner.router.call(&request, caller).await.map(|served| served.answer) };
-        let form = form.streamed(&about);
+        let form = form.streamed(&about, &memory);
         let body = SseBody::new(Source::Calling(Box::pin(call)), form, &app.cut, id, keep_alive, permits);
         add_list(&mut response, DROPPED_PARAMS, &dropped);
         return stream(response, version, body);
@@ -159,7 +159,7 @@ pub(crate) async fn answer(context: RequestContext, prepared: Box<Prepared>) -> 
     served.head.dropped_params.splice(0..0, dropped);
     add_route(&mut response, &served);
     if served.answer.whole().is_none() {
-        let form = form.streamed(&about);
+        let form = form.streamed(&about, &memory);
         let body = SseBody::new(Source::Relaying(served.answer), form, &app.cut, id, keep_alive, permits);
         return stream(response, version, body);
     }

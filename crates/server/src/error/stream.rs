@@ -1,7 +1,7 @@
 //! Errors in the events of a stream: the answer has begun, or its headers were sent before that.
 
 use bytes::Bytes;
-use dialects::{messages, responses};
+use dialects::{Blocks, messages, responses};
 use provider::{Error, ErrorKind};
 
 use super::{ApiError, ErrorBody, to_json};
@@ -46,12 +46,12 @@ impl ApiError {
     }
 
     /// Appends the event of a message.
-    pub(crate) fn end_message(&self, stream: &mut messages::Stream, request_id: &str, out: &mut Vec<u8>) {
+    pub(crate) fn end_message(&self, stream: &mut messages::Stream, request_id: &str, out: &mut Blocks) {
         stream.broken(&self.problem(&self.anthropic_message(), request_id), out);
     }
 
     /// Appends the event of a response. The message has our own code where OpenAI has none for it.
-    pub(crate) fn end_response(&self, stream: &mut responses::Stream, out: &mut Vec<u8>) {
+    pub(crate) fn end_response(&self, stream: &mut responses::Stream, out: &mut Blocks) {
         let known = CODES_OF_RESPONSES.into_iter().find(|code| *code == self.code);
         let message = match known {
             Some(_) => self.message.clone(),

@@ -6,7 +6,10 @@ use provider::InvalidRequest;
 
 use super::required;
 use crate::{
-    chat::write,
+    chat::{
+        EFFORTS, effort,
+        write::{self, member},
+    },
     node::{Node, shown},
 };
 
@@ -101,18 +104,11 @@ impl<'a> Config<'a> {
             return older.map_or(Ok(()), |older| format(&older, out));
         };
         let config = Node::field("output_config", raw);
-        let [effort, newer, budget] = config.members(["effort", "format", "task_budget"])?;
-        if let Some(effort) = effort {
-            let said = effort.text()?.decoded();
-            // The levels that every upstream knows.
-            let level = match &*said {
-                "low" => "\"low\"",
-                "medium" => "\"medium\"",
-                "high" | "xhigh" | "max" => "\"high\"",
-                other => {
-                    let other = shown(other);
-                    return Err(effort.wrong(format_args!("is {other:?}: use low, medium, high, xhigh or max")));
-                }
+        let [asked, newer, budget] = config.members(["effort", "format", "task_budget"])?;
+        if let Some(asked) = asked {
+            let said = asked.text()?.decoded();
+            let Some(level) = effort(&said) else {
+                return Err(asked.wrong(format_args!("is {:?}: use {EFFORTS}", shown(&said))));
             };
             member(out, "reasoning_effort", level);
         }
@@ -125,14 +121,6 @@ impl<'a> Config<'a> {
             (None, None) => Ok(()),
         }
     }
-}
-
-/// A member of the chat's body, behind others.
-pub(super) fn member(out: &mut Vec<u8>, name: &str, raw: &str) {
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":");
-    out.extend_from_slice(raw.as_bytes());
 }
 
 fn whole_number(node: &Node<'_, '_>, name: &str, min: u64, out: &mut Vec<u8>) -> Result<(), InvalidRequest> {
@@ -179,11 +167,11 @@ fn format(format: &Node<'_, '_>, out: &mut Vec<u8>) -> Result<(), InvalidRequest
     }
     let schema = schema.ok_or_else(|| format.lacks("schema", "send the JSON schema of the answer"))?;
     schema.object()?;
-    let schema = schema.raw();
-    let format = format!(
-        "{{\"type\":\"json_schema\",\"json_schema\":{{\"name\":\"{SCHEMA_NAME}\",\"schema\":{schema},\"strict\":true}}}}"
-    );
-    member(out, "response_format", &format);
+    out.extend_from_slice(b",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":");
+    write::string(out, SCHEMA_NAME);
+    member(out, "schema", schema.raw());
+    member(out, "strict", "true");
+    out.extend_from_slice(b"}}");
     Ok(())
 }
 

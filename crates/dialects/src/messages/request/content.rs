@@ -2,7 +2,10 @@
 
 use provider::{InvalidRequest, Text};
 
-use super::turns::{Call, Part, Role, ToolResult, Turns};
+use super::{
+    document,
+    turns::{Call, Part, Role, ToolResult, Turns},
+};
 use crate::node::{Node, shown};
 
 /// What begins a text of the system that is none of its instructions: Claude Code sends a line for Anthropic's accounting,
@@ -60,6 +63,9 @@ pub(super) fn messages<'a>(turns: &mut Turns<'a>, messages: &Node<'_, 'a>) -> Re
     if count == 0 {
         return Err(messages.wrong("is empty: send at least one message"));
     }
+    if let Some(unreadable) = turns.unreadable.take() {
+        return Err(unreadable);
+    }
     to_continue(turns).map_err(|why| messages.wrong_element(count - 1, why))
 }
 
@@ -77,6 +83,9 @@ fn message<'a>(turns: &mut Turns<'a>, message: &Node<'_, 'a>) -> Result<bool, In
         "system" => return texts(&content, |text| turns.note(Part::Text("", text))).map(|()| false),
         other => return Err(role.wrong(format_args!("is {:?}: use user, assistant or system", shown(other)))),
     };
+    if role == Role::User {
+        turns.unreadable = None;
+    }
     let said = match content.first() {
         b'"' => {
             let text = content.text()?;
@@ -173,7 +182,8 @@ impl<'p, 'a> Block<'p, 'a> {
 fn users_block<'a>(turns: &mut Turns<'a>, block: &Block<'_, 'a>) -> Result<(), InvalidRequest> {
     match &*block.kind.decoded() {
         "text" => turns.parts.push(Part::Text("", block.text()?)),
-        "image" => turns.parts.push(image(block)?),
+        "image" => turns.parts.push(image(block.node, block.source)?),
+        "document" => document::said_by_user(turns, block.node)?,
         "tool_result" => tool_result(turns, block)?,
         "tool_use" | "thinking" | "redacted_thinking" => {
             return Err(block.refused("only an assistant's message holds it"));
@@ -193,14 +203,15 @@ fn assistants_block<'a>(turns: &mut Turns<'a>, block: &Block<'_, 'a>) -> Result<
         }
         // Only Anthropic could read it.
         "redacted_thinking" => {}
-        "tool_result" | "image" => return Err(block.refused("only a user's message holds it")),
+        "tool_result" | "image" | "document" => return Err(block.refused("only a user's message holds it")),
         _ => return Err(block.unknown()),
     }
     Ok(())
 }
 
-fn image<'a>(block: &Block<'_, 'a>) -> Result<Part<'a>, InvalidRequest> {
-    let source = block.source.ok_or_else(|| block.node.lacks("source", "send the image in base64, or its URL"))?;
+/// The image that the block `node` is, by its `source`.
+pub(super) fn image<'a>(node: &Node<'_, 'a>, source: Option<Node<'_, 'a>>) -> Result<Part<'a>, InvalidRequest> {
+    let source = source.ok_or_else(|| node.lacks("source", "send the image in base64, or its URL"))?;
     let [kind, media_type, data, url] = source.members(["type", "media_type", "data", "url"])?;
     let kind = kind.ok_or_else(|| source.lacks("type", "use base64 or url"))?;
     let said = kind.text()?.decoded();
@@ -261,6 +272,7 @@ fn tool_result<'a>(turns: &mut Turns<'a>, block: &Block<'_, 'a>) -> Result<(), I
         }
     }
     turns.results.push(ToolResult { id, content: said });
+    turns.unreadable = None;
     Ok(())
 }
 
@@ -275,7 +287,8 @@ fn part_of_result<'a>(
             let text = block.text.ok_or_else(|| block.node.lacks("text", "send the text"))?;
             said.push(Part::Text("", text.text()?));
         }
-        "image" => turns.parts.push(image(block)?),
+        "image" => turns.parts.push(image(block.node, block.source)?),
+        "document" => document::said_by_tool(&mut turns.parts, said, block.node)?,
         // A tool that a search of the client's found. It is among `tools`, all of which are sent.
         "tool_reference" => {
             let name = block.tool_name.ok_or_else(|| block.node.lacks("tool_name", "name the tool"))?;

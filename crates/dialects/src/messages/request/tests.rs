@@ -212,6 +212,55 @@ fn images_are_data_urls_or_urls() {
 }
 
 #[test]
+fn a_document_of_text_is_text() {
+    let user = |block: Value| messages(&json!([{"role": "user", "content": [block]}]))[0]["content"].take();
+    let plain = json!({"type": "text", "media_type": "text/plain", "data": "All of it."});
+    assert_eq!(user(json!({"type": "document", "source": plain})), "All of it.");
+    assert_eq!(
+        user(
+            json!({"type": "document", "source": plain, "title": "T", "context": "C", "citations": {"enabled": true}})
+        ),
+        json!([
+            {"type": "text", "text": "Document: T"}, {"type": "text", "text": "About the document: C"},
+            {"type": "text", "text": "All of it."},
+        ])
+    );
+    let blocks = json!([{"type": "text", "text": "a"}, {"type": "image", "source": {"type": "url", "url": "https://a.example"}}]);
+    assert_eq!(
+        user(json!({"type": "document", "source": {"type": "content", "content": blocks}})),
+        json!([{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "https://a.example"}}])
+    );
+}
+
+#[test]
+fn a_document_that_cannot_be_read_is_refused_where_it_is_sent_and_not_for_good() {
+    let pdf = json!({"type": "document", "title": "a.pdf",
+        "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERg=="}});
+    let with_pdf = json!({"role": "user", "content": [{"type": "text", "text": "Read."}, pdf]});
+    let now =
+        json!({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"}, with_pdf]});
+    assert_eq!(refused_with(&now).0, "messages.2.content.1");
+    // After an answer, and after a refusal, which leaves two messages in a row.
+    for between in [vec![json!({"role": "assistant", "content": "No."})], vec![]] {
+        let mut all = vec![with_pdf.clone()];
+        all.extend(between);
+        all.push(json!({"role": "user", "content": "Go on."}));
+        let said = messages(&all.into())[0]["content"].take();
+        assert_eq!(said[1], json!({"type": "text", "text": "Document: a.pdf"}));
+        assert!(said[2]["text"].as_str().is_some_and(|note| note.contains("cannot be read")), "{said}");
+    }
+    // What a tool puts out, within its result or beside it: the agent reads that it cannot, and goes on.
+    let call = json!({"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "read", "input": {}}]});
+    for content in [
+        json!([{"type": "tool_result", "tool_use_id": "t", "content": [pdf]}]),
+        json!([{"type": "tool_result", "tool_use_id": "t", "content": "A PDF."}, pdf]),
+    ] {
+        let said = messages(&json!([{"role": "user", "content": "Hi"}, call, {"role": "user", "content": content}]));
+        assert!(said.to_string().contains("cannot be read"), "{said}");
+    }
+}
+
+#[test]
 fn a_loop_of_tools_becomes_calls_and_answers() {
     let said = messages(&json!([
         {"role": "user", "content": "Weather?"},

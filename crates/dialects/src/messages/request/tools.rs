@@ -4,8 +4,10 @@ use std::borrow::Cow;
 
 use provider::{InvalidRequest, Text};
 
-use super::turns::quoted;
-use crate::node::{Node, shown};
+use crate::{
+    chat::write::quoted,
+    node::{Node, shown},
+};
 
 /// Tools that Anthropic runs on its own servers: what their types begin with, and what they are called where they are left out.
 /// Source: the tool types of the Python SDK, <https://github.com/anthropics/anthropic-sdk-python>.
@@ -22,8 +24,7 @@ const SERVER_TOOLS: [(&str, &str); 7] = [
 /// The tools of a request.
 #[derive(Debug, Default)]
 pub(super) struct Tools<'a> {
-    /// Those that are sent on, as elements of a chat's `tools`.
-    pub(super) written: Vec<u8>,
+    /// The names of those that are sent on.
     names: Vec<Cow<'a, str>>,
     /// The names of those that are not.
     left_out: Vec<Cow<'a, str>>,
@@ -32,14 +33,17 @@ pub(super) struct Tools<'a> {
 }
 
 impl<'a> Tools<'a> {
-    /// Reads `tools`.
-    pub(super) fn read(tools: &Node<'_, 'a>) -> Result<Self, InvalidRequest> {
+    /// Reads `tools`, and writes those that are sent on as a member of a chat's body, if there are any.
+    pub(super) fn read(tools: &Node<'_, 'a>, out: &mut Vec<u8>) -> Result<Self, InvalidRequest> {
         let mut read = Self::default();
-        tools.each(|tool| read.tool(&tool))?;
+        tools.each(|tool| read.tool(&tool, out))?;
+        if !read.names.is_empty() {
+            out.push(b']');
+        }
         Ok(read)
     }
 
-    fn tool(&mut self, tool: &Node<'_, 'a>) -> Result<(), InvalidRequest> {
+    fn tool(&mut self, tool: &Node<'_, 'a>, out: &mut Vec<u8>) -> Result<(), InvalidRequest> {
         let [kind, name, description, schema, strict, examples] =
             tool.members(["type", "name", "description", "input_schema", "strict", "input_examples"])?;
         let kind = kind.map(|kind| kind.text()).transpose()?.map(|kind| kind.decoded());
@@ -58,10 +62,7 @@ impl<'a> Tools<'a> {
         if examples.is_some() {
             self.left_out("tools.input_examples");
         }
-        if !self.written.is_empty() {
-            self.written.push(b',');
-        }
-        let out = &mut self.written;
+        out.extend_from_slice(if self.names.is_empty() { b",\"tools\":[" } else { b"," });
         out.extend_from_slice(b"{\"type\":\"function\",\"function\":{\"name\":");
         quoted(out, name);
         if let Some(description) = description {

@@ -3,7 +3,7 @@
 //! Messages in a row of one role are one turn. A user's turn begins with the results of tools, each of which is a message of
 //! its own: in a chat they stand right behind the calls.
 
-use provider::Text;
+use provider::{InvalidRequest, Text};
 
 use crate::chat::write;
 
@@ -41,10 +41,13 @@ pub(super) enum Role {
     Assistant,
 }
 
-/// Writes the messages of a chat, turn by turn.
+/// Writes the messages of a chat, turn by turn, into its body.
 #[derive(Debug, Default)]
 pub(super) struct Turns<'a> {
+    /// The body so far.
     out: Vec<u8>,
+    /// Where in it the first message stands.
+    start: usize,
     /// What the system says before the first turn.
     pub(super) system: Vec<Part<'a>>,
     /// Whose turn it is; `None` before the first.
@@ -56,9 +59,17 @@ pub(super) struct Turns<'a> {
     pub(super) results: Vec<ToolResult<'a>>,
     pub(super) calls: Vec<Call<'a>>,
     pub(super) thoughts: Vec<Text<'a>>,
+    /// The refusal of a document that no upstream can read, if the last message of the user holds one. A model is told in its
+    /// place what stands there, so that a conversation that holds one from earlier goes on.
+    pub(super) unreadable: Option<InvalidRequest>,
 }
 
 impl<'a> Turns<'a> {
+    /// Starts behind the opening bracket of the messages, with which `body` ends.
+    pub(super) fn new(body: Vec<u8>) -> Self {
+        Self { start: body.len(), out: body, ..Self::default() }
+    }
+
     /// It is the turn of `role` now.
     pub(super) fn turn(&mut self, role: Role) {
         if self.role == Some(role) {
@@ -85,10 +96,10 @@ impl<'a> Turns<'a> {
         self.role == Some(Role::Assistant)
     }
 
-    /// The messages, without the brackets around them.
-    pub(super) fn finish(mut self) -> Vec<u8> {
+    /// The body behind the last message; `None` if there is no message.
+    pub(super) fn finish(mut self) -> Option<Vec<u8>> {
         self.end_turn();
-        self.out
+        (self.out.len() > self.start).then_some(self.out)
     }
 
     fn end_turn(&mut self) {
@@ -114,7 +125,7 @@ impl<'a> Turns<'a> {
         for result in std::mem::take(&mut self.results) {
             self.open("tool");
             self.out.extend_from_slice(b"\"tool_call_id\":");
-            quoted(&mut self.out, result.id);
+            write::quoted(&mut self.out, result.id);
             self.out.push(b',');
             content(&mut self.out, &result.content);
             self.out.push(b'}');
@@ -158,7 +169,7 @@ impl<'a> Turns<'a> {
     }
 
     fn open(&mut self, role: &str) {
-        if !self.out.is_empty() {
+        if self.out.len() > self.start {
             self.out.push(b',');
         }
         self.out.extend_from_slice(b"{\"role\":\"");
@@ -199,7 +210,7 @@ fn part(out: &mut Vec<u8>, part: &Part<'_>) {
         }
         Part::ImageUrl(url) => {
             out.extend_from_slice(b"{\"type\":\"image_url\",\"image_url\":{\"url\":");
-            quoted(out, *url);
+            write::quoted(out, *url);
             out.extend_from_slice(b"}}");
         }
     }
@@ -207,9 +218,9 @@ fn part(out: &mut Vec<u8>, part: &Part<'_>) {
 
 fn tool_call(out: &mut Vec<u8>, call: &Call<'_>) {
     out.extend_from_slice(b"{\"id\":");
-    quoted(out, call.id);
+    write::quoted(out, call.id);
     out.extend_from_slice(b",\"type\":\"function\",\"function\":{\"name\":");
-    quoted(out, call.name);
+    write::quoted(out, call.name);
     out.extend_from_slice(b",\"arguments\":");
     write::string(out, call.input);
     out.extend_from_slice(b"}}");
@@ -220,9 +231,4 @@ fn worded(out: &mut Vec<u8>, words: &str, text: Text<'_>) {
     out.extend_from_slice(words.as_bytes());
     write::copied(out, text);
     out.push(b'"');
-}
-
-/// A text with its quotes.
-pub(super) fn quoted(out: &mut Vec<u8>, text: Text<'_>) {
-    worded(out, "", text);
 }

@@ -23,7 +23,7 @@ enum Choice {
 
 /// Writes `tools`, `tool_choice` and `parallel_tool_calls`, with a comma in front of each; nothing where there are no
 /// tools.
-pub(super) fn write(out: &mut Vec<u8>, body: &Body<'_>, tools: &Tools) -> Result<(), InvalidRequest> {
+pub(super) fn write(out: &mut Vec<u8>, body: &Body<'_>, tools: &Tools<'_>) -> Result<(), InvalidRequest> {
     let node = body.get("tool_choice");
     let (choice, allowed) = node.map_or(Ok((None, None)), |node| read(&node, tools))?;
     let parallel = body.flag("parallel_tool_calls")?;
@@ -62,7 +62,7 @@ pub(super) fn write(out: &mut Vec<u8>, body: &Body<'_>, tools: &Tools) -> Result
 /// The choice, and the tools that are sent if those are not all.
 type Chosen = (Option<Choice>, Option<BTreeSet<usize>>);
 
-fn read(choice: &Node<'_, '_>, tools: &Tools) -> Result<Chosen, InvalidRequest> {
+fn read(choice: &Node<'_, '_>, tools: &Tools<'_>) -> Result<Chosen, InvalidRequest> {
     if choice.first() == b'"' {
         return Ok((Some(Choice::Mode(mode(choice)?)), None));
     }
@@ -96,7 +96,7 @@ fn read(choice: &Node<'_, '_>, tools: &Tools) -> Result<Chosen, InvalidRequest> 
 
 /// The tools that `list` names. Only those are sent, because the upstreams of a chat know no such choice. Tools that
 /// were left out cannot be allowed.
-fn allowed(list: &Node<'_, '_>, tools: &Tools) -> Result<BTreeSet<usize>, InvalidRequest> {
+fn allowed(list: &Node<'_, '_>, tools: &Tools<'_>) -> Result<BTreeSet<usize>, InvalidRequest> {
     let mut all = BTreeSet::new();
     list.each(|tool| {
         let [name] = tool.members(["name"])?;

@@ -5,7 +5,10 @@ use std::ops::RangeInclusive;
 use provider::InvalidRequest;
 
 use super::{Body, dropped::Dropped, lacking, required};
-use crate::node::{Node, shown};
+use crate::{
+    chat::{EFFORTS, effort, write::member},
+    node::{Node, shown},
+};
 
 /// What becomes of a field.
 enum Rule {
@@ -135,11 +138,14 @@ pub(super) fn write(out: &mut Vec<u8>, body: &Body<'_>) -> Result<(), InvalidReq
         member(out, "top_logprobs", count);
     }
     if let Some(reasoning) = body.get("reasoning") {
-        let [effort, summary] = reasoning.members(["effort", "summary"])?;
+        let [asked, summary] = reasoning.members(["effort", "summary"])?;
         summary.map(|summary| summary.text()).transpose()?;
-        if let Some(effort) = effort {
-            effort.text()?;
-            member(out, "reasoning_effort", effort.raw());
+        if let Some(asked) = asked {
+            let said = asked.text()?.decoded();
+            let Some(level) = effort(&said) else {
+                return Err(asked.wrong(format_args!("is {:?}: use {EFFORTS}", shown(&said))));
+            };
+            member(out, "reasoning_effort", level);
         }
     }
     if let Some(text) = body.get("text") {
@@ -209,9 +215,29 @@ pub(super) fn wants_logprobs(body: &Body<'_>) -> Result<bool, InvalidRequest> {
 /// slowly would hold a multiple of a long prompt.
 const MOST_REPEATED: usize = 64 << 10;
 
-/// The members of a response that repeat the request, with a comma in front of each. `tools` are those that are not
-/// left out. What is longer than [`MOST_REPEATED`] stands there as if it had not been given.
-pub(super) fn repeated(body: &Body<'_>, tools: &str) -> String {
+/// The tools that are not left out, as a response repeats them: none if they are longer than [`MOST_REPEATED`] together.
+#[derive(Default)]
+pub(super) struct Kept {
+    written: String,
+    is_too_long: bool,
+}
+
+impl Kept {
+    /// Adds a tool as it is written.
+    pub(super) fn add(&mut self, raw: &str) {
+        self.is_too_long |= self.written.len() + raw.len() >= MOST_REPEATED;
+        if self.is_too_long {
+            self.written = String::new();
+            return;
+        }
+        self.written.push_str(if self.written.is_empty() { "" } else { "," });
+        self.written.push_str(raw);
+    }
+}
+
+/// The members of a response that repeat the request, with a comma in front of each. What is longer than [`MOST_REPEATED`] stands
+/// there as if it had not been given.
+pub(super) fn repeated(body: &Body<'_>, tools: &Kept) -> String {
     // The default is OpenAI's where its API states one, else null.
     const REPEATED: [(&str, &str); 14] = [
         ("instructions", "null"),
@@ -229,27 +255,26 @@ pub(super) fn repeated(body: &Body<'_>, tools: &str) -> String {
         ("top_p", "null"),
         ("user", "null"),
     ];
-    let mut out = String::with_capacity(512);
-    for (name, default) in REPEATED {
-        out.push_str(",\"");
-        out.push_str(name);
-        out.push_str("\":");
-        let given = body.get(name).map(|given| given.raw()).filter(|raw| raw.len() <= MOST_REPEATED);
-        out.push_str(given.unwrap_or(default));
+    const TOOLS: &str = r#","tools":["#;
+    const REST: &str = r#"],"truncation":"disabled","store":false,"background":false,"previous_response_id":null,"max_tool_calls":null,"service_tier":null"#;
+    let given = |name| body.get(name).map(|given| given.raw()).filter(|raw| raw.len() <= MOST_REPEATED);
+    let members = REPEATED.map(|(name, default)| (name, given(name).unwrap_or(default)));
+    let length: usize = members.iter().map(|(name, raw)| name.len() + raw.len() + 4).sum();
+    // Exactly as long as it gets, so that it is not copied once more.
+    let mut out = Vec::with_capacity(length + TOOLS.len() + tools.written.len() + REST.len());
+    for (name, raw) in members {
+        member(&mut out, name, raw);
     }
-    out.push_str(",\"tools\":[");
-    out.push_str(if tools.len() <= MOST_REPEATED { tools } else { "" });
-    out.push_str(r#"],"truncation":"disabled","store":false,"background":false,"previous_response_id":null"#);
-    out.push_str(r#","max_tool_calls":null,"service_tier":null"#);
+    out.extend_from_slice(TOOLS.as_bytes());
+    out.extend_from_slice(tools.written.as_bytes());
+    out.extend_from_slice(REST.as_bytes());
     // An event's data stands on one line. In JSON line ends are white space between tokens, and never within strings.
-    out.replace(['\n', '\r'], " ")
-}
-
-fn member(out: &mut Vec<u8>, name: &str, raw: &str) {
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":");
-    out.extend_from_slice(raw.as_bytes());
+    for byte in &mut out {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
+    String::from_utf8(out).unwrap_or_default()
 }
 
 /// The whole number that a field is, as it is written.

@@ -3,9 +3,9 @@
 use provider::InvalidRequest;
 
 use super::{
-    content::{self, Part},
+    content::{self, Content, Part},
     dropped::Dropped,
-    messages::Messages,
+    messages::{Call, CallArguments, Messages},
     required,
     tools::{SEARCH, Tools},
 };
@@ -46,8 +46,14 @@ const READ: &str = "message, reasoning, function_call, function_call_output, cus
                     tool_search_call, tool_search_output, additional_tools, agent_message";
 
 /// Adds the tools that items of the input bring: a list of them, or what a search has found.
-pub(super) fn add_tools(input: &Node<'_, '_>, tools: &mut Tools, dropped: &mut Dropped) -> Result<(), InvalidRequest> {
-    if input.first() != b'[' {
+pub(super) fn add_tools<'a>(
+    input: &Node<'_, 'a>,
+    tools: &mut Tools<'a>,
+    dropped: &mut Dropped,
+) -> Result<(), InvalidRequest> {
+    // Both have them in a member of this name. Most inputs have no such item, and need not be read for it.
+    let may_bring_some = input.raw().contains("tools\"") || input.raw().contains("\\u");
+    if input.first() != b'[' || !may_bring_some {
         return Ok(());
     }
     input.each(|item| {
@@ -62,36 +68,33 @@ pub(super) fn add_tools(input: &Node<'_, '_>, tools: &mut Tools, dropped: &mut D
     Ok(())
 }
 
-/// Writes the input: a string, or items.
-pub(super) fn write(
-    messages: &mut Messages,
-    input: &Node<'_, '_>,
-    tools: &Tools,
+/// Adds the input, a string or items, to the messages.
+pub(super) fn write<'a>(
+    messages: &mut Messages<'a>,
+    input: &Node<'_, 'a>,
+    tools: &Tools<'_>,
     dropped: &mut Dropped,
 ) -> Result<(), InvalidRequest> {
     match input.first() {
-        b'"' => messages.user(&content::read(input)?),
+        b'"' => messages.user(content::read(input)?.parts),
         b'[' => {
             let mut writer = Writer { messages: &mut *messages, tools, dropped };
             input.each(|item| writer.item(&item))?;
         }
         _ => return Err(input.wrong("must be a string or an array of items")),
     }
-    if messages.end() {
-        return Ok(());
-    }
-    Err(input.wrong("holds no message: send at least one, such as {\"role\": \"user\", \"content\": \"…\"}"))
+    messages.unreadable.take().map_or(Ok(()), Err)
 }
 
-struct Writer<'w> {
-    messages: &'w mut Messages,
-    tools: &'w Tools,
+struct Writer<'w, 'a> {
+    messages: &'w mut Messages<'a>,
+    tools: &'w Tools<'w>,
     dropped: &'w mut Dropped,
 }
 
-impl Writer<'_> {
-    fn item(&mut self, item: &Node<'_, '_>) -> Result<(), InvalidRequest> {
-        let [kind, role, id] = item.members(["type", "role", "id"])?;
+impl<'a> Writer<'_, 'a> {
+    fn item(&mut self, item: &Node<'_, 'a>) -> Result<(), InvalidRequest> {
+        let [kind, role, id, content] = item.members(["type", "role", "id", "content"])?;
         let text = kind.map(|kind| kind.text()).transpose()?.map(|kind| kind.decoded());
         let text = match &text {
             Some(text) => text,
@@ -100,7 +103,7 @@ impl Writer<'_> {
             None => return Err(item.lacks("type", "as in {\"type\": \"message\", …}")),
         };
         match text {
-            "message" => self.message(item),
+            "message" => self.message(item, role, content),
             "reasoning" => self.reasoning(item),
             "function_call" | "custom_tool_call" => self.call(item, text == "custom_tool_call"),
             "function_call_output" | "custom_tool_call_output" => self.output(item),
@@ -127,26 +130,36 @@ impl Writer<'_> {
         }
     }
 
-    fn message(&mut self, item: &Node<'_, '_>) -> Result<(), InvalidRequest> {
-        let [role, content] = item.members(["role", "content"])?;
+    fn message(
+        &mut self,
+        item: &Node<'_, 'a>,
+        role: Option<Node<'_, 'a>>,
+        content: Option<Node<'_, 'a>>,
+    ) -> Result<(), InvalidRequest> {
         let role = required(item, role, "role", "\"user\", \"assistant\", \"system\" or \"developer\"")?;
         let content = required(item, content, "content", "a string or an array of parts")?;
-        let parts = content::read(&content)?;
+        let Content { parts, unreadable } = content::read(&content)?;
         let named = role.text()?.decoded();
-        let image = parts.iter().position(|part| matches!(part, Part::Image(_)));
-        if let Some(index) = image.filter(|_| named != "user") {
-            return Err(content.wrong_element(index, "is an image: images come from the user or from tools"));
+        if named != "user" {
+            if let Some(index) = parts.iter().position(|part| matches!(part, Part::Image(_))) {
+                return Err(content.wrong_element(index, "is an image: images come from the user or from tools"));
+            }
+            if let Some(unreadable) = unreadable {
+                return Err(unreadable);
+            }
         }
         match &*named {
             "system" | "developer" if self.messages.are_at_start() => {
-                let mut text = Vec::new();
-                content::write_texts(&mut text, &parts, r"\n\n");
-                self.messages.system(str::from_utf8(&text).unwrap_or_default());
+                self.messages.system(content::texts(&parts).map(|[_, text]| text));
+            }
+            "user" => {
+                self.messages.unreadable = unreadable;
+                self.messages.user(parts);
             }
             // Many chat templates refuse a system's message anywhere but at the beginning. To move it there would
             // change the beginning of the prompt, and with it what is cached, in the middle of a conversation.
-            "user" | "system" | "developer" => self.messages.user(&parts),
-            "assistant" => self.messages.assistant(&parts),
+            "system" | "developer" => self.messages.user(parts),
+            "assistant" => self.messages.assistant(content::texts(&parts).map(|[_, text]| text)),
             other => {
                 let other = shown(other);
                 return Err(role.wrong(format_args!("is {other:?}: use one of user, assistant, system, developer")));
@@ -157,7 +170,7 @@ impl Writer<'_> {
 
     /// A message from another agent of the same client. Codex writes the task of an agent as `encrypted_content`, in
     /// clear where the service is not OpenAI's: <https://github.com/ollama/ollama/issues/18286>.
-    fn agent_message(&mut self, item: &Node<'_, '_>) -> Result<(), InvalidRequest> {
+    fn agent_message(&mut self, item: &Node<'_, 'a>) -> Result<(), InvalidRequest> {
         let [content] = item.members(["content"])?;
         let mut parts = Vec::new();
         required(item, content, "content", "an array of parts")?.each(|part| {
@@ -168,15 +181,15 @@ impl Writer<'_> {
             } else {
                 required(&part, text, "text", "a string")?
             };
-            parts.push(Part::Text(text.text()?.raw));
+            parts.push(Part::Text("", text.text()?.raw));
             Ok(())
         })?;
-        self.messages.user(&parts);
+        self.messages.user(parts);
         Ok(())
     }
 
     /// What the assistant thought. A summary of it, or what only OpenAI can decrypt, is not what it thought.
-    fn reasoning(&mut self, item: &Node<'_, '_>) -> Result<(), InvalidRequest> {
+    fn reasoning(&mut self, item: &Node<'_, 'a>) -> Result<(), InvalidRequest> {
         let [content] = item.members(["content"])?;
         let Some(content) = content else { return Ok(()) };
         let mut texts = Vec::new();
@@ -189,38 +202,33 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn call(&mut self, item: &Node<'_, '_>, is_custom: bool) -> Result<(), InvalidRequest> {
+    fn call(&mut self, item: &Node<'_, 'a>, is_custom: bool) -> Result<(), InvalidRequest> {
         let [id, name, namespace, arguments, input] =
             item.members(["call_id", "name", "namespace", "arguments", "input"])?;
         let id = required(item, id, "call_id", CALL_ID)?.text()?;
         let name = required(item, name, "name", "the name of the tool")?.text()?.decoded();
         let namespace = namespace.map(|namespace| namespace.text()).transpose()?.map(|text| text.decoded());
         let name = self.tools.given(namespace.as_deref(), &name);
-        if is_custom {
-            let input = required(item, input, "input", "a string")?.text()?;
-            self.messages.call(id, &name, |out| {
-                out.extend_from_slice(br#"{\"input\":\""#);
-                write::escaped(out, input.raw);
-                out.extend_from_slice(br#"\"}"#);
-            });
+        let arguments = if is_custom {
+            CallArguments::Input(required(item, input, "input", "a string")?.text()?)
         } else {
-            let arguments = required(item, arguments, "arguments", "a string of JSON")?.text()?;
-            self.messages.call(id, &name, |out| write::copied(out, arguments));
-        }
+            CallArguments::Text(required(item, arguments, "arguments", "a string of JSON")?.text()?)
+        };
+        self.messages.call(Call { id, name, arguments });
         Ok(())
     }
 
-    fn output(&mut self, item: &Node<'_, '_>) -> Result<(), InvalidRequest> {
+    fn output(&mut self, item: &Node<'_, 'a>) -> Result<(), InvalidRequest> {
         let [id, output] = item.members(["call_id", "output"])?;
         let id = required(item, id, "call_id", CALL_ID)?.text()?;
         let output = required(item, output, "output", "a string or an array of parts")?;
-        self.messages.output(id, &content::read(&output)?);
+        self.messages.output(id, content::read(&output)?.parts);
         Ok(())
     }
 
     /// A search for tools, or what it has found. Of a search that a service made there is no call that could be
     /// answered.
-    fn search(&mut self, item: &Node<'_, '_>, kind: &str) -> Result<(), InvalidRequest> {
+    fn search(&mut self, item: &Node<'_, 'a>, kind: &str) -> Result<(), InvalidRequest> {
         let [id, execution, arguments, tools] = item.members(["call_id", "execution", "arguments", "tools"])?;
         let is_servers = execution.map(|by| by.text()).transpose()?.is_some_and(|by| by.says("server"));
         let Some(id) = id.filter(|_| !is_servers) else {
@@ -229,9 +237,8 @@ impl Writer<'_> {
         };
         let id = id.text()?;
         if kind == "tool_search_call" {
-            let arguments = arguments.map_or("{}", |arguments| arguments.raw());
-            let name = self.tools.given(None, SEARCH);
-            self.messages.call(id, &name, |out| write::escaped(out, arguments));
+            let arguments = CallArguments::Json(arguments.map_or("{}", |arguments| arguments.raw()));
+            self.messages.call(Call { id, name: self.tools.given(None, SEARCH), arguments });
             return Ok(());
         }
         // The tools themselves stand with the others.

@@ -1,192 +1,252 @@
-//! The messages of a chat, while they are written.
+//! The messages of a chat, while they are written into its body.
 //!
-//! What a chat says in one message of the assistant (reasoning, text, calls) are items of their own in an input. So
-//! what the assistant says is gathered until somebody else does.
+//! What a chat says in one message are items of their own in an input: reasoning, text and calls of the assistant, and messages
+//! of the user that stand in a row. So what one of them says is gathered until another speaks.
 
-use provider::Text;
+use provider::{InvalidRequest, Text};
 
 use super::content::{self, Part};
 use crate::chat::write;
 
+/// What stands between two items of a kind that become one text, as it is within a JSON string.
+const GAP: &str = r"\n\n";
+
 /// The messages so far.
 #[derive(Default)]
-pub(super) struct Messages {
-    /// What the system says before anyone else does, as it is within a JSON string.
-    system: Vec<u8>,
-    /// The other messages, each with a comma in front.
-    rest: Vec<u8>,
-    turn: Turn,
-    /// Images of tools' outputs, as parts of a message, each with a comma in front: a chat takes them from the user
-    /// alone.
-    images: Vec<u8>,
+pub(super) struct Messages<'a> {
+    /// The body of the chat, up to the last message that is complete.
+    out: Vec<u8>,
+    /// Where in it the first message stands.
+    start: usize,
+    /// What the system says before anyone else does, in pieces as they are within a JSON string.
+    system: Vec<&'a str>,
+    /// Who speaks; `None` before anyone but the system does.
+    speaker: Option<Speaker>,
+    assistant: Assistant<'a>,
+    /// What the user says, the images of tools' outputs first: a chat takes them from the user alone.
+    user: Vec<Part<'a>>,
+    /// The refusal of a file that no upstream can read, if the last message of the user holds one.
+    pub(super) unreadable: Option<InvalidRequest>,
 }
 
-/// What the assistant says in one message, as it is written in JSON.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Speaker {
+    User,
+    Assistant,
+    Tool,
+}
+
+/// What the assistant says in one message, in pieces as they are within a JSON string.
 #[derive(Default)]
-struct Turn {
-    /// Within a string.
-    reasoning: Vec<u8>,
-    /// Within a string; `None` if it says nothing.
-    content: Option<Vec<u8>>,
-    /// With a comma in front of each.
-    calls: Vec<u8>,
+struct Assistant<'a> {
+    reasoning: Vec<&'a str>,
+    /// `None` if it says nothing.
+    content: Option<Vec<&'a str>>,
+    calls: Vec<Call<'a>>,
 }
 
-impl Messages {
+/// A call of a function.
+pub(super) struct Call<'a> {
+    pub(super) id: Text<'a>,
+    pub(super) name: String,
+    pub(super) arguments: CallArguments<'a>,
+}
+
+/// What a function is called with.
+pub(super) enum CallArguments<'a> {
+    /// JSON, written as a string.
+    Text(Text<'a>),
+    /// The input of a custom tool, which becomes a member.
+    Input(Text<'a>),
+    /// JSON as it is written.
+    Json(&'a str),
+}
+
+impl<'a> Messages<'a> {
+    /// Starts behind the opening bracket of the messages, with which `body` ends.
+    pub(super) fn new(body: Vec<u8>) -> Self {
+        Self { start: body.len(), out: body, ..Self::default() }
+    }
+
     /// Whether nobody but the system has said anything.
     pub(super) fn are_at_start(&self) -> bool {
-        self.rest.is_empty()
-            && self.turn.content.is_none()
-            && self.turn.calls.is_empty()
-            && self.turn.reasoning.is_empty()
+        self.speaker.is_none()
     }
 
-    /// What the system says at the beginning: a text as it is within a JSON string.
-    pub(super) fn system(&mut self, text: &str) {
-        if !self.system.is_empty() {
-            self.system.extend_from_slice(br"\n\n");
+    /// What the system says at the beginning: a text in pieces as they are within a JSON string.
+    pub(super) fn system(&mut self, texts: impl Iterator<Item = &'a str>) {
+        for text in texts.filter(|text| !text.is_empty()) {
+            if !self.system.is_empty() {
+                self.system.push(GAP);
+            }
+            self.system.push(text);
         }
-        self.system.extend_from_slice(text.as_bytes());
     }
 
-    /// A message of the user.
-    pub(super) fn user(&mut self, parts: &[Part<'_>]) {
-        self.end_turn();
-        self.end_images();
-        self.open("user");
-        self.rest.extend_from_slice(br#","content":"#);
-        content::write(&mut self.rest, parts);
-        self.rest.push(b'}');
+    /// What the user says.
+    pub(super) fn user(&mut self, parts: Vec<Part<'a>>) {
+        self.turn(Speaker::User);
+        self.user.extend(parts);
     }
 
-    /// A text of the assistant.
-    pub(super) fn assistant(&mut self, parts: &[Part<'_>]) {
-        self.begin_turn();
-        content::write_texts(self.turn.content.insert(Vec::new()), parts, "");
+    /// A text of the assistant, in pieces.
+    pub(super) fn assistant(&mut self, texts: impl Iterator<Item = &'a str>) {
+        self.turn(Speaker::Assistant);
+        let gap = self.assistant.content.as_ref().filter(|content| !content.is_empty()).map(|_| GAP);
+        self.assistant.content.get_or_insert_default().extend(gap.into_iter().chain(texts));
     }
 
-    /// What the assistant thinks, in pieces as they are within a JSON string.
-    pub(super) fn reasoning<'t>(&mut self, texts: impl Iterator<Item = &'t str>) {
-        self.begin_turn();
-        texts.for_each(|text| self.turn.reasoning.extend_from_slice(text.as_bytes()));
+    /// What the assistant thinks, in pieces.
+    pub(super) fn reasoning(&mut self, texts: impl Iterator<Item = &'a str>) {
+        self.turn(Speaker::Assistant);
+        let reasoning = &mut self.assistant.reasoning;
+        let gap = (!reasoning.is_empty()).then_some(GAP);
+        reasoning.extend(gap.into_iter().chain(texts));
     }
 
-    /// A call of the function `name`, with what `arguments` writes within a JSON string.
-    pub(super) fn call(&mut self, id: Text<'_>, name: &str, arguments: impl FnOnce(&mut Vec<u8>)) {
-        self.end_images();
-        let out = &mut self.turn.calls;
-        out.extend_from_slice(br#",{"id":""#);
-        write::copied(out, id);
-        out.extend_from_slice(br#"","type":"function","function":{"name":"#);
-        write::string(out, name);
-        out.extend_from_slice(br#","arguments":""#);
-        arguments(out);
-        out.extend_from_slice(br#""}}"#);
+    /// A call of the assistant's.
+    pub(super) fn call(&mut self, call: Call<'a>) {
+        self.turn(Speaker::Assistant);
+        self.assistant.calls.push(call);
     }
 
     /// The output of a call.
-    pub(super) fn output(&mut self, id: Text<'_>, parts: &[Part<'_>]) {
-        let has_text = parts.iter().any(|part| matches!(part, Part::Text(_)));
+    pub(super) fn output(&mut self, id: Text<'_>, parts: Vec<Part<'a>>) {
+        let has_text = parts.iter().any(|part| matches!(part, Part::Text(..)));
         self.tool(id, |out| {
             if has_text || parts.is_empty() {
-                content::write_texts(out, parts, r"\n");
+                content::write_texts(out, &parts, r"\n");
             } else {
                 out.extend_from_slice(b"The output is an image, which the next message of the user shows.");
             }
         });
-        for part in parts {
-            if let Part::Image(image) = part {
-                self.images.push(b',');
-                image.write(&mut self.images);
+        let images = parts.into_iter().filter(|part| matches!(part, Part::Image(_)));
+        for image in images {
+            if self.user.is_empty() {
+                self.user.push(Part::Text("Images that the tools have put out:", ""));
             }
+            self.user.push(image);
         }
     }
 
     /// A message of the role `tool` with what `content` writes within a JSON string.
     pub(super) fn tool(&mut self, id: Text<'_>, content: impl FnOnce(&mut Vec<u8>)) {
-        self.end_turn();
+        self.turn(Speaker::Tool);
         self.open("tool");
-        self.rest.extend_from_slice(br#","tool_call_id":""#);
-        write::copied(&mut self.rest, id);
-        self.rest.extend_from_slice(br#"","content":""#);
-        content(&mut self.rest);
-        self.rest.extend_from_slice(br#""}"#);
+        self.out.extend_from_slice(br#","tool_call_id":"#);
+        write::quoted(&mut self.out, id);
+        self.out.extend_from_slice(br#","content":""#);
+        content(&mut self.out);
+        self.out.extend_from_slice(br#""}"#);
     }
 
-    /// Nothing follows. Returns whether there is a message.
-    pub(super) fn end(&mut self) -> bool {
+    /// The body behind the last message; `None` if there is no message.
+    pub(super) fn finish(mut self) -> Option<Vec<u8>> {
         self.end_turn();
-        self.end_images();
-        !self.system.is_empty() || !self.rest.is_empty()
+        self.end_user();
+        (self.out.len() > self.start).then_some(self.out)
     }
 
-    /// Writes the array of messages.
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
-        out.push(b'[');
-        if self.system.is_empty() {
-            out.extend_from_slice(self.rest.get(1..).unwrap_or_default());
-        } else {
-            out.extend_from_slice(br#"{"role":"system","content":""#);
-            out.extend_from_slice(&self.system);
-            out.extend_from_slice(br#""}"#);
-            out.extend_from_slice(&self.rest);
+    /// It is the turn of `speaker` now. What the user says behind outputs of tools follows their images.
+    fn turn(&mut self, speaker: Speaker) {
+        if self.speaker == Some(speaker) {
+            return;
         }
-        out.push(b']');
-    }
-
-    fn open(&mut self, role: &str) {
-        self.rest.extend_from_slice(br#",{"role":""#);
-        self.rest.extend_from_slice(role.as_bytes());
-        self.rest.push(b'"');
-    }
-
-    /// Ends a message of the assistant that a text or reasoning cannot be a part of: one that has said or called
-    /// something.
-    fn begin_turn(&mut self) {
-        self.end_images();
-        if self.turn.content.is_some() || !self.turn.calls.is_empty() {
-            self.end_turn();
+        self.end_turn();
+        if speaker != Speaker::User {
+            self.end_user();
         }
+        self.speaker = Some(speaker);
     }
 
-    /// Writes what the assistant has said. Reasoning that led to nothing is left out.
+    /// Writes what the system, or the assistant, has said. Reasoning that led to nothing is left out.
     fn end_turn(&mut self) {
-        let turn = std::mem::take(&mut self.turn);
-        if turn.content.is_none() && turn.calls.is_empty() {
+        match self.speaker {
+            None => self.end_system(),
+            Some(Speaker::User | Speaker::Tool) => {}
+            Some(Speaker::Assistant) => self.end_assistant(),
+        }
+    }
+
+    fn end_system(&mut self) {
+        if self.system.is_empty() {
+            return;
+        }
+        self.open("system");
+        self.out.extend_from_slice(br#","content":"#);
+        string(&mut self.out, &self.system);
+        self.out.push(b'}');
+        self.system.clear();
+    }
+
+    fn end_assistant(&mut self) {
+        let Assistant { reasoning, content, calls } = std::mem::take(&mut self.assistant);
+        if content.is_none() && calls.is_empty() {
             return;
         }
         self.open("assistant");
-        let out = &mut self.rest;
-        if !turn.reasoning.is_empty() {
-            out.extend_from_slice(br#","reasoning":""#);
-            out.extend_from_slice(&turn.reasoning);
-            out.push(b'"');
+        let out = &mut self.out;
+        if !reasoning.is_empty() {
+            out.extend_from_slice(br#","reasoning":"#);
+            string(out, &reasoning);
         }
-        if let Some(content) = &turn.content {
-            out.extend_from_slice(br#","content":""#);
-            out.extend_from_slice(content);
-            out.push(b'"');
-        } else {
-            out.extend_from_slice(br#","content":null"#);
+        out.extend_from_slice(br#","content":"#);
+        match &content {
+            Some(content) => string(out, content),
+            None => out.extend_from_slice(b"null"),
         }
-        if let Some(calls) = turn.calls.get(1..) {
-            out.extend_from_slice(br#","tool_calls":["#);
-            out.extend_from_slice(calls);
-            out.push(b']');
+        for (at, call) in calls.iter().enumerate() {
+            out.extend_from_slice(if at == 0 { br#","tool_calls":["# } else { b"," });
+            call.write(out);
         }
-        out.push(b'}');
+        out.extend_from_slice(if calls.is_empty() { b"}" } else { b"]}" });
     }
 
-    /// Writes the images that tools have put out, once all outputs of a turn are there.
-    fn end_images(&mut self) {
-        let images = std::mem::take(&mut self.images);
-        if images.is_empty() {
+    fn end_user(&mut self) {
+        let user = std::mem::take(&mut self.user);
+        if user.is_empty() && self.speaker != Some(Speaker::User) {
             return;
         }
         self.open("user");
-        self.rest.extend_from_slice(br#","content":["#);
-        content::write_text(&mut self.rest, "Images that the tools have put out:");
-        self.rest.extend_from_slice(&images);
-        self.rest.extend_from_slice(b"]}");
+        self.out.extend_from_slice(br#","content":"#);
+        content::write(&mut self.out, &user);
+        self.out.push(b'}');
     }
+
+    fn open(&mut self, role: &str) {
+        if self.out.len() > self.start {
+            self.out.push(b',');
+        }
+        self.out.extend_from_slice(br#"{"role":""#);
+        self.out.extend_from_slice(role.as_bytes());
+        self.out.push(b'"');
+    }
+}
+
+impl Call<'_> {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(br#"{"id":"#);
+        write::quoted(out, self.id);
+        out.extend_from_slice(br#","type":"function","function":{"name":"#);
+        write::string(out, &self.name);
+        out.extend_from_slice(br#","arguments":""#);
+        match self.arguments {
+            CallArguments::Text(text) => write::copied(out, text),
+            CallArguments::Input(text) => {
+                out.extend_from_slice(br#"{\"input\":\""#);
+                write::escaped(out, text.raw);
+                out.extend_from_slice(br#"\"}"#);
+            }
+            CallArguments::Json(raw) => write::escaped(out, raw),
+        }
+        out.extend_from_slice(br#""}}"#);
+    }
+}
+
+fn string(out: &mut Vec<u8>, pieces: &[&str]) {
+    out.push(b'"');
+    for piece in pieces {
+        out.extend_from_slice(piece.as_bytes());
+    }
+    out.push(b'"');
 }

@@ -1,5 +1,7 @@
 //! What becomes of requests, those that Codex and the SDKs send among them.
 
+mod turns;
+
 use provider::{Limits, Operation, Request};
 use serde_json::{Value, json};
 
@@ -208,73 +210,21 @@ fn images_come_from_users_by_url_and_files_and_audio_are_refused() {
 }
 
 #[test]
-fn a_turn_of_the_assistant_is_one_message() {
-    assert_eq!(
-        messages(&json!([
-            {"role": "user", "content": [{"type": "input_text", "text": "Weather?"}]},
-            {"type": "reasoning", "id": "rs_1", "summary": [], "content": [{"type": "reasoning_text", "text": "Look it "}, {"type": "reasoning_text", "text": "up."}]},
-            {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed",
-             "content": [{"type": "output_text", "text": "I", "annotations": []}, {"type": "refusal", "refusal": " look."}]},
-            {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": "{\"city\":\"Paris\"}"},
-            {"type": "function_call", "call_id": "c2", "name": "time", "arguments": ""},
-            {"type": "function_call_output", "call_id": "c1", "output": "rain"},
-            {"type": "function_call_output", "call_id": "c2", "output": [{"type": "input_text", "text": "a"}, {"type": "input_text", "text": "b"}]},
-            {"type": "message", "role": "assistant", "content": "Rain."},
-            {"role": "user", "content": "Thanks"},
-            {"type": "reasoning", "id": "rs_2", "summary": [], "encrypted_content": "xyz"},
-        ])),
-        json!([
-            {"role": "user", "content": "Weather?"},
-            {"role": "assistant", "reasoning": "Look it up.", "content": "I look.", "tool_calls": [
-                {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": "{\"city\":\"Paris\"}"}},
-                {"id": "c2", "type": "function", "function": {"name": "time", "arguments": ""}},
-            ]},
-            {"role": "tool", "tool_call_id": "c1", "content": "rain"},
-            {"role": "tool", "tool_call_id": "c2", "content": "a\nb"},
-            {"role": "assistant", "content": "Rain."},
-            {"role": "user", "content": "Thanks"},
-        ])
-    );
-}
-
-#[test]
-fn what_follows_a_text_or_a_call_is_another_message() {
-    let call = json!({"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"});
-    let thought = json!({"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": "hm"}]});
-    let messages = messages(&json!([
-        {"role": "assistant", "content": "A"}, {"role": "assistant", "content": "B"}, call, thought, call,
-    ]));
-    let calls = json!([{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]);
-    assert_eq!(
-        messages,
-        json!([
-            {"role": "assistant", "content": "A"},
-            {"role": "assistant", "content": "B", "tool_calls": calls},
-            {"role": "assistant", "reasoning": "hm", "content": null, "tool_calls": calls},
-        ])
-    );
-}
-
-#[test]
-fn images_of_tools_follow_all_outputs_of_their_turn() {
-    let output = |id: &str, parts: Value| json!({"type": "function_call_output", "call_id": id, "output": parts});
-    let call = |id: &str| json!({"type": "function_call", "call_id": id, "name": "see", "arguments": "{}"});
-    let messages = messages(&json!([
-        call("c1"),
-        call("c2"),
-        output("c1", json!([{"type": "input_image", "image_url": "http://x/1.png"}])),
-        output(
-            "c2",
-            json!([{"type": "input_text", "text": "two"}, {"type": "input_image", "image_url": "http://x/2.png"}])
-        ),
-        call("c3"),
-    ]));
-    let roles: Vec<_> = messages.as_array().expect("messages").iter().map(|message| &message["role"]).collect();
-    assert_eq!(roles, ["assistant", "tool", "tool", "user", "assistant"]);
-    assert!(messages[1]["content"].as_str().is_some_and(|text| text.contains("image")));
-    assert_eq!(messages[2]["content"], "two");
-    let urls: Vec<_> = (1..3).map(|at| &messages[3]["content"][at]["image_url"]["url"]).collect();
-    assert_eq!(urls, ["http://x/1.png", "http://x/2.png"]);
+fn an_effort_is_one_that_every_upstream_knows() {
+    for (asked, sent) in [
+        ("none", "low"),
+        ("minimal", "low"),
+        ("low", "low"),
+        ("medium", "medium"),
+        ("high", "high"),
+        ("xhigh", "high"),
+        ("max", "high"),
+    ] {
+        let (body, dropped) = chat(&with(&json!({"reasoning": {"effort": asked}})));
+        assert_eq!((&body["reasoning_effort"], dropped), (&json!(sent), vec![]), "{asked}");
+    }
+    let (param, message) = refused(&with(&json!({"reasoning": {"effort": "huge"}})));
+    assert!(param == "reasoning.effort" && message.contains("xhigh"), "{message}");
 }
 
 #[test]
@@ -287,7 +237,7 @@ fn the_systems_messages_are_one_at_the_beginning_and_the_users_later() {
     ]}));
     assert_eq!(
         body["messages"],
-        json!([{"role": "system", "content": "A\n\nB\n\nC\n\nD"}, {"role": "user", "content": "Hi"}, {"role": "user", "content": "E"}])
+        json!([{"role": "system", "content": "A\n\nB\n\nC\n\nD"}, {"role": "user", "content": [{"type": "text", "text": "Hi"}, {"type": "text", "text": "E"}]}])
     );
 }
 
@@ -418,6 +368,10 @@ fn a_choice_of_hosted_tools_is_refused_and_one_among_some_sends_only_those() {
         json!({"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "g"}, {"type": "web_search"}]}),
     );
     assert_eq!((functions(&some), &some["tool_choice"]), (vec!["n__g"], &json!("required")));
+    // Two of a name in namespaces are told apart by neither.
+    let group = |name: &str| json!({"type": "namespace", "name": name, "tools": [{"type": "function", "name": "g"}]});
+    let twice = with(&json!({"tools": [group("n"), group("o")], "tool_choice": {"type": "function", "name": "g"}}));
+    assert_eq!(refused(&twice).0, "tool_choice.name");
     let none = chosen(json!({"type": "allowed_tools", "mode": "auto", "tools": [{"type": "web_search"}]}));
     assert_eq!((none.get("tools"), none.get("tool_choice")), (None, None));
     for choice in [json!({"type": "web_search"}), json!({"type": "mcp", "server_label": "x"}), json!({"type": "shell"})]

@@ -8,7 +8,10 @@
 //! (<https://github.com/openai/codex/tree/main/codex-rs>), which sends its tools since 0.144 as an `additional_tools`
 //! item.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use provider::InvalidRequest;
 
@@ -19,14 +22,13 @@ use super::{
     required,
 };
 use crate::{
+    MOST_TOOLS,
     chat::write,
     node::{Node, shown},
 };
 
 /// The name of the function that a `tool_search` becomes.
 pub(super) const SEARCH: &str = "tool_search";
-/// Most tools of a request, those of its namespaces included: each is some hundred bytes longer as a function.
-const MOST: usize = 1_024;
 /// Types of tools that are left out. A service runs them, or their calls have a format of their own, which only a
 /// service's own models write; a type that is not here is left out as well, and called `tools`.
 const HOSTED: [&str; 17] = [
@@ -55,25 +57,33 @@ const SEARCH_PARAMETERS: &str =
 
 /// The tools that the model is told of.
 #[derive(Default)]
-pub(super) struct Tools {
-    list: Vec<Tool>,
+pub(super) struct Tools<'a> {
+    list: Vec<Tool<'a>>,
     by_key: BTreeMap<Key, usize>,
+    /// The tools of namespaces by their names without it; `None` where several have one.
+    by_name: BTreeMap<String, Option<usize>>,
     given: Given,
 }
 
-struct Tool {
+/// A tool. Its texts are as they are written in JSON.
+struct Tool<'a> {
     name: ToolName,
     /// The name that the model knows it by.
     given: String,
-    /// The tool as a chat has it, a JSON object.
-    json: Vec<u8>,
+    /// Empty if it has none.
+    description: &'a str,
+    /// What is said about its namespace, if the model is to read that here.
+    about: &'a str,
+    /// A JSON schema.
+    parameters: Cow<'a, str>,
+    strict: Option<bool>,
 }
 
-impl Tools {
+impl<'a> Tools<'a> {
     /// Adds an array of tools. `kept` takes those of its elements that are not left out, as they are written.
     pub(super) fn add(
         &mut self,
-        list: &Node<'_, '_>,
+        list: &Node<'_, 'a>,
         dropped: &mut Dropped,
         mut kept: impl FnMut(&str),
     ) -> Result<(), InvalidRequest> {
@@ -89,12 +99,12 @@ impl Tools {
     /// Adds one tool; returns whether it is one that is not left out.
     fn add_one(
         &mut self,
-        tool: &Node<'_, '_>,
-        namespace: Option<&Namespace<'_>>,
+        tool: &Node<'_, 'a>,
+        namespace: Option<&Namespace<'_, 'a>>,
         dropped: &mut Dropped,
     ) -> Result<bool, InvalidRequest> {
-        if self.list.len() == MOST {
-            return Err(tool.wrong(format_args!("is one tool too many: send at most {MOST}")));
+        if self.list.len() == MOST_TOOLS {
+            return Err(tool.wrong(format_args!("is one tool too many: send at most {MOST_TOOLS}")));
         }
         let [kind, name, description, execution] = tool.members(["type", "name", "description", "execution"])?;
         let kind = required(tool, kind, "type", "as in {\"type\": \"function\", …}")?.text()?;
@@ -110,13 +120,13 @@ impl Tools {
                     None => NO_PARAMETERS,
                     Some(schema) => schema.object().map(|()| schema.raw())?,
                 };
-                self.push(&New { kind: Kind::Function, namespace, name: &name, description, parameters, strict });
+                let parameters = parameters.into();
+                self.push(namespace, New { kind: Kind::Function, name, description, parameters, strict });
             }
             "custom" => {
                 let [format] = tool.members(["format"])?;
-                let (name, parameters) = (name()?, custom_parameters(format)?);
-                let (kind, parameters) = (Kind::Custom, parameters.as_str());
-                self.push(&New { kind, namespace, name: &name, description, parameters, strict: None });
+                let (kind, name, parameters) = (Kind::Custom, name()?, custom_parameters(format)?.into());
+                self.push(namespace, New { kind, name, description, parameters, strict: None });
             }
             "namespace" if namespace.is_none() => {
                 let [tools] = tool.members(["tools"])?;
@@ -131,9 +141,9 @@ impl Tools {
             }
             "tool_search" if is_clients(execution)? => {
                 let [parameters] = tool.members(["parameters"])?;
-                let parameters = parameters.map_or(SEARCH_PARAMETERS, |given| given.raw());
-                let kind = Kind::Search;
-                self.push(&New { kind, namespace: None, name: SEARCH, description, parameters, strict: None });
+                let parameters = parameters.map_or(SEARCH_PARAMETERS, |given| given.raw()).into();
+                let (kind, name) = (Kind::Search, SEARCH.to_owned());
+                self.push(None, New { kind, name, description, parameters, strict: None });
             }
             kind => {
                 dropped.name_in(&HOSTED, kind, "tools");
@@ -144,16 +154,24 @@ impl Tools {
     }
 
     /// Adds a tool, unless there is one of its name.
-    fn push(&mut self, tool: &New<'_>) {
-        let key = key(tool.namespace.map(|namespace| namespace.name), tool.name);
+    fn push(&mut self, namespace: Option<&Namespace<'_, 'a>>, new: New<'a>) {
+        let New { kind, name, description, parameters, strict } = new;
+        let key = key(namespace.map(|namespace| namespace.name), &name);
         if self.by_key.contains_key(&key) {
             return;
         }
         let given = self.given.unused(joined(&key));
-        let json = tool.json(&given);
-        let name = ToolName { kind: tool.kind, namespace: key.0.clone(), name: tool.name.to_owned() };
-        self.by_key.insert(key, self.list.len());
-        self.list.push(Tool { name, given, json });
+        let at = self.list.len();
+        let about = match (&key.0, namespace) {
+            (Some(_), Some(namespace)) => namespace.description,
+            _ => "",
+        };
+        if key.0.is_some() {
+            self.by_name.entry(name.clone()).and_modify(|only| *only = None).or_insert(Some(at));
+        }
+        let name = ToolName { kind, namespace: key.0.clone(), name };
+        self.by_key.insert(key, at);
+        self.list.push(Tool { name, given, description, about, parameters, strict });
     }
 
     /// The name of the function that a call in the history calls.
@@ -186,10 +204,8 @@ impl Tools {
 
     /// The tool that a choice calls `name`: the one without a namespace, or the only one with any.
     pub(super) fn find(&self, name: &str) -> Option<usize> {
-        self.by_key.get(&key(None, name)).copied().or_else(|| {
-            let mut others = self.list.iter().enumerate().filter(|(_, tool)| tool.name.name == name);
-            others.next().filter(|_| others.next().is_none()).map(|(at, _)| at)
-        })
+        let without_namespace = self.by_key.get(&key(None, name)).copied();
+        without_namespace.or_else(|| self.by_name.get(name).copied().flatten())
     }
 
     /// The name that the model knows the tool `at` by.
@@ -205,7 +221,7 @@ impl Tools {
             if count > 0 {
                 out.push(b',');
             }
-            out.extend_from_slice(&tool.json);
+            tool.write(out);
             count += 1;
         }
         out.push(b']');
@@ -214,7 +230,7 @@ impl Tools {
 
     /// What comes back under which name, of the tools that are not plain functions under their own.
     pub(super) fn into_names(self) -> BTreeMap<String, ToolName> {
-        let is_plain = |tool: &Tool| {
+        let is_plain = |tool: &Tool<'_>| {
             matches!(tool.name.kind, Kind::Function) && tool.name.namespace.is_none() && tool.name.name == tool.given
         };
         self.list.into_iter().filter(|tool| !is_plain(tool)).map(|tool| (tool.given, tool.name)).collect()
@@ -250,50 +266,46 @@ fn custom_parameters(format: Option<Node<'_, '_>>) -> Result<String, InvalidRequ
     ))
 }
 
-struct Namespace<'n> {
+struct Namespace<'n, 'a> {
     name: &'n str,
     /// As it is written in JSON; empty if it has none.
-    description: &'n str,
+    description: &'a str,
 }
 
 /// A tool that is not in the list yet.
-struct New<'n> {
+struct New<'a> {
     kind: Kind,
-    namespace: Option<&'n Namespace<'n>>,
-    name: &'n str,
+    name: String,
     /// As it is written in JSON; empty if it has none.
-    description: &'n str,
+    description: &'a str,
     /// A JSON schema.
-    parameters: &'n str,
+    parameters: Cow<'a, str>,
     strict: Option<bool>,
 }
 
-impl New<'_> {
-    /// The tool as a chat has it, under the name that the model knows it by.
-    fn json(&self, given: &str) -> Vec<u8> {
-        let mut json = Vec::with_capacity(128 + self.description.len() + self.parameters.len());
-        json.extend_from_slice(br#"{"type":"function","function":{"name":"#);
-        write::string(&mut json, given);
-        let about = self.namespace.filter(|namespace| !namespace.description.is_empty());
+impl Tool<'_> {
+    /// Writes the tool as a chat has it, under the name that the model knows it by.
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(br#"{"type":"function","function":{"name":"#);
+        write::string(out, &self.given);
+        let about = self.name.namespace.as_ref().filter(|_| !self.about.is_empty());
         if about.is_some() || !self.description.is_empty() {
-            json.extend_from_slice(br#","description":""#);
-            json.extend_from_slice(self.description.as_bytes());
-            if let Some(about) = about {
+            out.extend_from_slice(br#","description":""#);
+            out.extend_from_slice(self.description.as_bytes());
+            if let Some(namespace) = about {
                 let gap = if self.description.is_empty() { "" } else { r"\n\n" };
-                json.extend_from_slice(gap.as_bytes());
-                json.extend_from_slice(b"About all tools whose names start with ");
-                json.extend_from_slice(sanitised(about.name).as_bytes());
-                json.extend_from_slice(b": ");
-                json.extend_from_slice(about.description.as_bytes());
+                out.extend_from_slice(gap.as_bytes());
+                out.extend_from_slice(b"About all tools whose names start with ");
+                out.extend_from_slice(sanitised(namespace).as_bytes());
+                out.extend_from_slice(b": ");
+                out.extend_from_slice(self.about.as_bytes());
             }
-            json.push(b'"');
+            out.push(b'"');
         }
-        json.extend_from_slice(br#","parameters":"#);
-        json.extend_from_slice(self.parameters.as_bytes());
+        write::member(out, "parameters", &self.parameters);
         if let Some(strict) = self.strict {
-            json.extend_from_slice(if strict { br#","strict":true"# } else { br#","strict":false"# });
+            write::member(out, "strict", if strict { "true" } else { "false" });
         }
-        json.extend_from_slice(b"}}");
-        json
+        out.extend_from_slice(b"}}");
     }
 }

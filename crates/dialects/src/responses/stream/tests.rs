@@ -1,5 +1,7 @@
 //! What becomes of answers, streamed and whole: those of a real vLLM, and any other.
 
+mod held;
+
 use std::fmt::Write as _;
 
 use proptest::prelude::*;
@@ -24,12 +26,20 @@ fn plain() -> Asked {
 /// The stream of the answer to `asked` that comes in `chunks`, and `[DONE]`.
 fn streamed(asked: Asked, chunks: &[Value]) -> String {
     let mut stream = Stream::new(asked, ID, 1_700_000_000);
-    let mut out = Vec::new();
-    for chunk in chunks {
-        stream.frame(format!("data: {chunk}\n\n").as_bytes(), &mut out);
-    }
-    stream.frame(b"data: [DONE]\n\n", &mut out);
-    String::from_utf8(out).expect("text")
+    let chunks = chunks.iter().map(|chunk| format!("data: {chunk}\n\n"));
+    chunks.chain(["data: [DONE]\n\n".to_owned()]).map(|event| shown(&mut stream, &event)).collect()
+}
+
+/// What `event` of a chat's stream becomes.
+fn shown(stream: &mut Stream, event: &str) -> String {
+    written(|out| stream.frame(event.as_bytes(), out).expect("JSON that is not too deep"))
+}
+
+/// What `write` writes.
+fn written(write: impl FnOnce(&mut Blocks)) -> String {
+    let mut out = Blocks::default();
+    write(&mut out);
+    String::from_utf8(out.into_vec()).expect("text")
 }
 
 /// A chunk with `delta`.
@@ -64,11 +74,8 @@ fn a_stream_of_vllm_is_as_expected_to_the_byte() {
         ID,
         1_700_000_000,
     );
-    let mut out = Vec::new();
-    for event in recorded(include_str!("../../../tests/fixtures/responses/stream-usage.json")) {
-        stream.frame(event.as_bytes(), &mut out);
-    }
-    let out = String::from_utf8(out).expect("text");
+    let events = recorded(include_str!("../../../tests/fixtures/responses/stream-usage.json"));
+    let out: String = events.iter().map(|event| shown(&mut stream, event)).collect();
     assert_eq!(out, include_str!("../../../tests/fixtures/responses/stream-usage.sse"));
     let response = order::check(&out);
     assert_eq!(response["output"][0]["content"][0]["text"], "The capital of France is Paris.");
@@ -79,11 +86,8 @@ fn a_stream_of_vllm_is_as_expected_to_the_byte() {
 fn log_probabilities_come_where_they_are_asked_for() {
     let streamed = |request: &Value| {
         let mut stream = Stream::new(asked(request), ID, 1);
-        let mut out = Vec::new();
-        for event in recorded(include_str!("../../../tests/fixtures/responses/stream-logprobs.json")) {
-            stream.frame(event.as_bytes(), &mut out);
-        }
-        String::from_utf8(out).expect("text")
+        let events = recorded(include_str!("../../../tests/fixtures/responses/stream-logprobs.json"));
+        events.iter().map(|event| shown(&mut stream, event)).collect::<String>()
     };
     let out = streamed(&json!({"model": "m", "input": "Hi", "include": ["message.output_text.logprobs"]}));
     let response = order::check(&out);
@@ -272,6 +276,15 @@ fn calls_are_told_apart_however_servers_number_them() {
 }
 
 #[test]
+fn calls_of_a_whole_answer_are_each_one_of_their_own() {
+    let call = json!({"id": "c", "index": 0, "type": "function", "function": {"name": "f", "arguments": ""}});
+    let completion = json!({"choices": [{"message": {"tool_calls": [call, call]}, "finish_reason": "tool_calls"}]});
+    let response = whole(&plain(), ID, 1, &completion.to_string()).expect("JSON");
+    let response: Value = serde_json::from_slice(&response).expect("JSON");
+    assert_eq!(response["output"].as_array().map(Vec::len), Some(2), "{response}");
+}
+
+#[test]
 fn a_call_without_an_id_gets_one() {
     let out = streamed(
         plain(),
@@ -309,33 +322,33 @@ fn an_answer_that_is_cut_is_incomplete() {
 fn an_answer_that_breaks_has_failed_and_nothing_follows() {
     let problem = Problem { code: "server_error", message: "the \"upstream\" broke" };
     let mut stream = Stream::new(plain(), ID, 1);
-    let mut out = Vec::new();
-    stream.frame(format!("data: {}\n\n", chunk(json!({"content": "Half"}))).as_bytes(), &mut out);
-    stream.broken(&problem, &mut out);
-    stream.broken(&problem, &mut out);
-    stream.frame(b"data: [DONE]\n\n", &mut out);
-    let response = order::check(str::from_utf8(&out).expect("text"));
+    let mut out = shown(&mut stream, &format!("data: {}\n\n", chunk(json!({"content": "Half"}))));
+    out += &written(|out| stream.broken(&problem, out));
+    assert_eq!(written(|out| stream.broken(&problem, out)), "");
+    assert_eq!(shown(&mut stream, "data: [DONE]\n\n"), "");
+    assert_eq!(written(|out| stream.keep_alive(out)), "");
+    let response = order::check(&out);
     assert_eq!(response["error"], json!({"code": "server_error", "message": "the \"upstream\" broke"}));
     assert_eq!(
         (&response["output"][0]["status"], &response["output"][0]["content"][0]["text"]),
         (&json!("incomplete"), &json!("Half"))
     );
 
-    let (mut stream, mut out) = (Stream::new(plain(), ID, 1), Vec::new());
-    stream.broken(&problem, &mut out);
-    assert_eq!(types(str::from_utf8(&out).expect("text")), ["created", "in_progress", "failed"]);
+    let mut stream = Stream::new(plain(), ID, 1);
+    assert_eq!(types(&written(|out| stream.broken(&problem, out))), ["created", "in_progress", "failed"]);
 }
 
 #[test]
-fn what_is_no_chunk_is_passed_over() {
+fn what_is_no_chunk_is_passed_over_and_what_is_too_deep_is_not() {
     let mut stream = Stream::new(plain(), ID, 1);
-    let mut out = Vec::new();
     for silent in ["", "\n\n", ": ping\n\n", "data: nonsense\n\n", "event: x\n\n"] {
-        stream.frame(silent.as_bytes(), &mut out);
+        assert_eq!(shown(&mut stream, silent), "", "nothing has begun");
     }
-    assert!(out.is_empty(), "nothing has begun");
-    stream.frame(b"data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\r\n\r\n", &mut out);
-    assert_eq!(types(str::from_utf8(&out).expect("text")), ["created", "in_progress"]);
+    let out = shown(&mut stream, "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\r\n\r\n");
+    assert_eq!(types(&out), ["created", "in_progress"]);
+    let deep = format!("{}1{}", "[".repeat(200), "]".repeat(200));
+    let event = format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"a\"}},\"x\":{deep}}}]}}\n\n");
+    assert!(stream.frame(event.as_bytes(), &mut Blocks::default()).is_err(), "its text would be lost");
 }
 
 /// An answer, as it is meant.
@@ -466,12 +479,11 @@ proptest! {
     #[test]
     fn no_bytes_break_a_stream(frames in proptest::collection::vec(any::<Vec<u8>>(), 0..6), event in "[{}\\[\\]\":,a-z0-9\\\\ ]{0,40}") {
         let mut stream = Stream::new(plain(), ID, 1);
-        let mut out = Vec::new();
-        for frame in &frames {
-            stream.frame(frame, &mut out);
+        let mut out = Blocks::default();
+        let event = format!("data: {event}\n\n").into_bytes();
+        for frame in frames.iter().chain([&event, &b"data: [DONE]\n\n".to_vec()]) {
+            stream.frame(frame, &mut out).expect("nothing deep");
         }
-        stream.frame(format!("data: {event}\n\n").as_bytes(), &mut out);
-        stream.frame(b"data: [DONE]\n\n", &mut out);
-        order::check(str::from_utf8(&out).expect("text"));
+        order::check(str::from_utf8(&out.into_vec()).expect("text"));
     }
 }

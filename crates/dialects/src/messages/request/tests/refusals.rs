@@ -9,6 +9,7 @@ fn what_is_wrong_in_a_conversation_is_named() {
     let of_user = |content: Value| json!({"messages": [{"role": "user", "content": content}]});
     let of_assistant = |content: Value| json!({"messages": [{"role": "assistant", "content": content}, {"role": "user", "content": "Hi"}]});
     let image = |source: Value| of_user(json!([{"type": "image", "source": source}]));
+    let document = |source: Value| of_user(json!([{"type": "document", "source": source}]));
     let result = |result: Value| of_user(json!([result]));
     for (param, more) in [
         ("model", json!({"model": null})),
@@ -32,7 +33,22 @@ fn what_is_wrong_in_a_conversation_is_named() {
         ("messages.0.content.0.type", of_user(json!([{"type": 7}]))),
         ("messages.0.content.0.text", of_user(json!([{"type": "text"}]))),
         ("messages.0.content.0.text", of_user(json!([{"type": "text", "text": ""}]))),
-        ("messages.0.content.1", of_user(json!([{"type": "text", "text": "x"}, {"type": "document", "source": {}}]))),
+        ("messages.0.content.0", of_user(json!([{"type": "container_upload", "file_id": "f"}]))),
+        ("messages.0.content.0.source", document(Value::Null)),
+        ("messages.0.content.0.source.type", document(json!({}))),
+        ("messages.0.content.0.source.type", document(json!({"type": "scroll"}))),
+        ("messages.0.content.0.source.data", document(json!({"type": "text"}))),
+        ("messages.0.content.0.source.content", document(json!({"type": "content"}))),
+        (
+            "messages.0.content.0.source.content.0.type",
+            document(json!({"type": "content", "content": [{"type": "video"}]})),
+        ),
+        (
+            "messages.0.content.0",
+            document(json!({"type": "base64", "media_type": "application/pdf", "data": "JVBERg=="})),
+        ),
+        ("messages.0.content.0", document(json!({"type": "url", "url": "https://a.example/a.pdf"}))),
+        ("messages.0.content.0", document(json!({"type": "file", "file_id": "f"}))),
         ("messages.0.content.0", of_user(json!([{"type": "tool_use", "id": "t", "name": "f", "input": {}}]))),
         ("messages.0.content.0", of_assistant(json!([{"type": "tool_result", "tool_use_id": "t"}]))),
         ("messages.0.content.0", of_assistant(json!([{"type": "server_tool_use", "id": "t"}]))),
@@ -142,10 +158,10 @@ fn what_is_no_request_is_refused() {
 
 #[test]
 fn a_message_says_what_to_change() {
-    let document = json!({"messages": [{"role": "user", "content": [{"type": "document"}]}]});
+    let upload = json!({"messages": [{"role": "user", "content": [{"type": "container_upload"}]}]});
     assert_eq!(
-        refused_with(&document).1,
-        "'messages.0.content.0' is a block of type \"document\": no upstream takes it; send what it says as a text block, or as an image block"
+        refused_with(&upload).1,
+        "'messages.0.content.0' is a block of type \"container_upload\": no upstream takes it; send what it says as a text block, or as an image block"
     );
     assert_eq!(refused_with(&json!({"max_tokens": -1})).1, "'max_tokens' must be a whole number from 1 to 4294967295");
     let bash = json!({"tools": [{"type": "bash_20250124", "name": "bash"}]});
