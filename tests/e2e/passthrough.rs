@@ -282,8 +282,9 @@ async fn calls_that_one_upstream_alone_serves_take_nothing_from_its_share_of_cha
         assert_eq!(answer.status, 200, "{}", answer.text);
     }
     let mut of_runpod = 0;
-    for _ in 0..50 {
+    for _ in 0..200 {
         of_runpod += usize::from(rig.client.chat(&chat("hello")).await.header("x-llm-router-upstream") == "runpod");
     }
-    assert!((37..=43).contains(&of_runpod), "{of_runpod} of 50 at a share of 0.8");
+    // What is paid back of a deficit comes little by little: a twentieth of these chats.
+    assert!((157..=163).contains(&of_runpod), "{of_runpod} of 200 at a share of 0.8");
 }
