@@ -13,24 +13,8 @@ impl ApiError {
     /// A stream that broke after it had begun.
     pub(crate) fn broken(error: &Error) -> Self {
         let mut broken = Self { kind: "upstream_error", ..Self::failed(error, None) };
-        let may_pass = match error.kind {
-            ErrorKind::Interrupted
-            | ErrorKind::Timeout(_)
-            | ErrorKind::Connect
-            | ErrorKind::Unavailable
-            | ErrorKind::Protocol
-            | ErrorKind::Overloaded
-            | ErrorKind::RateLimited => true,
-            ErrorKind::InvalidRequest
-            | ErrorKind::ContextOverflow
-            | ErrorKind::Unsupported
-            | ErrorKind::Refused
-            | ErrorKind::Auth
-            | ErrorKind::NotFound
-            | ErrorKind::NoMemory
-            | ErrorKind::Unrecorded
-            | ErrorKind::OverBudget => false,
-        };
+        // The same upstream would not be asked again after a timeout, but the client may.
+        let may_pass = error.kind.repeats_here() || matches!(error.kind, ErrorKind::Timeout(_));
         if may_pass {
             // Agents decide by the words whether to ask again: opencode knows these.
             broken.message.push_str(": retry your request");
