@@ -7,7 +7,7 @@ use serde::{
 };
 use serde_json::Error;
 
-/// Appends `value` to `line`. It is made of structs, maps, lists, options, texts, numbers and enums without data.
+/// Appends `value` to `line`. It is made of structs, maps with texts as keys, lists, options, texts, numbers and enums without data.
 ///
 /// # Errors
 /// What cannot be written so. A part of it may be appended then.
@@ -205,7 +205,9 @@ impl SerializeMap for Entries<'_> {
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Error> {
         self.separate();
-        key.serialize(Json(self.line))
+        let start = self.line.len();
+        key.serialize(Json(self.line))?;
+        if self.line.get(start) == Some(&b'"') { Ok(()) } else { Err(unsupported("key that is no text")) }
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
@@ -287,5 +289,6 @@ mod tests {
         assert!(append(&(1, 2), &mut Vec::new()).is_err());
         assert!(append(&std::net::IpAddr::from([127, 0, 0, 1]), &mut Vec::new()).is_ok(), "a text");
         assert!(append(&Result::<u8, u8>::Ok(1), &mut Vec::new()).is_err());
+        assert!(append(&BTreeMap::from([(1, 2)]), &mut Vec::new()).is_err());
     }
 }
