@@ -66,22 +66,38 @@ impl Route {
         Self::Ensemble,
     ];
 
+    /// What upstreams are asked for.
+    pub const fn operation(self) -> Operation {
+        match self {
+            Self::Completions => Operation::Completions,
+            Self::Embeddings => Operation::Embeddings,
+            Self::Rerank => Operation::Rerank,
+            Self::Score => Operation::Score,
+            Self::Transcriptions => Operation::Transcriptions,
+            Self::Tokenize => Operation::Tokenize,
+            Self::Detokenize => Operation::Detokenize,
+            Self::Chat | Self::Messages | Self::Responses | Self::Generate | Self::Batch | Self::Ensemble => {
+                Operation::Chat
+            }
+        }
+    }
+
     /// The name used in metrics and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Chat => Operation::Chat.as_str(),
-            Self::Completions => Operation::Completions.as_str(),
-            Self::Embeddings => Operation::Embeddings.as_str(),
-            Self::Rerank => Operation::Rerank.as_str(),
-            Self::Score => Operation::Score.as_str(),
-            Self::Transcriptions => Operation::Transcriptions.as_str(),
-            Self::Tokenize => Operation::Tokenize.as_str(),
-            Self::Detokenize => Operation::Detokenize.as_str(),
             Self::Messages => "messages",
             Self::Responses => "responses",
             Self::Generate => "generate",
             Self::Batch => "batch",
             Self::Ensemble => "ensemble",
+            Self::Chat
+            | Self::Completions
+            | Self::Embeddings
+            | Self::Rerank
+            | Self::Score
+            | Self::Transcriptions
+            | Self::Tokenize
+            | Self::Detokenize => self.operation().as_str(),
         }
     }
 }

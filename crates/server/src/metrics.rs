@@ -285,7 +285,10 @@ impl Metrics {
         let pair = model.and_then(|model| handles.pair(ended.upstream.as_ref()?, model));
         match pair {
             Some(pair) if class == RequestClass::Ok => {
-                pair.request_ok(ended.info.route).inc();
+                match pair.request_ok(ended.info.route) {
+                    Some(counter) => counter.inc(),
+                    None => self.count_request(ended, class, Some(pair)),
+                }
                 pair.split_requests.inc_by(u64::from(ended.is_by_share));
                 pair.duration.observe(ended.duration.as_secs_f64());
                 self.series.overhead.observe(ended.overhead().as_secs_f64());
@@ -326,15 +329,22 @@ impl Metrics {
     }
 
     fn count_failure(&self, ended: &RequestEnded, class: RequestClass, pair: Option<&Pair>) {
+        self.count_request(ended, class, pair);
         let (route, class) = (ended.info.route.as_str(), class.as_str());
+        let model = ended.info.model.as_ref().map_or(OTHER, ModelId::as_str);
+        let detail = ended.outcome.detail();
+        let code = if detail.is_empty() { ended.outcome.as_str() } else { detail };
+        self.series.request_errors.with_label_values(&[route, model, class, code]).inc();
+    }
+
+    /// Counts a request whose series was not made beforehand.
+    fn count_request(&self, ended: &RequestEnded, class: RequestClass, pair: Option<&Pair>) {
         let model = ended.info.model.as_ref().map_or(OTHER, ModelId::as_str);
         // An upstream without series is one that the configuration has lost meanwhile.
         let (upstream, provider) =
             pair.map_or((NONE, NONE), |pair| (ended.upstream.as_ref().map_or(NONE, UpstreamId::as_str), pair.provider));
-        self.series.requests.with_label_values(&[route, upstream, provider, model, class]).inc();
-        let detail = ended.outcome.detail();
-        let code = if detail.is_empty() { ended.outcome.as_str() } else { detail };
-        self.series.request_errors.with_label_values(&[route, model, class, code]).inc();
+        let labels = [ended.info.route.as_str(), upstream, provider, model, class.as_str()];
+        self.series.requests.with_label_values(&labels).inc();
     }
 }
 

@@ -24,7 +24,8 @@ pub(super) struct Handles {
 #[derive(Clone)]
 pub(super) struct Pair {
     pub(super) provider: &'static str,
-    requests_ok: [IntCounter; Route::ALL.len()],
+    /// Of the routes that the upstream serves.
+    requests_ok: [Option<IntCounter>; Route::ALL.len()],
     pub(super) split_requests: IntCounter,
     pub(super) duration: Histogram,
     pub(super) first_token: Histogram,
@@ -86,8 +87,11 @@ impl Pair {
         };
         Self {
             provider: upstream.spec.provider_name,
-            requests_ok: Route::ALL
-                .map(|route| series.requests.with_label_values(&[route.as_str(), id, provider, name, ok])),
+            requests_ok: Route::ALL.map(|route| {
+                let labels = [route.as_str(), id, provider, name, ok];
+                let is_served = upstream.spec.operations.contains(&route.operation());
+                is_served.then(|| series.requests.with_label_values(&labels))
+            }),
             split_requests: series.split_requests.with_label_values(&labels),
             duration: series.request_duration.with_label_values(&labels),
             first_token: series.first_token.with_label_values(&labels),
@@ -106,8 +110,10 @@ impl Pair {
         }
     }
 
-    pub(super) fn request_ok(&self, route: Route) -> &IntCounter {
-        &self.requests_ok[route as usize]
+    /// The requests of a route that the upstream serves; `None` of another one, by which requests come until a reload that takes it
+    /// from the upstream.
+    pub(super) fn request_ok(&self, route: Route) -> Option<&IntCounter> {
+        self.requests_ok[route as usize].as_ref()
     }
 
     pub(super) fn attempt(&self, role: Role, class: AttemptClass) -> &IntCounter {
