@@ -4,6 +4,9 @@
 use super::{InvalidRequest, MAX_INPUTS, MAX_TOKENS, Refused, State};
 use crate::{Object, Operation, Value};
 
+/// The largest number of a token: vocabularies are far smaller, and servers read 32 bits.
+const MAX_TOKEN_NUMBER: u64 = 0x7fff_ffff;
+
 /// What a call needs: of each group one field at least, of which the first is what an error names.
 ///
 /// vLLM's names (<https://docs.vllm.ai/en/stable/serving/openai_compatible_server/>); those of rerank are Cohere's and Jina's too.
@@ -86,7 +89,7 @@ impl State<'_> {
         let mut count = 0;
         while self.body.reader.element()? {
             count += 1;
-            if self.body.reader.value()?.count().is_none() {
+            if self.body.reader.value()?.count().is_none_or(|number| number > MAX_TOKEN_NUMBER) {
                 return Err(self.wrong(expected));
             }
             if count > MAX_TOKENS {
@@ -117,7 +120,7 @@ mod tests {
             (Operation::Score, r#","data_1":["a"],"data_2":"b""#),
             (Operation::Tokenize, r#","prompt":"","return_token_strs":true"#),
             (Operation::Tokenize, r#","messages":[{"role":"user","content":"x"}],"tools":[]"#),
-            (Operation::Detokenize, r#","tokens":[1,2,3]"#),
+            (Operation::Detokenize, r#","tokens":[1,2,2147483647]"#),
             (Operation::Detokenize, r#","tokens":[]"#),
         ] {
             assert_eq!(read(operation, fields).as_deref(), Ok("m"), "{operation:?} {fields}");
@@ -155,6 +158,7 @@ mod tests {
             (Operation::Detokenize, r#","tokens":"1""#, "tokens", "must be an array of token numbers"),
             (Operation::Detokenize, r#","tokens":[1,-1]"#, "tokens", "must be an array of token numbers"),
             (Operation::Detokenize, r#","tokens":[1.5]"#, "tokens", "must be an array of token numbers"),
+            (Operation::Detokenize, r#","tokens":[2147483648]"#, "tokens", "must be an array of token numbers"),
             (Operation::Detokenize, &numbers, "tokens", "more than 1048576 tokens"),
         ] {
             let error = read(operation, fields).expect_err(says);

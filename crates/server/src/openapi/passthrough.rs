@@ -76,7 +76,7 @@ struct TokenizeRequest {
 #[derive(ToSchema)]
 struct TokenizeReply {
     count: u64,
-    tokens: Vec<u64>,
+    tokens: Vec<u32>,
 }
 
 #[derive(ToSchema)]
@@ -84,7 +84,7 @@ struct DetokenizeRequest {
     /// A name of `GET /v1/models`, or `UPSTREAM/MODEL` for keys that may.
     #[schema(min_length = 1)]
     model: String,
-    tokens: Vec<u64>,
+    tokens: Vec<u32>,
 }
 
 #[derive(ToSchema)]
