@@ -64,12 +64,12 @@ fn rerank() -> Value {
     json!({"model": "bge", "query": "red cat", "documents": ["a dog", "the red cat"], "top_n": 1, "truncate_prompt_tokens": 9})
 }
 
-/// So many seconds of silence: 16,000 samples a second, of two bytes each.
+/// So many seconds of noise that is no text: 16,000 samples a second, of two bytes each.
 fn recording(seconds: u32) -> Vec<u8> {
     let size = 32_000 * seconds;
     let header = [b"RIFF".as_slice(), &(36 + size).to_le_bytes(), b"WAVEfmt \x10\0\0\0\x01\0\x01\0"].concat();
     let rates = [16_000_u32.to_le_bytes(), 32_000_u32.to_le_bytes()].concat();
-    let rest = [b"\x02\0\x10\0data".as_slice(), &size.to_le_bytes(), &vec![0; size as usize]].concat();
+    let rest = [b"\x02\0\x10\0data".as_slice(), &size.to_le_bytes(), &vec![0xfe; size as usize]].concat();
     [header, rates, rest].concat()
 }
 
@@ -145,8 +145,8 @@ async fn a_recording_is_passed_on_untouched_and_its_transcript_in_the_format_tha
         assert!(answer.text.contains(says), "{}", answer.text);
         let sent = received(&rig).pop().expect("a request");
         let renamed = fields.map(|(name, value)| (name, if name == "model" { "openai/whisper-small" } else { value }));
-        assert_eq!(sent.body, String::from_utf8_lossy(&form(&renamed, &file)), "{format}");
-        assert_eq!(sent.headers["content-type"], FORM);
+        assert!(sent.body_bytes == form(&renamed, &file), "{format}: {}", &sent.body[..200]);
+        assert_eq!(sent.headers["content-type"], "multipart/form-data; boundary=\"b0undary\"");
     }
 }
 
@@ -172,6 +172,10 @@ async fn what_is_wrong_with_a_call_is_said_before_any_upstream_is_asked() {
     check_refusal(&transcribe(&rig, streamed, FORM).await, 400, "invalid_request", Some("stream"));
     let other = transcribe(&rig, form(&of_model, &file), "multipart/form-data; boundary=other").await;
     check_refusal(&other, 400, "invalid_request", None);
+    let two = form(&[("x\"; name=\"model", "dear"), ("model", "whisper")], &file);
+    check_refusal(&transcribe(&rig, two, FORM).await, 400, "invalid_request", None);
+    let two = transcribe(&rig, form(&of_model, &file), "multipart/form-data; boundary=b0undary; boundary=other").await;
+    check_refusal(&two, 400, "invalid_request", None);
     let json = rig.client.post("/v1/audio/transcriptions", &json!({"model": "whisper"})).await;
     check_refusal(&json, 415, "unsupported_media_type", None);
     assert!(json.error_message().contains("multipart/form-data"), "{}", json.text);
@@ -180,6 +184,31 @@ async fn what_is_wrong_with_a_call_is_said_before_any_upstream_is_asked() {
     let unknown = transcribe(&rig, form(&[("model", "nobody")], &file), FORM).await;
     check_refusal(&unknown, 404, "model_not_found", Some("model"));
     assert_eq!(received(&rig).len(), 0);
+}
+
+#[tokio::test]
+async fn a_key_uses_only_the_models_that_it_lists() {
+    let key = "\n[[keys]]\nid = \"test\"\nteam = \"test\"\nenv = \"CLIENT_KEY\"\nmodels = [\"whisper\"]\n";
+    let launch = Launch::new(Settings::instant(), &format!("{}{key}", config()));
+    let rig = launch.env("CLIENT_KEY", CLIENT_KEY).start();
+    let file = recording(1);
+    assert_eq!(transcribe(&rig, form(&[("model", "whisper")], &file), FORM).await.status, 200);
+    let asked = received(&rig).len();
+    for (foreign, status, code) in
+        [("bge", 404, "model_not_found"), ("listener/openai/whisper-small", 403, "direct_not_allowed")]
+    {
+        let answer = transcribe(&rig, form(&[("model", foreign)], &file), FORM).await;
+        check_refusal(&answer, status, code, Some("model"));
+    }
+    for (path, body) in [
+        ("/v1/rerank", rerank()),
+        ("/v1/score", json!({"model": "bge", "text_1": "a", "text_2": "b"})),
+        ("/v1/tokenize", json!({"model": "llama", "prompt": "x"})),
+        ("/v1/detokenize", json!({"model": "llama", "tokens": [1]})),
+    ] {
+        check_refusal(&rig.client.post(path, &body).await, 404, "model_not_found", Some("model"));
+    }
+    assert_eq!(received(&rig).len(), asked);
 }
 
 #[tokio::test]

@@ -103,6 +103,9 @@ pub struct Recorded {
     pub headers: BTreeMap<String, String>,
     /// Body; bytes that are not UTF-8 are replaced.
     pub body: String,
+    /// Body as it came, for tests in the emulator's own process.
+    #[serde(skip)]
+    pub body_bytes: Bytes,
 }
 
 /// The counters and lists that a [`CallLog`] is made from.
@@ -150,6 +153,7 @@ impl Raw {
                 .map(|(name, value)| (name.as_str().to_owned(), text(value.as_bytes())))
                 .collect(),
             body: text(&self.body),
+            body_bytes: self.body.clone(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Calls to one upstream: where they go, what they carry, and what an answer or its absence means.
 
-use std::{error::Error as StdError, io, sync::Arc, time::Duration};
+use std::{collections::HashMap, error::Error as StdError, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -8,7 +8,7 @@ use http::{
     header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
 };
 use http_body_util::Full;
-use provider::{Adjustment, Call, Error, MemoryBudget, Operation, Reply, Request, UpstreamIds};
+use provider::{Adjustment, Call, Error, ErrorKind, MemoryBudget, Operation, Reply, Request, UpstreamIds};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
@@ -64,7 +64,7 @@ pub enum BuildError {
 pub struct Client {
     pools: Arc<Pools>,
     /// One per operation, in the order of `Operation::ALL`, which is that of its variants.
-    urls: Vec<Uri>,
+    urls: HashMap<Operation, Uri>,
     /// Of calls whose answer is whole.
     headers: HeaderMap,
     /// Of calls whose answer is a stream.
@@ -92,7 +92,7 @@ impl Client {
         let base = Url::parse(&base).map_err(|_| bad_url())?;
         let urls = Operation::ALL.iter().map(|operation| {
             let url = base.join(&path(&base, *operation)).map_err(|_| bad_url())?;
-            url.as_str().parse().map_err(|_| bad_url())
+            Ok((*operation, url.as_str().parse().map_err(|_| bad_url())?))
         });
         let urls = urls.collect::<Result<_, BuildError>>()?;
         let mut headers: HeaderMap = settings.headers.iter().cloned().collect();
@@ -121,11 +121,14 @@ impl Client {
         finished: Finished,
         dialect: &'static dyn Dialect,
     ) -> Result<Reply, Error> {
-        let url = &self.urls[request.operation as usize];
+        let url = &self.urls[&request.operation];
         let Finished { body, content_type, mut head, injected } = finished;
         let headers = if request.head.stream { &self.stream_headers } else { &self.headers };
         let mut http_call = http_call(Method::POST, url.clone(), headers.clone(), body);
         if let Some(content_type) = content_type {
+            let unsendable =
+                |_| Error::new(ErrorKind::InvalidRequest, "the form's boundary cannot be sent in a header");
+            let content_type = HeaderValue::try_from(content_type).map_err(unsendable)?;
             http_call.headers_mut().insert(CONTENT_TYPE, content_type);
             http_call.headers_mut().insert(ACCEPT, HeaderValue::from_static("*/*"));
         }

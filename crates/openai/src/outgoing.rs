@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::HeaderValue;
 use offload::long_work;
 use provider::{Adjustment, Call, Error, LONG_BODY, Object, Operation, ReplyHead, Request, Rewrite, limit_within};
 use tokio::time::Instant;
@@ -75,7 +74,7 @@ pub struct Outgoing<'a> {
     /// The head of the reply, which names them.
     pub head: ReplyHead,
     /// The content type and the body in place of the rewrite, if the body is a form.
-    form: Option<(HeaderValue, Bytes)>,
+    form: Option<(String, Bytes)>,
     injected: Injected,
 }
 
@@ -101,9 +100,8 @@ impl<'a> Outgoing<'a> {
                 restriction: None,
             },
         };
-        if let Some((content_type, body)) = request.form_for(&served.model) {
-            // It came in a header, so that it can be sent in one.
-            outgoing.form = HeaderValue::from_str(content_type).ok().map(|content_type| (content_type, body));
+        outgoing.form = request.form_for(&served.model);
+        if outgoing.form.is_some() {
             return outgoing;
         }
         let now = Instant::now();
@@ -191,7 +189,7 @@ impl<'a> Outgoing<'a> {
 pub struct Finished {
     pub(crate) body: Bytes,
     /// That of the body, if it is not JSON.
-    pub(crate) content_type: Option<HeaderValue>,
+    pub(crate) content_type: Option<String>,
     pub(crate) head: ReplyHead,
     pub(crate) injected: Injected,
 }

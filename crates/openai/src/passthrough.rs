@@ -10,12 +10,14 @@ use crate::{
     whole::{Asked, no_json},
 };
 
-/// The media type of an answer that is plain text, such as a transcript with its times. A page of HTML is none.
+/// The media types of transcripts that are no JSON: text, and subtitles as servers name them.
+const TEXTS: [&str; 4] = ["text/plain", "text/vtt", "text/srt", "application/x-subrip"];
+
+/// The media type of an answer that is a transcript in text. A page of HTML is none, nor is a stream of events.
 pub(crate) fn text_type(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-    let kind = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let is_text = kind != "text/html" && kind.starts_with("text/") || kind == "application/x-subrip";
-    is_text.then(|| value.to_owned())
+    let kind = value.split(';').next().unwrap_or_default().trim();
+    TEXTS.iter().any(|text| kind.eq_ignore_ascii_case(text)).then(|| value.to_owned())
 }
 
 /// The whole answer, if `body` is one, which says `text`.
@@ -211,8 +213,13 @@ mod tests {
             text_type(&headers)
         };
         assert_eq!(kind("text/plain; charset=utf-8").as_deref(), Some("text/plain; charset=utf-8"));
-        assert_eq!(kind("text/vtt").as_deref(), Some("text/vtt"));
-        assert_eq!([kind("application/json"), kind("Text/HTML")], [None, None]);
+        for text in ["text/vtt", "Text/SRT", "application/x-subrip"] {
+            assert_eq!(kind(text).as_deref(), Some(text));
+        }
+        for other in ["application/json", "Text/HTML", "text/event-stream", "text/event-stream; charset=utf-8", "text/"]
+        {
+            assert_eq!(kind(other), None, "{other}");
+        }
         assert_eq!(text_type(&HeaderMap::new()), None);
     }
 }

@@ -1,13 +1,19 @@
 //! A body of `multipart/form-data` (RFC 7578), as of a transcription: its parts are found, not copied, and everything but the
 //! model's name is forwarded as it came.
+//!
+//! Keys, limits and prices go by the model that is read here, and the upstream reads the same body once more. Parsers differ in what
+//! they make of an odd form: a second `name`, a second header, an escape, text before the first part. Such a form is refused, so that
+//! no upstream finds a part that was not found here.
 
 mod audio;
+mod parameters;
 
-use std::{borrow::Cow, ops::Range};
+use std::ops::Range;
 
 use bytes::Bytes;
 use memchr::memmem;
 
+use self::parameters::parameters;
 use crate::{Head, InvalidRequest, MAX_FIELDS, head::no_model};
 
 /// Longest boundary, in bytes (RFC 2046, 5.1.1).
@@ -16,18 +22,21 @@ const MAX_BOUNDARY: usize = 70;
 const MAX_HEADERS: usize = 8 << 10;
 /// Longest name of a model, in bytes.
 const MAX_MODEL: usize = 1 << 10;
+/// What servers read as false, in lower case, and an empty value, which they pass over
+/// (<https://docs.pydantic.dev/latest/api/standard_library_types/#booleans>).
+const FALSE: [&[u8]; 7] = [b"", b"false", b"0", b"no", b"off", b"f", b"n"];
 
 /// What is kept of a form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Form {
-    content_type: String,
+    boundary: String,
     /// Where the body has the model's name.
     model: Range<usize>,
 }
 
 /// A part of a form.
 struct Part<'a> {
-    name: Cow<'a, str>,
+    name: &'a str,
     value: Range<usize>,
 }
 
@@ -35,22 +44,24 @@ impl Form {
     /// Finds the parts of `body` and reads what routing needs of them.
     pub(crate) fn parse(body: &[u8], content_type: &str) -> Result<(Head, Self), InvalidRequest> {
         let boundary = boundary(content_type).ok_or_else(|| {
-            InvalidRequest::body("the form's Content-Type names no boundary: multipart/form-data; boundary=…")
+            let message = "the form's Content-Type must name one boundary, of at most 70 letters, digits and '()+_,-./:=? : \
+                multipart/form-data; boundary=…";
+            InvalidRequest::body(message)
         })?;
         let (mut model, mut file) = (None, None);
-        for part in parts(body, boundary)? {
-            let Part { name, value } = part;
-            let place = match &*name {
+        for Part { name, value } in parts(body, boundary)? {
+            // Some servers read names in any case.
+            let place = match &*name.to_ascii_lowercase() {
                 "model" => &mut model,
                 "file" => &mut file,
-                "stream" if body[value.clone()].trim_ascii().eq_ignore_ascii_case(b"true") => {
+                "stream" if !FALSE.contains(&&*body[value.clone()].to_ascii_lowercase()) => {
                     let message = "'stream' is not served for transcriptions: leave it out, the whole text is answered";
                     return Err(InvalidRequest::field("stream", message));
                 }
                 _ => continue,
             };
             if place.replace(value).is_some() {
-                return Err(InvalidRequest::field(&*name, format!("'{name}' appears twice: send it once")));
+                return Err(InvalidRequest::field(name, format!("'{name}' appears twice: send it once")));
             }
         }
         let model = model.filter(|model| !model.is_empty()).ok_or_else(no_model)?;
@@ -63,11 +74,12 @@ impl Form {
         };
         let audio_ms = audio::estimated_ms(&body[file]);
         let head = Head { model: name.to_owned(), n: 1, best_of: 1, prompts: 1, audio_ms, ..Head::default() };
-        Ok((head, Self { content_type: content_type.to_owned(), model }))
+        Ok((head, Self { boundary: boundary.to_owned(), model }))
     }
 
-    pub(crate) fn content_type(&self) -> &str {
-        &self.content_type
+    /// A content type that every server reads alike, whatever else the client's said.
+    pub(crate) fn content_type(&self) -> String {
+        format!("multipart/form-data; boundary=\"{}\"", self.boundary)
     }
 
     /// `body`, which this is the form of, with `name` for the model.
@@ -76,90 +88,72 @@ impl Form {
     }
 }
 
-/// The boundary that the content type names.
+/// The one boundary that the content type names, if it is made of what RFC 2046, 5.1.1, allows.
 fn boundary(content_type: &str) -> Option<&str> {
-    let (_, params) = content_type.split_once(';')?;
-    let boundary = params.split(';').find_map(|param| {
-        let (name, value) = param.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("boundary").then(|| value.trim().trim_matches('"'))
-    })?;
-    (1..=MAX_BOUNDARY).contains(&boundary.len()).then_some(boundary)
+    let boundary = parameters(content_type)?.value("boundary")?;
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&byte);
+    let is_boundary = (1..=MAX_BOUNDARY).contains(&boundary.len()) && boundary.bytes().all(is_allowed);
+    (is_boundary && !boundary.ends_with(' ')).then_some(boundary)
 }
 
-/// The parts that have a name, in order.
+/// The parts, in order.
 fn parts<'a>(body: &'a [u8], boundary: &str) -> Result<Vec<Part<'a>>, InvalidRequest> {
     let broken = || {
         InvalidRequest::body(
             "the body is not a form as its Content-Type describes it: let the client's library write the form and its boundary",
         )
     };
-    let delimiter = format!("\r\n--{boundary}");
+    let delimiter = format!("--{boundary}");
     let find = memmem::Finder::new(&delimiter);
-    // The first delimiter has no line before it, unless something to be passed over is.
-    let mut at = if body.starts_with(&delimiter.as_bytes()[2..]) {
-        delimiter.len() - 2
-    } else {
-        find.find(body).ok_or_else(broken)? + delimiter.len()
-    };
+    // Some clients begin with the line end that is part of every further delimiter.
+    let mut at = if body.starts_with(b"\r\n") { 2 } else { 0 };
+    if !body[at..].starts_with(delimiter.as_bytes()) {
+        return Err(broken());
+    }
+    at += delimiter.len();
     let mut parts = Vec::new();
-    let mut count = 0;
     while !body[at..].starts_with(b"--") {
-        count += 1;
-        if count > MAX_FIELDS {
+        if parts.len() == MAX_FIELDS {
             return Err(InvalidRequest::body(format!("the form has more than {MAX_FIELDS} parts: send fewer")));
         }
-        // Blanks may follow a delimiter, and headers follow them.
-        at += body[at..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
         let window = &body[at..body.len().min(at + MAX_HEADERS)];
-        if !window.starts_with(b"\r\n") {
-            return Err(broken());
-        }
         let headers = memmem::find(window, b"\r\n\r\n").ok_or_else(broken)?;
         let start = at + headers + 4;
-        // An empty value's own line end is that of its headers.
-        let end = start - 2 + find.find(&body[start - 2..]).ok_or_else(broken)?;
-        let headers = str::from_utf8(&window[..headers]).map_err(|_| broken())?;
-        if let Some(name) = headers.split("\r\n").find_map(name) {
-            parts.push(Part { name, value: start..end.max(start) });
-        }
-        at = end + delimiter.len();
+        // Without a whole line end before it, it is a delimiter for some parsers and part of the value for others.
+        let next = start + find.find(&body[start..]).ok_or_else(broken)?;
+        let length = body[start..next].strip_suffix(b"\r\n").ok_or_else(broken)?.len();
+        let headers = str::from_utf8(&window[..headers]).ok().and_then(|text| text.strip_prefix("\r\n"));
+        let name = name(headers.ok_or_else(broken)?).ok_or_else(|| {
+            let message = "a part of the form must have one Content-Disposition, form-data; name=\"…\", with a name of letters, digits \
+                and _-.[] and, for a file, a filename without \\: let the client's library write the form, and rename the file";
+            InvalidRequest::body(message)
+        })?;
+        parts.push(Part { name, value: start..start + length });
+        at = next + delimiter.len();
+    }
+    if !body[at + 2..].trim_ascii().is_empty() {
+        return Err(broken());
     }
     Ok(parts)
 }
 
-/// The name of the part in a header `Content-Disposition: form-data; name="…"`.
-fn name(header: &str) -> Option<Cow<'_, str>> {
-    let (kind, value) = header.split_once(':')?;
-    if !kind.trim().eq_ignore_ascii_case("content-disposition") {
-        return None;
-    }
-    // A quoted value of another parameter, such as a file's name, may hold anything.
-    let mut rest = value.split_once(';')?.1;
-    loop {
-        let (key, after) = rest.split_once('=')?;
-        let after = after.trim_start();
-        let (value, next) = match after.strip_prefix('"') {
-            Some(quoted) => {
-                let end = closing_quote(quoted)?;
-                (&quoted[..end], &quoted[end + 1..])
-            }
-            None => after.split_at(after.find(';').unwrap_or(after.len())),
-        };
-        if key.trim_matches([';', ' ', '\t']).eq_ignore_ascii_case("name") {
-            let value = value.trim_end();
-            return Some(if value.contains('\\') { value.replace('\\', "").into() } else { value.into() });
+/// The name of the part that has these headers, if all parsers read the same one.
+fn name(headers: &str) -> Option<&str> {
+    let mut disposition = None;
+    for line in headers.split("\r\n") {
+        let (kind, value) = line.split_once(':')?;
+        let is_header = !kind.is_empty() && kind.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        if !is_header || value.contains(|char: char| char.is_control() && char != '\t') {
+            return None;
         }
-        rest = next;
+        if kind.eq_ignore_ascii_case("content-disposition") && disposition.replace(value).is_some() {
+            return None;
+        }
     }
-}
-
-fn closing_quote(text: &str) -> Option<usize> {
-    let mut is_escaped = false;
-    text.bytes().position(|byte| {
-        let closes = byte == b'"' && !is_escaped;
-        is_escaped = byte == b'\\' && !is_escaped;
-        closes
-    })
+    let parameters = parameters(disposition?)?;
+    let name = parameters.value("name")?;
+    let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.[]".contains(&byte));
+    (is_name && parameters.kind.eq_ignore_ascii_case("form-data")).then_some(name)
 }
 
 #[cfg(test)]

@@ -169,7 +169,7 @@ impl Request {
     }
 
     /// The content type of a body that is a form, and the body with `model` for the model's name; `None` for JSON.
-    pub fn form_for(&self, model: &str) -> Option<(&str, Bytes)> {
+    pub fn form_for(&self, model: &str) -> Option<(String, Bytes)> {
         self.form.as_ref().map(|form| (form.content_type(), form.with_model(&self.body, model)))
     }
 
