@@ -264,6 +264,10 @@ async fn a_response_without_room_for_its_text_ends_as_the_routers_overload() {
         "{}",
         &last[last.len().saturating_sub(900)..]
     );
+    let metrics = rig.metrics().await;
+    let ended = |outcome| metrics.value("llmrouter_requests_total", &[("outcome", outcome)]);
+    assert!(ended("error") > 0.5 && ended("cancelled") < 0.1, "the router broke it off, its client did not leave");
+    assert!(metrics.value("llmrouter_breaker_state", &[("upstream", "scripted")]) < 0.1);
     until_given_back(&rig).await;
 }
 

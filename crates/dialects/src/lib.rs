@@ -39,8 +39,19 @@ pub(crate) fn chat_bytes(body: &[u8]) -> usize {
     body.len() + escaped + LONGER * objects(body) + 256
 }
 
-fn objects(body: &[u8]) -> usize {
-    body.iter().map(|byte| usize::from(*byte == b'{')).sum()
+/// How many objects a JSON text has: a brace within a string, as in source code, begins none.
+fn objects(json: &[u8]) -> usize {
+    let (mut objects, mut is_in_string, mut is_escaped) = (0, false, false);
+    for byte in json {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = is_in_string,
+            b'"' => is_in_string = !is_in_string,
+            b'{' if !is_in_string => objects += 1,
+            _ => {}
+        }
+    }
+    objects
 }
 
 /// A request of another API as a chat.
@@ -58,5 +69,20 @@ pub struct Chat<A> {
 impl<A> std::fmt::Debug for Chat<A> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Chat").field("body_bytes", &self.body.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn source_code_in_a_text_takes_no_memory_for_objects() {
+        let body = |text: &str| format!(r#"{{"input":[{{"role":"user","content":"{}"}}]}}"#, text.repeat(60_000));
+        for (code, words) in [("fn f() {}", "fn f() ()"), (r#"\"{"#, r#"\"("#), (r"\\{", r"\\(")] {
+            assert_eq!(translation_bytes(body(code).as_bytes()), translation_bytes(body(words).as_bytes()), "{code}");
+        }
+        let several = br#"[{"a":"\\"},{"{":{}},"\"{",{}]"#;
+        assert_eq!(objects(several), 4);
     }
 }

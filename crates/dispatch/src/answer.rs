@@ -68,6 +68,16 @@ impl Answer {
         frame
     }
 
+    /// Ends it because of `error`: its client cannot be shown what comes. The call upstream is cancelled, and the request is recorded
+    /// as broken, unless it was settled before.
+    pub fn break_off(&mut self, error: &Error) {
+        if let Source::Relayed(relay) = &mut self.source
+            && matches!(relay.stage, Stage::Relaying)
+        {
+            relay.broke(error);
+        }
+    }
+
     /// The whole answer, if it is one: a reply of a single frame is sent with its length, not streamed.
     pub fn whole(&self) -> Option<&Frame> {
         let first = match &self.source {
@@ -168,14 +178,23 @@ impl Relay {
 
     /// No further frame comes: the end of a complete answer, the failure of any other.
     fn end(&mut self, error: Error) -> Poll<Option<Result<Frame, Error>>> {
-        // The call upstream ends here, not when the client has read the last byte.
-        self.frames = Box::pin(futures_util::stream::empty());
+        self.end_call();
         if self.is_complete {
             return self.relay(Frame::done());
         }
-        self.context.broke(&error);
-        self.stage = Stage::Ended;
+        self.broke(&error);
         Poll::Ready(Some(Err(error)))
+    }
+
+    fn broke(&mut self, error: &Error) {
+        self.end_call();
+        self.context.broke(error);
+        self.stage = Stage::Ended;
+    }
+
+    /// Ends the call upstream here, not when the client has read the last byte.
+    fn end_call(&mut self) {
+        self.frames = Box::pin(futures_util::stream::empty());
     }
 
     /// Whether a limit was reached. The timer is only set anew when it fires, not with every frame.

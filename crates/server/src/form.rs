@@ -164,7 +164,11 @@ impl TranslatedStream {
             Events::Messages(stream) => stream.held_bytes(),
             Events::Responses(stream) => stream.held_bytes(),
         };
-        let needed = (held + out.held_bytes()).next_multiple_of(HELD_STEP);
+        // What leaves now is bounded by a write and a frame, and no stream ends for lack of room for that. What was held until now
+        // counts until it has left.
+        let least = held.next_multiple_of(HELD_STEP);
+        let most = (held + out.held_bytes()).next_multiple_of(HELD_STEP);
+        let needed = self.held.bytes().clamp(least, most);
         if needed != self.held.bytes() {
             self.held.resize(needed)?;
         }
@@ -298,6 +302,29 @@ mod tests {
             drop(form);
             assert_eq!(budget.used(), 0, "all is given back");
         }
+    }
+
+    #[test]
+    fn what_leaves_at_once_needs_no_room_and_what_was_held_counts_until_it_has_left() {
+        let memory = MemoryBudget::new(64 << 10);
+        let mut form = messages(&memory);
+        let bodies = memory.reserve(memory.limit()).expect("room");
+        form.show(frame(r#"{"content":"Hi"}"#), &mut Ready::default()).expect("a text needs no room");
+        drop(bodies);
+        let held = "x".repeat(20_000);
+        let call = |at: u32, arguments: &str| {
+            let function = format!("{{\"name\":\"f\",\"arguments\":\"{arguments}\"}}");
+            frame(&format!("{{\"tool_calls\":[{{\"index\":{at},\"id\":\"{at}\",\"function\":{function}}}]}}"))
+        };
+        for piece in [call(0, "{"), call(1, &held)] {
+            form.show(piece, &mut Ready::default()).expect("room");
+        }
+        assert!(memory.used() > held.len());
+        let mut ready = Ready::default();
+        form.show(call(0, "}"), &mut ready).expect("room");
+        assert!(text(ready).contains(&held) && memory.used() > held.len(), "it waits to be written");
+        form.show(call(1, "x"), &mut Ready::default()).expect("room");
+        assert!(memory.used() < held.len(), "{} are still held", memory.used());
     }
 
     #[test]

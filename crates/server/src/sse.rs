@@ -102,7 +102,7 @@ impl SseBody {
         self.source = Source::Ended;
     }
 
-    /// A sign of life if it has been silent for too long. The timer is only set anew when it fires, not with every write.
+    /// A keep-alive if it has been silent for too long. The timer is only set anew when it fires, not with every write.
     fn poll_keep_alive(&mut self, context: &mut Context<'_>) -> Poll<Ready> {
         loop {
             let due = self.last_write + self.keep_alive;
@@ -126,6 +126,7 @@ impl SseBody {
             match Pin::new(&mut *answer).poll_next(context) {
                 Poll::Ready(Some(Ok(frame))) => {
                     if let Err(error) = self.form.show(frame, &mut ready) {
+                        answer.break_off(&error);
                         self.fail(&ApiError::broken(&error), &mut ready);
                     }
                 }
@@ -176,7 +177,7 @@ impl MessageBody for SseBody {
             return this.end(&ApiError::shutting_down());
         }
         match this.poll_keep_alive(context) {
-            Poll::Ready(sign) => this.write(sign),
+            Poll::Ready(keep_alive) => this.write(keep_alive),
             Poll::Pending => Poll::Pending,
         }
     }

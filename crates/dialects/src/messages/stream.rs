@@ -136,11 +136,13 @@ impl Stream {
                     self.delta(out, |out| piece.arguments.write(out.end()));
                 }
             }
-            // Nothing but white space follows what is complete.
+            // What follows a complete object is dropped: it is white space, unless the arguments are not one JSON object.
             Stage::Closed => return,
+            // Nothing but white space has come.
+            Stage::New if !self.calls.is_certain(at) => return,
             Stage::New | Stage::Held => self.held.arguments(&mut self.held_calls[at], piece.arguments),
         }
-        if self.held_calls[at].stage == Stage::New && self.calls.is_certain(at) {
+        if self.held_calls[at].stage == Stage::New {
             self.ending.has_calls = true;
             self.held_calls[at].stage = Stage::Held;
             self.held.call(at);
@@ -182,9 +184,11 @@ impl Stream {
         }
     }
 
-    /// Closes what is open and passes on what was held.
+    /// Passes on what was held and closes what is open. Nothing is taken in after that.
     fn end_blocks(&mut self, out: &mut Blocks) {
         while self.pass_on(out) {}
         self.close(out);
+        self.calls = Calls::default();
+        self.held_calls.clear();
     }
 }

@@ -58,7 +58,7 @@ async fn later_content_is_still_relayed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn signs_of_life_do_not_keep_a_complete_answer_open_beyond_the_deadline() {
+async fn keep_alives_do_not_keep_a_complete_answer_open_beyond_the_deadline() {
     let pings = (0..1_000).flat_map(|_| [Step::Wait(S), frame(FrameKind::Opening)]);
     let (_, got) = ends_well(finished(pings)).await;
     assert!(got.took <= 60 * S, "{:?}", got.took);
@@ -77,6 +77,38 @@ async fn a_client_that_leaves_a_complete_answer_was_served() {
     drop(answer);
     assert_eq!(rig.log.last_request().outcome, RequestOutcome::Served);
     assert_eq!(rig.in_flight("a"), 0);
+}
+
+/// The server cannot translate a frame, or has no memory for it.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_its_client_cannot_be_shown_is_broken_and_neither_left_nor_served() {
+    for last_shown in [FrameKind::Content, FrameKind::Finish] {
+        let (rig, a) = Rig::single();
+        a.always(finished([Step::Hang]));
+        let mut answer = rig.call(&streaming()).await.expect("served").answer;
+        while let Some(Ok(frame)) = answer.next().await {
+            if frame.kind == last_shown {
+                break;
+            }
+        }
+        answer.break_off(&error(ErrorKind::Protocol));
+        assert!(answer.next().await.is_none(), "nothing follows");
+        drop(answer);
+        assert_eq!(rig.log.last_request().outcome, RequestOutcome::Broken(ErrorKind::Protocol), "{last_shown:?}");
+        assert_eq!(rig.log.attempts.lock().len(), 1);
+        assert_eq!(rig.in_flight("a"), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_settled_answer_stays_served() {
+    let (rig, a) = Rig::single();
+    a.always(finished([frame(FrameKind::Done)]));
+    let mut answer = rig.call(&streaming()).await.expect("served").answer;
+    while answer.next().await.is_some() {}
+    answer.break_off(&error(ErrorKind::NoMemory));
+    drop(answer);
+    assert_eq!(rig.log.requests.lock().iter().map(|ended| ended.outcome).collect::<Vec<_>>(), [RequestOutcome::Served]);
 }
 
 #[tokio::test(start_paused = true)]

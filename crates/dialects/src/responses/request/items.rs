@@ -153,8 +153,8 @@ impl<'a> Writer<'_, 'a> {
                 self.messages.system(content::texts(&parts).map(|[_, text]| text));
             }
             "user" => {
-                self.messages.unreadable = unreadable;
                 self.messages.user(parts);
+                self.messages.unreadable = self.messages.unreadable.take().or(unreadable);
             }
             // Many chat templates refuse a system's message anywhere but at the beginning. To move it there would
             // change the beginning of the prompt, and with it what is cached, in the middle of a conversation.

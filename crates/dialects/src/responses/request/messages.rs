@@ -25,7 +25,7 @@ pub(super) struct Messages<'a> {
     assistant: Assistant<'a>,
     /// What the user says, the images of tools' outputs first: a chat takes them from the user alone.
     user: Vec<Part<'a>>,
-    /// The refusal of a file that no upstream can read, if the last message of the user holds one.
+    /// The refusal of a file that no upstream can read, if the user's last turn holds one.
     pub(super) unreadable: Option<InvalidRequest>,
 }
 
@@ -153,7 +153,9 @@ impl<'a> Messages<'a> {
             return;
         }
         self.end_turn();
-        if speaker != Speaker::User {
+        if speaker == Speaker::User {
+            self.unreadable = None;
+        } else {
             self.end_user();
         }
         self.speaker = Some(speaker);

@@ -97,6 +97,8 @@ fn a_file_is_refused_where_it_is_sent_and_not_for_good() {
     let with_file = json!({"role": "user", "content": [{"type": "input_text", "text": "Read."}, file]});
     let now = json!({"model": "m", "input": [{"role": "user", "content": "Hi"}, with_file]});
     assert_eq!(refused(&now).0, "input[1].content[1]");
+    let asked_behind = json!({"model": "m", "input": [with_file, {"role": "user", "content": "What is in it?"}]});
+    assert_eq!(refused(&asked_behind).0, "input[0].content[1]", "items in a row are one message");
     let later =
         messages(&json!([with_file, {"role": "assistant", "content": "No."}, {"role": "user", "content": "Go on"}]));
     let note = later[0]["content"][1]["text"].as_str().expect("a note");

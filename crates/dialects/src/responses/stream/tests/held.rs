@@ -10,9 +10,9 @@ fn a_silent_stream_says_what_there_is_so_far() {
     let call = json!({"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": "{\"a"}}]});
     for delta in [json!({"reasoning": "hm"}), json!({"content": "Half"}), call] {
         out += &shown(&mut stream, &format!("data: {}\n\n", chunk(delta)));
-        let sign = written(|out| stream.keep_alive(out));
-        assert_eq!(types(&sign), ["in_progress"]);
-        out += &sign;
+        let keep_alive = written(|out| stream.keep_alive(out));
+        assert_eq!(types(&keep_alive), ["in_progress"]);
+        out += &keep_alive;
     }
     out += &shown(&mut stream, "data: [DONE]\n\n");
     assert_eq!(order::check(&out)["output"][1]["content"][0]["text"], "Half");
