@@ -1,6 +1,6 @@
 //! Calls of which some have no answer that is written token by token, and that not every target serves.
 
-use provider::Operation;
+use provider::{Operation, PicoUsd, Price, Tariff};
 use router::{Facts, RequestState, StrategyName, UpstreamSpec};
 
 use crate::hand::{CHAT, Hand, S, model, started, upstream};
@@ -50,4 +50,17 @@ fn a_call_without_tokens_to_write_falls_back_after_the_time_for_a_first_token() 
     assert_eq!(limit(Operation::Tokenize, 0), 5 * S);
     assert_eq!(limit(Operation::Transcriptions, 40_000), 15 * S, "a quarter of the recording more");
     assert_eq!(limit(Operation::Chat, 0), 30 * S, "half of the time that is left");
+}
+
+#[test]
+fn a_recording_is_not_free_where_tokens_have_a_price_and_seconds_have_none() {
+    let priced = |id: &str, price| UpstreamSpec { tariff: Some(Tariff::Tokens(price)), ..upstream(id) };
+    let by_token = Price::new(PicoUsd(1_000_000), PicoUsd(1_000_000));
+    let by_second = Price { audio_second: PicoUsd(100_000_000), ..Price::default() };
+    let upstreams = vec![priced("a", by_token), priced("b", by_second)];
+    let mut hand = Hand::new(upstreams, vec![model("m", StrategyName::Cost, &[("a", 0.5), ("b", 0.5)])]);
+    let facts =
+        Facts { operation: Operation::Transcriptions, stream: false, audio_ms: 9_000, prompt_tokens: 0, ..CHAT };
+    let mut request = RequestState::new(hand.model("m"), facts, None, hand.now + 60 * S);
+    assert_eq!(started(hand.arrived(&mut request)).attempt.target, 1, "the one whose price is known");
 }
