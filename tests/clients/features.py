@@ -36,6 +36,8 @@ EMULATED = {
     "runpod_queue": {"images": True, "tool_parser": True},
     "cerebras": {"images": True, "models": ["gpt-oss-120b"]},
 }
+# What an emulated provider lacks, which says nothing of the provider itself.
+NOT_EMULATED = {("`logprobs`", "cerebras")}
 # A column each: its heading, and the prefix of its models.
 PROVIDERS = {
     "lb": "RunPod, load balancer",
@@ -51,7 +53,7 @@ INTRODUCTION = """\
 <!-- Made by tests/clients/features.py: --write makes it anew -->
 
 Each asked for once through the router, with the answer looked at: ✓ it is there; *refused*: a 400 says so, and a model with another upstream is served by
-that; – the answer came without it. RunPod (vLLM), Cerebras (`gpt-oss-120b`) and the OpenAI-compatible server (vLLM) are emulated, with a tool parser
+that; – the answer came without it; ? not known. RunPod (vLLM), Cerebras (`gpt-oss-120b`) and the OpenAI-compatible server (vLLM) are emulated, with a tool parser
 and models that look at images; the real model is SmolLM2-135M-Instruct on llama.cpp's server, as an OpenAI-compatible upstream. What an upstream is asked for at all, its
 [`supports` and `features`](../configuration.md#upstreams) say.
 
@@ -59,7 +61,7 @@ and models that look at images; the real model is SmolLM2-135M-Instruct on llama
 
 ENDING = """
 - Calls of functions are forced here: whether a model calls one by itself, and how well, is the model's affair. The emulated ones call one function at a time.
-- Reasoning comes from models that reason; `reasoning_field` shows it under both of its names. `logprobs` are forwarded to Cerebras: the emulated one has none.
+- Reasoning comes from models that reason; `reasoning_field` shows it under both of its names. `logprobs` are forwarded to Cerebras; the emulated one has none, which says nothing of the real one (?).
 - Rerank, score, tokenizer and transcriptions are [passed through](../api.md#passed-through) to servers that have them. A RunPod queue runs chats and completions alone.
 """
 
@@ -342,7 +344,8 @@ def main() -> int:
                 has_own = suffix and provider in ("lb", "vllm")
                 what = f"{name}, {provider}"
                 try:
-                    cells[name, provider] = outcome(router, attempt, provider + suffix if has_own else provider)
+                    found = outcome(router, attempt, provider + suffix if has_own else provider)
+                    cells[name, provider] = "?" if found == ABSENT and (name, provider) in NOT_EMULATED else found
                     report.check(f"{what}: {cells[name, provider]}", None)
                 except (CheckFailed, OSError, ValueError, KeyError, IndexError, TypeError) as failed:
                     report.check(what, f"{type(failed).__name__}: {failed}")

@@ -44,6 +44,7 @@ targets = [{ upstream = "listener" }]
 [[models]]
 name = "llama"
 strategy = "balanced"
+slo = { ttft_ms = 60000 }                          # the shares alone decide, however busy the machine is
 targets = [{ upstream = "runpod", share = 0.8 }, { upstream = "cerebras", share = 0.2 }]
 "#;
 
@@ -316,4 +317,105 @@ async fn calls_that_one_upstream_alone_serves_take_nothing_from_its_share_of_cha
     }
     // What is paid back of a deficit comes little by little: a twentieth of these chats.
     assert!((157..=163).contains(&of_runpod), "{of_runpod} of 200 at a share of 0.8");
+}
+
+/// A model `m` and its upstream, which answers every call with this body; `more` are further keys of it.
+fn scripted(body: &'static str, more: &str) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let origin = format!("http://{}", listener.local_addr().expect("bound"));
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let mut socket = socket.expect("a connection");
+            let mut read = vec![0; 1 << 20];
+            // The whole request has come once nothing more does for a moment.
+            socket.set_read_timeout(Some(std::time::Duration::from_millis(100))).expect("set");
+            while std::io::Read::read(&mut socket, &mut read).is_ok_and(|bytes| bytes > 0) {}
+            let length = body.len();
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+            );
+            std::io::Write::write_all(&mut socket, format!("{head}{body}").as_bytes()).expect("sent");
+        }
+    });
+    format!(
+        "[[upstreams]]\nid = \"scripted\"\nprovider = \"openai\"\nbase_url = \"{origin}/v1\"\nmodel = \"m\"\n\
+         api_key_env = \"UPSTREAM_KEY\"\n{more}\n[[models]]\nname = \"m\"\nstrategy = \"cost\"\n\
+         targets = [{{ upstream = \"scripted\" }}]\n"
+    )
+}
+
+/// What is on record of the one call, in nano-dollars: its cost, of that what was estimated, and its tokens.
+async fn one_call(rig: &mut Rig, folder: &Folder) -> (u64, u64, u64) {
+    rig.until_idle().await;
+    rig.take_running().stop_without_grace();
+    let rows = eventually("the call is on record", async || {
+        let rows = on_record(&folder.ledger(), &[Dimension::Upstream]);
+        (!rows.is_empty()).then_some(rows)
+    })
+    .await;
+    let [row] = rows.as_slice() else { panic!("{rows:?}") };
+    (row.cost_nano_usd, row.estimated_nano_usd, row.prompt_tokens + row.completion_tokens)
+}
+
+async fn check_metrics(rig: &Rig, values: &[(&str, f64)]) {
+    let metrics = rig.metrics().await;
+    for (name, value) in values {
+        let is = metrics.value(name, &[]);
+        assert!((is - value).abs() < 1e-9, "{name} is {is}, not {value}");
+    }
+}
+
+#[tokio::test]
+async fn a_price_by_the_second_holds_where_tokens_are_counted_and_one_by_the_token_saves_nothing() {
+    let body = r#"{"text":"Hi.","usage":{"type":"tokens","input_tokens":14,"output_tokens":45,"total_tokens":59}}"#;
+    let cost = "supports = [\"transcriptions\"]\ncost = { kind = \"audio_seconds\", usd_per_second = \"0.0001\" }";
+    let folder = Folder::new("passthrough-seconds");
+    let mut rig = Launch::new(Settings::instant(), &format!("{}{}", scripted(body, cost), folder.storage(""))).start();
+    let answer = transcribe(&rig, form(&[("model", "m")], &recording(9)), FORM).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    rig.until_idle().await;
+    check_metrics(
+        &rig,
+        &[
+            ("llmrouter_estimated_cost_usd_total", 0.000_900_2),
+            ("llmrouter_cost_usd_total", 0.0),
+            ("llmrouter_tokens_total", 59.0),
+            // None is counted twice.
+            ("llmrouter_estimated_tokens_total", 0.0),
+            ("llmrouter_unpriced_requests_total", 0.0),
+        ],
+    )
+    .await;
+    assert_eq!(one_call(&mut rig, &folder).await, (900_200, 900_200, 59));
+
+    // The baseline has a price by the token alone: what it would have cost is not known, and not zero.
+    let folder = Folder::new("passthrough-baseline");
+    let baseline = "name = \"whisper\"\nbaseline = \"priced\"";
+    let priced = "[[upstreams]]\nid = \"priced\"\nprovider = \"openai\"\nmodel = \"m\"\napi_key_env = \"UPSTREAM_KEY\"\n\
+                  base_url = \"http://127.0.0.1:9/v1\"\ncost = { kind = \"tokens\", input_usd_per_million = \"1\", output_usd_per_million = \"1\" }\n";
+    let models = config().replace("name = \"whisper\"", baseline);
+    let mut rig = Launch::new(Settings::instant(), &format!("{priced}{models}{}", folder.storage(""))).start();
+    let answer = transcribe(&rig, form(&[("model", "whisper")], &recording(3)), FORM).await;
+    assert_eq!(answer.header("x-llm-router-cost-usd"), "0.000400000", "{}", answer.text);
+    rig.until_idle().await;
+    rig.take_running().stop_without_grace();
+    let is_there = async || on_record(&folder.ledger(), &[]).iter().any(|row| row.calls == 1).then_some(());
+    eventually("the call is on record", is_there).await;
+    let query = ledger::Query { by: Vec::new(), since_ms: 0, until_ms: i64::MAX / 2, of: Vec::new() };
+    let baselines = ledger::baselines(&ledger::Location::Sqlite(folder.ledger()), &query).expect("a ledger");
+    assert!(baselines.iter().all(|baseline| baseline.policy != "configured"), "{baselines:?}");
+}
+
+#[tokio::test]
+async fn a_price_by_the_call_is_exact_without_usage() {
+    let body = r#"{"results":[{"index":1,"relevance_score":0.9}]}"#;
+    let cost = "supports = [\"rerank\"]\ncost = { kind = \"requests\", usd_per_request = \"0.002\" }";
+    let folder = Folder::new("passthrough-call");
+    let mut rig = Launch::new(Settings::instant(), &format!("{}{}", scripted(body, cost), folder.storage(""))).start();
+    let answer = rig.client.post("/v1/rerank", &with(rerank(), json!({"model": "m"}))).await;
+    assert_eq!((answer.status, answer.header("x-llm-router-cost-usd")), (200, "0.002000000"), "{}", answer.text);
+    rig.until_idle().await;
+    check_metrics(&rig, &[("llmrouter_cost_usd_total", 0.002), ("llmrouter_estimated_cost_usd_total", 0.0)]).await;
+    let (cost, estimated, _) = one_call(&mut rig, &folder).await;
+    assert_eq!((cost, estimated), (2_000_000, 0));
 }

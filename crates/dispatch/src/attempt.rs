@@ -79,6 +79,8 @@ pub(crate) struct Progress {
     /// Whether the head of an answer came.
     has_reply: bool,
     pub(crate) usage: Option<Usage>,
+    /// Whether a whole answer came.
+    is_whole: bool,
     /// The upstream's own ids of the call, but for those in `shared_ids`.
     ids: UpstreamIds,
     /// Those in the head of the answer while another call may be under way. `None` if none may.
@@ -116,9 +118,15 @@ impl Progress {
         self.ids = ids.or(&self.ids);
     }
 
-    /// A piece of the answer came; `has_text`: its bytes are what a model wrote, and not numbers as in embeddings.
-    pub(crate) fn record(&mut self, frame: &Frame, has_text: bool) {
+    /// A piece of the answer came that is not relayed yet: what it counts is known already.
+    pub(crate) fn count(&mut self, frame: &Frame) {
         self.usage = frame.usage.or(self.usage);
+        self.is_whole |= frame.kind == FrameKind::Whole;
+    }
+
+    /// A piece of the answer is relayed; `has_text`: its bytes are what a model wrote, and not numbers as in embeddings.
+    pub(crate) fn record(&mut self, frame: &Frame, has_text: bool) {
+        self.count(frame);
         self.answer_estimate += match frame.kind {
             FrameKind::Content => 1,
             FrameKind::Whole if has_text => frame.bytes.len() as u64 / BYTES_PER_TOKEN,
@@ -126,15 +134,20 @@ impl Progress {
         };
     }
 
-    /// The list price of what the upstream counted.
+    /// The list price of what the upstream counted, or of the call itself: that is known without any usage once a whole answer came.
     pub(crate) fn cost(&self, tariff: Option<&Tariff>) -> Option<NanoUsd> {
-        price(&self.usage?, tariff)
+        match self.usage {
+            Some(usage) => price(&usage, tariff),
+            None if self.is_whole => tariff?.list_price()?.cost_of_call(),
+            None => None,
+        }
     }
 
-    /// The estimated usage of a call with this outcome; `None` if the upstream reported the usage, or did no work.
+    /// The estimated usage of a call with this outcome. `None` if the upstream did no work, or reported a usage that can be priced or
+    /// that the length of the recording would not help to price.
     pub(crate) fn estimate(&self, outcome: Outcome, asked: Usage, tariff: Option<&Tariff>) -> Option<Estimate> {
-        if self.usage.is_some() {
-            return None;
+        if let Some(usage) = self.usage {
+            return estimate_seconds(usage, asked, tariff);
         }
         let has_answered = self.answer_estimate > 0;
         let reason = match outcome {
@@ -153,7 +166,65 @@ impl Progress {
     }
 }
 
+/// Where the upstream counted tokens and its price is for seconds: its usage with the estimated length of the recording.
+fn estimate_seconds(usage: Usage, asked: Usage, tariff: Option<&Tariff>) -> Option<Estimate> {
+    if usage.audio_ms.is_some() || price(&usage, tariff).is_some() {
+        return None;
+    }
+    let usage = Usage { audio_ms: asked.audio_ms, ..usage };
+    let cost = price(&usage, tariff)?;
+    Some(Estimate { reason: Unreported::Missing, usage, cost: Some(cost) })
+}
+
 /// The list price of some usage.
 pub(crate) fn price(usage: &Usage, tariff: Option<&Tariff>) -> Option<NanoUsd> {
     tariff?.list_price()?.cost_of_counted(usage)
+}
+
+#[cfg(test)]
+mod tests {
+    use provider::{PicoUsd, Price};
+
+    use super::*;
+
+    const SECOND: Tariff = Tariff::Tokens(Price { audio_second: PicoUsd(100_000_000), ..zero() });
+    const CALL: Tariff = Tariff::Tokens(Price { request: PicoUsd(2_000_000_000), ..zero() });
+    const TOKEN: Tariff = Tariff::Tokens(Price::new(PicoUsd(1_000), PicoUsd(1_000)));
+    const ASKED: Usage = Usage {
+        prompt_tokens: 0,
+        completion_tokens: 0,
+        cached_tokens: None,
+        reasoning_tokens: None,
+        audio_ms: Some(9_000),
+    };
+
+    const fn zero() -> Price {
+        Price::new(PicoUsd(0), PicoUsd(0))
+    }
+
+    fn answered(usage: Option<Usage>) -> Progress {
+        let mut progress = Progress::default();
+        progress.record(&Frame { bytes: "{}".into(), kind: FrameKind::Whole, usage }, false);
+        progress
+    }
+
+    #[test]
+    fn seconds_are_estimated_where_they_have_a_price_and_tokens_were_counted() {
+        let tokens = Usage { prompt_tokens: 14, completion_tokens: 45, ..Usage::default() };
+        let progress = answered(Some(tokens));
+        assert_eq!(progress.cost(Some(&SECOND)), None);
+        let estimate = progress.estimate(Outcome::Served, ASKED, Some(&SECOND)).expect("an estimate");
+        assert_eq!((estimate.cost, estimate.usage.total()), (Some(NanoUsd(900_000)), 59));
+        // Where tokens have a price, nothing is missing; where nothing has one, seconds would not help.
+        assert_eq!(progress.cost(Some(&TOKEN)), Some(NanoUsd(59)));
+        assert!(progress.estimate(Outcome::Served, ASKED, Some(&TOKEN)).is_none());
+        assert!(progress.estimate(Outcome::Served, ASKED, None).is_none());
+    }
+
+    #[test]
+    fn a_price_by_the_call_is_known_without_usage_once_the_answer_is_there() {
+        assert_eq!(answered(None).cost(Some(&CALL)), Some(NanoUsd(2_000_000)));
+        assert_eq!(Progress::default().cost(Some(&CALL)), None, "nothing was answered");
+        assert_eq!(answered(None).cost(Some(&TOKEN)), None, "its tokens are not known");
+    }
 }

@@ -6,7 +6,7 @@ mod hedged;
 
 use std::{sync::Arc, time::Duration};
 
-use provider::{Error, Frame, NanoUsd, Quota, ReplyHead, Request, Time, Usage};
+use provider::{Error, Frame, NanoUsd, Quota, ReplyHead, Request, Time};
 use rand::rngs::SmallRng;
 use router::{Action, Attempt, Engine, RequestState, Role, RouterError, Upstream};
 use tokio::{sync::Notify, time::timeout_at};
@@ -150,11 +150,11 @@ impl RequestContext {
         }
     }
 
-    /// Records the usage in a frame that is still held: the headers of a whole answer carry its price, and go out before
+    /// Records what a frame counts that is still held: the headers of a whole answer carry its price, and go out before
     /// its only frame is relayed.
-    pub(crate) fn counted(&mut self, usage: Option<Usage>) {
+    pub(crate) fn counted(&mut self, frame: &Frame) {
         if let Some(call) = &mut self.latest {
-            call.progress.usage = usage.or(call.progress.usage);
+            call.progress.count(frame);
         }
     }
 

@@ -183,11 +183,11 @@ pub struct AttemptEnded {
     pub outcome: Outcome,
     /// What the upstream counted, if it did.
     pub usage: Option<Usage>,
-    /// Its list price for that, if both are known.
+    /// The list price of that, if both are known, or of the call itself.
     pub cost: Option<NanoUsd>,
     /// Which price that is.
     pub price_version: Option<Arc<str>>,
-    /// Its estimated usage, if the upstream worked and reported none.
+    /// Its estimated usage, if the upstream worked and reported none, or not the seconds that its price is for.
     pub estimate: Option<Estimate>,
     /// The upstream's own ids of the call and its worker, if reported.
     pub ids: UpstreamIds,
@@ -235,9 +235,9 @@ pub struct RequestEnded {
     pub is_by_share: bool,
     /// What the serving upstream counted.
     pub usage: Option<Usage>,
-    /// Its list price for that.
+    /// The list price of that, or of the call itself.
     pub cost: Option<NanoUsd>,
-    /// The estimated usage at the serving upstream, if it reported none.
+    /// The estimated usage at the serving upstream, if it reported none, or not the seconds that its price is for.
     pub estimate: Option<Estimate>,
     /// What the model's tokens would cost under other policies.
     pub policies: Arc<[Policy]>,
@@ -253,7 +253,39 @@ pub struct RequestEnded {
     pub config_version: Arc<str>,
 }
 
+/// What a call used and costs, as it goes on record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Booked {
+    /// Whether the router estimated the cost, or the tokens of a call that has none.
+    pub is_estimate: bool,
+    /// What it used; `None` where the upstream reported nothing, and its price is for the call itself.
+    pub usage: Option<Usage>,
+    /// The list price of that, if it is known.
+    pub cost: Option<NanoUsd>,
+}
+
+impl Booked {
+    /// A known cost goes before an estimate; `None` if nothing was used.
+    fn new(usage: Option<Usage>, cost: Option<NanoUsd>, estimate: Option<Estimate>) -> Option<Self> {
+        match (usage, cost, estimate) {
+            (_, None, Some(Estimate { usage, cost, .. })) => Some(Self { is_estimate: true, usage: Some(usage), cost }),
+            (None, None, None) => None,
+            (usage, cost, _) => Some(Self { is_estimate: false, usage, cost }),
+        }
+    }
+
+    /// Where it comes from: `reported` by the upstream or `estimated`.
+    pub const fn source(&self) -> &'static str {
+        if self.is_estimate { "estimated" } else { "reported" }
+    }
+}
+
 impl AttemptEnded {
+    /// What goes on record; `None` if nothing was used.
+    pub fn booked(&self) -> Option<Booked> {
+        Booked::new(self.usage, self.cost, self.estimate)
+    }
+
     /// Whether a client got its answer in full. A warm-up call serves nobody.
     pub fn has_served(&self) -> bool {
         self.outcome == Outcome::Served && self.role != Role::WarmUp
@@ -285,10 +317,15 @@ impl RequestEnded {
         }
     }
 
+    /// What goes on record; `None` if nothing was used.
+    pub fn booked(&self) -> Option<Booked> {
+        Booked::new(self.usage, self.cost, self.estimate)
+    }
+
     /// What the served tokens would have cost at the model's configured baseline; unknown unless they were counted.
     pub fn baseline_cost(&self) -> Option<NanoUsd> {
         let configured = self.policies.iter().find(|policy| &*policy.name == Policy::CONFIGURED)?;
-        Some(configured.price.cost(&self.usage?))
+        configured.price.cost_of_counted(&self.usage?)
     }
 
     /// The router's own part of the time.

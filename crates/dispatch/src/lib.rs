@@ -35,8 +35,8 @@ use clock::Clock;
 use context::RequestContext;
 use event::EventSink;
 pub use event::{
-    AttemptBegins, AttemptEnded, Estimate, Event, Failure, Observer, Outcome, Recording, RequestEnded, RequestInfo,
-    RequestOutcome, Route, Unreported,
+    AttemptBegins, AttemptEnded, Booked, Estimate, Event, Failure, Observer, Outcome, Recording, RequestEnded,
+    RequestInfo, RequestOutcome, Route, Unreported,
 };
 use provider::{Call, MemoryBudget, NanoUsd, ReplyHead, Request, RequestId, Time, UpstreamId};
 use rand::{SeedableRng, rngs::SmallRng};

@@ -153,7 +153,7 @@ fn commit(request: &Request, begun: BegunReply, mut context: Box<RequestContext>
     let BegunReply { reply, held, reservation } = begun;
     let now = context.committed(request, reply.head.quota);
     for frame in &held {
-        context.counted(frame.usage);
+        context.counted(frame);
     }
     (reply.head, Relay::new((held, reservation), reply.frames, context, now))
 }

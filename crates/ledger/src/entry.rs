@@ -68,12 +68,12 @@ pub struct Tokens {
     pub reasoning: Option<u64>,
 }
 
-/// Where the tokens of a row come from.
+/// Where the tokens and the cost of a row come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum UsageSource {
-    /// The upstream counted them.
+    /// The upstream counted what the price is for, or the price is for the call itself.
     Reported,
-    /// The router estimated them.
+    /// The router estimated the tokens, or the length of a recording.
     Estimated,
     /// Nobody knows: the process died while the call was under way. Its cost is what was reserved for it.
     Unknown,

@@ -134,6 +134,12 @@ impl Price {
         is_counted.then(|| self.cost(usage))
     }
 
+    /// What a call costs whose usage is not known; `None` unless the price is for the call alone.
+    pub fn cost_of_call(&self) -> Option<NanoUsd> {
+        let alone = Self { request: self.request, ..Self::default() };
+        (self.request.0 > 0 && *self == alone).then(|| self.cost(&Usage::default()))
+    }
+
     /// What `usage` costs, rounded half to even to a nano-dollar, so that rounding adds nothing in the long run. Tokens that the
     /// upstream does not report as cached or as reasoning have the price of the others.
     pub fn cost(&self, usage: &Usage) -> NanoUsd {
@@ -237,6 +243,7 @@ mod tests {
         let usage = |audio_ms| Usage { prompt_tokens: 100, audio_ms, ..Usage::default() };
         let call = Price { request: PicoUsd(2_000_000_000), ..Price::default() };
         assert_eq!(call.cost_of_counted(&usage(None)), Some(NanoUsd(2_000_000)));
+        assert_eq!(call.cost_of_call(), Some(NanoUsd(2_000_000)), "whatever it used");
         let second = Price { audio_second: PicoUsd(100_000_000), ..Price::default() };
         assert_eq!(second.cost_of_counted(&usage(Some(2_500))), Some(NanoUsd(250_000)));
         assert_eq!(second.cost_of_counted(&usage(None)), None, "how long it was is not known");
@@ -245,6 +252,7 @@ mod tests {
         assert_eq!(token.cost_of_counted(&usage(Some(2_500))), Some(NanoUsd(100)));
         let seconds_alone = Usage { audio_ms: Some(2_500), ..Usage::default() };
         assert_eq!(token.cost_of_counted(&seconds_alone), None, "its tokens are not known");
+        assert_eq!([token.cost_of_call(), second.cost_of_call(), Price::default().cost_of_call()], [None; 3]);
     }
 
     #[test]

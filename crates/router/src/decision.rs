@@ -128,9 +128,14 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// Whether a target was too dear for the client, or does not serve this kind of call.
-    pub(crate) fn leaves_out_by_request(&self) -> bool {
-        self.excluded.iter().any(|(_, why)| matches!(why, Excluded::Unfit(Unfit::Price | Unfit::Operation)))
+    /// Whether a target was too dear for the client.
+    pub(crate) fn leaves_out_by_price(&self) -> bool {
+        self.excluded.iter().any(|(_, why)| *why == Excluded::Unfit(Unfit::Price))
+    }
+
+    /// Whether a target does not serve this kind of call.
+    pub(crate) fn leaves_out_by_operation(&self) -> bool {
+        self.excluded.iter().any(|(_, why)| *why == Excluded::Unfit(Unfit::Operation))
     }
 
     /// Makes a new decision. Returns the target that is asked first, and the reason. No target is debited, and nothing

@@ -293,20 +293,21 @@ fn debit(model: &Model, deficits: &mut Deficits, history: &mut History, decision
     if move_debit(model, deficits, history, target) {
         return;
     }
-    let accrual = decision.strategy.accrual();
-    // What a target misses because it was too dear for one client, or does not serve such calls at all, would be made up for by the
-    // requests of all.
-    let is_among_all = !decision.leaves_out_by_request();
-    if accrual == Accrual::Held && !is_among_all {
+    let held = decision.strategy.accrual();
+    let (by_price, by_operation) = (decision.leaves_out_by_price(), decision.leaves_out_by_operation());
+    // What a target misses because it was too dear for one client would be made up for by the requests of all.
+    if held == Accrual::Held && by_price {
         return;
     }
+    // So would what a target misses that does not serve such calls: they are split among those that do.
+    let accrual = if by_operation { Accrual::Available } else { held };
     // What a target misses because it is late is paid back little by little, as after an absence.
     let serves =
         |candidate: &&Candidate| accrual == Accrual::Available || candidate.target == target || !candidate.is_late();
     let available = decision.candidates.iter().filter(serves).map(|candidate| candidate.target);
     let part = available.clone().map(|target| model.shares()[target]).sum();
     let earned = deficits.debit(target, Quantum::new(model.shares(), accrual, part), available);
-    history.debited(target, earned, is_among_all);
+    history.debited(target, earned, !by_price && !by_operation);
 }
 
 /// If a target is debited for the request, `target` is debited in its place. Returns whether one is.

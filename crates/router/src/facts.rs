@@ -62,7 +62,7 @@ impl Facts {
         Some(limit_within(upstream.default_max_tokens?, upstream.context_tokens, self.prompt_tokens))
     }
 
-    /// The list price of that at an upstream; `None` without a price per token.
+    /// The list price of that at an upstream; `None` without a price for such a call.
     pub fn reserved_cost(&self, upstream: &UpstreamSpec) -> Option<NanoUsd> {
         let price = upstream.tariff.as_ref().and_then(Tariff::list_price)?;
         price.cost_of_counted(&self.reserved(upstream))

@@ -47,7 +47,7 @@ pub(crate) struct Debit {
     pub(crate) last: usize,
     /// What the targets earned with it.
     pub(crate) earned: Earned,
-    /// Whether no target was left out because it is too dear for the client.
+    /// Whether no target was left out because it is too dear for the client, or does not serve such calls.
     pub(crate) is_among_all: bool,
 }
 
@@ -119,7 +119,7 @@ impl History {
     }
 
     /// A target is debited for the request for the first time, with which the targets earned so much; `is_among_all`: none was left
-    /// out because it is too dear for the client.
+    /// out because it is too dear for the client, or does not serve such calls.
     pub(crate) fn debited(&mut self, target: usize, earned: Earned, is_among_all: bool) {
         self.debit = Some(Debit { first: target, last: target, earned, is_among_all });
     }

@@ -14,8 +14,7 @@ use std::{
 };
 
 use dispatch::{
-    AttemptBegins, AttemptEnded, Estimate, Event, Observer, Outcome, Recording, RequestEnded, RequestInfo,
-    RequestOutcome,
+    AttemptBegins, AttemptEnded, Event, Observer, Outcome, Recording, RequestEnded, RequestInfo, RequestOutcome,
 };
 use ledger::{
     Attempt, AttemptKey, Budgets, Durability, Entry, FILE_BYTES, Intent, JournalSettings, Labels, Ledger,
@@ -172,7 +171,7 @@ impl LedgerObserver {
 
     /// Replaces what was reserved for a call by what it cost.
     fn settle_budgets(&self, ended: &AttemptEnded) {
-        let cost = ended.cost.or(ended.estimate.and_then(|estimate| estimate.cost)).map(|cost| cost.0);
+        let cost = ended.booked().and_then(|booked| booked.cost).map(|cost| cost.0);
         let key = AttemptKey { request: self.request_key(&ended.info), attempt: ended.number };
         budgets::report(self.budgets.settle(key, budgets::spender(&ended.info), cost, clock::now_ms()));
     }
@@ -237,11 +236,8 @@ impl LedgerObserver {
     }
 
     fn attempt<'a>(&self, ended: &'a AttemptEnded) -> Attempt<'a> {
-        let used = match (ended.usage, ended.estimate) {
-            (Some(usage), _) => Some((UsageSource::Reported, usage, ended.cost)),
-            (None, Some(Estimate { usage, cost, .. })) => Some((UsageSource::Estimated, usage, cost)),
-            (None, None) => None,
-        };
+        let booked = ended.booked();
+        let source = |is_estimate| if is_estimate { UsageSource::Estimated } else { UsageSource::Reported };
         Attempt {
             key: AttemptKey { request: self.request_key(&ended.info), attempt: ended.number },
             ended_at_ms: clock::now_ms(),
@@ -250,9 +246,9 @@ impl LedgerObserver {
             role: ended.role.as_str(),
             reason: ended.reason.as_str(),
             outcome: ended.outcome.as_str(),
-            usage_source: used.map(|(source, ..)| source),
-            tokens: used.map(|(_, usage, _)| tokens(&usage)),
-            cost_nano_usd: used.and_then(|(.., cost)| cost).map(|cost| cost.0),
+            usage_source: booked.map(|booked| source(booked.is_estimate)),
+            tokens: booked.and_then(|booked| booked.usage).map(|usage| tokens(&usage)),
+            cost_nano_usd: booked.and_then(|booked| booked.cost).map(|cost| cost.0),
             price_version: ended.price_version.as_deref(),
             upstream_call: ended.ids.request().map(|id| &id[..id.floor_char_boundary(MOST_ID)]),
             first_token_us: ended.first_token.map(micros),
@@ -263,11 +259,12 @@ impl LedgerObserver {
     fn request<'a>(&self, ended: &'a RequestEnded) -> Request<'a> {
         let used = ended.usage.or(ended.estimate.map(|estimate| estimate.usage));
         // What it would have cost is compared with what it did: where that is unknown, there is nothing to compare.
-        let is_priced = ended.cost.or(ended.estimate.and_then(|estimate| estimate.cost)).is_some();
+        let is_priced = ended.booked().is_some_and(|booked| booked.cost.is_some());
         let served = used.filter(|_| is_priced && ended.outcome == RequestOutcome::Served);
         let baselines = served.map(|usage| {
-            let policies = ended.policies.iter();
-            policies.map(|policy| (&*policy.name, policy.price.cost(&usage).0)).collect()
+            // What a policy has no price for is not on record: unknown is not zero.
+            let cost = |policy: &'a router::Policy| Some((&*policy.name, policy.price.cost_of_counted(&usage)?.0));
+            ended.policies.iter().filter_map(cost).collect()
         });
         Request {
             key: self.request_key(&ended.info),

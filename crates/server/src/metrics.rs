@@ -23,7 +23,7 @@ use prometheus::{
     Encoder, Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, Registry, TextEncoder,
     process_collector::ProcessCollector,
 };
-use provider::{ErrorKind, MemoryBudget, ModelId, NanoUsd, Time, UpstreamId};
+use provider::{ErrorKind, MemoryBudget, ModelId, Time, UpstreamId};
 use router::Role;
 use shared::View;
 
@@ -227,23 +227,27 @@ impl Metrics {
         let Some(model) = &ended.info.model else { return };
         let Some(pair) = handles.pair(&ended.upstream, model) else { return };
         self.count_attempt(ended, pair, model);
-        let mut spent = NanoUsd::default();
         let mut tokens = 0;
         if let Some(usage) = ended.usage {
             for (counter, count) in pair.tokens.iter().zip(disjoint(&usage)) {
                 counter.inc_by(count);
             }
             tokens = usage.total();
-            spent = ended.cost.unwrap_or_default();
-            let counter = if ended.has_served() { &pair.served_nano_usd } else { &pair.wasted_nano_usd };
-            counter.inc_by(spent.0);
-            pair.unpriced.inc_by(u64::from(ended.outcome == Outcome::Served && ended.cost.is_none()));
+            let is_unpriced = ended.outcome == Outcome::Served && ended.cost.is_none() && ended.estimate.is_none();
+            pair.unpriced.inc_by(u64::from(is_unpriced));
         }
+        let mut spent = ended.cost.unwrap_or_default();
+        let counter = if ended.has_served() { &pair.served_nano_usd } else { &pair.wasted_nano_usd };
+        counter.inc_by(spent.0);
         if let Some(estimate) = ended.estimate {
-            pair.estimated_tokens.inc_by(estimate.usage.total());
-            pair.unpriced.inc_by(u64::from(estimate.cost.is_none()));
-            spent = estimate.cost.unwrap_or_default();
-            pair.estimated_nano_usd.inc_by(spent.0);
+            if ended.usage.is_none() {
+                pair.estimated_tokens.inc_by(estimate.usage.total());
+            }
+            if ended.cost.is_none() {
+                pair.unpriced.inc_by(u64::from(estimate.cost.is_none()));
+                spent = estimate.cost.unwrap_or_default();
+                pair.estimated_nano_usd.inc_by(spent.0);
+            }
             let labels = [ended.upstream.as_str(), pair.provider, estimate.reason.as_str()];
             self.series.usage_estimated.with_label_values(&labels).inc();
         }
@@ -299,8 +303,9 @@ impl Metrics {
         let baseline = ended.usage.filter(|_| class == RequestClass::Ok && ended.cost.is_some());
         if let (Some(usage), Some(model)) = (baseline, model.and_then(|model| handles.model(model))) {
             for policy in &*ended.policies {
-                if let Some(counter) = model.baseline(&policy.name) {
-                    counter.inc_by(policy.price.cost(&usage).0);
+                let cost = policy.price.cost_of_counted(&usage);
+                if let (Some(counter), Some(cost)) = (model.baseline(&policy.name), cost) {
+                    counter.inc_by(cost.0);
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! `budgets` of a key, a team or a model.
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
-use provider::{NanoUsd, UpstreamId};
+use provider::{NanoUsd, Operation, Price, UpstreamId};
 
 use crate::{
     cost,
@@ -154,27 +154,49 @@ pub(crate) fn check(
         context.report(problem.hint("without a ledger, each start of the router would begin every budget anew"));
     }
     for upstream in upstreams.iter().filter(|upstream| of_all || targets.contains(&&upstream.id)) {
-        if !upstream.is_priced() {
+        if let Some(operation) = upstream.unpriced_operation() {
+            let kinds = match operation {
+                Operation::Transcriptions => "kind = \"audio_seconds\" or \"requests\", in an upstream of their own",
+                _ => "kind = \"tokens\" or \"requests\", or list_usd_per_million for gpu_seconds",
+            };
             let problem = Problem::new(
                 format!("upstreams.{}.cost", upstream.id),
-                "has no price per token",
-                "a price, as there are budgets",
+                format!("has no price for {}", operation.as_str()),
+                "a price for all that the upstream supports, as there are budgets",
             );
-            context.report(problem.hint("kind = \"tokens\", or list_usd_per_million for gpu_seconds: what cannot be priced would be spent without an end"));
+            context.report(problem.hint(format!("{kinds}: what cannot be priced would be spent without an end")));
         }
     }
 }
 
+/// Whether no model works for it.
+fn is_free(operation: Operation) -> bool {
+    matches!(operation, Operation::Tokenize | Operation::Detokenize)
+}
+
+/// Whether what a call is thought to use, before it is made, has such a price: seconds of a recording, or tokens.
+fn is_price_of(price: &Price, operation: Operation) -> bool {
+    match operation {
+        Operation::Transcriptions => !price.is_by_token(),
+        _ => price.audio_second.0 == 0,
+    }
+}
+
 impl Upstream {
-    /// Whether it has a list price on every day.
-    fn is_priced(&self) -> bool {
-        !self.prices.is_empty() && self.prices.iter().all(|price| price.tariff.list_price().is_some())
+    /// What it supports that has no list price on some day.
+    fn unpriced_operation(&self) -> Option<Operation> {
+        let counts = |operation| {
+            let mut on_each_day = self.prices.iter().map(|price| price.tariff.list_price());
+            !self.prices.is_empty()
+                && on_each_day.all(|price| price.is_some_and(|price| is_price_of(&price, operation)))
+        };
+        self.operations.iter().copied().find(|operation| !is_free(*operation) && !counts(*operation))
     }
 }
 
 impl Config {
     /// The upstreams whose calls no budget could count.
     pub fn unpriced(&self) -> impl Iterator<Item = &UpstreamId> {
-        self.upstreams.iter().filter(|upstream| !upstream.is_priced()).map(|upstream| &upstream.id)
+        self.upstreams.iter().filter(|upstream| upstream.unpriced_operation().is_some()).map(|upstream| &upstream.id)
     }
 }

@@ -121,8 +121,8 @@ fn baseline(text: &Text<'_>, upstreams: &[Entry]) -> Option<UpstreamId> {
         |prices: &[DatedPrice]| !prices.is_empty() && prices.iter().all(|price| price.tariff.list_price().is_some());
     // An upstream with problems of its own is not blamed twice.
     if entry.upstream.as_ref().is_some_and(|upstream| !is_priced(&upstream.prices)) {
-        let hint = "add cost to the upstream: kind = \"tokens\", or list_usd_per_million for gpu_seconds".to_owned();
-        return text.refuse("has no price per token", "an upstream that savings can be measured against", Some(hint));
+        let hint = "add cost to the upstream: kind = \"tokens\", \"requests\" or \"audio_seconds\", or list_usd_per_million for gpu_seconds".to_owned();
+        return text.refuse("has no list price", "an upstream that savings can be measured against", Some(hint));
     }
     Some(UpstreamId::from(text.value.as_str()))
 }

@@ -438,7 +438,7 @@ pub struct Model {
     pub strategy: StrategyName,
     /// The promised time to the first token.
     pub slo_ttft: Option<Duration>,
-    /// The upstream that savings are measured against; it has a price per token.
+    /// The upstream that savings are measured against; it has a list price.
     pub baseline: Option<UpstreamId>,
     /// How long a request may take, retries included.
     pub deadline: Duration,

@@ -6,7 +6,8 @@ use provider::{Features, NanoUsd, Operation, UpstreamId};
 use router::Limits;
 
 use crate::{
-    cost, prices,
+    cost,
+    prices::{self, DatedPrice},
     problem::Problem,
     reader::Table,
     secret,
@@ -100,6 +101,7 @@ fn upstream(mut table: Table<'_>) -> Entry {
     let limits = limits(table.table("limits"));
     let timeouts = timeouts(table.table("timeouts"));
     let prices = prices::read(&mut table);
+    check_price_of_recordings(&table, &operations, &prices);
     let first_price = prices.first().cloned();
     let capacity_poll = table.fine_seconds("capacity_poll_s").unwrap_or(Duration::from_secs(5));
     let warm_up_usd_per_hour = match &provider {
@@ -236,6 +238,18 @@ fn operations(table: &mut Table<'_>, kind: Kind) -> Vec<Operation> {
         }
     }
     operations
+}
+
+/// A second of a recording is a price for nothing else: other calls would have no cost, and budgets would count nothing.
+fn check_price_of_recordings(table: &Table<'_>, operations: &[Operation], prices: &[DatedPrice]) {
+    let is_by_second = |price: &DatedPrice| price.tariff.list_price().is_some_and(|price| price.audio_second.0 > 0);
+    let has_others = operations.iter().any(|operation| *operation != Operation::Transcriptions);
+    if has_others && prices.iter().any(is_by_second) {
+        let fault = "holds more than what has a price by the second of a recording";
+        let expected = "supports = [\"transcriptions\"], as the cost is of kind audio_seconds";
+        let problem = Problem::new(table.at("supports"), fault, expected);
+        table.context.report(problem.hint("give what else it serves an upstream of its own, with its own cost"));
+    }
 }
 
 fn features(table: &mut Table<'_>, kind: Kind) -> Features {

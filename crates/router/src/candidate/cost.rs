@@ -15,16 +15,16 @@ const START_IS_PAID_WITHIN_S: f64 = 60.0;
 const LEAST_PER_SECOND: f64 = 1.0 / 3600.0;
 
 impl Situation<'_> {
-    /// What the request is expected to cost at list prices; `None` without a price per token. `holds_cache`: the upstream is
+    /// What the request is expected to cost at list prices; `None` without a price for such a call. `holds_cache`: the upstream is
     /// thought to have the prompt in its cache.
     pub(super) fn expected_cost(&self, upstream: &Upstream, holds_cache: bool) -> Option<NanoUsd> {
         let price = upstream.spec.tariff.as_ref()?.list_price()?;
         let Self { facts, expected, .. } = *self;
-        Some(price.cost(&Usage {
+        price.cost_of_counted(&Usage {
             completion_tokens: expected.completion_tokens.saturating_mul(facts.choices),
             cached_tokens: holds_cache.then_some(facts.prompt_tokens),
             ..facts.asked()
-        }))
+        })
     }
 
     /// What the request adds to the bill; `None` without a price.

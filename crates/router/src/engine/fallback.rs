@@ -35,6 +35,8 @@ const MAX_UNAVAILABLE_WAIT: Duration = Duration::from_secs(10);
 pub(super) const LEAST_TIME: Duration = Duration::from_secs(1);
 /// What a token of a whole answer may take; slower than any useful upstream.
 const SLOWEST_TOKEN: Duration = Duration::from_millis(50);
+/// A recording may take its own length, divided by this, to be transcribed; slower than any useful upstream.
+const SLOWEST_HEARING: u64 = 4;
 /// Tokens that a whole answer may have where no limit is known.
 const LONGEST_ANSWER_TOKENS: u64 = 4096;
 
@@ -310,9 +312,10 @@ pub(super) fn patience(upstream: &Upstream, facts: &Facts) -> Duration {
     if facts.stream {
         return first_token;
     }
-    // The first byte of a whole answer is its last: a long one takes its time.
-    let tokens = facts.max_tokens.unwrap_or(LONGEST_ANSWER_TOKENS).min(LONGEST_ANSWER_TOKENS);
-    first_token + SLOWEST_TOKEN.saturating_mul(u32::try_from(tokens).unwrap_or(u32::MAX))
+    // The first byte of a whole answer is its last: a long one takes its time, and so does a long recording.
+    let tokens = facts.answer_limit().unwrap_or(LONGEST_ANSWER_TOKENS).min(LONGEST_ANSWER_TOKENS);
+    let recording = Duration::from_millis(facts.audio_ms / SLOWEST_HEARING);
+    first_token + SLOWEST_TOKEN.saturating_mul(u32::try_from(tokens).unwrap_or(u32::MAX)) + recording
 }
 
 /// How long to wait for targets that are known to take no calls: not for long where several calls have failed already.

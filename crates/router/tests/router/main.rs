@@ -23,6 +23,7 @@ mod late;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod operations;
 mod overload;
 #[cfg(test)]
 mod recovery;

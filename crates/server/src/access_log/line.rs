@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dispatch::{Failure, RequestEnded};
-use provider::{ModelId, NanoUsd, UpstreamId, UpstreamIds, Usage};
+use provider::{ModelId, NanoUsd, UpstreamId, UpstreamIds};
 use router::{Reason, StrategyName};
 use serde::Serialize;
 use settings::LogFormat;
@@ -110,19 +110,16 @@ fn is_zero(number: &f64) -> bool {
 
 impl Money {
     fn of(ended: &RequestEnded) -> Self {
-        let counted = |source, usage: Usage, cost: Option<NanoUsd>| Self {
-            usage_source: Some(source),
-            prompt_tokens: Some(usage.prompt_tokens),
-            cached_tokens: usage.cached_tokens,
-            completion_tokens: Some(usage.completion_tokens),
-            reasoning_tokens: usage.reasoning_tokens,
-            cost_nano_usd: cost.map(|cost| cost.0),
+        let Some(booked) = ended.booked() else { return Self::default() };
+        let usage = booked.usage;
+        Self {
+            usage_source: Some(booked.source()),
+            prompt_tokens: usage.map(|usage| usage.prompt_tokens),
+            cached_tokens: usage.and_then(|usage| usage.cached_tokens),
+            completion_tokens: usage.map(|usage| usage.completion_tokens),
+            reasoning_tokens: usage.and_then(|usage| usage.reasoning_tokens),
+            cost_nano_usd: booked.cost.map(|cost| cost.0),
             baseline_cost_nano_usd: ended.baseline_cost().map(|cost| cost.0),
-        };
-        match (ended.usage, ended.estimate) {
-            (Some(usage), _) => counted("reported", usage, ended.cost),
-            (None, Some(estimate)) => counted("estimated", estimate.usage, estimate.cost),
-            (None, None) => Self::default(),
         }
     }
 }

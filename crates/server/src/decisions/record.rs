@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dispatch::{Estimate, Record, Tried};
+use dispatch::{Record, Tried};
 use provider::{ModelId, UpstreamId};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -99,11 +99,8 @@ impl<'a> RecordView<'a> {
 impl<'a> AttemptView<'a> {
     fn of(tried: &'a Tried) -> Self {
         let ended = &tried.ended;
-        let (source, usage, cost) = match (ended.usage, ended.estimate) {
-            (Some(usage), _) => (Some("reported"), Some(usage), ended.cost),
-            (None, Some(Estimate { usage, cost, .. })) => (Some("estimated"), Some(usage), cost),
-            (None, None) => (None, None, None),
-        };
+        let booked = ended.booked();
+        let usage = booked.and_then(|booked| booked.usage);
         Self {
             upstream: UpstreamId::as_str(&ended.upstream),
             role: ended.role.as_str(),
@@ -112,11 +109,11 @@ impl<'a> AttemptView<'a> {
             outcome: ended.outcome.as_str(),
             first_token_ms: ended.first_token.map(millis),
             duration_ms: millis(ended.duration),
-            usage_source: source,
+            usage_source: booked.map(|booked| booked.source()),
             prompt_tokens: usage.map(|usage| usage.prompt_tokens),
             cached_tokens: usage.and_then(|usage| usage.cached_tokens),
             completion_tokens: usage.map(|usage| usage.completion_tokens),
-            cost_nano_usd: cost.map(|cost| cost.0),
+            cost_nano_usd: booked.and_then(|booked| booked.cost).map(|cost| cost.0),
         }
     }
 }

@@ -77,7 +77,11 @@ impl Demand {
         let head = &request.head;
         // The choices of one call share its prompt.
         let prompts = u64::from(calls) / head.computed_choices().max(1);
-        let answer = head.max_tokens.map_or(RESERVED_TOKENS, |most| most.min(MOST_RESERVED_TOKENS));
+        let answer = match head.max_tokens {
+            _ if !request.operation.generates() => 0,
+            Some(most) => most.min(MOST_RESERVED_TOKENS),
+            None => RESERVED_TOKENS,
+        };
         let answers = answer.saturating_mul(u64::from(calls));
         let prompt = request.estimated_prompt_tokens().saturating_mul(prompts.max(1));
         Self { calls, tokens: prompt.saturating_add(answers) }

@@ -5,6 +5,7 @@ use std::pin::pin;
 use futures_util::{FutureExt as _, poll};
 use governor::clock::FakeRelativeClock;
 use proptest::{collection::vec, prelude::*};
+use provider::Operation;
 use tokio::time::timeout;
 
 use super::{grant::tightest, *};
@@ -465,4 +466,18 @@ fn a_reset_is_a_moment_for_clients_of_anthropic_s() {
     assert_eq!(reset(Duration::from_millis(1), 1_700_000_000_000), "2023-11-14T22:13:21Z", "whole seconds, rounded up");
     assert_eq!(reset(Duration::from_mins(1), 1_700_000_000_000), "2023-11-14T22:14:20Z");
     assert!(reset(Duration::MAX, i64::MAX).starts_with("9999-12-3"), "the end of the calendar");
+}
+
+#[test]
+fn nothing_is_reserved_for_an_answer_that_has_no_tokens() {
+    let needs = |operation, body: &'static str| {
+        let limits = provider::Limits { max_messages: 9 };
+        let request = provider::Request::parse(operation, body.into(), limits).expect("a request");
+        (request.estimated_prompt_tokens(), Demand::new(&request, 1).tokens)
+    };
+    let (prompt, tokens) = needs(Operation::Rerank, r#"{"model":"m","query":"red cat","documents":["a dog"]}"#);
+    assert_eq!(tokens, prompt);
+    assert_eq!(needs(Operation::Tokenize, r#"{"model":"m","prompt":"Hi"}"#), (0, 0));
+    let (prompt, tokens) = needs(Operation::Completions, r#"{"model":"m","prompt":"Hi"}"#);
+    assert_eq!(tokens, prompt + 512);
 }

@@ -270,6 +270,13 @@ fn mistakes_in_upstreams_are_reported() {
             "remove",
         ),
         (fast, "id = \"fast\"\nsupports = []", "upstreams[1].supports", "is empty", ""),
+        (
+            "cost = { kind = \"gpu_seconds\", usd_per_second = \"0.00019\", kept_workers = 1, list_usd_per_million = \"0.02\" }",
+            "cost = { kind = \"audio_seconds\", usd_per_second = \"0.0001\" }",
+            "upstreams[0].supports",
+            "holds more than what has a price by the second of a recording",
+            "an upstream of its own",
+        ),
         ("[\"chat\"]", "[\"chats\"]", "upstreams[0].supports[0]", "\"chats\" is not an operation", "\"chat\""),
         ("[\"chat\"]", "[\"chat\", \"chat\"]", "upstreams[0].supports[1]", "\"chat\" is listed twice", ""),
         ("connect_ms = 500", "connect_ms = 0", "upstreams[0].timeouts.connect_ms", "0 is out of range", ""),
@@ -373,7 +380,7 @@ fn mistakes_in_dated_prices_are_reported() {
     ]);
     let by_time = "prices = [{ from = \"2026-12-01\", cost = { kind = \"gpu_seconds\", usd_per_second = \"0.1\" } }]\n";
     let by_time = format!("{fast}{by_time}");
-    check(&[(fast, &by_time, "models[0].baseline", "\"fast\" has no price per token", "list_usd_per_million")]);
+    check(&[(fast, &by_time, "models[0].baseline", "\"fast\" has no list price", "list_usd_per_million")]);
     let undated = VALID.find("cost = { kind = \"tokens\"").expect("a cost");
     let end = VALID[undated..].find('\n').expect("a line") + undated;
     let text = format!("{}prices = [{}]{}", &VALID[..undated], entry("2026-12-01"), &VALID[end..]);
@@ -436,10 +443,7 @@ fn mistakes_in_models_are_reported() {
     ]);
     let unpriced = VALID.replace(baseline, "baseline = \"pod\"").replace(list, " }");
     let problems = parse(&unpriced, "x.toml", &env).expect_err("the baseline has no price").list;
-    assert_eq!(
-        (problems[0].path.as_str(), problems[0].fault.as_str()),
-        ("models[0].baseline", "has no price per token")
-    );
+    assert_eq!((problems[0].path.as_str(), problems[0].fault.as_str()), ("models[0].baseline", "has no list price"));
     let twice = format!(
         "{VALID}[[models]]\nname = \"llama-3.1-8b\"\nstrategy = \"cost\"\ntargets = [{{ upstream = \"pod\" }}]"
     );

@@ -22,7 +22,9 @@ fn with_prices() -> String {
 #[test]
 fn an_upstream_may_charge_by_the_call_or_by_the_second_of_a_recording() {
     let read = |cost: &str| {
-        let text = with_prices().replace(
+        let supports = if cost.contains("audio_seconds") { "transcriptions" } else { "rerank" };
+        let text = with_prices().replace("supports = [\"chat\"]", &format!("supports = [\"{supports}\"]"));
+        let text = text.replace(
             "cost = { kind = \"gpu_seconds\", usd_per_second = \"0.00019\", kept_workers = 1, list_usd_per_million = \"0.02\" }",
             cost,
         );

@@ -70,7 +70,15 @@ fn a_budget_needs_a_ledger_and_prices() {
     let unpriced =
         VALID.replace(batch, &budget("usd = \"5\", per = \"day\"")).replace(", list_usd_per_million = \"0.02\"", "");
     let problems = parse(&unpriced, "x.toml", &env).expect_err("refused").to_string();
-    assert!(problems.contains("upstreams.pod.cost") && problems.contains("has no price per token"), "{problems}");
+    assert!(problems.contains("upstreams.pod.cost") && problems.contains("has no price for chat"), "{problems}");
+    // What a recording is thought to use is seconds, and has no price by the token; a tokenizer needs none.
+    let supports = |operations: &str| {
+        let with = VALID.replace(batch, &budget("usd = \"5\", per = \"day\""));
+        parse(&with.replace("supports = [\"chat\"]", &format!("supports = [{operations}]")), "x.toml", &env)
+    };
+    let problems = supports("\"chat\", \"transcriptions\"").expect_err("refused").to_string();
+    assert!(problems.contains("has no price for transcriptions") && problems.contains("audio_seconds"), "{problems}");
+    supports("\"chat\", \"tokenize\"").unwrap_or_else(|problems| panic!("{problems}"));
     // A model's budget asks for nothing of an upstream that the model does not use.
     let other = "[[models]]\nname = \"fast-only\"\nstrategy = \"cost\"\ntargets = [{ upstream = \"fast\" }]\n\
                  budgets = [{ usd = \"5\", per = \"week\" }]\n[storage]\nurl = \"sqlite:/a\"\n";
