@@ -24,6 +24,7 @@ mod late;
 mod limits;
 #[cfg(test)]
 mod operations;
+#[cfg(test)]
 mod overload;
 #[cfg(test)]
 mod recovery;

@@ -35,7 +35,7 @@ pub(crate) enum ActionError {
     Terms(Problems),
     /// A budget could not count what calls to an upstream cost.
     #[error(
-        "a budget needs a price for all that every upstream supports, and {0:?} lacks one: give it cost (list_usd_per_million beside gpu_seconds; audio_seconds or requests for transcriptions)"
+        "a budget needs the price of every upstream, and {0:?} has none for some of its calls: give it cost (list_usd_per_million beside gpu_seconds; audio_seconds or requests for transcriptions)"
     )]
     Unpriced(String),
     /// The file has one of that name, which holds.
