@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use provider::{ErrorKind, NanoUsd, Phase, PicoUsd, Price, Quota, Tariff};
+use provider::{ErrorKind, NanoUsd, Operation, Phase, PicoUsd, Price, Quota, Tariff};
 use router::{Action, BreakerState, Facts, Named, RequestState, Role, RouterError, StrategyName, UpstreamSpec, Wishes};
 
 use crate::hand::{CHAT, Hand, S, TIMEOUT, gave_up, model, started, upstream, waits};
@@ -308,6 +308,36 @@ fn answers_that_have_less_time_than_they_take_are_no_evidence() {
         serve_patiently(&mut hand, 4 * S);
     }
     assert_eq!(opens_after(&mut hand, CHAT, 3 * S), None, "its first tokens take four");
+}
+
+/// An upstream whose slots are all taken by long streams answers nobody else for longer than ten seconds.
+#[test]
+fn an_upstream_whose_tokens_flow_is_not_silent() {
+    let mut hand = Hand::single();
+    let (mut stream, _) = hand.begin();
+    hand.engine.first_token(&mut stream, Quota::default(), hand.now, &mut hand.rng);
+    assert_eq!(opens_after(&mut hand, CHAT, 4 * S), None, "a stream is under way");
+    hand.engine.left(&mut stream, hand.now);
+    let after = opens_after(&mut hand, CHAT, 4 * S).expect("now nobody is answered");
+    assert!((10 * S..30 * S).contains(&after), "counted from the end of the stream: {after:?}");
+}
+
+/// Who sets no limit may ask for much more than is usual.
+#[test]
+fn a_whole_answer_may_be_as_long_as_its_limit_allows() {
+    let mut hand = Hand::single();
+    for _ in 0..50 {
+        let (mut request, _) = hand.begin();
+        hand.engine.first_token(&mut request, Quota::default(), hand.now, &mut hand.rng);
+        hand.pass(S / 2);
+        hand.engine.served(&mut request, Some(40), hand.now);
+    }
+    let whole = Facts { stream: false, ..CHAT };
+    for max_tokens in [None, Some(1_000)] {
+        assert_eq!(opens_after(&mut hand, Facts { max_tokens, ..whole }, 3 * S), None, "{max_tokens:?}");
+    }
+    let embeddings = Facts { operation: Operation::Embeddings, ..whole };
+    assert!(opens_after(&mut hand, embeddings, 3 * S).is_some(), "they have no tokens to write");
 }
 
 /// Half of so little time would be left unused: nobody is asked in the last second.
