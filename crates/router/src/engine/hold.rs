@@ -21,6 +21,8 @@ const LONGEST_HOLD: Duration = Duration::from_secs(30);
 /// After this many seconds, one of the requests that are held looks for a target even if nothing happened; sooner if
 /// it is known when a target may be free.
 const POLL_AFTER_S: std::ops::Range<f64> = 0.05..0.1;
+/// A poll that is due when a request begins to wait again is this late, so that time passes between two looks.
+const LEAST_POLL: Duration = Duration::from_millis(1);
 /// Most requests of a team to a model that are held, and most of all teams: one alone does not keep the others from waiting.
 const MOST_HELD: usize = 4096;
 const MOST_HELD_OF_ALL: usize = 4 * MOST_HELD;
@@ -75,7 +77,7 @@ impl Engine {
         let is_poller = self.queue(request, now);
         request.held_since = Some(held_since);
         request.last_look = last_look;
-        Some(if is_poller { poll_at } else { last_look })
+        Some(if is_poller { self.model(&request.model).held.poll_by(poll_at).max(now + LEAST_POLL) } else { last_look })
     }
 
     /// The request waits among those that are held. Returns whether it is the one that polls.
