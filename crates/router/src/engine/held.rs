@@ -99,13 +99,13 @@ impl Held {
         }
     }
 
-    /// Whether it is the turn of another team than that of `waiter`, and a request of it can be in time: a new request waits for its
-    /// own team's turn.
+    /// Whether it is the turn of another team than that of `waiter`, and a request of it can be in time and could be served wherever
+    /// `waiter` could: a new request waits for its own team's turn.
     pub(super) fn is_turn_of_other(&self, waiter: Waiter, now: Time) -> bool {
         self.turns.has_one_before(waiter.team)
             && self
-                .first_of(now, |_| true)
-                .is_some_and(|first| first.team != waiter.team && self.can_be_in_time(first, now))
+                .first_of(now, |other| other.usable.covers(waiter.usable))
+                .is_some_and(|first| self.turns.is_before(first.team, waiter.team) && self.can_be_in_time(first, now))
     }
 
     /// The open offer.

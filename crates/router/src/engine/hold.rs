@@ -87,8 +87,7 @@ impl Engine {
             return self.change_held(request, |held| held.refused(waiter, may_suit_others, now));
         }
         request.is_held = true;
-        let RequestState { model, facts, history, .. } = &*request;
-        request.usable = Usable::new(model.targets().len(), |target| can_serve(model, facts, history, target));
+        request.usable = usable(request);
         self.held += 1;
         let (waiter, model) = (request.waiter(), request.model.clone());
         self.change_held(request, |held| held.add(waiter, &model))
@@ -97,8 +96,12 @@ impl Engine {
     /// If requests of teams that have been served less wait, and can be in time, a new one waits for its own team's turn. Until when;
     /// `None` if it decides now.
     pub(super) fn waits_for_turn(&mut self, request: &mut RequestState, now: Time, rng: &mut dyn Rng) -> Option<Time> {
+        if self.held == 0 {
+            return None;
+        }
+        request.usable = usable(request);
         let waiter = request.waiter();
-        if self.held == 0 || !self.model(&request.model).held.is_turn_of_other(waiter, now) {
+        if !self.model(&request.model).held.is_turn_of_other(waiter, now) {
             return None;
         }
         self.hold(request, NoCandidate::Full, now, rng)
@@ -183,4 +186,10 @@ impl Engine {
         };
         !self.decision.candidates.is_empty() || !self.decision.excluded.iter().all(is_for_all)
     }
+}
+
+/// Which targets could ever serve the request.
+fn usable(request: &RequestState) -> Usable {
+    let RequestState { model, facts, history, .. } = request;
+    Usable::new(model.targets().len(), |target| can_serve(model, facts, history, target))
 }

@@ -299,3 +299,27 @@ fn those_who_look_and_find_nothing_let_the_others_look() {
     }
     assert_eq!(looked, (0..20).chain(0..8).collect::<Vec<_>>());
 }
+
+/// A new request waits for a team that was served less only if that has one that could go wherever the new one can.
+#[test]
+fn the_turn_is_that_of_a_team_whose_request_could_take_the_same_room() {
+    let (all, only_b) = ([true, true], [false, true]);
+    // Teams that wait, each with where its request could go and what it was served; where the new one could go.
+    let cases: [(&[([bool; 2], f64)], [bool; 2], bool); 5] = [
+        (&[(all, 0.0)], all, true),
+        (&[(all, 0.0)], only_b, true),
+        (&[(only_b, 0.0)], only_b, true),
+        (&[(only_b, 0.0)], all, false),
+        (&[(only_b, 0.0), (all, 9.0)], all, false),
+    ];
+    for (waiting, new, waits) in cases {
+        let (model, mut held, now) = (model(), Held::default(), Time::ZERO + 60 * S);
+        for (number, (usable, served)) in (1..).zip(waiting) {
+            held.add(waiter(number, usable_at(*usable)), &model);
+            held.served(Some(number), *served);
+        }
+        held.served(Some(0), 3.0);
+        let new = waiter(0, usable_at(new));
+        assert_eq!(held.is_turn_of_other(new, now), waits, "{waiting:?} {new:?}");
+    }
+}
