@@ -34,7 +34,7 @@ pub use warm_up::WarmUp;
 
 use crate::{
     budget::{Budget, SpareRepeats},
-    candidate::{Candidate, Hold, NoCandidate, Situation},
+    candidate::{Candidate, Excluded, Hold, NoCandidate, Situation},
     decision::{Decision, Reason, Role},
     facts::{Facts, Named},
     history::History,
@@ -296,7 +296,11 @@ fn debit(model: &Model, deficits: &mut Deficits, history: &mut History, decision
     let accrual = decision.strategy.accrual();
     // What a target misses because it was too dear for one client, or does not serve such calls at all, would be made up for by the
     // requests of all.
-    let is_among_all = !decision.leaves_out_by_request();
+    let is_among_all = match accrual {
+        Accrual::Held => !decision.leaves_out_by_request(),
+        // Nothing that a target cannot serve is ever made up for.
+        Accrual::Available => !decision.excluded.iter().any(|(_, why)| matches!(why, Excluded::Unfit(_))),
+    };
     if accrual == Accrual::Held && !is_among_all {
         return;
     }
