@@ -34,7 +34,7 @@ pub use warm_up::WarmUp;
 
 use crate::{
     budget::{Budget, SpareRepeats},
-    candidate::{Candidate, Hold, NoCandidate, Situation},
+    candidate::{Candidate, Excluded, Hold, NoCandidate, Situation},
     decision::{Decision, Reason, Role},
     facts::{Facts, Named},
     history::History,
@@ -294,20 +294,22 @@ fn debit(model: &Model, deficits: &mut Deficits, history: &mut History, decision
         return;
     }
     let held = decision.strategy.accrual();
-    let (by_price, by_operation) = (decision.leaves_out_by_price(), decision.leaves_out_by_operation());
     // What a target misses because it was too dear for one client would be made up for by the requests of all.
-    if held == Accrual::Held && by_price {
+    if held == Accrual::Held && decision.leaves_out_by_price() {
         return;
     }
     // So would what a target misses that does not serve such calls: they are split among those that do.
-    let accrual = if by_operation { Accrual::Available } else { held };
+    let accrual = if decision.leaves_out_by_operation() { Accrual::Available } else { held };
+    let is_unfit = |(_, why): &(usize, Excluded)| matches!(why, Excluded::Unfit(_));
+    // Where only those that can serve are debited, nothing that another one misses is ever made up for.
+    let is_among_all = accrual == Accrual::Held || !decision.excluded.iter().any(is_unfit);
     // What a target misses because it is late is paid back little by little, as after an absence.
     let serves =
         |candidate: &&Candidate| accrual == Accrual::Available || candidate.target == target || !candidate.is_late();
     let available = decision.candidates.iter().filter(serves).map(|candidate| candidate.target);
     let part = available.clone().map(|target| model.shares()[target]).sum();
     let earned = deficits.debit(target, Quantum::new(model.shares(), accrual, part), available);
-    history.debited(target, earned, !by_price && !by_operation);
+    history.debited(target, earned, is_among_all);
 }
 
 /// If a target is debited for the request, `target` is debited in its place. Returns whether one is.

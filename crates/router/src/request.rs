@@ -48,7 +48,7 @@ pub struct RequestState {
     pub(crate) is_held: bool,
     /// Since when it is held, but for the moments at which it looks for a target again.
     pub(crate) held_since: Option<Time>,
-    /// While it is held, which targets could ever serve it.
+    /// Which targets could ever serve it, as far as that was asked: when it came while others were held, and when it began to be held.
     pub(crate) usable: Usable,
     /// When it looks for a target for the last time while it is held.
     pub(crate) last_look: Time,
@@ -152,7 +152,7 @@ impl RequestState {
     }
 
     /// Whether the model's shares decided where it goes, among all targets. They did not for a client that named an upstream, wanted
-    /// another strategy, or was held to a price that a target is beyond.
+    /// another strategy, or was held to a price that a target is beyond, nor where a target does not serve what is asked for.
     pub fn is_by_share(&self) -> bool {
         self.history.debit().is_some_and(|debit| debit.is_among_all)
     }

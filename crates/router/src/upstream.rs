@@ -8,7 +8,7 @@ mod warm_up;
 
 use std::{sync::Arc, time::Duration};
 
-pub(crate) use needs::RequestNeeds;
+pub(crate) use needs::{LONGEST_ANSWER_TOKENS, RequestNeeds};
 use provider::{Capacity, Features, NanoUsd, Operation, PicoUsd, Quota, Tariff, Time, UpstreamId};
 pub(crate) use state::{Call, Origin, State, UnattributedFailure};
 pub(crate) use supply::Outlook;

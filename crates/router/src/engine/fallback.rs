@@ -20,7 +20,7 @@ use crate::{
     request::{Action, Attempt, RequestState, Start},
     share::FEW,
     table::Model,
-    upstream::Upstream,
+    upstream::{LONGEST_ANSWER_TOKENS, Upstream},
 };
 
 /// The random wait before repeat n is drawn from (0, min(0.1 s · 2ⁿ, 0.3 s)): longer ones only make a request late whose
@@ -37,8 +37,6 @@ pub(super) const LEAST_TIME: Duration = Duration::from_secs(1);
 const SLOWEST_TOKEN: Duration = Duration::from_millis(50);
 /// A recording may take its own length, divided by this, to be transcribed; slower than any useful upstream.
 const SLOWEST_HEARING: u64 = 4;
-/// Tokens that a whole answer may have where no limit is known.
-const LONGEST_ANSWER_TOKENS: u64 = 4096;
 
 /// Added to the error of a request that fails at upstreams where other requests succeed.
 const POISON_ADVICE: &str =

@@ -73,15 +73,17 @@ pub(super) struct Held {
     model: Option<Arc<Model>>,
     offer: Option<Offer>,
     poller: Option<Waiter>,
+    /// When the poller's timer fires, whoever it is by then; `None` before one was set since it fired last.
+    poll_at: Option<Time>,
     /// The room that was made last; `None` if the poller's timer fired since.
     room: Option<Room>,
     /// Whether room was made while an offer was open: then the first waiter comes next.
     has_more_room: bool,
     /// How many waiters in a row could not use the room.
     refusals: u32,
-    /// The last of them, if there were as many as may be and it can be served only by some upstreams: then the poller's timer goes on
-    /// with the next one.
-    passed: Option<Waiter>,
+    /// The last one that looked because the poller's timer fired, if there were as many as may be and it can be served only by some
+    /// upstreams: then the timer goes on with the next one.
+    resume_after: Option<Waiter>,
 }
 
 impl Held {
@@ -97,13 +99,13 @@ impl Held {
         }
     }
 
-    /// Whether it is the turn of another team than that of `waiter`, and a request of it can be in time: a new request waits for its
-    /// own team's turn.
+    /// Whether it is the turn of another team than that of `waiter`, and a request of it can be in time and could be served wherever
+    /// `waiter` could: a new request waits for its own team's turn.
     pub(super) fn is_turn_of_other(&self, waiter: Waiter, now: Time) -> bool {
         self.turns.has_one_before(waiter.team)
             && self
-                .first_of(now, |_| true)
-                .is_some_and(|first| first.team != waiter.team && self.can_be_in_time(first, now))
+                .first_of(now, |other| other.usable.covers(waiter.usable))
+                .is_some_and(|first| self.turns.is_before(first.team, waiter.team) && self.can_be_in_time(first, now))
     }
 
     /// The open offer.
@@ -136,8 +138,8 @@ impl Held {
         }
         self.poller = None;
         if self.offer.is_none() {
-            self.room = None;
-            let next = self.passed.take().and_then(|passed| self.after(passed, now));
+            (self.room, self.poll_at) = (None, None);
+            let next = self.resume_after.take().and_then(|last| self.after(last, now));
             self.begin_with(next.or_else(|| self.first(now)), now);
         }
     }
@@ -156,7 +158,8 @@ impl Held {
     }
 
     /// `waiter` decided again and goes on waiting. `may_suit_others`: another waiter may be able to use what it could
-    /// not. Returns whether it is the poller.
+    /// not; one that could not be served everywhere says nothing about the upstreams that it does not look at. Returns
+    /// whether it is the poller.
     pub(super) fn refused(&mut self, waiter: Waiter, may_suit_others: bool, now: Time) -> bool {
         if !self.has_offer(waiter) {
             return false;
@@ -165,12 +168,13 @@ impl Held {
         // From now on its timer is a long one, unless it becomes the poller once more.
         self.poller = self.poller.filter(|poller| *poller != waiter);
         self.refusals += 1;
+        let may_suit_others = may_suit_others || !waiter.usable.has_all();
         if std::mem::take(&mut self.has_more_room) && self.first(now).is_some_and(|first| first != waiter) {
             self.begin(now);
         } else if may_suit_others && self.refusals < MOST_REFUSALS {
             self.offer_to(self.after(waiter, now), now);
-        } else if may_suit_others && !waiter.usable.has_all() {
-            self.passed = Some(waiter);
+        } else if self.room.is_none() && !waiter.usable.has_all() {
+            self.resume_after = Some(waiter);
         }
         if self.offer.is_none() {
             self.poller = Some(waiter);
@@ -185,7 +189,7 @@ impl Held {
             self.waiters.remove(at);
             self.turns.remove(waiter.team);
         }
-        for place in [&mut self.poller, &mut self.passed] {
+        for place in [&mut self.poller, &mut self.resume_after] {
             *place = place.filter(|known| *known != waiter);
         }
         if self.has_offer(waiter) {
@@ -198,8 +202,16 @@ impl Held {
             self.begin(now);
         }
         if self.waiters.is_empty() {
-            self.model = None;
+            (self.model, self.poll_at) = (None, None);
         }
+    }
+
+    /// When the timer of the new poller is to fire: at `at`, or sooner if that of the one before it would have. So what keeps
+    /// happening at one upstream keeps nobody from looking at the others.
+    pub(super) fn poll_by(&mut self, at: Time) -> Time {
+        let soonest = self.poll_at.map_or(at, |due| due.min(at));
+        self.poll_at = Some(soonest);
+        soonest
     }
 
     /// Room is offered to the first waiter that could use it.

@@ -21,6 +21,8 @@ const LONGEST_HOLD: Duration = Duration::from_secs(30);
 /// After this many seconds, one of the requests that are held looks for a target even if nothing happened; sooner if
 /// it is known when a target may be free.
 const POLL_AFTER_S: std::ops::Range<f64> = 0.05..0.1;
+/// A poll that is due when a request begins to wait again is this late, so that time passes between two looks.
+const LEAST_POLL: Duration = Duration::from_millis(1);
 /// Most requests of a team to a model that are held, and most of all teams: one alone does not keep the others from waiting.
 const MOST_HELD: usize = 4096;
 const MOST_HELD_OF_ALL: usize = 4 * MOST_HELD;
@@ -75,7 +77,7 @@ impl Engine {
         let is_poller = self.queue(request, now);
         request.held_since = Some(held_since);
         request.last_look = last_look;
-        Some(if is_poller { poll_at } else { last_look })
+        Some(if is_poller { self.model(&request.model).held.poll_by(poll_at).max(now + LEAST_POLL) } else { last_look })
     }
 
     /// The request waits among those that are held. Returns whether it is the one that polls.
@@ -85,8 +87,7 @@ impl Engine {
             return self.change_held(request, |held| held.refused(waiter, may_suit_others, now));
         }
         request.is_held = true;
-        let RequestState { model, facts, history, .. } = &*request;
-        request.usable = Usable::new(model.targets().len(), |target| can_serve(model, facts, history, target));
+        request.usable = usable(request);
         self.held += 1;
         let (waiter, model) = (request.waiter(), request.model.clone());
         self.change_held(request, |held| held.add(waiter, &model))
@@ -95,8 +96,12 @@ impl Engine {
     /// If requests of teams that have been served less wait, and can be in time, a new one waits for its own team's turn. Until when;
     /// `None` if it decides now.
     pub(super) fn waits_for_turn(&mut self, request: &mut RequestState, now: Time, rng: &mut dyn Rng) -> Option<Time> {
+        if self.held == 0 {
+            return None;
+        }
+        request.usable = usable(request);
         let waiter = request.waiter();
-        if self.held == 0 || !self.model(&request.model).held.is_turn_of_other(waiter, now) {
+        if !self.model(&request.model).held.is_turn_of_other(waiter, now) {
             return None;
         }
         self.hold(request, NoCandidate::Full, now, rng)
@@ -181,4 +186,10 @@ impl Engine {
         };
         !self.decision.candidates.is_empty() || !self.decision.excluded.iter().all(is_for_all)
     }
+}
+
+/// Which targets could ever serve the request.
+fn usable(request: &RequestState) -> Usable {
+    let RequestState { model, facts, history, .. } = request;
+    Usable::new(model.targets().len(), |target| can_serve(model, facts, history, target))
 }

@@ -60,6 +60,8 @@ pub(crate) struct State {
     last_success: Option<Time>,
     /// Calls that were [cut short](cut_short) since it answered last.
     cut_short: Option<CutShort>,
+    /// Calls under way whose first token has come.
+    answering: u32,
     /// When a call failed last since one went well.
     failed_at: Option<Time>,
     refusal_logged_at: Option<Time>,
@@ -116,6 +118,7 @@ impl State {
             reserved: 0,
             last_success: None,
             cut_short: None,
+            answering: 0,
             failed_at: None,
             refusal_logged_at: None,
             quota: None,
@@ -340,7 +343,7 @@ impl State {
         if self.park.taken(std::mem::take(&mut call.is_park_probe), now) && std::mem::take(&mut self.was_overloaded) {
             self.supply.reopened();
         }
-        call.answered = Some(now);
+        self.begin_answer(call, now);
         self.supply.answered(spec, self.in_flight, &mut call.claimed, (quota, stream), now);
         if self.breaker.answered(std::mem::take(&mut call.is_probe), now) {
             self.recoveries += 1;
@@ -364,6 +367,7 @@ impl State {
     fn end(&mut self, spec: &UpstreamSpec, call: &Call, now: Time) {
         self.count_workers(spec, now);
         self.in_flight = self.in_flight.saturating_sub(1);
+        self.end_answer(call);
         self.warm_ups = self.warm_ups.saturating_sub(u32::from(call.is_warm_up));
         if self.in_flight == 0 {
             self.supply.rests(now);

@@ -275,10 +275,11 @@ impl Supply {
         }
     }
 
-    /// How long it takes to answer a request if nothing else waits there: to the first token of a stream, or to the end of a whole answer.
+    /// How long it takes to answer a request if nothing else waits there: to the first token of a stream, or to the end of the longest
+    /// whole answer that the request allows.
     pub(crate) fn time_alone(&self, needs: &RequestNeeds, stream: bool) -> Duration {
         let first_token = duration(self.first_token.alone_s(needs.prompt_tokens));
-        if stream { first_token } else { self.decode.answer_time(first_token, needs.completion_tokens) }
+        if stream { first_token } else { self.decode.answer_time(first_token, real(needs.longest_answer)) }
     }
 
     /// A request could have gone here. `is_late`: it was predicted to be late.

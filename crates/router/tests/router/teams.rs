@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use provider::{Quota, Time};
+use provider::{Features, Quota, Time};
 use router::{Action, Facts, Limits, RequestState, StrategyName, UpstreamSpec};
 
 use crate::hand::{CHAT, Hand, MS, S, model, upstream};
@@ -172,4 +172,24 @@ fn a_batch_of_a_team_that_had_nothing_waits_for_requests_of_users() {
     crowd.run(5, &[(of(1), 20)]);
     crowd.run(20, &[(of(1), 10), (Facts { in_batch: true, ..of(2) }, 10)]);
     assert!(crowd.served(Some(2)) <= 20, "{}", crowd.served(Some(2)));
+}
+
+/// A request of another team waits for `b`, which alone takes images and is full; `a` is free.
+#[test]
+fn a_new_request_does_not_wait_for_the_turn_of_one_that_cannot_use_its_room() {
+    let images = |team| Facts { features: Features { images: true, ..CHAT.features }, ..of(team) };
+    let mut a = upstream("a");
+    a.features.images = false;
+    let b = UpstreamSpec { max_in_flight: 1, ..upstream("b") };
+    let mut hand = Hand::new(vec![a, b], vec![model("m", StrategyName::Balanced, &[("a", 0.5), ("b", 0.5)])]);
+    let arrives = |hand: &mut Hand, facts, number| {
+        let mut request = RequestState::new(hand.model("m"), facts, None, hand.now + 60 * S).numbered(number);
+        (hand.arrived(&mut request), request)
+    };
+    assert!(matches!(arrives(&mut hand, images(2), 0).0, Action::Start(_)));
+    assert!(matches!(arrives(&mut hand, images(2), 1).0, Action::Wait { .. }));
+    for number in 2..6 {
+        let (action, _) = arrives(&mut hand, of(1), number);
+        assert!(matches!(&action, Action::Start(start) if start.attempt.target == 0), "{number}: {action:?}");
+    }
 }

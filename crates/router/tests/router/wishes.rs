@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use provider::{ErrorKind, NanoUsd, Phase, PicoUsd, Price, Quota, Tariff};
+use provider::{ErrorKind, Features, NanoUsd, Operation, Phase, PicoUsd, Price, Quota, Tariff};
 use router::{Action, BreakerState, Facts, Named, RequestState, Role, RouterError, StrategyName, UpstreamSpec, Wishes};
 
 use crate::hand::{CHAT, Hand, S, TIMEOUT, gave_up, model, started, upstream, waits};
@@ -308,6 +308,53 @@ fn answers_that_have_less_time_than_they_take_are_no_evidence() {
         serve_patiently(&mut hand, 4 * S);
     }
     assert_eq!(opens_after(&mut hand, CHAT, 3 * S), None, "its first tokens take four");
+}
+
+/// By `weighted`, nothing makes up for what a target cannot take; by `balanced`, the other requests do.
+#[test]
+fn requests_that_one_target_cannot_take_are_in_no_split_unless_made_up_for() {
+    for (strategy, is_by_share) in [(StrategyName::Weighted, false), (StrategyName::Balanced, true)] {
+        let mut b = upstream("b");
+        (b.features.images, b.context_tokens) = (false, Some(1_000));
+        let mut hand = Hand::new(vec![upstream("a"), b], vec![model("m", strategy, &[("a", 0.5), ("b", 0.5)])]);
+        let image = Facts { features: Features { images: true, ..CHAT.features }, ..CHAT };
+        let long = Facts { body_bytes: 1_000_000, ..CHAT };
+        for (facts, is_by_share) in [(CHAT, true), (image, is_by_share), (long, is_by_share)] {
+            let mut request = RequestState::new(hand.model("m"), facts, None, hand.now + 60 * S);
+            started(hand.arrived(&mut request));
+            assert_eq!(request.is_by_share(), is_by_share, "{strategy:?}: {facts:?}");
+        }
+    }
+}
+
+/// An upstream whose slots are all taken by long streams answers nobody else for longer than ten seconds.
+#[test]
+fn an_upstream_whose_tokens_flow_is_not_silent() {
+    let mut hand = Hand::single();
+    let (mut stream, _) = hand.begin();
+    hand.engine.first_token(&mut stream, Quota::default(), hand.now, &mut hand.rng);
+    assert_eq!(opens_after(&mut hand, CHAT, 4 * S), None, "a stream is under way");
+    hand.engine.left(&mut stream, hand.now);
+    let after = opens_after(&mut hand, CHAT, 4 * S).expect("now nobody is answered");
+    assert!((10 * S..30 * S).contains(&after), "counted from the end of the stream: {after:?}");
+}
+
+/// Who sets no limit may ask for much more than is usual.
+#[test]
+fn a_whole_answer_may_be_as_long_as_its_limit_allows() {
+    let mut hand = Hand::single();
+    for _ in 0..50 {
+        let (mut request, _) = hand.begin();
+        hand.engine.first_token(&mut request, Quota::default(), hand.now, &mut hand.rng);
+        hand.pass(S / 2);
+        hand.engine.served(&mut request, Some(40), hand.now);
+    }
+    let whole = Facts { stream: false, ..CHAT };
+    for max_tokens in [None, Some(1_000)] {
+        assert_eq!(opens_after(&mut hand, Facts { max_tokens, ..whole }, 3 * S), None, "{max_tokens:?}");
+    }
+    let embeddings = Facts { operation: Operation::Embeddings, ..whole };
+    assert!(opens_after(&mut hand, embeddings, 3 * S).is_some(), "they have no tokens to write");
 }
 
 /// Half of so little time would be left unused: nobody is asked in the last second.

@@ -51,7 +51,7 @@ metrics! {
     REQUESTS = Counter "llmrouter_requests_total" ["route", "upstream", "provider", "model", "outcome"],
         "Client requests by how they ended; upstream is the one that served or failed last, none if none was asked.";
     SPLIT_REQUESTS = Counter "llmrouter_split_requests_total" ["upstream", "provider", "model"],
-        "Served requests that went by the model's shares: not those that named an upstream, wanted another strategy or a price that an upstream is beyond.";
+        "Served requests that went by the model's shares: not those that named an upstream, wanted another strategy or a price that an upstream is beyond, or asked for what an upstream does not serve.";
     REQUEST_ERRORS = Counter "llmrouter_request_errors_total" ["route", "model", "outcome", "code"],
         "Client requests that did not end well, by error code or kind of failure.";
     AUTH_FAILURES = Counter "llmrouter_auth_failures_total" ["credential", "reason"],

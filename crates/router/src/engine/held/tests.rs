@@ -8,14 +8,14 @@ use crate::{ModelSpec, StrategyName, Table, Timeouts, UpstreamSpec};
 
 const S: Duration = Duration::from_secs(1);
 
-/// A model with the target `a`, in which a first token may take two seconds.
+/// A model with the targets `a` and `b`, in which a first token may take two seconds.
 fn model() -> Arc<Model> {
-    let upstream = UpstreamSpec {
-        id: "a".into(),
+    let upstream = |id: &str| UpstreamSpec {
+        id: id.into(),
         account: 0,
         identity: 0,
         provider_name: "fake",
-        served_model: "a".to_owned(),
+        served_model: id.to_owned(),
         tariff: None,
         operations: Operation::ALL.to_vec(),
         features: provider::Features::default(),
@@ -38,23 +38,29 @@ fn model() -> Arc<Model> {
         early_headers: false,
         reasoning_field: provider::ReasoningField::default(),
         hedge: None,
-        targets: vec![("a".into(), 1.0)],
+        targets: vec![("a".into(), 0.5), ("b".into(), 0.5)],
     };
-    let table = Table::new("test", vec![upstream], vec![model], None).expect("a table");
+    let table = Table::new("test", vec![upstream("a"), upstream("b")], vec![model], None).expect("a table");
     table.models().next().expect("a model").clone()
+}
+
+/// One that could be served by these of the two targets.
+fn usable_at(targets: [bool; 2]) -> Usable {
+    Usable::new(2, |target| targets[target])
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Passes(u64),
-    /// One of this team.
-    Joins(u64),
+    /// One of this team, which could be served by these targets.
+    Joins(u64, [bool; 2]),
     /// After a failure, so many milliseconds after it came.
     JoinsLate(u64),
     /// One of a batch.
     JoinsInBatch,
     Leaves(usize),
-    Offers,
+    /// Room is made at this target.
+    Offers(usize),
     Looks(usize),
     /// The one that room is offered to cannot use it.
     Decides(bool),
@@ -67,11 +73,11 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         3 => (0..900_u64).prop_map(Step::Passes),
-        4 => (0..3_u64).prop_map(Step::Joins),
+        4 => (0..3_u64, any::<[bool; 2]>()).prop_map(|(team, usable)| Step::Joins(team, usable)),
         1 => (0..5_000_u64).prop_map(Step::JoinsLate),
         2 => Just(Step::JoinsInBatch),
         2 => any::<usize>().prop_map(Step::Leaves),
-        3 => Just(Step::Offers),
+        3 => (0..2_usize).prop_map(Step::Offers),
         2 => any::<usize>().prop_map(Step::Looks),
         4 => any::<bool>().prop_map(Step::Decides),
         2 => (1..5_u8).prop_map(Step::Begins),
@@ -129,18 +135,19 @@ proptest! {
     #[test]
     fn as_long_as_anybody_waits_somebody_looks(steps in steps()) {
         let (model, mut held, mut now) = (model(), Held::default(), Time::ZERO + 60 * S);
-        let upstream = model.targets()[0].clone();
         let (mut waiting, mut served) = (Vec::<Waiter>::new(), Served::default());
         for (number, step) in (0..).zip(steps) {
             let offered = held.offer().map(|offer| offer.waiter);
             let at = |at: usize| at.checked_rem(waiting.len()).map(|at| waiting[at]);
             match step {
                 Step::Passes(millis) => now += Duration::from_millis(millis),
-                Step::Joins(_) | Step::JoinsLate(_) | Step::JoinsInBatch => {
+                Step::Joins(..) | Step::JoinsLate(_) | Step::JoinsInBatch => {
                     let ago = if let Step::JoinsLate(millis) = step { millis } else { 0 };
                     let arrived = Time::from_nanos(now.as_nanos() - ago * 1_000_000);
-                    let team = if let Step::Joins(team) = step { Some(team) } else { None };
-                    let usable = Usable::default();
+                    let (team, usable) = match step {
+                        Step::Joins(team, targets) => (Some(team), usable_at(targets)),
+                        _ => (None, Usable::default()),
+                    };
                     let waiter = Waiter { in_batch: matches!(step, Step::JoinsInBatch), arrived, number, team, usable };
                     served.add(team, 0.0, &waiting);
                     waiting.push(waiter);
@@ -151,7 +158,7 @@ proptest! {
                     waiting.retain(|waiter| *waiter != leaves);
                     held.remove(leaves, now);
                 }
-                Step::Offers => held.room_made(&upstream, now),
+                Step::Offers(target) => held.room_made(&model.targets()[target].clone(), now),
                 Step::Looks(nth) => {
                     let Some(looks) = at(nth) else { continue };
                     held.timer_fired(looks, now);
@@ -181,16 +188,61 @@ proptest! {
             }
             let order = in_order(&waiting, &served, now);
             prop_assert_eq!(held.len(None).1, waiting.len());
-            prop_assert_eq!(held.first(now), order.first().copied());
-            for pair in order.windows(2) {
-                prop_assert_eq!(held.after(pair[0], now), Some(pair[1]));
+            let first_of = |waiters: &[Waiter]| waiters.iter().copied().find(|waiter| held.can_use_room(*waiter));
+            prop_assert_eq!(held.first(now), first_of(&order));
+            for (place, waiter) in order.iter().enumerate() {
+                prop_assert_eq!(held.after(*waiter, now), first_of(&order[place + 1..]));
             }
-            prop_assert_eq!(order.last().and_then(|last| held.after(*last, now)), None);
             let next = held.offer().map(|offer| offer.waiter).or(held.poller);
             prop_assert_eq!(next.is_some(), !waiting.is_empty());
             prop_assert!(next.is_none_or(|next| waiting.contains(&next)), "one that has left");
         }
     }
+
+    /// At `a` room is made every ten milliseconds, which nobody can use. One that only `b` could serve looks nevertheless.
+    #[test]
+    fn refusals_at_one_target_keep_nobody_from_looking_at_another(
+        (others, is_poller) in (at_most_seven_or_more_of_a(), any::<bool>()),
+        place in any::<prop::sample::Index>(),
+        knows_others in any::<bool>(),
+    ) {
+        let (model, mut held, start) = (model(), Held::default(), Time::ZERO + 60 * S);
+        let mut usable: Vec<_> = others.into_iter().map(usable_at).collect();
+        let only_b = place.index(usable.len() + 1);
+        usable.insert(only_b, usable_at([false, true]));
+        let waiters: Vec<_> = (0..).zip(usable).map(|(number, usable)| waiter(number, usable)).collect();
+        // The first to come polls first.
+        let first = if is_poller { only_b } else { 0 };
+        let (mut poller, mut looked) = (None, false);
+        let longest_poll = Duration::from_millis(100);
+        for waiter in [waiters[first]].iter().chain(waiters.iter().filter(|waiter| **waiter != waiters[first])) {
+            if held.add(*waiter, &model) {
+                poller = Some((*waiter, held.poll_by(start + longest_poll)));
+            }
+        }
+        let rows = u32::try_from(waiters.len()).expect("a few").div_ceil(MOST_REFUSALS);
+        for step in 1..=10 * (rows + 1) {
+            let now = start + step * S / 100;
+            held.room_made(&model.targets()[0].clone(), now);
+            for is_timer in [false, true] {
+                if let Some((waiter, _)) = poller.filter(|(_, at)| is_timer && *at <= now) {
+                    held.timer_fired(waiter, now);
+                }
+                while let Some(Offer { waiter, .. }) = held.offer().cloned() {
+                    looked |= waiter == waiters[only_b];
+                    if held.refused(waiter, knows_others || waiter.usable.has_all(), now) {
+                        poller = Some((waiter, held.poll_by(now + longest_poll)));
+                    }
+                }
+            }
+        }
+        prop_assert!(looked);
+    }
+}
+
+/// What up to seven waiters could use, or many that only `a` could serve.
+fn at_most_seven_or_more_of_a() -> impl Strategy<Value = Vec<[bool; 2]>> {
+    prop_oneof![vec(any::<bool>().prop_map(|at_b| [true, at_b]), 0..8), vec(Just([true, false]), 8..30)]
 }
 
 fn waiter(number: u64, usable: Usable) -> Waiter {
@@ -246,4 +298,28 @@ fn those_who_look_and_find_nothing_let_the_others_look() {
         }
     }
     assert_eq!(looked, (0..20).chain(0..8).collect::<Vec<_>>());
+}
+
+/// A new request waits for a team that was served less only if that has one that could go wherever the new one can.
+#[test]
+fn the_turn_is_that_of_a_team_whose_request_could_take_the_same_room() {
+    let (all, only_b) = ([true, true], [false, true]);
+    // Teams that wait, each with where its request could go and what it was served; where the new one could go.
+    let cases: [(&[([bool; 2], f64)], [bool; 2], bool); 5] = [
+        (&[(all, 0.0)], all, true),
+        (&[(all, 0.0)], only_b, true),
+        (&[(only_b, 0.0)], only_b, true),
+        (&[(only_b, 0.0)], all, false),
+        (&[(only_b, 0.0), (all, 9.0)], all, false),
+    ];
+    for (waiting, new, waits) in cases {
+        let (model, mut held, now) = (model(), Held::default(), Time::ZERO + 60 * S);
+        for (number, (usable, served)) in (1..).zip(waiting) {
+            held.add(waiter(number, usable_at(*usable)), &model);
+            held.served(Some(number), *served);
+        }
+        held.served(Some(0), 3.0);
+        let new = waiter(0, usable_at(new));
+        assert_eq!(held.is_turn_of_other(new, now), waits, "{waiting:?} {new:?}");
+    }
 }

@@ -92,8 +92,13 @@ impl Turns {
 
     /// Whether a team of which requests are held has been served less than `team` by a request or more.
     pub(super) fn has_one_before(&self, team: Option<u64>) -> bool {
-        let Some(own) = self.0.iter().find(|known| known.id == team) else { return false };
-        self.waiting().any(|other| other.id != team && other.served + 1.0 <= own.served)
+        self.waiting().any(|other| self.is_before(other.id, team))
+    }
+
+    /// Whether `other` has been served less than `team` by a request or more.
+    pub(super) fn is_before(&self, other: Option<u64>, team: Option<u64>) -> bool {
+        let served = |team| self.0.iter().find(|known| known.id == team).map(|known| known.served);
+        served(other).zip(served(team)).is_some_and(|(other, own)| other + 1.0 <= own)
     }
 
     /// The waiter of a class that comes first of those for which `counts` is true.

@@ -16,6 +16,11 @@ impl Usable {
         Self::bit(target).is_none_or(|bit| self.0 & bit == 0)
     }
 
+    /// Whether every target of `other` is among them.
+    pub(super) fn covers(self, other: Self) -> bool {
+        self.0 & !other.0 == 0
+    }
+
     /// Whether nothing is known against any of them.
     pub(super) fn has_all(self) -> bool {
         self.0 == 0
