@@ -83,6 +83,9 @@ fn message<'a>(turns: &mut Turns<'a>, message: &Node<'_, 'a>) -> Result<bool, In
         "system" => return texts(&content, |text| turns.note(Part::Text("", text))).map(|()| false),
         other => return Err(role.wrong(format_args!("is {:?}: use user, assistant or system", shown(other)))),
     };
+    if role == Role::User {
+        turns.unreadable = None;
+    }
     let said = match content.first() {
         b'"' => {
             let text = content.text()?;

@@ -240,12 +240,15 @@ fn a_document_that_cannot_be_read_is_refused_where_it_is_sent_and_not_for_good()
     let now =
         json!({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"}, with_pdf]});
     assert_eq!(refused_with(&now).0, "messages.2.content.1");
-    let asked_behind = json!({"messages": [with_pdf, {"role": "user", "content": "What is in it?"}]});
-    assert_eq!(refused_with(&asked_behind).0, "messages.0.content.1", "messages in a row are one");
-    let answered = json!([with_pdf, {"role": "assistant", "content": "No."}, {"role": "user", "content": "Go on."}]);
-    let said = messages(&answered)[0]["content"].take();
-    assert_eq!(said[1], json!({"type": "text", "text": "Document: a.pdf"}));
-    assert!(said[2]["text"].as_str().is_some_and(|note| note.contains("cannot be read")), "{said}");
+    // After an answer, and after a refusal, which leaves two messages in a row.
+    for between in [vec![json!({"role": "assistant", "content": "No."})], vec![]] {
+        let mut all = vec![with_pdf.clone()];
+        all.extend(between);
+        all.push(json!({"role": "user", "content": "Go on."}));
+        let said = messages(&all.into())[0]["content"].take();
+        assert_eq!(said[1], json!({"type": "text", "text": "Document: a.pdf"}));
+        assert!(said[2]["text"].as_str().is_some_and(|note| note.contains("cannot be read")), "{said}");
+    }
     // What a tool puts out, within its result or beside it: the agent reads that it cannot, and goes on.
     let call = json!({"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "read", "input": {}}]});
     for content in [

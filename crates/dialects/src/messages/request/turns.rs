@@ -59,7 +59,7 @@ pub(super) struct Turns<'a> {
     pub(super) results: Vec<ToolResult<'a>>,
     pub(super) calls: Vec<Call<'a>>,
     pub(super) thoughts: Vec<Text<'a>>,
-    /// The refusal of a document that no upstream can read, if the user's last turn holds one. A model is told in its
+    /// The refusal of a document that no upstream can read, if the last message of the user holds one. A model is told in its
     /// place what stands there, so that a conversation that holds one from earlier goes on.
     pub(super) unreadable: Option<InvalidRequest>,
 }
@@ -76,9 +76,6 @@ impl<'a> Turns<'a> {
             return;
         }
         self.end_turn();
-        if role == Role::User {
-            self.unreadable = None;
-        }
         self.role = Some(role);
     }
 
