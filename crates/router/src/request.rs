@@ -48,7 +48,7 @@ pub struct RequestState {
     pub(crate) is_held: bool,
     /// Since when it is held, but for the moments at which it looks for a target again.
     pub(crate) held_since: Option<Time>,
-    /// Which targets could ever serve it, as far as that was asked: when it came while others were held, and when it began to be held.
+    /// Which targets could ever serve it; known since it came while others were held, or since it is held.
     pub(crate) usable: Usable,
     /// When it looks for a target for the last time while it is held.
     pub(crate) last_look: Time,

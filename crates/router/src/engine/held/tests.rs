@@ -305,16 +305,16 @@ fn those_who_look_and_find_nothing_let_the_others_look() {
 fn the_turn_is_that_of_a_team_whose_request_could_take_the_same_room() {
     let (all, only_b) = ([true, true], [false, true]);
     // Teams that wait, each with where its request could go and what it was served; where the new one could go.
-    let cases: [(&[([bool; 2], f64)], [bool; 2], bool); 5] = [
-        (&[(all, 0.0)], all, true),
-        (&[(all, 0.0)], only_b, true),
-        (&[(only_b, 0.0)], only_b, true),
-        (&[(only_b, 0.0)], all, false),
-        (&[(only_b, 0.0), (all, 9.0)], all, false),
+    let cases = [
+        (vec![(all, 0.0)], all, true),
+        (vec![(all, 0.0)], only_b, true),
+        (vec![(only_b, 0.0)], only_b, true),
+        (vec![(only_b, 0.0)], all, false),
+        (vec![(only_b, 0.0), (all, 9.0)], all, false),
     ];
     for (waiting, new, waits) in cases {
         let (model, mut held, now) = (model(), Held::default(), Time::ZERO + 60 * S);
-        for (number, (usable, served)) in (1..).zip(waiting) {
+        for (number, (usable, served)) in (1..).zip(&waiting) {
             held.add(waiter(number, usable_at(*usable)), &model);
             held.served(Some(number), *served);
         }
