@@ -126,7 +126,7 @@ fn mistyped(kind: &str, field: &str, message: &str, input: &Value) -> Reply {
 
 fn check_model(route: Route, body: &Value, profile: &Profile) -> Result<(), Reply> {
     let model = body["model"].as_str().unwrap_or_default();
-    let hears = profile.audio_models.iter().any(|name| name == model);
+    let transcribes = profile.audio_models.iter().any(|name| name == model);
     let embeds = profile.embedding_models.iter().any(|name| name == model);
     match route {
         // The route does not exist at all on a server of a chat model.
@@ -135,16 +135,16 @@ fn check_model(route: Route, body: &Value, profile: &Profile) -> Result<(), Repl
         }
         Route::Embeddings if embeds => Ok(()),
         Route::Passed(passed) => match (passed, profile.models.iter().any(|name| name == model)) {
-            (Passed::Tokenize | Passed::Detokenize, is_served) if is_served || embeds || hears => Ok(()),
+            (Passed::Tokenize | Passed::Detokenize, is_served) if is_served || embeds || transcribes => Ok(()),
             (Passed::Rerank | Passed::Score, _) if embeds => Ok(()),
-            (Passed::Transcriptions, _) if hears => Ok(()),
-            (_, is_served) if is_served || embeds || hears => Err(Reply::detail(404, "Not Found")),
+            (Passed::Transcriptions, _) if transcribes => Ok(()),
+            (_, is_served) if is_served || embeds || transcribes => Err(Reply::detail(404, "Not Found")),
             _ => Err(error(404, "NotFoundError", &format!("The model `{model}` does not exist."), Some("model"))),
         },
         Route::Chat | Route::Completions if model.is_empty() || profile.models.iter().any(|name| name == model) => {
             Ok(())
         }
-        Route::Chat | Route::Completions if embeds || hears => Err(Reply::detail(404, "Not Found")),
+        Route::Chat | Route::Completions if embeds || transcribes => Err(Reply::detail(404, "Not Found")),
         Route::Chat | Route::Completions | Route::Embeddings => {
             Err(error(404, "NotFoundError", &format!("The model `{model}` does not exist."), Some("model")))
         }

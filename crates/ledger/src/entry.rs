@@ -33,7 +33,7 @@ pub struct AttemptKey {
     pub attempt: u32,
 }
 
-/// Whose request it is, and for what: the columns that spend is told apart by.
+/// Whose request it is, and for what: the columns that spend is grouped by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Labels<'a> {
     /// The id that the client knows the request by.

@@ -340,7 +340,7 @@ fn hours(query: &Query) -> Statement {
     Statement { sql, parameters: [first, last].map(Parameter::Number).to_vec() }
 }
 
-/// The calls to upstreams whose workers are counted, or that have a price for them. They are told apart by all labels, whatever a report asks for: so every report
+/// The calls to upstreams whose workers are counted, or that have a price for them. They are grouped by all labels, whatever a report asks for: so every report
 /// shows the same shares.
 fn calls(query: &Query, tariffs: &Tariffs) -> Statement {
     let by_time: Vec<_> = tariffs.of_workers().collect();

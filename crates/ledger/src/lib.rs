@@ -245,7 +245,7 @@ impl Ledger {
         passed.collect()
     }
 
-    /// What was spent from one moment until another, told apart by what budgets may limit. Where the rows of the first hour, or the
+    /// What was spent from one moment until another, grouped by what budgets may limit. Where the rows of the first hour, or the
     /// hours of the first day, are not kept any more, all of it counts.
     fn spent(&self, (since_ms, until_ms): (i64, i64)) -> Option<Vec<Spend>> {
         let ask = |unit_ms: i64| {

@@ -8,7 +8,7 @@ use std::{borrow::Cow, fmt};
 pub(crate) use parts::Parts;
 pub use snapshot::Snapshot;
 
-/// What spend is told apart by.
+/// What spend is grouped by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Dimension {
     /// The team of the client's key.
@@ -285,7 +285,7 @@ impl Query {
         self.by.iter().map(|dimension| dialect.column(dimension).into_owned()).collect()
     }
 
-    /// By day where days are told apart, and the most expensive first.
+    /// By day where days are groups, and the most expensive first.
     fn order(&self, dialect: Dialect) -> String {
         let day = self.by.contains(&Dimension::Day).then(|| dialect.column(&Dimension::Day).into_owned());
         let names = self.by.iter().map(|dimension| format!("{} NULLS FIRST", dialect.column(dimension)));

@@ -60,7 +60,7 @@ pub struct UpstreamSpec {
     pub capacity_poll: Duration,
     /// What it may cost in an hour to start workers by calls of the router's own; zero for no such calls.
     pub warm_up_usd_per_hour: NanoUsd,
-    /// What tells the list price of its tariff from earlier and later ones, on record.
+    /// Identifies the list price of its tariff among earlier and later ones, on record.
     pub price_version: Option<Arc<str>>,
 }
 

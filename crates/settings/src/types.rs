@@ -370,7 +370,7 @@ pub struct Upstream {
     pub timeouts: Timeouts,
     /// How it charges, if known: of `prices`, the first one, until [`Config::set_prices`] takes that of a moment.
     pub tariff: Option<Tariff>,
-    /// What tells that price from others.
+    /// Identifies that price among others.
     pub price_version: Option<Arc<str>>,
     /// Its prices, in the order of their dates.
     pub prices: Vec<DatedPrice>,

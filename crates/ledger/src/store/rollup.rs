@@ -18,7 +18,7 @@ pub(crate) struct Rollup {
     pub(crate) hours: &'static str,
     /// The sums of days whose hours are not kept.
     pub(crate) days: &'static str,
-    /// What sums are told apart by, beside the time.
+    /// What sums are grouped by, beside the time.
     pub(crate) labels: &'static [&'static str],
     /// What is summed up.
     pub(crate) sums: &'static [&'static str],

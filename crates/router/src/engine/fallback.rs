@@ -36,7 +36,7 @@ pub(super) const LEAST_TIME: Duration = Duration::from_secs(1);
 /// What a token of a whole answer may take; slower than any useful upstream.
 const SLOWEST_TOKEN: Duration = Duration::from_millis(50);
 /// A recording may take its own length, divided by this, to be transcribed; slower than any useful upstream.
-const SLOWEST_HEARING: u64 = 4;
+const SLOWEST_TRANSCRIPTION: u64 = 4;
 
 /// Added to the error of a request that fails at upstreams where other requests succeed.
 const POISON_ADVICE: &str =
@@ -312,7 +312,7 @@ pub(super) fn patience(upstream: &Upstream, facts: &Facts) -> Duration {
     }
     // The first byte of a whole answer is its last: a long one takes its time, and so does a long recording.
     let tokens = facts.answer_limit().unwrap_or(LONGEST_ANSWER_TOKENS).min(LONGEST_ANSWER_TOKENS);
-    let recording = Duration::from_millis(facts.audio_ms / SLOWEST_HEARING);
+    let recording = Duration::from_millis(facts.audio_ms / SLOWEST_TRANSCRIPTION);
     first_token + SLOWEST_TOKEN.saturating_mul(u32::try_from(tokens).unwrap_or(u32::MAX)) + recording
 }
 

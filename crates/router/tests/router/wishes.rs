@@ -273,7 +273,7 @@ fn calls_that_were_cut_short_long_ago_are_no_evidence() {
     }
 }
 
-/// A probe of the opened breaker that is cut short as well is no sign of life, and its next pause is longer.
+/// A probe of the opened breaker that is cut short as well does not close it, and its next pause is longer.
 #[test]
 fn a_hurried_probe_that_nobody_answers_opens_the_breaker_again() {
     let mut hand = Hand::single();

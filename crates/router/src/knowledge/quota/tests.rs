@@ -73,7 +73,7 @@ fn a_refusal_without_a_date_parks_until_the_bucket_has_room() {
     assert!((pause.as_secs_f64() - 4.0 / 0.7).abs() < 0.01, "4,000 tokens more at 700 a second: {pause:?}");
     let mut unknown = Allowance::new(Limits::default(), at(0.0));
     let debit = unknown.debit(6_000, at(0.0));
-    assert_eq!(unknown.refused(debit, Quota::default(), at(0.1)), None, "nothing tells");
+    assert_eq!(unknown.refused(debit, Quota::default(), at(0.1)), None, "no quota is known");
 }
 
 #[test]

@@ -117,7 +117,7 @@ fn a_poller_counts_until_its_lease_ends_and_no_longer() {
     cluster.replicas.iter_mut().for_each(|replica| replica.hand.now = cluster.now);
     assert_eq!(time(&mut cluster, 0).billed(), 8 * S, "its last count would hold for five seconds");
     lease(&mut cluster, 0, 5);
-    assert_eq!(time(&mut cluster, 0).unobserved, 59 * S, "it has heard of nobody who counted");
+    assert_eq!(time(&mut cluster, 0).unobserved, 59 * S, "nobody has reported that it counted");
 }
 
 /// How many warm-up calls the replica at `poller` begins in a time in which the other replica's requests ask for them.

@@ -85,7 +85,7 @@ impl Asked {
 }
 
 impl Report {
-    /// What its rows are told apart by, unless somebody says otherwise.
+    /// What its rows are grouped by, unless somebody says otherwise.
     pub(super) fn usual_dimensions(self) -> Vec<Dimension> {
         match self {
             Self::Spend => vec![Dimension::Team, Dimension::Model],

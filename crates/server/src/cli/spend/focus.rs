@@ -1,6 +1,6 @@
 //! `llm-router spend --format focus`: charges in the columns of FOCUS 1.2 (<https://focus.finops.org>).
 //!
-//! A row for each day, kind of tokens, and all that tells calls apart, because a row has one price. Its `BilledCost` is a part of
+//! A row for each day, kind of tokens, and all that calls are grouped by, because a row has one price. Its `BilledCost` is a part of
 //! what the ledger has, so that their sum is the ledger's to the nano-dollar; `ListCost` is price times quantity, as the
 //! specification wants it, without the rounding of each call.
 //!
@@ -42,7 +42,7 @@ use crate::{
 use charge::Charge;
 use service::Service;
 
-/// What tells calls apart whose tokens are in one charge, in the order of [`Group::of`].
+/// What calls are grouped by whose tokens are in one charge, in the order of [`Group::of`].
 const BY: [Dimension; 8] = [
     Dimension::Day,
     Dimension::Team,
@@ -54,7 +54,7 @@ const BY: [Dimension; 8] = [
     Dimension::Tags,
 ];
 
-/// Calls that differ in nothing that a charge tells apart.
+/// Calls that differ in nothing that charges are grouped by.
 #[derive(Debug, Clone)]
 struct Group {
     day: Date,

@@ -1,4 +1,4 @@
-//! What rows are told apart by, and which calls are asked about.
+//! What rows are grouped by, and which calls are asked about.
 
 use std::fmt;
 
@@ -75,12 +75,12 @@ const OF_CALLS: [Dimension; 2] = [Dimension::Upstream, Dimension::Role];
 /// Before the name of a tag.
 const TAG: &str = "tag:";
 
-/// What calls are told apart by.
+/// What calls are grouped by.
 pub(super) fn of_calls(text: &str) -> Result<Dimension, String> {
     dimension(text, OF_ANSWERS.into_iter().chain(OF_CALLS))
 }
 
-/// What answers are told apart by.
+/// What answers are grouped by.
 pub(super) fn of_answers(text: &str) -> Result<Dimension, String> {
     dimension(text, OF_ANSWERS)
 }

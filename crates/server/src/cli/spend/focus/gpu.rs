@@ -13,7 +13,7 @@ use super::{
 };
 use crate::gpu::{ROUNDING, rounded_part};
 
-/// What tells calls apart whose seconds are in one charge, in the order of [`group`].
+/// What calls are grouped by whose seconds are in one charge, in the order of [`group`].
 const BY: [Dimension; 6] =
     [Dimension::Day, Dimension::Team, Dimension::Key, Dimension::Model, Dimension::Upstream, Dimension::Tags];
 
